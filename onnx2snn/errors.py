@@ -1,0 +1,82 @@
+"""Every error a user can cause, as one tree.
+
+    Onnx2SnnError
+    ├── UsageError        E1xx  an option or argument that makes no sense
+    ├── DataError         E2xx  a data file that cannot be used
+    ├── ModelError        E3xx  an ONNX model that cannot be read or understood
+    │   └── UnsupportedOps      E310  operations without a spiking form, all of them at once
+    ├── GraphError        E4xx  a spiking graph that is inconsistent
+    └── TargetError       E5xx  a chip that is unknown or cannot hold the network
+
+A message says what, where, why and what to do; the code is stable across versions. Only the
+command line turns an error into an exit status (2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class Onnx2SnnError(Exception):
+    """Root of the tree. ``code`` is stable; ``remedy`` says what the user can do about it."""
+
+    code = "E000"
+
+    def __init__(
+        self, what: str, *, where: str = "", remedy: str = "", code: str | None = None
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.remedy = remedy
+        self.code = code or type(self).code
+
+    def __str__(self) -> str:
+        where = f"{self.where}: " if self.where else ""
+        remedy = f" {self.remedy}" if self.remedy else ""
+        return f"{where}{self.what}.{remedy}"
+
+
+class UsageError(Onnx2SnnError, ValueError):
+    """An option or argument that makes no sense."""
+
+    code = "E100"
+
+
+class DataError(Onnx2SnnError, ValueError):
+    """A data file that is missing, malformed, or does not fit the network."""
+
+    code = "E200"
+
+
+class ModelError(Onnx2SnnError):
+    """An ONNX model that cannot be read or understood."""
+
+    code = "E300"
+
+
+class UnsupportedOps(ModelError):
+    """Operations without a spiking form: ``findings`` is (node name, op type, reason) of each."""
+
+    code = "E310"
+
+    def __init__(self, findings: Sequence[tuple[str, str, str]], *, where: str = "") -> None:
+        self.findings = tuple(findings)
+        listed = "; ".join(f"node '{n}' ({op}): {why}" for n, op, why in self.findings)
+        super().__init__(
+            f"{len(self.findings)} unsupported operation(s): {listed}",
+            where=where,
+            remedy="See `onnx2snn ops` for what converts.",
+        )
+
+
+class GraphError(Onnx2SnnError, ValueError):
+    """A spiking graph that is inconsistent."""
+
+    code = "E400"
+
+
+class TargetError(Onnx2SnnError):
+    """A chip that is unknown or cannot hold the network."""
+
+    code = "E500"

@@ -1,0 +1,222 @@
+"""The spiking graph: nodes in execution order, each with the names of its inputs.
+
+    Input ──▶ Synapse ──▶ Population ──▶ Synapse ──▶ ... ──▶ Readout
+
+* ``Synapse`` is linear, stateless and without bias; chains of synapses (conv, pool, linear) need no
+  neuron in between, and a sum of several currents is a synapse with the op ``Add``.
+* All state, and every bias, is in ``Population``, ``MaxPool``, ``Analog`` and ``Readout``.
+* Populations emit integers. What one spike is worth (the threshold) is folded into the weights
+  that read it, so currents and membrane potentials have the unit of the ANN's activations.
+
+Shapes are per sample. Records are frozen; change a graph with ``dataclasses.replace``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import numpy as np
+
+from ..errors import GraphError
+from . import ops
+from .neuron import Neuron
+from .ops import Array, LinearOp, Shape, frozen
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Node:
+    """What every node has.
+
+    Attributes:
+        name: unique; the ONNX node's name where there is one.
+        inputs: names of the nodes whose outputs it reads.
+        shape: its output per sample.
+        tensor: the ONNX tensor this node computes in analog mode (decoded: spikes times
+            threshold), "" where it has no counterpart in the ONNX file.
+    """
+
+    name: str
+    inputs: tuple[str, ...] = ()
+    shape: Shape
+    tensor: str = ""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Input(_Node):
+    """Where samples enter. ``encoding``: "constant" injects the value as current in every step;
+    "poisson" spikes with probability |x| (sign kept); "rate" spikes evenly, x per step."""
+
+    encoding: Literal["constant", "poisson", "rate"] = "constant"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Synapse(_Node):
+    """A linear, stateless operation on spikes or currents."""
+
+    op: LinearOp
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Biased(_Node):
+    """``bias``: a constant current per step that broadcasts to the node's input shape."""
+
+    bias: Array = field(default_factory=lambda: np.zeros((), np.float32))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bias", frozen(self.bias))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Population(_Biased):
+    """Neurons. ``ceiling``: the upper bound of the ANN's activation (6 for ReLU6), or None."""
+
+    neuron: Neuron
+    ceiling: float | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MaxPool(_Biased):
+    """Max pooling of cumulated input: out(t) = max(S(t)) - max(S(t-1)), S(t) = sum of input + bias.
+
+    Exact at every t: the running mean of the output is the max of the running means. The output
+    may be graded or negative.
+    """
+
+    op: ops.MaxPool
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Analog(_Node):
+    """A stateless ONNX subgraph f evaluated on running means (expectation compensation):
+
+        out(t) = t f(S(t)/t) - (t-1) f(S(t-1)/(t-1)),   S(t) = sum of input
+
+    exact in the mean at every t, also for several inputs. ``model`` is a serialized ONNX model
+    whose inputs are in the order of ``inputs``, each with a leading batch axis; ``output`` is the
+    name of the one of its outputs that this node is. ``ops``: what is in it, for reports.
+    """
+
+    model: bytes
+    output: str
+    ops: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Readout(_Biased):
+    """An output of the network. "membrane": neurons that integrate and never fire, read as the
+    mean input so far; "count": each output neuron's spike count (threshold in ``neuron``) so far,
+    times its threshold."""
+
+    mode: Literal["membrane", "count"] = "membrane"
+    neuron: Neuron | None = None
+
+
+Node: TypeAlias = Input | Synapse | Population | MaxPool | Analog | Readout
+N = TypeVar("N", Input, Synapse, Population, MaxPool, Analog, Readout)
+STATEFUL = (Population, MaxPool, Analog, Readout)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SpikingGraph:
+    """Nodes in execution order. ``meta`` is provenance (source hash, recipe, preprocessing, ...):
+    plain JSON values only."""
+
+    nodes: tuple[Node, ...]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def __getitem__(self, name: str) -> Node:
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise GraphError(f"no node '{name}' in the spiking graph")
+
+    def of(self, kind: type[N]) -> tuple[N, ...]:
+        """All nodes of one kind, in execution order."""
+        return tuple(node for node in self.nodes if isinstance(node, kind))
+
+    def by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    def consumers(self) -> dict[str, tuple[Node, ...]]:
+        """For every node, those that read it, in execution order."""
+        out: dict[str, list[Node]] = {node.name: [] for node in self.nodes}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                out[name].append(node)
+        return {name: tuple(nodes) for name, nodes in out.items()}
+
+    def with_nodes(self, changed: Iterable[Node]) -> SpikingGraph:
+        """The same graph with some nodes replaced by others of the same name."""
+        new = {node.name: node for node in changed}
+        return replace(self, nodes=tuple(new.get(node.name, node) for node in self.nodes))
+
+
+def validate(graph: SpikingGraph) -> None:
+    """Raise GraphError unless names are unique, every input precedes its reader, and every shape
+    is what its operation gives."""
+    shapes: dict[str, Shape] = {}
+    for node in graph.nodes:
+        if node.name in shapes:
+            raise GraphError(f"two nodes are named '{node.name}'")
+        missing = [name for name in node.inputs if name not in shapes]
+        if missing:
+            raise GraphError(f"node '{node.name}' reads {missing}, not defined before it")
+        expected = _expected_shape(node, [shapes[name] for name in node.inputs])
+        if expected is not None and tuple(expected) != tuple(node.shape):
+            raise GraphError(f"node '{node.name}' has shape {node.shape}, its op gives {expected}")
+        shapes[node.name] = node.shape
+
+
+def _expected_shape(node: Node, inputs: list[Shape]) -> Shape | None:
+    match node:
+        case Input():
+            if inputs:
+                raise GraphError(f"input '{node.name}' reads other nodes")
+            return None
+        case Synapse() | MaxPool():
+            return node.op.output_shape(*inputs)
+        case Population() | Readout():
+            if len(inputs) != 1:
+                raise GraphError(f"'{node.name}' must read exactly one node, reads {len(inputs)}")
+            return inputs[0]
+        case Analog():
+            return None
+
+
+def depths(graph: SpikingGraph) -> dict[str, int]:
+    """For every node, how many populations lie on the longest path from an input to its output."""
+    out: dict[str, int] = {}
+    for node in graph.nodes:
+        before = max((out[name] for name in node.inputs), default=0)
+        out[node.name] = before + isinstance(node, Population)
+    return out
+
+
+def onsets(graph: SpikingGraph) -> dict[str, int]:
+    """For every node, the step at which its output window begins: the sum of the start lags on
+    the longest path. With no lag anywhere all are 0."""
+    out: dict[str, int] = {}
+    for node in graph.nodes:
+        before = max((out[name] for name in node.inputs), default=0)
+        out[node.name] = before + (node.neuron.lag if isinstance(node, Population) else 0)
+    return out
+
+
+def iter_upstream(graph: SpikingGraph, name: str) -> Iterator[Node]:
+    """The synapses and stateful nodes whose output reaches ``name`` through synapses only."""
+    nodes = graph.by_name()
+    seen: set[str] = set()
+    stack = list(nodes[name].inputs)
+    while stack:
+        current = stack.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        yield nodes[current]
+        if isinstance(nodes[current], Synapse):
+            stack.extend(nodes[current].inputs)
