@@ -55,7 +55,7 @@ class ModelError(Onnx2SnnError):
     code = "E300"
 
 
-class UnsupportedOps(ModelError):
+class UnsupportedOps(ModelError):  # noqa: N818 - it names what is wrong with the model
     """Operations without a spiking form: ``findings`` is (node name, op type, reason) of each."""
 
     code = "E310"

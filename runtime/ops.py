@@ -163,17 +163,18 @@ class ConvTranspose:
         dtype = np.result_type(x, self.weight)
         out = np.zeros((batch, self.groups, per_group, *full), dtype)
         for offset in product(*(range(k) for k in self.kernel)):
-            part = np.einsum("bgi...,gio->bgo...", xg, wg[(..., *offset)], optimize=True)
-            at = tuple(
+            tap: tuple[Any, ...] = (..., *offset)
+            part = np.einsum("bgi...,gio->bgo...", xg, wg[tap], optimize=True)
+            at: tuple[Any, ...] = tuple(
                 slice(o * d, o * d + s * (n - 1) + 1, s)
                 for o, d, s, n in zip(offset, self.dilations, self.strides, spatial, strict=True)
             )
-            out[(..., *at)] += part
-        crop = tuple(
+            out[(Ellipsis, *at)] += part
+        crop: tuple[Any, ...] = tuple(
             slice(b, n - e)
             for n, b, e in zip(full, self.pads[:rank], self.pads[rank:], strict=True)
         )
-        out = out[(..., *crop)]
+        out = out[(Ellipsis, *crop)]
         return np.ascontiguousarray(out.reshape(batch, -1, *out.shape[3:]))
 
 

@@ -1,0 +1,74 @@
+"""Analog mode: the spiking graph with every population replaced by its activation function.
+
+It computes what the ANN computes, so comparing it with ONNX Runtime checks frontend, passes,
+lowering and threshold folding without a single spike. A population gives clip(z, 0, ceiling) in
+units of its threshold, as its spikes do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from . import analog
+from .engine import _last_uses
+from .graph import Analog, Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse
+from .ops import Array
+from .samples import as_inputs
+
+Observer = Callable[[Node, Array, Array], None]
+
+
+def run_analog(
+    graph: SpikingGraph,
+    inputs: Array | Mapping[str, Array],
+    *,
+    observe: Observer | None = None,
+    dtype: np.dtype | type = np.float32,
+) -> dict[str, Array]:
+    """Readouts of the graph in analog mode, (samples, *shape) each.
+
+    ``observe(node, pre, out)`` sees every node's output, decoded (spikes times threshold), and for
+    populations the pre-activation ``pre`` (the mean input, bias included).
+    """
+    arrays = as_inputs(graph, inputs, dtype)
+    last_use = _last_uses(graph)
+    values: dict[str, Array] = {}
+    results: dict[str, Array] = {}
+    for i, node in enumerate(graph.nodes):
+        xs = [values[name] for name in node.inputs]
+        pre, out = _evaluate(node, xs, arrays)
+        values[node.name] = out
+        if isinstance(node, Readout):
+            results[node.name] = out
+        if observe is not None:
+            decoded = out
+            if isinstance(node, Population):
+                decoded = out * node.neuron.v_threshold.astype(out.dtype)
+            observe(node, pre, decoded)
+        for name in last_use.get(i, ()):
+            values.pop(name, None)
+    return results
+
+
+def _evaluate(node: Node, xs: list[Array], arrays: Mapping[str, Array]) -> tuple[Array, Array]:
+    """Pre-activation and output (in spike units for a population) of one node."""
+    match node:
+        case Input():
+            return arrays[node.name], arrays[node.name]
+        case Synapse():
+            out = node.op.apply(*xs).astype(xs[0].dtype, copy=False)
+            return out, out
+        case Population():
+            pre = xs[0] + node.bias.astype(xs[0].dtype)
+            out = np.clip(pre, 0, node.ceiling)
+            return pre, out / node.neuron.v_threshold.astype(out.dtype)
+        case MaxPool():
+            pre = xs[0] + node.bias.astype(xs[0].dtype)
+            return pre, node.op.apply(pre)
+        case Analog():
+            return xs[0], analog.evaluate(node.model, node.output, xs).astype(xs[0].dtype)
+        case Readout():
+            pre = xs[0] + node.bias.astype(xs[0].dtype)
+            return pre, pre
