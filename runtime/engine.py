@@ -281,8 +281,9 @@ def run_expectation(
 
     Max pooling is homogeneous, t f(S/t) = f(S): integers in, integers out.
     """
-    if isinstance(node, MaxPool):
-        xs = [gate_bias(xs[0], node.bias, t0, count, begin, length)]
+    biases = (node.bias,) if isinstance(node, MaxPool) else node.biases
+    if biases:
+        xs = [gate_bias(x, b, t0, count, begin, length) for x, b in zip(xs, biases, strict=True)]
     if not state:
         for j, x in enumerate(xs):
             state[f"sum{j}"] = np.zeros(x.shape[1:], x.dtype)

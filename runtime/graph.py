@@ -96,11 +96,13 @@ class Analog(_Node):
     exact in the mean at every t, also for several inputs. ``model`` is a serialized ONNX model
     whose inputs are in the order of ``inputs``, each with a leading batch axis; ``output`` is the
     name of the one of its outputs that this node is. ``ops``: what is in it, for reports.
+    ``biases``: a constant current per step for each input, added to S.
     """
 
     model: bytes
     output: str
     ops: tuple[str, ...] = ()
+    biases: tuple[Array, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

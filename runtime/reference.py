@@ -68,7 +68,8 @@ def _evaluate(node: Node, xs: list[Array], arrays: Mapping[str, Array]) -> tuple
             pre = xs[0] + node.bias.astype(xs[0].dtype)
             return pre, node.op.apply(pre)
         case Analog():
-            return xs[0], analog.evaluate(node.model, node.output, xs).astype(xs[0].dtype)
+            biased = [x + b for x, b in zip(xs, node.biases, strict=True)] if node.biases else xs
+            return xs[0], analog.evaluate(node.model, node.output, biased).astype(xs[0].dtype)
         case Readout():
             pre = xs[0] + node.bias.astype(xs[0].dtype)
             return pre, pre
