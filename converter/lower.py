@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import GraphError
 from ..runtime import graph as snn
 from ..runtime.neuron import NeuronParams
-from ..runtime.ops import LINEAR_OPS, Array, MaxPool, Shape
+from ..runtime.ops import Array, LinearOp, MaxPool, Shape
 from .graph import AnnGraph, AnnNode, Clip, Input, LeakyRelu, Opaque, Relu, bias_of
 
 
@@ -92,7 +92,7 @@ def _lower_node(node: AnnNode, biases: list[Array]) -> snn.Node:
 
 def _offset(node: AnnNode, before: list[Array]) -> Array:
     """A linear layer's output for silent inputs, (1, *shape); zero for every other node."""
-    if not isinstance(node.layer, LINEAR_OPS):
+    if not isinstance(node.layer, LinearOp):
         return np.zeros((1, *node.shape), np.float32)
     if any(np.any(offset) for offset in before):
         out = node.layer.apply(*before) + bias_of(node)
@@ -103,9 +103,19 @@ def _offset(node: AnnNode, before: list[Array]) -> Array:
 def compact(bias: Array) -> Array:
     """The smallest array that broadcasts to the same bias: axes along which it is constant are
     kept with length one, so that a per-channel bias of a feature map is (C, 1, 1)."""
-    out = np.asarray(bias, np.float32)
+    out = _shrink(np.asarray(bias, np.float32))
+    return np.zeros((), np.float32) if not np.any(out) else out
+
+
+def compact_scale(scale: Array) -> Array:
+    """As ``compact``; a scale that is the same everywhere becomes a scalar."""
+    out = _shrink(np.asarray(scale, np.float32))
+    return out.reshape(()) if out.size == 1 else out
+
+
+def _shrink(out: Array) -> Array:
     for axis, n in enumerate(out.shape):
         first = np.take(out, [0], axis=axis)
         if n > 1 and np.array_equal(np.broadcast_to(first, out.shape), out):
             out = first
-    return np.zeros((), np.float32) if not np.any(out) else out
+    return out
