@@ -1,0 +1,235 @@
+"""Clean-up of an ONNX model: batch size 1, static shapes, constants folded, patterns fused.
+
+ONNX Runtime's basic optimisation (only standard operations in its output) folds constants and
+shape arithmetic and fuses what it knows; onnxscript's rewrites then take what it leaves (Gemm and
+BatchNormalization, Min and Max to Clip).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from ...errors import ModelError
+from ...runtime.ops import Shape
+
+NEWEST_REWRITES = 13  # the rewrites write Clip, Squeeze, ... as this operation set has them
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sized:
+    """A model with static input shapes; ``inputs`` are (name, ONNX shape, batched)."""
+
+    model: onnx.ModelProto
+    inputs: tuple[tuple[str, Shape, bool], ...]
+
+
+def sized(
+    model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]], *, where: str
+) -> Sized:
+    """A copy with the batch size 1 and every other input dimension as declared or given.
+
+    An input has a batch axis where it has two axes or more. Raises ModelError (E306) where a
+    dimension is not known, or a given shape does not fit.
+    """
+    out = onnx.ModelProto()
+    out.CopyFrom(model)
+    held = {t.name for t in out.graph.initializer}
+    inputs = [v for v in out.graph.input if v.name not in held]
+    unknown = set(input_shapes) - {v.name for v in inputs}
+    if unknown:
+        names = ", ".join(v.name for v in inputs)
+        raise ModelError(
+            f"no input is named {sorted(unknown)}; the inputs are {names}",
+            where=where,
+            code="E306",
+        )
+    symbols = _symbols(inputs, input_shapes)
+    records = tuple(_fix(v, input_shapes.get(v.name), symbols, where) for v in inputs)
+    del out.graph.value_info[:]
+    for value in out.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    return Sized(model=out, inputs=records)
+
+
+def _symbols(
+    inputs: list[onnx.ValueInfoProto], given: Mapping[str, tuple[int, ...]]
+) -> dict[str, int]:
+    """Sizes of named dimensions, as the given shapes bind them."""
+    return {
+        d.dim_param: n
+        for v in inputs
+        for d, n in zip(v.type.tensor_type.shape.dim, given.get(v.name, ()), strict=False)
+        if d.dim_param
+    }
+
+
+def _fix(
+    value: onnx.ValueInfoProto,
+    given: tuple[int, ...] | None,
+    symbols: Mapping[str, int],
+    where: str,
+) -> tuple[str, Shape, bool]:
+    tensor = value.type.tensor_type
+    dims = [d.dim_value or symbols.get(d.dim_param, 0) for d in tensor.shape.dim]
+    fixed = [d.dim_value for d in tensor.shape.dim]
+    if given is not None:
+        if len(given) != len(dims) and tensor.HasField("shape"):
+            raise ModelError(
+                f"input '{value.name}' has {len(dims)} axes, the given shape {given} has "
+                f"{len(given)}",
+                where=where,
+                remedy="Give the batch axis too, as 1.",
+                code="E306",
+            )
+        fixed = fixed if tensor.HasField("shape") else [0] * len(given)
+        if any(f and f != g for f, g in zip(fixed[1:], given[1:], strict=True)):
+            raise ModelError(
+                f"input '{value.name}' is fixed at {tuple(fixed)}, not {given}",
+                where=where,
+                code="E306",
+            )
+        dims = list(given)
+    batched = len(dims) > 1
+    if batched:
+        dims[0] = 1
+    if (not dims and not tensor.HasField("shape")) or any(d < 1 for d in dims):
+        named = "x".join(str(d.dim_value or d.dim_param or "?") for d in tensor.shape.dim)
+        raise ModelError(
+            f"the shape of input '{value.name}' is not fixed ({named or 'no shape'})",
+            where=where,
+            remedy=f"Give it: --input-shape {value.name}:1x3x224x224 (your sizes).",
+            code="E306",
+        )
+    tensor.shape.ClearField("dim")
+    for size in dims:
+        tensor.shape.dim.add().dim_value = size
+    return value.name, tuple(dims), batched
+
+
+def clean(model: onnx.ModelProto, *, where: str) -> onnx.ModelProto:
+    """The model folded, fused and with the shape of every tensor in it.
+
+    Raises ModelError (E303) where ONNX Runtime refuses the model.
+    """
+    model = _rewritten(_optimized(model, where))
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    if _unknown(inferred):
+        _measure(inferred, where)
+    return inferred
+
+
+def session(model: onnx.ModelProto, *, threads: int = 1, optimize: str = "basic") -> Any:
+    """An ONNX Runtime session on the CPU; warnings are not printed."""
+    return _session(model, _options(threads, optimize))
+
+
+def _options(threads: int, optimize: str) -> Any:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    levels = {
+        "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+        "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+        "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    }
+    options.graph_optimization_level = levels[optimize]
+    return options
+
+
+def _session(model: onnx.ModelProto, options: Any) -> Any:
+    import onnxruntime as ort
+
+    return ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def _optimized(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    options = _options(1, "basic")
+    with tempfile.TemporaryDirectory(prefix="onnx2snn-") as folder:
+        file = Path(folder) / "optimized.onnx"
+        options.optimized_model_filepath = str(file)
+        try:
+            _session(model, options)
+            return onnx.load(str(file))
+        except Exception as error:
+            raise ModelError(
+                f"ONNX Runtime refuses the model: {_first_line(error)}",
+                where=where,
+                remedy="Check it with onnx.checker.check_model and export it again.",
+                code="E303",
+            ) from error
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines() or [type(error).__name__]
+    return text[0].rstrip(".")[:300]
+
+
+def _rewritten(model: onnx.ModelProto) -> onnx.ModelProto:
+    """onnxscript's rewrites; operation sets before 13 are left to the importer."""
+    version = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    if version < NEWEST_REWRITES:
+        return model
+    from onnxscript import rewriter
+
+    rewritten: onnx.ModelProto = rewriter.rewrite(model)
+    return rewritten
+
+
+def _unknown(model: onnx.ModelProto) -> list[str]:
+    """Tensors whose shape inference left open."""
+    known = {
+        v.name
+        for v in (*model.graph.input, *model.graph.value_info, *model.graph.output)
+        if v.type.tensor_type.HasField("shape")
+        and all(d.HasField("dim_value") for d in v.type.tensor_type.shape.dim)
+    }
+    return [o for node in model.graph.node for o in node.output if o and o not in known]
+
+
+def _measure(model: onnx.ModelProto, where: str) -> None:
+    """Fill in open shapes by running the model once on zeros."""
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    wanted = _unknown(model)
+    have = {o.name for o in probe.graph.output}
+    probe.graph.output.extend(onnx.ValueInfoProto(name=n) for n in wanted if n not in have)
+    try:
+        runner = session(probe)
+        feeds = {
+            i.name: np.zeros([d if isinstance(d, int) else 1 for d in i.shape], _numpy(i.type))
+            for i in runner.get_inputs()
+        }
+        arrays = runner.run(wanted, feeds)
+    except Exception as error:
+        raise ModelError(
+            f"the shapes of {wanted[:3]} cannot be inferred: {_first_line(error)}",
+            where=where,
+            remedy="Export with fixed sizes, or give --input-shape.",
+            code="E306",
+        ) from error
+    declared = {v.name: v for v in (*model.graph.value_info, *model.graph.output)}
+    for name, array in zip(wanted, arrays, strict=True):
+        made = onnx.helper.make_tensor_value_info(
+            name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
+        )
+        if name in declared:
+            declared[name].CopyFrom(made)
+        else:
+            model.graph.value_info.append(made)
+
+
+def _numpy(kind: str) -> str:
+    names = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(bool)": "bool"}
+    return names.get(kind, kind.removeprefix("tensor(").removesuffix(")"))
