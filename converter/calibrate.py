@@ -1,4 +1,4 @@
-"""Activation statistics of every population, streamed: memory does not grow with the data.
+"""Activation statistics of every population and readout, in memory that does not grow with data.
 
 The lowered graph runs in analog mode (which equals the ANN, see ``runtime.reference``) over the
 calibration samples twice: once for the maximum of every channel, once for a histogram of the
@@ -53,12 +53,13 @@ def calibrate(
     batch: int = 32,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, LayerStats]:
-    """Statistics per population of a lowered graph (unit thresholds).
+    """Statistics per population and readout (negative outputs count as 0) of a lowered graph.
 
     Raises DataError where ``inputs`` do not fit the graph.
     """
     arrays = as_inputs(graph, inputs, np.float32)
-    axes = {p.name: channel_axis(graph, p.name) for p in graph.of(snn.Population)}
+    measured = (*graph.of(snn.Population), *graph.of(snn.Readout))
+    axes = {node.name: channel_axis(graph, node.name) for node in measured}
     total = len(next(iter(arrays.values())))
     maxima: dict[str, Array] = {}
     sums: dict[str, Array] = {}
@@ -66,8 +67,8 @@ def calibrate(
     histograms: dict[str, Array] = {}
 
     def first(node: snn.Node, pre: Array, out: Array) -> None:
-        if isinstance(node, snn.Population):
-            rows = by_channel(out, axes[node.name])
+        if node.name in axes:
+            rows = by_channel(np.maximum(out, 0), axes[node.name])
             peak = rows.max(axis=1)
             name = node.name
             maxima[name] = np.maximum(maxima[name], peak) if name in maxima else peak
@@ -75,8 +76,8 @@ def calibrate(
             counts[name] += rows.shape[1]
 
     def second(node: snn.Node, pre: Array, out: Array) -> None:
-        if isinstance(node, snn.Population):
-            rows = by_channel(out, axes[node.name])
+        if node.name in axes:
+            rows = by_channel(np.maximum(out, 0), axes[node.name])
             histograms[node.name] = histograms.get(node.name, 0) + _histogram(
                 rows, maxima[node.name]
             )

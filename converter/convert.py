@@ -92,7 +92,7 @@ def convert(
         per_channel=options.per_channel,
     )
     graph = set_thresholds(lowered, _neurons(lowered, stats, theta, options))
-    graph = _with_interfaces(graph, options)
+    graph = _with_interfaces(graph, stats, options)
     meta = {**graph.meta, "options": asdict(options)}
     return Conversion(graph=replace(graph, meta=meta), lowered=lowered, stats=stats)
 
@@ -125,18 +125,20 @@ def _neurons(
     return out
 
 
-def _with_interfaces(graph: snn.SpikingGraph, options: Options) -> snn.SpikingGraph:
+def _with_interfaces(
+    graph: snn.SpikingGraph, stats: Mapping[str, LayerStats], options: Options
+) -> snn.SpikingGraph:
     """The graph with the chosen input encoding and output decoding."""
     changed: list[snn.Node] = [replace(i, encoding=options.encoding) for i in graph.of(snn.Input)]
     if options.readout == "count":
         changed += [
-            replace(r, mode="count", neuron=_output_neuron()) for r in graph.of(snn.Readout)
+            replace(r, mode="count", neuron=_counting(stats[r.name])) for r in graph.of(snn.Readout)
         ]
     return graph.with_nodes(changed)
 
 
-def _output_neuron() -> NeuronParams:
-    """Counting readout: signed and graded without bound, so that logits of any size and sign are
-    counted, to the resolution of one threshold."""
-    one = np.ones((), np.float32)
-    return NeuronParams(v_threshold=one, v_init=one / 2, levels=2**20)
+def _counting(stat: LayerStats) -> NeuronParams:
+    """Output neurons that count spikes: one threshold for all, so that counts compare as logits
+    do; a negative logit counts nothing."""
+    top = np.float32(stat.maximum.max(initial=0) or 1.0)
+    return NeuronParams(v_threshold=np.asarray(top), v_init=np.asarray(top / 2))

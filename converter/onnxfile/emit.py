@@ -1,0 +1,249 @@
+"""SpikingGraph -> executable ONNX graph: what stock ONNX Runtime runs.
+
+Inputs of the emitted graph: one per network input, (batch, *shape), and ``steps``, an int64 vector
+of length one. Outputs: one per readout, (steps, batch, *shape), the answer after every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from ...errors import GraphError
+from ...runtime import graph as snn
+from ...runtime import ops
+from ...runtime.neuron import NeuronParams
+from ...runtime.ops import Array
+from . import functions as fn
+from .codec import array_name
+from .synapses import emit_op
+
+ARRAY_FIELDS = {
+    ops.Linear: "weight",
+    ops.Conv: "weight",
+    ops.ConvTranspose: "weight",
+    ops.Scale: "scale",
+    ops.Take: "indices",
+}
+
+
+def emit_graph(graph: snn.SpikingGraph, arrays: Mapping[str, Array]) -> onnx.ModelProto:
+    """The executable model of ``graph``; ``arrays`` become its initializers (all of them)."""
+    emission = _Emission(graph)
+    for node in graph.nodes:
+        emission.visit(node)
+    initializers = [numpy_helper.from_array(np.ascontiguousarray(a), n) for n, a in arrays.items()]
+    model_graph = helper.make_graph(
+        emission.nodes,
+        "spiking",
+        emission.inputs,
+        emission.outputs,
+        [*initializers, *emission.constants.values()],
+    )
+    return helper.make_model(
+        model_graph,
+        functions=[*fn.time_functions(), *emission.functions.values()],
+        opset_imports=[helper.make_opsetid("", fn.OPSET), helper.make_opsetid(fn.DOMAIN, 1)],
+        ir_version=9,
+        producer_name="onnx2snn",
+    )
+
+
+class _Emission:
+    """The parts of an ONNX graph as they are collected, node by node."""
+
+    def __init__(self, graph: snn.SpikingGraph) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, onnx.TensorProto] = {}
+        self.functions: dict[str, onnx.FunctionProto] = {}
+        self.constant_signals: set[str] = set()  # the same in every step: no time axis
+        self.repeated: dict[str, str] = {}
+        self.inputs = [helper.make_tensor_value_info("steps", TensorProto.INT64, [1])]
+        self.outputs: list[onnx.ValueInfoProto] = []
+        self.current = ""
+        self.onset = snn.onsets(graph)
+        self.latency = max((self.onset[r.name] for r in graph.of(snn.Readout)), default=0)
+        self.total = self._total_steps()
+
+    def _total_steps(self) -> str:
+        """The name of the number of simulated steps: ``steps`` and the start lags."""
+        if not self.latency:
+            return "steps"
+        latency = self.constant(np.array([self.latency], np.int64))
+        self.nodes.append(helper.make_node("Add", ["steps", latency], ["total_steps"]))
+        return "total_steps"
+
+    def add(self, op: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
+        name = out or f"{self.current}/{op}_{len(self.nodes)}"
+        label = self.current if out == self.current else name
+        self.nodes.append(helper.make_node(op, list(inputs), [name], name=label, **attributes))
+        return name
+
+    def call(self, function: str, *inputs: str, out: str | None = None) -> str:
+        return self.add(function, *inputs, out=out, domain=fn.DOMAIN)
+
+    def constant(self, value: Array) -> str:
+        value = np.asarray(value)
+        text = "_".join(str(v) for v in value.ravel().tolist())
+        name = f"const/{value.dtype}_{value.ndim}d_{text}"
+        self.constants.setdefault(name, numpy_helper.from_array(value, name))
+        return name
+
+    def visit(self, node: snn.Node) -> None:
+        self.current = node.name
+        match node:
+            case snn.Input():
+                self._input(node)
+            case snn.Synapse():
+                self._synapse(node)
+            case snn.Population():
+                self._population(node, node.neuron, node.name)
+            case snn.MaxPool():
+                self._max_pool(node)
+            case snn.Analog():
+                self._analog(node)
+            case snn.Readout():
+                self._readout(node)
+
+    def _varying(self, name: str) -> str:
+        """The signal with a time axis."""
+        if name not in self.constant_signals:
+            return name
+        if name not in self.repeated:
+            repeated = self.call("Repeat", name, self.total, out=f"{name}/repeated")
+            if self.latency:
+                repeated = self.call("Window", repeated, *self._window(0), out=f"{name}/shown")
+            self.repeated[name] = repeated
+        return self.repeated[name]
+
+    def _window(self, begin: int) -> tuple[str, str, str]:
+        """Arguments of the functions that know a window: its first step, its length, all steps."""
+        return self.constant(np.array([begin], np.int64)), "steps", self.total
+
+    def _input(self, node: snn.Input) -> None:
+        info = helper.make_tensor_value_info(node.name, TensorProto.FLOAT, ["batch", *node.shape])
+        self.inputs.insert(len(self.inputs) - 1, info)
+        self.constant_signals.add(node.name)
+        if node.encoding == "constant":
+            return
+        spikes = self.call(
+            "RateEncode" if node.encoding == "rate" else "PoissonEncode",
+            node.name,
+            self.total,
+            out=f"{node.name}/spikes",
+        )
+        if self.latency:
+            spikes = self.call("Window", spikes, *self._window(0), out=f"{node.name}/shown")
+        self.repeated[node.name] = spikes
+
+    def _synapse(self, node: snn.Synapse) -> None:
+        # An encoded input is not constant: its spikes are in ``repeated`` from the start.
+        constant = all(n in self.constant_signals and n not in self.repeated for n in node.inputs)
+        xs = [n if constant else self._varying(n) for n in node.inputs]
+        if constant:
+            self.constant_signals.add(node.name)
+        field = ARRAY_FIELDS.get(type(node.op))
+        weight = array_name(f"{node.name}.op.{field}") if field else ""
+        emit_op(node.op, xs, node.name, weight, self.add, self.constant)
+
+    def _population(self, node: snn.Population | snn.Readout, p: NeuronParams, out: str) -> None:
+        if not isinstance(p, NeuronParams):
+            raise GraphError(
+                f"neuron model {type(p).__name__} has no ONNX form", where=f"node '{node.name}'"
+            )
+        lagged = bool(self.latency)
+        name = fn.neuron_name(p) + ("_windowed" if lagged else "")
+        if name not in self.functions:
+            self.functions[name] = fn.neuron(p, name, windowed=lagged)
+        base = array_name(f"{node.name}.neuron.{{}}")
+        arguments = [
+            self._varying(node.inputs[0]),
+            array_name(f"{node.name}.bias"),
+            base.format("v_threshold"),
+            base.format("v_init"),
+            self.total,
+        ]
+        if lagged:
+            begin = max(self.onset[n] for n in node.inputs)
+            fire = self.constant(np.array([self.onset[node.name]], np.int64))
+            arguments += [self.constant(np.array([begin], np.int64)), fire, "steps"]
+        self.call(name, *arguments, out=out)
+
+    def _bias(self, node: snn.MaxPool | snn.Analog | snn.Readout, path: str) -> str:
+        """Running sums start at a node's own window only if the bias does too."""
+        if self.latency:
+            raise GraphError(
+                "a start lag before a biased max pool, island or readout has no ONNX form",
+                where=f"node '{node.name}'",
+            )
+        return array_name(f"{node.name}.{path}")
+
+    def _accumulated(self, name: str, bias: str) -> str:
+        return self.call("Accumulate", self._varying(name), bias, self.total)
+
+    def _zero(self) -> str:
+        return self.constant(np.zeros((), np.float32))
+
+    def _max_pool(self, node: snn.MaxPool) -> None:
+        bias = self._bias(node, "bias") if np.any(node.bias) else self._zero()
+        sums = self._accumulated(node.inputs[0], bias)
+        pooled = f"{node.name}/pooled"
+        emit_op(node.op, [sums], pooled, "", self.add, self.constant)
+        self.call("Difference", pooled, self.total, out=node.name)
+
+    def _analog(self, node: snn.Analog) -> None:
+        if self.latency:
+            raise GraphError(
+                "a start lag before an analog island has no ONNX form",
+                where=f"node '{node.name}'",
+            )
+        name = f"Island_{len(self.functions)}"
+        self.functions[name] = _island(node, name)
+        means = []
+        for i, source in enumerate(node.inputs):
+            biased = bool(node.biases) and np.any(node.biases[i])
+            bias = array_name(f"{node.name}.biases.{i}") if biased else self._zero()
+            sums = self._accumulated(source, bias)
+            means.append(self.call("RunningMean", sums, self.total))
+        mean = self.call(name, *means, out=f"{node.name}/mean")
+        total = self.call("FromMean", mean, self.total)
+        self.call("Difference", total, self.total, out=node.name)
+
+    def _readout(self, node: snn.Readout) -> None:
+        bias = array_name(f"{node.name}.bias")
+        out = node.name if node.name not in {i.name for i in self.inputs} else f"{node.name}/out"
+        if node.mode == "count" and node.neuron is not None:
+            counts = f"{node.name}/counts"
+            self._population(node, node.neuron, counts)
+            threshold = array_name(f"{node.name}.neuron.v_threshold")
+            signal, bias = self.add("Mul", counts, threshold), self._zero()
+        else:
+            signal = self._varying(node.inputs[0])
+        arguments = [signal, bias, self.total]
+        if self.latency:
+            begin = self.constant(np.array([self.onset[node.name]], np.int64))
+            self.call("ReadoutWindow", signal, bias, begin, "steps", self.total, out=out)
+        else:
+            self.call("Readout", *arguments, out=out)
+        shape: list[str | int | None] = ["steps", "batch", *node.shape]
+        self.outputs.append(helper.make_tensor_value_info(out, TensorProto.FLOAT, shape))
+
+
+def _island(node: snn.Analog, name: str) -> onnx.FunctionProto:
+    """The island's ONNX model as a function of our domain; its weights become constants."""
+    model = onnx.load_from_string(node.model)
+    weights = [helper.make_node("Constant", [], [i.name], value=i) for i in model.graph.initializer]
+    held = {i.name for i in model.graph.initializer}
+    return helper.make_function(
+        fn.DOMAIN,
+        name,
+        [i.name for i in model.graph.input if i.name not in held],
+        [node.output],
+        [*weights, *model.graph.node],
+        list(model.opset_import),
+        doc_string="Analog island: " + ", ".join(node.ops),
+    )

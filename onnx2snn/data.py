@@ -1,0 +1,268 @@
+"""Samples and labels from files, and the preprocessing that a network was trained with.
+
+DATA is ``file.npz[:x_key[,y_key]]``, a ``.npy`` file, or a folder of class folders of images (extra
+``images``). Samples stay as stored; batches are preprocessed when they are used, so memory does not
+grow with them.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from .errors import DataError, UsageError
+from .runtime.ops import Array, Shape
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Preprocessing:
+    """x -> (x / scale - mean) / std per channel, channels first.
+
+    ``layout`` is that of the stored data; the network always gets channels first. ``mean`` and
+    ``std`` have one value, or one per channel.
+    """
+
+    scale: float = 1.0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+
+    def __post_init__(self) -> None:
+        if self.scale <= 0:
+            raise UsageError(f"--scale must be greater than 0, got {self.scale}")
+        if any(s <= 0 for s in self.std):
+            raise UsageError(f"--std must be greater than 0, got {self.std}")
+
+    def apply(self, x: Array) -> Array:
+        """(samples, *stored shape) -> float32 (samples, *network shape)."""
+        out = np.asarray(x, np.float32)
+        if self.layout == "NHWC" and out.ndim > 2:
+            out = np.moveaxis(out, -1, 1)
+        out = out / np.float32(self.scale)
+        out = out - self._per_channel(self.mean, out, 0.0, "--mean")
+        return np.ascontiguousarray(out / self._per_channel(self.std, out, 1.0, "--std"))
+
+    def _per_channel(self, values: Sequence[float], x: Array, default: float, name: str) -> Array:
+        if not values:
+            return np.float32(default)  # type: ignore[return-value]
+        if x.ndim < 2 or len(values) not in (1, x.shape[1]):
+            channels = x.shape[1] if x.ndim > 1 else 1
+            raise DataError(
+                f"{name} has {len(values)} values, the data has {channels} channels",
+                remedy="Give one value, or one per channel; check --layout.",
+                code="E216",
+            )
+        return np.array(values, np.float32).reshape(-1, *(1,) * (x.ndim - 2))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(document: Mapping[str, Any]) -> Preprocessing:
+        known = {f.name for f in fields(Preprocessing)}
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in document.items() if k in known
+        }
+        return Preprocessing(**values)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Samples:
+    """Stored samples, by input name, with optional labels.
+
+    ``arrays``: (samples, *stored shape) each; ``labels``: (samples,) class numbers, (samples, ...)
+    regression targets, or None; ``source``: what the user called them, for messages.
+    """
+
+    arrays: Mapping[str, Array]
+    labels: Array | None
+    preprocessing: Preprocessing
+    source: str
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def batch(self, start: int, stop: int) -> dict[str, Array]:
+        """Preprocessed samples ``start`` .. ``stop - 1``, by input name.
+
+        Raises DataError where values are not finite.
+        """
+        out = {k: self.preprocessing.apply(a[start:stop]) for k, a in self.arrays.items()}
+        for name, x in out.items():
+            if not np.isfinite(x).all():
+                raise DataError(
+                    f"input '{name}' has NaN or infinite values",
+                    where=self.source,
+                    remedy="Clean the data; check --scale and --std.",
+                    code="E215",
+                )
+        return out
+
+    def batches(self, size: int) -> Iterator[tuple[int, dict[str, Array]]]:
+        for start in range(0, len(self), size):
+            yield start, self.batch(start, min(start + size, len(self)))
+
+    def whole(self) -> dict[str, Array]:
+        return self.batch(0, len(self))
+
+    def section(self, start: int, stop: int) -> Samples:
+        """Samples ``start`` .. ``stop - 1`` as Samples."""
+        return Samples(
+            arrays={k: a[start:stop] for k, a in self.arrays.items()},
+            labels=None if self.labels is None else self.labels[start:stop],
+            preprocessing=self.preprocessing,
+            source=self.source,
+        )
+
+
+def load_samples(
+    spec: str,
+    shapes: Mapping[str, Shape],
+    preprocessing: Preprocessing,
+    *,
+    limit: int | None = None,
+) -> Samples:
+    """Read DATA for a network whose inputs have these sample ``shapes``.
+
+    With several inputs, an npz file needs an array per input name. ``limit`` keeps the first N.
+    Raises DataError with what, where and a remedy.
+    """
+    path, _, keys = spec.partition(":") if not _is_windows_path(spec) else (spec, "", "")
+    file = Path(path)
+    if file.is_dir():
+        arrays, labels = _read_folder(file, shapes)
+    elif not file.exists():
+        raise DataError("no such file", where=path, remedy="Check the path.", code="E201")
+    elif file.suffix == ".npy":
+        arrays, labels = {next(iter(shapes)): _load(file, mmap=True)}, None
+    else:
+        arrays, labels = _read_npz(file, keys, list(shapes))
+    arrays = {k: a[:limit] for k, a in arrays.items()}
+    labels = None if labels is None else labels[:limit]
+    samples = Samples(arrays=arrays, labels=labels, preprocessing=preprocessing, source=spec)
+    _check(samples, shapes)
+    return samples
+
+
+def _is_windows_path(spec: str) -> bool:
+    return len(spec) > 2 and spec[1] == ":" and spec[2] in "\\/" and spec.count(":") == 1
+
+
+def _load(file: Path, *, mmap: bool = False) -> Any:
+    try:
+        return np.load(file, mmap_mode="r" if mmap else None, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            "not a NumPy file, or cut short",
+            where=str(file),
+            remedy="DATA is an .npz or .npy file, or a folder of class folders of images.",
+            code="E202",
+        ) from error
+
+
+def _read_npz(file: Path, keys: str, inputs: list[str]) -> tuple[dict[str, Array], Array | None]:
+    archive = _load(file)
+    if isinstance(archive, np.ndarray):
+        return {inputs[0]: archive}, None
+    names = list(archive.files)
+    x_key, _, y_key = keys.partition(",")
+    with archive:
+        if len(inputs) > 1 and not x_key:
+            arrays = {name: _entry(archive, name, file, names) for name in inputs}
+        else:
+            x_key = x_key or _default_key(names, file)
+            arrays = {inputs[0]: _entry(archive, x_key, file, names)}
+        labels = _entry(archive, y_key, file, names) if y_key else None
+    return arrays, labels
+
+
+def _default_key(names: list[str], file: Path) -> str:
+    for candidate in ("x", "x_test"):
+        if candidate in names:
+            return candidate
+    if len(names) == 1:
+        return names[0]
+    raise DataError(
+        f"holds several arrays ({', '.join(names)})",
+        where=str(file),
+        remedy="Say which: FILE.npz:X_KEY or FILE.npz:X_KEY,Y_KEY.",
+        code="E203",
+    )
+
+
+def _entry(archive: Any, key: str, file: Path, names: list[str]) -> Array:
+    if key not in names:
+        raise DataError(
+            f"has no array '{key}'",
+            where=str(file),
+            remedy=f"It has: {', '.join(names)}.",
+            code="E203",
+        )
+    try:
+        return np.asarray(archive[key])
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"array '{key}' cannot be read ({error})", where=str(file)) from error
+
+
+def _read_folder(folder: Path, shapes: Mapping[str, Shape]) -> tuple[dict[str, Array], Array]:
+    """Images of class folders, resized to the network's input; class = position by name."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise DataError(
+            "reading a folder of images needs Pillow",
+            where=str(folder),
+            remedy="pip install 'onnx2snn[images]'.",
+            code="E204",
+        ) from error
+    classes = sorted(d for d in folder.iterdir() if d.is_dir())
+    files = [
+        (f, i)
+        for i, d in enumerate(classes)
+        for f in sorted(d.iterdir())
+        if f.suffix.lower() in IMAGE_SUFFIXES
+    ]
+    if not files:
+        raise DataError("no class folders with images", where=str(folder), code="E205")
+    name, shape = next(iter(shapes.items()))
+    mode = "L" if shape[0] == 1 else "RGB"
+    images = []
+    for file, _ in files:
+        with Image.open(file) as image:
+            pixels = np.asarray(image.convert(mode).resize((shape[2], shape[1])))
+        images.append(pixels.reshape(shape[1], shape[2], -1))
+    return {name: np.stack(images)}, np.array([label for _, label in files])
+
+
+def _check(samples: Samples, shapes: Mapping[str, Shape]) -> None:
+    where = samples.source
+    for name, array in samples.arrays.items():
+        if array.dtype.kind not in "fiub":
+            raise DataError(f"array of type {array.dtype}, not numbers", where=where, code="E206")
+        if array.ndim == 0 or len(array) == 0:
+            raise DataError("the data has no samples", where=where, code="E213")
+        got, wanted = samples.preprocessing.apply(array[:1]).shape[1:], tuple(shapes[name])
+        if got != wanted:
+            other = "NCHW" if samples.preprocessing.layout == "NHWC" else "NHWC"
+            moved = (wanted[1:] + wanted[:1]) if wanted else ()
+            swapped = got == moved or tuple(array.shape[1:]) == (
+                wanted if samples.preprocessing.layout == "NHWC" else moved
+            )
+            remedy = f"Try --layout {other}." if swapped else "Check the array and --layout."
+            raise DataError(
+                f"samples have shape {got}, input '{name}' takes {wanted}",
+                where=where,
+                remedy=remedy,
+                code="E212",
+            )
+    if samples.labels is not None and len(samples.labels) != len(samples):
+        raise DataError(
+            f"{len(samples)} samples but {len(samples.labels)} labels", where=where, code="E207"
+        )

@@ -1,0 +1,218 @@
+"""Runs a spiking network over samples and keeps score after every time step.
+
+Chunks of samples are simulated one after the other and only counts are kept, so memory does not
+grow with the number of samples. The ANN's answers for the same samples come from outside (ONNX
+Runtime, or analog mode).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from .data import Samples
+from .runtime.engine import SimulationResult, simulate
+from .runtime.graph import Readout, SpikingGraph
+from .runtime.ops import Array
+from .statistics import wilson
+
+Ann = Callable[[dict[str, Array]], Mapping[str, Array]]
+Progress = Callable[[int, int], None]
+CHUNK = 200
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Point:
+    """Score after T steps. Accuracies are fractions; None where there are no class labels.
+
+    Attributes:
+        T: steps of the answer; latency: T and the start lags, from input to answer.
+        low, high: 95 % Wilson interval of the accuracy.
+        agreement: share of samples whose class is the ANN's; None without classes.
+        error: norm of the difference to the ANN's outputs, relative to their norm.
+        spikes_per_neuron: mean over neurons and samples, summed over the steps.
+        synops_per_sample: synaptic operations of one sample, summed over the steps.
+    """
+
+    T: int
+    latency: int
+    accuracy: float | None
+    low: float | None
+    high: float | None
+    agreement: float | None
+    error: float
+    spikes_per_neuron: float
+    synops_per_sample: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Evaluation:
+    """The whole curve of one network on one data set."""
+
+    points: tuple[Point, ...]
+    ann_accuracy: float | None
+    samples: int
+    neurons: int
+    macs_ann: int
+    macs_per_step: int
+    macs_once: int
+    seconds: float
+    spikes_per_neuron: Mapping[str, float]
+
+
+class Tally:
+    """Counts over chunks; ``state`` can be saved and restored to resume a run."""
+
+    def __init__(self, steps: int) -> None:
+        zeros = np.zeros(steps)
+        self.state: dict[str, Array] = {
+            "correct": zeros.copy(),
+            "agree": zeros.copy(),
+            "error": zeros.copy(),
+            "spikes": zeros.copy(),
+            "synops": zeros.copy(),
+            "ann_correct": np.zeros(()),
+            "ann_norm": np.zeros(()),
+            "samples": np.zeros((), np.int64),
+            "seconds": np.zeros(()),
+        }
+
+    def add(
+        self,
+        result: SimulationResult,
+        ann: Mapping[str, Array],
+        labels: Array | None,
+        seconds: float,
+    ) -> None:
+        """Add a chunk: simulated readouts, the ANN's outputs, class labels or None."""
+        s = self.state
+        for name, readout in result.readouts.items():
+            target = ann[name].astype(np.float64)
+            difference = (readout - target).reshape(len(readout), -1)
+            s["error"] += np.einsum("ti,ti->t", difference, difference)
+            s["ann_norm"] += (target**2).sum()
+        first = next(iter(result.readouts))
+        if is_classifier(ann[first]):
+            guess, ann_guess = classes(result.readouts[first]), classes(ann[first])
+            s["agree"] += (guess == ann_guess).sum(axis=1)
+            if labels is not None:
+                s["correct"] += (guess == labels).sum(axis=1)
+                s["ann_correct"] += (ann_guess == labels).sum()
+        s["spikes"] += sum(result.spikes.values(), start=np.zeros_like(s["spikes"]))
+        s["synops"] += result.synops
+        s["samples"] += result.samples
+        s["seconds"] += seconds
+        for name, spikes in result.spikes.items():
+            key = f"layer/{name}"
+            s[key] = s.get(key, np.zeros(())) + spikes.sum()
+
+
+def is_classifier(output: Array) -> bool:
+    """Whether an output (samples, *shape) is one score per class."""
+    return output.ndim == 2 and output.shape[1] > 1
+
+
+def classes(scores: Array) -> Array:
+    """The winning class along the last axis; on a tie the first, as ONNX ArgMax does."""
+    return scores.argmax(axis=-1)
+
+
+def class_labels(samples: Samples) -> Array | None:
+    """Integer class numbers, or None where the labels are something else or missing."""
+    labels = samples.labels
+    if labels is None or labels.ndim != 1 or labels.dtype.kind not in "iub":
+        return None
+    return labels
+
+
+def evaluate(
+    graph: SpikingGraph,
+    samples: Samples,
+    steps: int,
+    ann: Ann,
+    *,
+    first: int = 1,
+    tally: Tally | None = None,
+    checkpoint: Callable[[Tally], None] = lambda tally: None,
+    progress: Progress = lambda done, total: None,
+    chunk: int = CHUNK,
+    **engine: Any,
+) -> Evaluation:
+    """Accuracy, agreement and cost of ``graph`` after each of steps ``first`` .. ``steps``.
+
+    Parameters:
+        ann: preprocessed inputs -> the ANN's outputs by readout name.
+        tally: counts to go on from (its samples are skipped); ``checkpoint`` sees it after each
+            chunk.
+        engine: further options of ``runtime.engine.simulate``.
+    """
+    tally = tally or Tally(steps)
+    labels = class_labels(samples)
+    result: SimulationResult | None = None
+    for start, x in samples.section(int(tally.state["samples"]), len(samples)).batches(chunk):
+        at = int(tally.state["samples"])
+        del start
+        began = perf_counter()
+        result = simulate(graph, x, steps, **engine)
+        seconds = perf_counter() - began
+        size = result.samples
+        part = None if labels is None else labels[at : at + size]
+        tally.add(result, ann(x), part, seconds)
+        checkpoint(tally)
+        progress(at + size, len(samples))
+    return _evaluation(graph, tally, first, steps, has_labels=labels is not None)
+
+
+def _evaluation(
+    graph: SpikingGraph, tally: Tally, first: int, steps: int, *, has_labels: bool
+) -> Evaluation:
+    from .runtime.cost import static_cost
+    from .runtime.graph import onsets
+
+    cost, s = static_cost(graph), tally.state
+    count, neurons = int(s["samples"]), max(sum(cost.neurons.values()), 1)
+    onset = onsets(graph)
+    latency = max(onset[r.name] for r in graph.of(Readout))
+    classifier = _has_classes(graph)
+    spikes, synops = np.cumsum(s["spikes"]), np.cumsum(s["synops"])
+    points = []
+    for t in range(first - 1, steps):
+        correct = int(s["correct"][t])
+        scored = has_labels and classifier
+        low, high = wilson(correct, count) if scored else (None, None)
+        points.append(
+            Point(
+                T=t + 1,
+                latency=t + 1 + latency,
+                accuracy=correct / count if scored else None,
+                low=low,
+                high=high,
+                agreement=float(s["agree"][t]) / count if classifier else None,
+                error=float(np.sqrt(s["error"][t] / max(float(s["ann_norm"]), 1e-30))),
+                spikes_per_neuron=float(spikes[t]) / neurons / count,
+                synops_per_sample=float(synops[t]) / count,
+            )
+        )
+    return Evaluation(
+        points=tuple(points),
+        ann_accuracy=float(s["ann_correct"]) / count if has_labels and classifier else None,
+        samples=count,
+        neurons=neurons,
+        macs_ann=cost.macs_ann,
+        macs_per_step=cost.macs_per_step,
+        macs_once=cost.macs_once,
+        seconds=float(s["seconds"]),
+        spikes_per_neuron={
+            name: float(s.get(f"layer/{name}", 0.0)) / max(n, 1) / count
+            for name, n in cost.neurons.items()
+        },
+    )
+
+
+def _has_classes(graph: SpikingGraph) -> bool:
+    shape = graph.of(Readout)[0].shape
+    return len(shape) == 1 and shape[0] > 1

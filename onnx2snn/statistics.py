@@ -1,0 +1,20 @@
+"""Confidence intervals and the knee of an accuracy curve."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+Z95 = 1.959963984540054
+
+
+def wilson(successes: int, count: int, z: float = Z95) -> tuple[float, float]:
+    """95 % Wilson score interval of a proportion (Wilson 1927); good also near 0 and 1.
+
+    Raises ValueError where ``count`` is not positive or ``successes`` not within it.
+    """
+    if count < 1 or not 0 <= successes <= count:
+        raise ValueError(f"{successes} successes of {count}")
+    p = successes / count
+    centre = (p + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * sqrt(p * (1 - p) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+    return max(0.0, centre - half), min(1.0, centre + half)
