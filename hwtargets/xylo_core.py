@@ -23,7 +23,8 @@ mapping does not use.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -143,19 +144,19 @@ def _range_problems(config: XyloConfig) -> list[str]:
 class XyloRun:
     """What happened in every step; arrays are (samples, steps, neurons).
 
-    ``spikes``: hidden (0 to 31); ``output``: output spikes (0 or 1); ``v_mem``, ``i_syn`` and the
-    same with ``_out``: states after the step, None unless recorded. ``saturated``: (sample, step,
-    neuron) events in which a state met the end of its range, hidden and output together.
-    ``v_end``: (samples, outputs), output potentials after the last step.
+    ``spikes``: hidden (0 to 31); ``output``: output spikes (0 or 1); ``v_mem_out``: output
+    potentials after the step; ``v_mem``, ``i_syn``, ``i_syn_out``: the other states, None unless
+    recorded. ``saturated``: how often, over samples, steps and neurons, a state met the end of its
+    range: "current", "above" and "below" for the membrane (below is harmless for rates: the neuron
+    is silent).
     """
 
     spikes: Array
     output: Array
-    v_end: Array
-    saturated: int
+    v_mem_out: Array
+    saturated: dict[str, int]
     v_mem: Array | None = None
     i_syn: Array | None = None
-    v_mem_out: Array | None = None
     i_syn_out: Array | None = None
 
 
@@ -197,17 +198,18 @@ class _Neurons:
     threshold: Array
     bias: Array
     most: int
-    saturated: int = 0
+    saturated: Counter[str] = field(default_factory=Counter)
 
     def step(self) -> Array:
         """Decay, integrate, fire; the number of spikes of each neuron."""
-        self.saturated += int(np.count_nonzero((self.i == HIGH) | (self.i == LOW)))
+        self.saturated["current"] += int(np.count_nonzero((self.i == HIGH) | (self.i == LOW)))
         self.i = self.i - decay(self.i, self.dash_syn)
         # 16-bit negation: the one value without a positive counterpart (dash_mem 0) stays itself
         lost = (-decay(self.v, self.dash_mem)).astype(np.int16).astype(np.int64)
         drive = np.clip(np.clip(lost + self.i, LOW, HIGH) + self.bias, LOW, HIGH)
         v = np.clip(self.v + drive, LOW, HIGH)
-        self.saturated += int(np.count_nonzero((v == HIGH) | (v == LOW)))
+        self.saturated["above"] += int(np.count_nonzero(v == HIGH))
+        self.saturated["below"] += int(np.count_nonzero(v == LOW))
         count = np.clip(v // self.threshold, 0, self.most)
         self.v = v - count * self.threshold
         return count
@@ -253,7 +255,7 @@ def run(config: XyloConfig, spikes: Array, *, record: bool = False) -> XyloRun:
         output.i = deliver(output.i, fired, *blocks[2])
         fired = hidden.step()
         out.keep(t, fired, output.step(), hidden, output)
-    return out.result(output.v, hidden.saturated + output.saturated)
+    return out.result(hidden.saturated + output.saturated)
 
 
 class _Recorder:
@@ -262,20 +264,21 @@ class _Recorder:
     def __init__(self, samples: int, steps: int, config: XyloConfig, full: bool) -> None:
         hidden, outputs = (samples, steps, config.hidden), (samples, steps, config.outputs)
         self.spikes, self.output = np.zeros(hidden, np.uint8), np.zeros(outputs, np.uint8)
-        sizes = {"v_mem": hidden, "i_syn": hidden, "v_mem_out": outputs, "i_syn_out": outputs}
+        self.v_mem_out = np.zeros(outputs, np.int16)
+        sizes = {"v_mem": hidden, "i_syn": hidden, "i_syn_out": outputs}
         self.states = {n: np.zeros(size, np.int16) for n, size in sizes.items() if full}
 
     def keep(self, t: int, fired: Array, out: Array, hidden: _Neurons, output: _Neurons) -> None:
-        self.spikes[:, t], self.output[:, t] = fired, out
+        self.spikes[:, t], self.output[:, t], self.v_mem_out[:, t] = fired, out, output.v
         if self.states:
             self.states["v_mem"][:, t], self.states["i_syn"][:, t] = hidden.v, hidden.i
-            self.states["v_mem_out"][:, t], self.states["i_syn_out"][:, t] = output.v, output.i
+            self.states["i_syn_out"][:, t] = output.i
 
-    def result(self, v_end: Array, saturated: int) -> XyloRun:
+    def result(self, saturated: Counter[str]) -> XyloRun:
         return XyloRun(
             spikes=self.spikes,
             output=self.output,
-            v_end=v_end,
-            saturated=saturated,
+            v_mem_out=self.v_mem_out,
+            saturated=dict(saturated),
             **self.states,
         )
