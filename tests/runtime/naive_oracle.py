@@ -1,0 +1,172 @@
+"""The oracle of the runtime's tests: one Python loop per sample, step and neuron.
+
+It shares nothing with the engine: its own convolution, pooling and neuron loops on Python floats,
+step by step through the whole network (not layer by layer), so it is slow and easy to check by eye.
+Values in the tests are dyadic, so that float32 sums are exact in any order.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from math import floor, prod
+
+import numpy as np
+
+from onnx2snn.runtime import graph as g
+from onnx2snn.runtime import ops
+
+
+def simulate(graph, x, steps):
+    """Spikes (total steps, samples, *shape) per population, readouts (steps, samples, *shape)."""
+    onset = naive_onsets(graph)
+    total = steps + max(onset[r.name] for r in graph.of(g.Readout))
+    spikes = {p.name: np.zeros((total, len(x), *p.shape)) for p in graph.of(g.Population)}
+    readouts = {r.name: np.zeros((steps, len(x), *r.shape)) for r in graph.of(g.Readout)}
+    for i, sample in enumerate(x):
+        _one_sample(graph, sample, steps, total, onset, i, spikes, readouts)
+    return spikes, readouts
+
+
+def naive_onsets(graph):
+    out = {}
+    for node in graph.nodes:
+        out[node.name] = max([out[n] for n in node.inputs], default=0)
+        if isinstance(node, g.Population):
+            out[node.name] += node.neuron.lag
+    return out
+
+
+def _one_sample(graph, sample, steps, total, onset, i, spikes, readouts):
+    memory = {}
+    for t in range(total):
+        values = {}
+        for node in graph.nodes:
+            before = [values[name] for name in node.inputs]
+            begin = max([onset[n] for n in node.inputs], default=0)
+            window = 1 if begin <= t < begin + steps else 0
+            if isinstance(node, g.Input):
+                values[node.name] = np.asarray(sample, float) * window
+                continue
+            if isinstance(node, g.Synapse):
+                values[node.name] = linear(node.op, before)
+                continue
+            bias = np.broadcast_to(node.bias, graph[node.inputs[0]].shape).astype(float)
+            current = before[0] + bias * window
+            state = memory.setdefault(node.name, {})
+            if isinstance(node, g.Population):
+                may_fire = onset[node.name] <= t < onset[node.name] + steps
+                out = fire(node.neuron, node.shape, current, state, may_fire)
+                spikes[node.name][t, i] = values[node.name] = out
+            elif isinstance(node, g.MaxPool):
+                values[node.name] = _max_pool(node, current, state, window)
+            else:
+                _read(node, current, state, t - onset[node.name], steps, i, readouts)
+
+
+def _max_pool(node, current, state, window):
+    total = state["sum"] = state.get("sum", 0.0) + current
+    if not window:
+        return np.zeros(node.shape)
+    pooled = pool(node.op, total, max)
+    out = pooled - state.get("before", 0.0)
+    state["before"] = pooled
+    return out
+
+
+def _read(node, current, state, t, steps, i, readouts):
+    unit = 1.0
+    if node.mode == "count":
+        current = fire(node.neuron, node.shape, current, state, 0 <= t < steps)
+        unit = np.broadcast_to(node.neuron.v_threshold, node.shape).astype(float)
+    state["sum"] = state.get("sum", 0.0) + current
+    if 0 <= t < steps:
+        readouts[node.name][t, i] = state["sum"] / (t + 1) * unit
+
+
+def fire(neuron, shape, current, state, may_fire):
+    """One step of every neuron, one after the other."""
+    if "v" not in state:
+        state["v"] = np.broadcast_to(neuron.v_init, shape).astype(float)
+        state["sent"] = np.zeros(shape)
+        state["wait"] = np.zeros(shape)
+    theta = np.broadcast_to(neuron.v_threshold, shape).astype(float)
+    out = np.zeros(shape)
+    for at in np.ndindex(*shape):
+        out[at] = _fire_one(neuron, float(theta[at]), float(current[at]), state, at, may_fire)
+    return out
+
+
+def _fire_one(neuron, theta, current, state, at, may_fire):
+    v, resting = state["v"][at], state["wait"][at] > 0
+    if resting:
+        state["wait"][at] -= 1
+    else:
+        v = v * (1 - neuron.leak) + current
+    if neuron.v_min is not None:
+        v = max(v, neuron.v_min)
+    k = 0
+    if may_fire and not resting:
+        lowest = -min(neuron.levels, state["sent"][at]) if neuron.signed else 0
+        k = max(lowest, min(neuron.levels, floor(v / theta)))
+    if k != 0:
+        v = v - k * theta if neuron.reset == "subtract" else neuron.v_reset
+        state["wait"][at] = neuron.refractory
+    state["v"][at] = v
+    state["sent"][at] += k
+    return k
+
+
+def linear(op, xs):
+    """The operation, from its definition, with loops."""
+    match op:
+        case ops.Linear():
+            return np.array(
+                [sum(float(w) * v for w, v in zip(row, xs[0], strict=True)) for row in op.weight]
+            )
+        case ops.Conv():
+            return _conv(op, xs[0])
+        case ops.SumPool():
+            return pool(op, xs[0], sum)
+        case ops.Scale():
+            return xs[0] * op.scale.astype(float)
+        case ops.Add():
+            return xs[0] + xs[1]
+        case ops.Concat():
+            return np.concatenate(xs, axis=op.axis)
+        case ops.Reshape():
+            return xs[0].reshape(op.shape)
+    raise TypeError(op)
+
+
+def _taps(op, at, spatial):
+    """Input positions under the window at output position ``at`` that are not padding."""
+    for tap in product(*(range(k) for k in op.kernel)):
+        where = tuple(
+            a * s + k * d - b
+            for a, s, k, d, b in zip(at, op.strides, tap, op.dilations, op.pads, strict=False)
+        )
+        if all(0 <= w < n for w, n in zip(where, spatial, strict=True)):
+            yield tap, where
+
+
+def _conv(op, x):
+    out = np.zeros(op.output_shape(x.shape))
+    per_in, per_out = op.weight.shape[1], op.weight.shape[0] // op.groups
+    for o, *at in np.ndindex(*out.shape):
+        group = o // per_out
+        for tap, where in _taps(op, at, x.shape[1:]):
+            for i in range(per_in):
+                weight = float(op.weight[(o, i, *tap)])
+                out[(o, *at)] += weight * x[(group * per_in + i, *where)]
+    return out
+
+
+def pool(op, x, reduce):
+    out = np.zeros(op.output_shape(x.shape))
+    for c, *at in np.ndindex(*out.shape):
+        out[(c, *at)] = reduce(x[(c, *where)] for _, where in _taps(op, at, x.shape[1:]))
+    return out
+
+
+def neurons(graph):
+    return sum(prod(p.shape) for p in graph.of(g.Population))
