@@ -29,6 +29,8 @@ class Request:
         x: samples as the network takes them (n, *input shape), or None: then nothing is run and
             rates are assumed.
         y: labels (n,), or None.
+        calib: calibration samples (m, *input shape) for steps that tune in the chip's integers, or
+            None.
         rate: spikes per neuron and step where nothing was measured.
         seconds: wall time that the mesh placement may take.
         seed: of the mesh placement.
@@ -39,6 +41,7 @@ class Request:
     steps: int = 32
     x: Array | None = None
     y: Array | None = None
+    calib: Array | None = None
     rate: float = 0.1
     seconds: float = 10.0
     seed: int = 0
