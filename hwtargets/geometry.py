@@ -60,12 +60,14 @@ class Axis:
 @dataclass(frozen=True)
 class Geometry:
     """``groups``: channel groups (1: every channel reads all); ``weighted``: there are trained
-    weights on the way (else pooling or a plain copy)."""
+    weights on the way (else pooling or a plain copy); ``rows``: of a dense layer, its input
+    features (fewer than the source neurons behind a pool: the pooled ones share a row)."""
 
     axes: tuple[Axis, ...]
     groups: int
     channels: int
     weighted: bool
+    rows: int = 0
 
     @property
     def taps(self) -> int:
@@ -111,6 +113,8 @@ class Geometry:
 
     def weights(self, source: Shape, target: Shape) -> int:
         """Distinct weights, each kernel counted once."""
+        if self.kind == "dense":
+            return self.rows * target[0]
         return self.taps * target[0] * (source[0] // self.groups)
 
     def source_channels(self, low: int, high: int, source: int, target: int) -> tuple[int, int]:
@@ -176,14 +180,15 @@ def compose(
     for at, dim in enumerate(state.dims):
         if dim is not None:
             final[dim] = replace(final[dim], target=at)
-    return replace(state.geometry, axes=tuple(final))
+    rows = state.geometry.rows or source[0] * state.geometry.taps
+    return replace(state.geometry, axes=tuple(final), rows=rows)
 
 
 def _through(s: _State, op: LinearOp, position: int, shapes: tuple[Shape, ...]) -> _State | None:
     out = op.output_shape(*shapes)
     match op:
         case ops.Linear():
-            return _linear(s)
+            return _linear(s, op)
         case ops.Conv():
             return _conv(s, op)
         case ops.SumPool():
@@ -207,13 +212,13 @@ def _through(s: _State, op: LinearOp, position: int, shapes: tuple[Shape, ...]) 
     return None
 
 
-def _linear(s: _State) -> _State | None:
+def _linear(s: _State, op: ops.Linear) -> _State | None:
     """Dense over everything that the chain has kept."""
     if len(s.shape) != 1:
         return None
     return replace(
         s,
-        geometry=replace(s.geometry, groups=1, weighted=True),
+        geometry=replace(s.geometry, groups=1, weighted=True, rows=op.weight.shape[1]),
         placed=False,
         flat=False,
         lost=False,
