@@ -23,7 +23,6 @@ mapping does not use.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -146,15 +145,15 @@ class XyloRun:
 
     ``spikes``: hidden (0 to 31); ``output``: output spikes (0 or 1); ``v_mem_out``: output
     potentials after the step; ``v_mem``, ``i_syn``, ``i_syn_out``: the other states, None unless
-    recorded. ``saturated``: how often, over samples, steps and neurons, a state met the end of its
-    range: "current", "above" and "below" for the membrane (below is harmless for rates: the neuron
-    is silent).
+    recorded. ``saturated``: per hidden neuron, then per output, how often over samples and steps a
+    state met the end of its range: "current", and the membrane "above" or "below" (below is
+    harmless for rates: the neuron is silent).
     """
 
     spikes: Array
     output: Array
     v_mem_out: Array
-    saturated: dict[str, int]
+    saturated: dict[str, Array]
     v_mem: Array | None = None
     i_syn: Array | None = None
     i_syn_out: Array | None = None
@@ -198,28 +197,32 @@ class _Neurons:
     threshold: Array
     bias: Array
     most: int
-    saturated: Counter[str] = field(default_factory=Counter)
+    saturated: dict[str, Array] = field(default_factory=dict)
 
     def step(self) -> Array:
         """Decay, integrate, fire; the number of spikes of each neuron."""
-        self.saturated["current"] += int(np.count_nonzero((self.i == HIGH) | (self.i == LOW)))
+        self._note("current", (self.i == HIGH) | (self.i == LOW))
         self.i = self.i - decay(self.i, self.dash_syn)
         # 16-bit negation: the one value without a positive counterpart (dash_mem 0) stays itself
         lost = (-decay(self.v, self.dash_mem)).astype(np.int16).astype(np.int64)
         drive = np.clip(np.clip(lost + self.i, LOW, HIGH) + self.bias, LOW, HIGH)
         v = np.clip(self.v + drive, LOW, HIGH)
-        self.saturated["above"] += int(np.count_nonzero(v == HIGH))
-        self.saturated["below"] += int(np.count_nonzero(v == LOW))
+        self._note("above", v == HIGH)
+        self._note("below", v == LOW)
         count = np.clip(v // self.threshold, 0, self.most)
         self.v = v - count * self.threshold
         return count
+
+    def _note(self, name: str, at_end: Array) -> None:
+        self.saturated[name] = self.saturated.get(name, 0) + np.count_nonzero(at_end, axis=0)
 
 
 def _neurons(config: XyloConfig, samples: int, suffix: str, most: int) -> _Neurons:
     names = ("dash_syn", "dash_mem", "threshold", "bias")
     values = [getattr(config, name + suffix).astype(np.int64) for name in names]
     zero = np.zeros((samples, len(values[0])), np.int64)
-    return _Neurons(zero, zero, *values, most=most)
+    syn, mem, threshold, bias = values
+    return _Neurons(zero, zero, syn, mem, threshold, bias, most)
 
 
 def run(config: XyloConfig, spikes: Array, *, record: bool = False) -> XyloRun:
@@ -255,7 +258,11 @@ def run(config: XyloConfig, spikes: Array, *, record: bool = False) -> XyloRun:
         output.i = deliver(output.i, fired, *blocks[2])
         fired = hidden.step()
         out.keep(t, fired, output.step(), hidden, output)
-    return out.result(hidden.saturated + output.saturated)
+    saturated = {
+        name: np.concatenate([count, output.saturated[name]])
+        for name, count in hidden.saturated.items()
+    }
+    return out.result(saturated)
 
 
 class _Recorder:
@@ -274,11 +281,11 @@ class _Recorder:
             self.states["v_mem"][:, t], self.states["i_syn"][:, t] = hidden.v, hidden.i
             self.states["i_syn_out"][:, t] = output.i
 
-    def result(self, saturated: Counter[str]) -> XyloRun:
+    def result(self, saturated: dict[str, Array]) -> XyloRun:
         return XyloRun(
             spikes=self.spikes,
             output=self.output,
             v_mem_out=self.v_mem_out,
-            saturated=dict(saturated),
+            saturated=saturated,
             **self.states,
         )

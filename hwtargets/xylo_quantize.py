@@ -45,7 +45,7 @@ class XyloSettings:
 
     steps: int = 32
     input_spikes: int = INPUT_SPIKES
-    spikes: float = 16.0
+    spikes: float = 8.0
     dash_syn: int = 1
     dash_mem: int = 15
     margin: float = 1.5

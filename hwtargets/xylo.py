@@ -1,0 +1,255 @@
+"""The mapping step ``xylo``: one core that holds the whole network, or the reasons why it cannot.
+
+Options (of the target file's ``[options]`` or the request): ``readout`` ("count" or "charge"),
+``dt`` (seconds per step, for clock and power), and the fields of ``xylo_quantize.XyloSettings``
+except ``steps``, which is the request's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import UsageError
+from ..runtime import graph as g
+from ..runtime.ops import Array
+from . import xylo_core, xylo_file
+from .layers import ChipNetwork
+from .mapping import ChipRun, Cores, Mapped, Request, no_traffic
+from .target import HardwareTarget, Violation
+from .xylo_calibrate import Calibration, calibrate
+from .xylo_coding import XyloCoding
+from .xylo_core import XyloConfig, XyloRun
+from .xylo_net import is_hidden, is_output, of_view
+from .xylo_power import SOURCE, Activity, power
+from .xylo_quantize import Quantized, XyloSettings, quantize
+from .xylo_rules import Usage, check, fitting_widths, order, over, usage_of
+
+CHUNK = 128  # samples that one call of the core takes, to bound memory
+SYNTHETIC = 256  # samples drawn where no data was given
+READOUTS = ("count", "charge")
+
+
+def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request) -> Mapped:
+    """Check, quantize, calibrate and emit a network for a Xylo chip; see ``mapping.Step``.
+
+    The calibration data are ``request.calib``; without them the request's samples (labels are
+    never used), without those uniform ones in [0, 1]; the notes say which.
+
+    Raises:
+        UsageError: E512 an option out of range, E513 an unknown readout.
+    """
+    settings, readout = _settings(target, request), request.option(target, "readout", "count")
+    if readout not in READOUTS:
+        raise UsageError(
+            f"unknown readout '{readout}'", remedy=f"Use {' or '.join(READOUTS)}.", code="E513"
+        )
+    violations = check(network, target)
+    if violations:
+        return _refused(network, target, violations)
+    x, origin = _calibration_data(network, request)
+    net = of_view(network)
+    quantized, report = calibrate(net, quantize(net, x, settings), x)
+    chip = _arranged(network, target, quantized)
+    usage = usage_of_config(network, chip.config)
+    facts = _facts(chip, target, request, quantized, report, x)
+    return Mapped(
+        cores=_cores(network, usage),
+        traffic=no_traffic(),
+        violations=tuple(over(usage, target, network)),
+        run=_Runner(chip, network, readout),
+        core_of=lambda name: np.zeros(int(np.prod(network[name].shape, dtype=int)), np.int64),
+        files={f"{target.name}.json": xylo_file.dump(chip)},
+        facts=facts | {"readout": readout, "calibrated_on": origin},
+        notes=_notes(network, target, quantized, origin, readout),
+    )
+
+
+def _settings(target: HardwareTarget, request: Request) -> XyloSettings:
+    names = [f.name for f in fields(XyloSettings) if f.name != "steps"]
+    chosen = {n: request.option(target, n, getattr(XyloSettings, n)) for n in names}
+    return XyloSettings(steps=request.steps, **chosen)
+
+
+def _refused(network: ChipNetwork, target: HardwareTarget, violations: list[Violation]) -> Mapped:
+    facts: dict[str, Any] = {}
+    usage = None
+    if not any(v.rule in ("analog", "structure") for v in violations):
+        usage = usage_of(network)
+        facts["usage"] = asdict(usage)
+        facts["would_fit"] = {"hidden_layers": fitting_widths(network, target)}
+    return Mapped(
+        cores=_cores(network, usage),
+        traffic=no_traffic(),
+        violations=tuple(violations),
+        facts=facts,
+    )
+
+
+def _cores(network: ChipNetwork, usage: Usage | None) -> Cores:
+    """One core with everything on it."""
+    layers = tuple(layer.name for layer in network.layers)
+    neurons = sum(layer.neurons for layer in network.layers)
+    used = {} if usage is None else {n: np.array([float(v)]) for n, v in asdict(usage).items()}
+    return Cores(layer=np.zeros(1, np.int64), layers=layers, neurons=np.array([neurons]), used=used)
+
+
+def _calibration_data(network: ChipNetwork, request: Request) -> tuple[Array, str]:
+    """Samples (n, features) and where they come from."""
+    size = sum(int(np.prod(node.shape, dtype=int)) for node in network.inputs)
+    for x, origin in (
+        (request.calib, "calibration data"),
+        (request.x, "the evaluation samples, without labels"),
+    ):
+        if x is not None:
+            return np.asarray(x, np.float64).reshape(len(x), size), origin
+    rng = np.random.default_rng(request.seed)
+    return rng.random((SYNTHETIC, size)), "uniform random samples in [0, 1] (no data given)"
+
+
+def _arranged(
+    network: ChipNetwork, target: HardwareTarget, quantized: Quantized
+) -> xylo_file.XyloFile:
+    """The configuration with hidden neurons in the chip's order."""
+    at = order(network)
+    config = quantized.config
+    per_neuron = {n: getattr(config, n)[at] for n in ("dash_mem", "dash_syn", "threshold", "bias")}
+    config = replace(
+        config,
+        weights_in=config.weights_in[:, at],
+        weights_rec=config.weights_rec[np.ix_(at, at)],
+        weights_out=config.weights_out[at],
+        **per_neuron,
+    )
+    place = np.empty_like(at)
+    place[at] = np.arange(len(at))
+    hidden, first = {}, 0
+    for layer in filter(is_hidden, network.layers):
+        hidden[layer.name] = place[first : first + layer.neurons]
+        first += layer.neurons
+    return xylo_file.XyloFile(
+        chip=target.name,
+        config=config,
+        coding=quantized.coding,
+        inputs=tuple((node.name, tuple(node.shape)) for node in network.inputs),
+        hidden=hidden,
+        outputs=tuple((la.name, tuple(la.shape)) for la in network.layers if is_output(la)),
+    )
+
+
+def usage_of_config(network: ChipNetwork, config: XyloConfig) -> Usage:
+    """What the emitted configuration takes: weights rounded to zero take no place."""
+    reached = np.flatnonzero(np.any(config.weights_in != 0, axis=0))
+    read = np.flatnonzero(np.any(config.weights_out != 0, axis=1))
+    wired = config.weights_rec != 0
+    return Usage(
+        inputs=config.inputs,
+        hidden_neurons=config.hidden,
+        outputs=config.outputs,
+        input_expansion=int(reached.max(initial=-1)) + 1,
+        output_expansion=config.hidden - int(read.min(initial=config.hidden)),
+        fan_out=int(wired.sum(axis=1).max(initial=0)),
+        hidden_synapses=int(wired.sum()),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Runner:
+    """Runs samples on the emitted configuration; see ``mapping.Runner``."""
+
+    chip: xylo_file.XyloFile
+    network: ChipNetwork
+    readout: str
+
+    def __call__(self, x: Array, steps: int) -> ChipRun:
+        coding = replace(self.chip.coding, steps=steps)
+        values, spikes = [], np.zeros(self.chip.config.hidden)
+        saturated = np.zeros(self.chip.config.hidden + self.chip.config.outputs)
+        for first in range(0, len(x), CHUNK):
+            run = run_chip(self.chip.config, coding, x[first : first + CHUNK])
+            values.append(coding.decode(self.chip.config, run, self.readout))
+            spikes += run.spikes.sum(axis=(0, 1))
+            saturated += run.saturated["current"] + run.saturated["above"]
+        hidden = self.chip.hidden
+        shapes = {name: self.network[name].shape for name in hidden}
+        total = max(len(x) * steps, 1)
+        return ChipRun(
+            readout=np.concatenate(values).transpose(1, 0, 2),
+            spikes={name: float(spikes[at].sum()) for name, at in hidden.items()},
+            saturations={name: int(saturated[at].sum()) for name, at in hidden.items()},
+            rates={n: (spikes[at] / total).reshape(shapes[n]) for n, at in hidden.items()},
+        )
+
+
+def run_chip(config: XyloConfig, coding: XyloCoding, x: Array) -> XyloRun:
+    """Encode samples x and run them from rest."""
+    return xylo_core.run(config, coding.encode(np.asarray(x)))
+
+
+def _facts(
+    chip: xylo_file.XyloFile,
+    target: HardwareTarget,
+    request: Request,
+    quantized: Quantized,
+    report: Calibration,
+    x: Array,
+) -> dict[str, Any]:
+    trains = chip.coding.encode(x[:CHUNK])
+    run = xylo_core.run(chip.config, trains)
+    activity = Activity(inputs=float(np.mean(trains > 0)), hidden=float(np.mean(run.spikes > 0)))
+    dt = float(request.option(target, "dt", 0.01))
+    config = chip.config
+    largest: Mapping[str, int] = {
+        name: int(np.abs(getattr(config, name)).max(initial=0))
+        for name in ("bias", "bias_out", "threshold", "threshold_out")
+    }
+    return {
+        "steps": request.steps,
+        "coding": asdict(chip.coding),
+        "registers": {
+            "weight_shifts": [
+                config.weight_shift_in,
+                config.weight_shift_rec,
+                config.weight_shift_out,
+            ],
+            "largest": largest,
+            "clipped": quantized.clipped,
+        },
+        "calibration": asdict(report),
+        "activity": asdict(activity),
+        "power": asdict(power(config, target, request.steps, activity, dt)),
+        "cycle_model": SOURCE,
+    }
+
+
+def _notes(
+    network: ChipNetwork, target: HardwareTarget, quantized: Quantized, origin: str, readout: str
+) -> tuple[str, ...]:
+    """What is approximate, in sentences."""
+    notes = [
+        f"Ranges, thresholds and biases were calibrated on {origin}; weights are the network's, "
+        "thresholds are chosen anew for the chip.",
+        "Every membrane leaks at least 1 of 65536 per step, and there is no initial potential: "
+        "half a threshold per run is added to the bias, calibration takes the rest out.",
+    ]
+    if readout == "charge":
+        notes.append(
+            "Outputs are spike counts plus the charge left in the membrane, which the chip shows "
+            "in its manual mode only."
+        )
+    leaky = [
+        layer.name
+        for layer in network.layers
+        if isinstance(layer.node, g.Population) and layer.node.neuron.leak > 0
+    ]
+    if leaky:
+        notes.append(f"The leak of {', '.join(leaky)} is rounded to a power of two.")
+    if any(node.encoding != "constant" for node in network.inputs):
+        notes.append("Inputs are coded as even spike trains, whatever the network's encoding.")
+    if quantized.clipped:
+        listed = ", ".join(f"{count} of {name}" for name, count in quantized.clipped.items())
+        notes.append(f"At the end of their registers: {listed}.")
+    return tuple(notes)
