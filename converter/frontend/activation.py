@@ -8,7 +8,7 @@ from ...runtime import ops
 from ...runtime.ops import Array
 from ..graph import Clip, LeakyRelu, Relu
 from .builder import GraphBuilder, Value, sample_constant
-from .registry import NoSpikingForm, OnnxNode, handles
+from .registry import NoSpikingForm, OnnxNode, Refused, handles
 
 UNBOUNDED = 3e38  # exporters write the largest float for "no bound"
 
@@ -108,7 +108,7 @@ def identity(graph: GraphBuilder, node: OnnxNode) -> None:
     if node.op == "Dropout" and node.input(2):
         training = graph.constant(node.input(2))
         if training is None or training.any():
-            raise NoSpikingForm("in training mode", "Export the model after model.eval().")
+            raise Refused("in training mode", "Export the model after model.eval().")
     graph.finish(node, graph.value(node.input(0)))
 
 

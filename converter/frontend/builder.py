@@ -41,6 +41,7 @@ class GraphBuilder:
         constants: initializers and folded constants by tensor name.
         shapes: ONNX shape of every tensor of the cleaned-up model.
         opset: version of the standard operation set.
+        has_batch: whether the network's inputs have a batch axis.
     """
 
     def __init__(
@@ -51,11 +52,15 @@ class GraphBuilder:
         uses: Counter[str],
         originals: frozenset[str],
         opset: int,
+        other_types: frozenset[str] = frozenset(),
+        has_batch: bool = True,
     ) -> None:
         self.constants = dict(constants)
         self.shapes = shapes
         self.opset = opset
         self.nodes: dict[str, AnnNode] = {}
+        self.has_batch = has_batch
+        self._other_types = other_types
         self._values: dict[str, Value] = {}
         self._uses = uses
         self._originals = originals
@@ -78,7 +83,17 @@ class GraphBuilder:
         return tuple(int(v) for v in value.reshape(-1))
 
     def value(self, name: str) -> Value:
-        """The computed tensor of this name. Raises NoSpikingForm for a constant."""
+        """The computed tensor of this name. Raises NoSpikingForm for a constant, and for numbers
+        that are not floating point."""
+        if name in self._other_types:
+            raise NoSpikingForm(f"input '{name}' does not hold floating-point numbers")
+        return self.any_value(name)
+
+    def is_float(self, name: str) -> bool:
+        return name not in self._other_types
+
+    def any_value(self, name: str) -> Value:
+        """The computed tensor of this name, whatever its type."""
         if name not in self._values:
             what = "a constant" if name in self.constants else "missing"
             raise NoSpikingForm(f"input '{name}' is {what} where a computed tensor is needed")
@@ -106,12 +121,14 @@ class GraphBuilder:
         batched: bool | None = None,
         bias: Array | None = None,
         part: str = "",
+        shape: Shape | None = None,
     ) -> Value:
         """Append an AnnNode. ``part`` names a helper "node/part"; ``batched`` defaults to the
-        first input's."""
-        shapes = [v.shape for v in inputs]
-        elementwise = isinstance(layer, Relu | LeakyRelu | Clip)
-        shape = shapes[0] if elementwise else output_shape(layer, shapes)
+        first input's, ``shape`` to what the layer gives."""
+        if shape is None:
+            shapes = [v.shape for v in inputs]
+            elementwise = isinstance(layer, Relu | LeakyRelu | Clip)
+            shape = shapes[0] if elementwise else output_shape(layer, shapes)
         if bias is not None:
             bias = bias if bias.dtype == np.float32 else bias.astype(np.float32)
             bias = None if not bias.any() else bias
@@ -133,13 +150,16 @@ class GraphBuilder:
         )
         self._values[tensor] = Value(name, shape, batched)
 
-    def view(self, value: Value, shape: Shape, *, batched: bool) -> Value:
-        """The same numbers in another shape: a Reshape node, or none where the shapes agree."""
+    def view(self, value: Value, shape: Shape, *, batched: bool, name: str = "") -> Value:
+        """The same numbers in another shape: a Reshape node, or none where the shapes agree.
+
+        ``name`` is the ONNX node's where this is all it does.
+        """
         if value.shape == shape:
             return Value(value.node, shape, batched)
         key = (value.node, shape)
-        if key not in self._views:
-            name = self.unique(f"{value.node}/view")
+        if name or key not in self._views:
+            name = self.unique(name or f"{value.node}/view")
             self.nodes[name] = AnnNode(
                 name=name,
                 layer=ops.Reshape(shape=shape),
@@ -159,6 +179,11 @@ class GraphBuilder:
                 f"works on a tensor {value.shape} whose first axis is not the batch"
             )
         return self.view(value, value.shape[1:], batched=True)
+
+    def leading(self, value: Value) -> Value:
+        """The value with its first ONNX axis as the batch axis where that has size one."""
+        can = self.has_batch and not value.batched and value.shape[:1] == (1,)
+        return self.with_batch(value) if can else value
 
     def without_batch(self, value: Value) -> Value:
         """The value with every ONNX axis in its sample shape."""

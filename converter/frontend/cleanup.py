@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from ...errors import ModelError
 from ...runtime.ops import Shape
+from .refusals import RANDOM
 
 NEWEST_REWRITES = 13  # the rewrites write Clip, Squeeze, ... as this operation set has them
 
@@ -54,7 +56,8 @@ def sized(
     records = tuple(_fix(v, input_shapes.get(v.name), symbols, where) for v in inputs)
     del out.graph.value_info[:]
     for value in out.graph.output:
-        value.type.tensor_type.ClearField("shape")
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
     return Sized(model=out, inputs=records)
 
 
@@ -119,6 +122,8 @@ def clean(model: onnx.ModelProto, *, where: str) -> onnx.ModelProto:
     Raises ModelError (E303) where ONNX Runtime refuses the model.
     """
     model = _rewritten(_optimized(model, where))
+    if fold_constants(model):
+        model = _rewritten(_optimized(model, where))
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     if _unknown(inferred):
         _measure(inferred, where)
@@ -185,6 +190,42 @@ def _rewritten(model: onnx.ModelProto) -> onnx.ModelProto:
 
     rewritten: onnx.ModelProto = rewriter.rewrite(model)
     return rewritten
+
+
+def fold_constants(model: onnx.ModelProto) -> bool:
+    """Compute, in place, every node whose inputs are all constant and that the optimizers left.
+
+    Returns whether there was any. Nodes that ONNX Runtime cannot run alone stay.
+    """
+    held = {t.name for t in model.graph.initializer}
+    held |= {o for n in model.graph.node if n.op_type == "Constant" for o in n.output}
+    chosen: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        closed = not any(a.HasField("g") for a in node.attribute)
+        if closed and node.input and node.op_type not in RANDOM and held.issuperset(
+            {name for name in node.input if name}
+        ):  # fmt: skip
+            chosen.append(node)
+            held.update(node.output)
+    if not chosen:
+        return False
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    del probe.graph.node[:], probe.graph.input[:], probe.graph.output[:]
+    probe.graph.node.extend(n for n in model.graph.node if n.op_type == "Constant")
+    probe.graph.node.extend(chosen)
+    made = [o for node in chosen for o in node.output if o]
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in made)
+    try:
+        arrays = session(probe).run(made, {})
+    except Exception:
+        return False
+    for node in chosen:
+        model.graph.node.remove(node)
+    model.graph.initializer.extend(
+        numpy_helper.from_array(a, name) for a, name in zip(arrays, made, strict=True)
+    )
+    return True
 
 
 def _unknown(model: onnx.ModelProto) -> list[str]:

@@ -1,60 +1,240 @@
-"""From the cleaned-up ONNX graph to the AnnGraph, one handler per node, all findings at once."""
+"""From the cleaned-up ONNX graph to the AnnGraph: handlers, analog islands, all findings at once.
+
+The graph is walked in rounds. A node whose handler finds no spiking form becomes analog in the next
+round, with stand-ins for its outputs, until nothing changes; so every node is looked at even where
+one before it cannot be converted.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from ...errors import GraphError, UnsupportedOps
 from ...runtime.ops import Array, Shape
-from ..graph import AnnGraph, AnnOutput
+from ..graph import AnnGraph, AnnOutput, Opaque
 from . import activation, conv, linear, merge, pool, resize, shape
-from .builder import GraphBuilder
+from .builder import GraphBuilder, Value
+from .island_model import Border, island_model
+from .islands import Island, units, with_light
 from .load import LoadedModel, PathLike, load_onnx
-from .registry import OPERATIONS, NoSpikingForm, OnnxNode
+from .refusals import STANDARD, refusal
+from .registry import OPERATIONS, NoSpikingForm, OnnxNode, Refused
 
 FAMILIES = (activation, conv, linear, merge, pool, resize, shape)  # importing them registers them
 DROPPED = ("Softmax", "LogSoftmax", "ArgMax")
-STANDARD = ("", "ai.onnx")
+LIGHT_REASON = "lies between analog operations"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Source:
+    """The cleaned-up graph in the form the importer reads. ``computed``: tensors that depend on an
+    input; ``outputs``: (name, tensor, dropped nodes) of each network output."""
+
+    loaded: LoadedModel
+    nodes: tuple[OnnxNode, ...]
+    protos: Mapping[str, onnx.NodeProto]
+    constants: Mapping[str, Array]
+    shapes: Mapping[str, Shape]
+    dtypes: Mapping[str, int]
+    computed: frozenset[str]
+    outputs: tuple[tuple[str, str, tuple[str, ...]], ...]
+
+    @property
+    def kept(self) -> set[str]:
+        return {tensor for _, tensor, _ in self.outputs}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Survey:
+    """What became of every node. ``analog`` and ``refused`` map node names to (reason, remedy);
+    ``graph`` is None where anything is refused."""
+
+    source: Source
+    graph: AnnGraph | None
+    analog: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    refused: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def import_onnx(
     source: PathLike | LoadedModel, *, input_shapes: Mapping[str, tuple[int, ...]] | None = None
 ) -> AnnGraph:
-    """The network as an AnnGraph.
+    """The network as an AnnGraph; operations without a spiking form are Opaque nodes.
 
-    Raises ModelError where the file cannot be used, UnsupportedOps with every node that has no
-    spiking form.
+    Raises ModelError where the file cannot be used, UnsupportedOps with every node that cannot
+    be converted in any form.
     """
-    loaded = source if isinstance(source, LoadedModel) else load_onnx(
-        source, input_shapes=input_shapes
-    )  # fmt: skip
-    graph = loaded.cleaned.graph
-    nodes = [_node(proto) for proto in graph.node]
-    builder = _builder(loaded, nodes)
-    outputs, dropped = _dropped(nodes, [o.name for o in graph.output])
-    findings = []
-    for node in nodes:
-        if node.name in dropped:
+    if not isinstance(source, LoadedModel):
+        source = load_onnx(source, input_shapes=input_shapes)
+    result = survey(source)
+    if result.graph is None:
+        op = {node.name: node.op for node in result.source.nodes}
+        raise UnsupportedOps(
+            [(n, op[n], f"{why}. {remedy}".strip()) for n, (why, remedy) in result.refused.items()],
+            where=source.path,
+        )
+    return result.graph
+
+
+def survey(loaded: LoadedModel) -> Survey:
+    """Import every node, and say what became of it."""
+    source = _source(loaded)
+    analog: dict[str, tuple[str, str]] = {}
+    refused: dict[str, tuple[str, str]] = {}
+    while True:
+        members = with_light(source.nodes, analog, source.computed, source.kept)
+        builder = _builder(source)
+        fresh = _walk(source, builder, members, refused)
+        for node, case in fresh:
+            said = refusal(node)
+            if said is not None or isinstance(case, Refused):
+                refused[node.name] = said or (case.reason, case.remedy)
+            else:
+                analog[node.name] = (case.reason, case.remedy)
+        if not fresh:
+            break
+    reasons = {n: analog.get(n, (LIGHT_REASON, "")) for n in members}
+    graph = None if refused else _finished(source, builder, members)
+    return Survey(source=source, graph=graph, analog=reasons, refused=refused)
+
+
+def _walk(
+    source: Source, builder: GraphBuilder, members: set[str], refused: Mapping[str, object]
+) -> list[tuple[OnnxNode, NoSpikingForm]]:
+    """Import all nodes; those that fail get stand-ins and are returned."""
+    fresh = []
+    for unit in units(source.nodes, members, source.computed, source.kept):
+        if isinstance(unit, Island):
+            _emit_island(builder, unit)
+            continue
+        if unit.name in refused:
+            _stand_in(builder, unit)
             continue
         try:
-            _import_node(builder, node)
+            _import_node(builder, unit)
         except NoSpikingForm as case:
-            reason = f"{case.reason}. {case.remedy}" if case.remedy else case.reason
-            findings.append((node.name, node.op, reason))
-            _place_holders(builder, node)
-    if findings:
-        raise UnsupportedOps(findings, where=loaded.path)
-    return _finished(builder, loaded, outputs)
+            fresh.append((unit, case))
+            _stand_in(builder, unit)
+    return fresh
 
 
-def _node(proto: onnx.NodeProto) -> OnnxNode:
+def _import_node(builder: GraphBuilder, node: OnnxNode) -> None:
+    operation = OPERATIONS.get(node.op) if node.domain in STANDARD else None
+    if operation is None:
+        raise NoSpikingForm("no spiking form")
+    if operation.op not in ("Cast",) and not builder.is_float(node.outputs[0]):
+        raise NoSpikingForm("it does not compute floating-point numbers")
+    try:
+        operation.handler(builder, node)
+    except GraphError as error:
+        raise NoSpikingForm(error.what) from error
+
+
+def _stand_in(builder: GraphBuilder, node: OnnxNode) -> None:
+    for tensor in node.outputs:
+        if tensor and not builder.is_computed(tensor):
+            builder.add_input(tensor, builder.shapes.get(tensor, ()), False)
+
+
+def _emit_island(builder: GraphBuilder, island: Island) -> None:
+    """One Opaque per output; their models are filled in at the end."""
+    inputs = [builder.leading(builder.any_value(t)) for t in island.inputs]
+    for tensor in island.outputs:
+        maker = next(n for n in island.nodes if tensor in n.outputs)
+        layer = Opaque(model=b"", output=tensor, ops=tuple(n.op for n in island.nodes))
+        shape = builder.shapes[tensor]
+        whole = builder.has_batch and shape[:1] == (1,) and len(shape) > 1
+        value = builder.emit(
+            maker, layer, inputs, shape=shape[1:] if whole else shape, batched=whole
+        )
+        builder.finish(maker, value, maker.outputs.index(tensor))
+
+
+def _finished(source: Source, builder: GraphBuilder, members: set[str]) -> AnnGraph:
+    batched = any(info.batched for info in source.loaded.inputs)
+    records = []
+    for name, tensor, dropped in source.outputs:
+        value = builder.any_value(tensor)
+        if batched and len(value.shape) > 1:
+            value = builder.leading(value)
+        records.append(AnnOutput(name=name, node=value.node, tensor=tensor, dropped=dropped))
+    islands = [
+        unit
+        for unit in units(source.nodes, members, source.computed, source.kept)
+        if isinstance(unit, Island)
+    ]
+    for island in islands:
+        _fill(source, builder, island)
+    return AnnGraph(
+        nodes=tuple(builder.nodes.values()),
+        outputs=tuple(records),
+        meta={"source": source.loaded.path, "sha256": source.loaded.sha256},
+    )
+
+
+def _fill(source: Source, builder: GraphBuilder, island: Island) -> None:
+    values: dict[str, Value] = {t: builder.leading(builder.any_value(t)) for t in island.inputs}
+    values |= {t: builder.any_value(t) for t in island.outputs}
+    border = Border(
+        protos=source.protos,
+        values=values,
+        constants=source.constants,
+        shapes=source.shapes,
+        dtypes=source.dtypes,
+        opsets=source.loaded.cleaned.opset_import,
+        ir_version=source.loaded.cleaned.ir_version,
+    )
+    model = island_model(island, border)
+    for tensor in island.outputs:
+        node = builder.nodes[values[tensor].node]
+        assert isinstance(node.layer, Opaque)
+        builder.nodes[node.name] = replace(node, layer=replace(node.layer, model=model))
+
+
+def _source(loaded: LoadedModel) -> Source:
+    graph = loaded.cleaned.graph
+    constants = _constants(graph)
+    pairs = [(_node(proto, name), proto) for name, proto in _named(graph)]
+    nodes = [node for node, _ in pairs if node.op != "Constant"]
+    outputs, gone = _dropped(nodes, [o.name for o in graph.output])
+    nodes = [node for node in nodes if node.name not in gone]
+    computed = {info.name for info in loaded.inputs}
+    for node in nodes:
+        if any(t in computed for t in node.inputs) or not any(node.inputs):
+            computed.update(o for o in node.outputs if o)
+    infos = (*graph.input, *graph.value_info, *graph.output)
+    dtypes = {v.name: v.type.tensor_type.elem_type for v in infos}
+    return Source(
+        loaded=loaded,
+        nodes=tuple(nodes),
+        protos={node.name: proto for node, proto in pairs},
+        constants=constants,
+        shapes={v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in infos},
+        dtypes=dtypes,
+        computed=frozenset(computed),
+        outputs=tuple(outputs),
+    )
+
+
+def _named(graph: onnx.GraphProto) -> list[tuple[str, onnx.NodeProto]]:
+    """Every node under a unique name: its own, its output's where it has none, or a number."""
+    taken: Counter[str] = Counter()
+    out = []
+    for proto in graph.node:
+        name = proto.name or next((o for o in proto.output if o), proto.op_type)
+        taken[name] += 1
+        out.append((name if taken[name] == 1 else f"{name}#{taken[name]}", proto))
+    return out
+
+
+def _node(proto: onnx.NodeProto, name: str) -> OnnxNode:
     return OnnxNode(
-        name=proto.name or next((o for o in proto.output if o), proto.op_type),
+        name=name,
         op=proto.op_type,
         domain=proto.domain,
         inputs=tuple(proto.input),
@@ -63,16 +243,18 @@ def _node(proto: onnx.NodeProto) -> OnnxNode:
     )
 
 
-def _builder(loaded: LoadedModel, nodes: list[OnnxNode]) -> GraphBuilder:
-    graph = loaded.cleaned.graph
-    uses = Counter(name for node in nodes for name in node.inputs)
-    uses.update(o.name for o in graph.output)
+def _builder(source: Source) -> GraphBuilder:
+    loaded = source.loaded
+    uses = Counter(name for node in source.nodes for name in node.inputs)
+    uses.update(tensor for _, tensor, _ in source.outputs)
     builder = GraphBuilder(
-        constants=_constants(graph),
-        shapes=_shapes(graph),
+        constants=source.constants,
+        shapes=source.shapes,
         uses=uses,
         originals=frozenset(o for n in loaded.original.graph.node for o in n.output if o),
         opset=max(o.version for o in loaded.cleaned.opset_import if o.domain in STANDARD),
+        other_types=frozenset(t for t, kind in source.dtypes.items() if kind != TensorProto.FLOAT),
+        has_batch=any(info.batched for info in loaded.inputs),
     )
     for info in loaded.inputs:
         builder.add_input(info.name, info.shape, info.batched)
@@ -95,34 +277,8 @@ def _constant(node: onnx.NodeProto) -> Array:
     return np.asarray(value, np.float32 if attribute.name.startswith("value_float") else None)
 
 
-def _shapes(graph: onnx.GraphProto) -> dict[str, Shape]:
-    return {
-        v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim)
-        for v in (*graph.input, *graph.value_info, *graph.output)
-    }
-
-
-def _import_node(builder: GraphBuilder, node: OnnxNode) -> None:
-    if node.op == "Constant":
-        return
-    operation = OPERATIONS.get(node.op) if node.domain in STANDARD else None
-    if operation is None:
-        raise NoSpikingForm("no spiking form")
-    try:
-        operation.handler(builder, node)
-    except GraphError as error:
-        raise NoSpikingForm(error.what) from error
-
-
-def _place_holders(builder: GraphBuilder, node: OnnxNode) -> None:
-    """Stand-ins for the outputs of a node that has no form, so that the rest is looked at too."""
-    for tensor in node.outputs:
-        if tensor and not builder.is_computed(tensor):
-            builder.add_input(tensor, builder.shapes.get(tensor, ()), False)
-
-
 def _dropped(
-    nodes: list[OnnxNode], outputs: list[str]
+    nodes: Sequence[OnnxNode], outputs: Sequence[str]
 ) -> tuple[list[tuple[str, str, tuple[str, ...]]], set[str]]:
     """Outputs as (name, tensor, dropped node names): a Softmax, LogSoftmax or ArgMax that only
     an output reads is left out."""
@@ -140,20 +296,3 @@ def _dropped(
         found.append((name, tensor, tuple(chain)))
         gone.update(chain)
     return found, gone
-
-
-def _finished(
-    builder: GraphBuilder, loaded: LoadedModel, outputs: list[tuple[str, str, tuple[str, ...]]]
-) -> AnnGraph:
-    batched = any(info.batched for info in loaded.inputs)
-    records = []
-    for name, tensor, dropped in outputs:
-        value = builder.value(tensor)
-        if batched and not value.batched and len(value.shape) > 1 and value.shape[0] == 1:
-            value = builder.with_batch(value)
-        records.append(AnnOutput(name=name, node=value.node, tensor=tensor, dropped=dropped))
-    return AnnGraph(
-        nodes=tuple(builder.nodes.values()),
-        outputs=tuple(records),
-        meta={"source": loaded.path, "sha256": loaded.sha256},
-    )

@@ -7,7 +7,7 @@ import numpy as np
 from ...runtime import ops
 from ...runtime.ops import Array
 from .builder import GraphBuilder, Value, sample_constant
-from .registry import NoSpikingForm, OnnxNode, handles
+from .registry import NoSpikingForm, OnnxNode, Refused, handles
 
 
 def _swap_last(graph: GraphBuilder, node: OnnxNode, value: Value, part: str) -> Value:
@@ -124,7 +124,7 @@ def _matmul_left(graph: GraphBuilder, node: OnnxNode, a: Array) -> None:
 def batch_normalization(graph: GraphBuilder, node: OnnxNode) -> None:
     """Y = (X - mean) gamma / sqrt(var + eps) + beta per channel (ONNX axis 1)."""
     if node.attrs.get("training_mode") or len([o for o in node.outputs if o]) > 1:
-        raise NoSpikingForm("in training mode", "Export the model after model.eval().")
+        raise Refused("in training mode", "Export the model after model.eval().")
     gamma, beta, mean, var = (_parameter(graph, node, i) for i in range(1, 5))
     scale = gamma / np.sqrt(var + np.float64(node.attrs.get("epsilon", 1e-5)))
     x = graph.value(node.input(0))

@@ -129,18 +129,24 @@ def reduce_sum(graph: GraphBuilder, node: OnnxNode) -> None:
     _finish_mean(graph, node, y, prod(x.shape[a] for a in axes))
 
 
-@handles("ReduceMax", becomes="MaxPool where it spans the last axes")
+@handles("ReduceMax", becomes="MaxPool with one window")
 def reduce_max(graph: GraphBuilder, node: OnnxNode) -> None:
-    """Maximum over the last one to three axes: a MaxPool over (everything before, axes)."""
+    """Maximum over some axes: a MaxPool with one window over (the other axes, these axes)."""
     x = graph.value(node.input(0))
     axes = _reduced_axes(graph, node, len(x.onnx_shape))
+    if not axes:
+        graph.finish(node, x)
+        return
     x, axes = graph.on_axes(x, axes)
-    rank, count = len(x.shape), len(axes)
-    if tuple(sorted(axes)) != tuple(range(rank - count, rank)) or not 1 <= count <= 3:
-        raise NoSpikingForm("a maximum over axes that are not the last one to three")
-    before, kernel, ones = x.shape[: rank - count], x.shape[rank - count :], (1,) * count
-    y = graph.view(x, (prod(before), *kernel), batched=x.batched)
-    layer = ops.MaxPool(kernel=kernel, strides=ones, dilations=ones, pads=(0,) * (2 * count))
-    y = graph.emit(node, layer, [y])
-    shape = (*before, *ones) if node.attrs.get("keepdims", 1) else before
-    graph.finish(node, graph.view(y, shape, batched=y.batched))
+    rest = tuple(a for a in range(len(x.shape)) if a not in axes)
+    perm = (*rest, *sorted(axes))
+    if perm != tuple(range(len(x.shape))):
+        x = graph.emit(node, ops.Transpose(perm=perm), [x], part="in")
+    others, size = x.shape[: len(rest)], prod(x.shape[len(rest) :])
+    y = graph.view(x, (prod(others), size), batched=x.batched)
+    layer = ops.MaxPool(kernel=(size,), strides=(1,), dilations=(1,), pads=(0, 0))
+    y = graph.emit(node, layer, [y], part="max")
+    kept = dict(zip(rest, others, strict=True))
+    shape = tuple(kept.get(a, 1) for a in range(len(perm)))
+    shape = shape if node.attrs.get("keepdims", 1) else others
+    graph.finish(node, graph.view(y, shape, batched=y.batched, name=node.name))

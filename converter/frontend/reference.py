@@ -74,16 +74,12 @@ class Reference:
     ) -> dict[str, Array]:
         batched = {info.name: info.batched for info in self.model.inputs}
         feed = {n: x[index : index + 1] if batched[n] else x[index] for n, x in feeds.items()}
-        feed = {n: self._fixed(n, x) for n, x in feed.items()}
         drop = any(batched.values())
         arrays = runner.run(names, feed)
         return {
             name: a[0] if drop and a.ndim > 1 and a.shape[0] == 1 else a
             for name, a in zip(names, arrays, strict=True)
         }
-
-    def _fixed(self, name: str, x: Array) -> Array:
-        return x
 
     def _all(
         self, runner: Any, names: Sequence[str], feeds: Mapping[str, Array]
@@ -109,7 +105,7 @@ def _checked(info: TensorInfo, array: Array) -> Array:
 
 
 def _exposed(model: LoadedModel, tensors: tuple[str, ...]) -> onnx.ModelProto:
-    """The original model with more outputs, its batch axis as declared or free."""
+    """The original model with more outputs, its batch axes free and its other sizes as fixed."""
     graph = model.original.graph
     known = {o for node in graph.node for o in node.output} | {i.name for i in graph.input}
     unknown = [name for name in tensors if name not in known]
@@ -119,6 +115,20 @@ def _exposed(model: LoadedModel, tensors: tuple[str, ...]) -> onnx.ModelProto:
     out.CopyFrom(model.original)
     have = {o.name for o in graph.output}
     out.graph.output.extend(onnx.ValueInfoProto(name=n) for n in tensors if n not in have)
+    sizes = {info.name: info for info in model.inputs}
+    for value in out.graph.input:
+        if value.name in sizes:
+            info = sizes[value.name]
+            dims = value.type.tensor_type.shape
+            dims.ClearField("dim")
+            for size in info.onnx_shape:
+                dims.dim.add().dim_value = size
+            if info.batched:
+                dims.dim[0].dim_param = "onnx2snn_batch"
+    for value in out.graph.output:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
+    del out.graph.value_info[:]
     return out
 
 

@@ -23,6 +23,10 @@ class NoSpikingForm(Exception):  # noqa: N818 - a signal between handler and imp
         self.remedy = remedy
 
 
+class Refused(NoSpikingForm):
+    """As it stands, this node cannot run in a spiking network at all, not as an island either."""
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class OnnxNode:
     """One node of the ONNX graph with its attributes as plain Python values.

@@ -18,7 +18,8 @@ def view(graph: GraphBuilder, node: OnnxNode) -> None:
     x = graph.value(node.input(0))
     target = graph.shapes[node.outputs[0]]
     batched = x.batched and target[:1] == (1,)
-    graph.finish(node, graph.view(x, target[1:] if batched else target, batched=batched))
+    shape = target[1:] if batched else target
+    graph.finish(node, graph.view(x, shape, batched=batched, name=node.name))
 
 
 @handles("Transpose", becomes="Transpose, or Reshape where only axes of size 1 move")

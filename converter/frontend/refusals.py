@@ -1,0 +1,46 @@
+"""Operations that cannot become part of a spiking network in any form, and what to do instead.
+
+Everything else that is deterministic and stateless runs as an analog island.
+"""
+
+from __future__ import annotations
+
+from .registry import OnnxNode
+
+CONTROL = ("If", "Loop", "Scan")
+RECURRENT = ("LSTM", "GRU", "RNN")
+RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial",
+          "Bernoulli")  # fmt: skip
+SEQUENCES = ("SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert",
+             "SequenceLength", "SequenceMap", "SplitToSequence", "ConcatFromSequence", "Optional",
+             "OptionalGetElement", "OptionalHasElement")  # fmt: skip
+STRINGS = ("StringConcat", "StringNormalizer", "StringSplit", "RegexFullMatch", "TfIdfVectorizer",
+           "LabelEncoder", "ImageDecoder")  # fmt: skip
+INTEGER = ("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear",
+           "QuantizeLinear", "DequantizeLinear")  # fmt: skip
+OPEN_SIZE = ("NonZero", "Unique", "NonMaxSuppression", "Compress")
+
+FLOAT_MODEL = "Export the float model, before quantization."
+REASONS: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(CONTROL, ("control flow", "Export with fixed sizes, without branches.")),
+    **dict.fromkeys(
+        RECURRENT,
+        ("it keeps state over a sequence", "Use convolutions or attention."),
+    ),
+    **dict.fromkeys(RANDOM, ("its output is random", "Export the model after model.eval().")),
+    **dict.fromkeys(SEQUENCES, ("sequences and optionals are not tensors", "Return tensors.")),
+    **dict.fromkeys(STRINGS, ("strings and media are not numbers", "Do it before the model.")),
+    **dict.fromkeys(INTEGER, ("quantized integer arithmetic", FLOAT_MODEL)),
+    **dict.fromkeys(OPEN_SIZE, ("its output has no fixed size", "Do it after the model.")),
+}
+STANDARD = ("", "ai.onnx")
+CUSTOM = "Replace it by standard operations, or export without it."
+
+
+def refusal(node: OnnxNode) -> tuple[str, str] | None:
+    """(reason, remedy) for a node that is not supported at all, None for one that may be analog."""
+    if node.domain not in STANDARD:
+        quantized = node.op.startswith(("QLinear", "QGemm", "QAttention", "Quantize"))
+        remedy = FLOAT_MODEL if quantized else CUSTOM
+        return f"an operation of the custom domain '{node.domain}'", remedy
+    return REASONS.get(node.op)
