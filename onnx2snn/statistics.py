@@ -17,4 +17,5 @@ def wilson(successes: int, count: int, z: float = Z95) -> tuple[float, float]:
     p = successes / count
     centre = (p + z * z / (2 * count)) / (1 + z * z / count)
     half = z * sqrt(p * (1 - p) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Rounding must not put the proportion itself outside.
+    return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))

@@ -1,0 +1,1 @@
+"""Bundled networks and their data, and the script that makes them (see README.md here)."""

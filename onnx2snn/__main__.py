@@ -1,0 +1,5 @@
+"""python -m onnx2snn"""
+
+from .cli import main
+
+main()

@@ -1,0 +1,43 @@
+"""The command line. Only this package imports click, prints, and sets exit codes:
+0 done, 1 the answer is no, 2 bad use or bad input."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from ..errors import Onnx2SnnError
+from . import conversion, hardware, inspection
+
+
+class Cli(click.Group):
+    """Turns every error of ours into one line and exit status 2."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except Onnx2SnnError as error:
+            click.echo(f"error {error.code}: {error}", err=True)
+            sys.exit(2)
+        except MemoryError:
+            click.echo("error E900: not enough memory. Lower --mem-limit or --samples.", err=True)
+            sys.exit(2)
+        except BrokenPipeError:
+            # The reader of our output went away (`| head`): not an error of ours.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+
+
+@click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="onnx2snn")
+def main() -> None:
+    """Convert trained ONNX networks to spiking networks, measure accuracy against time steps,
+    and place them on neuromorphic chips."""
+
+
+for module in (conversion, inspection, hardware):
+    for command in module.COMMANDS:
+        main.add_command(command)

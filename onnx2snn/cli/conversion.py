@@ -1,0 +1,332 @@
+"""convert, verify, run, sweep, demo: from the trained network to its accuracy curve."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import as_file, files
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import click
+import numpy as np
+
+from .. import api, plot, render
+from ..converter.frontend import load_onnx
+from ..converter.recipes import RECIPES
+from ..data import Preprocessing, Samples
+from ..evaluate import Evaluation
+from ..runtime.graph import Population, SpikingGraph
+from ..sweep import Sweep
+from ..sweep import sweep as run_sweep
+from . import options as opt
+
+PATH = click.Path(path_type=Path)
+
+
+def calibration_samples(
+    spec: str, model: Any, preprocessing: Preprocessing | None, limit: int | None
+) -> Samples | None:
+    """Calibration data, or None for `--calib none` (statistics without data)."""
+    if spec.lower() == "none":
+        return None
+    return api.load_samples(spec, model, preprocessing, limit=limit)
+
+
+@click.command()
+@click.argument("model", type=PATH)
+@click.option("--calib", required=True, metavar="DATA", help="Calibration samples, or `none`.")
+@click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
+@click.option("-o", "--output", required=True, type=PATH, help="The converted file (.snn.onnx).")
+@click.option("-T", "--steps", default="32", help="Time steps to choose thresholds for [32].")
+@click.option("--recipe", default="binary", type=click.Choice([*RECIPES, "auto"]))
+@click.option("--max-drop", type=float, help="For --recipe auto: largest drop in points [1.0].")
+@click.option("--spiking-only", is_flag=True, help="Refuse networks with analog islands.")
+@opt.conversion_options
+@opt.preprocessing_options
+@opt.shape_option
+@opt.json_option
+def convert(
+    model: Path,
+    calib: str,
+    calib_samples: int | None,
+    output: Path,
+    steps: str,
+    recipe: str,
+    spiking_only: bool,
+    scale: float | None,
+    mean: str | None,
+    std: str | None,
+    layout: str | None,
+    input_shapes: tuple[str, ...],
+    as_json: bool,
+    **choices: Any,
+) -> None:
+    """Convert MODEL.onnx to a spiking network in one file.
+
+    The file is an ONNX model that stock ONNX Runtime runs, and that `onnx2snn run` reads.
+    """
+    opt.writable(output)
+    loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
+    pre = opt.preprocessing(scale, mean, std, layout)
+    samples = calibration_samples(calib, loaded, pre, calib_samples)
+    last = api.parse_steps(steps)[1]
+    network = api.convert(
+        loaded,
+        samples,
+        steps=last,
+        recipe=recipe,
+        progress=opt.stage("converting"),
+        **opt.chosen(**choices),
+    )
+    if spiking_only:
+        opt.refuse_islands(network)
+    api.save(network, output)
+    agreement = None if samples is None else _calibration_check(network, samples, last)
+    document = {
+        "schema": "onnx2snn.convert/1",
+        "output": str(output),
+        "meta": dict(network.meta),
+        "layers": _layers(network),
+        "calibration_agreement": agreement,
+    }
+    opt.emit(document, _convert_text(document), as_json)
+
+
+def _calibration_check(network: SpikingGraph, samples: Samples, steps: int) -> float | None:
+    """Agreement of SNN and ANN on (at most 200 of) the calibration samples."""
+    part = samples.section(0, 200)
+    return api.evaluate(network, part, steps).points[-1].agreement
+
+
+def _layers(network: SpikingGraph) -> list[dict[str, Any]]:
+    rows = []
+    for p in network.of(Population):
+        theta = p.neuron.v_threshold
+        rows.append(
+            {
+                "name": p.name,
+                "neurons": int(np.prod(p.shape)),
+                "threshold_min": float(theta.min()),
+                "threshold_max": float(theta.max()),
+            }
+        )
+    return rows
+
+
+def _convert_text(document: dict[str, Any]) -> str:
+    rows = [
+        [r["name"], r["neurons"], f"{r['threshold_min']:.4g}", f"{r['threshold_max']:.4g}"]
+        for r in document["layers"]
+    ]
+    text = render.table(["population", "neurons", "smallest threshold", "largest"], rows)
+    text += render.notes_text(document["meta"].get("notes", []))
+    agreement = document["calibration_agreement"]
+    if agreement is not None:
+        text += f"\nAgreement of SNN and ANN on calibration samples: {100 * agreement:.1f} %"
+    return f"{text}\nwrote {document['output']}"
+
+
+@click.command()
+@click.argument("model", type=PATH)
+@click.option("--data", metavar="DATA", help="Samples to compare on [random].")
+@click.option("--samples", type=click.IntRange(min=1), default=4, help="How many [4].")
+@opt.preprocessing_options
+@opt.shape_option
+@opt.json_option
+def verify(
+    model: Path,
+    data: str | None,
+    samples: int,
+    scale: float | None,
+    mean: str | None,
+    std: str | None,
+    layout: str | None,
+    input_shapes: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Does onnx2snn understand MODEL.onnx? Analog mode against ONNX Runtime, layer by layer.
+
+    Exit status 1 where they differ by more than 1e-4 of the output range.
+    """
+    loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
+    inputs = None
+    if data is not None:
+        pre = opt.preprocessing(scale, mean, std, layout)
+        inputs = api.load_samples(data, loaded, pre, limit=samples).whole()
+    result = api.verify(loaded, inputs, samples=samples)
+    document = {
+        "schema": "onnx2snn.verify/1",
+        "max_abs_diff": result.max_abs_diff,
+        "relative_diff": result.relative_diff,
+        "samples": result.samples,
+        "dropped": list(result.dropped),
+        "layers": [
+            {"name": c.name, "tensor": c.tensor, "relative_diff": c.relative_diff}
+            for c in result.layers
+        ],
+    }
+    opt.emit(document, render.verify_text(model.name, result), as_json)
+    if not result.relative_diff <= 1e-4:
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("network", type=PATH, metavar="NET.snn.onnx")
+@click.option("--data", required=True, metavar="DATA")
+@click.option("-T", "--steps", default="32", help="Time steps: N or FIRST:LAST [32].")
+@click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
+@opt.engine_options
+@opt.preprocessing_options
+@opt.json_option
+def run(
+    network: Path,
+    data: str,
+    steps: str,
+    samples: int | None,
+    scale: float | None,
+    mean: str | None,
+    std: str | None,
+    layout: str | None,
+    as_json: bool,
+    **engine: Any,
+) -> None:
+    """Simulate a converted network: accuracy, spikes, synaptic operations, time."""
+    first, last = api.parse_steps(steps)
+    graph = api.load(network)
+    pre = opt.preprocessing(scale, mean, std, layout)
+    loaded = api.load_samples(data, graph, pre, limit=samples)
+    began = perf_counter()
+    evaluation = api.evaluate(
+        graph, loaded, last, first=first, progress=opt.stage("simulating"), **opt.engine(engine)
+    )
+    document = run_document(evaluation, perf_counter() - began)
+    text = render.run_text(network.name, evaluation)
+    text += render.notes_text(graph.meta.get("notes", []))
+    text += f"\nsimulated in {document['seconds']:.1f} s"
+    opt.emit(document, text, as_json)
+
+
+def run_document(evaluation: Evaluation, seconds: float) -> dict[str, Any]:
+    """The JSON twin of `run`: the last step's score."""
+    last = evaluation.points[-1]
+    return {
+        "schema": "onnx2snn.run/1",
+        "accuracy": last.accuracy,
+        "ann_accuracy": evaluation.ann_accuracy,
+        "agreement": last.agreement,
+        "error": last.error,
+        "T": last.T,
+        "latency": last.latency,
+        "samples": evaluation.samples,
+        "neurons": evaluation.neurons,
+        "spikes_per_neuron": last.spikes_per_neuron,
+        "spikes_per_neuron_by_layer": dict(evaluation.spikes_per_neuron),
+        "synops_per_sample": last.synops_per_sample,
+        "macs_per_sample": evaluation.macs_once + evaluation.macs_per_step * last.T,
+        "ann_macs": evaluation.macs_ann,
+        "seconds": seconds,
+    }
+
+
+@click.command()
+@click.argument("model", type=PATH)
+@click.option("--data", required=True, metavar="DATA", help="Samples and labels to score on.")
+@click.option("--calib", required=True, metavar="DATA", help="Calibration samples, or `none`.")
+@click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
+@click.option("-T", "--steps", default="1:64", help="Time steps: N or FIRST:LAST [1:64].")
+@click.option(
+    "--recipe",
+    "recipes",
+    multiple=True,
+    type=click.Choice(list(RECIPES)),
+    help="Repeat for several curves on one chart [binary].",
+)
+@click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
+@click.option("-o", "--output", required=True, type=PATH, help="Folder for JSON, CSV, PNG, HTML.")
+@opt.conversion_options
+@opt.engine_options
+@opt.preprocessing_options
+@opt.shape_option
+@opt.json_option
+def sweep(
+    model: Path,
+    data: str,
+    calib: str,
+    calib_samples: int | None,
+    steps: str,
+    recipes: tuple[str, ...],
+    samples: int | None,
+    output: Path,
+    scale: float | None,
+    mean: str | None,
+    std: str | None,
+    layout: str | None,
+    input_shapes: tuple[str, ...],
+    as_json: bool,
+    **choices: Any,
+) -> None:
+    """The accuracy curve of MODEL.onnx over time steps, from one simulation per recipe."""
+    span = api.parse_steps(steps)
+    loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
+    pre = opt.preprocessing(scale, mean, std, layout)
+    engine = opt.engine({k: choices.pop(k) for k in opt.ENGINE})
+    test = api.load_samples(data, loaded, pre, limit=samples)
+    calibration = calibration_samples(calib, loaded, pre, calib_samples)
+    folder = opt.output_folder(output)
+    result = run_sweep(
+        loaded,
+        test,
+        calibration,
+        span,
+        recipes or ("binary",),
+        opt.chosen(**choices),
+        folder,
+        stage=opt.stage,
+        engine=engine,
+    )
+    document = result.to_json()
+    written = write_sweep(result, document, folder)
+    opt.emit(document, f"{render.sweep_text(result)}\n\n{written}", as_json)
+
+
+def write_sweep(result: Sweep, document: dict[str, Any], folder: Path) -> str:
+    """sweep.json, .csv, .html and (with matplotlib) .png; what was written, in words."""
+    opt.write_text(folder / "sweep.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
+    opt.write_text(folder / "sweep.csv", render.sweep_csv(result))
+    opt.write_text(folder / "sweep.html", render.sweep_html(result))
+    names = "sweep.json, sweep.csv, sweep.html"
+    if not plot.available():
+        return f"wrote {names} to {folder}; no PNG: pip install 'onnx2snn[plot]'"
+    plot.sweep_png(result, folder / "sweep.png")
+    return f"wrote {names}, sweep.png to {folder}"
+
+
+@click.command()
+@click.option("-o", "--output", default="demo", type=PATH, help="Folder for the results [demo].")
+@click.option("-T", "--steps", default="1:64", help="Time steps: FIRST:LAST [1:64].")
+@click.pass_context
+def demo(context: click.Context, output: Path, steps: str) -> None:
+    """The main job on a bundled network (a small CNN on handwritten digits), in under a minute."""
+    bundled = files("onnx2snn.models")
+    with as_file(bundled / "digits_cnn.onnx") as model, as_file(bundled / "digits.npz") as data:
+        click.echo(f"digits_cnn.onnx: {model}\ndigits.npz: {data}\n")
+        context.invoke(
+            sweep,
+            model=model,
+            data=f"{data}:x_test,y_test",
+            calib=f"{data}:x_calib",
+            steps=steps,
+            output=output,
+            scale=16.0,
+            layout="NHWC",
+        )
+        network = output / "digits_cnn.snn.onnx"
+        loaded = load_onnx(model)
+        pre = Preprocessing(scale=16.0, layout="NHWC")
+        samples = api.load_samples(f"{data}:x_calib", loaded, pre)
+        api.save(api.convert(loaded, samples, steps=api.parse_steps(steps)[1]), network)
+        click.echo(f"wrote {network}: the converted network, one ONNX file")
+
+
+COMMANDS = (convert, verify, run, sweep, demo)

@@ -1,0 +1,66 @@
+"""check, ops, doctor: what converts, and what is installed."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import render
+from . import options as opt
+
+PATH = click.Path(path_type=Path)
+NEEDED = ("numpy", "onnx", "onnxruntime", "onnx-ir", "onnxscript", "click", "threadpoolctl")
+EXTRAS = {"matplotlib": "plot", "pillow": "images", "nir": "nir", "xylosim": "xylo"}
+
+
+def installed(package: str) -> str | None:
+    """The installed version, or None."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@click.command()
+@opt.json_option
+def doctor(as_json: bool) -> None:
+    """What is installed, and what each missing extra would add. Exit 1 if something needed is
+    missing."""
+    from threadpoolctl import threadpool_info
+
+    packages: list[dict[str, Any]] = [
+        {"package": p, "version": installed(p), "extra": None} for p in NEEDED
+    ] + [{"package": p, "version": installed(p), "extra": e} for p, e in EXTRAS.items()]
+    blas = [
+        {k: str(info.get(k)) for k in ("internal_api", "version", "architecture", "num_threads")}
+        for info in threadpool_info()
+    ]
+    document = {
+        "schema": "onnx2snn.doctor/1",
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "packages": packages,
+        "blas": blas,
+    }
+    rows = []
+    for p in packages:
+        missing = "MISSING" if p["extra"] is None else f"- (pip install 'onnx2snn[{p['extra']}]')"
+        rows.append([p["package"], p["version"] or missing])
+    text = render.table(["package", "version"], rows)
+    libraries = "; ".join(
+        f"{b['internal_api']} {b['version']} ({b['architecture']}, {b['num_threads']} threads)"
+        for b in blas
+    )
+    text += (
+        f"\n\nPython {document['python']}, {document['machine']}; BLAS: {libraries or 'unknown'}"
+    )
+    opt.emit(document, text, as_json)
+    if any(p["version"] is None and p["extra"] is None for p in packages):
+        raise SystemExit(1)
+
+
+COMMANDS: tuple[click.Command, ...] = (doctor,)

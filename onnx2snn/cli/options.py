@@ -1,0 +1,219 @@
+"""Options and output that several verbs share."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+import click
+
+from ..converter.onnxfile import write_atomically
+from ..data import Preprocessing
+from ..errors import DataError, UnsupportedOps, UsageError
+from ..runtime.graph import Analog, SpikingGraph
+from ..runtime.ops import Shape
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _apply(function: F, decorators: list[Callable[[F], F]]) -> F:
+    for decorator in reversed(decorators):
+        function = decorator(function)
+    return function
+
+
+def preprocessing_options(function: F) -> F:
+    """--scale, --mean, --std, --layout."""
+    return _apply(
+        function,
+        [
+            click.option("--scale", type=float, help="Divide stored values by this (255)."),
+            click.option("--mean", help="Then subtract: one value, or one per channel: .4,.5,.4"),
+            click.option("--std", help="Then divide: one value, or one per channel."),
+            click.option(
+                "--layout",
+                type=click.Choice(["NCHW", "NHWC"]),
+                help="Axes of the stored samples [default: NCHW].",
+            ),
+        ],
+    )
+
+
+def preprocessing(
+    scale: float | None, mean: str | None, std: str | None, layout: str | None
+) -> Preprocessing | None:
+    """The preprocessing named on the command line, or None where no option was given."""
+    if scale is None and mean is None and std is None and layout is None:
+        return None
+    return Preprocessing(
+        scale=1.0 if scale is None else scale,
+        mean=numbers(mean, "--mean"),
+        std=numbers(std, "--std"),
+        layout=cast(Literal["NCHW", "NHWC"], layout or "NCHW"),
+    )
+
+
+def numbers(text: str | None, option: str) -> tuple[float, ...]:
+    """Comma-separated numbers. Raises UsageError for anything else."""
+    if text is None:
+        return ()
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{option} takes numbers separated by commas, got '{text}'") from None
+
+
+def shape_option(function: F) -> F:
+    """--input-shape name:1x3x224x224, may be repeated."""
+    return click.option(
+        "--input-shape",
+        "input_shapes",
+        multiple=True,
+        metavar="NAME:1x3x224x224",
+        help="Shape of an input whose size the model leaves open (repeatable).",
+    )(function)
+
+
+def parse_shapes(texts: tuple[str, ...]) -> dict[str, Shape] | None:
+    out: dict[str, Shape] = {}
+    for text in texts:
+        name, _, dims = text.rpartition(":")
+        try:
+            out[name] = tuple(int(d) for d in dims.replace(",", "x").split("x"))
+        except ValueError:
+            name = ""
+        if not name or any(d < 1 for d in out.get(name, ())):
+            raise UsageError(f"--input-shape takes NAME:1x3x224x224, got '{text}'")
+    return out or None
+
+
+def conversion_options(function: F) -> F:
+    """What `convert` and `sweep` let one choose."""
+    return _apply(
+        function,
+        [
+            click.option(
+                "--method",
+                type=click.Choice(["mmse", "max", "percentile"]),
+                help="How thresholds are chosen [default: the recipe's].",
+            ),
+            click.option("--percentile", type=float, help="For --method percentile [99.9]."),
+            click.option(
+                "--per-channel/--per-layer",
+                default=None,
+                help="Thresholds per channel (default) or one per layer.",
+            ),
+            click.option(
+                "--reset",
+                type=click.Choice(["subtract", "zero"]),
+                help="Reset by subtraction (default) or to zero.",
+            ),
+            click.option("--leak", type=float, help="Share of the potential lost per step [0]."),
+            click.option("--refractory", type=int, help="Steps of rest after a spike [0]."),
+            click.option("--levels", type=int, help="Largest number of spikes per step."),
+            click.option("--lag", type=int, help="Steps each layer integrates before it fires."),
+            click.option(
+                "--encoding",
+                type=click.Choice(["constant", "poisson", "rate"]),
+                help="How samples enter [constant current].",
+            ),
+            click.option(
+                "--readout",
+                type=click.Choice(["membrane", "count"]),
+                help="Read the outputs' potential (default) or count their spikes.",
+            ),
+        ],
+    )
+
+
+def chosen(**options: Any) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def json_option(function: F) -> F:
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print the result as JSON, nothing else."
+    )(function)
+
+
+def emit(document: dict[str, Any], text: str, as_json: bool) -> None:
+    """Print the JSON document or the text."""
+    click.echo(json.dumps(document, indent=2, allow_nan=False) if as_json else text)
+
+
+def stage(text: str) -> Callable[[int, int], None]:
+    """Progress of one stage of long work: a line on a terminal, nothing in a pipe."""
+    if not sys.stderr.isatty():
+        return lambda done, total: None
+
+    def show(done: int, total: int) -> None:
+        end = "\n" if done >= total else ""
+        click.echo(f"\r{text}: {100 * done // max(total, 1):3d} %{end}", nl=False, err=True)
+
+    return show
+
+
+def output_folder(path: Path) -> Path:
+    """Create a folder for results. Raises DataError where it cannot be made or written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".write-test"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise DataError(
+            f"cannot write to the folder ({error.strerror})",
+            where=str(path),
+            remedy="Choose another -o.",
+            code="E220",
+        ) from error
+    return path
+
+
+def writable(path: Path) -> None:
+    """Raise DataError where a file cannot be written to ``path``: before the work, not after."""
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise DataError(
+            "cannot write the file",
+            where=str(path),
+            remedy="Choose another -o, in a folder that exists and can be written.",
+            code="E220",
+        )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a result file in one step; nothing half-written stays behind."""
+    write_atomically(path, text.encode())
+
+
+def engine_options(function: F) -> F:
+    """How the simulation runs; results do not depend on these but for --seed."""
+    return _apply(
+        function,
+        [
+            click.option("--seed", type=int, help="For stochastic input encodings [0]."),
+        ],
+    )
+
+
+ENGINE = ("seed",)
+
+
+def engine(choices: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of ``runtime.engine.simulate`` from the options that were given."""
+    return chosen(**choices)
+
+
+def refuse_islands(network: SpikingGraph) -> None:
+    """Raise UnsupportedOps naming every analog island."""
+    islands = network.of(Analog)
+    if islands:
+        raise UnsupportedOps(
+            [(i.name, "+".join(i.ops), "runs as an analog island, not in spikes") for i in islands]
+        )

@@ -1,0 +1,249 @@
+"""Records -> text tables, CSV and HTML. Nothing here computes; nothing elsewhere formats."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from jinja2 import Environment
+
+from .api import Verification
+from .evaluate import Evaluation, Point
+from .sweep import Sweep, SweepRun, knee
+
+TABLE_STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Columns aligned: text to the left, numbers to the right."""
+    cells = [[str(c) for c in row] for row in rows]
+    widths = [max(len(r[i]) for r in [list(header), *cells]) for i in range(len(header))]
+    numeric = [all(_is_number(r[i]) for r in cells) for i in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        parts = (
+            c.rjust(w) if right else c.ljust(w)
+            for c, w, right in zip(row, widths, numeric, strict=True)
+        )
+        return "  ".join(parts).rstrip()
+
+    return "\n".join([line(header), line(["-" * w for w in widths]), *map(line, cells)])
+
+
+def _is_number(text: str) -> bool:
+    return text.strip("-+.%,kMGe0123456789 ") in ("", "n/a")
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    return "n/a" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def count(value: float) -> str:
+    """1234567 -> 1.23M"""
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def shown_points(points: Sequence[Point]) -> list[Point]:
+    """Those of a curve that a table shows: a few per octave, and the last."""
+    chosen = [p for p in points if p.T in TABLE_STEPS or p is points[-1]]
+    return chosen if len(points) > 12 else list(points)
+
+
+def curve_table(evaluation: Evaluation) -> str:
+    """One row per shown T."""
+    scored = evaluation.ann_accuracy is not None
+    header = ["T", "latency"]
+    header += ["accuracy", "95 % interval", "to ANN"] if scored else []
+    header += ["agreement", "error", "spikes/neuron", "synops/sample"]
+    rows = []
+    for p in shown_points(evaluation.points):
+        row: list[Any] = [p.T, p.latency]
+        if scored and p.accuracy is not None and evaluation.ann_accuracy is not None:
+            difference = 100 * (p.accuracy - evaluation.ann_accuracy)
+            interval = f"{100 * (p.low or 0):.1f}-{100 * (p.high or 0):.1f} %"
+            row += [percent(p.accuracy), interval, f"{difference:+.2f}"]
+        row += [
+            percent(p.agreement),
+            f"{p.error:.3f}",
+            f"{p.spikes_per_neuron:.2f}",
+            count(p.synops_per_sample),
+        ]
+        rows.append(row)
+    return table(header, rows)
+
+
+def knee_text(evaluation: Evaluation) -> str:
+    """The knee in words."""
+    found = knee(evaluation)
+    scored = evaluation.ann_accuracy is not None
+    what = "accuracy" if scored else "agreement with the ANN"
+    if found is None:
+        return f"No step up to T={evaluation.points[-1].T} stays within 0.5 point in {what}."
+    point = next(p for p in evaluation.points if found["T"] == p.T)
+    interval = (
+        f" (95 % interval {100 * point.low:.1f}-{100 * point.high:.1f} %, ANN "
+        f"{percent(evaluation.ann_accuracy)})"
+        if point.low is not None and point.high is not None
+        else ""
+    )
+    return f"T={point.T} is within 0.5 point of the ANN in {what}{interval} and stays there."
+
+
+def run_text(title: str, evaluation: Evaluation) -> str:
+    ann = "" if evaluation.ann_accuracy is None else f"ANN {percent(evaluation.ann_accuracy)}, "
+    head = f"{title}: {ann}{evaluation.samples} samples, {count(evaluation.neurons)} neurons"
+    return f"{head}\n\n{curve_table(evaluation)}\n\n{knee_text(evaluation)}"
+
+
+def notes_text(notes: Sequence[str]) -> str:
+    return "".join(f"\nnote: {note}" for note in notes)
+
+
+def sweep_text(sweep: Sweep) -> str:
+    head = f"{sweep.model} on {sweep.data} ({sweep.samples} samples)"
+    parts = [run_text(f"recipe {r.recipe}", r.evaluation) + notes_text(r.notes) for r in sweep.runs]
+    return "\n\n".join([head, *parts])
+
+
+def sweep_csv(sweep: Sweep) -> str:
+    """One row per recipe and T, every field of the points."""
+    out = io.StringIO()
+    fields = list(Point.__dataclass_fields__)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["recipe", *fields, "ann_accuracy"])
+    for run in sweep.runs:
+        for point in run.evaluation.points:
+            values = [getattr(point, f) for f in fields]
+            writer.writerow([run.recipe, *values, run.evaluation.ann_accuracy])
+    return out.getvalue()
+
+
+def verify_text(name: str, v: Verification) -> str:
+    header = ["layer", "tensor", "relative difference"]
+    rows = [[c.name, c.tensor, f"{c.relative_diff:.2e}"] for c in v.layers]
+    verdict = "equal" if v.relative_diff <= 1e-4 else "DIFFERENT"
+    dropped = f"\nLeft out at the output: {', '.join(v.dropped)}." if v.dropped else ""
+    return (
+        f"{table(header, rows)}\n\n{name}: analog mode and ONNX Runtime are {verdict} on "
+        f"{v.samples} samples: largest difference {v.max_abs_diff:.2e}, "
+        f"{v.relative_diff:.2e} of the output range.{dropped}"
+    )
+
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
+<style>
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; }
+td, th { padding: .2rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }
+svg { max-width: 100%; height: auto; } .note { color: #555; }
+</style></head><body>
+<h1>{{ title }}</h1>
+<p>{{ sweep.data }}, {{ sweep.samples }} samples.
+{% if ann is not none %}ANN accuracy {{ "%.2f" % (100 * ann) }} %.{% endif %}</p>
+{{ chart }}
+{% for run in runs %}
+<h2>Recipe {{ run.recipe }}</h2><p>{{ run.knee }}</p>
+{% for note in run.notes %}<p class="note">{{ note }}</p>{% endfor %}
+<table><tr>{% for name in run.header %}<th>{{ name }}</th>{% endfor %}</tr>
+{% for row in run.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</table>
+{% endfor %}
+</body></html>
+"""
+
+
+def sweep_html(sweep: Sweep) -> str:
+    """One self-contained page: chart with tooltips, tables, notes."""
+    from markupsafe import Markup
+
+    environment = Environment(autoescape=True)
+    header = ["T", "latency", "accuracy", "low", "high", "agreement", "spikes/neuron", "synops"]
+    return environment.from_string(PAGE).render(
+        title=f"{sweep.model}: accuracy against time steps",
+        sweep=sweep,
+        ann=sweep.runs[0].evaluation.ann_accuracy,
+        chart=Markup(curve_svg(sweep)),  # our own numbers and escaped names only
+        runs=[
+            {
+                "recipe": r.recipe,
+                "knee": knee_text(r.evaluation),
+                "notes": r.notes,
+                "header": header,
+                "rows": [
+                    [
+                        p.T,
+                        p.latency,
+                        percent(p.accuracy),
+                        percent(p.low),
+                        percent(p.high),
+                        percent(p.agreement),
+                        f"{p.spikes_per_neuron:.2f}",
+                        count(p.synops_per_sample),
+                    ]
+                    for p in shown_points(r.evaluation.points)
+                ],
+            }
+            for r in sweep.runs
+        ],
+    )
+
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+
+
+def score(run: SweepRun, point: Point) -> float:
+    """What the chart shows: accuracy, else agreement, else 1 - error."""
+    if point.accuracy is not None:
+        return point.accuracy
+    return point.agreement if point.agreement is not None else max(0.0, 1 - point.error)
+
+
+def curve_svg(sweep: Sweep) -> str:
+    """The curves as SVG, T on a logarithmic axis, a tooltip on every point."""
+    from math import log2
+
+    from markupsafe import escape
+
+    width, height, left, bottom = 760, 360, 60, 40
+    top_t = max(run.steps for run in sweep.runs)
+    span = log2(top_t) or 1.0
+
+    def at(t: int, value: float) -> tuple[float, float]:
+        x = left + (width - left - 20) * log2(t) / span
+        return round(x, 1), round(20 + (height - 20 - bottom) * (1 - value), 1)
+
+    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" font-size="12">']
+    for i in range(0, 11, 2):
+        _, y = at(1, i / 10)
+        parts.append(f'<path d="M{left} {y}H{width - 20}" stroke="#ddd"/>')
+        parts.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{i * 10} %</text>')
+    t = 1
+    while t <= top_t:
+        parts.append(f'<text x="{at(t, 0)[0]}" y="{height - 18}" text-anchor="middle">{t}</text>')
+        t *= 2
+    ann = sweep.runs[0].evaluation.ann_accuracy
+    if ann is not None:
+        y = at(1, ann)[1]
+        parts.append(f'<path d="M{left} {y}H{width - 20}" stroke="#333" stroke-dasharray="4"/>')
+        parts.append(f'<text x="{width - 20}" y="{y - 5}" text-anchor="end">ANN</text>')
+    for n, run in enumerate(sweep.runs):
+        colour = COLOURS[n % len(COLOURS)]
+        points = [(p, *at(p.T, score(run, p))) for p in run.evaluation.points]
+        line = " ".join(f"{x},{y}" for _, x, y in points)
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        for p, x, y in points:
+            tip = f"{escape(run.recipe)} T={p.T}: {percent(score(run, p))}"
+            parts.append(
+                f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"><title>{tip}</title></circle>'
+            )
+        parts.append(
+            f'<text x="{left + 10 + 110 * n}" y="14" fill="{colour}">{escape(run.recipe)}</text>'
+        )
+    parts.append(f'<text x="{width / 2}" y="{height - 2}" text-anchor="middle">time steps T</text>')
+    return "".join([*parts, "</svg>"])

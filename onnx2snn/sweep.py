@@ -1,0 +1,219 @@
+"""Sweeps: the accuracy curve of one network under one or more recipes, from one run each.
+
+The readout accumulates, so the answer after every step t <= T comes from one simulation of T
+steps. With start lags the windows depend on T, so each T is its own simulation, and only the asked
+points are run. Finished chunks are kept in the output folder until the sweep is complete: a killed
+sweep goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .api import convert, onnx_ann
+from .converter.frontend import LoadedModel
+from .data import Samples
+from .evaluate import Evaluation, Tally, evaluate
+from .runtime.graph import SpikingGraph
+
+SCHEMA = "onnx2snn.sweep/1"
+Stage = Callable[[str], Callable[[int, int], None]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SweepRun:
+    """One recipe's curve."""
+
+    recipe: str
+    steps: int
+    evaluation: Evaluation
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sweep:
+    """All curves on one model and data set."""
+
+    model: str
+    data: str
+    samples: int
+    runs: tuple[SweepRun, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The machine-readable twin of the report."""
+        first = self.runs[0].evaluation
+        return {
+            "schema": SCHEMA,
+            "model": self.model,
+            "data": self.data,
+            "samples": self.samples,
+            "ann": {"accuracy": first.ann_accuracy, "macs": first.macs_ann},
+            "runs": [_run_json(run) for run in self.runs],
+        }
+
+
+def _run_json(run: SweepRun) -> dict[str, Any]:
+    e = run.evaluation
+    return {
+        "recipe": run.recipe,
+        "T_total": run.steps,
+        "points": [asdict(point) for point in e.points],
+        "knee": knee(e),
+        "neurons": e.neurons,
+        "macs_once": e.macs_once,
+        "macs_per_step": e.macs_per_step,
+        "spikes_per_neuron_by_layer": dict(e.spikes_per_neuron),
+        "seconds": e.seconds,
+        "notes": list(run.notes),
+    }
+
+
+def knee(evaluation: Evaluation, drop: float = 0.005) -> dict[str, Any] | None:
+    """The first point from which the curve stays within ``drop`` of the ANN: in accuracy, or in
+    agreement where there are no labels. None where it never does."""
+    target = evaluation.ann_accuracy
+
+    def short(point: Any) -> float:
+        if target is not None:
+            return float(target - point.accuracy)
+        return float(1 - point.agreement) if point.agreement is not None else float(point.error)
+
+    found = None
+    for point in reversed(evaluation.points):
+        if short(point) > drop + 1e-12:
+            break
+        found = point
+    if found is None:
+        return None
+    return {"T": found.T, "latency": found.latency, "drop": short(found), "within": drop}
+
+
+def sweep(
+    model: LoadedModel,
+    samples: Samples,
+    calibration: Samples | None,
+    steps: tuple[int, int],
+    recipes: Sequence[str],
+    options: Mapping[str, Any],
+    folder: Path,
+    *,
+    stage: Stage = lambda text: lambda done, total: None,
+    engine: Mapping[str, Any] | None = None,
+) -> Sweep:
+    """Convert with every recipe for T = the last step and run it on ``samples``.
+
+    ``folder`` holds the state of an unfinished sweep; ``stage`` gives the progress callback for
+    each stage of the work.
+    """
+    runs = []
+    for recipe in recipes:
+        chosen = {**options, "recipe": recipe}
+        run = _Runner(model, samples, calibration, chosen, folder, stage, dict(engine or {}))
+        runs.append(run.curve(steps))
+    return Sweep(
+        model=Path(model.path).name, data=samples.source, samples=len(samples), runs=tuple(runs)
+    )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _State:
+    """Where a run keeps what it has finished."""
+
+    path: Path
+    fingerprint: str
+
+    def restore(self, steps: int) -> Tally:
+        tally = Tally(steps)
+        if self.path.exists():
+            try:
+                with np.load(self.path) as stored:
+                    if str(stored["fingerprint"]) == self.fingerprint:
+                        tally.state = {k: stored[k] for k in stored.files if k != "fingerprint"}
+            except (OSError, ValueError, KeyError):
+                return tally  # a damaged state is as good as none
+        return tally
+
+    def save(self, tally: Tally) -> None:
+        temporary = self.path.with_suffix(".new.npz")
+        np.savez(temporary, fingerprint=np.array(self.fingerprint), **tally.state)  # type: ignore[arg-type]
+        temporary.replace(self.path)
+
+
+class _Runner:
+    """One recipe: converts once per needed T, evaluates, resumes."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        samples: Samples,
+        calibration: Samples | None,
+        options: dict[str, Any],
+        folder: Path,
+        stage: Stage,
+        engine: dict[str, Any],
+    ) -> None:
+        self.model, self.samples, self.calibration = model, samples, calibration
+        self.options, self.folder, self.stage, self.engine = options, folder, stage, engine
+
+    def curve(self, steps: tuple[int, int]) -> SweepRun:
+        first, last = steps
+        network, evaluation = self._evaluate(first, last)
+        if evaluation.points[-1].latency > last and first < last:
+            # Start lags: every T has its own windows.
+            points = [self._evaluate(t, t)[1].points[-1] for t in range(first, last)]
+            evaluation = replace(evaluation, points=(*points, evaluation.points[-1]))
+        return SweepRun(
+            recipe=str(self.options["recipe"]),
+            steps=last,
+            evaluation=evaluation,
+            notes=tuple(network.meta.get("notes", ())),
+        )
+
+    def _evaluate(self, first: int, last: int) -> tuple[SpikingGraph, Evaluation]:
+        recipe = self.options["recipe"]
+        network = convert(
+            self.model,
+            self.calibration,
+            progress=self.stage(f"converting ({recipe}, T={last})"),
+            **{**self.options, "steps": last},
+        )
+        state = _State(
+            path=self.folder / f".unfinished-{recipe}-{last}.npz", fingerprint=self._print(last)
+        )
+        evaluation = evaluate(
+            network,
+            self.samples,
+            last,
+            onnx_ann(self.model, network),
+            first=first,
+            tally=state.restore(last),
+            checkpoint=state.save,
+            progress=self.stage(f"simulating ({recipe}, T={last})"),
+            **self.engine,
+        )
+        state.path.unlink(missing_ok=True)
+        return network, evaluation
+
+    def _print(self, last: int) -> str:
+        """What a stored state must have been made from to be continued."""
+        document = {
+            "model": self.model.sha256,
+            "options": self.options,
+            "steps": last,
+            "samples": len(self.samples),
+            "data": self.samples.source,
+            "preprocessing": self.samples.preprocessing.to_json(),
+            "calibration": self.calibration and [self.calibration.source, len(self.calibration)],
+            "first": {
+                k: hashlib.sha256(np.ascontiguousarray(a[:1])).hexdigest()
+                for k, a in self.samples.arrays.items()
+            },
+        }
+        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

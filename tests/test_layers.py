@@ -1,0 +1,70 @@
+"""The import rules of the house: who may know whom, and who may print."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# A folder may import these folders' modules (and itself, and errors).
+ALLOWED = {
+    "runtime": {"runtime"},
+    "converter": {"converter", "runtime"},
+    "hwtargets": {"hwtargets", "runtime"},
+}
+SOURCES = {
+    folder: sorted((ROOT / folder).rglob("*.py"))
+    for folder in ("runtime", "converter", "hwtargets", "onnx2snn")
+}
+SOURCES["onnx2snn"] = [
+    f for f in (*(ROOT / "onnx2snn").glob("*.py"), *(ROOT / "onnx2snn" / "cli").glob("*.py"))
+]
+
+
+def absolute_imports(path: Path, package: str) -> list[str]:
+    """Every module a file imports, by its full name."""
+    depth = len(path.relative_to(ROOT).parts) - 1
+    parts = ["onnx2snn", *path.relative_to(ROOT).parts[:-1]]
+    if package == "onnx2snn":
+        parts = list(path.relative_to(ROOT).parts[:-1])
+        depth = len(parts)
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = parts[: len(parts) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found += [f"{module}.{alias.name}" for alias in node.names]
+    return found
+
+
+@pytest.mark.parametrize("folder", list(ALLOWED))
+def test_folders_import_only_what_lies_below_them(folder: str) -> None:
+    for path in SOURCES[folder]:
+        for name in absolute_imports(path, folder):
+            if not name.startswith("onnx2snn."):
+                continue
+            target = name.split(".")[1]
+            assert target == "errors" or target in ALLOWED[folder], f"{path}: imports {name}"
+
+
+def test_only_the_frontend_and_the_converted_file_import_onnx() -> None:
+    for folder, paths in SOURCES.items():
+        for path in paths:
+            relative = path.relative_to(ROOT).as_posix()
+            if relative.startswith(("converter/frontend/", "converter/onnxfile/")):
+                continue
+            for name in absolute_imports(path, folder):
+                assert name.split(".")[0] not in ("onnx", "onnxscript", "onnx_ir"), path
+
+
+def test_only_the_command_line_prints_and_imports_click() -> None:
+    for folder, paths in SOURCES.items():
+        for path in paths:
+            if path.relative_to(ROOT).as_posix().startswith("onnx2snn/cli/"):
+                continue
+            assert "click" not in {n.split(".")[0] for n in absolute_imports(path, folder)}, path
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                    assert node.func.id != "print", f"{path}:{node.lineno} prints"
