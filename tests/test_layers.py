@@ -14,20 +14,18 @@ ALLOWED = {
 }
 SOURCES = {
     folder: sorted((ROOT / folder).rglob("*.py"))
-    for folder in ("runtime", "converter", "hwtargets", "onnx2snn")
+    for folder in ("runtime", "converter", "hwtargets")
 }
-SOURCES["onnx2snn"] = [
-    f for f in (*(ROOT / "onnx2snn").glob("*.py"), *(ROOT / "onnx2snn" / "cli").glob("*.py"))
-]
+# Not the links beside them, which lead to the folders above.
+SOURCES["onnx2snn"] = sorted(
+    [*(ROOT / "onnx2snn").glob("*.py"), *(ROOT / "onnx2snn" / "cli").glob("*.py")]
+)
 
 
-def absolute_imports(path: Path, package: str) -> list[str]:
+def absolute_imports(path: Path) -> list[str]:
     """Every module a file imports, by its full name."""
-    depth = len(path.relative_to(ROOT).parts) - 1
-    parts = ["onnx2snn", *path.relative_to(ROOT).parts[:-1]]
-    if package == "onnx2snn":
-        parts = list(path.relative_to(ROOT).parts[:-1])
-        depth = len(parts)
+    folders = list(path.relative_to(ROOT).parts[:-1])
+    parts = folders if folders[0] == "onnx2snn" else ["onnx2snn", *folders]
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -42,7 +40,7 @@ def absolute_imports(path: Path, package: str) -> list[str]:
 @pytest.mark.parametrize("folder", list(ALLOWED))
 def test_folders_import_only_what_lies_below_them(folder: str) -> None:
     for path in SOURCES[folder]:
-        for name in absolute_imports(path, folder):
+        for name in absolute_imports(path):
             if not name.startswith("onnx2snn."):
                 continue
             target = name.split(".")[1]
@@ -50,21 +48,21 @@ def test_folders_import_only_what_lies_below_them(folder: str) -> None:
 
 
 def test_only_the_frontend_and_the_converted_file_import_onnx() -> None:
-    for folder, paths in SOURCES.items():
+    for paths in SOURCES.values():
         for path in paths:
             relative = path.relative_to(ROOT).as_posix()
             if relative.startswith(("converter/frontend/", "converter/onnxfile/")):
                 continue
-            for name in absolute_imports(path, folder):
+            for name in absolute_imports(path):
                 assert name.split(".")[0] not in ("onnx", "onnxscript", "onnx_ir"), path
 
 
 def test_only_the_command_line_prints_and_imports_click() -> None:
-    for folder, paths in SOURCES.items():
+    for paths in SOURCES.values():
         for path in paths:
             if path.relative_to(ROOT).as_posix().startswith("onnx2snn/cli/"):
                 continue
-            assert "click" not in {n.split(".")[0] for n in absolute_imports(path, folder)}, path
+            assert "click" not in {n.split(".")[0] for n in absolute_imports(path)}, path
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                     assert node.func.id != "print", f"{path}:{node.lineno} prints"

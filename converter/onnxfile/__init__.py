@@ -18,7 +18,7 @@ from onnx import numpy_helper
 
 from ...errors import DataError, ModelError
 from ...runtime.graph import SpikingGraph
-from .codec import decode_graph, encode_graph
+from .codec import decode_graph, encode_graph, inline, outline
 from .emit import emit_graph
 
 KEY = "onnx2snn.graph"
@@ -30,9 +30,14 @@ def to_model(graph: SpikingGraph) -> onnx.ModelProto:
     """The graph as one ONNX model (see the module's docstring)."""
     document, arrays = encode_graph(graph)
     model = emit_graph(graph, arrays)
+    document["unused"] = inline(arrays, used=_read_names(model))
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, json.dumps(document)
     return model
+
+
+def _read_names(model: onnx.ModelProto) -> set[str]:
+    return {name for node in model.graph.node for name in node.input}
 
 
 def save(graph: SpikingGraph, path: str | Path) -> None:
@@ -84,9 +89,10 @@ def load(path: str | Path) -> SpikingGraph:
             remedy="Make one with `onnx2snn convert MODEL.onnx --calib DATA -o NET.snn.onnx`.",
             code="E320",
         )
-    arrays = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
     try:
         document = json.loads(entries[KEY])
-    except ValueError as error:
+        arrays = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+        arrays |= outline(document.get("unused", {}))
+    except (ValueError, KeyError, TypeError) as error:
         raise ModelError("the converted file is damaged", where=str(path), code="E322") from error
     return decode_graph(document, arrays)

@@ -7,6 +7,7 @@ classes listed here.
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -59,6 +60,29 @@ def decode_graph(document: Mapping[str, Any], arrays: Mapping[str, Array]) -> sn
         return snn.SpikingGraph(nodes=nodes, meta=document["meta"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ModelError(f"the converted file is damaged ({error})", code="E322") from error
+
+
+def inline(arrays: Mapping[str, Array], used: set[str]) -> dict[str, Any]:
+    """Arrays that are not among the initializers ``used``, as JSON values."""
+    return {
+        name: {
+            "dtype": a.dtype.str,
+            "shape": list(a.shape),
+            "base64": b64encode(np.ascontiguousarray(a).tobytes()).decode(),
+        }
+        for name, a in arrays.items()
+        if name not in used
+    }
+
+
+def outline(document: Mapping[str, Any]) -> dict[str, Array]:
+    """Undoes ``inline``. Raises ValueError, KeyError or TypeError where it is malformed."""
+    return {
+        name: np.frombuffer(b64decode(entry["base64"]), np.dtype(entry["dtype"])).reshape(
+            entry["shape"]
+        )
+        for name, entry in document.items()
+    }
 
 
 def array_name(path: str) -> str:

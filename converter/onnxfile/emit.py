@@ -17,7 +17,7 @@ from ...errors import GraphError
 from ...runtime import graph as snn
 from ...runtime import ops
 from ...runtime.neuron import NeuronParams
-from ...runtime.ops import Array
+from ...runtime.ops import Array, Shape
 from . import functions as fn
 from .codec import array_name
 from .synapses import emit_op
@@ -32,17 +32,22 @@ ARRAY_FIELDS = {
 
 
 def emit_graph(graph: snn.SpikingGraph, arrays: Mapping[str, Array]) -> onnx.ModelProto:
-    """The executable model of ``graph``; ``arrays`` become its initializers (all of them)."""
+    """The executable model of ``graph``; ``arrays`` become its initializers where read."""
     emission = _Emission(graph)
     for node in graph.nodes:
         emission.visit(node)
-    initializers = [numpy_helper.from_array(np.ascontiguousarray(a), n) for n, a in arrays.items()]
+    # ONNX Runtime warns of initializers that no node reads: those travel in the metadata.
+    read = {name for node in emission.nodes for name in node.input}
+    initializers = [
+        numpy_helper.from_array(np.array(a, order="C"), n) for n, a in arrays.items() if n in read
+    ]
     model_graph = helper.make_graph(
         emission.nodes,
         "spiking",
         emission.inputs,
         emission.outputs,
         [*initializers, *emission.constants.values()],
+        value_info=emission.signals,
     )
     return helper.make_model(
         model_graph,
@@ -64,6 +69,9 @@ class _Emission:
         self.repeated: dict[str, str] = {}
         self.inputs = [helper.make_tensor_value_info("steps", TensorProto.INT64, [1])]
         self.outputs: list[onnx.ValueInfoProto] = []
+        # ONNX Runtime's Scan needs the rank of what it scans, which it cannot always infer.
+        self.signals: list[onnx.ValueInfoProto] = []
+        self.shapes = {node.name: node.shape for node in graph.nodes}
         self.current = ""
         self.onset = snn.onsets(graph)
         self.latency = max((self.onset[r.name] for r in graph.of(snn.Readout)), default=0)
@@ -85,6 +93,11 @@ class _Emission:
 
     def call(self, function: str, *inputs: str, out: str | None = None) -> str:
         return self.add(function, *inputs, out=out, domain=fn.DOMAIN)
+
+    def declare(self, name: str, shape: Shape) -> None:
+        """Say that value ``name`` is (steps * batch, *shape)."""
+        dims: list[str | int | None] = [None, *shape]
+        self.signals.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, dims))
 
     def constant(self, value: Array) -> str:
         value = np.asarray(value)
@@ -117,6 +130,7 @@ class _Emission:
             repeated = self.call("Repeat", name, self.total, out=f"{name}/repeated")
             if self.latency:
                 repeated = self.call("Window", repeated, *self._window(0), out=f"{name}/shown")
+            self.declare(repeated, self.shapes[name])
             self.repeated[name] = repeated
         return self.repeated[name]
 
@@ -138,6 +152,7 @@ class _Emission:
         )
         if self.latency:
             spikes = self.call("Window", spikes, *self._window(0), out=f"{node.name}/shown")
+        self.declare(spikes, node.shape)
         self.repeated[node.name] = spikes
 
     def _synapse(self, node: snn.Synapse) -> None:
@@ -149,6 +164,7 @@ class _Emission:
         field = ARRAY_FIELDS.get(type(node.op))
         weight = array_name(f"{node.name}.op.{field}") if field else ""
         emit_op(node.op, xs, node.name, weight, self.add, self.constant)
+        self.declare(node.name, node.shape)
 
     def _population(self, node: snn.Population | snn.Readout, p: NeuronParams, out: str) -> None:
         if not isinstance(p, NeuronParams):
@@ -172,6 +188,7 @@ class _Emission:
             fire = self.constant(np.array([self.onset[node.name]], np.int64))
             arguments += [self.constant(np.array([begin], np.int64)), fire, "steps"]
         self.call(name, *arguments, out=out)
+        self.declare(out, node.shape)
 
     def _bias(self, node: snn.MaxPool | snn.Analog | snn.Readout, path: str) -> str:
         """Running sums start at a node's own window only if the bias does too."""

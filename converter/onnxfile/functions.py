@@ -129,8 +129,8 @@ def readout() -> onnx.FunctionProto:
     return function("Readout", ["x", "bias", "steps"], "y", b, doc)
 
 
-def _mask(b: Body, begin: str, length: str, total: str, like: str) -> str:
-    """1 in steps [begin, begin + length) of ``total``, else 0; broadcasts over ``like``."""
+def _mask(b: Body, begin: str, length: str, total: str) -> str:
+    """(total,): 1 in steps [begin, begin + length), else 0."""
     zero = b.constant(0, np.int64)
     t = b.add("Range", zero, b.add("Squeeze", total, b.ints(0)), b.constant(1, np.int64))
     inside = b.add(
@@ -138,16 +138,21 @@ def _mask(b: Body, begin: str, length: str, total: str, like: str) -> str:
         b.add("GreaterOrEqual", t, begin),
         b.add("Less", t, b.add("Add", begin, length)),
     )
-    rank = b.add("Size", b.add("Shape", like))
+    return b.add("Cast", inside, to=FLOAT)
+
+
+def _masked(b: Body, x: str, value: str, begin: str, length: str, total: str) -> str:
+    """``value`` in the window, 0 outside, shaped to broadcast over ``x`` (total, ...)."""
+    rank = b.add("Size", b.add("Shape", x))
     axes = b.add("Range", b.constant(1, np.int64), rank, b.constant(1, np.int64))
-    return b.add("Unsqueeze", b.add("Cast", inside, to=FLOAT), axes)
+    return b.add("Mul", b.add("Unsqueeze", _mask(b, begin, length, total), axes), value)
 
 
 def window() -> onnx.FunctionProto:
     """Zero outside the window [begin, begin + length)."""
     b = Body()
     x = split_time(b, "x", "steps")
-    merge_time(b, b.add("Mul", x, _mask(b, "begin", "length", "steps", x)), "y")
+    merge_time(b, _masked(b, x, x, "begin", "length", "steps"), "y")
     doc = "The signal in its window of time steps, zero elsewhere."
     return function("Window", ["x", "begin", "length", "steps"], "y", b, doc)
 
@@ -158,7 +163,7 @@ def readout_window() -> onnx.FunctionProto:
     What arrived before the window counts into its first step, as in the NumPy engine."""
     b = Body()
     x = split_time(b, "x", "steps")
-    x = b.add("Add", x, b.add("Mul", _mask(b, "begin", "length", "steps", x), "bias"))
+    x = b.add("Add", x, _masked(b, x, "bias", "begin", "length", "steps"))
     sums = b.add("CumSum", x, b.constant(0, np.int64))
     end = b.add("Add", "begin", "length")
     shown = b.add("Slice", sums, "begin", end, b.ints(0))
@@ -233,8 +238,8 @@ def neuron(p: NeuronParams, name: str, *, windowed: bool) -> onnx.FunctionProto:
     """
     b = Body()
     x = split_time(b, "current", "steps")
-    bias = b.add("Mul", _mask(b, "begin", "length", "steps", x), "bias") if windowed else "bias"
-    x = b.add("Add", x, bias)
+    if not windowed:
+        x = b.add("Add", x, "bias")
     first = b.add("Squeeze", b.add("Slice", x, b.ints(0), b.ints(1), b.ints(0)), b.ints(0))
     zero = b.add("Sub", first, first)
     states = {"v": b.add("Add", zero, "v_init")}
@@ -245,7 +250,8 @@ def neuron(p: NeuronParams, name: str, *, windowed: bool) -> onnx.FunctionProto:
     scanned = [x]
     inputs = ["current", "bias", "v_threshold", "v_init", "steps"]
     if windowed:
-        scanned.append(_mask(b, "fire", "length", "steps", x))
+        # Within Scan the masks are scalars: no broadcasting over an unknown rank.
+        scanned += [_mask(b, start, "length", "steps") for start in ("begin", "fire")]
         inputs += ["begin", "fire", "length"]
     b.nodes.append(
         helper.make_node(
@@ -265,6 +271,8 @@ def _step_graph(p: NeuronParams, states: list[str], windowed: bool) -> onnx.Grap
     b = Body("s_")
     v = b.add("Mul", "v", b.constant(1 - p.leak)) if p.leak else "v"
     v = b.add("Add", v, "I")
+    if windowed:
+        v = b.add("Add", v, b.add("Mul", "bias", "shown"))
     active = ""
     if p.refractory:
         active = b.add("LessOrEqual", "wait", b.constant(0))
@@ -295,7 +303,7 @@ def _step_graph(p: NeuronParams, states: list[str], windowed: bool) -> onnx.Grap
         b.add("Where", fired, b.constant(p.refractory), waited, out="wait_next")
     b.add("Identity", k, out="k")
     value = helper.make_tensor_value_info
-    scanned = ["I", "may_fire"] if windowed else ["I"]
+    scanned = ["I", "shown", "may_fire"] if windowed else ["I"]
     return helper.make_graph(
         b.nodes,
         "step",
