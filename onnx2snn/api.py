@@ -21,7 +21,8 @@ import numpy as np
 from . import data
 from .converter import convert as _convert
 from .converter import onnxfile
-from .converter.frontend import LoadedModel, Reference, import_onnx, load_onnx
+from .converter.frontend import LoadedModel, Reference, import_onnx
+from .converter.frontend import load_onnx as load_onnx  # part of this API
 from .converter.graph import AnnGraph
 from .converter.lower import lower
 from .converter.normalize import set_thresholds

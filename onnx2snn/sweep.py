@@ -212,7 +212,7 @@ class _Runner:
             "preprocessing": self.samples.preprocessing.to_json(),
             "calibration": self.calibration and [self.calibration.source, len(self.calibration)],
             "first": {
-                k: hashlib.sha256(np.ascontiguousarray(a[:1])).hexdigest()
+                k: hashlib.sha256(np.asarray(a[:1]).tobytes()).hexdigest()
                 for k, a in self.samples.arrays.items()
             },
         }
