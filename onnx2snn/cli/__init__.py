@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 from ..errors import Onnx2SnnError
-from . import conversion, hardware, inspection
+from .conversion import COMMANDS as CONVERSION
+from .hardware import COMMANDS as HARDWARE
+from .inspection import COMMANDS as INSPECTION
 
 
 class Cli(click.Group):
@@ -38,6 +40,5 @@ def main() -> None:
     and place them on neuromorphic chips."""
 
 
-for module in (conversion, inspection, hardware):
-    for command in module.COMMANDS:
-        main.add_command(command)
+for command in (*CONVERSION, *INSPECTION, *HARDWARE):
+    main.add_command(command)
