@@ -2,7 +2,7 @@
 
 Options (of the target file's ``[options]`` or the request): ``readout`` ("count" or "charge"),
 ``dt`` (seconds per step, for clock and power), and the fields of ``xylo_quantize.XyloSettings``
-except ``steps``, which is the request's.
+except ``steps``, which is the request's, and ``bias_bits``, which is a limit of the target.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from .xylo_rules import Usage, check, fitting_widths, order, over, usage_of
 CHUNK = 128  # samples that one call of the core takes, to bound memory
 SYNTHETIC = 256  # samples drawn where no data was given
 READOUTS = ("count", "charge")
+WIRING = ("fan_out", "hidden_synapses")  # limits that depend on how many weights are not 0
 
 
 def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request) -> Mapped:
@@ -48,18 +49,21 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request) -> 
             f"unknown readout '{readout}'", remedy=f"Use {' or '.join(READOUTS)}.", code="E513"
         )
     violations = check(network, target)
-    if violations:
+    if any(v.rule not in WIRING for v in violations):
         return _refused(network, target, violations)
     x, origin = _calibration_data(network, request)
     net = of_view(network)
-    quantized, report = calibrate(net, quantize(net, x, settings), x)
+    quantized = quantize(net, x, settings)
+    usage = usage_of_config(_arranged(network, target, quantized).config)
+    violations = list(over(usage, target, network))  # weights that are 0 in 8 bits take no place
+    if violations:
+        return _refused(network, target, violations)
+    quantized, report = calibrate(net, quantized, x)
     chip = _arranged(network, target, quantized)
-    usage = usage_of_config(network, chip.config)
     facts = _facts(chip, target, request, quantized, report, x)
     return Mapped(
         cores=_cores(network, usage),
         traffic=no_traffic(),
-        violations=tuple(over(usage, target, network)),
         run=_Runner(chip, network, readout),
         core_of=lambda name: np.zeros(int(np.prod(network[name].shape, dtype=int)), np.int64),
         files={f"{target.name}.json": xylo_file.dump(chip)},
@@ -69,9 +73,10 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request) -> 
 
 
 def _settings(target: HardwareTarget, request: Request) -> XyloSettings:
-    names = [f.name for f in fields(XyloSettings) if f.name != "steps"]
+    names = [f.name for f in fields(XyloSettings) if f.name not in ("steps", "bias_bits")]
     chosen = {n: request.option(target, n, getattr(XyloSettings, n)) for n in names}
-    return XyloSettings(steps=request.steps, **chosen)
+    bits = int(min(target.bound("bias_bits"), 16))
+    return XyloSettings(steps=request.steps, bias_bits=bits, **chosen)
 
 
 def _refused(network: ChipNetwork, target: HardwareTarget, violations: list[Violation]) -> Mapped:
@@ -140,7 +145,7 @@ def _arranged(
     )
 
 
-def usage_of_config(network: ChipNetwork, config: XyloConfig) -> Usage:
+def usage_of_config(config: XyloConfig) -> Usage:
     """What the emitted configuration takes: weights rounded to zero take no place."""
     reached = np.flatnonzero(np.any(config.weights_in != 0, axis=0))
     read = np.flatnonzero(np.any(config.weights_out != 0, axis=1))

@@ -16,9 +16,9 @@ import numpy as np
 
 from ..runtime.ops import Array
 from . import xylo_core
-from .xylo_core import LOW, XyloConfig
+from .xylo_core import HIGH, XyloConfig
 from .xylo_net import Analog, XyloNet, analog
-from .xylo_quantize import Quantized, register
+from .xylo_quantize import Quantized, XyloSettings, register
 
 SAMPLES = 256  # calibration samples that the integer loop uses
 
@@ -43,15 +43,14 @@ def calibrate(net: XyloNet, quantized: Quantized, x: Array) -> tuple[Quantized, 
     names = [block.name for block in net.blocks] + ["outputs"]
     parts = [(block.slice, "", target[:, block.slice]) for block in net.blocks]
     parts.append((slice(0, config.outputs), "_out", target_out))
-    clipped: dict[str, int] = {}
     for at, suffix, wanted in parts:
-        config, errors = _tune(config, trains, at, suffix, wanted, quantized.settings.rounds)
+        config, errors = _tune(config, trains, at, suffix, wanted, quantized.settings)
         before.append(errors[0])
         after.append(errors[1])
     report = Calibration(
         samples=len(x), layers=tuple(names), before=tuple(before), after=tuple(after)
     )
-    clipped = quantized.clipped | _at_the_end(config)
+    clipped = quantized.clipped | _at_the_end(config, quantized.settings)
     return replace(quantized, config=config, clipped=clipped), report
 
 
@@ -66,14 +65,14 @@ def targets(net: XyloNet, quantized: Quantized, x: Array) -> tuple[Array, Array]
 
 
 def _tune(
-    config: XyloConfig, trains: Array, at: slice, suffix: str, wanted: Array, rounds: int
+    config: XyloConfig, trains: Array, at: slice, suffix: str, wanted: Array, settings: XyloSettings
 ) -> tuple[XyloConfig, tuple[float, float]]:
     """The configuration with the best threshold and bias found for the neurons ``at``, and the
     root mean square errors at the first and at the last."""
     names = (f"threshold{suffix}", f"bias{suffix}")
     current = [getattr(config, name)[at] for name in names]
     best, lowest, first = current, np.full(wanted.shape[1], np.inf), 0.0
-    for attempt in range(rounds + 1):
+    for attempt in range(settings.rounds + 1):
         trial = _with(config, names, at, current)
         run = xylo_core.run(trial, trains)
         counts = (run.output if suffix else run.spikes)[:, :, at].sum(axis=1, dtype=np.float64)
@@ -82,7 +81,7 @@ def _tune(
         better = error < lowest
         best = [np.where(better, new, old) for new, old in zip(current, best, strict=True)]
         lowest = np.minimum(lowest, error)
-        current = _proposal(current, counts, wanted, trains.shape[1])
+        current = _proposal(current, counts, wanted, settings)
     return _with(config, names, at, best), (first, float(np.sqrt(lowest.mean())))
 
 
@@ -93,7 +92,9 @@ def _with(config: XyloConfig, names: tuple[str, str], at: slice, values: list[Ar
     return replace(config, **changed)
 
 
-def _proposal(current: list[Array], counts: Array, wanted: Array, steps: int) -> list[Array]:
+def _proposal(
+    current: list[Array], counts: Array, wanted: Array, settings: XyloSettings
+) -> list[Array]:
     """Threshold and bias that take the fitted slope and offset out."""
     threshold, bias = (value.astype(np.float64) for value in current)
     active = (counts > 0) | (wanted > 0)
@@ -106,16 +107,17 @@ def _proposal(current: list[Array], counts: Array, wanted: Array, steps: int) ->
     slope = np.where(number >= 8, np.clip(slope, 0.8, 1.25), 1.0)
     offset = np.where(active.any(axis=0), mean_n - slope * mean_m, 0.0)
     return [
-        register("threshold", threshold * slope, 1, {}),
-        register("bias", bias - offset * threshold / steps, LOW, {}),
+        register("threshold", threshold * slope, (1, HIGH), {}),
+        register("bias", bias - offset * threshold / settings.steps, settings.bias_range, {}),
     ]
 
 
-def _at_the_end(config: XyloConfig) -> dict[str, int]:
+def _at_the_end(config: XyloConfig, settings: XyloSettings) -> dict[str, int]:
     """Parameters that sit at the end of their register."""
-    names = ("threshold", "threshold_out", "bias", "bias_out")
-    at_end = {
-        name: int(np.count_nonzero(np.isin(getattr(config, name), (LOW, xylo_core.HIGH))))
-        for name in names
+    low, high = settings.bias_range
+    ends = {"threshold": (HIGH,), "bias": (low, high)}
+    found = {
+        name: int(np.count_nonzero(np.isin(getattr(config, name), ends[name.split("_")[0]])))
+        for name in ("threshold", "threshold_out", "bias", "bias_out")
     }
-    return {name: count for name, count in at_end.items() if count}
+    return {name: count for name, count in found.items() if count}

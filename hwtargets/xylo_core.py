@@ -169,13 +169,15 @@ def deliver(current: Array, spikes: Array, weights: Array, exact: Array) -> Arra
     """Add ``spikes`` (samples, pre) times ``weights`` (pre, post), saturating at every spike.
 
     The order of the additions matters only where a partial sum may leave 16 bits. ``exact`` is
-    abs(weights) as float64: where |current| + spikes @ exact stays in range no partial sum can
-    leave it, and one matrix product (exact in float64) is the answer; else sources are added one
-    by one, in index order. n equal additions saturate as their sum does, so one clip per source.
+    abs(weights) in floats that hold all sums: where |current| + spikes @ exact stays in range no
+    partial sum can leave it, and one matrix product is the answer; else sources are added one by
+    one, in index order. n equal additions saturate as their sum does, so one clip per source.
     """
-    counts = spikes.astype(np.float64)
+    if not exact.size or not exact.any():
+        return current
+    counts = spikes.astype(exact.dtype)
     risky = np.abs(current) + counts @ exact > HIGH
-    total = current + (counts @ weights.astype(np.float64)).astype(np.int64)
+    total = current + (counts @ weights.astype(exact.dtype)).astype(np.int64)
     if not risky.any():
         return total
     sample, post = np.nonzero(risky)
@@ -247,7 +249,10 @@ def run(config: XyloConfig, spikes: Array, *, record: bool = False) -> XyloRun:
     for name in ("in", "rec", "out"):
         shift = getattr(config, f"weight_shift_{name}")
         weights = getattr(config, f"weights_{name}").astype(np.int64) << shift
-        blocks.append((weights, np.abs(weights).astype(np.float64)))
+        # every sum is an integer below 31 * sum |w|: exact in float32 up to 2^24
+        largest = HIDDEN_SPIKES * np.abs(weights).sum(axis=0).max(initial=0)
+        kind = np.float32 if largest + HIGH < 2**24 else np.float64
+        blocks.append((weights, np.abs(weights).astype(kind)))
     hidden = _neurons(config, samples, "", HIDDEN_SPIKES)
     output = _neurons(config, samples, "_out", OUTPUT_SPIKES)
     fired = np.zeros((samples, config.hidden), np.int64)

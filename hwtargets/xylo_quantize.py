@@ -41,15 +41,20 @@ class XyloSettings:
         dash_mem: decay of the membranes of neurons without a leak of their own; 15 is the weakest.
         margin: head room of synaptic currents over the calibration data.
         rounds: calibration rounds in the integer loop; 0 for none.
+        bias_bits: width of the bias register, sign included.
+
+    Few spikes per step keep weights, currents and biases on one scale: a bias acts in every step,
+    so in 8 bits it matches weights that are scaled for a few spikes, not for 15 or 31.
     """
 
     steps: int = 32
-    input_spikes: int = INPUT_SPIKES
-    spikes: float = 8.0
+    input_spikes: int = 4
+    spikes: float = 2.0
     dash_syn: int = 1
     dash_mem: int = 15
     margin: float = 1.5
     rounds: int = 4
+    bias_bits: int = 8
 
     def __post_init__(self) -> None:
         ranges = {
@@ -60,12 +65,17 @@ class XyloSettings:
             "dash_mem": (1, 15),
             "margin": (1, 100),
             "rounds": (0, 100),
+            "bias_bits": (2, 16),
         }
         for name, (low, high) in ranges.items():
             if not low <= getattr(self, name) <= high:
                 raise UsageError(
                     f"{name} must be from {low} to {high}, got {getattr(self, name)}", code="E512"
                 )
+
+    @property
+    def bias_range(self) -> tuple[int, int]:
+        return -(2 ** (self.bias_bits - 1)), 2 ** (self.bias_bits - 1) - 1
 
 
 def charge(weight: int, dash: int) -> int:
@@ -118,15 +128,12 @@ def quantize(net: XyloNet, x: Array, settings: XyloSettings) -> Quantized:
     delays, out_delay = _delays(net, settings)
     coding = _output_window(coding, seen, out_delay)
     clipped: dict[str, int] = {}
-    blocks, units = _weights([net.w_in, w_rec], seen.drive, per_spike, settings)
-    (out,), units_out = _weights(
-        [w_out], seen.drive_out, np.full(w_out.shape[1], coding.out_high - coding.out_low), settings
-    )
-    half = 0.5 / settings.steps  # half a threshold of initial potential, spread over the run
-    threshold = blocks[0].gain * units * per_spike
-    bias = blocks[0].gain * units * net.bias + half * threshold
-    threshold_out = out.gain * units_out * (coding.out_high - coding.out_low)
-    bias_out = out.gain * units_out * (net.bias_out - coding.out_low) + half * threshold_out
+    # half a threshold of initial potential, spread over the run, belongs to the bias
+    span_out = np.full(w_out.shape[1], coding.out_high - coding.out_low)
+    b = net.bias + 0.5 / settings.steps * per_spike
+    b_out = net.bias_out - coding.out_low + 0.5 / settings.steps * span_out
+    blocks, units = _weights([net.w_in, w_rec], seen.drive, per_spike, b, settings)
+    (out,), units_out = _weights([w_out], seen.drive_out, span_out, b_out, settings)
     config = XyloConfig(
         weights_in=blocks[0].weights,
         weights_rec=blocks[1].weights,
@@ -135,13 +142,15 @@ def quantize(net: XyloNet, x: Array, settings: XyloSettings) -> Quantized:
         weight_shift_rec=blocks[1].shift,
         weight_shift_out=out.shift,
         dash_mem=_dash_mem(net, settings),
-        dash_mem_out=np.full(len(bias_out), settings.dash_mem),
+        dash_mem_out=np.full(len(b_out), settings.dash_mem),
         dash_syn=np.full(net.hidden, settings.dash_syn),
-        dash_syn_out=np.full(len(bias_out), settings.dash_syn),
-        threshold=register("threshold", threshold, 1, clipped),
-        threshold_out=register("threshold_out", threshold_out, 1, clipped),
-        bias=register("bias", bias, LOW, clipped),
-        bias_out=register("bias_out", bias_out, LOW, clipped),
+        dash_syn_out=np.full(len(b_out), settings.dash_syn),
+        threshold=register("threshold", blocks[0].gain * units * per_spike, (1, HIGH), clipped),
+        threshold_out=register(
+            "threshold_out", out.gain * units_out * span_out, (1, HIGH), clipped
+        ),
+        bias=register("bias", blocks[0].gain * units * b, settings.bias_range, clipped),
+        bias_out=register("bias_out", out.gain * units_out * b_out, settings.bias_range, clipped),
     )
     return Quantized(
         config=config,
@@ -153,13 +162,13 @@ def quantize(net: XyloNet, x: Array, settings: XyloSettings) -> Quantized:
     )
 
 
-def register(name: str, values: Array, low: int, clipped: dict[str, int]) -> Array:
-    """Round to a 16-bit register and note what did not fit."""
+def register(name: str, values: Array, limits: tuple[int, int], clipped: dict[str, int]) -> Array:
+    """Round to a register that holds ``limits``, and note how many did not fit."""
     rounded = np.rint(values).astype(np.int64)
-    outside = int(np.count_nonzero((rounded < low) | (rounded > HIGH)))
+    outside = int(np.count_nonzero((rounded < limits[0]) | (rounded > limits[1])))
     if outside:
         clipped[name] = clipped.get(name, 0) + outside
-    return np.clip(rounded, low, HIGH)
+    return np.clip(rounded, *limits)
 
 
 def _input_range(x: Array, settings: XyloSettings) -> XyloCoding:
@@ -220,18 +229,21 @@ class _Block:
 
 
 def _weights(
-    blocks: list[Array], drive: Array, per_spike: Array, settings: XyloSettings
+    blocks: list[Array], drive: Array, per_spike: Array, bias: Array, settings: XyloSettings
 ) -> tuple[list[_Block], Array]:
     """8-bit weights of the blocks that end at the same neurons, and those neurons' c_j.
 
     ``drive``: (samples, neurons) one-sided currents per step and unit c. The current before its
-    decay is 2^dash times that, and has to stay in 16 bits; the same for the mean drive times gain.
+    decay is 2^dash times that, and has to stay in 16 bits. ``per_spike`` and ``bias``: activations
+    whose integers, gain c_j times them, are threshold and bias and have to fit those registers.
     """
     peak = drive.max(axis=0, initial=0.0)
     state = HIGH / (np.maximum(peak, 1e-12) * 2**settings.dash_syn * settings.margin)
     span = [np.abs(w).max(axis=0, initial=0.0) for w in blocks]
-    # thresholds and their bias have to fit their registers too
-    state = np.minimum(state, HIGH / ((2**settings.dash_syn - 1) * per_spike * 1.1))
+    # a tenth of head room for the calibration
+    each = 1.1 * (2**settings.dash_syn - 1)
+    state = np.minimum(state, HIGH / (each * per_spike))
+    state = np.minimum(state, settings.bias_range[1] / np.maximum(each * np.abs(bias), 1e-12))
     shifts = [_shift(s, state) for s in span]
     units = state
     for s, shift in zip(span, shifts, strict=True):
