@@ -46,6 +46,7 @@ class StaticCost:
 
     Attributes:
         fan_out: per population, SynOps of one spike of each neuron, shaped like the population.
+        passed_on: the same for what else carries spikes: spiking inputs, and max pools of spikes.
         neurons: per population, how many neurons.
         macs_per_step: dense operations in every step.
         macs_once: dense operations once per sample (constant currents).
@@ -53,6 +54,7 @@ class StaticCost:
     """
 
     fan_out: dict[str, Array]
+    passed_on: dict[str, Array]
     neurons: dict[str, int]
     macs_per_step: int
     macs_once: int
@@ -74,6 +76,11 @@ def static_cost(graph: SpikingGraph) -> StaticCost:
     populations = graph.of(Population)
     return StaticCost(
         fan_out={p.name: fans[p.name] for p in populations},
+        passed_on={
+            node.name: fans[node.name]
+            for node in (*graph.of(Input), *graph.of(MaxPool))
+            if carries[node.name] == "spikes"
+        },
         neurons={p.name: prod(p.shape) for p in populations},
         macs_per_step=macs["current"],
         macs_once=macs["constant"],

@@ -14,13 +14,15 @@ from .graph import Input
 from .ops import Array
 
 
-def encode(node: Input, x: Array, first_step: int, steps: int, seed: int, offset: int) -> Array:
+def encode(
+    node: Input, x: Array, first_step: int, steps: int, seed: int, offset: int | Array
+) -> Array:
     """What ``node`` emits in steps ``first_step`` .. ``first_step + steps - 1`` (0-based).
 
     Parameters:
         x: (batch, *shape), the samples.
-        offset: index of the first sample in the whole run, so that a sample's spikes depend on
-            the seed, its index and the step alone, not on how the run is tiled.
+        offset: index of the first sample in the whole run, or of each, so that a sample's spikes
+            depend on the seed, its index and the step alone, not on how the run is tiled.
 
     Returns: (steps, batch, *shape), or (1, batch, *shape) where every step is the same.
     Raises DataError where values are outside [-1, 1] for a spiking encoding.
@@ -41,8 +43,9 @@ def encode(node: Input, x: Array, first_step: int, steps: int, seed: int, offset
         sums = np.floor(t.reshape(-1, *(1,) * x.ndim) * size.astype(np.float64) + 0.5)
         return (np.diff(sums, axis=0) * sign).astype(x.dtype)
     out = np.empty((steps, *x.shape), x.dtype)
-    for i in range(x.shape[0]):
+    indices = np.arange(offset, offset + len(x)) if isinstance(offset, int) else offset
+    for i, index in enumerate(indices):
         for step in range(steps):
-            rng = np.random.default_rng((seed, offset + i, first_step + step))
+            rng = np.random.default_rng((seed, int(index), first_step + step))
             out[step, i] = (rng.random(x.shape[1:]) < size[i]) * sign[i]
     return out

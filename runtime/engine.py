@@ -1,41 +1,45 @@
-"""Executes a spiking graph: layer by layer over blocks of time steps, for tiles of samples.
+"""Simulates a spiking graph: tiles of samples, blocks of time steps, layer by layer.
 
-A synapse sees all steps of a block as one large batch; only the neuron update walks through time.
-A signal that is the same in every step (constant current through the first convolution) has a time
-axis of length one and is computed once. State is carried from block to block, so memory does not
-grow with the number of steps; results do not depend on tile or block.
-
-With start lags (``NeuronParams.lag``) every layer has its own window of ``steps`` steps: see
-``_window``. Times are absolute steps from 0; the last readout window ends at steps + max onset.
+A plan (``plan``) holds everything allocated; here it is fed tiles, across threads, and what comes
+out is collected. State is carried from block to block, so memory does not grow with the number of
+steps (apart from the answers themselves), and results do not depend on tile, block or threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from . import analog
-from .cost import static_cost
-from .encoding import encode
-from .graph import (
-    Analog,
-    Input,
-    MaxPool,
-    Node,
-    Population,
-    Readout,
-    SpikingGraph,
-    Synapse,
-    onsets,
-)
-from .neuron import State
+from ..errors import UsageError
+from .cost import StaticCost, static_cost
+from .early_exit import EarlyExit, judged_readout
+from .graph import Population, Readout, SpikingGraph, onsets
+from .layout import Layout, Order
 from .ops import Array
+from .plan import Plan, make_plan
+from .profile import LayerProfile
+from .report import profiles
 from .samples import as_inputs
+from .sizes import Sizes, choose_sizes
+from .steps import apply_synapse, gate, gate_bias, run_expectation, run_population
+from .threads import available_threads, one_blas_thread, run_tasks
+from .tiles import TileResult, run_tile
 
-DEFAULT_TILE = 50
-DEFAULT_BLOCK = 8
+__all__ = [
+    "EarlyExit",
+    "SimulationResult",
+    "Simulator",
+    "apply_synapse",
+    "gate",
+    "gate_bias",
+    "run_expectation",
+    "run_population",
+    "simulate",
+]
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,13 +47,16 @@ class SimulationResult:
     """What a simulation gives.
 
     Attributes:
-        readouts: per readout, (steps, samples, *shape): the answer after every step.
+        readouts: per readout, (steps, samples, *shape): the answer after every step (with
+            ``at``: after those steps only). After an early exit the sample's answer stands.
         spikes: per population, (steps,): spikes (graded ones count once) in its window's step t,
             summed over samples.
         synops: (steps,): synaptic operations in step t, summed over samples.
         neurons: per population, how many neurons.
         macs_per_step, macs_once: dense operations per sample (see ``cost``).
         latency: steps from input to the first answer's window: sum of start lags.
+        steps_used: (samples,) steps after which each sample stopped; None without early exit.
+        profile: where the time went, per layer; empty unless asked for.
     """
 
     readouts: Mapping[str, Array]
@@ -60,6 +67,8 @@ class SimulationResult:
     macs_once: int
     latency: int
     samples: int
+    steps_used: Array | None = None
+    profile: tuple[LayerProfile, ...] = ()
 
     @property
     def spikes_per_neuron(self) -> Array:
@@ -79,229 +88,187 @@ def simulate(
     inputs: Array | Mapping[str, Array],
     steps: int,
     *,
-    tile: int = DEFAULT_TILE,
-    block: int = DEFAULT_BLOCK,
+    tile: int | None = None,
+    block: int | None = None,
     seed: int = 0,
     dtype: np.dtype | type = np.float32,
+    threads: int | None = None,
+    mem_limit: int | None = None,
+    kernels: Mapping[str, bytes] | None = None,
+    early_exit: EarlyExit | None = None,
+    profile: bool = False,
+    at: Sequence[int] | None = None,
+    on_tile: Progress | None = None,
 ) -> SimulationResult:
-    """Run ``graph`` for ``steps`` time steps on a batch of samples.
+    """Run ``graph`` for ``steps`` time steps on a batch of samples: ``Simulator`` made, run once.
 
-    Parameters:
-        inputs: (samples, *shape) for one input, or one array per input name.
-        steps: answers are given after each of these steps.
-        tile: samples simulated together; block: steps computed together.
-        seed: for stochastic encodings; a run is reproducible from it.
-
-    Raises DataError where inputs do not fit the graph.
+    Raises DataError where inputs do not fit the graph, UsageError for options without sense.
     """
-    arrays = as_inputs(graph, inputs, dtype)
-    samples = len(next(iter(arrays.values())))
-    run = _Run(graph, steps, seed, np.dtype(dtype), samples)
-    for start in range(0, samples, tile):
-        run.simulate_tile({k: a[start : start + tile] for k, a in arrays.items()}, start, block)
-    return run.result()
+    simulator = Simulator(
+        graph,
+        tile=tile,
+        block=block,
+        dtype=dtype,
+        threads=threads,
+        mem_limit=mem_limit,
+        kernels=kernels,
+        profile=profile,
+    )
+    return simulator.run(inputs, steps, seed=seed, early_exit=early_exit, at=at, on_tile=on_tile)
 
 
-class _Run:
-    """One simulation: what is accumulated over tiles."""
+@dataclass(eq=False)
+class Simulator:
+    """A graph with its plans, to run many times.
+
+    Attributes:
+        tile: samples simulated together (None: what fits a core's cache); rounded up to four.
+        block: steps computed together before the next layer (None: what fits the cache).
+        threads: tiles at once (None: the cores this process may use).
+        mem_limit: bytes for the plans' buffers, all threads together; makes tiles smaller.
+        kernels: models of synapse chains for ONNX Runtime (see ``sessions``), by the chain's last
+            synapse: given, the engine keeps its signals in ONNX Runtime's order; {} does so too.
+        profile: measure where the time goes.
+    """
+
+    graph: SpikingGraph
+    tile: int | None = None
+    block: int | None = None
+    dtype: np.dtype | type = np.float32
+    threads: int | None = None
+    mem_limit: int | None = None
+    kernels: Mapping[str, bytes] | None = None
+    profile: bool = False
+    cost: StaticCost = field(init=False)
+    _plans: dict[tuple[int, int], list[Plan]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("tile", "block", "threads", "mem_limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be at least 1, got {value}")
+        self.cost = static_cost(self.graph)
+
+    def run(
+        self,
+        inputs: Array | Mapping[str, Array],
+        steps: int,
+        *,
+        seed: int = 0,
+        early_exit: EarlyExit | None = None,
+        at: Sequence[int] | None = None,
+        on_tile: Progress | None = None,
+    ) -> SimulationResult:
+        """Simulate a batch.
+
+        Parameters:
+            inputs: (samples, *shape) for one input, or one array per input name.
+            steps: answers are given after each of these steps.
+            seed: for stochastic encodings; a run is reproducible from it.
+            early_exit: stop a sample when its answer is stable; None runs all steps.
+            at: steps (from 1) whose answers are kept; None keeps all.
+            on_tile: called with (samples done, samples) after every tile.
+        """
+        if steps < 1:
+            raise UsageError(f"the number of steps must be at least 1, got {steps}")
+        kept = np.arange(1, steps + 1) if at is None else np.unique(np.asarray(at, np.int64))
+        if kept.size == 0 or kept[0] < 1 or kept[-1] > steps:
+            raise UsageError(f"answers can be kept for steps 1 to {steps}")
+        if early_exit is not None:
+            judged_readout(self.graph)
+        arrays = as_inputs(self.graph, inputs, self.dtype)
+        samples = len(next(iter(arrays.values())))
+        total = _Total(self, steps, kept, samples, early_exit is not None, on_tile)
+        with one_blas_thread():
+            sizes, plans = self._prepare(samples, steps)
+            starts = range(0, samples, sizes.lanes)
+
+            def one(plan: Plan, start: int) -> TileResult:
+                part = {k: a[start : start + sizes.lanes] for k, a in arrays.items()}
+                return run_tile(plan, part, start, steps, kept, seed, early_exit)
+
+            run_tasks(plans, starts, one, total.collect)
+        return total.result(plans)
+
+    def _prepare(self, samples: int, steps: int) -> tuple[Sizes, list[Plan]]:
+        """Sizes for this many samples, and a plan for each thread that will have work."""
+        threads = self.threads or available_threads()
+        order: Order = "rows" if self.kernels is None else "batch"
+        sizes = choose_sizes(
+            self.graph,
+            samples,
+            steps,
+            threads=threads,
+            tile=self.tile,
+            block=self.block,
+            mem_limit=self.mem_limit,
+            itemsize=np.dtype(self.dtype).itemsize,
+            order=order,
+        )
+        needed = min(threads, -(-samples // sizes.lanes))
+        plans = self._plans.setdefault((sizes.lanes, sizes.block), [])
+        while len(plans) < needed:
+            plans.append(
+                make_plan(
+                    self.graph,
+                    self.cost,
+                    layout=Layout(sizes.lanes, order),
+                    block=sizes.block,
+                    dtype=np.dtype(self.dtype),
+                    kernels=self.kernels or {},
+                    profile=self.profile,
+                )
+            )
+        return sizes, plans[:needed]
+
+
+class _Total:
+    """What is accumulated over tiles."""
 
     def __init__(
-        self, graph: SpikingGraph, steps: int, seed: int, dtype: np.dtype, samples: int
+        self,
+        owner: Simulator,
+        steps: int,
+        kept: Array,
+        samples: int,
+        exits: bool,
+        on_tile: Progress | None,
     ) -> None:
-        self.graph, self.steps, self.seed, self.dtype = graph, steps, seed, dtype
-        self.onset = onsets(graph)
-        self.cost = static_cost(graph)
-        self.total_steps = steps + max(self.onset[r.name] for r in graph.of(Readout))
+        self.owner, self.samples, self.steps, self.on_tile = owner, samples, steps, on_tile
+        graph, dtype = owner.graph, owner.dtype
         self.readouts = {
-            r.name: np.zeros((steps, samples, *r.shape), dtype) for r in graph.of(Readout)
+            r.name: np.zeros((len(kept), samples, *r.shape), dtype) for r in graph.of(Readout)
         }
-        self.samples = samples
         self.spikes = {p.name: np.zeros(steps) for p in graph.of(Population)}
         self.synops = np.zeros(steps)
-        self.last_use = _last_uses(graph)
+        self.steps_used = np.zeros(samples, np.int64) if exits else None
+        self.done = 0
 
-    def simulate_tile(self, arrays: dict[str, Array], offset: int, block: int) -> None:
-        states: dict[str, State] = {}
-        for t0 in range(0, self.total_steps, block):
-            count = min(block, self.total_steps - t0)
-            signals: dict[str, Array] = {}
-            for i, node in enumerate(self.graph.nodes):
-                xs = [signals[name] for name in node.inputs]
-                out = self._run_node(node, xs, arrays, states, t0, count, offset)
-                if out is not None:
-                    signals[node.name] = out
-                for name in self.last_use.get(i, ()):
-                    signals.pop(name, None)
+    def collect(self, tile: TileResult) -> None:
+        where = slice(tile.start, tile.start + tile.samples)
+        for name, answers in tile.readouts.items():
+            self.readouts[name][:, where] = answers
+        for name, spikes in tile.spikes.items():
+            self.spikes[name] += spikes
+        self.synops += tile.synops
+        if self.steps_used is not None:
+            self.steps_used[where] = tile.steps_used
+        self.done += tile.samples
+        if self.on_tile is not None:
+            self.on_tile(self.done, self.samples)
 
-    def _run_node(
-        self,
-        node: Node,
-        xs: list[Array],
-        arrays: dict[str, Array],
-        states: dict[str, State],
-        t0: int,
-        count: int,
-        offset: int,
-    ) -> Array | None:
-        state = states.setdefault(node.name, {})
-        match node:
-            case Input():
-                x = encode(node, arrays[node.name], t0, count, self.seed, offset)
-                return gate(x, t0, count, 0, self.steps)
-            case Synapse():
-                return apply_synapse(node, xs)
-            case Population():
-                begin = self._input_onset(node)
-                current = gate_bias(xs[0], node.bias, t0, count, begin, self.steps)
-                fire = (self.onset[node.name], self.onset[node.name] + self.steps)
-                spikes = run_population(node, current, state, t0, count, fire)
-                self._count(node, spikes, t0)
-                return spikes
-            case MaxPool() | Analog():
-                begin = self._input_onset(node)
-                return run_expectation(node, xs, state, t0, count, begin, self.steps)
-            case Readout():
-                self._read(node, xs[0], state, t0, count, offset)
-                return None
-
-    def _input_onset(self, node: Node) -> int:
-        return max((self.onset[name] for name in node.inputs), default=0)
-
-    def _count(self, node: Population, spikes: Array, t0: int) -> None:
-        """Add a block's spikes to the statistics, in the population's own window."""
-        flat = np.abs(np.sign(spikes)).reshape(*spikes.shape[:2], -1)
-        fan = self.cost.fan_out[node.name].ravel().astype(spikes.dtype)
-        events, operations = flat.sum(axis=2, dtype=np.float64), flat @ fan
-        for i in range(len(spikes)):
-            t = t0 + i - self.onset[node.name]
-            if 0 <= t < self.steps:
-                self.spikes[node.name][t] += events[i].sum()
-                self.synops[t] += operations[i].sum(dtype=np.float64)
-
-    def _read(
-        self, node: Readout, x: Array, state: State, t0: int, count: int, offset: int
-    ) -> None:
-        onset = self.onset[node.name]
-        current = gate_bias(x, node.bias, t0, count, onset, self.steps)
-        scale = np.ones((), self.dtype)
-        if node.mode == "count" and node.neuron is not None:
-            as_population = Population(
-                name=node.name, shape=node.shape, inputs=node.inputs, neuron=node.neuron
-            )
-            fire = (onset, onset + self.steps)
-            current = run_population(as_population, current, state, t0, count, fire)
-            scale = node.neuron.v_threshold.astype(self.dtype)
-        if "sum" not in state:
-            state["sum"] = np.zeros(current.shape[1:], np.float64)
-        out = self.readouts[node.name]
-        for i in range(count):
-            state["sum"] += current[i if len(current) > 1 else 0]
-            t = t0 + i - onset
-            if 0 <= t < self.steps:
-                out[t, offset : offset + current.shape[1]] = state["sum"] / (t + 1) * scale
-
-    def result(self) -> SimulationResult:
+    def result(self, plans: list[Plan]) -> SimulationResult:
+        graph, cost = self.owner.graph, self.owner.cost
+        onset = onsets(graph)
         return SimulationResult(
             readouts=self.readouts,
             spikes=self.spikes,
             synops=self.synops,
-            neurons=self.cost.neurons,
-            macs_per_step=self.cost.macs_per_step,
-            macs_once=self.cost.macs_once,
-            latency=self.total_steps - self.steps,
+            neurons=cost.neurons,
+            macs_per_step=cost.macs_per_step,
+            macs_once=cost.macs_once,
+            latency=max(onset[r.name] for r in graph.of(Readout)),
             samples=self.samples,
+            steps_used=self.steps_used,
+            profile=profiles(plans, self.samples * self.steps) if self.owner.profile else (),
         )
-
-
-def _last_uses(graph: SpikingGraph) -> dict[int, list[str]]:
-    """Node index -> signals that nobody reads after it."""
-    last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
-    out: dict[int, list[str]] = {}
-    for name, i in last.items():
-        out.setdefault(i, []).append(name)
-    return out
-
-
-def gate(x: Array, t0: int, count: int, begin: int, length: int) -> Array:
-    """``x`` (time or 1, batch, ...) with zeros outside the window [begin, begin + length)."""
-    if begin <= t0 and t0 + count <= begin + length:
-        return x
-    t = np.arange(t0, t0 + count)
-    inside = ((t >= begin) & (t < begin + length)).reshape(-1, *(1,) * (x.ndim - 1))
-    return np.asarray(x * inside.astype(x.dtype))
-
-
-def gate_bias(x: Array, bias: Array, t0: int, count: int, begin: int, length: int) -> Array:
-    """``x`` plus ``bias`` in the window [begin, begin + length)."""
-    if not np.any(bias):
-        return x
-    constant = bias.astype(x.dtype)[np.newaxis]
-    return np.asarray(
-        x + gate(np.broadcast_to(constant, (1, *x.shape[1:])), t0, count, begin, length)
-    )
-
-
-def apply_synapse(node: Synapse, xs: list[Array]) -> Array:
-    """A linear op on signals (time or 1, batch, ...): time and batch are one axis to it."""
-    count = max(len(x) for x in xs)
-    merged = [
-        (x if len(x) == count else np.broadcast_to(x, (count, *x.shape[1:]))).reshape(
-            -1, *x.shape[2:]
-        )
-        for x in xs
-    ]
-    out = node.op.apply(*merged)
-    return out.reshape(count, -1, *out.shape[1:]).astype(xs[0].dtype, copy=False)
-
-
-def run_population(
-    node: Population, current: Array, state: State, t0: int, count: int, fire: tuple[int, int]
-) -> Array:
-    """Spikes (count, batch, *shape) of steps t0..; the neurons fire in [fire[0], fire[1])."""
-    batch = current.shape[1]
-    if not state:
-        state.update(node.neuron.initial_state(batch, node.shape, current.dtype))
-    spikes = np.empty((count, batch, *node.shape), current.dtype)
-    for i in range(count):
-        may_fire = fire[0] <= t0 + i < fire[1]
-        node.neuron.step(state, current[i if len(current) > 1 else 0], spikes[i], may_fire)
-    return spikes
-
-
-def run_expectation(
-    node: MaxPool | Analog,
-    xs: list[Array],
-    state: State,
-    t0: int,
-    count: int,
-    begin: int,
-    length: int,
-) -> Array:
-    """Expectation compensation: the output's running sum is t f(running mean of the input).
-
-    Max pooling is homogeneous, t f(S/t) = f(S): integers in, integers out.
-    """
-    biases = (node.bias,) if isinstance(node, MaxPool) else node.biases
-    if biases:
-        xs = [gate_bias(x, b, t0, count, begin, length) for x, b in zip(xs, biases, strict=True)]
-    if not state:
-        for j, x in enumerate(xs):
-            state[f"sum{j}"] = np.zeros(x.shape[1:], x.dtype)
-        state["before"] = np.zeros((xs[0].shape[1], *node.shape), xs[0].dtype)
-    out = np.empty((count, xs[0].shape[1], *node.shape), xs[0].dtype)
-    for i in range(count):
-        t = t0 + i - begin + 1
-        for j, x in enumerate(xs):
-            state[f"sum{j}"] += x[i if len(x) > 1 else 0]
-        if not 1 <= t <= length:
-            # Before its window nothing arrives; after it the answer stands.
-            out[i] = 0
-            continue
-        sums = [state[f"sum{j}"] for j in range(len(xs))]
-        if isinstance(node, MaxPool):
-            total = node.op.apply(*sums)
-        else:
-            total = t * analog.evaluate(node.model, node.output, [s / t for s in sums])
-        np.subtract(total, state["before"], out=out[i])
-        state["before"] = total.astype(out.dtype, copy=False)
-    return out

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from . import analog
-from .engine import _last_uses
 from .graph import Analog, Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse
 from .ops import Array
 from .samples import as_inputs
+from .steps import last_uses
 
 Observer = Callable[[Node, Array, Array], None]
 
@@ -33,7 +33,7 @@ def run_analog(
     populations the pre-activation ``pre`` (the mean input, bias included).
     """
     arrays = as_inputs(graph, inputs, dtype)
-    last_use = _last_uses(graph)
+    last_use = last_uses(graph)
     values: dict[str, Array] = {}
     results: dict[str, Array] = {}
     for i, node in enumerate(graph.nodes):

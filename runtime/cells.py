@@ -1,0 +1,320 @@
+"""What a node with state does to a block of steps, with all buffers prepared.
+
+Each cell has ``reset`` (a new tile), ``run`` (some steps) and ``states`` (its state arrays as
+(lanes, ...) views, to move samples between tiles).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from . import analog
+from .counting import Counter
+from .graph import Analog, MaxPool, Population
+from .kernels import pool_taps
+from .layout import Layout
+from .neuron import Neuron, NeuronParams, State
+from .ops import Array, Shape
+from .profile import Clock
+
+
+@dataclass
+class Window:
+    """The steps a cell is asked for, all on the same side of every window border.
+
+    Attributes:
+        arrives: whether inputs and biases arrive (the input's window).
+        fires: whether the cell may emit (its own window).
+        first: position of the first step in the cell's own window, from 0.
+        at: position of the first step in the block.
+    """
+
+    arrives: bool
+    fires: bool
+    first: int
+    at: int
+
+
+class Cell(Protocol):
+    """A node with state."""
+
+    def reset(self) -> None: ...
+
+    def run(self, xs: list[Array], out: Array, window: Window, owned: bool) -> int:
+        """Steps in place: ``xs`` are (steps or 1, *inner), ``out`` (steps, *inner). ``owned``: xs
+        may be overwritten. Returns how many events there were (0: silent)."""
+        ...
+
+    def states(self) -> State: ...
+
+
+def population_cell(
+    node: Population, layout: Layout, dtype: np.dtype, chunk: int, counter: Counter, clock: Clock
+) -> Cell:
+    """The cell for a population: a fast one for plain integrate-and-fire neurons."""
+    neuron = node.neuron
+    plain = (
+        isinstance(neuron, NeuronParams)
+        and neuron.levels == 1
+        and not neuron.signed
+        and not neuron.leak
+        and not neuron.refractory
+        and neuron.reset == "subtract"
+        and neuron.v_min is None
+    )
+    bias = Bias(node.bias, node.shape, layout, dtype, chunk)
+    kind = PlainCell if plain else GeneralCell
+    return kind(neuron, node.shape, bias, layout, dtype, counter, clock)
+
+
+def spike_dtype(neuron: Neuron, dtype: np.dtype) -> np.dtype:
+    """The narrowest type that holds what a neuron emits in one step."""
+    if isinstance(neuron, NeuronParams) and neuron.levels <= np.iinfo(np.int8).max:
+        return np.dtype(np.int8)
+    return dtype
+
+
+class Bias:
+    """Adds a bias current while the window is open, into the input itself or into a buffer."""
+
+    def __init__(
+        self, bias: Array, shape: Shape, layout: Layout, dtype: np.dtype, chunk: int
+    ) -> None:
+        self.bias = layout.parameter(bias, shape, dtype) if np.any(bias) else None
+        self.buffer: Array | None = None
+        self.shape, self.dtype = (chunk, *layout.inner(shape)), dtype
+
+    def add(self, x: Array, arrives: bool, owned: bool) -> Array:
+        """``x`` plus the bias; a float array that the caller may overwrite."""
+        bias = self.bias if arrives else None
+        if owned:
+            if bias is not None:
+                np.add(x, bias, out=x)
+            return x
+        if self.buffer is None:
+            self.buffer = np.empty(self.shape, self.dtype)
+        out = self.buffer[: len(x)]
+        if bias is None:
+            np.copyto(out, x)
+        else:
+            np.add(x, bias, out=out)
+        return out
+
+
+class PlainCell:
+    """Integrate-and-fire with soft reset and binary spikes: four passes over the potentials.
+
+    The same operations in the same order as ``NeuronParams.step``, without its temporaries; the
+    current's own buffer, dead after the addition, holds the spikes as numbers.
+    """
+
+    def __init__(
+        self,
+        neuron: Neuron,
+        shape: Shape,
+        bias: Bias,
+        layout: Layout,
+        dtype: np.dtype,
+        counter: Counter,
+        clock: Clock,
+    ) -> None:
+        self.theta = layout.parameter(neuron.v_threshold, shape, dtype)
+        self.unit = self.theta.ndim == 0 and float(self.theta) == 1.0
+        self.v_init = layout.parameter(neuron.v_init, shape, dtype)
+        self.v = np.empty(layout.inner(shape), dtype)
+        self.spare: Array | None = None
+        self.bias, self.layout, self.counter, self.clock = bias, layout, counter, clock
+
+    def reset(self) -> None:
+        self.v[...] = self.v_init
+
+    def states(self) -> State:
+        return {"v": self.layout.natural(self.v[np.newaxis])[0]}
+
+    def run(self, xs: list[Array], out: Array, window: Window, owned: bool) -> int:
+        with self.clock.neuron:
+            steady = len(xs[0]) != len(out)
+            current = self.bias.add(xs[0], window.arrives, owned)
+            if steady and self.spare is None:
+                self.spare = np.empty_like(self.v)
+            total = 0
+            for i in range(len(out)):
+                now = current[0 if steady else i]
+                np.add(self.v, now, out=self.v)
+                if not window.fires:
+                    out[i] = 0
+                    continue
+                spare = self.spare if self.spare is not None and steady else now
+                total += self._fire(out[i], spare, window.at + i)
+            return total
+
+    def _fire(self, out: Array, spare: Array, step: int) -> int:
+        fired = out.view(np.bool_)
+        np.greater_equal(self.v, self.theta, out=fired)
+        events = int(np.count_nonzero(fired))
+        if events == 0:
+            return 0
+        np.copyto(spare, out)
+        with self.clock.counting:
+            self.counter.add(step, spare, events)
+        if not self.unit:
+            np.multiply(spare, self.theta, out=spare)
+        np.subtract(self.v, spare, out=self.v)
+        return events
+
+
+class GeneralCell:
+    """Any neuron model, through its own ``initial_state`` and ``step``.
+
+    State arrays are kept in the engine's memory order and handed over as (batch, *shape) views, so
+    elementwise models run over contiguous memory whatever they compute.
+    """
+
+    def __init__(
+        self,
+        neuron: Neuron,
+        shape: Shape,
+        bias: Bias,
+        layout: Layout,
+        dtype: np.dtype,
+        counter: Counter | None,
+        clock: Clock,
+    ) -> None:
+        self.neuron, self.bias, self.layout, self.counter = neuron, bias, layout, counter
+        self.initial = {
+            name: self._relayout(array, shape)
+            for name, array in neuron.initial_state(layout.lanes, shape, dtype).items()
+        }
+        self.state: State = {}
+        self.spikes = np.empty((1, *layout.inner(shape)), dtype)
+        self.fired = np.empty_like(self.spikes[0])
+        self.clock = clock
+
+    def _relayout(self, array: Array, shape: Shape) -> Array:
+        if array.shape != (self.layout.lanes, *shape):
+            return array
+        inner = np.empty((1, *self.layout.inner(shape)), array.dtype)
+        natural = self.layout.natural(inner)[0]
+        natural[...] = array
+        return natural
+
+    def reset(self) -> None:
+        for name, array in self.initial.items():
+            held = self.state.get(name)
+            if held is None or held.shape != array.shape or held.dtype != array.dtype:
+                self.state[name] = array.copy(order="K")
+            else:
+                held[...] = array
+
+    def states(self) -> State:
+        return self.state
+
+    def run(self, xs: list[Array], out: Array, window: Window, owned: bool) -> int:
+        with self.clock.neuron:
+            steady = len(xs[0]) != len(out)
+            current = self.layout.natural(self.bias.add(xs[0], window.arrives, owned))
+            spikes, total = self.layout.natural(self.spikes)[0], 0
+            for i in range(len(out)):
+                self.neuron.step(self.state, current[0 if steady else i], spikes, window.fires)
+                np.copyto(out[i], self.spikes[0], casting="unsafe")
+                events = int(np.count_nonzero(out[i])) if window.fires else 0
+                total += events
+                if events and self.counter is not None:
+                    with self.clock.counting:
+                        np.not_equal(self.spikes[0], 0, out=self.fired)
+                        self.counter.add(window.at + i, self.fired, events)
+            return total
+
+
+class ExpectationCell:
+    """Max pooling or an analog island: the output's running sum is t f(running mean of input).
+
+    ``counter`` is there where what it passes on are spikes.
+    """
+
+    def __init__(
+        self,
+        node: MaxPool | Analog,
+        shapes: list[Shape],
+        layout: Layout,
+        dtype: np.dtype,
+        chunk: int,
+        counter: Counter | None,
+        clock: Clock,
+    ) -> None:
+        self.node, self.layout, self.counter, self.clock = node, layout, counter, clock
+        biases = (node.bias,) if isinstance(node, MaxPool) else node.biases
+        self.biases = [
+            Bias(b, s, layout, dtype, chunk) for b, s in zip(biases, shapes, strict=False)
+        ]
+        self.sums = [np.zeros((chunk, *layout.inner(s)), dtype) for s in shapes]
+        self.carry = [np.zeros(layout.inner(s), dtype) for s in shapes]
+        self.before = np.zeros(layout.inner(node.shape), dtype)
+        self.total = np.empty((chunk, *layout.inner(node.shape)), dtype)
+        self.taps = pool_taps(node.op, shapes[0]) if isinstance(node, MaxPool) else []
+        self.fired = np.empty_like(self.before)
+
+    def reset(self) -> None:
+        self.before[...] = 0
+        for carry in self.carry:
+            carry[...] = 0
+
+    def states(self) -> State:
+        named = {f"sum{j}": carry for j, carry in enumerate(self.carry)}
+        named["before"] = self.before
+        return {k: self.layout.natural(v[np.newaxis])[0] for k, v in named.items()}
+
+    def run(self, xs: list[Array], out: Array, window: Window, owned: bool) -> int:
+        with self.clock.neuron:
+            n = len(out)
+            for j, x in enumerate(xs):
+                if j < len(self.biases) and self.biases[j].bias is not None:
+                    x = self.biases[j].add(x, window.arrives, False)
+                self._accumulate(j, x, n)
+            if not window.fires:
+                out[...] = 0
+                return 0
+            total = self.total[:n]
+            self._evaluate(total, window.first)
+            np.subtract(total[1:], total[:-1], out=out[1:])
+            np.subtract(total[0], self.before, out=out[0])
+            self.before[...] = total[-1]
+            return self._count(out, window)
+
+    def _accumulate(self, j: int, x: Array, n: int) -> None:
+        sums, before = self.sums[j], self.carry[j]
+        for i in range(n):
+            np.add(before, x[i if len(x) > 1 else 0], out=sums[i])
+            before = sums[i]
+        self.carry[j][...] = before
+
+    def _evaluate(self, total: Array, first: int) -> None:
+        """t f(S / t) for each step; max pooling is homogeneous, t f(S / t) = f(S)."""
+        natural, n = self.layout.natural(total), len(total)
+        sums = [self.layout.natural(s[:n]) for s in self.sums]
+        if isinstance(self.node, MaxPool):
+            total[...] = np.finfo(total.dtype).min
+            for target, source in self.taps:
+                part = natural[target]
+                np.maximum(part, sums[0][source], out=part)
+            return
+        for i in range(n):
+            t = first + i + 1
+            means = [s[i] / t for s in sums]
+            natural[i] = t * analog.evaluate(self.node.model, self.node.output, means)
+
+    def _count(self, out: Array, window: Window) -> int:
+        if self.counter is None:
+            return 1
+        events_in_all = 0
+        with self.clock.counting:
+            for i in range(len(out)):
+                events = int(np.count_nonzero(out[i]))
+                events_in_all += events
+                if events:
+                    np.not_equal(out[i], 0, out=self.fired)
+                    self.counter.add(window.at + i, self.fired, events)
+        return events_in_all

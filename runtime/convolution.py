@@ -1,0 +1,193 @@
+"""Convolutions on blocks of spikes in the "rows" layout, as matrix products.
+
+With maps kept as (H, C, W, lanes), only the horizontal axis needs im2col (kernel-width copies
+instead of kernel-area); the kernel-height rows an output row reads are consecutive in memory. Each
+output row is one product W (out, ky kx C) @ rows (ky kx C, W out lanes), small enough for the
+BLAS kernels that work without packing, and its operands are still in the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import TypeAlias
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from .layout import Layout
+from .ops import Array, Conv, Shape
+from .profile import Clock
+
+Kernel: TypeAlias = Callable[[list[Array], Array], None]
+
+WIDE_WEIGHT_BYTES = 200_000  # larger weights are read once per chunk, not once per row and step
+
+
+def _valid_taps(
+    kernel: int, stride: int, dilation: int, pad: int, size: int, size_out: int
+) -> Iterator[tuple[int, slice, slice]]:
+    """For each kernel element along an axis: outputs it reaches, and the inputs they read."""
+    for tap in range(kernel):
+        shift = tap * dilation - pad
+        low = max(0, -(shift // stride))
+        high = min(size_out, (size - 1 - shift) // stride + 1)
+        if low < high:
+            first = low * stride + shift
+            yield tap, slice(low, high), slice(first, first + (high - low - 1) * stride + 1, stride)
+
+
+def _as_plane(op: Conv, shape: Shape) -> tuple[Shape, Shape, Shape, Shape, tuple[int, ...]]:
+    """(input (C, H, W), kernel, strides, dilations, pads) of a 1-D or 2-D convolution."""
+    if len(shape) == 2:
+        return (
+            (shape[0], 1, shape[1]),
+            (1, *op.kernel),
+            (1, *op.strides),
+            (1, *op.dilations),
+            (0, op.pads[0], 0, op.pads[1]),
+        )
+    return shape, op.kernel, op.strides, op.dilations, op.pads
+
+
+def conv_kernel(
+    op: Conv, shape: Shape, layout: Layout, dtype: np.dtype, chunk: int, clock: Clock
+) -> Kernel | None:
+    """A matrix product per output row, offset sums for depthwise, None where neither fits."""
+    if len(shape) not in (2, 3):
+        return None
+    plane, kernel, _, dilations, _ = _as_plane(op, shape)
+    depthwise = op.groups == plane[0] == op.weight.shape[0] and op.groups > 1
+    if (op.groups > 1 and not depthwise) or (dilations[0] > 1 and kernel[0] > 1):
+        return None
+    columns = _Columns(op, shape, layout, dtype, chunk)
+    if depthwise:
+        return _depthwise_kernel(op, columns, layout, dtype, clock)
+    # (out, kernel y, kernel x, in): the order of the rows in the columns buffer
+    weight = op.weight.reshape(op.weight.shape[0], op.weight.shape[1], *kernel)
+    matrix = np.ascontiguousarray(
+        weight.transpose(0, 2, 3, 1).reshape(weight.shape[0], -1), dtype=dtype
+    )
+    if matrix.nbytes > WIDE_WEIGHT_BYTES:
+        return _wide_conv_kernel(matrix, columns, clock, dtype)
+    windows = columns.windows()
+
+    def run(xs: list[Array], out: Array) -> None:
+        n = len(out)
+        with clock.copies:
+            columns.fill(xs[0])
+        rows = out.reshape(n, columns.height_out, len(matrix), -1)
+        np.matmul(matrix, windows[:n], out=rows)
+
+    return run
+
+
+class _Columns:
+    """im2col over the horizontal axis only: (time, H + pads, kernel x, C, W out, lanes).
+
+    Borders are zeroed once and never written. The kernel-height rows that an output row reads are
+    consecutive in memory, so ``windows`` is a view: the vertical axis costs no copy.
+    """
+
+    def __init__(self, op: Conv, shape: Shape, layout: Layout, dtype: np.dtype, chunk: int):
+        plane, self.kernel, self.strides, dilations, pads = _as_plane(op, shape)
+        channels, height, width = plane
+        out = op.output_shape(shape)
+        self.height_out = 1 if len(shape) == 2 else out[1]
+        self.width_out = out[-1]
+        self.plane, self.lanes, self.chunk = plane, layout.lanes, chunk
+        top, left, bottom, _ = pads
+        # With a kernel one row high only the rows that are read are kept.
+        self.thin = self.kernel[0] == 1 and top == bottom == 0
+        self.rows = slice(0, None, self.strides[0]) if self.thin else slice(None)
+        stored = self.height_out if self.thin else height + top + bottom
+        self.step = 1 if self.thin else self.strides[0]
+        self.inside = slice(0, stored) if self.thin else slice(top, top + height)
+        self.buffer = np.zeros(
+            (chunk, stored, self.kernel[1], channels, self.width_out, layout.lanes), dtype
+        )
+        self.taps = list(
+            valid_taps(self.kernel[1], self.strides[1], dilations[1], left, width, self.width_out)
+        )
+
+    def fill(self, x: Array) -> None:
+        """Copy a signal (time, H, C, W, lanes) or (time, C, W, lanes) in."""
+        n = len(x)
+        x = x.reshape(n, self.plane[1], self.plane[0], self.plane[2], self.lanes)
+        x = x[:, self.rows][:, : self.inside.stop - self.inside.start]
+        target = self.buffer[:n, self.inside]
+        for tap, outside, source in self.taps:
+            np.copyto(target[:, :, tap, :, outside], x[:, :, :, source])
+
+    def windows(self) -> Array:
+        """(chunk, H out, kernel y * kernel x * C, W out * lanes), a view with overlaps."""
+        time, row, _, _, _, item = self.buffer.strides
+        line = self.width_out * self.lanes
+        depth = self.kernel[0] * self.kernel[1] * self.plane[0]
+        return as_strided(
+            self.buffer,
+            (self.chunk, self.height_out, depth, line),
+            (time, row * self.step, line * item, item),
+            writeable=False,
+        )
+
+
+def _wide_conv_kernel(matrix: Array, columns: _Columns, clock: Clock, dtype: np.dtype) -> Kernel:
+    """Large weights: all rows and steps in one product, so the weights are read once."""
+    height, line = columns.height_out, columns.width_out * columns.lanes
+    depth = matrix.shape[1]
+    windows = columns.windows()
+    flat = np.empty((depth, columns.chunk * height * line), dtype)
+    result = np.empty((len(matrix), columns.chunk * height * line), dtype)
+
+    def run(xs: list[Array], out: Array) -> None:
+        n = len(out)
+        size = n * height * line
+        operand = flat.reshape(-1)[: depth * size].reshape(depth, size)
+        whole = result.reshape(-1)[: len(matrix) * size].reshape(len(matrix), size)
+        with clock.copies:
+            columns.fill(xs[0])
+            np.copyto(operand.reshape(depth, n, height, line), windows[:n].transpose(2, 0, 1, 3))
+        np.matmul(matrix, operand, out=whole)
+        with clock.copies:
+            source = whole.reshape(-1, n, height, line).transpose(1, 2, 0, 3)
+            np.copyto(out.reshape(n, height, -1, line), source)
+
+    return run
+
+
+def _depthwise_kernel(
+    op: Conv, columns: _Columns, layout: Layout, dtype: np.dtype, clock: Clock
+) -> Kernel:
+    """One channel in, one out: a sum over kernel offsets, without im2col over both axes."""
+    channels = columns.plane[0]
+    weight = op.weight.reshape(channels, *columns.kernel)
+    line = (columns.width_out, layout.lanes)
+    taps = [
+        (
+            ky,
+            kx,
+            np.ascontiguousarray(np.broadcast_to(w.reshape(-1, 1, 1), (channels, *line)), dtype),
+        )
+        for ky, kx in product(*(range(k) for k in columns.kernel))
+        if np.any(w := weight[:, ky, kx])
+    ]
+    part = np.empty((columns.chunk, columns.height_out, channels, *line), dtype)
+    span = columns.step * (columns.height_out - 1) + 1
+
+    def run(xs: list[Array], out: Array) -> None:
+        n = len(out)
+        with clock.copies:
+            columns.fill(xs[0])
+        total = out.reshape(part[:n].shape)
+        if not taps:
+            total[...] = 0
+        for i, (ky, kx, w) in enumerate(taps):
+            rows = columns.buffer[:n, ky : ky + span : columns.step, kx]
+            if i == 0:
+                np.multiply(rows, w, out=total)
+                continue
+            np.multiply(rows, w, out=part[:n])
+            np.add(total, part[:n], out=total)
+
+    return run

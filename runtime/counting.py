@@ -1,0 +1,91 @@
+"""Counts of spikes and synaptic operations, exact, per step.
+
+A layer's operations in a step are the sum of its spikes weighted by their fan-out. Sums are done
+in float32 only where every partial sum is an integer below 2^24, else in pieces that keep to it.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from .layout import Layout
+from .ops import Array
+
+EXACT = 2.0**24  # integers up to here are exact in float32
+
+
+class Counter:
+    """Counts one layer's emissions over a block.
+
+    Attributes:
+        events, operations: (block, 1) sums over lanes, or (block, lanes) while ``by_lane``.
+        by_lane: count every sample for itself (padded tiles, early exit).
+    """
+
+    def __init__(self, fan_out: Array, layout: Layout, block: int, dtype: np.dtype) -> None:
+        self.layout = layout
+        self.by_lane = False
+        self.events = np.zeros((block, layout.lanes))
+        self.operations = np.zeros((block, layout.lanes))
+        fan = layout.per_neuron(fan_out)
+        self.fan = fan.astype(dtype)
+        self.constant = float(fan[0]) if fan.size and np.all(fan == fan[0]) else None
+        self.pieces = _exact_pieces(fan)
+        self.table = self._table(fan, fan_out, dtype)
+
+    def _table(self, fan: Array, fan_out: Array, dtype: np.dtype) -> Array | None:
+        """Fan-outs of a whole step with its lanes, (rows, row length): one dot product per row."""
+        if self.constant is not None or self.layout.order != "rows":
+            return None
+        rows = fan_out.shape[1] if fan_out.ndim == 3 else 1
+        table = np.repeat(fan.astype(dtype), self.layout.lanes).reshape(rows, -1)
+        return table if table.sum(axis=1, dtype=np.float64).max() < EXACT else None
+
+    def start(self, by_lane: bool) -> None:
+        self.by_lane = by_lane
+        self.events[...] = 0
+        self.operations[...] = 0
+
+    def add(self, step: int, fired: Array, events: int) -> None:
+        """Count a step: ``fired`` (*inner) is 1.0 where a spike left, ``events`` their number."""
+        if self.by_lane:
+            self._add_lanes(step, fired)
+            return
+        self.events[step, 0] = events
+        if self.constant is not None:
+            self.operations[step, 0] = events * self.constant
+        elif self.table is not None:
+            rows = fired.reshape(len(self.table), 1, -1)
+            dots = np.matmul(rows, self.table[:, :, np.newaxis])
+            self.operations[step, 0] = dots.sum(dtype=np.float64)
+        else:
+            self.operations[step, 0] = self._per_lane(fired).sum()
+
+    def _add_lanes(self, step: int, fired: Array) -> None:
+        self.events[step] = fired.sum(axis=self._neuron_axes(fired), dtype=np.float64)
+        self.operations[step] = self._per_lane(fired)
+
+    def _neuron_axes(self, fired: Array) -> tuple[int, ...]:
+        return (
+            tuple(range(fired.ndim))[:-1]
+            if self.layout.order == "rows"
+            else (tuple(range(1, fired.ndim)))
+        )
+
+    def _per_lane(self, fired: Array) -> Array:
+        flat = self.layout.neurons_by_lanes(fired)
+        total = np.zeros(self.layout.lanes)
+        for a, b in self.pieces:
+            total += self.fan[a:b] @ flat[a:b]
+        return total
+
+
+def _exact_pieces(fan: Array) -> list[tuple[int, int]]:
+    """Ranges of neurons whose fan-outs sum to less than 2^24."""
+    running, cuts = np.cumsum(fan), [0]
+    while cuts[-1] < len(fan):
+        base = running[cuts[-1] - 1] if cuts[-1] else 0.0
+        cuts.append(max(cuts[-1] + 1, int(np.searchsorted(running, base + EXACT))))
+    return list(pairwise(cuts))

@@ -1,0 +1,240 @@
+"""What a synapse does to a block of steps, prepared once: buffers and weights in memory order.
+
+A kernel takes signals (time or 1, *inner), spikes as small integers or currents as floats, and
+writes (time, *inner) floats. Convolutions and fully connected layers are matrix products that are
+made for the "rows" layout; operations that only move elements work on views in any layout.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .convolution import WIDE_WEIGHT_BYTES, Kernel, conv_kernel, valid_taps
+from .layout import Layout
+from .ops import (
+    Add,
+    Array,
+    Broadcast,
+    Concat,
+    Conv,
+    Linear,
+    LinearOp,
+    MaxPool,
+    Pad,
+    ReduceSum,
+    Reshape,
+    Scale,
+    Shape,
+    Slice,
+    SumPool,
+    Take,
+    Transpose,
+)
+from .profile import Clock
+
+
+def synapse_kernel(
+    op: LinearOp,
+    shapes: list[Shape],
+    layout: Layout,
+    dtype: np.dtype,
+    chunk: int,
+    clock: Clock,
+) -> Kernel:
+    """The kernel of ``op`` on inputs of sample ``shapes``, for at most ``chunk`` steps at once."""
+    if layout.order == "rows":
+        if isinstance(op, Conv):
+            kernel = conv_kernel(op, shapes[0], layout, dtype, chunk, clock)
+            if kernel is not None:
+                return kernel
+        if isinstance(op, Linear) and len(shapes[0]) == 1:
+            return _linear_kernel(op, layout, dtype, chunk, clock)
+    match op:
+        case Scale():
+            return _scale_kernel(op, shapes[0], layout, dtype)
+        case Add():
+            return _add_kernel(layout)
+        case Concat():
+            return _concat_kernel(op, layout)
+        case SumPool():
+            return _sum_pool_kernel(op, shapes[0], layout)
+        case Reshape():
+            return _reshape_kernel(op, shapes[0], layout)
+        case Pad() | Slice() | Take() | Transpose() | Broadcast() | ReduceSum():
+            return _moving_kernel(op, layout)
+    return plain_kernel(op, layout, dtype)
+
+
+def plain_kernel(op: LinearOp, layout: Layout, dtype: np.dtype) -> Kernel:
+    """Any operation, through its record: copies to (time x batch, *shape) and back."""
+
+    def run(xs: list[Array], out: Array) -> None:
+        merged = []
+        for x in xs:
+            natural = np.broadcast_to(x, (len(out), *x.shape[1:]))
+            natural = np.ascontiguousarray(layout.natural(natural), dtype=dtype)
+            merged.append(natural.reshape(-1, *natural.shape[2:]))
+        y = op.apply(*merged)
+        layout.natural(out)[...] = y.reshape(len(out), layout.lanes, *y.shape[1:])
+
+    return run
+
+
+def _linear_kernel(op: Linear, layout: Layout, dtype: np.dtype, chunk: int, clock: Clock) -> Kernel:
+    """y = W x for all lanes: one product per step, or one for all steps where W is large."""
+    weight = np.ascontiguousarray(op.weight, dtype=dtype)
+    features, lanes = weight.shape[1], layout.lanes
+    wide = chunk > 1 and weight.nbytes > WIDE_WEIGHT_BYTES
+    held = np.empty(features * chunk * lanes, dtype)
+    result = np.empty(weight.shape[0] * chunk * lanes if wide else 0, dtype)
+
+    def per_step(xs: list[Array], out: Array) -> None:
+        x = xs[0]
+        if x.dtype != dtype:
+            with clock.copies:
+                operand = held[: x.size].reshape(x.shape)
+                np.copyto(operand, x)
+            x = operand
+        np.matmul(weight, x, out=out)
+
+    def all_steps(xs: list[Array], out: Array) -> None:
+        n = len(out)
+        operand = held[: features * n * lanes].reshape(features, n, lanes)
+        whole = result[: len(weight) * n * lanes].reshape(len(weight), n * lanes)
+        with clock.copies:
+            np.copyto(operand, xs[0].swapaxes(0, 1))
+        np.matmul(weight, operand.reshape(features, -1), out=whole)
+        with clock.copies:
+            np.copyto(out, whole.reshape(-1, n, lanes).swapaxes(0, 1))
+
+    return all_steps if wide else per_step
+
+
+def _scale_kernel(op: Scale, shape: Shape, layout: Layout, dtype: np.dtype) -> Kernel:
+    if op.output_shape(shape) == shape:
+        scale = layout.parameter(op.scale, shape, dtype)
+
+        def same(xs: list[Array], out: Array) -> None:
+            np.multiply(xs[0], scale, out=out)
+
+        return same
+    values = op.scale.astype(dtype)
+
+    def broadcasting(xs: list[Array], out: Array) -> None:
+        natural = layout.natural(out)
+        np.multiply(_aligned(layout.natural(xs[0]), natural.ndim), values, out=natural)
+
+    return broadcasting
+
+
+def _aligned(x: Array, ndim: int) -> Array:
+    """A natural view with sample axes of length one added in front, up to ``ndim`` axes."""
+    return x[(slice(None), slice(None), *(np.newaxis,) * (ndim - x.ndim))]
+
+
+def _add_kernel(layout: Layout) -> Kernel:
+    def run(xs: list[Array], out: Array) -> None:
+        if len(xs) == 2 and all(x.dtype == out.dtype and x.shape == out.shape for x in xs):
+            np.add(xs[0], xs[1], out=out)
+            return
+        natural = layout.natural(out)
+        np.copyto(natural, _aligned(layout.natural(xs[0]), natural.ndim))
+        for x in xs[1:]:
+            np.add(natural, _aligned(layout.natural(x), natural.ndim), out=natural)
+
+    return run
+
+
+def _concat_kernel(op: Concat, layout: Layout) -> Kernel:
+    def run(xs: list[Array], out: Array) -> None:
+        natural, at = layout.natural(out), 0
+        for x in map(layout.natural, xs):
+            size = x.shape[op.axis + 2]
+            where = (slice(None),) * (op.axis + 2)
+            np.copyto(natural[(*where, slice(at, at + size))], x)
+            at += size
+
+    return run
+
+
+def pool_taps(op: SumPool | MaxPool, shape: Shape) -> list[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+    """For each window element, as indices of the last axes: the outputs that have it inside the
+    input, and where it lies there."""
+    rank = len(op.kernel)
+    out = op.output_shape(shape)[1:]
+    axes = [
+        list(
+            valid_taps(
+                op.kernel[i], op.strides[i], op.dilations[i], op.pads[i], shape[i + 1], out[i]
+            )
+        )
+        for i in range(rank)
+    ]
+    return [
+        ((Ellipsis, *(tap[1] for tap in taps)), (Ellipsis, *(tap[2] for tap in taps)))
+        for taps in product(*axes)
+    ]
+
+
+def _sum_pool_kernel(op: SumPool, shape: Shape, layout: Layout) -> Kernel:
+    taps = pool_taps(op, shape)
+    axes = tuple(range(3, 2 + len(shape)))
+    is_global = op.kernel == shape[1:] and prod(op.output_shape(shape)[1:]) == 1
+
+    def run(xs: list[Array], out: Array) -> None:
+        x, natural = layout.natural(xs[0]), layout.natural(out)
+        if is_global and not any(op.pads):
+            np.sum(x, axis=axes, keepdims=True, dtype=out.dtype, out=natural)
+            return
+        out[...] = 0
+        for target, source in taps:
+            part = natural[target]
+            np.add(part, x[source], out=part)
+
+    return run
+
+
+def _reshape_kernel(op: Reshape, shape: Shape, layout: Layout) -> Kernel:
+    """Element order is (*shape) per sample; whichever side is stored so makes it one copy."""
+
+    def run(xs: list[Array], out: Array) -> None:
+        x, n, lanes = xs[0], len(out), layout.lanes
+        if layout.order == "batch":
+            np.copyto(out.reshape(n, lanes, *shape), x)
+        elif len(op.shape) != 3:
+            np.copyto(out.reshape(n, *shape, lanes), layout.samples_last(x))
+        else:
+            ordered = np.ascontiguousarray(layout.samples_last(x))
+            np.copyto(layout.samples_last(out), ordered.reshape(-1, *op.shape, lanes))
+
+    return run
+
+
+def _moving_kernel(
+    op: Pad | Slice | Take | Transpose | Broadcast | ReduceSum, layout: Layout
+) -> Kernel:
+    def run(xs: list[Array], out: Array) -> None:
+        x, y = layout.natural(xs[0]), layout.natural(out)
+        match op:
+            case Pad():
+                rank = len(op.pads) // 2
+                y[...] = 0
+                inner = (slice(b, b + n) for b, n in zip(op.pads[:rank], x.shape[2:], strict=True))
+                np.copyto(y[(slice(None), slice(None), *inner)], x)
+            case Slice():
+                np.copyto(y, x[(slice(None), slice(None), *op._index())])
+            case Take():
+                np.copyto(y, np.take(x, op.indices, axis=op.axis + 2))
+            case Transpose():
+                np.copyto(y, x.transpose(0, 1, *(p + 2 for p in op.perm)))
+            case Broadcast():
+                np.copyto(y, _aligned(x, y.ndim))
+            case ReduceSum():
+                axes = tuple(a + 2 for a in op.axes)
+                np.sum(x, axis=axes, keepdims=op.keepdims, dtype=out.dtype, out=y)
+
+    return run

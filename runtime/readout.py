@@ -1,0 +1,69 @@
+"""The network's answers: currents accumulated over a block of steps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .cells import Bias, GeneralCell, Window
+from .graph import Readout
+from .layout import Layout
+from .neuron import State
+from .ops import Array
+from .profile import Clock
+
+
+class ReadoutCell:
+    """Running mean of the input (or of spikes times threshold) after every step.
+
+    ``answers`` (block, lanes, *shape) hold the block's, valid where the window was open.
+    """
+
+    def __init__(
+        self, node: Readout, layout: Layout, dtype: np.dtype, chunk: int, clock: Clock
+    ) -> None:
+        self.node, self.layout, self.clock = node, layout, clock
+        self.bias = Bias(node.bias, node.shape, layout, dtype, chunk)
+        self.sum = np.zeros(layout.inner(node.shape), np.float64)
+        self.neurons: GeneralCell | None = None
+        self.unit: Array = np.ones((), np.float64)
+        if node.mode == "count" and node.neuron is not None:
+            none = Bias(np.zeros((), dtype), node.shape, layout, dtype, chunk)
+            self.neurons = GeneralCell(node.neuron, node.shape, none, layout, dtype, None, clock)
+            self.unit = node.neuron.v_threshold.astype(np.float64)
+        self.buffer = np.empty((chunk, *layout.inner(node.shape)), dtype)
+        self.parts: list[tuple[int, Array]] = []
+
+    def reset(self) -> None:
+        self.sum[...] = 0
+        if self.neurons is not None:
+            self.neurons.reset()
+
+    def states(self) -> State:
+        named = {"sum": self.layout.natural(self.sum[np.newaxis])[0]}
+        if self.neurons is not None:
+            named |= self.neurons.states()
+        return named
+
+    def read(self, x: Array, n: int, window: Window, owned: bool) -> None:
+        """Accumulate ``n`` steps; with an open window keep the answers for ``take``."""
+        if window.at == 0:
+            self.parts.clear()
+        current = self.bias.add(x, window.arrives, owned)
+        if len(current) != n:
+            current = np.broadcast_to(current, (n, *current.shape[1:]))
+        if self.neurons is not None:
+            spikes = self.buffer[:n]
+            self.neurons.run([np.array(current)], spikes, window, True)
+            current = spikes
+        with self.clock.neuron:
+            sums = np.cumsum(current, axis=0, dtype=np.float64)
+            sums += self.sum
+            self.sum[...] = sums[-1]
+            if not window.fires:
+                return
+            t = np.arange(window.first + 1, window.first + n + 1, dtype=np.float64)
+            natural = self.layout.natural(sums)
+            natural /= t.reshape(-1, *(1,) * (natural.ndim - 1))
+            if self.neurons is not None:
+                natural *= self.unit
+            self.parts.append((window.first, natural))

@@ -1,0 +1,60 @@
+"""Tiles across threads, and how many threads NumPy's own matrix product may use (one).
+
+BLAS, ufuncs and copies release the interpreter lock, so tiles run in parallel in plain threads; a
+BLAS that also started threads of its own would only get in their way.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import TypeVar
+
+from threadpoolctl import threadpool_limits
+
+Task = TypeVar("Task")
+Worker = TypeVar("Worker")
+Result = TypeVar("Result")
+
+
+def available_threads() -> int:
+    """The cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """One thread per matrix product inside, what it was before after."""
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
+def run_tasks(
+    workers: Sequence[Worker],
+    tasks: Sequence[Task],
+    run: Callable[[Worker, Task], Result],
+    collect: Callable[[Result], None],
+) -> None:
+    """``run(worker, task)`` for every task, each worker on one task at a time; ``collect`` sees
+    the results in this thread, in the order they are done. The first error stops the rest."""
+    if len(workers) == 1 or len(tasks) == 1:
+        for task in tasks:
+            collect(run(workers[0], task))
+        return
+    pending = iter(tasks)
+    with ThreadPoolExecutor(len(workers)) as pool:
+        running: dict[Future[Result], Worker] = {}
+        for worker, task in zip(workers, pending, strict=False):
+            running[pool.submit(run, worker, task)] = worker
+        while running:
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                worker = running.pop(future)
+                collect(future.result())
+                for task in pending:
+                    running[pool.submit(run, worker, task)] = worker
+                    break
