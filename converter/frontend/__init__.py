@@ -1,5 +1,6 @@
 """From an ``.onnx`` file to the AnnGraph, and the ANN itself as the reference."""
 
+from .check import CheckReport, Finding, check, save_tagged
 from .importing import import_onnx
 from .load import LoadedModel, TensorInfo, load_onnx
 from .reference import Reference
@@ -7,10 +8,14 @@ from .registry import OPERATIONS, Operation
 
 __all__ = [
     "OPERATIONS",
+    "CheckReport",
+    "Finding",
     "LoadedModel",
     "Operation",
     "Reference",
     "TensorInfo",
+    "check",
     "import_onnx",
     "load_onnx",
+    "save_tagged",
 ]

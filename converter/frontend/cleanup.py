@@ -169,14 +169,14 @@ def _optimized(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
             return onnx.load(str(file))
         except Exception as error:
             raise ModelError(
-                f"ONNX Runtime refuses the model: {_first_line(error)}",
+                f"ONNX Runtime refuses the model: {first_line(error)}",
                 where=where,
                 remedy="Check it with onnx.checker.check_model and export it again.",
                 code="E303",
             ) from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     text = str(error).strip().splitlines() or [type(error).__name__]
     return text[0].rstrip(".")[:300]
 
@@ -240,7 +240,10 @@ def _unknown(model: onnx.ModelProto) -> list[str]:
 
 
 def _measure(model: onnx.ModelProto, where: str) -> None:
-    """Fill in open shapes by running the model once on zeros."""
+    """Fill in open shapes by running the model on zeros and on ones.
+
+    Raises ModelError (E306) where it does not run, or a shape depends on the data.
+    """
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     wanted = _unknown(model)
@@ -248,18 +251,28 @@ def _measure(model: onnx.ModelProto, where: str) -> None:
     probe.graph.output.extend(onnx.ValueInfoProto(name=n) for n in wanted if n not in have)
     try:
         runner = session(probe)
-        feeds = {
-            i.name: np.zeros([d if isinstance(d, int) else 1 for d in i.shape], _numpy(i.type))
-            for i in runner.get_inputs()
-        }
-        arrays = runner.run(wanted, feeds)
+        arrays, others = (
+            runner.run(
+                wanted,
+                {i.name: np.full(i.shape, fill, _numpy(i.type)) for i in runner.get_inputs()},
+            )
+            for fill in (0, 1)
+        )
     except Exception as error:
         raise ModelError(
-            f"the shapes of {wanted[:3]} cannot be inferred: {_first_line(error)}",
+            f"the shapes of {wanted[:3]} cannot be inferred: {first_line(error)}",
             where=where,
             remedy="Export with fixed sizes, or give --input-shape.",
             code="E306",
         ) from error
+    moving = [n for n, a, b in zip(wanted, arrays, others, strict=True) if a.shape != b.shape]
+    if moving:
+        raise ModelError(
+            f"the shapes of {moving[:3]} depend on the data",
+            where=where,
+            remedy="Export with fixed sizes.",
+            code="E306",
+        )
     declared = {v.name: v for v in (*model.graph.value_info, *model.graph.output)}
     for name, array in zip(wanted, arrays, strict=True):
         made = onnx.helper.make_tensor_value_info(

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from ...errors import GraphError, UnsupportedOps
+from ...errors import GraphError, ModelError, UnsupportedOps
 from ...runtime.ops import Array, Shape
 from ..graph import AnnGraph, AnnOutput, Opaque
 from . import activation, conv, linear, merge, pool, resize, shape
@@ -159,6 +159,13 @@ def _finished(source: Source, builder: GraphBuilder, members: set[str]) -> AnnGr
     batched = any(info.batched for info in source.loaded.inputs)
     records = []
     for name, tensor, dropped in source.outputs:
+        if not builder.is_computed(tensor):
+            raise ModelError(
+                f"the output '{name}' does not depend on the input",
+                where=source.loaded.path,
+                remedy="Export the model without it.",
+                code="E309",
+            )
         value = builder.any_value(tensor)
         if batched and len(value.shape) > 1:
             value = builder.leading(value)
@@ -199,7 +206,7 @@ def _fill(source: Source, builder: GraphBuilder, island: Island) -> None:
 def _source(loaded: LoadedModel) -> Source:
     graph = loaded.cleaned.graph
     constants = _constants(graph)
-    pairs = [(_node(proto, name), proto) for name, proto in _named(graph)]
+    pairs = [(_node(proto, name), proto) for name, proto in named_nodes(graph)]
     nodes = [node for node, _ in pairs if node.op != "Constant"]
     outputs, gone = _dropped(nodes, [o.name for o in graph.output])
     nodes = [node for node in nodes if node.name not in gone]
@@ -221,7 +228,7 @@ def _source(loaded: LoadedModel) -> Source:
     )
 
 
-def _named(graph: onnx.GraphProto) -> list[tuple[str, onnx.NodeProto]]:
+def named_nodes(graph: onnx.GraphProto) -> list[tuple[str, onnx.NodeProto]]:
     """Every node under a unique name: its own, its output's where it has none, or a number."""
     taken: Counter[str] = Counter()
     out = []

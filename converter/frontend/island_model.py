@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ...errors import ModelError
 from ...runtime.ops import Array, Shape
 from .builder import Value
-from .cleanup import session
+from .cleanup import first_line, session
 from .islands import Island
 
 BATCH = "N"
@@ -72,8 +72,9 @@ def _same(one: onnx.ModelProto, two: onnx.ModelProto, samples: Mapping[str, Arra
     try:
         expected = session(two).run(None, dict(samples))
     except Exception as error:
+        reason = first_line(error)
         raise ModelError(
-            f"an analog part of the network does not run: {error}", code="E307"
+            f"an analog part of the network does not run: {reason}", code="E307"
         ) from error
     try:
         found = session(one).run(None, dict(samples))

@@ -19,11 +19,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from ...errors import ModelError
+from ...errors import ModelError, UnsupportedOps
 from ...runtime.ops import Shape
 from .cleanup import clean, sized
 from .external import attach_external_data
 from .floats import widen_floats
+from .refusals import custom_operations
 
 PathLike: TypeAlias = "str | Path"
 
@@ -58,6 +59,8 @@ class LoadedModel:
         original: as in the file, weights attached, 16-bit and 64-bit floats as float32.
         cleaned: what the importer reads: batch size 1, static shapes, constants folded.
         inputs, outputs: in the model's order; initializers that are also inputs are left out.
+        approximated: (name, op, what is left out) of nodes that the clean-up replaced by
+            something simpler.
     """
 
     path: str
@@ -66,6 +69,7 @@ class LoadedModel:
     cleaned: onnx.ModelProto
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+    approximated: tuple[tuple[str, str, str], ...] = ()
 
 
 def load_onnx(
@@ -77,11 +81,14 @@ def load_onnx(
     whose shape in the file is not fixed.
 
     Raises ModelError (E301 to E306) where the file cannot be used, UnsupportedOps where it uses
-    operations that ONNX Runtime does not know.
+    custom operations.
     """
     path = Path(path)
     data = _read(path)
     original = _parse(path, data)
+    custom = custom_operations(original)
+    if custom:
+        raise UnsupportedOps(custom, where=str(path))
     attach_external_data(original, path)
     _check_weights(original, path)
     widened = widen_floats(original)

@@ -5,6 +5,8 @@ Everything else that is deterministic and stateless runs as an analog island.
 
 from __future__ import annotations
 
+import onnx
+
 from .registry import OnnxNode
 
 CONTROL = ("If", "Loop", "Scan")
@@ -44,3 +46,23 @@ def refusal(node: OnnxNode) -> tuple[str, str] | None:
         remedy = FLOAT_MODEL if quantized else CUSTOM
         return f"an operation of the custom domain '{node.domain}'", remedy
     return REASONS.get(node.op)
+
+
+def custom_operations(model: onnx.ModelProto) -> list[tuple[str, str, str]]:
+    """(name, op, reason) of all nodes that are refused, where some are in a domain that neither
+    ONNX nor the file defines; empty where none is."""
+    local = {(f.domain, f.name) for f in model.functions}
+    found, custom = [], False
+    for proto in model.graph.node:
+        node = OnnxNode(
+            name=proto.name or next((o for o in proto.output if o), proto.op_type),
+            op=proto.op_type,
+            domain=proto.domain,
+            inputs=(),
+            outputs=(),
+        )
+        said = refusal(node)
+        if said and (proto.domain, proto.op_type) not in local:
+            found.append((node.name, node.op, f"{said[0]}. {said[1]}"))
+            custom = custom or node.domain not in STANDARD
+    return found if custom else []

@@ -213,7 +213,7 @@ def depth_to_space(graph: GraphBuilder, node: OnnxNode) -> None:
     b = int(node.attrs["blocksize"])
     if node.op == "SpaceToDepth":
         split_shape: Shape = (c, h // b, b, w // b, b)
-        perm: Shape = (2, 4, 0, 1, 3)
+        perm: Shape = (2, 4, 0, 1, 3) if node.text("mode", "DCR") == "DCR" else (0, 2, 4, 1, 3)
         out: Shape = (c * b * b, h // b, w // b)
     elif node.text("mode", "DCR") == "DCR":
         split_shape, perm, out = (b, b, c // (b * b), h, w), (2, 3, 0, 4, 1), ()

@@ -1,0 +1,70 @@
+"""Whole networks, as exporters write them: every tensor equals ONNX Runtime's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from frontend_tools import imported, samples, worst_difference
+
+from onnx2snn.converter.frontend import Reference, load_onnx
+from onnx2snn.converter.graph import Opaque
+from onnx2snn.converter.passes import run_passes
+
+ROOT = Path(__file__).parents[2]
+FIXTURES = ROOT / "tests" / "fixtures"
+QUANTIZED = {"qdq_s8_per_tensor", "qdq_u8_keep_relu", "qdq_u8_per_channel", "qoperator_u8"}
+EXACT = sorted(
+    p
+    for p in (*FIXTURES.glob("*.onnx"), *(ROOT / "models").glob("*.onnx"))
+    if p.stem not in QUANTIZED
+)
+WITH_ISLANDS = {
+    "vit_block_ts",
+    "vit_block_dynamo",
+    "mobilev3_sigmoid_ts",
+    "mobilev3_sigmoid_dynamo",
+    "mobilev3_hardsigmoid_ts",
+    "mobilev3_hardsigmoid_dynamo",
+}
+
+
+@pytest.mark.parametrize("path", EXACT, ids=lambda p: p.stem)
+def test_every_tensor_equals_onnx_runtime_before_and_after_the_passes(path: Path) -> None:
+    graph, loaded = imported(path)
+    data = samples(loaded)
+    assert worst_difference(graph, loaded, data) < 1e-5
+    assert worst_difference(run_passes(graph), loaded, data) < 1e-5
+
+
+@pytest.mark.parametrize("path", EXACT, ids=lambda p: p.stem)
+def test_only_networks_that_need_islands_have_some(path: Path) -> None:
+    graph, _ = imported(path)
+    islands = [node for node in graph.nodes if isinstance(node.layer, Opaque)]
+    assert bool(islands) == (path.stem in WITH_ISLANDS)
+
+
+def test_the_same_network_in_every_opset_gives_the_same_numbers() -> None:
+    outputs = []
+    for path in sorted(FIXTURES.glob("opset*.onnx")):
+        loaded = load_onnx(path)
+        outputs.append(Reference(loaded).run(samples(loaded))[loaded.outputs[0].name])
+    assert len(outputs) >= 9
+    for other in outputs[1:]:
+        np.testing.assert_allclose(other, outputs[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_quarter_of_the_nodes_at_least_can_be_compared_with_the_original() -> None:
+    for path in EXACT:
+        graph, _ = imported(path)
+        named = [node for node in graph.nodes if node.tensor]
+        assert len(named) >= len(graph.nodes) / 4, path.stem
+
+
+def test_an_output_softmax_is_dropped_and_named() -> None:
+    graph, _ = imported(FIXTURES / "tf_cnn_optimized.onnx")
+    (output,) = graph.outputs
+    assert output.name == "dense"
+    assert output.dropped and output.dropped[0].endswith("Softmax_15")
+    assert output.tensor != "dense"
