@@ -24,7 +24,7 @@ Kernel: TypeAlias = Callable[[list[Array], Array], None]
 WIDE_WEIGHT_BYTES = 200_000  # larger weights are read once per chunk, not once per row and step
 
 
-def _valid_taps(
+def valid_taps(
     kernel: int, stride: int, dilation: int, pad: int, size: int, size_out: int
 ) -> Iterator[tuple[int, slice, slice]]:
     """For each kernel element along an axis: outputs it reaches, and the inputs they read."""

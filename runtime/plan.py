@@ -26,6 +26,7 @@ from .cells import (
     spike_dtype,
 )
 from .chains import Chain, synapse_chains
+from .convolution import Kernel
 from .cost import StaticCost
 from .counting import Counter
 from .encoding import encode
@@ -40,7 +41,7 @@ from .graph import (
     Synapse,
     onsets,
 )
-from .kernels import Kernel, synapse_kernel
+from .kernels import synapse_kernel
 from .layout import Layout
 from .ops import Array, Conv, Shape
 from .profile import Clock, running_clock
