@@ -122,7 +122,8 @@ CAPABILITIES: Mapping[str, Any] = {
     "per_neuron_bias": True,
     "v_init": True,  # an initial membrane potential other than 0
     "threshold_per": "layer",  # "layer" or "neuron": how often a threshold may differ
-    "input": ["rate"],  # ways an analog input may enter, the first is the default
+    "input": ["population"],  # how an analog input may enter: graded, bias, population
+    "v_min": False,  # a floor of the membrane
     "strict": False,  # fires at v > threshold instead of v >= threshold
 }
 

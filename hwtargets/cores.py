@@ -1,0 +1,170 @@
+"""The mapping step of chips made of cores with neurons and synapse memory (Loihi, a user's own).
+
+Limits read: cores_per_chip, neurons_per_core, in_axons_per_core, out_axons_per_core,
+synapse_memory, dense_memory, dense_row_words, core_memory (all optional but cores_per_chip);
+weight_bits, threshold_bits, bias_bits, bias_exponent, weight_exponent, state_bits, state_shift,
+input_bits. Options: ``[options.memory]`` (see ``memory.MemoryModel``) and ``input`` ("graded",
+"bias" or "population": how an analog input enters).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..runtime.ops import Array
+from . import rules
+from .integers import run
+from .layers import ChipNetwork
+from .mapping import ChipRun, Cores, Mapped, Request, Traffic
+from .memory import memory_model
+from .partition import Tiling, core_limits, partition
+from .quantize import quantize
+from .target import HardwareTarget, Violation
+from .traffic import traffic
+
+
+def map_cores(network: ChipNetwork, target: HardwareTarget, request: Request) -> Mapped:
+    """Partition, quantize, count traffic; see ``mapping``."""
+    mode = _input_mode(network, target, request)
+    model = memory_model(target.options, target.path)
+    tilings, over = partition(network, target, model, inputs=mode == "population")
+    broken = (*rules.check(network, target), *over)
+    runner = None if broken else _runner(network, target, mode, request)
+    measured = _measured(runner, request)
+    flows = traffic(network, tilings, measured.rates if measured else None, request.rate)
+    broken = (*broken, *_out_axons(tilings, flows, target))
+    placed = {t.name: t for t in tilings}
+    return Mapped(
+        cores=_cores(tilings, target),
+        traffic=flows,
+        violations=broken,
+        run=runner,
+        core_of=lambda name: placed[name].core_of(),
+        facts=_facts(network, tilings, mode, target),
+        notes=_notes(network, target, mode),
+    )
+
+
+def _input_mode(network: ChipNetwork, target: HardwareTarget, request: Request) -> str:
+    if network.inputs and all(n.encoding != "constant" for n in network.inputs):
+        return "spikes"
+    return str(request.option(target, "input", target.can("input")[0]))
+
+
+class _Runner:
+    """Runs the quantized network; a run on the request's samples is kept, not repeated."""
+
+    def __init__(
+        self, network: ChipNetwork, target: HardwareTarget, mode: str, request: Request
+    ) -> None:
+        samples = request.x if request.x is not None else request.calib
+        largest = 1.0 if samples is None else float(np.abs(samples).max())
+        self.network = network
+        self.quantized = quantize(network, target, mode, largest)
+        self._last: tuple[Array, int, ChipRun] | None = None
+
+    def __call__(self, x: Array, steps: int) -> ChipRun:
+        if self._last is None or self._last[0] is not x or self._last[1] != steps:
+            self._last = (x, steps, run(self.network, self.quantized, x, steps))
+        return self._last[2]
+
+
+def _runner(
+    network: ChipNetwork, target: HardwareTarget, mode: str, request: Request
+) -> _Runner | None:
+    return _Runner(network, target, mode, request) if len(network.inputs) == 1 else None
+
+
+def _measured(runner: _Runner | None, request: Request) -> ChipRun | None:
+    if runner is None or request.x is None:
+        return None
+    return runner(request.x, request.steps)
+
+
+def _cores(tilings: tuple[Tiling, ...], target: HardwareTarget) -> Cores:
+    """Per core: the full tile's use, neurons counted as they are."""
+    layer = np.repeat(np.arange(len(tilings)), [t.cores for t in tilings])
+    used: dict[str, Array] = {}
+    for name in core_limits(target):
+        values = [np.full(t.cores, t.cost.used()[name]) for t in tilings]
+        used[name] = np.concatenate(values) if values else np.zeros(0)
+    neurons = [t.neurons() for t in tilings]
+    return Cores(
+        layer=layer,
+        layers=tuple(t.name for t in tilings),
+        neurons=np.concatenate(neurons) if neurons else np.zeros(0, np.int64),
+        used=used,
+    )
+
+
+def _out_axons(
+    tilings: tuple[Tiling, ...], flows: Traffic, target: HardwareTarget
+) -> tuple[Violation, ...]:
+    """Output axons: one per source neuron and destination core, from the traffic's edges."""
+    if "out_axons_per_core" not in target.limits or not tilings:
+        return ()
+    limit = target.limit("out_axons_per_core")
+    total = sum(t.cores for t in tilings)
+    fan = np.bincount(flows.source, minlength=total)
+    out = []
+    for t in tilings:
+        # every destination of the core is reached by at most all of its neurons
+        positions = t.cost.out_axons
+        most = int(fan[t.first : t.first + t.cores].max(initial=0)) * positions
+        if most > limit:
+            out.append(
+                Violation(
+                    node=t.name,
+                    rule="out_axons_per_core",
+                    used=most,
+                    limit=limit,
+                    remedy="Fewer destination cores (fewer output channels in the next layer), or "
+                    "smaller tiles of this layer.",
+                )
+            )
+    return tuple(out)
+
+
+def _facts(
+    network: ChipNetwork, tilings: tuple[Tiling, ...], mode: str, target: HardwareTarget
+) -> Mapping[str, object]:
+    size = sum(int(np.prod(n.shape)) for n in network.inputs)
+    messages = {"graded": size, "spikes": size, "population": 0, "bias": 0}[mode]
+    first = sum(
+        layer.neurons
+        for layer in network.layers
+        if any(p.source in {n.name for n in network.inputs} for p in layer.projections)
+    )
+    return {
+        "input": {
+            "mode": mode,
+            "host_messages_per_step_at_most": messages,
+            "host_writes_per_sample": {"bias": first, "population": size}.get(mode, 0),
+        },
+        "tiles": {t.name: list(t.tile) for t in tilings},
+        "binding": {t.name: t.binding for t in tilings},
+    }
+
+
+def _notes(network: ChipNetwork, target: HardwareTarget, mode: str) -> tuple[str, ...]:
+    notes = [
+        {
+            "graded": "The input enters as graded spikes, all values in every step.",
+            "bias": "The host computes the first layer's current and writes it as biases; these "
+            "operations are not counted as the chip's.",
+            "population": "A population of encoding neurons on the chip turns the input into "
+            "spikes; its quantization in time is part of the chip's accuracy.",
+            "spikes": "The host sends the input as spikes.",
+        }[mode]
+    ]
+    width = target.bound("convolution_width")
+    for layer in network.layers:
+        for p in layer.projections:
+            if p.kind == "conv" and max(p.source_shape[1:], default=0) > width:
+                notes.append(
+                    f"'{layer.name}' reads a map wider than {width:g}: "
+                    f"{target.limits['convolution_width'].source}."
+                )
+    return tuple(notes)

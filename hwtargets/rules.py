@@ -1,0 +1,140 @@
+"""Design rules about neurons and spikes, common to all chips; capacity rules are with the mapping.
+
+Each rule is a predicate that yields what breaks it; ``check`` runs all of them, so that a user
+sees everything at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
+
+from ..runtime.neuron import NeuronParams
+from .layers import ChipLayer, ChipNetwork
+from .target import DesignRule, HardwareTarget, Violation
+
+
+def _neurons(network: ChipNetwork) -> Iterator[tuple[ChipLayer, NeuronParams]]:
+    for layer in network.layers:
+        neuron = getattr(layer.node, "neuron", None)
+        if neuron is not None:
+            yield layer, cast(NeuronParams, neuron)
+
+
+def _no_analog(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
+    for layer in network.layers:
+        if layer.analog:
+            yield Violation(
+                node=layer.name,
+                rule="no analog nodes",
+                used=layer.analog,
+                limit="neurons and linear synapses",
+                remedy="Replace it in the model (max pooling by average pooling or a strided "
+                "convolution; other operations by ReLU networks) and convert again, or run this "
+                f"part on the host: {layer.neurons:,} values per step would leave the chip.",
+            )
+
+
+def _reset(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
+    allowed = target.can("reset")
+    for layer, neuron in _neurons(network):
+        if neuron.reset not in allowed:
+            yield Violation(
+                node=layer.name,
+                rule="reset",
+                used=neuron.reset,
+                limit=", ".join(allowed),
+                remedy=f"Convert with reset = '{allowed[0]}'.",
+            )
+
+
+def _levels(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
+    limit = int(target.can("levels"))
+    for layer, neuron in _neurons(network):
+        if neuron.levels > limit:
+            split = -(-neuron.levels // limit)
+            yield Violation(
+                node=layer.name,
+                rule="graded spikes",
+                used=neuron.levels,
+                limit=limit,
+                remedy=f"Convert with at most {limit} level(s) and about {split} times the steps, "
+                f"or give each neuron {split} copies with staggered thresholds: "
+                f"{(split - 1) * layer.neurons:,} more neurons.",
+            )
+
+
+def _signed(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
+    if target.can("signed"):
+        return
+    for layer, neuron in _neurons(network):
+        if neuron.signed:
+            fan_out = sum(p.weights for p in network.readers(layer.name))
+            yield Violation(
+                node=layer.name,
+                rule="negative spikes",
+                used="signed neuron",
+                limit="positive spikes",
+                remedy="Convert without signed neurons, or use a pair of populations, one for "
+                f"each sign: {layer.neurons:,} more neurons and {fan_out:,} more weights.",
+            )
+
+
+def _lag(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
+    if target.can("lag"):
+        return
+    for layer, neuron in _neurons(network):
+        if neuron.lag:
+            yield Violation(
+                node=layer.name,
+                rule="start lag",
+                used=neuron.lag,
+                limit=0,
+                remedy="Convert with no lag and an initial potential, or gate the population by "
+                f"one inhibitory neuron per core for {neuron.lag} step(s): {layer.neurons:,} more "
+                "synapses.",
+            )
+
+
+def _dynamics(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
+    wanted = (
+        ("leak", lambda n: n.leak > 0, "Convert with IF neurons (leak 0)."),
+        ("refractory", lambda n: n.refractory > 0, "Convert without a refractory period."),
+        ("v_min", lambda n: n.v_min is not None, "Convert without a floor of the membrane."),
+        ("v_init", lambda n: bool((n.v_init != 0).any()), "Convert with v_init 0."),
+    )
+    for layer, neuron in _neurons(network):
+        for name, needs, remedy in wanted:
+            if not target.can(name) and needs(neuron):
+                yield Violation(
+                    node=layer.name, rule=name, used="needed", limit="not available", remedy=remedy
+                )
+
+
+RULES: Sequence[DesignRule] = (
+    DesignRule(
+        name="no analog nodes",
+        statement="Every node with state is a population of neurons or a readout.",
+        check=_no_analog,
+    ),
+    DesignRule(name="reset", statement="The neuron can reset as the network asks.", check=_reset),
+    DesignRule(
+        name="graded spikes", statement="Spikes carry no more than the payload.", check=_levels
+    ),
+    DesignRule(
+        name="negative spikes", statement="Spikes are positive, or may be signed.", check=_signed
+    ),
+    DesignRule(name="start lag", statement="A start lag can be realized.", check=_lag),
+    DesignRule(
+        name="dynamics",
+        statement="Leak, refractory period, floor and initial potential are available.",
+        check=_dynamics,
+    ),
+)
+
+
+def check(
+    network: ChipNetwork, target: HardwareTarget, rules: Sequence[DesignRule] = RULES
+) -> tuple[Violation, ...]:
+    """Everything that breaks a rule."""
+    return tuple(v for rule in rules for v in rule.check(network, target))
