@@ -182,13 +182,20 @@ def first_line(error: Exception) -> str:
 
 
 def _rewritten(model: onnx.ModelProto) -> onnx.ModelProto:
-    """onnxscript's rewrites; operation sets before 13 are left to the importer."""
+    """onnxscript's rewrites; operation sets before 13 are left to the importer.
+
+    The importer reads the graph as well without them, so a rewrite that fails changes nothing.
+    """
     version = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
     if version < NEWEST_REWRITES:
         return model
     from onnxscript import rewriter
 
-    rewritten: onnx.ModelProto = rewriter.rewrite(model)
+    typed = onnx.shape_inference.infer_shapes(model)
+    try:
+        rewritten: onnx.ModelProto = rewriter.rewrite(typed)
+    except Exception:
+        return model
     return rewritten
 
 

@@ -24,6 +24,7 @@ from ...runtime.ops import Shape
 from .cleanup import clean, sized
 from .external import attach_external_data
 from .floats import widen_floats
+from .quantized import fold_quantization
 from .refusals import custom_operations
 
 PathLike: TypeAlias = "str | Path"
@@ -92,7 +93,8 @@ def load_onnx(
     attach_external_data(original, path)
     _check_weights(original, path)
     widened = widen_floats(original)
-    fixed = sized(widened, input_shapes or {}, where=str(path))
+    folded, notes = fold_quantization(widened)
+    fixed = sized(folded, input_shapes or {}, where=str(path))
     cleaned = clean(fixed.model, where=str(path))
     shapes = _declared(cleaned)
     inputs = tuple(
@@ -110,6 +112,7 @@ def load_onnx(
         cleaned=cleaned,
         inputs=inputs,
         outputs=outputs,
+        approximated=notes,
     )
 
 
