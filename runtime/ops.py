@@ -27,6 +27,7 @@ from ..errors import GraphError
 
 Array: TypeAlias = NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
+COLUMN_ELEMENTS = 300_000
 
 
 def frozen(array: Any, dtype: Any = None) -> Array:
@@ -93,19 +94,33 @@ class Conv:
         return (self.weight.shape[0], *spatial)
 
     def apply(self, *xs: Array) -> Array:
-        windows = windows_of(xs[0], self.kernel, self.strides, self.dilations, self.pads)
+        x, out = xs[0], self.output_shape(xs[0].shape[1:])
+        weight = self.weight.reshape(self.groups, len(self.weight) // self.groups, -1)
+        y = np.empty((len(x), *out), np.result_type(x, weight))
+        # A few samples at a time: their columns stay in the cache.
+        size = max(1, COLUMN_ELEMENTS // (x.shape[1] * prod(self.kernel) * prod(out[1:])))
+        for at in range(0, len(x), size):
+            columns = self.columns(x[at : at + size])
+            grouped = columns.reshape(len(columns), self.groups, weight.shape[2], -1)
+            part = y[at : at + size].reshape(len(columns), self.groups, weight.shape[1], -1)
+            np.matmul(weight, grouped, out=part)
+        return y
+
+    def columns(self, x: Array) -> Array:
+        """The inputs of every window: (batch, in channels, kernel elements, *positions)."""
+        spatial = self.output_shape(x.shape[1:])[1:]
         rank = len(self.kernel)
-        batch, channels, spatial = xs[0].shape[0], xs[0].shape[1], windows.shape[2 : 2 + rank]
-        per_group = channels // self.groups
-        # (groups, batch*positions, per_group*kernel) @ (groups, per_group*kernel, out/groups)
-        cols = windows.reshape(batch, self.groups, per_group, prod(spatial), *self.kernel)
-        cols = np.moveaxis(cols, 3, 2).swapaxes(0, 1)
-        cols = cols.reshape(self.groups, batch * prod(spatial), per_group * prod(self.kernel))
-        weight = self.weight.reshape(self.groups, -1, cols.shape[2]).swapaxes(1, 2)
-        out = (cols @ weight).reshape(self.groups, batch, prod(spatial), -1)
-        return np.ascontiguousarray(
-            out.transpose(1, 0, 3, 2).reshape(batch, self.weight.shape[0], *spatial)
-        )
+        if any(self.pads):
+            widths = zip(self.pads[:rank], self.pads[rank:], strict=True)
+            x = np.pad(x, [(0, 0), (0, 0), *widths])
+        columns = np.empty((*x.shape[:2], prod(self.kernel), *spatial), x.dtype)
+        for i, tap in enumerate(product(*(range(k) for k in self.kernel))):
+            where = (
+                slice(t * d, t * d + s * (n - 1) + 1, s)
+                for t, d, s, n in zip(tap, self.dilations, self.strides, spatial, strict=True)
+            )
+            columns[:, :, i] = x[(slice(None), slice(None), *where)]
+        return columns
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
