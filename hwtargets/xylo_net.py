@@ -169,9 +169,7 @@ def analog(net: XyloNet, x: Array) -> Analog:
 
 
 def _one_sided(terms: tuple[tuple[Array, Array], ...]) -> Array:
-    """max(sum of positive terms, sum of negative terms) of sources times weights."""
-    plus = sum(
-        np.maximum(s, 0) @ np.maximum(w, 0) - np.minimum(s, 0) @ np.minimum(-w, 0) for s, w in terms
-    )
-    minus = sum(np.maximum(s, 0) @ np.maximum(-w, 0) for s, w in terms)
+    """max(sum of excitatory terms, sum of inhibitory terms) of sources (>= 0) times weights."""
+    plus = sum(s @ np.maximum(w, 0) for s, w in terms)
+    minus = sum(s @ np.maximum(-w, 0) for s, w in terms)
     return np.asarray(np.maximum(plus, minus))

@@ -308,14 +308,20 @@ def fitting_widths(view: ChipNetwork, target: HardwareTarget) -> tuple[int, ...]
         if _read_by_output(view, layer):
             cap = min(cap, target.bound("output_expansion"))
         caps.append(cap)
-    for percent in range(1000, 0, -1):
-        widths = [
-            max(1, floor(min(la.neurons * percent / 1000, cap)))
+
+    def shrunk(factor: float) -> list[int]:
+        return [
+            max(1, floor(min(la.neurons * factor, cap)))
             for la, cap in zip(layers, caps, strict=True)
         ]
-        if _fits(widths, layers, view, target):
-            return tuple(widths)
-    return None
+
+    low, high = 0.0, 1.0
+    if _fits(shrunk(high), layers, view, target):
+        return tuple(shrunk(high))
+    for _ in range(40):  # to a factor that no width can tell from the largest
+        middle = (low + high) / 2
+        low, high = (middle, high) if _fits(shrunk(middle), layers, view, target) else (low, middle)
+    return tuple(shrunk(low)) if _fits(shrunk(low), layers, view, target) else None
 
 
 def _fits(

@@ -1,0 +1,438 @@
+"""Mapping of spiking graphs to Xylo: equality, limits, calibration, the emitted file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from xylo_naive import naive_run
+from xylo_networks import chain, neuron, perceptron
+from xylo_vendor import vendor_run
+
+from onnx2snn.errors import DataError, UsageError
+from onnx2snn.hwtargets import xylo_core, xylo_file
+from onnx2snn.hwtargets.layers import chip_view
+from onnx2snn.hwtargets.mapping import Mapped, Request
+from onnx2snn.hwtargets.placement import load_target, step_of
+from onnx2snn.hwtargets.target import Limit
+from onnx2snn.hwtargets.xylo import usage_of_config
+from onnx2snn.hwtargets.xylo_net import analog, of_view
+from onnx2snn.hwtargets.xylo_rules import order, over, usage_of
+from onnx2snn.runtime import ops
+from onnx2snn.runtime.graph import Input, Population, Readout, SpikingGraph, Synapse
+
+CHIPS = ("xylo-audio2", "xylo-audio3", "xylo-imu")
+
+
+def place(
+    graph: SpikingGraph,
+    chip: str = "xylo-audio2",
+    *,
+    x: Any = None,
+    steps: int = 16,
+    **options: Any,
+) -> Mapped:
+    target = load_target(chip)
+    size = sum(int(np.prod(node.shape)) for node in graph.of(Input))
+    calib = np.random.default_rng(3).random((96, size)) if x is None else x
+    request = Request(steps=steps, calib=calib, options=options)
+    return step_of(target)(chip_view(graph), target, request)
+
+
+def emitted(mapped: Mapped) -> xylo_file.XyloFile:
+    (content,) = mapped.files.values()
+    return xylo_file.load(content)
+
+
+def samples(count: int, size: int, seed: int = 9) -> np.ndarray:
+    return np.random.default_rng(seed).random((count, size))
+
+
+# ---------------------------------------------------------------- the network in activations
+
+
+def test_matrices_in_activations_give_what_the_relu_network_gives() -> None:
+    rng = np.random.default_rng(0)
+    w = [rng.normal(size=(5, 4)), rng.normal(size=(6, 5)), rng.normal(size=(3, 6))]
+    b = [rng.normal(size=n).astype(np.float32) for n in (5, 6, 3)]
+    x = rng.random((7, 4))
+    net = of_view(chip_view(chain(w, b, thresholds=0.37)))
+    expected = x
+    for k in range(3):
+        expected = expected @ w[k].T + b[k]
+        expected = np.maximum(expected, 0) if k < 2 else expected
+    np.testing.assert_allclose(analog(net, x).out, expected, rtol=1e-5, atol=1e-5)
+
+
+def skip_network() -> SpikingGraph:
+    """Input -> a; a -> b; input and b -> c (a sum); a and c -> readout."""
+    rng = np.random.default_rng(4)
+
+    def dense(name: str, source: str, size: int, into: int) -> Synapse:
+        weight = rng.normal(0, 0.5, (into, size)).astype(np.float32)
+        return Synapse(name=name, inputs=(source,), shape=(into,), op=ops.Linear(weight=weight))
+
+    def population(name: str, source: str, size: int) -> Population:
+        return Population(name=name, inputs=(source,), shape=(size,), neuron=neuron(0.8))
+
+    def add(name: str, *sources: str, size: int) -> Synapse:
+        return Synapse(name=name, inputs=sources, shape=(size,), op=ops.Add())
+
+    return SpikingGraph(
+        nodes=(
+            Input(name="x", shape=(6,)),
+            dense("xa", "x", 6, 9),
+            population("a", "xa", 9),
+            dense("ab", "a", 9, 7),
+            population("b", "ab", 7),
+            dense("xc", "x", 6, 5),
+            dense("bc", "b", 7, 5),
+            add("sum_c", "xc", "bc", size=5),
+            population("c", "sum_c", 5),
+            dense("ao", "a", 9, 4),
+            dense("co", "c", 5, 4),
+            add("sum_o", "ao", "co", size=4),
+            Readout(name="out", inputs=("sum_o",), shape=(4,)),
+        )
+    )
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_skip_connections_map_and_agree_with_the_network(chip: str) -> None:
+    graph, x = skip_network(), samples(150, 6)
+    mapped = place(graph, chip, x=samples(128, 6, seed=1), steps=64)
+    assert not mapped.violations and mapped.run is not None
+    chosen = mapped.run(x, 64).readout[-1].argmax(1)
+    wanted = analog(of_view(chip_view(graph)), x).out.argmax(1)
+    assert np.mean(chosen == wanted) > 0.9
+
+
+# ---------------------------------------------------------------- the emitted file is what ran
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    seed=st.integers(0, 2**16),
+    sizes=st.lists(st.integers(1, 6), min_size=3, max_size=5),
+    chip=st.sampled_from(CHIPS),
+    density=st.sampled_from([0.3, 1.0]),
+    dash_syn=st.integers(1, 3),
+    spikes=st.sampled_from([1, 2, 12]),
+)
+def test_emitted_file_run_by_a_plain_loop_equals_the_chip_run(
+    seed: int, sizes: list[int], chip: str, density: float, dash_syn: int, spikes: int
+) -> None:
+    graph = perceptron(*sizes, seed=seed, density=density)
+    mapped = place(graph, chip, steps=6, dash_syn=dash_syn, spikes=spikes, rounds=1)
+    assert mapped.run is not None and not mapped.violations
+    file, x = emitted(mapped), samples(2, sizes[0], seed)
+    expected = naive_run(file.config, file.coding.encode(x))
+    run = mapped.run(x, 6)
+    count = np.cumsum(expected["output"], axis=1).transpose(1, 0, 2)
+    steps = np.maximum(np.arange(1, 7) - file.coding.out_delay, 1)[:, None, None]
+    span = file.coding.out_high - file.coding.out_low
+    np.testing.assert_allclose(run.readout, file.coding.out_low + span * count / steps)
+    for name, at in file.hidden.items():
+        assert run.spikes[name] == expected["spikes"][:, :, at].sum()
+    assert list(over(usage_of_config(file.config), load_target(chip), chip_view(graph))) == []
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_emitted_file_run_by_the_installed_vendor_simulator_equals_the_chip_run(chip: str) -> None:
+    pytest.importorskip("xylosim")
+    file = emitted(place(perceptron(16, 63, 40, 8), chip, steps=32))
+    trains = file.coding.encode(samples(6, 16))
+    ours = xylo_core.run(file.config, trains, record=True)
+    for name, value in vendor_run(file.config, trains).items():
+        np.testing.assert_array_equal(getattr(ours, name), value, err_msg=name)
+
+
+def test_hidden_neurons_lie_in_the_file_where_their_layer_says() -> None:
+    graph = skip_network()
+    mapped = place(graph, "xylo-imu", rounds=0)
+    file, net = emitted(mapped), of_view(chip_view(graph))
+    assert sorted(np.concatenate(list(file.hidden.values()))) == list(range(21))
+    for block in net.blocks:  # the sign of every input weight is that of the network
+        signs = np.sign(file.config.weights_in[:, file.hidden[block.name]])
+        wanted = np.sign(net.w_in[:, block.slice])
+        assert np.all((signs == wanted) | (signs == 0))
+        assert np.mean(signs == wanted) > 0.9
+
+
+def test_file_has_the_vendor_arguments_as_integers() -> None:
+    mapped = place(perceptron(4, 5, 3))
+    (content,) = mapped.files.values()
+    raw = json.loads(content)
+    spec = raw["specification"]
+    assert (raw["format"], raw["version"], raw["chip"]) == ("onnx2snn-xylo", 1, "xylo-audio2")
+    assert set(spec) == {
+        *("weights_in", "weights_rec", "weights_out", "dash_mem", "dash_mem_out", "dash_syn"),
+        *("dash_syn_2", "dash_syn_out", "threshold", "threshold_out", "bias", "bias_out"),
+        *("weight_shift_in", "weight_shift_rec", "weight_shift_out", "aliases"),
+    }
+    assert np.array(spec["weights_rec"]).shape == (5, 5)
+    assert all(isinstance(w, int) for row in spec["weights_in"] for w in row)
+    hardware = xylo_file.arguments(emitted(mapped).config, hardware=True)
+    assert "bias" not in hardware and hardware["bias_hidden"].tolist() == spec["bias"]
+
+
+def test_file_reads_back_without_loss() -> None:
+    mapped = place(perceptron(4, 5, 3))
+    (content,) = mapped.files.values()
+    assert xylo_file.dump(xylo_file.load(content)) == content
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda raw: raw | {"format": "other"}, "format is not 'onnx2snn-xylo'"),
+        (lambda raw: raw | {"version": 2}, "version is 2, not 1"),
+        (lambda raw: {k: v for k, v in raw.items() if k != "coding"}, "lacks 'coding'"),
+        (
+            lambda raw: raw | {"specification": raw["specification"] | {"bias": [0.5] * 5}},
+            "'bias' holds something other than integers",
+        ),
+    ],
+)
+def test_a_damaged_file_is_refused_with_the_reason(damage: Any, message: str) -> None:
+    (content,) = place(perceptron(4, 5, 3)).files.values()
+    with pytest.raises(DataError, match=message) as caught:
+        xylo_file.load(json.dumps(damage(json.loads(content))).encode(), where="net.json")
+    assert caught.value.code == "E211" and caught.value.where == "net.json"
+
+
+def test_bytes_that_are_not_json_are_refused() -> None:
+    with pytest.raises(DataError, match="not a readable Xylo specification"):
+        xylo_file.load(b"\x00\x01")
+
+
+# ---------------------------------------------------------------- accuracy on the chip's integers
+
+
+@pytest.mark.parametrize("readout", ["count", "charge"])
+def test_chip_agrees_with_the_relu_network(readout: str) -> None:
+    graph, x = perceptron(16, 40, 30, 8, seed=5), samples(300, 16)
+    mapped = place(graph, x=samples(200, 16, seed=2), steps=64, readout=readout)
+    assert mapped.run is not None
+    chosen = mapped.run(x, 64).readout[-1].argmax(1)
+    wanted = analog(of_view(chip_view(graph)), x).out.argmax(1)
+    assert np.mean(chosen == wanted) > 0.93
+
+
+def test_calibration_in_the_integer_loop_lowers_the_count_error_of_every_layer() -> None:
+    report = place(perceptron(16, 40, 30, 8), steps=32).facts["calibration"]
+    assert report["layers"] == ("relu0", "relu1", "outputs")
+    for before, after in zip(report["before"], report["after"], strict=True):
+        assert after < 0.8 * before
+
+
+def test_calibration_never_sees_labels() -> None:
+    graph, x = perceptron(8, 12, 4), samples(60, 8)
+    target = load_target("xylo-audio2")
+    files = [
+        step_of(target)(chip_view(graph), target, Request(calib=x, x=x, y=y)).files
+        for y in (np.zeros(60, int), np.arange(60) % 4)
+    ]
+    assert files[0] == files[1]
+
+
+def test_features_may_be_negative_and_of_any_range() -> None:
+    rng = np.random.default_rng(1)
+    graph = perceptron(8, 30, 5, seed=3)
+    x = rng.normal(0, 3, (400, 8))
+    mapped = place(graph, x=x[:200], steps=64)
+    assert mapped.run is not None and emitted(mapped).coding.low < 0
+    wanted = analog(of_view(chip_view(graph)), x[200:]).out.argmax(1)
+    assert np.mean(mapped.run(x[200:], 64).readout[-1].argmax(1) == wanted) > 0.9
+
+
+def test_a_ceiling_cuts_the_activation_at_the_chips_limit_of_spikes() -> None:
+    graph = chain([np.full((1, 1), 4.0), np.ones((1, 1))], [np.zeros(1, np.float32)] * 2)
+    node = graph["relu0"]
+    assert isinstance(node, Population)
+    graph = graph.with_nodes([replace(node, ceiling=1.5)])
+    x = np.linspace(0, 1, 50)[:, None]
+    mapped = place(graph, x=x, steps=64, readout="charge")
+    assert mapped.run is not None
+    got = mapped.run(x, 64).readout[-1, :, 0]
+    np.testing.assert_allclose(got, np.minimum(4 * x[:, 0], 1.5), atol=0.12)
+
+
+def test_encoded_trains_are_even_and_their_counts_within_one_of_the_rate() -> None:
+    coding = emitted(place(perceptron(3, 4, 2))).coding
+    x = samples(20, 3)
+    trains = coding.encode(x)
+    counts = np.cumsum(trains, axis=1)
+    wanted = coding.rates(x)[:, None, :] * np.arange(1, coding.steps + 1)[:, None]
+    assert np.abs(counts - wanted).max() <= 0.5 + 1e-9
+    assert trains.max() <= 15
+    with pytest.raises(DataError, match="not a finite number"):
+        coding.encode(np.full((1, 3), np.nan))
+
+
+# ---------------------------------------------------------------- limits
+
+
+def rules(mapped: Mapped) -> dict[str, tuple[Any, Any]]:
+    return {v.rule: (v.used, v.limit) for v in mapped.violations}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "chip", "rule", "used", "limit", "fits"),
+    [
+        ((20, 30, 8), "xylo-audio2", "inputs", 20, 16, "4 channels too many"),
+        ((16, 30, 10), "xylo-audio2", "outputs", 10, 8, "drop 2"),
+        ((16, 30, 20), "xylo-imu", "outputs", 20, 16, "drop 4"),
+        ((16, 1001, 8), "xylo-audio2", "hidden_neurons", 1001, 1000, "1000 neurons would fit"),
+        ((16, 63, 100, 8), "xylo-audio2", "fan_out", 100, 64, "63-64 neurons would fit"),
+        ((16, 129, 8), "xylo-imu", "input_expansion", 129, 128, "128 neurons would fit"),
+        ((16, 20, 130, 8), "xylo-audio3", "output_expansion", 130, 128, "20-128 neurons"),
+        ((16, 128, 200, 60, 8), "xylo-imu", "hidden_synapses", 35865, 31744, "would fit"),
+    ],
+)
+def test_a_network_too_large_on_one_limit_is_refused_by_that_limit(
+    sizes: tuple[int, ...], chip: str, rule: str, used: int, limit: int, fits: str
+) -> None:
+    mapped = place(perceptron(*sizes), chip)
+    assert mapped.run is None and not mapped.files
+    assert rules(mapped)[rule] == (used, limit)
+    if rule != "input_expansion":  # one layer that reads inputs and is read meets both ends
+        assert set(rules(mapped)) == {rule}
+    (violation,) = [v for v in mapped.violations if v.rule == rule]
+    assert fits in violation.remedy
+    assert violation.node in {"x", "out", "relu0", "relu1", "relu2"}
+
+
+def test_widths_that_are_said_to_fit_do_fit_and_one_more_would_not() -> None:
+    mapped = place(perceptron(16, 128, 200, 60, 8), "xylo-imu")
+    widths = mapped.facts["would_fit"]["hidden_layers"]
+    target = load_target("xylo-imu")
+
+    def broken(hidden: list[int]) -> list[Any]:
+        view = chip_view(perceptron(16, *hidden, 8))
+        return list(over(usage_of(view), target, view))
+
+    assert broken(list(widths)) == []
+    assert broken([round(w * 1.03) for w in widths]) != []
+
+
+def test_all_violations_come_at_once() -> None:
+    mapped = place(perceptron(40, 1100, 90, 30, signed=True), "xylo-audio2")
+    assert set(rules(mapped)) >= {
+        *("inputs", "hidden_neurons", "outputs", "fan_out", "hidden_synapses", "signed_spikes")
+    }
+
+
+@pytest.mark.parametrize(
+    ("rule", "changes"),
+    [
+        ("signed_spikes", {"signed": True}),
+        ("graded_spikes", {"levels": 40}),
+        ("reset", {"reset": "zero"}),
+        ("refractory", {"refractory": 2}),
+        ("lag", {"lag": 3}),
+        ("floor", {"v_min": -1.0}),
+    ],
+)
+def test_neurons_that_the_chip_lacks_are_refused_by_name(
+    rule: str, changes: dict[str, Any]
+) -> None:
+    mapped = place(perceptron(4, 5, 3, **changes))
+    assert set(rules(mapped)) == {rule}
+    assert mapped.violations[0].node == "relu0" and mapped.violations[0].remedy
+
+
+def test_a_network_without_hidden_neurons_is_refused() -> None:
+    mapped = place(perceptron(4, 3))
+    assert rules(mapped)["structure"] == ("no hidden neurons", "at least one hidden layer")
+
+
+def test_pruned_synapses_take_no_fan_out() -> None:
+    rng = np.random.default_rng(0)
+    graph = perceptron(16, 20, 100, 8)
+    assert set(rules(place(graph))) == {"fan_out"}
+    weight = rng.normal(size=(100, 20))
+    weight[64:] = 0
+    weights = [rng.normal(size=(20, 16)), weight, rng.normal(size=(8, 100))]
+    biases = [np.zeros(n, np.float32) for n in (20, 100, 8)]
+    assert place(chain(weights, biases)).violations == ()
+
+
+def test_a_convolution_is_unrolled_and_its_synapses_counted() -> None:
+    kernel = np.random.default_rng(0).normal(size=(3, 1, 5)).astype(np.float32)
+    conv = ops.Conv(weight=kernel, strides=(1,), dilations=(1,), pads=(0, 0))
+    dense = ops.Linear(weight=np.random.default_rng(1).normal(size=(4, 36)).astype(np.float32))
+    graph = SpikingGraph(
+        nodes=(
+            Input(name="x", shape=(1, 16)),
+            Synapse(name="conv", inputs=("x",), shape=(3, 12), op=conv),
+            Population(name="relu", inputs=("conv",), shape=(3, 12), neuron=neuron()),
+            Synapse(name="flat", inputs=("relu",), shape=(36,), op=ops.Reshape(shape=(36,))),
+            Synapse(name="fc", inputs=("flat",), shape=(4,), op=dense),
+            Readout(name="out", inputs=("fc",), shape=(4,)),
+        )
+    )
+    file = emitted(place(graph))
+    assert file.config.hidden == 36
+    assert np.all(np.count_nonzero(file.config.weights_in, axis=0) <= 5)
+
+
+def test_order_keeps_input_readers_first_and_output_feeders_last() -> None:
+    view = chip_view(skip_network())  # a: both, b: neither, c: both
+    at = order(view)
+    assert sorted(at.tolist()) == list(range(21))
+    both = [k for k, n in enumerate(at) if n < 9 or n >= 16]
+    assert both == list(range(min(both), max(both) + 1))
+    usage = usage_of(view)
+    assert usage.input_expansion + usage.output_expansion == 21 + 14  # b lies on one side only
+
+
+# ---------------------------------------------------------------- options and reports
+
+
+def test_no_emitted_bias_exceeds_the_register() -> None:
+    target = load_target("xylo-audio2")
+    graph = perceptron(8, 20, 4, seed=1)
+    for bits in (4, 8, 16):
+        limit = Limit(name="bias_bits", value=bits, source="test", verified=True)
+        narrow = replace(target, limits={**target.limits, "bias_bits": limit})
+        config = emitted(
+            step_of(narrow)(chip_view(graph), narrow, Request(calib=samples(50, 8)))
+        ).config
+        for bias in (config.bias, config.bias_out):
+            assert -(2 ** (bits - 1)) <= bias.min() and bias.max() < 2 ** (bits - 1)
+
+
+def test_options_out_of_range_are_usage_errors() -> None:
+    with pytest.raises(UsageError, match="input_spikes must be from 1 to 15"):
+        place(perceptron(4, 5, 3), input_spikes=16)
+    with pytest.raises(UsageError, match="unknown readout 'rank'"):
+        place(perceptron(4, 5, 3), readout="rank")
+
+
+def test_notes_say_what_was_calibrated_on() -> None:
+    target, graph = load_target("xylo-audio2"), perceptron(4, 5, 3)
+    view, x = chip_view(graph), samples(40, 4)
+    for request, origin in (
+        (Request(calib=x), "calibration data"),
+        (Request(x=x), "the evaluation samples, without labels"),
+        (Request(), "uniform random samples in [0, 1] (no data given)"),
+    ):
+        mapped = step_of(target)(view, target, request)
+        assert mapped.facts["calibrated_on"] == origin
+        assert any(origin in note for note in mapped.notes)
+
+
+def test_resources_of_the_report_are_the_usage_of_the_emitted_integers() -> None:
+    mapped = place(perceptron(16, 20, 30, 8), "xylo-imu")
+    usage = asdict(usage_of_config(emitted(mapped).config))
+    assert {name: used.tolist() for name, used in mapped.cores.used.items()} == {
+        name: [value] for name, value in usage.items()
+    }
+    assert mapped.cores.count == 1 and mapped.cores.neurons.tolist() == [58]
+    assert mapped.core_of is not None and mapped.core_of("relu1").tolist() == [0] * 30
