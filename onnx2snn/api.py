@@ -14,16 +14,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from . import data
 from .converter import convert as _convert
 from .converter import onnxfile
+from .converter.evaluate import evaluate as evaluate_ann
 from .converter.frontend import LoadedModel, Reference, import_onnx
 from .converter.frontend import load_onnx as load_onnx  # part of this API
 from .converter.graph import AnnGraph
+from .converter.graph import Input as AnnInput
 from .converter.lower import lower
 from .converter.normalize import set_thresholds
 from .converter.passes import default_passes, run_passes
@@ -31,7 +33,7 @@ from .data import Preprocessing, Samples
 from .errors import UsageError
 from .evaluate import Ann, Evaluation
 from .evaluate import evaluate as _evaluate
-from .runtime.graph import Input, Node, Readout, SpikingGraph
+from .runtime.graph import Input, Readout, SpikingGraph
 from .runtime.neuron import NeuronParams
 from .runtime.ops import Array, Shape
 from .runtime.reference import run_analog
@@ -123,12 +125,23 @@ def onnx_ann(model: LoadedModel, network: SpikingGraph, *, threads: int = 2) -> 
 
 
 def evaluate(
-    network: SpikingGraph, samples: Samples, steps: int, ann: Ann | None = None, **options: Any
+    network: SpikingGraph,
+    samples: Samples,
+    steps: int,
+    ann: Ann | None = None,
+    *,
+    engine: Literal["numpy", "onnxruntime"] = "numpy",
+    **options: Any,
 ) -> Evaluation:
     """Accuracy, agreement with the ANN and cost after every step up to ``steps``.
 
-    ``ann`` is ``onnx_ann(model, network)``, or the network's own analog mode by default.
+    Parameters:
+        ann: ``onnx_ann(model, network)``, or the network's own analog mode by default.
+        engine: whose kernels compute the synapses.
+        options: see ``evaluate.evaluate``.
     """
+    if engine == "onnxruntime":
+        options["kernels"] = onnxfile.synapse_models(network)
     return _evaluate(network, samples, steps, ann or analog_ann(network), **options)
 
 
@@ -161,8 +174,9 @@ def verify(
 ) -> Verification:
     """Compare the network as onnx2snn understood it with ONNX Runtime, layer by layer.
 
-    The layers are those of the lowered graph; the outputs are taken after thresholds were folded
-    into the weights, so that folding is checked too. Without ``inputs``, standard normal ones.
+    The layers are those of the ANN graph after its passes; the outputs are those of the spiking
+    graph in analog mode after thresholds were folded into the weights, so that lowering and folding
+    are checked too. Without ``inputs``, standard normal ones.
     """
     loaded = model if isinstance(model, LoadedModel) else load_onnx(model)
     if inputs is None:
@@ -172,24 +186,27 @@ def verify(
             for i in loaded.inputs
         }
     ann = import_onnx(loaded)
-    lowered = lower(run_passes(ann, default_passes()))
-    known = [n.tensor for n in lowered.nodes if n.tensor and not isinstance(n, Input)]
-    expected = Reference(loaded).run(inputs, list(dict.fromkeys(known)))
-    layers: list[LayerCheck] = []
-
-    def observe(node: Node, pre: Array, out: Array) -> None:
-        if node.tensor and not isinstance(node, Input | Readout):
-            difference = _relative(out, expected[node.tensor])[1]
-            layers.append(LayerCheck(name=node.name, tensor=node.tensor, relative_diff=difference))
-
-    run_analog(lowered, inputs, observe=observe)
+    rewritten = run_passes(ann, default_passes())
+    lowered = lower(rewritten)
+    known = [n for n in rewritten.nodes if n.tensor and not isinstance(n.layer, AnnInput)]
+    wanted = dict.fromkeys([*(n.tensor for n in known), *(o.tensor for o in ann.outputs)])
+    expected = Reference(loaded).run(inputs, list(wanted))
+    computed = evaluate_ann(rewritten, inputs)
+    layers = tuple(
+        LayerCheck(
+            name=n.name,
+            tensor=n.tensor,
+            relative_diff=_relative(computed[n.name], expected[n.tensor])[1],
+        )
+        for n in known
+    )
     folded = run_analog(_with_arbitrary_thresholds(lowered, seed), inputs)
     differences = [_relative(folded[r.name], expected[r.tensor]) for r in lowered.of(Readout)]
     return Verification(
         max_abs_diff=max(d[0] for d in differences),
         relative_diff=max(d[1] for d in differences),
         samples=len(next(iter(inputs.values()))),
-        layers=tuple(layers),
+        layers=layers,
         dropped=tuple(op for output in ann.outputs for op in output.dropped),
     )
 

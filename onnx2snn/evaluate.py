@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from .data import Samples
-from .runtime.engine import SimulationResult, simulate
-from .runtime.graph import Readout, SpikingGraph
+from .runtime.cost import static_cost
+from .runtime.engine import EarlyExit, SimulationResult, Simulator
+from .runtime.graph import Readout, SpikingGraph, onsets
 from .runtime.ops import Array
 from .statistics import wilson
 
@@ -51,7 +52,11 @@ class Point:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Evaluation:
-    """The whole curve of one network on one data set."""
+    """The whole curve of one network on one data set.
+
+    ``spikes_per_neuron`` is by population, over all steps; ``stopped[t]`` is how many samples an
+    early exit stopped after t steps (empty without early exit); ``seconds`` is simulation alone.
+    """
 
     points: tuple[Point, ...]
     ann_accuracy: float | None
@@ -62,6 +67,7 @@ class Evaluation:
     macs_once: int
     seconds: float
     spikes_per_neuron: Mapping[str, float]
+    stopped: tuple[int, ...] = ()
 
 
 class Tally:
@@ -79,6 +85,7 @@ class Tally:
             "ann_norm": np.zeros(()),
             "samples": np.zeros((), np.int64),
             "seconds": np.zeros(()),
+            "stopped": np.zeros(steps + 1, np.int64),
         }
 
     def add(
@@ -105,6 +112,8 @@ class Tally:
         s["spikes"] += sum(result.spikes.values(), start=np.zeros_like(s["spikes"]))
         s["synops"] += result.synops
         s["samples"] += result.samples
+        if result.steps_used is not None:
+            s["stopped"] += np.bincount(result.steps_used, minlength=len(s["stopped"]))
         s["seconds"] += seconds
         for name, spikes in result.spikes.items():
             key = f"layer/{name}"
@@ -140,6 +149,8 @@ def evaluate(
     checkpoint: Callable[[Tally], None] = lambda tally: None,
     progress: Progress = lambda done, total: None,
     chunk: int = CHUNK,
+    seed: int = 0,
+    early_exit: EarlyExit | None = None,
     **engine: Any,
 ) -> Evaluation:
     """Accuracy, agreement and cost of ``graph`` after each of steps ``first`` .. ``steps``.
@@ -148,31 +159,29 @@ def evaluate(
         ann: preprocessed inputs -> the ANN's outputs by readout name.
         tally: counts to go on from (its samples are skipped); ``checkpoint`` sees it after each
             chunk.
-        engine: further options of ``runtime.engine.simulate``.
+        seed, early_exit: see ``runtime.engine.Simulator.run``.
+        engine: further fields of ``runtime.engine.Simulator``.
     """
     tally = tally or Tally(steps)
     labels = class_labels(samples)
-    result: SimulationResult | None = None
-    for start, x in samples.section(int(tally.state["samples"]), len(samples)).batches(chunk):
-        at = int(tally.state["samples"])
-        del start
+    simulator = Simulator(graph, **engine)
+    done = int(tally.state["samples"])
+    while done < len(samples):
+        x = samples.batch(done, min(done + chunk, len(samples)))
         began = perf_counter()
-        result = simulate(graph, x, steps, **engine)
+        result = simulator.run(x, steps, seed=seed + done, early_exit=early_exit)
         seconds = perf_counter() - began
-        size = result.samples
-        part = None if labels is None else labels[at : at + size]
+        part = None if labels is None else labels[done : done + result.samples]
         tally.add(result, ann(x), part, seconds)
+        done += result.samples
         checkpoint(tally)
-        progress(at + size, len(samples))
+        progress(done, len(samples))
     return _evaluation(graph, tally, first, steps, has_labels=labels is not None)
 
 
 def _evaluation(
     graph: SpikingGraph, tally: Tally, first: int, steps: int, *, has_labels: bool
 ) -> Evaluation:
-    from .runtime.cost import static_cost
-    from .runtime.graph import onsets
-
     cost, s = static_cost(graph), tally.state
     count, neurons = int(s["samples"]), max(sum(cost.neurons.values()), 1)
     onset = onsets(graph)
@@ -210,6 +219,7 @@ def _evaluation(
             name: float(s.get(f"layer/{name}", 0.0)) / max(n, 1) / count
             for name, n in cost.neurons.items()
         },
+        stopped=tuple(int(n) for n in s["stopped"]) if s["stopped"].any() else (),
     )
 
 

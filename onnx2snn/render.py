@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment
 
 from .api import Verification
+from .converter.frontend import CheckReport
 from .evaluate import Evaluation, Point
 from .sweep import Sweep, SweepRun, knee
 
@@ -127,12 +129,38 @@ def verify_text(name: str, v: Verification) -> str:
     header = ["layer", "tensor", "relative difference"]
     rows = [[c.name, c.tensor, f"{c.relative_diff:.2e}"] for c in v.layers]
     verdict = "equal" if v.relative_diff <= 1e-4 else "DIFFERENT"
-    dropped = f"\nLeft out at the output: {', '.join(v.dropped)}." if v.dropped else ""
+    dropped = (
+        f"\nLeft out at the output (softmax, argmax): {', '.join(v.dropped)}." if v.dropped else ""
+    )
     return (
         f"{table(header, rows)}\n\n{name}: analog mode and ONNX Runtime are {verdict} on "
         f"{v.samples} samples: largest difference {v.max_abs_diff:.2e}, "
         f"{v.relative_diff:.2e} of the output range.{dropped}"
     )
+
+
+def check_text(report: CheckReport) -> str:
+    """A row per node, then totals."""
+    rows = [
+        [n.name, n.op, n.verdict, n.reason + (f" {n.remedy}" if n.remedy else "")]
+        for n in report.nodes
+    ]
+    parts = [table(["node", "op", "verdict", "reason"], rows)] if rows else []
+    for label, infos in (("input", report.inputs), ("output", report.outputs)):
+        parts += [f"{label} {i.name}: {'x'.join(map(str, i.shape)) or 'scalar'}" for i in infos]
+    totals = [
+        [verdict, t["nodes"], count(t["macs"])]
+        for verdict, t in report.totals.items()
+        if t["nodes"]
+    ]
+    parts.append("\n" + table(["verdict", "nodes", "MACs"], totals))
+    name = Path(report.path).name
+    if report.convertible:
+        parts.append(f"\n{name} converts.")
+    else:
+        bad = report.totals["unsupported"]["nodes"]
+        parts.append(f"\n{name} does not convert: {bad} unsupported node(s).")
+    return "\n".join(parts)
 
 
 PAGE = """<!doctype html>

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from .api import convert, onnx_ann
+from .api import convert, evaluate, onnx_ann
 from .converter.frontend import LoadedModel
 from .data import Samples
-from .evaluate import Evaluation, Tally, evaluate
+from .evaluate import Evaluation, Tally
 from .runtime.graph import SpikingGraph
 
 SCHEMA = "onnx2snn.sweep/1"

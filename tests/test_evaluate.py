@@ -43,15 +43,15 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped() -> None:
     whole = evaluate(GRAPH, samples, 5, ANN, chunk=3)
     kept: list[dict[str, np.ndarray]] = []
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(tally: Tally) -> None:
         kept.append({k: v.copy() for k, v in tally.state.items()})
         if len(kept) == 2:
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         evaluate(GRAPH, samples, 5, ANN, chunk=3, checkpoint=kill)
     tally = Tally(5)
     tally.state = kept[-1]

@@ -17,13 +17,15 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from ...errors import DataError, ModelError
+from ...runtime.chains import synapse_chains
+from ...runtime.cost import WEIGHTED
 from ...runtime.graph import SpikingGraph
 from .codec import decode_graph, encode_graph, inline, outline
-from .emit import emit_graph
+from .emit import emit_chain, emit_graph
 
 KEY = "onnx2snn.graph"
 
-__all__ = ["load", "save", "to_model"]
+__all__ = ["load", "save", "synapse_models", "to_model", "write_atomically"]
 
 
 def to_model(graph: SpikingGraph) -> onnx.ModelProto:
@@ -96,3 +98,17 @@ def load(path: str | Path) -> SpikingGraph:
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError("the converted file is damaged", where=str(path), code="E322") from error
     return decode_graph(document, arrays)
+
+
+def synapse_models(graph: SpikingGraph) -> dict[str, bytes]:
+    """For every chain of synapses with weights, one serialized ONNX model that computes it, by the
+    name of the chain's last synapse: what ``runtime.engine`` takes as ``kernels``.
+
+    A model reads the chain's sources in order, each (N, *shape), and gives (N, *shape of the last).
+    """
+    shapes = {node.name: node.shape for node in graph.nodes}
+    return {
+        chain.nodes[-1].name: emit_chain(chain.nodes, chain.sources, shapes).SerializeToString()
+        for chain in synapse_chains(graph)
+        if any(isinstance(node.op, WEIGHTED) for node in chain.nodes)
+    }

@@ -6,7 +6,7 @@ of length one. Outputs: one per readout, (steps, batch, *shape), the answer afte
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,37 @@ def emit_graph(graph: snn.SpikingGraph, arrays: Mapping[str, Array]) -> onnx.Mod
         ir_version=9,
         producer_name="onnx2snn",
     )
+
+
+def emit_chain(
+    nodes: Sequence[snn.Synapse], sources: Sequence[str], shapes: Mapping[str, Shape]
+) -> onnx.ModelProto:
+    """A chain of synapses as a model of its own: sources (N, *shape) in, last synapse out."""
+    protos: list[onnx.NodeProto] = []
+    constants: dict[str, onnx.TensorProto] = {}
+
+    def add(op: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
+        name = out or f"{op}_{len(protos)}"
+        protos.append(helper.make_node(op, list(inputs), [name], **attributes))
+        return name
+
+    def constant(value: Array) -> str:
+        name = f"constant_{len(constants)}"
+        constants[name] = numpy_helper.from_array(np.array(value, order="C"), name)
+        return name
+
+    for node in nodes:
+        field = ARRAY_FIELDS.get(type(node.op))
+        weight = constant(getattr(node.op, field)) if field else ""
+        emit_op(node.op, list(node.inputs), node.name, weight, add, constant)
+
+    def info(name: str) -> onnx.ValueInfoProto:
+        dims: list[str | int | None] = ["N", *shapes[name]]
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, dims)
+
+    inputs, outputs = [info(s) for s in sources], [info(nodes[-1].name)]
+    graph = helper.make_graph(protos, "chain", inputs, outputs, list(constants.values()))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", fn.OPSET)], ir_version=9)
 
 
 class _Emission:

@@ -198,7 +198,12 @@ def run(
     loaded = api.load_samples(data, graph, pre, limit=samples)
     began = perf_counter()
     evaluation = api.evaluate(
-        graph, loaded, last, first=first, progress=opt.stage("simulating"), **opt.engine(engine)
+        graph,
+        loaded,
+        last,
+        first=first,
+        progress=opt.stage("simulating"),
+        **opt.engine_arguments(engine),
     )
     document = run_document(evaluation, perf_counter() - began)
     text = render.run_text(network.name, evaluation)
@@ -270,7 +275,7 @@ def sweep(
     span = api.parse_steps(steps)
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     pre = opt.preprocessing(scale, mean, std, layout)
-    engine = opt.engine({k: choices.pop(k) for k in opt.ENGINE})
+    engine = opt.engine_arguments({k: choices.pop(k) for k in opt.ENGINE})
     test = api.load_samples(data, loaded, pre, limit=samples)
     calibration = calibration_samples(calib, loaded, pre, calib_samples)
     folder = opt.output_folder(output)

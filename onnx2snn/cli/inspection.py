@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from .. import render
+from ..converter import frontend
 from . import options as opt
 
 PATH = click.Path(path_type=Path)
@@ -63,4 +64,29 @@ def doctor(as_json: bool) -> None:
         raise SystemExit(1)
 
 
-COMMANDS: tuple[click.Command, ...] = (doctor,)
+@click.command()
+@click.argument("model", type=PATH)
+@click.option("--tagged", type=PATH, metavar="OUT.onnx", help="Write the graph with verdicts.")
+@opt.shape_option
+@opt.json_option
+def check(model: Path, tagged: Path | None, input_shapes: tuple[str, ...], as_json: bool) -> None:
+    """What becomes of every node of MODEL.onnx. Exit status 1 if it does not convert."""
+    report = frontend.check(model, input_shapes=opt.parse_shapes(input_shapes))
+    if tagged is not None:
+        opt.writable(tagged)
+        frontend.save_tagged(report, tagged)
+    opt.emit(report.to_dict(), render.check_text(report), as_json)
+    if not report.convertible:
+        raise SystemExit(1)
+
+
+@click.command()
+@opt.json_option
+def ops(as_json: bool) -> None:
+    """Which ONNX operations convert, and into what."""
+    rows = [[name, operation.becomes] for name, operation in sorted(frontend.OPERATIONS.items())]
+    document = {"schema": "onnx2snn.ops/1", "operations": dict(rows)}
+    opt.emit(document, render.table(["operation", "becomes"], rows), as_json)
+
+
+COMMANDS: tuple[click.Command, ...] = (check, ops, doctor)

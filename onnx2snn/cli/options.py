@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import click
 from ..converter.onnxfile import write_atomically
 from ..data import Preprocessing
 from ..errors import DataError, UnsupportedOps, UsageError
+from ..runtime.engine import EarlyExit
 from ..runtime.graph import Analog, SpikingGraph
 from ..runtime.ops import Shape
 
@@ -193,21 +195,53 @@ def write_text(path: Path, text: str) -> None:
 
 
 def engine_options(function: F) -> F:
-    """How the simulation runs; results do not depend on these but for --seed."""
+    """How the simulation runs; without --early-exit the answers do not depend on these."""
     return _apply(
         function,
         [
-            click.option("--seed", type=int, help="For stochastic input encodings [0]."),
+            click.option(
+                "--engine",
+                type=click.Choice(["numpy", "onnxruntime"]),
+                default="numpy",
+                help="Whose kernels compute the synapses [numpy].",
+            ),
+            click.option("--threads", type=click.IntRange(min=1), help="[all cores]"),
+            click.option("--mem-limit", help="Memory for buffers, such as 500M or 2G."),
+            click.option("--seed", type=int, default=0, help="For stochastic encodings [0]."),
+            click.option(
+                "--early-exit",
+                type=click.FloatRange(0, 1),
+                metavar="MARGIN",
+                help="Stop a sample whose winner leads by this share of the spread of all classes.",
+            ),
         ],
     )
 
 
-ENGINE = ("seed",)
+ENGINE = ("engine", "threads", "mem_limit", "seed", "early_exit")
 
 
-def engine(choices: dict[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of ``runtime.engine.simulate`` from the options that were given."""
-    return chosen(**choices)
+def engine_arguments(choices: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of ``evaluate`` from the engine options."""
+    exit_margin = choices["early_exit"]
+    return chosen(
+        engine=choices["engine"],
+        threads=choices["threads"],
+        mem_limit=None if choices["mem_limit"] is None else size(choices["mem_limit"]),
+        seed=choices["seed"],
+        early_exit=None if exit_margin is None else EarlyExit(margin=exit_margin),
+    )
+
+
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+
+
+def size(text: str) -> int:
+    """Bytes from a number with an optional K, M or G. Raises UsageError for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)I?B?", text.strip().upper())
+    if match is None or float(match[1]) <= 0:
+        raise UsageError(f"--mem-limit takes a size such as 500M or 2G, got '{text}'")
+    return int(float(match[1]) * UNITS[match[2]])
 
 
 def refuse_islands(network: SpikingGraph) -> None:
