@@ -1,8 +1,9 @@
 """Neuromorphic chips as data, and the placement of spiking networks on them."""
 
+from .assembly import PlaceData
 from .layers import ChipLayer, ChipNetwork, Projection, chip_view
 from .mapping import ChipRun, Cores, Mapped, Request, Traffic
-from .placement import load_target, targets
+from .placement import load_target, place, targets
 from .report import PlacementReport, to_json
 from .target import DesignRule, HardwareTarget, Limit, Violation
 
@@ -15,6 +16,7 @@ __all__ = [
     "HardwareTarget",
     "Limit",
     "Mapped",
+    "PlaceData",
     "PlacementReport",
     "Projection",
     "Request",
@@ -22,6 +24,7 @@ __all__ = [
     "Violation",
     "chip_view",
     "load_target",
+    "place",
     "targets",
     "to_json",
 ]

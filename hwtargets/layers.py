@@ -142,6 +142,10 @@ class ChipNetwork:
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
 
+    def find(self, name: str) -> ChipLayer | None:
+        """The layer of that name, None for an input."""
+        return self._by_name.get(name)
+
     def readers(self, name: str) -> tuple[Projection, ...]:
         """The projections that leave a node."""
         return tuple(p for layer in self.layers for p in layer.projections if p.source == name)

@@ -350,7 +350,7 @@ def link_loads(xy: Array, flows: Traffic, width: int, height: int) -> Array:
 
 
 def metrics(xy: Array, flows: Traffic, mesh: Mesh) -> dict[str, Any]:
-    """spike_hops per step, energy (unitless: 1 per router, 0.1 per wire), hops, links, crossings."""
+    """Spike-hops per step, energy (unitless: 1 per router, 0.1 per wire), hops, links."""
     if not len(flows.weight):
         keys = ("packets", "spike_hops", "energy", "avg_hops", "max_hops", "max_link")
         return {**dict.fromkeys(keys, 0.0), "chip_crossings": 0.0, "measured": flows.measured}

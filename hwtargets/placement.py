@@ -1,14 +1,24 @@
-"""``place``: check -> quantize and partition (the target's mapping step) -> mesh -> report."""
+"""``place``: check -> quantize and partition (the target's mapping step) -> mesh -> report.
+
+report = place(graph, "loihi2", data=PlaceData(x=x, y=y, ann=0.985), steps=32)
+print(render_text(report)); to_json(report); render_html(report)
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from ..errors import TargetError
-from .mapping import Step
+import numpy as np
+
+from ..errors import DataError, TargetError
+from ..runtime.graph import SpikingGraph
+from .assembly import Assembly, PlaceData
+from .layers import ChipNetwork, chip_view
+from .mapping import Request, Step
+from .report import PlacementReport
 from .target import HardwareTarget, load
 
 # Mapping step -> module of this package and function; imported on use.
@@ -59,3 +69,62 @@ def step_of(target: HardwareTarget) -> Step:
         )
     module, function = MAPPINGS[target.mapping]
     return cast(Step, getattr(import_module(f".{module}", __package__), function))
+
+
+def place(
+    graph: SpikingGraph,
+    target: HardwareTarget | str | Path,
+    *,
+    data: PlaceData | None = None,
+    steps: int = 32,
+    chips: int | None = None,
+    rate: float = 0.1,
+    seconds: float = 10.0,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+) -> PlacementReport:
+    """Put a spiking graph on a chip and report.
+
+    Parameters:
+        target: a record, a bundled name or a TOML file.
+        data: samples for accuracy and firing rates; without, rates are assumed to be ``rate``.
+        steps: T, time steps per inference.
+        chips: how many chips there are; None is the largest known board, else one chip.
+        seconds: wall time of the mesh placement at most; seed: of its random numbers.
+        options: of the mapping step, e.g. {"input": "bias"}.
+
+    A network that does not fit gives a report with ``fits`` False and every violation.
+
+    Raises:
+        TargetError: unknown or bad target; DataError: samples that do not fit the input.
+    """
+    chip = target if isinstance(target, HardwareTarget) else load_target(target)
+    network = chip_view(graph)
+    _check_data(network, data)
+    request = Request(
+        steps=steps,
+        x=None if data is None else np.asarray(data.x, np.float32),
+        y=None if data is None else data.y,
+        calib=None if data is None else data.calib,
+        rate=rate,
+        seconds=seconds,
+        seed=seed,
+        options=options or {},
+    )
+    step = step_of(chip)
+    mapped = step(network, chip, request)
+    available = chips or max([*(int(n) for n in chip.boards.values()), 1])
+    return Assembly(network, chip, request, mapped, available, step, data).report()
+
+
+def _check_data(network: ChipNetwork, data: PlaceData | None) -> None:
+    if data is None or not network.inputs:
+        return
+    wanted = tuple(network.inputs[0].shape)
+    if tuple(np.shape(data.x)[1:]) != wanted:
+        raise DataError(
+            f"samples have shape {np.shape(data.x)[1:]}, the network takes {wanted}",
+            where=network.inputs[0].name,
+            remedy="Give the data as the converted network takes them.",
+            code="E201",
+        )

@@ -272,7 +272,7 @@ def _folded(
             and op.scale.size == 1
             and op.output_shape(*shapes) == shapes[0]
         ):
-            factor *= float(op.scale.reshape(-1)[0])  # type: ignore[union-attr]
+            factor *= float(op.scale.reshape(-1)[0])
             continue
         single = _single(link)
         if single is not None:

@@ -1,0 +1,285 @@
+"""From a mapping to the report: mesh, accuracy on the chip's integers, energy, what would fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, cast
+
+import numpy as np
+
+from ..runtime.engine import simulate
+from ..runtime.graph import Readout
+from ..runtime.ops import Array
+from ..runtime.reference import run_analog
+from . import mesh
+from .energy import activity, energy_of, latency_of
+from .layers import ChipNetwork
+from .mapping import ChipRun, Mapped, Request, Step
+from .report import FloorPlan, LayerRow, PlacementReport, ResourceRow
+from .target import HardwareTarget, Violation
+from .variants import would_fit
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PlaceData:
+    """Samples to run on the chip's integers.
+
+    Attributes:
+        x: (n, *input shape), as the network takes them; y: labels (n,), or None.
+        calib: calibration samples, for mapping steps that tune in the chip's integers.
+        ann: accuracy of the original model on x, y; None: the graph in analog mode is used.
+        float_snn: accuracy of the floating-point network at ``steps``; None: it is simulated.
+    """
+
+    x: Array
+    y: Array | None = None
+    calib: Array | None = None
+    ann: float | None = None
+    float_snn: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Assembly:
+    """Everything the report is made of."""
+
+    network: ChipNetwork
+    target: HardwareTarget
+    request: Request
+    mapped: Mapped
+    available: int
+    step: Step
+    data: PlaceData | None
+
+    def report(self) -> PlacementReport:
+        mapped, target, count = self.mapped, self.target, self.mapped.cores.count
+        run = self._run()
+        grid = self._mesh()
+        xy = self._positions(grid)
+        flows = mesh.metrics(xy, mapped.traffic, grid)
+        chips = int(grid.chip_of(xy).max()) + 1 if count else 0
+        violations = (*mapped.violations, *self._too_many(chips))
+        fits = not violations
+        resources = self._resources(chips)
+        return PlacementReport(
+            target=target.name,
+            title=target.title,
+            fits=fits,
+            cores=count,
+            chips=chips,
+            layers=self._layers(),
+            resources=resources,
+            binding=_binding(resources),
+            violations=violations,
+            traffic=flows,
+            accuracy=self._accuracy(run),
+            energy=self._energy(flows["spike_hops"], chips, run),
+            latency=mapped.facts.get("latency")
+            or latency_of(self.network, target, self.request.steps),
+            would_fit=()
+            if fits
+            else would_fit(self.network, target, self.request, self.step, self.available),
+            unverified=tuple(
+                {"name": n.name, "value": n.value, "source": n.source} for n in target.unverified
+            ),
+            facts={**mapped.facts, "boards": _board(target, chips), "steps": self.request.steps},
+            notes=(*target.notes, *mapped.notes, *_saturations(run)),
+            files=mapped.files,
+            plan=self._plan(grid, xy),
+        )
+
+    def _run(self) -> ChipRun | None:
+        if self.mapped.run is None or self.request.x is None or self.mapped.violations:
+            return None
+        return self.mapped.run(self.request.x, self.request.steps)
+
+    def _mesh(self) -> mesh.Mesh:
+        value = self.target.limits
+        width = int(value["mesh_width"].value) if "mesh_width" in value else 0
+        height = int(value["mesh_height"].value) if "mesh_height" in value else 0
+        per_chip = int(self.target.limit("cores_per_chip"))
+        return mesh.mesh_for(self.mapped.cores.count, per_chip, width, height)
+
+    def _positions(self, grid: mesh.Mesh) -> Array:
+        given = self.mapped.positions
+        if given is not None:
+            chip, xy = given[:, 0], given[:, 1:]
+            row, column = chip // grid.across, chip % grid.across
+            column = np.where(row % 2 == 1, grid.across - 1 - column, column)
+            corner = np.stack([column * grid.width, row * grid.height], axis=1)
+            return np.asarray(xy + corner)
+        request = self.request
+        return mesh.place_on_mesh(
+            self.mapped.cores.count, self.mapped.traffic, grid, request.seconds, request.seed
+        )
+
+    def _too_many(self, chips: int) -> tuple[Violation, ...]:
+        if chips <= self.available:
+            return ()
+        per_chip = int(self.target.limit("cores_per_chip"))
+        needs = self.mapped.cores.count
+        largest = max(self._layers(), key=lambda row: row.cores)
+        board = "chip" if self.available == 1 else f"board of {self.available} chips"
+        return (
+            Violation(
+                node=largest.name,
+                rule="cores",
+                used=needs,
+                limit=per_chip * self.available,
+                remedy=f"The network needs {chips} chips and the {board} has {self.available}; "
+                f"'{largest.name}' alone takes {largest.cores} cores. See would_fit.",
+            ),
+        )
+
+    def _layers(self) -> tuple[LayerRow, ...]:
+        return tuple(self._row(name) for name in self.mapped.cores.layers)
+
+    def _row(self, name: str) -> LayerRow:
+        cores = self.mapped.cores
+        index = cores.layers.index(name)
+        own = np.flatnonzero(cores.layer == index)
+        if self.mapped.core_of is not None and not len(own):
+            own = np.unique(self.mapped.core_of(name))
+            own = own[own >= 0]
+        layer = self.network.find(name)
+        shape = layer.shape if layer else self.network.graph[name].shape
+        projections = layer.projections if layer else ()
+        limits = self.target.limits
+        share = {
+            key: float(np.mean(used[own] / limits[key].value))
+            for key, used in cores.used.items()
+            if key in limits and limits[key].value and len(own)
+        }
+        return LayerRow(
+            name=name,
+            cores=len(own),
+            neurons=int(np.prod(shape, dtype=np.int64)),
+            kind=", ".join(dict.fromkeys(p.kind for p in projections)) or "input",
+            shape=shape,
+            fan_in=layer.fan_in if layer else 0,
+            synapses=sum(p.synapses for p in projections),
+            weights=sum(p.weights for p in projections),
+            tile=tuple(self.mapped.facts.get("tiles", {}).get(name, ())),
+            binding=max(share, key=lambda k: share[k]) if share else "",
+            utilization=share,
+        )
+
+    def _resources(self, chips: int) -> tuple[ResourceRow, ...]:
+        rows = []
+        for name, used in self.mapped.cores.used.items():
+            if name in self.target.limits and len(used):
+                rows.append(_resource(self.target, name, float(used.max())))
+        limit = self.target.limit("cores_per_chip") * self.available
+        cores = _resource(self.target, "cores_per_chip", float(self.mapped.cores.count))
+        return (
+            *rows,
+            ResourceRow(
+                name="cores", used=cores.used, limit=limit, verified=cores.verified,
+                source=cores.source,
+            ),
+            ResourceRow(name="chips", used=float(chips), limit=float(self.available)),
+        )  # fmt: skip
+
+    def _energy(self, hops: float, chips: int, run: ChipRun | None) -> Mapping[str, Any]:
+        if "energy" in self.mapped.facts:
+            return cast(Mapping[str, Any], self.mapped.facts["energy"])
+        mode = self.mapped.facts.get("input", {}).get("mode", "")
+        x = self.request.x
+        full = 1.0 if x is None else float(np.count_nonzero(x) / max(x.size, 1))
+        sent = {"graded": full, "spikes": self.request.rate}.get(mode, 0.0)
+        found = activity(self.network, run.rates if run else None, self.request.rate, sent)
+        return energy_of(self.target, found, hops, self.request.steps, chips)
+
+    def _accuracy(self, run: ChipRun | None) -> dict[str, Any]:
+        keys = ("ann", "float_snn", "chip", "quantization_loss", "total_loss", "agreement")
+        out: dict[str, Any] = dict.fromkeys(keys)
+        out |= {"T": self.request.steps, "samples": 0}
+        data, x, y = self.data, self.request.x, self.request.y
+        if data is None or x is None:
+            return out
+        out["samples"] = len(x)
+        name = next(iter(la.name for la in self.network.layers if la.name in _readouts(self)))
+        floating = simulate(self.network.graph, x, self.request.steps).readouts[name][-1]
+        answer = floating.reshape(len(x), -1).argmax(1)
+        if run is not None:
+            chip = run.readout[-1].reshape(len(x), -1).argmax(1)
+            out["agreement"] = float((chip == answer).mean())
+            out["chip"] = None if y is None else float((chip == y).mean())
+        if y is not None:
+            out["float_snn"] = data.float_snn or float((answer == y).mean())
+            out["ann"] = data.ann
+            if data.ann is None:
+                analog = run_analog(self.network.graph, x)[name].reshape(len(x), -1)
+                out["ann"] = float((analog.argmax(1) == y).mean())
+            if out["chip"] is not None:
+                out["quantization_loss"] = out["float_snn"] - out["chip"]
+                out["total_loss"] = out["ann"] - out["chip"]
+        return out
+
+    def _plan(self, grid: mesh.Mesh, xy: Array) -> FloorPlan | None:
+        cores = self.mapped.cores
+        if not cores.count:
+            return None
+        load = np.zeros(cores.count)
+        for name, used in cores.used.items():
+            if name in self.target.limits and self.target.limits[name].value:
+                load = np.maximum(load, used / self.target.limits[name].value)
+        flows = self.mapped.traffic
+        return FloorPlan(
+            width=grid.width,
+            height=grid.height,
+            layers=cores.layers,
+            chip=grid.chip_of(xy),
+            x=xy[:, 0] % grid.width,
+            y=xy[:, 1] % grid.height,
+            layer=cores.layer,
+            neurons=cores.neurons,
+            load=load,
+            sent=np.bincount(flows.source, weights=flows.weight, minlength=cores.count),
+            received=np.bincount(flows.destination, weights=flows.weight, minlength=cores.count),
+            links=mesh.link_loads(
+                xy, flows, grid.across * grid.width, ceil(grid.chips / grid.across) * grid.height
+            ),
+        )
+
+
+def _readouts(assembly: Assembly) -> set[str]:
+    return {r.name for r in assembly.network.graph.of(Readout)}
+
+
+def _resource(target: HardwareTarget, name: str, used: float) -> ResourceRow:
+    limit = target.limits[name]
+    return ResourceRow(
+        name=name, used=used, limit=limit.value, unit=limit.unit, verified=limit.verified,
+        source=limit.source,
+    )  # fmt: skip
+
+
+def _binding(resources: tuple[ResourceRow, ...]) -> dict[str, Any]:
+    """The resource closest to its limit."""
+    found = max((r for r in resources if r.limit), key=lambda r: r.share)
+    return {
+        "name": found.name,
+        "used": found.used,
+        "limit": found.limit,
+        "margin": 1 - found.share,
+        "verified": found.verified,
+    }
+
+
+def _board(target: HardwareTarget, chips: int) -> dict[str, Any]:
+    """The smallest known board that holds that many chips."""
+    fitting = {name: n for name, n in target.boards.items() if n >= chips}
+    smallest = min(fitting, key=lambda name: fitting[name]) if fitting else None
+    return {"known": dict(target.boards), "smallest_that_holds_it": smallest}
+
+
+def _saturations(run: ChipRun | None) -> tuple[str, ...]:
+    if run is None:
+        return ()
+    hit = {name: n for name, n in run.saturations.items() if n}
+    if not hit:
+        return ("No state saturated in the integer run.",)
+    listed = ", ".join(f"'{name}' {n:,} times" for name, n in hit.items())
+    return (f"States hit their bit width: {listed}.",)
