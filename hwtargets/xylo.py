@@ -7,7 +7,7 @@ except ``steps``, which is the request's, and ``bias_bits``, which is a limit of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from .xylo_calibrate import Calibration, calibrate
 from .xylo_coding import XyloCoding
 from .xylo_core import XyloConfig, XyloRun
 from .xylo_net import is_hidden, is_output, of_view
-from .xylo_power import SOURCE, Activity, power
+from .xylo_power import SOURCE, Activity, Power, power
 from .xylo_quantize import Quantized, XyloSettings, quantize
 from .xylo_rules import Usage, check, fitting_widths, order, over, usage_of
 
@@ -60,14 +60,19 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request) -> 
         return _refused(network, target, violations)
     quantized, report = calibrate(net, quantized, x)
     chip = _arranged(network, target, quantized)
-    facts = _facts(chip, target, request, quantized, report, x)
+    activity = _activity(chip, x)
+    dt = float(request.option(target, "dt", 0.01))
+    estimate = power(chip.config, target, request.steps, activity, dt)
+    facts = _facts(chip, quantized, report) | {"steps": request.steps, "readout": readout}
+    facts |= {"activity": asdict(activity), "power": asdict(estimate), "cycle_model": SOURCE}
     return Mapped(
         cores=_cores(network, usage),
         traffic=no_traffic(),
+        violations=tuple(_too_fast(estimate, target)),
         run=_Runner(chip, network, readout),
         core_of=lambda name: np.zeros(int(np.prod(network[name].shape, dtype=int)), np.int64),
         files={f"{target.name}.json": xylo_file.dump(chip)},
-        facts=facts | {"readout": readout, "calibrated_on": origin},
+        facts=facts | {"calibrated_on": origin},
         notes=_notes(network, target, quantized, origin, readout),
     )
 
@@ -194,39 +199,37 @@ def run_chip(config: XyloConfig, coding: XyloCoding, x: Array) -> XyloRun:
     return xylo_core.run(config, coding.encode(np.asarray(x)))
 
 
-def _facts(
-    chip: xylo_file.XyloFile,
-    target: HardwareTarget,
-    request: Request,
-    quantized: Quantized,
-    report: Calibration,
-    x: Array,
-) -> dict[str, Any]:
+def _activity(chip: xylo_file.XyloFile, x: Array) -> Activity:
+    """How often channels and hidden neurons fire at all, on calibration samples."""
     trains = chip.coding.encode(x[:CHUNK])
     run = xylo_core.run(chip.config, trains)
-    activity = Activity(inputs=float(np.mean(trains > 0)), hidden=float(np.mean(run.spikes > 0)))
-    dt = float(request.option(target, "dt", 0.01))
+    return Activity(inputs=float(np.mean(trains > 0)), hidden=float(np.mean(run.spikes > 0)))
+
+
+def _too_fast(estimate: Power, target: HardwareTarget) -> Iterator[Violation]:
+    """The needed clock against the chip's."""
+    if estimate.clock_mhz > target.limit("clock_mhz"):
+        yield Violation(
+            node="network",
+            rule="clock_mhz",
+            used=round(estimate.clock_mhz, 2),
+            limit=target.limit("clock_mhz"),
+            remedy=f"Give dt of at least {estimate.dt_least:.6f} s per step.",
+        )
+
+
+def _facts(chip: xylo_file.XyloFile, quantized: Quantized, report: Calibration) -> dict[str, Any]:
     config = chip.config
-    largest: Mapping[str, int] = {
-        name: int(np.abs(getattr(config, name)).max(initial=0))
-        for name in ("bias", "bias_out", "threshold", "threshold_out")
-    }
+    names = ("bias", "bias_out", "threshold", "threshold_out")
+    shifts = (config.weight_shift_in, config.weight_shift_rec, config.weight_shift_out)
     return {
-        "steps": request.steps,
         "coding": asdict(chip.coding),
         "registers": {
-            "weight_shifts": [
-                config.weight_shift_in,
-                config.weight_shift_rec,
-                config.weight_shift_out,
-            ],
-            "largest": largest,
+            "weight_shifts": list(shifts),
+            "largest": {n: int(np.abs(getattr(config, n)).max(initial=0)) for n in names},
             "clipped": quantized.clipped,
         },
         "calibration": asdict(report),
-        "activity": asdict(activity),
-        "power": asdict(power(config, target, request.steps, activity, dt)),
-        "cycle_model": SOURCE,
     }
 
 

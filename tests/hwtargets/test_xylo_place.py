@@ -11,47 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from xylo_naive import naive_run
-from xylo_networks import chain, neuron, perceptron
+from xylo_networks import CHIPS, chain, emitted, perceptron, place, samples, skip_network
 from xylo_vendor import vendor_run
 
 from onnx2snn.errors import DataError, UsageError
 from onnx2snn.hwtargets import xylo_core, xylo_file
 from onnx2snn.hwtargets.layers import chip_view
-from onnx2snn.hwtargets.mapping import Mapped, Request
+from onnx2snn.hwtargets.mapping import Request
 from onnx2snn.hwtargets.placement import load_target, step_of
 from onnx2snn.hwtargets.target import Limit
 from onnx2snn.hwtargets.xylo import usage_of_config
 from onnx2snn.hwtargets.xylo_net import analog, of_view
-from onnx2snn.hwtargets.xylo_rules import order, over, usage_of
-from onnx2snn.runtime import ops
-from onnx2snn.runtime.graph import Input, Population, Readout, SpikingGraph, Synapse
-
-CHIPS = ("xylo-audio2", "xylo-audio3", "xylo-imu")
-
-
-def place(
-    graph: SpikingGraph,
-    chip: str = "xylo-audio2",
-    *,
-    x: Any = None,
-    steps: int = 16,
-    **options: Any,
-) -> Mapped:
-    target = load_target(chip)
-    size = sum(int(np.prod(node.shape)) for node in graph.of(Input))
-    calib = np.random.default_rng(3).random((96, size)) if x is None else x
-    request = Request(steps=steps, calib=calib, options=options)
-    return step_of(target)(chip_view(graph), target, request)
-
-
-def emitted(mapped: Mapped) -> xylo_file.XyloFile:
-    (content,) = mapped.files.values()
-    return xylo_file.load(content)
-
-
-def samples(count: int, size: int, seed: int = 9) -> np.ndarray:
-    return np.random.default_rng(seed).random((count, size))
-
+from onnx2snn.hwtargets.xylo_rules import over
+from onnx2snn.runtime.graph import Population
 
 # ---------------------------------------------------------------- the network in activations
 
@@ -67,39 +39,6 @@ def test_matrices_in_activations_give_what_the_relu_network_gives() -> None:
         expected = expected @ w[k].T + b[k]
         expected = np.maximum(expected, 0) if k < 2 else expected
     np.testing.assert_allclose(analog(net, x).out, expected, rtol=1e-5, atol=1e-5)
-
-
-def skip_network() -> SpikingGraph:
-    """Input -> a; a -> b; input and b -> c (a sum); a and c -> readout."""
-    rng = np.random.default_rng(4)
-
-    def dense(name: str, source: str, size: int, into: int) -> Synapse:
-        weight = rng.normal(0, 0.5, (into, size)).astype(np.float32)
-        return Synapse(name=name, inputs=(source,), shape=(into,), op=ops.Linear(weight=weight))
-
-    def population(name: str, source: str, size: int) -> Population:
-        return Population(name=name, inputs=(source,), shape=(size,), neuron=neuron(0.8))
-
-    def add(name: str, *sources: str, size: int) -> Synapse:
-        return Synapse(name=name, inputs=sources, shape=(size,), op=ops.Add())
-
-    return SpikingGraph(
-        nodes=(
-            Input(name="x", shape=(6,)),
-            dense("xa", "x", 6, 9),
-            population("a", "xa", 9),
-            dense("ab", "a", 9, 7),
-            population("b", "ab", 7),
-            dense("xc", "x", 6, 5),
-            dense("bc", "b", 7, 5),
-            add("sum_c", "xc", "bc", size=5),
-            population("c", "sum_c", 5),
-            dense("ao", "a", 9, 4),
-            dense("co", "c", 5, 4),
-            add("sum_o", "ao", "co", size=4),
-            Readout(name="out", inputs=("sum_o",), shape=(4,)),
-        )
-    )
 
 
 @pytest.mark.parametrize("chip", CHIPS)
@@ -275,123 +214,6 @@ def test_encoded_trains_are_even_and_their_counts_within_one_of_the_rate() -> No
         coding.encode(np.full((1, 3), np.nan))
 
 
-# ---------------------------------------------------------------- limits
-
-
-def rules(mapped: Mapped) -> dict[str, tuple[Any, Any]]:
-    return {v.rule: (v.used, v.limit) for v in mapped.violations}
-
-
-@pytest.mark.parametrize(
-    ("sizes", "chip", "rule", "used", "limit", "fits"),
-    [
-        ((20, 30, 8), "xylo-audio2", "inputs", 20, 16, "4 channels too many"),
-        ((16, 30, 10), "xylo-audio2", "outputs", 10, 8, "drop 2"),
-        ((16, 30, 20), "xylo-imu", "outputs", 20, 16, "drop 4"),
-        ((16, 1001, 8), "xylo-audio2", "hidden_neurons", 1001, 1000, "1000 neurons would fit"),
-        ((16, 63, 100, 8), "xylo-audio2", "fan_out", 100, 64, "63-64 neurons would fit"),
-        ((16, 129, 8), "xylo-imu", "input_expansion", 129, 128, "128 neurons would fit"),
-        ((16, 20, 130, 8), "xylo-audio3", "output_expansion", 130, 128, "20-128 neurons"),
-        ((16, 128, 200, 60, 8), "xylo-imu", "hidden_synapses", 35865, 31744, "would fit"),
-    ],
-)
-def test_a_network_too_large_on_one_limit_is_refused_by_that_limit(
-    sizes: tuple[int, ...], chip: str, rule: str, used: int, limit: int, fits: str
-) -> None:
-    mapped = place(perceptron(*sizes), chip)
-    assert mapped.run is None and not mapped.files
-    assert rules(mapped)[rule] == (used, limit)
-    if rule != "input_expansion":  # one layer that reads inputs and is read meets both ends
-        assert set(rules(mapped)) == {rule}
-    (violation,) = [v for v in mapped.violations if v.rule == rule]
-    assert fits in violation.remedy
-    assert violation.node in {"x", "out", "relu0", "relu1", "relu2"}
-
-
-def test_widths_that_are_said_to_fit_do_fit_and_one_more_would_not() -> None:
-    mapped = place(perceptron(16, 128, 200, 60, 8), "xylo-imu")
-    widths = mapped.facts["would_fit"]["hidden_layers"]
-    target = load_target("xylo-imu")
-
-    def broken(hidden: list[int]) -> list[Any]:
-        view = chip_view(perceptron(16, *hidden, 8))
-        return list(over(usage_of(view), target, view))
-
-    assert broken(list(widths)) == []
-    assert broken([round(w * 1.03) for w in widths]) != []
-
-
-def test_all_violations_come_at_once() -> None:
-    mapped = place(perceptron(40, 1100, 90, 30, signed=True), "xylo-audio2")
-    assert set(rules(mapped)) >= {
-        *("inputs", "hidden_neurons", "outputs", "fan_out", "hidden_synapses", "signed_spikes")
-    }
-
-
-@pytest.mark.parametrize(
-    ("rule", "changes"),
-    [
-        ("signed_spikes", {"signed": True}),
-        ("graded_spikes", {"levels": 40}),
-        ("reset", {"reset": "zero"}),
-        ("refractory", {"refractory": 2}),
-        ("lag", {"lag": 3}),
-        ("floor", {"v_min": -1.0}),
-    ],
-)
-def test_neurons_that_the_chip_lacks_are_refused_by_name(
-    rule: str, changes: dict[str, Any]
-) -> None:
-    mapped = place(perceptron(4, 5, 3, **changes))
-    assert set(rules(mapped)) == {rule}
-    assert mapped.violations[0].node == "relu0" and mapped.violations[0].remedy
-
-
-def test_a_network_without_hidden_neurons_is_refused() -> None:
-    mapped = place(perceptron(4, 3))
-    assert rules(mapped)["structure"] == ("no hidden neurons", "at least one hidden layer")
-
-
-def test_pruned_synapses_take_no_fan_out() -> None:
-    rng = np.random.default_rng(0)
-    graph = perceptron(16, 20, 100, 8)
-    assert set(rules(place(graph))) == {"fan_out"}
-    weight = rng.normal(size=(100, 20))
-    weight[64:] = 0
-    weights = [rng.normal(size=(20, 16)), weight, rng.normal(size=(8, 100))]
-    biases = [np.zeros(n, np.float32) for n in (20, 100, 8)]
-    assert place(chain(weights, biases)).violations == ()
-
-
-def test_a_convolution_is_unrolled_and_its_synapses_counted() -> None:
-    kernel = np.random.default_rng(0).normal(size=(3, 1, 5)).astype(np.float32)
-    conv = ops.Conv(weight=kernel, strides=(1,), dilations=(1,), pads=(0, 0))
-    dense = ops.Linear(weight=np.random.default_rng(1).normal(size=(4, 36)).astype(np.float32))
-    graph = SpikingGraph(
-        nodes=(
-            Input(name="x", shape=(1, 16)),
-            Synapse(name="conv", inputs=("x",), shape=(3, 12), op=conv),
-            Population(name="relu", inputs=("conv",), shape=(3, 12), neuron=neuron()),
-            Synapse(name="flat", inputs=("relu",), shape=(36,), op=ops.Reshape(shape=(36,))),
-            Synapse(name="fc", inputs=("flat",), shape=(4,), op=dense),
-            Readout(name="out", inputs=("fc",), shape=(4,)),
-        )
-    )
-    file = emitted(place(graph))
-    assert file.config.hidden == 36
-    assert np.all(np.count_nonzero(file.config.weights_in, axis=0) <= 5)
-
-
-def test_order_keeps_input_readers_first_and_output_feeders_last() -> None:
-    view = chip_view(skip_network())  # a: both, b: neither, c: both
-    at = order(view)
-    assert sorted(at.tolist()) == list(range(21))
-    both = [k for k, n in enumerate(at) if n < 9 or n >= 16]
-    assert both == list(range(min(both), max(both) + 1))
-    usage = usage_of(view)
-    assert usage.input_expansion + usage.output_expansion == 21 + 14  # b lies on one side only
-
-
 # ---------------------------------------------------------------- options and reports
 
 
@@ -413,6 +235,15 @@ def test_options_out_of_range_are_usage_errors() -> None:
         place(perceptron(4, 5, 3), input_spikes=16)
     with pytest.raises(UsageError, match="unknown readout 'rank'"):
         place(perceptron(4, 5, 3), readout="rank")
+
+
+def test_a_time_step_too_short_for_the_clock_is_a_violation_with_the_shortest_that_works() -> None:
+    graph = perceptron(16, 63, 63, 8)
+    (violation,) = place(graph, dt=1e-4, rounds=0).violations
+    assert (violation.rule, violation.limit) == ("clock_mhz", 50)
+    shortest = float(violation.remedy.split()[5])
+    assert 1e-4 < shortest < 2e-3
+    assert place(graph, dt=shortest * 1.01, rounds=0).violations == ()
 
 
 def test_notes_say_what_was_calibrated_on() -> None:

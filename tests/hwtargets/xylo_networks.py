@@ -7,10 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from onnx2snn.hwtargets import xylo_file
+from onnx2snn.hwtargets.layers import chip_view
+from onnx2snn.hwtargets.mapping import Mapped, Request
+from onnx2snn.hwtargets.placement import load_target, step_of
 from onnx2snn.hwtargets.xylo_core import XyloConfig
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.graph import Input, Node, Population, Readout, SpikingGraph, Synapse
 from onnx2snn.runtime.neuron import NeuronParams
+
+CHIPS = ("xylo-audio2", "xylo-audio3", "xylo-imu")
 
 
 def neuron(threshold: Any = 1.0, **changes: Any) -> NeuronParams:
@@ -85,3 +91,60 @@ def random_trains(rng: np.random.Generator, samples: int, steps: int, inputs: in
     """Spike counts with silent stretches, some beyond the 15 that the chip takes."""
     shape = (samples, steps, inputs)
     return rng.integers(0, 18, shape) * (rng.random(shape) < rng.random())
+
+
+def skip_network() -> SpikingGraph:
+    """Input -> a; a -> b; input and b -> c (a sum); a and c -> readout."""
+    rng = np.random.default_rng(4)
+
+    def dense(name: str, source: str, size: int, into: int) -> Synapse:
+        weight = rng.normal(0, 0.5, (into, size)).astype(np.float32)
+        return Synapse(name=name, inputs=(source,), shape=(into,), op=ops.Linear(weight=weight))
+
+    def population(name: str, source: str, size: int) -> Population:
+        return Population(name=name, inputs=(source,), shape=(size,), neuron=neuron(0.8))
+
+    def add(name: str, *sources: str, size: int) -> Synapse:
+        return Synapse(name=name, inputs=sources, shape=(size,), op=ops.Add())
+
+    return SpikingGraph(
+        nodes=(
+            Input(name="x", shape=(6,)),
+            dense("xa", "x", 6, 9),
+            population("a", "xa", 9),
+            dense("ab", "a", 9, 7),
+            population("b", "ab", 7),
+            dense("xc", "x", 6, 5),
+            dense("bc", "b", 7, 5),
+            add("sum_c", "xc", "bc", size=5),
+            population("c", "sum_c", 5),
+            dense("ao", "a", 9, 4),
+            dense("co", "c", 5, 4),
+            add("sum_o", "ao", "co", size=4),
+            Readout(name="out", inputs=("sum_o",), shape=(4,)),
+        )
+    )
+
+
+def place(
+    graph: SpikingGraph,
+    chip: str = "xylo-audio2",
+    *,
+    x: Any = None,
+    steps: int = 16,
+    **options: Any,
+) -> Mapped:
+    target = load_target(chip)
+    size = sum(int(np.prod(node.shape)) for node in graph.of(Input))
+    calib = np.random.default_rng(3).random((96, size)) if x is None else x
+    request = Request(steps=steps, calib=calib, options=options)
+    return step_of(target)(chip_view(graph), target, request)
+
+
+def emitted(mapped: Mapped) -> xylo_file.XyloFile:
+    (content,) = mapped.files.values()
+    return xylo_file.load(content)
+
+
+def samples(count: int, size: int, seed: int = 9) -> np.ndarray:
+    return np.random.default_rng(seed).random((count, size))
