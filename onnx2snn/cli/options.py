@@ -191,7 +191,12 @@ def writable(path: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a result file in one step; nothing half-written stays behind."""
-    write_atomically(path, text.encode())
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """As ``write_text``, for binary files."""
+    write_atomically(path, content)
 
 
 def engine_options(function: F) -> F:
