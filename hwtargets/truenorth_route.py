@@ -1,0 +1,310 @@
+"""From units to cores, and every spike to every axon that waits for it.
+
+A neuron has one target. A line that is wanted on r axons therefore needs r neurons:
+
+* copies of the neuron itself on its own core, where those of all its lines fit (no extra tick), or
+* relays: the neuron drives one axon of a *splitter core*, whose r relay neurons (weight 1,
+  threshold 1) fire in the same tick, one target each. One tick more; above 256, a tree of them.
+
+Every axon has exactly one driver, so no two spikes can meet on it. Unit u's step t happens at tick
+start[u] + t, start[u] = max over its sources s of start[s] + levels of relays of s + 1; what
+arrives earlier than that on a shorter path waits in the delay of its last hop, at most 15 ticks a
+hop, with relays in between where that is not enough. So a skip connection meets the branch that it
+skips in the right step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..runtime.ops import Array
+from .truenorth_lower import Source
+from .truenorth_tiles import Room, Tile, axon_keys, tiles_of
+from .truenorth_units import ChipUnit, Conn
+
+DELAY = 15
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Core:
+    """A core of a unit: its connections and tile; ``lines``: of its neurons in order (row by row);
+    ``keys``: line * 4 + type of its axons, sorted (axon a is keys[a])."""
+
+    unit: int
+    conns: tuple[Conn, ...]
+    tile: Tile
+    lines: Array
+    keys: Array
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Hop:
+    """One target: core, axon, and the delay to it."""
+
+    core: int
+    axon: int
+    delay: int
+
+
+@dataclass(eq=False)
+class Relays:
+    """Splitter cores of one unit: relay n on core[n] listens to axon[n] and has one target."""
+
+    room: Room
+    first_core: int
+    cores: int = 0
+    free_axons: int = 0
+    free_neurons: int = 0
+    core: list[Array] = field(default_factory=list)
+    axon: list[Array] = field(default_factory=list)
+    line: list[Array] = field(default_factory=list)
+    target_core: list[Array] = field(default_factory=list)
+    target_axon: list[Array] = field(default_factory=list)
+    delay: list[Array] = field(default_factory=list)
+
+    def node(self, line: int, targets: Array) -> tuple[int, int]:
+        """A new axon with one relay per row (core, axon, delay) of ``targets``; where it is."""
+        if not self.cores or self.free_axons < 1 or self.free_neurons < len(targets):
+            self.cores += 1
+            self.free_axons, self.free_neurons = self.room.axons, self.room.neurons
+        core = self.first_core + self.cores - 1
+        axon = self.room.axons - self.free_axons
+        self.free_axons -= 1
+        self.free_neurons -= len(targets)
+        many = np.ones(len(targets), np.int64)
+        self.core.append(core * many)
+        self.axon.append(axon * many)
+        self.line.append(line * many)
+        self.target_core.append(targets[:, 0])
+        self.target_axon.append(targets[:, 1])
+        self.delay.append(targets[:, 2])
+        return core, axon
+
+    def hop(self, line: int, now: int, targets: Array) -> Hop:
+        """The one target of a neuron that fires at ``now`` for ``line``, so that every row (core,
+        axon, arrival) of ``targets`` is reached at its time."""
+        if len(targets) == 1 and targets[0, 2] - now <= DELAY:
+            return Hop(
+                core=int(targets[0, 0]), axon=int(targets[0, 1]), delay=int(targets[0, 2]) - now
+            )
+        wait = int(np.clip(targets[:, 2].min() - now - DELAY, 1, DELAY))
+        at = now + wait
+        near = targets[targets[:, 2] - at <= DELAY]
+        far = targets[targets[:, 2] - at > DELAY]
+        groups = [near[i : i + 1] for i in range(len(near))]
+        if len(near) + (len(far) > 0) > self.room.neurons:
+            pieces = -(-len(near) // self.room.neurons)
+            groups = np.array_split(near, pieces)
+        if len(far):
+            groups.append(far)
+        if all(len(g) == 1 for g in groups) and not len(far):
+            rows = near - np.array([0, 0, at])
+        else:
+            hops = [self.hop(line, at, g) for g in groups]
+            rows = np.array([(h.core, h.axon, h.delay) for h in hops])
+        core, axon = self.node(line, rows)
+        return Hop(core=core, axon=axon, delay=wait)
+
+    def table(self) -> Array:
+        """(relays, 6): core, axon, line, target core, target axon, delay."""
+        columns = (self.core, self.axon, self.line, self.target_core, self.target_axon, self.delay)
+        if not self.core:
+            return np.zeros((0, 6), np.int64)
+        return np.stack([np.concatenate(c) for c in columns], axis=1).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Routed:
+    """Everything but the bits.
+
+    Attributes:
+        units: in execution order; cores: those of units, core number = index.
+        start: tick of each unit's step 0; levels: relay levels between it and its readers.
+        neurons: (n, 5) core, line, target core, target axon, delay; -1, -1, 0 without a target.
+        relays: (m, 6) core, axon, line, target core, target axon, delay; relay_of: per splitter
+            core, the unit it serves; splitter cores have the numbers after ``cores``.
+        pins: (p, 4) line, core, axon, delay of input lines.
+    """
+
+    units: tuple[ChipUnit, ...]
+    cores: tuple[Core, ...]
+    start: Array
+    levels: Array
+    neurons: Array
+    relays: Array
+    relay_of: Array
+    pins: Array
+
+    @property
+    def core_count(self) -> int:
+        return len(self.cores) + len(self.relay_of)
+
+
+def cut(units: Sequence[ChipUnit], room: Room) -> list[Core]:
+    """The cores of all units, in order."""
+    cores: list[Core] = []
+    for number, unit in enumerate(units):
+        for conns in _bundles(unit):
+            for tile in tiles_of(conns, room, unit.layer):
+                outputs = conns[0].outputs[np.ix_(tile.rows, tile.channels)]
+                cores.append(
+                    Core(
+                        unit=number,
+                        conns=tuple(conns),
+                        tile=tile,
+                        lines=unit.first + outputs.reshape(-1),
+                        keys=axon_keys(conns, tile),
+                    )
+                )
+    return cores
+
+
+def _bundles(unit: ChipUnit) -> list[list[Conn]]:
+    """Connections with the same outputs, together."""
+    bundles: list[list[Conn]] = []
+    for conn in unit.conns:
+        for bundle in bundles:
+            if np.array_equal(bundle[0].outputs, conn.outputs):
+                bundle.append(conn)
+                break
+        else:
+            bundles.append([conn])
+    return bundles
+
+
+def route(units: Sequence[ChipUnit], sources: Sequence[Source], room: Room) -> Routed:
+    """Cut units into cores and connect them."""
+    cores = cut(units, room)
+    wanted = np.concatenate([c.keys // 4 for c in cores])
+    at_core = np.repeat(np.arange(len(cores)), [len(c.keys) for c in cores])
+    at_axon = np.concatenate([np.arange(len(c.keys)) for c in cores])
+    order = np.argsort(wanted, kind="stable")
+    wanted, at_core, at_axon = wanted[order], at_core[order], at_axon[order]
+    lines = max(u.first + u.size for u in units)
+    counts = np.bincount(wanted, minlength=lines)
+    begins = np.cumsum(counts) - counts
+    levels = _levels(units, cores, counts, room)
+    start = _starts(units, sources, cores, levels)
+    core_unit = np.array([c.unit for c in cores])
+    arrival = start[core_unit[at_core]]
+    inputs = wanted < (sources[-1].first + sources[-1].size if sources else 0)
+    inputs &= _is_input(wanted, sources)
+    pins = np.stack([wanted, at_core, at_axon, arrival], axis=1)[inputs]
+    table = np.stack([at_core, at_axon, arrival], axis=1)
+    neurons: list[Array] = []
+    relays: list[Array] = []
+    relay_of: list[int] = []
+    for number in range(len(units)):
+        mine = [c for c in range(len(cores)) if core_unit[c] == number]
+        own = Relays(room, len(cores) + len(relay_of))
+        for c in mine:
+            neurons.append(
+                _connect(c, cores[c], int(start[number]), counts, begins, table, own, room)
+            )
+        relay_of += [number] * own.cores
+        relays.append(own.table())
+    return Routed(
+        units=tuple(units),
+        cores=tuple(cores),
+        start=start,
+        levels=levels,
+        neurons=np.concatenate(neurons),
+        relays=np.concatenate(relays),
+        relay_of=np.array(relay_of, np.int64),
+        pins=pins,
+    )
+
+
+def _is_input(lines: Array, sources: Sequence[Source]) -> Array:
+    out = np.zeros(len(lines), bool)
+    for source in sources:
+        out |= (lines >= source.first) & (lines < source.first + source.size)
+    return out
+
+
+def _copied(core: Core, counts: Array, room: Room) -> bool:
+    """Whether the core has room for one neuron per target of all its lines."""
+    return int(np.maximum(counts[core.lines], 1).sum()) <= room.neurons
+
+
+def _levels(units: Sequence[ChipUnit], cores: Sequence[Core], counts: Array, room: Room) -> Array:
+    """Relay levels of every unit: 0, 1, or more where a line has more than 256 targets."""
+    levels = np.zeros(len(units), np.int64)
+    for core in cores:
+        if _copied(core, counts, room):
+            continue
+        most, need = int(counts[core.lines].max()), 1
+        while most > room.neurons**need:
+            need += 1
+        levels[core.unit] = max(levels[core.unit], need)
+    return levels
+
+
+def _starts(
+    units: Sequence[ChipUnit], sources: Sequence[Source], cores: Sequence[Core], levels: Array
+) -> Array:
+    """Tick of every unit's step 0."""
+    firsts = np.array([u.first for u in units])
+    order = np.argsort(firsts)
+    start = np.zeros(len(units), np.int64)
+    for number, unit in enumerate(units):
+        fields = [np.unique(conn.fields) for conn in unit.conns]
+        lines = np.unique(np.concatenate(fields)) if fields else np.zeros(0, np.int64)
+        lines = lines[(lines >= 0) & ~_is_input(lines, sources)]
+        before = np.unique(order[np.searchsorted(firsts[order], lines, side="right") - 1])
+        start[number] = max((start[b] + levels[b] + 1 for b in before), default=0)
+    return start
+
+
+def _connect(
+    number: int,
+    core: Core,
+    now: int,
+    counts: Array,
+    begins: Array,
+    table: Array,
+    relays: Relays,
+    room: Room,
+) -> Array:
+    """The core's neurons (n, 5), with copies or relays for their targets."""
+    rows: list[tuple[int, int, int, int, int]] = []
+    copied = _copied(core, counts, room)
+    for line in core.lines.tolist():
+        targets = table[begins[line] : begins[line] + counts[line]]
+        if not len(targets):
+            rows.append((number, line, -1, -1, 0))
+            continue
+        near = bool((targets[:, 2] - now <= DELAY).all())
+        if copied and near:
+            rows += [(number, line, int(c), int(a), int(t) - now) for c, a, t in targets]
+            continue
+        hop = relays.hop(line, now, targets)
+        rows.append((number, line, hop.core, hop.axon, hop.delay))
+    return np.array(rows, np.int64).reshape(-1, 5)
+
+
+def summary(routed: Routed, sizes: Mapping[str, int]) -> dict[str, float]:
+    """Counts for the report. ``sizes``: neurons of the original network by layer."""
+    logical = sum(sizes.values())
+    computing = len(np.unique(routed.neurons[:, 1]))
+    driving = len(routed.neurons) + len(routed.relays)
+    return {
+        "cores": routed.core_count,
+        "layer_cores": len(routed.cores),
+        "splitter_cores": len(routed.relay_of),
+        "neurons": logical,
+        "chip_neurons": driving,
+        "copies": len(routed.neurons) - computing,
+        "relays": len(routed.relays),
+        "partial_sum_neurons": sum(u.size for u in routed.units if u.role == "partial"),
+        "replication_factor": driving / max(logical, 1),
+        "input_axons": len(routed.pins),
+        "ticks_before_answer": int(routed.start.max()) + 1,
+        "added_ticks": int(routed.start.max()) + 1 - len(sizes),
+        "longest_delay": int(
+            max(routed.neurons[:, 4].max(initial=0), routed.relays[:, 5].max(initial=0))
+        ),
+    }
