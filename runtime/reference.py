@@ -15,8 +15,10 @@ from . import analog
 from .graph import Analog, Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse
 from .ops import Array
 from .samples import as_inputs
+from .threads import available_threads, one_blas_thread, run_tasks
 from .steps import last_uses
 
+TILE = 32  # samples evaluated together where nobody observes the layers
 Observer = Callable[[Node, Array, Array], None]
 
 
@@ -33,6 +35,31 @@ def run_analog(
     populations the pre-activation ``pre`` (the mean input, bias included).
     """
     arrays = as_inputs(graph, inputs, dtype)
+    count = len(next(iter(arrays.values())))
+    out: dict[str, Array] = {}
+
+    def one(_: int, start: int) -> tuple[int, dict[str, Array]]:
+        part = {name: x[start : start + TILE] for name, x in arrays.items()}
+        return start, _run(graph, part, None)
+
+    def collect(done: tuple[int, dict[str, Array]]) -> None:
+        start, results = done
+        for name, result in results.items():
+            if name not in out:
+                out[name] = np.empty((count, *result.shape[1:]), result.dtype)
+            out[name][start : start + len(result)] = result
+
+    with one_blas_thread():
+        if observe is not None:
+            return _run(graph, arrays, observe)
+        run_tasks(range(available_threads()), range(0, count, TILE), one, collect)
+    return out
+
+
+def _run(
+    graph: SpikingGraph, arrays: Mapping[str, Array], observe: Observer | None
+) -> dict[str, Array]:
+    """Readouts of one tile of samples."""
     last_use = last_uses(graph)
     values: dict[str, Array] = {}
     results: dict[str, Array] = {}
