@@ -74,7 +74,7 @@ def _tune(
     best, lowest, first = current, np.full(wanted.shape[1], np.inf), 0.0
     for attempt in range(settings.rounds + 1):
         trial = _with(config, names, at, current)
-        run = xylo_core.run(trial, trains)
+        run = xylo_core.run(trial if suffix else _upto(trial, at.stop), trains)
         counts = (run.output if suffix else run.spikes)[:, :, at].sum(axis=1, dtype=np.float64)
         error = np.mean((counts - wanted) ** 2, axis=0)
         first = first if attempt else float(np.sqrt(error.mean()))
@@ -83,6 +83,20 @@ def _tune(
         lowest = np.minimum(lowest, error)
         current = _proposal(current, counts, wanted, settings)
     return _with(config, names, at, best), (first, float(np.sqrt(lowest.mean())))
+
+
+def _upto(config: XyloConfig, stop: int) -> XyloConfig:
+    """The first hidden neurons only: later layers do not act on earlier ones."""
+    hidden = {n: getattr(config, n)[:stop] for n in ("dash_mem", "dash_syn", "threshold", "bias")}
+    outputs = ("dash_mem_out", "dash_syn_out", "threshold_out", "bias_out")
+    return replace(
+        config,
+        weights_in=config.weights_in[:, :stop],
+        weights_rec=config.weights_rec[:stop, :stop],
+        weights_out=config.weights_out[:stop, :0],
+        **hidden,
+        **{name: getattr(config, name)[:0] for name in outputs},
+    )
 
 
 def _with(config: XyloConfig, names: tuple[str, str], at: slice, values: list[Array]) -> XyloConfig:

@@ -188,12 +188,13 @@ def _per_unit_rate(net: XyloNet, coding: XyloCoding) -> XyloNet:
 
 
 def _per_spike(net: XyloNet, seen: Analog, settings: XyloSettings) -> Array:
-    """A_j. A neuron that is silent on the calibration data gets its layer's largest."""
+    """A_j. A neuron that is silent on the calibration data gets its layer's largest; one that is
+    nearly so a twentieth of it, or rounding errors of its weights would make it fire."""
     out = np.ones(net.hidden)
     for block in net.blocks:
         largest = seen.hidden[:, block.slice].max(axis=0, initial=0.0)
         overall = largest.max(initial=0.0) or 1.0
-        largest = np.where(largest > 1e-3 * overall, largest, overall)
+        largest = np.where(largest > 0, np.maximum(largest, 0.05 * overall), overall)
         out[block.slice] = largest / settings.spikes
         if block.ceiling is not None:  # the chip's own limit of spikes per step cuts there
             cut = largest >= 0.999 * block.ceiling
