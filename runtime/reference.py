@@ -15,8 +15,8 @@ from . import analog
 from .graph import Analog, Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse
 from .ops import Array
 from .samples import as_inputs
-from .threads import available_threads, one_blas_thread, run_tasks
 from .steps import last_uses
+from .threads import available_threads, one_blas_thread, run_tasks
 
 TILE = 32  # samples evaluated together where nobody observes the layers
 Observer = Callable[[Node, Array, Array], None]
