@@ -9,7 +9,6 @@ BLAS kernels that work without packing, and its operands are still in the cache.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import product
 from typing import TypeAlias
 
 import numpy as np
@@ -82,6 +81,9 @@ def conv_kernel(
     return run
 
 
+_PACKED = {4: np.int32, 8: np.int64}
+
+
 class _Columns:
     """im2col over the horizontal axis only: (time, H + pads, kernel x, C, W out, lanes).
 
@@ -117,7 +119,12 @@ class _Columns:
         x = x[:, self.rows][:, : self.inside.stop - self.inside.start]
         target = self.buffer[:n, self.inside]
         for tap, outside, source in self.taps:
-            np.copyto(target[:, :, tap, :, outside], x[:, :, :, source])
+            section = x[:, :, :, source]
+            if self.strides[1] > 1 and x.dtype == np.int8 and self.lanes in _PACKED:
+                # A sample's lanes as one integer: the strided part of the copy moves whole words.
+                words = section.view(_PACKED[self.lanes])
+                section = np.ascontiguousarray(words).view(np.int8)
+            np.copyto(target[:, :, tap, :, outside], section)
 
     def windows(self) -> Array:
         """(chunk, H out, kernel y * kernel x * C, W out * lanes), a view with overlaps."""
@@ -159,35 +166,27 @@ def _wide_conv_kernel(matrix: Array, columns: _Columns, clock: Clock, dtype: np.
 def _depthwise_kernel(
     op: Conv, columns: _Columns, layout: Layout, dtype: np.dtype, clock: Clock
 ) -> Kernel:
-    """One channel in, one out: a sum over kernel offsets, without im2col over both axes."""
+    """One channel in, one out: per row and channel a (1, taps) @ (taps, W out lanes) product.
+
+    The taps of one channel are equally spaced in the columns buffer (kernel rows follow each
+    other, and within a row the horizontal taps), so the operand is a view here too.
+    """
     channels = columns.plane[0]
-    weight = op.weight.reshape(channels, *columns.kernel)
-    line = (columns.width_out, layout.lanes)
-    taps = [
-        (
-            ky,
-            kx,
-            np.ascontiguousarray(np.broadcast_to(w.reshape(-1, 1, 1), (channels, *line)), dtype),
-        )
-        for ky, kx in product(*(range(k) for k in columns.kernel))
-        if np.any(w := weight[:, ky, kx])
-    ]
-    part = np.empty((columns.chunk, columns.height_out, channels, *line), dtype)
-    span = columns.step * (columns.height_out - 1) + 1
+    weight = np.ascontiguousarray(op.weight.reshape(channels, 1, -1), dtype=dtype)
+    line = columns.width_out * layout.lanes
+    time, row, tap, channel, _, item = columns.buffer.strides
+    operand = as_strided(
+        columns.buffer,
+        (columns.chunk, columns.height_out, channels, weight.shape[2], line),
+        (time, row * columns.step, channel, tap, item),
+        writeable=False,
+    )
 
     def run(xs: list[Array], out: Array) -> None:
         n = len(out)
         with clock.copies:
             columns.fill(xs[0])
-        total = out.reshape(part[:n].shape)
-        if not taps:
-            total[...] = 0
-        for i, (ky, kx, w) in enumerate(taps):
-            rows = columns.buffer[:n, ky : ky + span : columns.step, kx]
-            if i == 0:
-                np.multiply(rows, w, out=total)
-                continue
-            np.multiply(rows, w, out=part[:n])
-            np.add(total, part[:n], out=total)
+        rows = out.reshape(n, columns.height_out, channels, 1, line)
+        np.matmul(weight, operand[:n], out=rows)
 
     return run

@@ -181,6 +181,8 @@ class Simulator:
         total = _Total(self, steps, kept, samples, early_exit is not None, on_tile)
         with one_blas_thread():
             sizes, plans = self._prepare(samples, steps)
+            for plan in plans:
+                plan.reset_clocks()
             starts = range(0, samples, sizes.lanes)
 
             def one(plan: Plan, start: int) -> TileResult:

@@ -57,14 +57,16 @@ def synapse_kernel(
         case Scale():
             return _scale_kernel(op, shapes[0], layout, dtype)
         case Add():
-            return _add_kernel(layout)
+            return _add_kernel(shapes, layout, dtype, chunk)
         case Concat():
             return _concat_kernel(op, layout)
         case SumPool():
-            return _sum_pool_kernel(op, shapes[0], layout)
+            return _sum_pool_kernel(op, shapes[0], layout, dtype, chunk)
         case Reshape():
             return _reshape_kernel(op, shapes[0], layout)
-        case Pad() | Slice() | Take() | Transpose() | Broadcast() | ReduceSum():
+        case ReduceSum():
+            return _reduce_kernel(op, shapes[0], layout, dtype, chunk)
+        case Pad() | Slice() | Take() | Transpose() | Broadcast():
             return _moving_kernel(op, layout)
     return plain_kernel(op, layout, dtype)
 
@@ -119,7 +121,8 @@ def _scale_kernel(op: Scale, shape: Shape, layout: Layout, dtype: np.dtype) -> K
         scale = layout.parameter(op.scale, shape, dtype)
 
         def same(xs: list[Array], out: Array) -> None:
-            np.multiply(xs[0], scale, out=out)
+            x = as_floats(xs[0], out)
+            np.multiply(x, scale, out=out)
 
         return same
     values = op.scale.astype(dtype)
@@ -131,20 +134,45 @@ def _scale_kernel(op: Scale, shape: Shape, layout: Layout, dtype: np.dtype) -> K
     return broadcasting
 
 
+def as_floats(x: Array, out: Array) -> Array:
+    """``x`` itself, or a copy in ``out``: ufuncs on mixed types are several times slower."""
+    if x.dtype == out.dtype:
+        return x
+    np.copyto(out, x)
+    return out
+
+
 def _aligned(x: Array, ndim: int) -> Array:
     """A natural view with sample axes of length one added in front, up to ``ndim`` axes."""
     return x[(slice(None), slice(None), *(np.newaxis,) * (ndim - x.ndim))]
 
 
-def _add_kernel(layout: Layout) -> Kernel:
+def _add_kernel(shapes: list[Shape], layout: Layout, dtype: np.dtype, chunk: int) -> Kernel:
+    """The sum; ``out`` may be the buffer of one of the inputs."""
+    held: list[Array] = []
+
+    def floats(x: Array) -> Array:
+        if x.dtype == dtype:
+            return x
+        if not held:
+            held.append(np.empty(max(prod(layout.inner(s)) for s in shapes) * chunk, dtype))
+        out = held[0][: x.size].reshape(x.shape)
+        np.copyto(out, x)
+        return out
+
     def run(xs: list[Array], out: Array) -> None:
-        if len(xs) == 2 and all(x.dtype == out.dtype and x.shape == out.shape for x in xs):
-            np.add(xs[0], xs[1], out=out)
-            return
+        aliases = [i for i, x in enumerate(xs) if x is out]
+        first = aliases[0] if aliases else 0
         natural = layout.natural(out)
-        np.copyto(natural, _aligned(layout.natural(xs[0]), natural.ndim))
-        for x in xs[1:]:
-            np.add(natural, _aligned(layout.natural(x), natural.ndim), out=natural)
+        if not aliases:
+            np.copyto(natural, _aligned(layout.natural(xs[0]), natural.ndim))
+        for i, x in enumerate(xs):
+            if i == first:
+                continue
+            if x.ndim == out.ndim and x.shape[1:] == out.shape[1:]:
+                np.add(out, floats(x), out=out)
+            else:
+                np.add(natural, _aligned(layout.natural(x), natural.ndim), out=natural)
 
     return run
 
@@ -180,20 +208,43 @@ def pool_taps(op: SumPool | MaxPool, shape: Shape) -> list[tuple[tuple[Any, ...]
     ]
 
 
-def _sum_pool_kernel(op: SumPool, shape: Shape, layout: Layout) -> Kernel:
+def _sum_pool_kernel(
+    op: SumPool, shape: Shape, layout: Layout, dtype: np.dtype, chunk: int
+) -> Kernel:
     taps = pool_taps(op, shape)
-    axes = tuple(range(3, 2 + len(shape)))
-    is_global = op.kernel == shape[1:] and prod(op.output_shape(shape)[1:]) == 1
+    if op.kernel == shape[1:] and not any(op.pads) and prod(op.output_shape(shape)[1:]) == 1:
+        axes = tuple(range(1, len(shape)))
+        return _reduce_kernel(ReduceSum(axes=axes, keepdims=True), shape, layout, dtype, chunk)
+    held = np.empty((chunk, *layout.inner(shape)), dtype)
 
     def run(xs: list[Array], out: Array) -> None:
-        x, natural = layout.natural(xs[0]), layout.natural(out)
-        if is_global and not any(op.pads):
-            np.sum(x, axis=axes, keepdims=True, dtype=out.dtype, out=natural)
-            return
+        x, natural = layout.natural(as_floats(xs[0], held[: len(xs[0])])), layout.natural(out)
         out[...] = 0
         for target, source in taps:
             part = natural[target]
             np.add(part, x[source], out=part)
+
+    return run
+
+
+def _reduce_kernel(
+    op: ReduceSum, shape: Shape, layout: Layout, dtype: np.dtype, chunk: int
+) -> Kernel:
+    """A sum over axes: over all space in two passes along the memory order, else as it comes."""
+    held = np.empty((chunk, *layout.inner(shape)), dtype)
+    over_space = layout.order == "rows" and len(shape) == 3 and set(op.axes) == {1, 2}
+    axes = tuple(a + 2 for a in op.axes)
+    lines = np.empty((chunk, shape[0], shape[-1], layout.lanes) if over_space else 0, dtype)
+
+    def run(xs: list[Array], out: Array) -> None:
+        n = len(out)
+        x = as_floats(xs[0], held[:n])
+        if over_space:
+            np.add.reduce(x, axis=1, out=lines[:n])
+            np.add.reduce(lines[:n], axis=2, out=out.reshape(n, shape[0], layout.lanes))
+        else:
+            natural = layout.natural(out)
+            np.sum(layout.natural(x), axis=axes, keepdims=op.keepdims, out=natural)
 
     return run
 
@@ -214,9 +265,7 @@ def _reshape_kernel(op: Reshape, shape: Shape, layout: Layout) -> Kernel:
     return run
 
 
-def _moving_kernel(
-    op: Pad | Slice | Take | Transpose | Broadcast | ReduceSum, layout: Layout
-) -> Kernel:
+def _moving_kernel(op: Pad | Slice | Take | Transpose | Broadcast, layout: Layout) -> Kernel:
     def run(xs: list[Array], out: Array) -> None:
         x, y = layout.natural(xs[0]), layout.natural(out)
         match op:
@@ -233,8 +282,5 @@ def _moving_kernel(
                 np.copyto(y, x.transpose(0, 1, *(p + 2 for p in op.perm)))
             case Broadcast():
                 np.copyto(y, _aligned(x, y.ndim))
-            case ReduceSum():
-                axes = tuple(a + 2 for a in op.axes)
-                np.sum(x, axis=axes, keepdims=op.keepdims, dtype=out.dtype, out=y)
 
     return run

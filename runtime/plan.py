@@ -43,7 +43,7 @@ from .graph import (
 )
 from .kernels import synapse_kernel
 from .layout import Layout
-from .ops import Array, Conv, Shape
+from .ops import Add, Array, Conv, Shape
 from .profile import Clock, running_clock
 from .readout import ReadoutCell
 from .sessions import session_kernel
@@ -91,6 +91,10 @@ class Plan:
     def borders(self, steps: int) -> set[int]:
         """Steps at which some window opens or closes; a block never crosses one."""
         return {t for onset in self.onset.values() for t in (onset, onset + steps)}
+
+    def reset_clocks(self) -> None:
+        for clock in self.clocks.values():
+            clock.reset()
 
     def start(self, inputs: Mapping[str, Array], index: Array, seed: int) -> None:
         """A new tile: samples (at most ``lanes``) with their indices in the whole run."""
@@ -311,12 +315,31 @@ class _Maker:
     def _inner(
         self, chain: Chain, chunk: int, clock: Clock
     ) -> list[tuple[Kernel, tuple[str, ...], str, Array]]:
-        at, inner = 0, []
+        at = 0
+        inner: list[tuple[Kernel, tuple[str, ...], str, Array]] = []
         for node in chain.nodes:
-            buffer = self._scratch(node.shape, chunk, at)
-            at += -(-buffer.size // 16) * 16
+            buffer = self._in_place(node, inner)
+            if buffer is None:
+                buffer = self._scratch(node.shape, chunk, at)
+                at += -(-buffer.size // 16) * 16
             inner.append((self.kernel(node, chunk, clock), node.inputs, node.name, buffer))
         return inner
+
+    def _in_place(
+        self, node: Synapse, inner: list[tuple[Kernel, tuple[str, ...], str, Array]]
+    ) -> Array | None:
+        """An input's own buffer, where the sum of currents can be formed in it."""
+        if not isinstance(node.op, Add):
+            return None
+        for name in node.inputs:
+            for *_, made, buffer in inner:
+                if (
+                    made == name
+                    and self.shapes[name] == node.shape
+                    and node.inputs.count(name) == 1
+                ):
+                    return buffer
+        return None
 
     def _chunk(self, chain: Chain) -> int:
         per_step = sum(self._step_bytes(node) for node in chain.nodes)
