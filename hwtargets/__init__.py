@@ -5,6 +5,8 @@ from .layers import ChipLayer, ChipNetwork, Projection, chip_view
 from .mapping import ChipRun, Cores, Mapped, Request, Traffic
 from .placement import load_target, place, targets
 from .report import PlacementReport, to_json
+from .report_html import render_html
+from .report_text import render_comparison, render_text
 from .target import DesignRule, HardwareTarget, Limit, Violation
 
 __all__ = [
@@ -25,6 +27,9 @@ __all__ = [
     "chip_view",
     "load_target",
     "place",
+    "render_comparison",
+    "render_html",
+    "render_text",
     "targets",
     "to_json",
 ]

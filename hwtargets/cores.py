@@ -62,7 +62,7 @@ class _Runner:
         samples = request.x if request.x is not None else request.calib
         largest = 1.0 if samples is None else float(np.abs(samples).max())
         self.network = network
-        self.quantized = quantize(network, target, mode, largest)
+        self.quantized = quantize(network, target, mode, largest, request.steps)
         self._last: tuple[Array, int, ChipRun] | None = None
 
     def __call__(self, x: Array, steps: int) -> ChipRun:

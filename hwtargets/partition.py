@@ -80,9 +80,7 @@ def partition(
     return tuple(tilings), tuple(violations)
 
 
-def _to_place(
-    network: ChipNetwork, inputs: bool
-) -> Iterator[tuple[str, Shape, ChipLayer | None]]:
+def _to_place(network: ChipNetwork, inputs: bool) -> Iterator[tuple[str, Shape, ChipLayer | None]]:
     if inputs:
         for node in network.inputs:
             yield node.name, node.shape or (1,), None

@@ -99,26 +99,28 @@ def _reweighted(op: LinearOp, w: Array) -> LinearOp:
 
 
 def quantize(
-    network: ChipNetwork, target: HardwareTarget, mode: str, largest_input: float
+    network: ChipNetwork, target: HardwareTarget, mode: str, largest_input: float, steps: int
 ) -> IntNetwork:
     """The network in the chip's integers. ``mode``: how analog input enters (see ``IntNetwork``);
-    ``largest_input``: of |x|, which sets the input's unit."""
+    ``largest_input``: of |x|, which sets the input's unit; ``steps``: T, for which readouts must
+    not overflow."""
     spiking = {n.name for n in network.inputs if n.encoding != "constant"}
     mode = "spikes" if network.inputs and len(spiking) == len(network.inputs) else mode
     bits = int(target.limits["input_bits"].value) if "input_bits" in target.limits else 8
     unit = {"graded": largest_input / (2**bits - 1), "population": largest_input}.get(mode, 1.0)
     notes: list[str] = []
     names = {n.name for n in network.inputs}
+    state_max = 2.0 ** (target.bound("state_bits") - 1) - 1
     build = _Builder(target, mode, unit or 1.0, names, notes)
+    build.state_max, build.steps = state_max, steps
+    build.input_max = 2.0**bits - 1 if mode == "graded" else 1.0
     layers = tuple(build.layer(layer) for layer in network.layers)
     return IntNetwork(
         layers=layers,
         input_mode=mode,
         input_unit=unit or 1.0,
         input_max=2**bits - 1,
-        state_max=2.0 ** (target.bound("state_bits") - 1) - 1
-        if "state_bits" in target.limits
-        else float("inf"),
+        state_max=state_max,
         strict=bool(target.can("strict")),
         notes=tuple(notes),
     )
@@ -138,6 +140,7 @@ class _Builder:
         self.shift = int(_or(value("state_shift"), 0))
         self.fraction = int(_or(value("weight_exponent"), 0))
         self.mode, self.unit, self.inputs, self.notes = mode, unit, inputs, notes
+        self.state_max, self.steps, self.input_max = float("inf"), 1, 1.0
 
     def layer(self, layer: ChipLayer) -> IntLayer:
         neuron = getattr(layer.node, "neuron", None)
@@ -188,21 +191,33 @@ class _Builder:
         return self.unit if chain.projection.source in self.inputs else 1.0
 
     def _unit(self, chains: list[_Chain], host: list[bool], theta: float | None) -> float:
-        """s: the finest step that uses all weight bits, with room for 64 thresholds."""
+        """s: the finest step that uses all weight bits, with room for 256 thresholds."""
         steps = [
             float(np.abs(c.weights).max(initial=0)) * self._source_unit(c) / self.largest
             for c, h in zip(chains, host, strict=True)
             if not h
         ]
         found = min((x for x in steps if x > 0), default=0.0)
-        room = self.threshold_max / 64
+        room = self.threshold_max / 256
         if theta is None:
-            return found or 1.0
+            return self._readout_unit(found or 1.0, chains)
         if not found:
             return theta / room
         while theta / found > room:
             found *= 2
         return found
+
+    def _readout_unit(self, found: float, chains: list[_Chain]) -> float:
+        """Coarser where ``steps`` steps of the largest possible input would overflow: the sum is
+        shifted, the weights keep their bits."""
+        reach = sum(_largest_sum(c) * self._largest_source(c) for c in chains)
+        most = self.state_max / 2**self.shift
+        while reach * self.steps / found > most and np.isfinite(most):
+            found *= 2
+        return found
+
+    def _largest_source(self, chain: _Chain) -> float:
+        return self.unit * self.input_max if chain.projection.source in self.inputs else 1.0
 
     def _projection(self, chain: _Chain, s: float, host: bool) -> IntProjection:
         if host:
@@ -230,6 +245,14 @@ class _Builder:
 
 def _or(value: float, default: float) -> float:
     return value if np.isfinite(value) else default
+
+
+def _largest_sum(chain: _Chain) -> float:
+    """The largest input that one target can get from sources of at most 1."""
+    ones: Array = np.ones((1, *chain.projection.source_shape))
+    for op in chain.with_weights(np.abs(chain.weights)):
+        ones = op.apply(ones)
+    return float(ones.max(initial=0))
 
 
 def split(p: Projection) -> _Chain:
