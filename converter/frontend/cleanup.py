@@ -19,6 +19,7 @@ from onnx import numpy_helper
 
 from ...errors import ModelError
 from ...runtime.ops import Shape
+from .floats import widen_floats
 from .refusals import RANDOM
 
 NEWEST_REWRITES = 13  # the rewrites write Clip, Squeeze, ... as this operation set has them
@@ -121,7 +122,8 @@ def clean(model: onnx.ModelProto, *, where: str) -> onnx.ModelProto:
 
     Raises ModelError (E303) where ONNX Runtime refuses the model.
     """
-    model = _rewritten(_optimized(model, where))
+    # functions that ONNX Runtime inlines may compute in other floating-point types
+    model = widen_floats(_rewritten(_optimized(model, where)))
     if fold_constants(model):
         model = _rewritten(_optimized(model, where))
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
@@ -272,7 +274,11 @@ def _measure(model: onnx.ModelProto, where: str) -> None:
             remedy="Export with fixed sizes, or give --input-shape.",
             code="E306",
         ) from error
-    moving = [n for n, a, b in zip(wanted, arrays, others, strict=True) if a.shape != b.shape]
+    moving = [
+        n
+        for n, a, b in zip(wanted, arrays, others, strict=True)
+        if a.shape != b.shape or not a.size
+    ]
     if moving:
         raise ModelError(
             f"the shapes of {moving[:3]} depend on the data",

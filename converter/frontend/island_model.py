@@ -147,7 +147,7 @@ def _read(tensor: str) -> str:
 def _enter(nodes: list[onnx.NodeProto], source: str, tensor: str, border: Border) -> None:
     """``source``, a running mean in float32, as the type that the island's nodes read."""
     kind = border.dtypes.get(tensor, TensorProto.FLOAT)
-    if kind != TensorProto.FLOAT:
+    if np.dtype(helper.tensor_dtype_to_np_dtype(kind)).kind in "iub":
         # the mean of equal integers can be off by a rounding error
         nodes.append(helper.make_node("Add", [source, "island/half"], [f"{tensor}/shifted"]))
         nodes.append(helper.make_node("Floor", [f"{tensor}/shifted"], [f"{tensor}/rounded"]))

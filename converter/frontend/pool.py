@@ -11,7 +11,7 @@ from ...runtime import ops
 from ...runtime.ops import Array, Shape
 from .builder import GraphBuilder, Value
 from .conv import window
-from .registry import NoSpikingForm, OnnxNode, handles
+from .registry import NoSpikingForm, OnnxNode, Refused, handles
 
 
 def _pool_window(node: OnnxNode, x: Value) -> tuple[Shape, Shape, Shape, Shape, Shape]:
@@ -21,6 +21,11 @@ def _pool_window(node: OnnxNode, x: Value) -> tuple[Shape, Shape, Shape, Shape, 
         raise NoSpikingForm("1 to 3 spatial axes are supported")
     spatial = x.shape[1:]
     strides, dilations, pads = window(node, kernel, spatial)
+    if node.text("auto_pad", "NOTSET").startswith("SAME") and any(d > 1 for d in dilations):
+        raise Refused(
+            "ONNX and ONNX Runtime disagree on auto_pad SAME of a dilated pool",
+            "Write the pads out.",
+        )
     if not node.attrs.get("ceil_mode"):
         return kernel, strides, dilations, pads, pads
     rank = len(kernel)

@@ -10,7 +10,7 @@ import onnx
 
 from ...errors import DataError, ModelError
 from ...runtime.ops import Array
-from .cleanup import session
+from .cleanup import first_line, session
 from .load import LoadedModel, PathLike, TensorInfo, load_onnx
 
 
@@ -75,7 +75,15 @@ class Reference:
         batched = {info.name: info.batched for info in self.model.inputs}
         feed = {n: x[index : index + 1] if batched[n] else x[index] for n, x in feeds.items()}
         drop = any(batched.values())
-        arrays = runner.run(names, feed)
+        try:
+            arrays = runner.run(names, feed)
+        except Exception as error:
+            raise ModelError(
+                f"ONNX Runtime cannot run the model: {first_line(error)}",
+                where=self.model.path,
+                remedy="Run it once with onnxruntime where it was exported.",
+                code="E303",
+            ) from error
         return {
             name: a[0] if drop and a.ndim > 1 and a.shape[0] == 1 else a
             for name, a in zip(names, arrays, strict=True)

@@ -1,113 +1,90 @@
-"""Resize and Upsample: nearest is an index map, linear a matrix, along each axis by itself."""
+"""Resize and Upsample: the same linear map along each axis by itself.
+
+The map of an axis is asked of ONNX Runtime (resizing unit vectors), so every mode of coordinates and
+rounding is what the original model does, to the last tie.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
 from ...runtime import ops
 from ...runtime.ops import Array
 from .builder import GraphBuilder, Value
+from .cleanup import session
 from .registry import NoSpikingForm, OnnxNode, handles
 
+MODES = ("nearest", "linear", "cubic")
 
-@handles("Resize", "Upsample", becomes="Take (nearest) or Linear along each axis (linear)")
+
+@handles("Resize", "Upsample", becomes="Take (nearest) or a Linear along each axis (others)")
 def resize(graph: GraphBuilder, node: OnnxNode) -> None:
     x = graph.value(node.input(0))
     target = graph.shapes[node.outputs[0]]
     mode = node.text("mode", "nearest")
-    if mode not in ("nearest", "linear") or node.attrs.get("antialias"):
-        raise NoSpikingForm(f"mode '{mode}', with or without antialias")
+    if mode not in MODES or node.text("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise NoSpikingForm(f"mode '{mode}', or a size that keeps the aspect ratio")
+    if node.text("coordinate_transformation_mode", "") == "tf_crop_and_resize":
+        raise NoSpikingForm("coordinate_transformation_mode 'tf_crop_and_resize'")
     axes = [a for a, (n, m) in enumerate(zip(x.onnx_shape, target, strict=True)) if n != m]
-    scales = _scales(graph, node, x, target)
+    scales = _scales(graph, node, len(target))
     x, positions = graph.on_axes(x, axes)
-    legacy = node.op == "Upsample" or graph.opset < 11
     for count, (axis, position) in enumerate(zip(axes, positions, strict=True)):
         part = "" if count == len(axes) - 1 else f"axis{axis}"
-        size, scale = x.shape[position], scales[axis]
-        transform = "asymmetric" if legacy else _text(node, "coordinate_transformation_mode")
-        where = _coordinates(transform, size, target[axis], scale)
+        weight = _axis_map(graph, node, x.shape[position], target[axis], scales.get(axis))
         if mode == "nearest":
-            rounding = "floor" if legacy else _text(node, "nearest_mode")
-            indices = _nearest(rounding, where, size)
-            x = graph.emit(node, ops.Take(axis=position, indices=indices), [x], part=part)
+            take = ops.Take(axis=position, indices=weight.argmax(axis=1))
+            x = graph.emit(node, take, [x], part=part)
         else:
-            x = _along(graph, node, x, position, _linear(where, size), part)
+            x = _along(graph, node, x, position, weight, part)
     graph.finish(node, x)
 
 
-def _scales(
-    graph: GraphBuilder, node: OnnxNode, x: Value, target: tuple[int, ...]
-) -> list[np.float32]:
-    """The scale of each ONNX axis: as given, else output over input size."""
-    ratio = [np.float32(m / n) for n, m in zip(x.onnx_shape, target, strict=True)]
+def _scales(graph: GraphBuilder, node: OnnxNode, rank: int) -> dict[int, float]:
+    """The scale of each ONNX axis as the node gives it; empty where it gives sizes."""
     name = node.input(1 if node.op == "Upsample" or graph.opset < 11 else 2)
     given = graph.constant(name) if name else None
     if "scales" in node.attrs:
         given = np.asarray(node.attrs["scales"], np.float32)
     if given is None or not given.size:
-        return ratio
-    axes = node.ints("axes") or tuple(range(len(target)))
-    for axis, scale in zip(axes, given.reshape(-1), strict=True):
-        ratio[axis] = np.float32(scale)
-    return ratio
+        return {}
+    axes = node.ints("axes") or tuple(range(rank))
+    return {a % rank: float(s) for a, s in zip(axes, given.reshape(-1), strict=True)}
 
 
-DEFAULTS = {
-    "coordinate_transformation_mode": "half_pixel",
-    "nearest_mode": "round_prefer_floor",
-}
-
-
-def _text(node: OnnxNode, key: str) -> str:
-    return node.text(key, DEFAULTS[key])
-
-
-def _coordinates(mode: str, n: int, m: int, scale: np.float32) -> Array:
-    """Where each of the m output cells lies on the axis of n input cells, in float32."""
-    i = np.arange(m, dtype=np.float32)
-    half = np.float32(0.5)
-    match mode:
-        case "half_pixel":
-            return (i + half) / scale - half
-        case "pytorch_half_pixel":
-            return (i + half) / scale - half if m > 1 else np.zeros(1, np.float32)
-        case "align_corners":
-            return i * np.float32(n - 1) / np.float32(m - 1) if m > 1 else np.zeros(1, np.float32)
-        case "asymmetric":
-            return i / scale
-        case "half_pixel_symmetric":
-            adjustment = np.float32(m) / (scale * np.float32(n))
-            center = np.float32(n) / 2
-            return center * (1 - adjustment) + (i + half) / scale - half
-    raise NoSpikingForm(f"coordinate_transformation_mode '{mode}'")
-
-
-def _nearest(mode: str, where: Array, n: int) -> Array:
-    half = np.float32(0.5)
-    match mode:
-        case "round_prefer_floor":
-            index = np.ceil(where - half)
-        case "round_prefer_ceil":
-            index = np.floor(where + half)
-        case "floor":
-            index = np.floor(where)
-        case "ceil":
-            index = np.ceil(where)
-        case _:
-            raise NoSpikingForm(f"nearest_mode '{mode}'")
-    return np.clip(index, 0, n - 1).astype(np.int64)
-
-
-def _linear(where: Array, n: int) -> Array:
-    """The matrix (m, n) of linear interpolation, cells beyond the border at the border."""
-    where = np.clip(where, 0, n - 1)
-    low = np.floor(where).astype(np.int64)
-    high = np.minimum(low + 1, n - 1)
-    weight = np.zeros((len(where), n), np.float32)
-    rows = np.arange(len(where))
-    np.add.at(weight, (rows, low), 1 - (where - low))
-    np.add.at(weight, (rows, high), where - low)
-    return weight
+def _axis_map(
+    graph: GraphBuilder, node: OnnxNode, size: int, target: int, scale: float | None
+) -> Array:
+    """The matrix (target, size) of one axis: ONNX Runtime's resizing of each unit vector, laid
+    out as an image of ``size`` channels, ``size`` rows and one column."""
+    skipped = ("axes", "keep_aspect_ratio_policy", "scales")
+    attrs = {k: v for k, v in node.attrs.items() if k not in skipped}
+    inputs, constants = ["unit"], {}
+    if scale is None:
+        inputs += ["", "", "sizes"]
+        constants["sizes"] = np.asarray((1, size, target, 1), np.int64)
+    else:
+        inputs += ["scales"] if node.op == "Upsample" or graph.opset < 11 else ["", "scales"]
+        constants["scales"] = np.asarray((1, 1, scale, 1), np.float32)
+    if "scales" in node.attrs:  # Upsample before operation set 9
+        inputs, constants, attrs["scales"] = ["unit"], {}, [1.0, 1.0, float(scale or 1), 1.0]
+    info = helper.make_tensor_value_info("unit", TensorProto.FLOAT, [1, size, size, 1])
+    made = helper.make_graph(
+        [helper.make_node(node.op, inputs, ["y"], **attrs)],
+        "axis",
+        [info],
+        [onnx.ValueInfoProto(name="y")],
+        [numpy_helper.from_array(a, n) for n, a in constants.items()],
+    )
+    opset = helper.make_opsetid("", graph.opset)
+    runner = session(helper.make_model(made, opset_imports=[opset], ir_version=7))
+    unit = np.eye(size, dtype=np.float32).reshape(1, size, size, 1)
+    weight: Array = runner.run(None, {"unit": unit})[0][0, :, :, 0].T
+    if weight.shape != (target, size):
+        raise NoSpikingForm(f"its axis of {size} becomes {weight.shape[0]}, not {target}")
+    return np.ascontiguousarray(weight)
 
 
 def _along(
@@ -120,7 +97,7 @@ def _along(
     perm = list(range(len(x.shape)))
     perm[axis], perm[last] = last, axis
     swap = ops.Transpose(perm=tuple(perm))
-    helper = part or f"axis{axis}"
-    y = graph.emit(node, swap, [x], part=f"{helper}_in")
-    y = graph.emit(node, ops.Linear(weight=weight), [y], part=f"{helper}_linear")
+    helper_part = part or f"axis{axis}"
+    y = graph.emit(node, swap, [x], part=f"{helper_part}_in")
+    y = graph.emit(node, ops.Linear(weight=weight), [y], part=f"{helper_part}_linear")
     return graph.emit(node, swap, [y], part=part)
