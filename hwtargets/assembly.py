@@ -77,9 +77,7 @@ class Assembly:
             energy=self._energy(flows["spike_hops"], chips, run),
             latency=mapped.facts.get("latency")
             or latency_of(self.network, target, self.request.steps),
-            would_fit=()
-            if fits
-            else would_fit(self.network, target, self.request, self.step, self.available),
+            would_fit=() if fits else self._would_fit(),
             unverified=tuple(
                 {"name": n.name, "value": n.value, "source": n.source} for n in target.unverified
             ),
@@ -88,6 +86,12 @@ class Assembly:
             files=mapped.files,
             plan=self._plan(grid, xy),
         )
+
+    def _would_fit(self) -> tuple[Mapping[str, Any], ...]:
+        """What the mapping step found itself, else what the common variants give."""
+        if "would_fit" in self.mapped.facts:
+            return tuple(self.mapped.facts["would_fit"])
+        return would_fit(self.network, self.target, self.request, self.step, self.available)
 
     def _run(self) -> ChipRun | None:
         if self.mapped.run is None or self.request.x is None or self.mapped.violations:
@@ -257,8 +261,11 @@ def _resource(target: HardwareTarget, name: str, used: float) -> ResourceRow:
 
 
 def _binding(resources: tuple[ResourceRow, ...]) -> dict[str, Any]:
-    """The resource closest to its limit."""
-    found = max((r for r in resources if r.limit), key=lambda r: r.share)
+    """The resource closest to its limit. A limit of one (one core, one chip) that is kept says
+    nothing, and counts only where there is no other."""
+    rows = [r for r in resources if r.limit]
+    telling = [r for r in rows if r.limit > 1 or r.used > r.limit]
+    found = max(telling or rows, key=lambda r: r.share)
     return {
         "name": found.name,
         "used": found.used,

@@ -17,6 +17,8 @@ from ..errors import UsageError
 from ..runtime import graph as g
 from ..runtime.ops import Array
 from . import xylo_core, xylo_file
+from .energy import activity as counted
+from .energy import ann_comparison
 from .layers import ChipNetwork
 from .mapping import ChipRun, Cores, Mapped, Request, no_traffic
 from .target import HardwareTarget, Violation
@@ -24,13 +26,14 @@ from .xylo_calibrate import Calibration, calibrate
 from .xylo_coding import XyloCoding
 from .xylo_core import XyloConfig, XyloRun
 from .xylo_net import is_hidden, is_output, of_view
-from .xylo_power import SOURCE, Activity, Power, power
+from .xylo_power import Activity, Power, power, report_energy, report_latency
 from .xylo_quantize import Quantized, XyloSettings, quantize
 from .xylo_rules import Usage, check, fitting_widths, order, over, usage_of
 
 CHUNK = 128  # samples that one call of the core takes, to bound memory
 SYNTHETIC = 256  # samples drawn where no data was given
 READOUTS = ("count", "charge")
+WIDTHS = ("hidden_neurons", "input_expansion", "output_expansion", "fan_out", "hidden_synapses")
 WIRING = ("fan_out", "hidden_synapses")  # limits that depend on how many weights are not 0
 
 
@@ -60,11 +63,16 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request) -> 
         return _refused(network, target, violations)
     quantized, report = calibrate(net, quantized, x)
     chip = _arranged(network, target, quantized)
-    activity = _activity(chip, x)
+    activity, rates = _activity(chip, x)
     dt = float(request.option(target, "dt", 0.01))
     estimate = power(chip.config, target, request.steps, activity, dt)
     facts = _facts(chip, quantized, report) | {"steps": request.steps, "readout": readout}
-    facts |= {"activity": asdict(activity), "power": asdict(estimate), "cycle_model": SOURCE}
+    facts |= {"activity": asdict(activity), "power": asdict(estimate)}
+    against = ann_comparison(counted(network, rates, 0.0), request.steps)
+    facts |= {
+        "energy": report_energy(estimate, request.steps) | {"ann": against},
+        "latency": report_latency(estimate, request.steps),
+    }
     return Mapped(
         cores=_cores(network, usage),
         traffic=no_traffic(),
@@ -85,18 +93,36 @@ def _settings(target: HardwareTarget, request: Request) -> XyloSettings:
 
 
 def _refused(network: ChipNetwork, target: HardwareTarget, violations: list[Violation]) -> Mapped:
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {"would_fit": list(_would_fit(network, target, violations))}
     usage = None
     if not any(v.rule in ("analog", "structure") for v in violations):
         usage = usage_of(network)
         facts["usage"] = asdict(usage)
-        facts["would_fit"] = {"hidden_layers": fitting_widths(network, target)}
     return Mapped(
         cores=_cores(network, usage),
         traffic=no_traffic(),
         violations=tuple(violations),
         facts=facts,
     )
+
+
+def _would_fit(
+    network: ChipNetwork, target: HardwareTarget, violations: list[Violation]
+) -> Iterator[dict[str, Any]]:
+    """Other chips of the family that hold the network, and narrower layers that this one holds."""
+    from .placement import targets  # placement imports the mapping steps on use
+
+    for other in targets().values():
+        if other.mapping == target.mapping and not check(network, other):
+            yield {"change": f"target {other.name}", "fits": True, "cores": 1, "chips": 1}
+    rules = {v.rule for v in violations}
+    widths = fitting_widths(network, target) if rules <= set(WIDTHS) else None
+    if widths:
+        listed = "-".join(str(w) for w in widths)
+        change = f"hidden layers of {listed} neurons"
+        yield {"change": change, "fits": True, "cores": 1, "chips": 1, "hidden_layers": widths}
+    elif not rules <= set(WIDTHS):
+        yield {"change": "any width of hidden layers", "fits": False, "still": sorted(rules)}
 
 
 def _cores(network: ChipNetwork, usage: Usage | None) -> Cores:
@@ -199,11 +225,14 @@ def run_chip(config: XyloConfig, coding: XyloCoding, x: Array) -> XyloRun:
     return xylo_core.run(config, coding.encode(np.asarray(x)))
 
 
-def _activity(chip: xylo_file.XyloFile, x: Array) -> Activity:
-    """How often channels and hidden neurons fire at all, on calibration samples."""
+def _activity(chip: xylo_file.XyloFile, x: Array) -> tuple[Activity, dict[str, Array]]:
+    """How often channels and hidden neurons fire at all, and the spikes per step of every layer
+    and input, on calibration samples."""
     trains = chip.coding.encode(x[:CHUNK])
-    run = xylo_core.run(chip.config, trains)
-    return Activity(inputs=float(np.mean(trains > 0)), hidden=float(np.mean(run.spikes > 0)))
+    spikes = xylo_core.run(chip.config, trains).spikes
+    rates = {name: spikes[:, :, at].mean(axis=(0, 1)) for name, at in chip.hidden.items()}
+    rates |= {name: np.asarray(trains.mean()) for name, _ in chip.inputs}
+    return Activity(inputs=float(np.mean(trains > 0)), hidden=float(np.mean(spikes > 0))), rates
 
 
 def _too_fast(estimate: Power, target: HardwareTarget) -> Iterator[Violation]:

@@ -15,6 +15,7 @@ measurement per chip; its spread is the report's uncertainty.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -134,3 +135,35 @@ def power(
         source=f"{SOURCE}; {known.source}",
         verified=known.verified and at.verified,
     )
+
+
+def report_energy(estimate: Power, steps: int) -> dict[str, Any]:
+    """The estimate in the report's form: joules per inference."""
+    half = (estimate.power_uw_high - estimate.power_uw_low) / (2 * estimate.power_uw)
+    value = estimate.energy_uj * 1e-6
+    return {
+        "value": value,
+        "low": value * (1 - half),
+        "high": value * (1 + half),
+        "unit": "J",
+        "parts": {"core": value},
+        "counts": {"cycles": estimate.cycles_typical * steps},
+        "sources": {
+            "core": estimate.source + ("" if estimate.verified else " [not verified]"),
+        },
+        "missing": ["sensor front end", "input and output"],
+    }
+
+
+def report_latency(estimate: Power, steps: int) -> dict[str, Any]:
+    """Seconds per inference in the report's form; the time step is the user's choice."""
+    return {
+        "steps": steps,
+        "lag_steps": 0,
+        "value": steps * estimate.dt,
+        "low": steps * estimate.dt_least,
+        "high": steps * estimate.dt,
+        "unit": "s",
+        "source": f"time step of {estimate.dt:g} s as given; low: the shortest at the chip's "
+        f"fastest clock, {estimate.dt_least:.3g} s ({SOURCE})",
+    }

@@ -51,7 +51,8 @@ def test_a_network_too_large_on_one_limit_is_refused_by_that_limit(
 
 def test_widths_that_are_said_to_fit_do_fit_and_one_more_would_not() -> None:
     mapped = place(perceptron(16, 128, 200, 60, 8), "xylo-imu")
-    widths = mapped.facts["would_fit"]["hidden_layers"]
+    (fit,) = [f for f in mapped.facts["would_fit"] if "hidden_layers" in f]
+    widths = fit["hidden_layers"]
     target = load_target("xylo-imu")
 
     def broken(hidden: list[int]) -> list[Any]:
@@ -60,6 +61,12 @@ def test_widths_that_are_said_to_fit_do_fit_and_one_more_would_not() -> None:
 
     assert broken(list(widths)) == []
     assert broken([round(w * 1.03) for w in widths]) != []
+
+
+def test_another_chip_of_the_family_that_holds_the_network_is_named() -> None:
+    changes = place(perceptron(16, 30, 20), "xylo-imu").facts["would_fit"]
+    assert [c["change"] for c in changes if c["fits"]] == ["target xylo-audio3"]
+    assert [c["still"] for c in changes if not c["fits"]] == [["outputs"]]
 
 
 def test_all_violations_come_at_once() -> None:
