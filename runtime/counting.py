@@ -31,6 +31,7 @@ class Counter:
         self.operations = np.zeros((block, layout.lanes))
         fan = layout.per_neuron(fan_out)
         self.fan = fan.astype(dtype)
+        self._ones = np.ones(len(fan), dtype)
         self.constant = float(fan[0]) if fan.size and np.all(fan == fan[0]) else None
         self.pieces = _exact_pieces(fan)
         self.table = self._table(fan, fan_out, dtype)
@@ -64,15 +65,9 @@ class Counter:
             self.operations[step, 0] = self._per_lane(fired).sum()
 
     def _add_lanes(self, step: int, fired: Array) -> None:
-        self.events[step] = fired.sum(axis=self._neuron_axes(fired), dtype=np.float64)
+        flat = self.layout.neurons_by_lanes(fired)
+        self.events[step] = self._ones @ flat
         self.operations[step] = self._per_lane(fired)
-
-    def _neuron_axes(self, fired: Array) -> tuple[int, ...]:
-        return (
-            tuple(range(fired.ndim))[:-1]
-            if self.layout.order == "rows"
-            else (tuple(range(1, fired.ndim)))
-        )
 
     def _per_lane(self, fired: Array) -> Array:
         flat = self.layout.neurons_by_lanes(fired)

@@ -18,7 +18,8 @@ from .early_exit import EarlyExit, judged_readout
 from .graph import Population, Readout, SpikingGraph, onsets
 from .layout import Layout, Order
 from .ops import Array
-from .plan import Plan, make_plan
+from .plan import Plan
+from .planner import make_plan, new_clocks
 from .profile import LayerProfile
 from .report import profiles
 from .samples import as_inputs
@@ -218,7 +219,7 @@ class Simulator:
                     block=sizes.block,
                     dtype=np.dtype(self.dtype),
                     kernels=self.kernels or {},
-                    profile=self.profile,
+                    clocks=new_clocks(self.graph, self.profile),
                 )
             )
         return sizes, plans[:needed]

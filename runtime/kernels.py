@@ -36,6 +36,8 @@ from .ops import (
 )
 from .profile import Clock
 
+MOVING = (Concat, Pad, Slice, Take, Transpose, Broadcast, Reshape)  # elements keep their values
+
 
 def synapse_kernel(
     op: LinearOp,
@@ -178,15 +180,29 @@ def _add_kernel(shapes: list[Shape], layout: Layout, dtype: np.dtype, chunk: int
 
 
 def _concat_kernel(op: Concat, layout: Layout) -> Kernel:
+    where = (slice(None),) * (op.axis + 2)
+
     def run(xs: list[Array], out: Array) -> None:
-        natural, at = layout.natural(out), 0
-        for x in map(layout.natural, xs):
-            size = x.shape[op.axis + 2]
-            where = (slice(None),) * (op.axis + 2)
-            np.copyto(natural[(*where, slice(at, at + size))], x)
+        same = all(x.dtype == out.dtype for x in xs)
+        natural, at = layout.natural(_words(out, layout) if same else out), 0
+        for x in xs:
+            part = layout.natural(_words(x, layout) if same else x)
+            size = part.shape[op.axis + 2]
+            np.copyto(natural[(*where, slice(at, at + size))], part)
             at += size
 
     return run
+
+
+def _words(x: Array, layout: Layout) -> Array:
+    """The same memory with an element's lanes as few large words: moving them costs less."""
+    if layout.order == "batch":
+        return x
+    size = x.shape[-1] * x.itemsize
+    for word in (np.dtype(np.complex128), np.dtype(np.int64), np.dtype(np.int32)):
+        if size % word.itemsize == 0:
+            return x.view(word)
+    return x
 
 
 def pool_taps(op: SumPool | MaxPool, shape: Shape) -> list[tuple[tuple[Any, ...], tuple[Any, ...]]]:
@@ -267,7 +283,9 @@ def _reshape_kernel(op: Reshape, shape: Shape, layout: Layout) -> Kernel:
 
 def _moving_kernel(op: Pad | Slice | Take | Transpose | Broadcast, layout: Layout) -> Kernel:
     def run(xs: list[Array], out: Array) -> None:
-        x, y = layout.natural(xs[0]), layout.natural(out)
+        same = xs[0].dtype == out.dtype
+        x = layout.natural(_words(xs[0], layout) if same else xs[0])
+        y = layout.natural(_words(out, layout) if same else out)
         match op:
             case Pad():
                 rank = len(op.pads) // 2

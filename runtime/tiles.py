@@ -160,7 +160,7 @@ class _Tile:
             return
         self.active = self.active[running]
         if len(running):
-            self.plan.keep_lanes(running, self.start + self.active)
+            self.plan = self.plan.keep_lanes(running, self.start + self.active)
 
     def result(self) -> TileResult:
         used = np.full(self.samples, self.steps)

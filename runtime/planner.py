@@ -1,0 +1,251 @@
+"""Makes execution plans: chooses kernels and cells, and allocates every buffer once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+
+from .cells import Cell, ExpectationCell, population_cell, spike_dtype
+from .chains import Chain, constant_signals, synapse_chains
+from .convolution import Kernel
+from .cost import StaticCost
+from .counting import Counter
+from .graph import Analog, Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse, onsets
+from .kernels import MOVING, synapse_kernel
+from .layout import Layout
+from .ops import Add, Array, Conv, Shape
+from .plan import Plan, Segment
+from .profile import Clock, running_clock
+from .readout import ReadoutCell
+from .sessions import session_kernel
+
+CHUNK_BYTES = 512 * 1024  # currents of one chunk: a part of a core's L2 cache
+
+
+def make_plan(
+    graph: SpikingGraph,
+    cost: StaticCost,
+    *,
+    layout: Layout,
+    block: int,
+    dtype: np.dtype,
+    kernels: Mapping[str, bytes],
+    clocks: dict[str, Clock],
+) -> Plan:
+    """Everything allocated for tiles of ``layout.lanes`` samples and blocks of ``block`` steps.
+
+    ``kernels``: serialized ONNX models to run chains of synapses with, by the chain's last node
+    (see ``chains``); chains without one run in NumPy. ``clocks``: each layer's (``new_clocks``).
+    """
+    shapes = {node.name: node.shape for node in graph.nodes}
+    chains = synapse_chains(graph)
+    onset = onsets(graph)
+    counters = {
+        name: Counter(fan, layout, block, dtype)
+        for name, fan in {**cost.fan_out, **cost.passed_on}.items()
+    }
+    maker = _Maker(graph, layout, block, dtype, kernels, shapes, counters, clocks, onset)
+    constants = {
+        c.sink: np.zeros((1, *layout.inner(shapes[c.sink])), dtype) for c in chains if c.constant
+    }
+    constant_kernels = [
+        (maker.kernel(c.nodes[-1], 1, Clock()), c.nodes[-1].inputs, c.sink)
+        for c in chains
+        if c.constant and c.nodes
+    ]
+    segments = [maker.segment(c) for c in chains if not c.constant and c.sink in maker.runs]
+    return Plan(
+        graph=graph,
+        layout=layout,
+        block=block,
+        dtype=dtype,
+        segments=segments,
+        signals=maker.signals(segments),
+        constants=constants,
+        constant_kernels=constant_kernels,
+        counters=counters,
+        clocks=clocks,
+        onset=onset,
+        remake=lambda lanes: make_plan(
+            graph,
+            cost,
+            layout=replace(layout, lanes=lanes),
+            block=block,
+            dtype=dtype,
+            kernels=kernels,
+            clocks=clocks,
+        ),
+    )
+
+
+def new_clocks(graph: SpikingGraph, profile: bool) -> dict[str, Clock]:
+    """A clock for each layer of one thread, measuring only for a ``profile``."""
+    sinks = [chain.sink for chain in synapse_chains(graph) if not chain.constant]
+    return {sink: running_clock() if profile else Clock() for sink in sinks}
+
+
+class _Maker:
+    """Makes the parts of a plan; scratch for currents is shared by all segments."""
+
+    def __init__(
+        self,
+        graph: SpikingGraph,
+        layout: Layout,
+        block: int,
+        dtype: np.dtype,
+        kernels: Mapping[str, bytes],
+        shapes: dict[str, Shape],
+        counters: dict[str, Counter],
+        clocks: dict[str, Clock],
+        onset: dict[str, int],
+    ) -> None:
+        self.graph, self.layout, self.block, self.dtype = graph, layout, block, dtype
+        self.kernels, self.shapes, self.counters = kernels, shapes, counters
+        self.clocks, self.onset = clocks, onset
+        self.arena = np.zeros(0, np.uint8)
+        self.dtypes = self._dtypes()
+        self.runs = {node.name for node in graph.nodes if not isinstance(node, Input)}
+
+    def _dtypes(self) -> dict[str, np.dtype]:
+        """The type each signal is kept in: spikes stay small integers while they are only moved."""
+        out: dict[str, np.dtype] = {}
+        constant = constant_signals(self.graph)
+        for node in self.graph.nodes:
+            out[node.name] = self.dtype
+            if node.name in constant:
+                continue
+            if isinstance(node, Input):
+                out[node.name] = np.dtype(np.int8)
+            elif isinstance(node, Population):
+                out[node.name] = spike_dtype(node.neuron, self.dtype)
+            elif isinstance(node, Synapse) and isinstance(node.op, MOVING):
+                before = {out[name] for name in node.inputs}
+                out[node.name] = before.pop() if len(before) == 1 else self.dtype
+        return out
+
+    def kernel(self, node: Synapse, chunk: int, clock: Clock) -> Kernel:
+        shapes = [self.shapes[name] for name in node.inputs]
+        return synapse_kernel(node.op, shapes, self.layout, self.dtype, chunk, clock)
+
+    def segment(self, chain: Chain) -> Segment:
+        node = self.graph[chain.sink]
+        clock = self.clocks[chain.sink]
+        chunk = self._chunk(chain)
+        model = self.kernels.get(chain.nodes[-1].name) if chain.nodes else None
+        if model is not None:
+            last = chain.nodes[-1]
+            shapes = [self.shapes[s] for s in chain.sources]
+            kernel = session_kernel(model, shapes, self.layout, self.dtype, chunk, clock)
+            inner = [(kernel, chain.sources, last.name, self._scratch(last, chunk, 0))]
+        else:
+            inner = self._inner(chain, chunk, clock)
+        inputs = [self.onset[name] for name in node.inputs]
+        return Segment(
+            node=node,
+            sources=chain.sources,
+            inner=inner,
+            cell=self._cell(node, chunk, clock),
+            chunk=chunk,
+            clock=clock,
+            begin=max(inputs, default=0),
+            onset=self.onset[node.name],
+            synapses=chain.nodes,
+        )
+
+    def _inner(
+        self, chain: Chain, chunk: int, clock: Clock
+    ) -> list[tuple[Kernel, tuple[str, ...], str, Array]]:
+        at = 0
+        inner: list[tuple[Kernel, tuple[str, ...], str, Array]] = []
+        for node in chain.nodes:
+            buffer = self._in_place(node, inner)
+            if buffer is None:
+                buffer = self._scratch(node, chunk, at)
+                at += -(-buffer.nbytes // 64) * 64
+            inner.append((self.kernel(node, chunk, clock), node.inputs, node.name, buffer))
+        return inner
+
+    def _in_place(
+        self, node: Synapse, inner: list[tuple[Kernel, tuple[str, ...], str, Array]]
+    ) -> Array | None:
+        """An input's own buffer, where the sum of currents can be formed in it."""
+        if not isinstance(node.op, Add):
+            return None
+        for name in node.inputs:
+            for *_, made, buffer in inner:
+                if (
+                    made == name
+                    and self.shapes[name] == node.shape
+                    and node.inputs.count(name) == 1
+                ):
+                    return buffer
+        return None
+
+    def _chunk(self, chain: Chain) -> int:
+        per_step = sum(self._step_bytes(node) for node in chain.nodes)
+        return max(1, min(self.block, CHUNK_BYTES // max(per_step, 1)))
+
+    def _step_bytes(self, node: Synapse) -> int:
+        out = self.layout.nbytes(node.shape, self.dtype)
+        if isinstance(node.op, Conv):
+            read = self.layout.nbytes(self.shapes[node.inputs[0]], self.dtype)
+            return out + read * node.op.kernel[-1] // node.op.strides[-1]
+        return out
+
+    def _scratch(self, node: Node, chunk: int, at: int) -> Array:
+        """A buffer for the chunk's currents at byte ``at`` of the memory all segments share."""
+        inner = (chunk, *self.layout.inner(node.shape))
+        dtype = self.dtypes[node.name]
+        size = prod(inner) * dtype.itemsize
+        if self.arena.size < at + size:
+            # Views of a smaller arena stay valid; they only stop sharing their memory.
+            self.arena = np.zeros(max(at + size, 2 * self.arena.size), np.uint8)
+        return self.arena[at : at + size].view(dtype).reshape(inner)
+
+    def _cell(self, node: Node, chunk: int, clock: Clock) -> Cell | ReadoutCell | None:
+        shapes = [self.shapes[name] for name in node.inputs]
+        match node:
+            case Population():
+                counter = self.counters[node.name]
+                return population_cell(node, self.layout, self.dtype, chunk, counter, clock)
+            case MaxPool() | Analog():
+                passed = self.counters.get(node.name)
+                return ExpectationCell(node, shapes, self.layout, self.dtype, chunk, passed, clock)
+            case Readout():
+                return ReadoutCell(node, self.layout, self.dtype, chunk, clock)
+        return None
+
+    def signals(self, segments: list[Segment]) -> dict[str, Array]:
+        """A buffer for what each segment passes on, reused when its last reader is done."""
+        last = {name: i for i, s in enumerate(segments) for name in s.sources}
+        out: dict[str, Array] = {}
+        free: list[Array] = []
+        for node in self.graph.of(Input):
+            if node.encoding != "constant":
+                shape = (self.block, *self.layout.inner(node.shape))
+                out[node.name] = np.zeros(shape, np.int8)
+        for i, segment in enumerate(segments):
+            if not isinstance(segment.node, Readout):
+                out[segment.node.name] = self._signal(segment.node, free)
+            done = [name for name in segment.sources if last[name] == i and name in out]
+            free += [_raw(out[n]) for n in done if not isinstance(self.graph[n], Input)]
+        return out
+
+    def _signal(self, node: Node, free: list[Array]) -> Array:
+        dtype = self.dtypes[node.name]
+        shape = (self.block, *self.layout.inner(node.shape))
+        size = prod(shape) * dtype.itemsize
+        fitting = [raw for raw in free if raw.nbytes >= size]
+        if not fitting:
+            return np.zeros(size, np.uint8).view(dtype).reshape(shape)
+        raw = min(fitting, key=lambda r: r.nbytes)
+        free[:] = [r for r in free if r is not raw]
+        return raw[:size].view(dtype).reshape(shape)
+
+
+def _raw(signal: Array) -> Array:
+    """The bytes of a signal's buffer."""
+    return signal.reshape(-1).view(np.uint8)
