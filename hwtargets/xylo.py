@@ -28,7 +28,7 @@ from .xylo_core import XyloConfig, XyloRun
 from .xylo_net import is_hidden, is_output, of_view
 from .xylo_power import Activity, Power, power, report_energy, report_latency
 from .xylo_quantize import Quantized, XyloSettings, quantize
-from .xylo_rules import Usage, check, fitting_widths, order, over, usage_of
+from .xylo_rules import FOREIGN, Usage, check, fitting_widths, order, over, sizes_of, usage_of
 
 CHUNK = 128  # samples that one call of the core takes, to bound memory
 SYNTHETIC = 256  # samples drawn where no data was given
@@ -64,7 +64,7 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request) -> 
     quantized, report = calibrate(net, quantized, x)
     chip = _arranged(network, target, quantized)
     activity, rates = _activity(chip, x)
-    dt = float(request.option(target, "dt", 0.01))
+    dt = _positive("dt", request.option(target, "dt", 0.01))
     estimate = power(chip.config, target, request.steps, activity, dt)
     facts = _facts(chip, quantized, report) | {"steps": request.steps, "readout": readout}
     facts |= {"activity": asdict(activity), "power": asdict(estimate)}
@@ -87,17 +87,36 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request) -> 
 
 def _settings(target: HardwareTarget, request: Request) -> XyloSettings:
     names = [f.name for f in fields(XyloSettings) if f.name not in ("steps", "bias_bits")]
-    chosen = {n: request.option(target, n, getattr(XyloSettings, n)) for n in names}
+    chosen = {n: _number(n, request.option(target, n, getattr(XyloSettings, n))) for n in names}
     bits = int(min(target.bound("bias_bits"), 16))
     return XyloSettings(steps=request.steps, bias_bits=bits, **chosen)
 
 
+def _number(name: str, value: Any) -> Any:
+    """An option in its setting's type: the command line gives text."""
+    kind = type(getattr(XyloSettings, name))
+    try:
+        return kind(value)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{name} must be of type {kind.__name__}, got {value!r}", code="E512"
+        ) from error
+
+
+def _positive(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = 0.0
+    if not 0 < number < np.inf:
+        raise UsageError(f"{name} must be a positive number, got {value!r}", code="E512")
+    return number
+
+
 def _refused(network: ChipNetwork, target: HardwareTarget, violations: list[Violation]) -> Mapped:
-    facts: dict[str, Any] = {"would_fit": list(_would_fit(network, target, violations))}
-    usage = None
-    if not any(v.rule in ("analog", "structure") for v in violations):
-        usage = usage_of(network)
-        facts["usage"] = asdict(usage)
+    foreign = any(v.rule in FOREIGN for v in violations)
+    usage = sizes_of(network) if foreign else usage_of(network)
+    facts = {"would_fit": list(_would_fit(network, target, violations)), "usage": asdict(usage)}
     return Mapped(
         cores=_cores(network, usage),
         traffic=no_traffic(),
@@ -122,14 +141,18 @@ def _would_fit(
         change = f"hidden layers of {listed} neurons"
         yield {"change": change, "fits": True, "cores": 1, "chips": 1, "hidden_layers": widths}
     elif not rules <= set(WIDTHS):
-        yield {"change": "any width of hidden layers", "fits": False, "still": sorted(rules)}
+        yield {
+            "change": "any width of hidden layers",
+            "fits": False,
+            "still": sorted(rules - {*WIDTHS}),
+        }
 
 
-def _cores(network: ChipNetwork, usage: Usage | None) -> Cores:
+def _cores(network: ChipNetwork, usage: Usage) -> Cores:
     """One core with everything on it."""
     layers = tuple(layer.name for layer in network.layers)
     neurons = sum(layer.neurons for layer in network.layers)
-    used = {} if usage is None else {n: np.array([float(v)]) for n, v in asdict(usage).items()}
+    used = {name: np.array([float(value)]) for name, value in asdict(usage).items()}
     return Cores(layer=np.zeros(1, np.int64), layers=layers, neurons=np.array([neurons]), used=used)
 
 
@@ -272,6 +295,11 @@ def _notes(
         "Every membrane leaks at least 1 of 65536 per step, and there is no initial potential: "
         "half a threshold per run is added to the bias, calibration takes the rest out.",
     ]
+    if quantized.settings.window == "winner":
+        notes.append(
+            "Output rates code the range of the largest output of each calibration sample; smaller "
+            "outputs read as the lower end (window = full codes the range of all of them)."
+        )
     if readout == "charge":
         notes.append(
             "Outputs are spike counts plus the charge left in the membrane, which the chip shows "

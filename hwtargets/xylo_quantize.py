@@ -27,6 +27,7 @@ from .xylo_net import Analog, XyloNet, analog
 
 WEIGHT = 127  # symmetric 8-bit weights
 SHIFTS = range(8)
+WINDOWS = ("winner", "full")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,8 @@ class XyloSettings:
         margin: head room of synaptic currents over the calibration data.
         rounds: calibration rounds in the integer loop; 0 for none.
         bias_bits: width of the bias register, sign included.
+        window: what the rates of the output neurons code: the range of the "winner", the largest
+            output of each sample (for classes), or the "full" range of all outputs.
 
     Few spikes per step keep weights, currents and biases on one scale: a bias acts in every step,
     so in 8 bits it matches weights that are scaled for a few spikes, not for 15 or 31.
@@ -55,6 +58,7 @@ class XyloSettings:
     margin: float = 1.5
     rounds: int = 4
     bias_bits: int = 8
+    window: str = "winner"
 
     def __post_init__(self) -> None:
         ranges = {
@@ -67,6 +71,10 @@ class XyloSettings:
             "rounds": (0, 100),
             "bias_bits": (2, 16),
         }
+        if self.window not in WINDOWS:
+            raise UsageError(
+                f"unknown window '{self.window}'", remedy=f"Use {WINDOWS}.", code="E512"
+            )
         for name, (low, high) in ranges.items():
             if not low <= getattr(self, name) <= high:
                 raise UsageError(
@@ -126,7 +134,7 @@ def quantize(net: XyloNet, x: Array, settings: XyloSettings) -> Quantized:
     per_spike = _per_spike(net, seen, settings)
     w_rec, w_out = per_spike[:, None] * net.w_rec, per_spike[:, None] * net.w_out
     delays, out_delay = _delays(net, settings)
-    coding = _output_window(coding, seen, out_delay)
+    coding = _output_window(coding, seen, out_delay, settings.window)
     clipped: dict[str, int] = {}
     # half a threshold of initial potential, spread over the run, belongs to the bias
     span_out = np.full(w_out.shape[1], coding.out_high - coding.out_low)
@@ -214,10 +222,10 @@ def _delays(net: XyloNet, settings: XyloSettings) -> tuple[Array, int]:
     return delays, int(delays[readers].max(initial=0)) + 1 + each
 
 
-def _output_window(coding: XyloCoding, seen: Analog, delay: int) -> XyloCoding:
-    """The window that the rates of 0 to 1 code: all samples' winners, with a margin."""
-    best = seen.out.max(axis=1)
-    high, low = float(best.max()), float(best.min())
+def _output_window(coding: XyloCoding, seen: Analog, delay: int, window: str) -> XyloCoding:
+    """The values that the rates of 0 to 1 code, with a margin."""
+    values = seen.out.max(axis=1) if window == "winner" else seen.out
+    high, low = float(values.max()), float(values.min())
     room = 0.1 * (high - low) + 1e-6 * max(abs(high), abs(low), 1.0)
     return replace(coding, out_low=low - room, out_high=high + room, out_delay=delay)
 

@@ -20,7 +20,8 @@ from .target import HardwareTarget, Violation
 from .xylo_core import HIDDEN_SPIKES
 from .xylo_net import is_hidden, is_output
 
-LOOK_AT = 4_000_000  # synapses of a projection up to which zero weights are told apart
+LOOK_AT = 300_000  # synapses of a projection up to which zero weights are told apart
+FOREIGN = ("analog", "structure")  # rules after which a network has no wiring to speak of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +41,9 @@ def check(view: ChipNetwork, target: HardwareTarget) -> list[Violation]:
     """Everything in the network that the chip cannot hold or do, before quantization."""
     found = [v for layer in view.layers for v in _neuron(layer)]
     found += _structure(view)
-    if any(v.rule in ("analog", "structure") for v in found):
-        return found + list(_sizes(view, target))
-    return found + list(over(usage_of(view), target, view))
+    foreign = any(v.rule in FOREIGN for v in found)
+    usage = sizes_of(view) if foreign else usage_of(view)
+    return found + list(over(usage, target, view))
 
 
 def _neuron(layer: ChipLayer) -> Iterator[Violation]:
@@ -131,9 +132,10 @@ def _counts(view: ChipNetwork) -> tuple[int, int, int]:
     return sum(int(np.prod(node.shape, dtype=int)) for node in view.inputs), hidden, outputs
 
 
-def _sizes(view: ChipNetwork, target: HardwareTarget) -> Iterator[Violation]:
+def sizes_of(view: ChipNetwork) -> Usage:
+    """Channels and neurons alone, of a network whose wiring the chip does not have."""
     inputs, hidden, outputs = _counts(view)
-    usage = Usage(
+    return Usage(
         inputs=inputs,
         hidden_neurons=hidden,
         outputs=outputs,
@@ -142,7 +144,6 @@ def _sizes(view: ChipNetwork, target: HardwareTarget) -> Iterator[Violation]:
         fan_out=0,
         hidden_synapses=0,
     )
-    return over(usage, target, view)
 
 
 def usage_of(view: ChipNetwork) -> Usage:
@@ -214,13 +215,13 @@ def _gap(first: int, both: int, last: int, rest: int) -> int:
 
 
 _WHAT = {
-    "inputs": ("input channels", "network"),
-    "hidden_neurons": ("hidden neurons", "network"),
-    "outputs": ("output neurons", "network"),
-    "input_expansion": ("hidden neurons within reach of the inputs", "network"),
-    "output_expansion": ("hidden neurons within reach of the outputs", "network"),
-    "fan_out": ("hidden targets of one neuron", "network"),
-    "hidden_synapses": ("synapses between hidden neurons", "network"),
+    "inputs": "input channels",
+    "hidden_neurons": "hidden neurons",
+    "outputs": "output neurons",
+    "input_expansion": "hidden neurons within reach of the inputs",
+    "output_expansion": "hidden neurons within reach of the outputs",
+    "fan_out": "hidden targets of one neuron",
+    "hidden_synapses": "synapses between hidden neurons",
 }
 
 
@@ -286,9 +287,9 @@ def _remedy(name: str, used: int, limit: float, target: HardwareTarget, view: Ch
         return f"At most {most} classes: drop {used - most}, or use a chip with more outputs."
     widths = fitting_widths(view, target)
     if widths is None:
-        return f"{used - most} {_WHAT[name][0]} too many; no narrower layers would help."
+        return f"{used - most} {_WHAT[name]} too many; no narrower layers would help."
     listed = "-".join(str(w) for w in widths)
-    return f"{used - most} {_WHAT[name][0]} too many: hidden layers of {listed} neurons would fit."
+    return f"{used - most} {_WHAT[name]} too many: hidden layers of {listed} neurons would fit."
 
 
 def fitting_widths(view: ChipNetwork, target: HardwareTarget) -> tuple[int, ...] | None:
