@@ -131,7 +131,7 @@ def dump(crossbars: Crossbars) -> bytes:
     arrays = {name: getattr(crossbars, name).astype(DTYPES[name]) for name in ARRAYS}
     arrays["header"] = np.frombuffer(json.dumps(header, allow_nan=False).encode(), np.uint8)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 
 

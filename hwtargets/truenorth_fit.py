@@ -24,11 +24,11 @@ from ..runtime.ops import Array
 from .target import HardwareTarget
 from .truenorth_coding import Coding, encode
 from .truenorth_lower import Lowered, Unit
-from .truenorth_run import Spikes, run_unit, source_spikes
+from .truenorth_run import Spikes, last_readers, run_unit, source_spikes
 from .truenorth_tiles import Room, parts_of
 from .truenorth_units import ChipUnit, Conn, Group, groups_of, wire_conn
+from .truenorth_view import View
 
-ROWS = 6000  # (sample, position) pairs that a fit looks at
 MARGIN = 0.15  # head room of a partial sum's range
 
 
@@ -79,7 +79,8 @@ def fit(
     out everything measured (plain rounding of each weight, biases as they are)."""
     spikes = source_spikes(lowered.sources, samples, steps)
     fitter = _Fitter(coding, widths, room, copies, tune, lowered.lines)
-    last = _last_readers(lowered)
+    firsts = [s.first for s in lowered.sources] + [u.first for u in lowered.units]
+    last = last_readers(firsts, [[b.fields for b in u.blocks] for u in lowered.units])
     for i, unit in enumerate(lowered.units):
         for made in fitter.unit(unit, spikes):
             spikes.trains[made.first] = run_unit(made, spikes).spikes
@@ -87,18 +88,6 @@ def fit(
             if len(spikes.trains) > 1:
                 del spikes.trains[first]
     return Fitted(units=tuple(fitter.units), split=fitter.split, lines=fitter.lines)
-
-
-def _last_readers(lowered: Lowered) -> dict[int, int]:
-    """First line of a source or unit -> index of the last unit that reads it."""
-    firsts = np.array(sorted([s.first for s in lowered.sources] + [u.first for u in lowered.units]))
-    out: dict[int, int] = {}
-    for i, unit in enumerate(lowered.units):
-        for block in unit.blocks:
-            known = block.fields[block.fields >= 0]
-            for first in np.unique(firsts[np.searchsorted(firsts, known, side="right") - 1]):
-                out[int(first)] = i
-    return out
 
 
 @dataclass(eq=False)
@@ -164,7 +153,7 @@ class _Fitter:
 
     def _coded(self, draft: _Draft, group: Group, spikes: Spikes) -> list[ChipUnit]:
         unit = draft.unit
-        view = _View(unit, group, spikes, self.tune)
+        view = View(unit, group, spikes, self.tune)
         levels, delta = encode(group.weights, self.coding, view.moments if self.tune else None)
         if self.tune:
             delta, shift = view.refit(levels, delta)
@@ -182,9 +171,9 @@ class _Fitter:
         unit, outs = draft.unit, group.outputs
         bias = np.abs(draft.bias[outs]).max(axis=0)
         threshold = unit.threshold[outs].max(axis=0)
-        drive = np.maximum(levels, 0).sum(axis=1) * delta + np.maximum(
-            draft.bias[outs].max(axis=0), 0
-        )
+        up = np.maximum(levels, 0).sum(axis=1) * delta + np.maximum(draft.bias[outs].max(axis=0), 0)
+        down = np.maximum(-levels, 0).sum(axis=1) * delta / 4  # the floor is harmless: a silent
+        drive = np.maximum(up, down)  # neuron stays silent; but it should not be met every time
         largest = max(abs(m) for m in self.coding.multipliers)
         limit = np.minimum(
             self.widths.weight / largest, self.widths.leak / np.maximum(bias, 1e-12) * delta
@@ -216,7 +205,7 @@ class _Fitter:
         self,
         draft: _Draft,
         group: Group,
-        view: _View,
+        view: View,
         levels: Array,
         delta: Array,
         parts: Sequence[Array],
@@ -345,42 +334,6 @@ def _spread(leak: Array, total: Array, limit: int) -> Array:
     share, rest = np.divmod(missing, parts)
     out = leak + share + (np.arange(parts)[:, None, None] < rest)
     return np.clip(out, 0, limit)
-
-
-class _View:
-    """What a group's neurons read, as measured: (sample, position) rows of field rates."""
-
-    def __init__(self, unit: Unit, group: Group, spikes: Spikes, tune: bool) -> None:
-        self.group, self.tune = group, tune
-        samples = len(unit.target)
-        rng = np.random.default_rng(0)
-        positions = group.fields.shape[0]
-        keep = rng.permutation(positions)[: max(ROWS // samples, 16)]
-        self.x = spikes.rates(group.fields[keep]).reshape(-1, group.fields.shape[1])
-        outs = group.outputs[keep]
-        self.y = (unit.target[:, outs] - unit.bias[outs]).reshape(-1, outs.shape[1])
-        for lines, scale in group.wires:
-            self.y = self.y - spikes.rates(lines[keep]).reshape(self.y.shape) * scale
-        mean = self.x.mean(axis=0)
-        centred = self.x - mean
-        self.moments = centred.T @ centred / len(self.x) + 0.05 * np.outer(mean, mean)
-
-    def refit(self, levels: Array, delta: Array) -> tuple[Array, Array]:
-        """delta and bias shift (O,) that bring the coded sums closest to the targets."""
-        sums = self.x @ (levels * delta[:, None]).T
-        centred = sums - sums.mean(axis=0)
-        power = (centred**2).sum(axis=0)
-        match = (centred * (self.y - self.y.mean(axis=0))).sum(axis=0)
-        ratio = match / np.where(power > 0, power, 1.0)
-        ratio = np.where((power > 0) & (ratio > 0.5) & (ratio < 2.0), ratio, 1.0)
-        return delta * ratio, (self.y - sums * ratio).mean(axis=0)
-
-    def ranges(self, weights: Array, parts: Sequence[Array]) -> tuple[Array, Array]:
-        """Lowest and highest mean partial sums, (parts, O) each, with outliers cut."""
-        sums = [self.x[:, p] @ weights[:, p].T for p in parts]
-        low = np.stack([np.quantile(s, 0.001, axis=0) for s in sums])
-        high = np.stack([np.quantile(s, 0.999, axis=0) for s in sums])
-        return np.minimum(low, 0.0), np.maximum(high, 0.0)
 
 
 class _Draft:

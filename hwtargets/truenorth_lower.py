@@ -28,7 +28,8 @@ import numpy as np
 from ..errors import TargetError
 from ..runtime import graph as g
 from ..runtime import ops
-from ..runtime.ops import Array, Shape, windows_of
+from ..runtime.ops import Array, Shape
+from . import truenorth_pools as pools
 from .truenorth_wiring import (
     Block,
     Signal,
@@ -158,7 +159,8 @@ class _Lowering:
             case g.Population():
                 self.signals[node.name] = self._population(node)
             case g.MaxPool():
-                self.signals[node.name] = self._max_pool(node)
+                signal = self.signals[node.inputs[0]]
+                self.signals[node.name] = pools.maximum(self, node, signal)
             case g.Readout():
                 self._readout(node)
             case g.Analog():
@@ -169,7 +171,7 @@ class _Lowering:
                     code="E521",
                 )
 
-    def _lines(self, shape: Shape, rates: Array, scale: Array | float) -> Signal:
+    def new_lines(self, shape: Shape, rates: Array, scale: Array | float) -> Signal:
         """New lines as a signal; ``scale``: what one spike is worth."""
         ids = np.arange(self.lines, self.lines + prod(shape)).reshape(shape)
         self.lines += prod(shape)
@@ -189,18 +191,18 @@ class _Lowering:
         self.sources.append(
             Source(name=node.name, shape=node.shape, first=self.lines, low=low, high=high)
         )
-        signal = self._lines(node.shape, (x - low) / (high - low), high - low)
+        signal = self.new_lines(node.shape, (x - low) / (high - low), high - low)
         return Signal(shape=signal.shape, constant=np.array(low), terms=signal.terms)
 
     def _synapse(self, node: g.Synapse) -> Signal:
         signals = [self.signals[name] for name in node.inputs]
         if isinstance(node.op, ops.SumPool | ops.ReduceSum) and len(signals[0].terms) == 1:
-            pooled = self._pool(node, node.op, signals[0])
+            pooled = pools.add_up(self, node, node.op, signals[0])
             if pooled is not None:
                 return pooled
         return apply(node.op, signals, node.name)
 
-    def _unit(
+    def add_unit(
         self,
         name: str,
         layer: str,
@@ -214,7 +216,7 @@ class _Lowering:
         ceiling: float = 1.0,
         **more: object,
     ) -> tuple[Array, Unit]:
-        """Add a unit; its analog rates and itself (its lines are numbered by ``_lines``)."""
+        """Add a unit; its analog rates and itself (its lines are numbered by ``new_lines``)."""
         size = len(bias)
         target = self.analog(blocks, size) + bias.astype(np.float32)
         unit = Unit(
@@ -252,7 +254,7 @@ class _Lowering:
                 ("v_init", neuron.v_init),
             )
         }
-        rates, _ = self._unit(
+        rates, _ = self.add_unit(
             node.name,
             node.name,
             "neurons",
@@ -264,123 +266,7 @@ class _Lowering:
             reset=neuron.reset,
             v_reset=neuron.v_reset,
         )
-        return self._lines(node.shape, rates, 1.0)
-
-    def _pool(
-        self, node: g.Synapse, op: ops.SumPool | ops.ReduceSum, signal: Signal
-    ) -> Signal | None:
-        """Neurons that add the spikes of each window, or None where the pool is left to the
-        weights: windows of one element, constants, or lines that are worth different amounts."""
-        found = apply(op, [signal], node.name)
-        (term,) = signal.terms
-        blocks = blocks_of(found)
-        plain = isinstance(term, Wires) and not np.any(signal.constant)
-        if not plain or len(blocks) != 1 or blocks[0].weights.shape[0] != 1:
-            scales = {float(v) for b in blocks for v in np.unique(b.weights)}
-            if not plain or any(len(np.unique(b.weights)) > 1 for b in blocks):
-                return None
-            del scales
-        assert isinstance(term, Wires)
-        worth = np.zeros(prod(node.shape))
-        for b in blocks:
-            worth[b.outputs[:, 0]] = b.weights[0, 0]
-        if blocks[0].fields.shape[1] < 2 or np.any(worth <= 0):
-            return None
-        ones = self._merged(blocks)
-        sums = self.analog(ones, prod(node.shape))
-        threshold = max(float(np.ceil(np.quantile(sums, 0.9999))) if sums.size else 1.0, 1.0)
-        rates, _ = self._unit(
-            node.name,
-            node.name,
-            "pool",
-            node.shape,
-            ones,
-            np.zeros(prod(node.shape)),
-            np.asarray(threshold),
-            np.asarray(threshold // 2),
-        )
-        self.notes.append(
-            "Average pools are neurons that add spikes (one tick each); their counts are rounded "
-            "to whole spikes."
-        )
-        return self._lines(node.shape, rates, (worth * threshold).reshape(node.shape))
-
-    @staticmethod
-    def _merged(blocks: Sequence[Block]) -> list[Block]:
-        """Pool blocks as one block with weights of one."""
-        fields = np.concatenate([b.fields for b in blocks])
-        outputs = np.concatenate([b.outputs for b in blocks])
-        order = np.argsort(outputs[:, 0])
-        return [
-            Block(
-                fields=fields[order],
-                outputs=outputs[order],
-                weights=np.ones((1, fields.shape[1])),
-                grid=(len(fields),),
-            )
-        ]
-
-    def _max_pool(self, node: g.MaxPool) -> Signal:
-        signal = self.signals[node.inputs[0]]
-        wires = signal.terms[0] if len(signal.terms) == 1 else None
-        if not isinstance(wires, Wires) or np.any(signal.constant) or np.any(node.bias):
-            raise TargetError(
-                "a maximum over currents: TrueNorth can only take the maximum of spike rates",
-                where=f"node '{node.name}'",
-                remedy="Put the ReLU before the max pool (the result is the same), or use average "
-                "pooling.",
-                code="E522",
-            )
-        op = node.op
-        spans = (op.kernel, op.strides, op.dilations, op.pads)
-        ids = windows_of(wires.ids[np.newaxis] + 1, *spans)[0] - 1
-        scale = windows_of(wires.scale[np.newaxis], *spans)[0].reshape(prod(node.shape), -1)
-        ids = ids.reshape(prod(node.shape), -1)
-        worth = scale.max(axis=1)
-        if np.any((ids >= 0) & (scale != worth[:, np.newaxis])):
-            raise TargetError(
-                "a maximum over neurons with different thresholds",
-                where=f"node '{node.name}'",
-                remedy="Convert with thresholds per channel or per layer.",
-                code="E522",
-            )
-        items = [ids[:, i] for i in range(ids.shape[1])]
-        stage = 0
-        while len(items) > 1:
-            pairs = [
-                self._max_of(node, f"{stage}.{i}", a, b)
-                for i, (a, b) in enumerate(zip(items[::2], items[1::2], strict=False))
-            ]
-            items = [*pairs, *items[2 * len(pairs) :]]
-            stage += 1
-        self.notes.append(
-            "Max pools are trees of max(a, b) = a + relu(b - a) in spikes: exact in the mean, "
-            "biased upwards by at most about a spike per stage where spikes interleave."
-        )
-        final = Wires(items[0].reshape(node.shape), worth.reshape(node.shape))
-        return Signal(shape=node.shape, constant=np.zeros(node.shape), terms=(final,))
-
-    def _max_of(self, node: g.MaxPool, label: str, a: Array, b: Array) -> Array:
-        """Line numbers of max(a, b), for arrays of line numbers."""
-        size = len(a)
-        zeros, one = np.zeros(size), np.asarray(1.0)
-
-        def add(kind: str, pair: tuple[Array, Array], weights: tuple[float, float]) -> Array:
-            block = Block(
-                fields=np.stack(pair, axis=1),
-                outputs=np.arange(size)[:, np.newaxis],
-                weights=np.array([weights]),
-                grid=(size,),
-            )
-            name = f"{node.name}/{kind}{label}"
-            rates, unit = self._unit(
-                name, node.name, "max", (size,), [block], zeros, one, np.asarray(0.0)
-            )
-            self._lines((size,), rates, 1.0)
-            return np.arange(unit.first, unit.first + size)
-
-        difference = add("over", (a, b), (-1.0, 1.0))
-        return add("max", (a, difference), (1.0, 1.0))
+        return self.new_lines(node.shape, rates, 1.0)
 
     def _readout(self, node: g.Readout) -> None:
         signal = self.signals[node.inputs[0]]
@@ -407,7 +293,7 @@ class _Lowering:
         ]
         stagger = np.concatenate([start + j / copies for j in range(copies)])
         wide_threshold = np.tile(threshold, copies).astype(np.float64)
-        rates, unit = self._unit(
+        rates, unit = self.add_unit(
             node.name,
             node.name,
             "readout",
@@ -418,7 +304,7 @@ class _Lowering:
             stagger * wide_threshold,
             copies=copies,
         )
-        self._lines((unit.size,), rates, 1.0)
+        self.new_lines((unit.size,), rates, 1.0)
         self.readings.append(
             Reading(
                 name=node.name,

@@ -190,8 +190,7 @@ def route(units: Sequence[ChipUnit], sources: Sequence[Source], room: Room) -> R
     start = _starts(units, sources, cores, levels)
     core_unit = np.array([c.unit for c in cores])
     arrival = start[core_unit[at_core]]
-    inputs = wanted < (sources[-1].first + sources[-1].size if sources else 0)
-    inputs &= _is_input(wanted, sources)
+    inputs = _is_input(wanted, sources)
     pins = np.stack([wanted, at_core, at_axon, arrival], axis=1)[inputs]
     table = np.stack([at_core, at_axon, arrival], axis=1)
     neurons: list[Array] = []
@@ -200,10 +199,8 @@ def route(units: Sequence[ChipUnit], sources: Sequence[Source], room: Room) -> R
     for number in range(len(units)):
         mine = [c for c in range(len(cores)) if core_unit[c] == number]
         own = Relays(room, len(cores) + len(relay_of))
-        for c in mine:
-            neurons.append(
-                _connect(c, cores[c], int(start[number]), counts, begins, table, own, room)
-            )
+        now = int(start[number])
+        neurons += [_connect(c, cores[c], now, counts, begins, table, own, room) for c in mine]
         relay_of += [number] * own.cores
         relays.append(own.table())
     return Routed(

@@ -7,7 +7,7 @@ window shifted by its own latency.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -133,6 +133,70 @@ class _Reader:
             current += found
         else:
             current[:, :, self.outputs] += found
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NetworkRun:
+    """readouts: per reading (steps, samples, *shape); rates: mean spikes per step of every line;
+    floored: per unit, how often a potential met the negative threshold; highest: the largest
+    potential of any neuron; trains: spikes (steps, samples, size) of the units asked for."""
+
+    readouts: Mapping[str, Array]
+    rates: Array
+    floored: Mapping[str, int]
+    highest: float
+    trains: Mapping[str, Array]
+
+
+def last_readers(firsts: Sequence[int], read: Sequence[Sequence[Array]]) -> dict[int, int]:
+    """First line of a source or unit -> index of the last reader; ``read``: per reader, its
+    arrays of lines."""
+    known = np.array(sorted(firsts), np.int64)
+    out: dict[int, int] = {}
+    for i, fields in enumerate(read):
+        for lines in fields:
+            used = np.unique(lines[lines >= 0])
+            for first in np.unique(known[np.searchsorted(known, used, side="right") - 1]):
+                out[int(first)] = i
+    return out
+
+
+def run_network(
+    units: Sequence[ChipUnit],
+    sources: Sequence[Source],
+    readings: Sequence[Reading],
+    x: Mapping[str, Array],
+    steps: int,
+    keep: Sequence[str] = (),
+) -> NetworkRun:
+    """Run all units on samples x; spike trains are dropped as soon as nobody reads them."""
+    spikes = source_spikes(sources, x, steps)
+    firsts = [s.first for s in sources] + [u.first for u in units]
+    last = last_readers(firsts, [[c.fields for c in u.conns] for u in units])
+    by_unit = {r.unit: r for r in readings}
+    rates = np.zeros(max(u.first + u.size for u in units))
+    readouts: dict[str, Array] = {}
+    trains: dict[str, Array] = {}
+    floored: dict[str, int] = {}
+    highest = 0.0
+    for source in sources:
+        train = spikes.trains[source.first]
+        rates[source.first : source.first + source.size] = train.mean(axis=(0, 1))
+    for i, unit in enumerate(units):
+        run = run_unit(unit, spikes)
+        floored[unit.name], highest = run.floored, max(highest, run.highest)
+        rates[unit.first : unit.first + unit.size] = run.spikes.mean(axis=(0, 1))
+        spikes.trains[unit.first] = run.spikes
+        if unit.name in by_unit:
+            readouts[by_unit[unit.name].name] = readout(by_unit[unit.name], run.spikes)
+        if unit.name in keep:
+            trains[unit.name] = run.spikes
+        for first in [f for f in spikes.trains if last.get(f, -1) <= i]:
+            if len(spikes.trains) > 1:
+                del spikes.trains[first]
+    return NetworkRun(
+        readouts=readouts, rates=rates, floored=floored, highest=highest, trains=trains
+    )
 
 
 def readout(reading: Reading, train: Array) -> Array:

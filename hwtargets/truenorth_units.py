@@ -142,12 +142,11 @@ def _wires(blocks: Sequence[Block], size: int) -> list[tuple[Array, Array]]:
         at, lines, scale = block.outputs[:, 0], block.fields[:, 0], float(block.weights[0, 0])
         keep = (at >= 0) & (lines >= 0)
         at, lines = at[keep], lines[keep]
-        for known, scales in roles:
-            if np.all(known[at] < 0):
-                break
-        else:
-            known, scales = np.full(size, -1, np.int64), np.zeros(size)
-            roles.append((known, scales))
+        free = [role for role in roles if np.all(role[0][at] < 0)]
+        if not free:
+            free = [(np.full(size, -1, np.int64), np.zeros(size))]
+            roles += free
+        known, scales = free[0]
         known[at], scales[at] = lines, scale
     return roles
 

@@ -26,7 +26,7 @@ class Result:
 
 def run(file, rasters, ticks):
     """``file``: path or file object of the NPZ; ``rasters``: per input (steps, elements) of 0/1."""
-    chip = {name: array for name, array in np.load(file, allow_pickle=False).items()}
+    chip = dict(np.load(file, allow_pickle=False).items())
     header = json.loads(chip["header"].tobytes())
     assert header["format"] == "onnx2snn-truenorth" and header["version"] == 1
     events = defaultdict(set)  # tick -> {(core, axon)}
