@@ -6,8 +6,9 @@ per source neuron and destination core; routing is X first, then Y.
 Start: layers in order along a space-filling curve (generalized Hilbert, any rectangle). Then, up
 to ``DENSE`` slots, simulated annealing over all pairwise exchanges (a quadratic assignment
 problem): the matrix flow x distance makes a proposal O(1), an accepted one O(slots^2), all in
-NumPy. Above, batches of exchanges towards the weighted centroid of each core's partners with a
-falling temperature, O(edges) per sweep (force-directed refinement, Jin et al. 2023, annealed).
+NumPy. Above, a multilevel start (``multilevel``) and batches of exchanges towards the weighted
+centroid of each core's partners with a falling temperature, O(edges) per sweep (force-directed
+refinement, Jin et al. 2023, annealed).
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from typing import Any
 import numpy as np
 
 from ..runtime.ops import Array
+from . import multilevel
 from .mapping import Traffic
 
 DENSE = 520  # slots up to which the exchange matrix is used
+SWEEPS = 400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +240,8 @@ def _anneal(
     deadline: float,
     rng: np.random.Generator,
 ) -> Array:
-    """Sweeps of exchanges towards centroids, in batches that touch each core at most once."""
+    """A multilevel start, then sweeps of exchanges towards centroids, in batches that touch each
+    core at most once."""
     index = _slot_index(slots)
     a = np.concatenate([pair[0], pair[1]])
     b = np.concatenate([pair[1], pair[0]])
@@ -245,20 +249,40 @@ def _anneal(
     order = np.argsort(a, kind="stable")
     a, b, w = a[order], b[order], w[order]
     n = len(slots)
-    at = np.arange(n)  # slot of each item, empty places last
-    item = np.arange(n)
+    start = multilevel.layout(cores, pair, index >= 0, _coarsest(rng), rng)
+    at = _filled(index[start[:, 0], start[:, 1]], n)  # slot of each item, empty places last
+    item = np.empty(n, np.int64)
+    item[at] = np.arange(n)
     strength = np.maximum(np.bincount(a, weights=w, minlength=n), 1e-12)
     best, best_at = _cost(pair, slots, at), at.copy()
-    started, spread, sweep = monotonic(), 0.5 * sqrt(n) / 8, 0
-    while monotonic() < deadline and sweep < 400:
-        progress = max((monotonic() - started) / max(deadline - started, 1e-9), sweep / 400)
-        noise = max(0.6, spread * (1 - progress) ** 2)
+    started, sweep = monotonic(), 0
+    while monotonic() < deadline and sweep < SWEEPS:
+        progress = max((monotonic() - started) / max(deadline - started, 1e-9), sweep / SWEEPS)
+        noise = 0.6 + 1.5 * (1 - progress) ** 2
         _sweep(slots, index, a, b, w, strength, at, item, noise, 1 - progress, rng)
         cost = _cost(pair, slots, at)
         if cost < best:
             best, best_at = cost, at.copy()
         sweep += 1
     return slots[best_at[:cores]]
+
+
+def _coarsest(rng: np.random.Generator) -> multilevel.Layout:
+    """Annealing of the few nodes of the coarsest level on a square of slots, for a second."""
+
+    def lay_out(count: int, pair: tuple[Array, Array, Array]) -> Array:
+        side = ceil(sqrt(count))
+        slots = np.array(list(curve_of(side, side)))
+        return _search(count, pair, slots, monotonic() + 1.0, rng)
+
+    return lay_out
+
+
+def _filled(at: Array, n: int) -> Array:
+    """Slots of all items: the given ones, then those left for the empty places."""
+    left = np.ones(n, bool)
+    left[at] = False
+    return np.concatenate([at, np.flatnonzero(left)])
 
 
 def _slot_index(slots: Array) -> Array:

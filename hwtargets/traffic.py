@@ -53,9 +53,8 @@ def _between(
     """Edges of all projections of one pair of layers; a neuron that several of them read is
     still sent once, so the widest one counts (a bound from below where they read different
     parts)."""
-    values = np.full(source.shape, rate) if measured is None else np.abs(measured)
-    values = values.reshape(source.shape)
-    found = [_edges(source, target, p, values) for p in projections]
+    values = None if measured is None else np.abs(measured).reshape(source.shape)
+    found = [_edges(source, target, p, values, rate) for p in projections]
     if len(found) == 1:
         return found[0]
     key = np.concatenate([a * (1 << 31) + b for a, b, _ in found])
@@ -67,20 +66,24 @@ def _between(
 
 
 def _edges(
-    source: Tiling, target: Tiling, p: Projection, values: Array
+    source: Tiling, target: Tiling, p: Projection, values: Array | None, rate: float
 ) -> tuple[Array, Array, Array]:
     if p.geometry is None:
-        return _listed(source, target, p, values)
+        listed = np.full(source.shape, rate) if values is None else values
+        return _listed(source, target, p, listed)
     pairs = [_channel_pairs(source, target, p)]
     used = set()
     for axis in range(1, len(source.shape)):
         pairs.append(_axis_pairs(source, target, p, axis))
         used.add(p.geometry.axes[axis - 1].target)
-    a, b, w = np.zeros(1, np.int64), np.zeros(1, np.int64), values[np.newaxis]
+    a, b = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    w = np.full(1, rate) if values is None else values[np.newaxis]
     for axis, (i, j, member) in enumerate(pairs):
-        # contract the next source axis with membership (pairs, n): w (edges, n, rest...)
-        n_edges = w.shape[0]
-        w = np.einsum("en...,pn->ep...", w, member).reshape(n_edges * len(i), *w.shape[2:])
+        if values is None:  # equal rates: a count per axis
+            w = np.multiply.outer(w, member.sum(1)).reshape(-1)
+        else:  # contract the next source axis with the pairs' membership (pairs, n)
+            edges = w.shape[0]
+            w = np.einsum("en...,pn->ep...", w, member).reshape(edges * len(i), *w.shape[2:])
         a = (a[:, None] * source.grid[axis] + i).reshape(-1)
         b = (b[:, None] + j).reshape(-1)
     a, b, w = _free_axes(target, used, a, b, w)
