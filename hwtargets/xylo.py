@@ -1,7 +1,8 @@
 """The mapping step ``xylo``: one core that holds the whole network, or the reasons why it cannot.
 
 Options (of the target file's ``[options]`` or the request): ``readout`` ("count" or "charge"),
-``dt`` (seconds per step, for clock and power), and the fields of ``xylo_quantize.XyloSettings``
+``dt`` (seconds per step, for clock and power), ``recode`` (true: neurons that the chip lacks, such
+as signed ones, are mapped as plain rates of their ReLU activation instead of refused), and the fields of ``xylo_quantize.XyloSettings``
 except ``steps``, which is the request's, and ``bias_bits``, which is a limit of the target.
 """
 
@@ -28,7 +29,17 @@ from .xylo_core import XyloConfig, XyloRun
 from .xylo_net import is_hidden, is_output, of_view
 from .xylo_power import Activity, Power, power, report_energy, report_latency
 from .xylo_quantize import Quantized, XyloSettings, quantize
-from .xylo_rules import FOREIGN, Usage, check, fitting_widths, order, over, sizes_of, usage_of
+from .xylo_rules import (
+    FOREIGN,
+    RECODABLE,
+    Usage,
+    check,
+    fitting_widths,
+    order,
+    over,
+    sizes_of,
+    usage_of,
+)
 
 CHUNK = 128  # samples that one call of the core takes, to bound memory
 SYNTHETIC = 256  # samples drawn where no data was given
@@ -51,7 +62,8 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request) -> 
         raise UsageError(
             f"unknown readout '{readout}'", remedy=f"Use {' or '.join(READOUTS)}.", code="E513"
         )
-    violations = check(network, target)
+    recode = _flag("recode", request.option(target, "recode", False))
+    violations = [v for v in check(network, target) if not (recode and v.rule in RECODABLE)]
     if any(v.rule not in WIRING for v in violations):
         return _refused(network, target, violations)
     x, origin = _calibration_data(network, request)
@@ -81,7 +93,7 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request) -> 
         core_of=lambda name: np.zeros(int(np.prod(network[name].shape, dtype=int)), np.int64),
         files={f"{target.name}.json": xylo_file.dump(chip)},
         facts=facts | {"calibrated_on": origin},
-        notes=_notes(network, target, quantized, origin, readout),
+        notes=(*_notes(network, quantized, origin, readout), *_recoded(network, target)),
     )
 
 
@@ -101,6 +113,21 @@ def _number(name: str, value: Any) -> Any:
         raise UsageError(
             f"{name} must be of type {kind.__name__}, got {value!r}", code="E512"
         ) from error
+
+
+def _flag(name: str, value: Any) -> bool:
+    if str(value).lower() not in ("true", "false"):
+        raise UsageError(f"{name} must be true or false, got {value!r}", code="E512")
+    return str(value).lower() == "true"
+
+
+def _recoded(network: ChipNetwork, target: HardwareTarget) -> tuple[str, ...]:
+    """What option recode has passed over; the mapping has not used it."""
+    found = [v for v in check(network, target) if v.rule in RECODABLE]
+    if not found:
+        return ()
+    listed = ", ".join(f"{v.rule} of '{v.node}'" for v in found)
+    return (f"Recoded as plain rates of the ReLU activations, without: {listed}.",)
 
 
 def _positive(name: str, value: Any) -> float:
@@ -286,7 +313,7 @@ def _facts(chip: xylo_file.XyloFile, quantized: Quantized, report: Calibration) 
 
 
 def _notes(
-    network: ChipNetwork, target: HardwareTarget, quantized: Quantized, origin: str, readout: str
+    network: ChipNetwork, quantized: Quantized, origin: str, readout: str
 ) -> tuple[str, ...]:
     """What is approximate, in sentences."""
     notes = [

@@ -21,6 +21,8 @@ from .xylo_core import HIDDEN_SPIKES
 from .xylo_net import is_hidden, is_output
 
 LOOK_AT = 300_000  # synapses of a projection up to which zero weights are told apart
+# Rules about how a network codes its activations, which the mapping chooses anew in any case.
+RECODABLE = ("signed_spikes", "graded_spikes", "reset", "refractory", "lag", "floor")
 FOREIGN = ("analog", "structure")  # rules after which a network has no wiring to speak of
 
 
@@ -98,6 +100,7 @@ def _neuron(layer: ChipLayer) -> Iterator[Violation]:
     }
     for rule, (broken, used, limit, remedy) in wrong.items():
         if broken:
+            remedy += " Or give option recode=true: rates are coded anew, at no cost in neurons."
             yield Violation(node=layer.name, rule=rule, used=used, limit=limit, remedy=remedy)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from xylo_networks import chain, emitted, neuron, perceptron, place, skip_network
 
+from onnx2snn.errors import UsageError
 from onnx2snn.hwtargets.layers import chip_view
 from onnx2snn.hwtargets.mapping import Mapped
 from onnx2snn.hwtargets.placement import load_target
@@ -93,6 +94,16 @@ def test_neurons_that_the_chip_lacks_are_refused_by_name(
     mapped = place(perceptron(4, 5, 3, **changes))
     assert set(rules(mapped)) == {rule}
     assert mapped.violations[0].node == "relu0" and mapped.violations[0].remedy
+
+
+def test_recoding_maps_the_activations_of_neurons_that_the_chip_lacks() -> None:
+    lacking = perceptron(4, 5, 3, signed=True, lag=2)
+    mapped, plain = place(lacking, recode="true"), place(perceptron(4, 5, 3))
+    assert mapped.violations == () and mapped.files == plain.files
+    assert any("signed_spikes of 'relu0', lag of 'relu0'" in note for note in mapped.notes)
+    assert "recode=true" in place(lacking).violations[0].remedy
+    with pytest.raises(UsageError, match="recode must be true or false, got 'maybe'"):
+        place(lacking, recode="maybe")
 
 
 def test_a_network_without_hidden_neurons_is_refused() -> None:
