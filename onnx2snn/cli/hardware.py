@@ -2,6 +2,191 @@
 
 from __future__ import annotations
 
-import click
+import json
+from pathlib import Path
+from typing import Any
 
-COMMANDS: tuple[click.Command, ...] = ()
+import click
+import numpy as np
+
+from .. import api, render
+from ..errors import TargetError
+from ..hwtargets import (
+    HardwareTarget,
+    PlaceData,
+    PlacementReport,
+    load_target,
+    place,
+    render_comparison,
+    render_html,
+    render_text,
+    to_json,
+)
+from ..hwtargets import targets as known_targets
+from ..runtime.graph import SpikingGraph
+from . import options as opt
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("name", required=False)
+@opt.json_option
+def targets(name: str | None, as_json: bool) -> None:
+    """The chips that `place` knows; with NAME (or FILE.toml), its limits and their sources."""
+    if name is not None:
+        target = load_target(name)
+        opt.emit(_target_json(target), _target_text(target), as_json)
+        return
+    known = known_targets()
+    rows = [[t.name, t.title, t.mapping, len(t.limits), len(t.unverified)] for t in known.values()]
+    document = {
+        "schema": "onnx2snn.targets/1",
+        "targets": {t.name: _target_json(t) for t in known.values()},
+    }
+    header = ["target", "chip", "mapping", "numbers", "unverified"]
+    opt.emit(document, render.table(header, rows), as_json)
+
+
+def _target_json(target: HardwareTarget) -> dict[str, Any]:
+    def numbers(table: Any) -> dict[str, Any]:
+        return {
+            key: {"value": n.value, "unit": n.unit, "source": n.source, "verified": n.verified}
+            for key, n in table.items()
+        }
+
+    return {
+        "name": target.name,
+        "title": target.title,
+        "mapping": target.mapping,
+        "limits": numbers(target.limits),
+        "energy": numbers(target.energy),
+        "capabilities": dict(target.capabilities),
+        "boards": dict(target.boards),
+        "notes": list(target.notes),
+    }
+
+
+def _target_text(target: HardwareTarget) -> str:
+    rows = [
+        [key, f"{n.value:g}", n.unit, "yes" if n.verified else "NO", n.source]
+        for table in (target.limits, target.energy)
+        for key, n in table.items()
+    ]
+    parts = [
+        f"{target.name}: {target.title}\n",
+        render.table(["number", "value", "unit", "verified", "source"], rows),
+        "\n" + render.table(["capability", "value"], list(target.capabilities.items())),
+    ]
+    if target.boards:
+        boards = ", ".join(f"{name} ({n} chips)" for name, n in target.boards.items())
+        parts.append(f"\nboards: {boards}")
+    return "\n".join([*parts, *(f"note: {note}" for note in target.notes)])
+
+
+@click.command("place")
+@click.argument("network", type=PATH, metavar="NET.snn.onnx")
+@click.option("--target", required=True, metavar="CHIP", help="A name, FILE.toml, or `all`.")
+@click.option("--data", metavar="DATA", help="Samples and labels for rates and accuracy.")
+@click.option("--calib", metavar="DATA", help="Samples for tuning in the chip's integers.")
+@click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples of DATA.")
+@click.option("-T", "--steps", help="Time steps per inference [the converted network's].")
+@click.option("--chips", type=click.IntRange(min=1), help="How many chips there are.")
+@click.option("--option", "pairs", multiple=True, metavar="KEY=VALUE", help="Of the mapping step.")
+@click.option("--seed", type=int, default=0, help="Of the mesh placement [0].")
+@click.option("--seconds", type=float, default=10.0, help="For the mesh placement, at most [10].")
+@click.option("-o", "--output", type=PATH, help="Folder for the report and the chip's files.")
+@opt.json_option
+def place_command(
+    network: Path,
+    target: str,
+    data: str | None,
+    calib: str | None,
+    samples: int | None,
+    steps: str | None,
+    chips: int | None,
+    pairs: tuple[str, ...],
+    seed: int,
+    seconds: float,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Place a converted network on a chip and report. Exit status 1 if it does not fit."""
+    graph = api.load(network)
+    count = _steps(graph, steps)
+    place_data = _place_data(graph, data, calib, samples)
+    names = list(known_targets()) if target == "all" else [target]
+    folder = None if output is None else opt.output_folder(output)
+    reports = []
+    for name in names:
+        report = place(
+            graph,
+            load_target(name),
+            data=place_data,
+            steps=count,
+            chips=chips,
+            seconds=seconds,
+            seed=seed,
+            options=_options(pairs),
+        )
+        reports.append(report)
+        if folder is not None:
+            _write(report, folder if len(names) == 1 else opt.output_folder(folder / name))
+    if len(reports) == 1:
+        document, text = json.loads(to_json(reports[0])), render_text(reports[0])
+    else:
+        documents = {r.target: json.loads(to_json(r)) for r in reports}
+        document = {"schema": "onnx2snn.placements/1", "targets": documents}
+        text = render_comparison(reports)
+    written = "" if folder is None else f"\nwrote the report to {folder}"
+    opt.emit(document, text + written, as_json)
+    if not any(report.fits for report in reports):
+        raise SystemExit(1)
+
+
+def _steps(graph: SpikingGraph, text: str | None) -> int:
+    if text is not None:
+        return api.parse_steps(text)[1]
+    return int(graph.meta.get("options", {}).get("steps", 32))
+
+
+def _place_data(
+    graph: SpikingGraph, data: str | None, calib: str | None, limit: int | None
+) -> PlaceData | None:
+    if data is None:
+        return None
+    samples = api.load_samples(data, graph, limit=limit)
+    inputs = samples.whole()
+    if len(inputs) != 1:
+        raise TargetError(
+            f"placement with data needs one input, the network has {list(inputs)}",
+            remedy="Leave --data out: rates are then assumed.",
+        )
+    tuning = None if calib is None else next(iter(api.load_samples(calib, graph).whole().values()))
+    labels = None if samples.labels is None else np.asarray(samples.labels)
+    return PlaceData(x=next(iter(inputs.values())), y=labels, calib=tuning)
+
+
+def _options(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """KEY=VALUE pairs; values that read as JSON are taken so, others as text."""
+    out: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise click.UsageError(f"--option takes KEY=VALUE, got '{pair}'")
+        try:
+            out[key] = json.loads(value)
+        except ValueError:
+            out[key] = value
+    return out
+
+
+def _write(report: PlacementReport, folder: Path) -> None:
+    opt.write_text(folder / "placement.json", to_json(report) + "\n")
+    opt.write_text(folder / "placement.txt", render_text(report) + "\n")
+    opt.write_text(folder / "placement.html", render_html(report))
+    for name, content in report.files.items():
+        opt.write_bytes(folder / name, content)
+
+
+COMMANDS: tuple[click.Command, ...] = (place_command, targets)
