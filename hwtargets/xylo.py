@@ -2,8 +2,9 @@
 
 Options (of the target file's ``[options]`` or the request): ``readout`` ("count" or "charge"),
 ``dt`` (seconds per step, for clock and power), ``recode`` (true: neurons that the chip lacks, such
-as signed ones, are mapped as plain rates of their ReLU activation instead of refused), and the fields of ``xylo_quantize.XyloSettings``
-except ``steps``, which is the request's, and ``bias_bits``, which is a limit of the target.
+as signed ones, are mapped as plain rates of their ReLU activation instead of refused), and the
+fields of ``xylo_quantize.XyloSettings`` except ``steps``, which is the request's, and
+``bias_bits``, which is a limit of the target.
 """
 
 from __future__ import annotations
