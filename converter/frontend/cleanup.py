@@ -157,7 +157,10 @@ def _session(model: onnx.ModelProto, options: Any) -> Any:
     import onnxruntime as ort
 
     return ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        model.SerializeToString(),
+        options,
+        providers=["CPUExecutionProvider"],
+        enable_fallback=0,  # the fallback prints
     )
 
 

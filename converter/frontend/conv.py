@@ -7,6 +7,8 @@ from ...runtime.ops import Array, Shape
 from .builder import GraphBuilder
 from .registry import NoSpikingForm, OnnxNode, handles
 
+LONGEST = 2**20  # cells of padding: beyond it a file is damaged
+
 
 def window(node: OnnxNode, kernel: Shape, spatial: Shape) -> tuple[Shape, Shape, Shape]:
     """strides, dilations and pads (begins, then ends) of a convolution or pooling node.
@@ -22,8 +24,8 @@ def window(node: OnnxNode, kernel: Shape, spatial: Shape) -> tuple[Shape, Shape,
     mode = node.text("auto_pad", "NOTSET")
     if mode == "NOTSET":
         pads = node.ints("pads") or (0,) * (2 * rank)
-        if min(pads) < 0:
-            raise NoSpikingForm(f"negative pads {pads}")
+        if min(pads) < 0 or max(pads) > LONGEST:
+            raise NoSpikingForm(f"pads {pads}")
         return strides, dilations, pads
     if mode == "VALID":
         return strides, dilations, (0,) * (2 * rank)

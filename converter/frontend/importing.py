@@ -133,6 +133,8 @@ def _import_node(builder: GraphBuilder, node: OnnxNode) -> None:
         operation.handler(builder, node)
     except GraphError as error:
         raise NoSpikingForm(error.what) from error
+    except (ValueError, LookupError, ArithmeticError, TypeError) as error:
+        raise NoSpikingForm(f"its settings do not fit its inputs ({error})") from error
 
 
 def _stand_in(builder: GraphBuilder, node: OnnxNode) -> None:

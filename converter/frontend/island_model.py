@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import onnx
@@ -22,6 +23,7 @@ from .islands import Island
 
 BATCH = "N"
 OLDEST_SCAN = 9
+TRIED = 2**22  # numbers per sample up to which a batch is tried out
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,34 +52,42 @@ def island_model(island: Island, border: Border) -> bytes:
     Raises ModelError (E307) where neither form runs.
     """
     whole = all(border.values[t].batched for t in (*island.inputs, *island.outputs))
-    samples = _samples(island, border)
     reference = _scanned(island, border)
-    if not whole:
-        return reference.SerializeToString()
-    batched = _batched(island, border)
-    if _same(batched, reference, samples):
-        return batched.SerializeToString()
+    largest = max(prod(border.values[t].shape) for t in (*island.inputs, *island.outputs))
+    samples = _samples(island, border, 3 if largest <= TRIED else 1)
+    expected = _run(reference, island, samples)
+    if whole and largest <= TRIED:
+        batched = _batched(island, border)
+        if _same(batched, samples, expected):
+            return batched.SerializeToString()
     return reference.SerializeToString()
 
 
-def _samples(island: Island, border: Border) -> dict[str, Array]:
+def _samples(island: Island, border: Border, count: int) -> dict[str, Array]:
     rng = np.random.default_rng(0)
     return {
-        t: rng.uniform(0.1, 1.0, (3, *border.values[t].shape)).astype(np.float32)
+        t: rng.random((count, *border.values[t].shape), np.float32) * np.float32(0.9)
+        + np.float32(0.1)
         for t in island.inputs
     }
 
 
-def _same(one: onnx.ModelProto, two: onnx.ModelProto, samples: Mapping[str, Array]) -> bool:
+def _run(model: onnx.ModelProto, island: Island, samples: Mapping[str, Array]) -> list[Array]:
     try:
-        expected = session(two).run(None, dict(samples))
+        arrays: list[Array] = session(model).run(None, dict(samples))
+        return arrays
     except Exception as error:
-        reason = first_line(error)
+        names = ", ".join(f"'{node.name}' ({node.op})" for node in island.nodes[:5])
         raise ModelError(
-            f"an analog part of the network does not run: {reason}", code="E307"
+            f"the nodes {names}, to run as an analog part, do not run: {first_line(error)}",
+            remedy="Check the model with onnx.checker.check_model and export it again.",
+            code="E307",
         ) from error
+
+
+def _same(model: onnx.ModelProto, samples: Mapping[str, Array], expected: Sequence[Array]) -> bool:
     try:
-        found = session(one).run(None, dict(samples))
+        found = session(model).run(None, dict(samples))
     except Exception:
         return False  # some node needs the batch size 1
     return all(

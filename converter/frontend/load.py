@@ -5,6 +5,7 @@ Everything a file can do wrong is found here, before ONNX Runtime sees it, and i
     E301  missing or unreadable file      E304  external data that is missing or leaves the folder
     E302  not an ONNX model               E305  NaN or infinity in the weights
     E303  a graph that is inconsistent    E306  shapes that are not known or do not fit
+                                          E311  a tensor that is too large
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from typing import TypeAlias
 
 import numpy as np
 import onnx
-from onnx import TensorProto, numpy_helper
 
 from ...errors import ModelError, UnsupportedOps
 from ...runtime.ops import Shape
 from .cleanup import clean, sized
 from .external import attach_external_data
 from .floats import widen_floats
+from .limits import check_sizes, check_structure
 from .quantized import fold_quantization
 from .refusals import custom_operations
 
@@ -91,10 +92,11 @@ def load_onnx(
     if custom:
         raise UnsupportedOps(custom, where=str(path))
     attach_external_data(original, path)
-    _check_weights(original, path)
+    check_structure(original, str(path))
     widened = widen_floats(original)
     folded, notes = fold_quantization(widened)
     fixed = sized(folded, input_shapes or {}, where=str(path))
+    check_sizes(fixed.model, str(path))
     cleaned = clean(fixed.model, where=str(path))
     shapes = _declared(cleaned)
     inputs = tuple(
@@ -141,33 +143,27 @@ def _parse(path: Path, data: bytes) -> onnx.ModelProto:
             remedy=remedy,
             code="E302",
         ) from error
-    if not model.graph.node or not model.opset_import:
+    if not model.graph.node or not model.opset_import or not _readable(model.graph):
         raise ModelError(
-            "not an ONNX model (no graph in it)", where=str(path), remedy=remedy, code="E302"
+            "not an ONNX model (no readable graph in it)",
+            where=str(path),
+            remedy=remedy,
+            code="E302",
         )
     return model
 
 
-def _check_weights(model: onnx.ModelProto, path: Path) -> None:
-    for tensor in model.graph.initializer:
-        if tensor.data_type not in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE):
-            continue
-        try:
-            finite = bool(np.isfinite(numpy_helper.to_array(tensor)).all())
-        except Exception as error:
-            raise ModelError(
-                f"the weights '{tensor.name}' are not what their shape {tuple(tensor.dims)} says",
-                where=str(path),
-                remedy="Export the model again.",
-                code="E303",
-            ) from error
-        if not finite:
-            raise ModelError(
-                f"the weights '{tensor.name}' contain NaN or infinity",
-                where=str(path),
-                remedy="The training diverged; take an earlier checkpoint.",
-                code="E305",
-            )
+def _readable(graph: onnx.GraphProto) -> bool:
+    """Whether all names are text."""
+    try:
+        for node in graph.node:
+            _ = (node.name, node.op_type, node.domain, *node.input, *node.output)
+            _ = tuple(attribute.name for attribute in node.attribute)
+        for named in (*graph.input, *graph.output, *graph.initializer):
+            _ = named.name
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _declared(model: onnx.ModelProto) -> dict[str, Shape]:

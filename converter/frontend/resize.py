@@ -1,7 +1,7 @@
 """Resize and Upsample: the same linear map along each axis by itself.
 
-The map of an axis is asked of ONNX Runtime (resizing unit vectors), so every mode of coordinates and
-rounding is what the original model does, to the last tie.
+The map of an axis is asked of ONNX Runtime (resizing unit vectors), so every mode is what the
+original model does, to the last tie.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from .cleanup import session
 from .registry import NoSpikingForm, OnnxNode, handles
 
 MODES = ("nearest", "linear", "cubic")
+LARGEST_MAP = 2**24  # numbers in the matrix of one axis: 4096 x 4096
 
 
 @handles("Resize", "Upsample", becomes="Take (nearest) or a Linear along each axis (others)")
@@ -33,6 +34,8 @@ def resize(graph: GraphBuilder, node: OnnxNode) -> None:
     x, positions = graph.on_axes(x, axes)
     for count, (axis, position) in enumerate(zip(axes, positions, strict=True)):
         part = "" if count == len(axes) - 1 else f"axis{axis}"
+        if x.shape[position] * max(x.shape[position], target[axis]) > LARGEST_MAP:
+            raise NoSpikingForm("an axis too long for its map")
         weight = _axis_map(graph, node, x.shape[position], target[axis], scales.get(axis))
         if mode == "nearest":
             take = ops.Take(axis=position, indices=weight.argmax(axis=1))
@@ -61,12 +64,13 @@ def _axis_map(
     out as an image of ``size`` channels, ``size`` rows and one column."""
     skipped = ("axes", "keep_aspect_ratio_policy", "scales")
     attrs = {k: v for k, v in node.attrs.items() if k not in skipped}
-    inputs, constants = ["unit"], {}
+    inputs, constants = ["unit"], {"roi": np.zeros(0, np.float32)}
     if scale is None:
-        inputs += ["", "", "sizes"]
+        inputs += ["roi", "none", "sizes"]
+        constants["none"] = np.zeros(0, np.float32)
         constants["sizes"] = np.asarray((1, size, target, 1), np.int64)
     else:
-        inputs += ["scales"] if node.op == "Upsample" or graph.opset < 11 else ["", "scales"]
+        inputs += ["scales"] if node.op == "Upsample" or graph.opset < 11 else ["roi", "scales"]
         constants["scales"] = np.asarray((1, 1, scale, 1), np.float32)
     if "scales" in node.attrs:  # Upsample before operation set 9
         inputs, constants, attrs["scales"] = ["unit"], {}, [1.0, 1.0, float(scale or 1), 1.0]

@@ -45,4 +45,4 @@ def run_passes(graph: AnnGraph, passes: Sequence[Pass] | None = None) -> AnnGrap
 
 
 def _name(step: Pass) -> str:
-    return str(getattr(step, "__name__", None) or getattr(step, "func", step))
+    return str(getattr(getattr(step, "func", step), "__name__", step))  # func: of a partial
