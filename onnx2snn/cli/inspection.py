@@ -15,7 +15,12 @@ from . import options as opt
 
 PATH = click.Path(path_type=Path)
 NEEDED = ("numpy", "onnx", "onnxruntime", "onnx-ir", "onnxscript", "click", "threadpoolctl")
-EXTRAS = {"matplotlib": "plot", "pillow": "images", "nir": "nir", "xylosim": "xylo"}
+# Package -> what it adds, and how it is installed.
+OPTIONAL = {
+    "matplotlib": ("pictures", "pip install 'onnx2snn[plot]'"),
+    "pillow": ("folders of images as data", "pip install 'onnx2snn[images]'"),
+    "xylosim": ("live comparison with the vendor's Xylo simulator", "see docs/placement.md"),
+}
 
 
 def installed(package: str) -> str | None:
@@ -34,8 +39,9 @@ def doctor(as_json: bool) -> None:
     from threadpoolctl import threadpool_info
 
     packages: list[dict[str, Any]] = [
-        {"package": p, "version": installed(p), "extra": None} for p in NEEDED
-    ] + [{"package": p, "version": installed(p), "extra": e} for p, e in EXTRAS.items()]
+        *({"package": p, "version": installed(p), "needed": True} for p in NEEDED),
+        *({"package": p, "version": installed(p), "needed": False} for p in OPTIONAL),
+    ]
     blas = [
         {k: str(info.get(k)) for k in ("internal_api", "version", "architecture", "num_threads")}
         for info in threadpool_info()
@@ -49,9 +55,9 @@ def doctor(as_json: bool) -> None:
     }
     rows = []
     for p in packages:
-        missing = "MISSING" if p["extra"] is None else f"- (pip install 'onnx2snn[{p['extra']}]')"
-        rows.append([p["package"], p["version"] or missing])
-    text = render.table(["package", "version"], rows)
+        use, how = OPTIONAL.get(p["package"], ("needed", "pip install onnx2snn"))
+        rows.append([p["package"], p["version"] or "missing", use, "" if p["version"] else how])
+    text = render.table(["package", "version", "for", "to install"], rows)
     libraries = "; ".join(
         f"{b['internal_api']} {b['version']} ({b['architecture']}, {b['num_threads']} threads)"
         for b in blas
@@ -60,7 +66,7 @@ def doctor(as_json: bool) -> None:
         f"\n\nPython {document['python']}, {document['machine']}; BLAS: {libraries or 'unknown'}"
     )
     opt.emit(document, text, as_json)
-    if any(p["version"] is None and p["extra"] is None for p in packages):
+    if any(p["version"] is None and p["needed"] for p in packages):
         raise SystemExit(1)
 
 
