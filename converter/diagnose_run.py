@@ -1,0 +1,163 @@
+"""What diagnosis measures: sums over one run of the spiking network, layer by layer.
+
+Only sums over time are kept, for one batch of samples: the mean input current of every neuron and
+how often it fired. Blocks of steps are computed node by node, as the engine's definition does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+
+from ..runtime import graph as snn
+from ..runtime.encoding import encode
+from ..runtime.neuron import Neuron, State
+from ..runtime.ops import Array
+from ..runtime.steps import (
+    apply_synapse,
+    gate,
+    gate_bias,
+    last_uses,
+    run_expectation,
+    run_population,
+)
+
+BLOCK_BYTES = 64 * 2**20  # the largest signal of a block
+Observer = Callable[[snn.Population, Array, int, int], None]
+
+
+def as_population(node: snn.Population | snn.Readout) -> snn.Population | None:
+    """The neurons of a node: a population itself, or those of a readout that counts spikes."""
+    if isinstance(node, snn.Population):
+        return node
+    if node.neuron is None or node.mode != "count":
+        return None
+    return snn.Population(
+        name=node.name,
+        inputs=node.inputs,
+        shape=node.shape,
+        tensor=node.tensor,
+        bias=node.bias,
+        neuron=node.neuron,
+    )
+
+
+@dataclass
+class Sums:
+    """Sums over the steps of a run, for one batch.
+
+    Attributes:
+        current: for populations and readouts, (batch, *shape): the input, bias included.
+        emitted: for every other node with an output of its own (and populations): what it sent.
+        events: per population, the number of steps with a spike, summed over neurons and samples.
+    """
+
+    current: dict[str, Array] = field(default_factory=dict)
+    emitted: dict[str, Array] = field(default_factory=dict)
+    events: dict[str, float] = field(default_factory=dict)
+
+
+class SpikingRun:
+    """One batch through ``graph`` for ``steps`` time steps (start lags come on top)."""
+
+    def __init__(
+        self,
+        graph: snn.SpikingGraph,
+        arrays: Mapping[str, Array],
+        steps: int,
+        *,
+        seed: int = 0,
+        offset: int = 0,
+        extra: int = 0,
+        observe: Observer | None = None,
+    ) -> None:
+        self.graph, self.arrays, self.steps = graph, arrays, steps
+        self.seed, self.offset, self.observe = seed, offset, observe
+        self.onset = snn.onsets(graph)
+        self.total = steps + max(self.onset.values()) + extra
+        self.states: dict[str, State] = {}
+        self.sums = Sums()
+
+    def run(self) -> Sums:
+        block = self._block()
+        last = last_uses(self.graph)
+        for t0 in range(0, self.total, block):
+            count = min(block, self.total - t0)
+            signals: dict[str, Array] = {}
+            for i, node in enumerate(self.graph.nodes):
+                out = self._node(node, [signals[name] for name in node.inputs], t0, count)
+                if out is not None:
+                    signals[node.name] = out
+                for name in last.get(i, ()):
+                    signals.pop(name, None)
+        return self.sums
+
+    def _block(self) -> int:
+        batch = len(next(iter(self.arrays.values())))
+        widest = max(prod(node.shape) for node in self.graph.nodes)
+        return max(1, min(16, self.total, BLOCK_BYTES // (4 * batch * widest)))
+
+    def window(self, node: snn.Node) -> int:
+        """The step at which the window of a node's inputs begins."""
+        return max((self.onset[name] for name in node.inputs), default=0)
+
+    def _node(self, node: snn.Node, xs: list[Array], t0: int, count: int) -> Array | None:
+        state = self.states.setdefault(node.name, {})
+        begin = self.window(node)
+        match node:
+            case snn.Input():
+                x = encode(node, self.arrays[node.name], t0, count, self.seed, self.offset)
+                out = gate(x, t0, count, 0, self.steps)
+                self._add(self.sums.emitted, node.name, out, count)
+                return out
+            case snn.Synapse():
+                return apply_synapse(node, xs)
+            case snn.MaxPool() | snn.Analog():
+                out = run_expectation(node, xs, state, t0, count, begin, self.steps)
+                self._add(self.sums.emitted, node.name, out, count)
+                return out
+        current = gate_bias(xs[0], node.bias, t0, count, begin, self.steps)
+        self._add(self.sums.current, node.name, current, count)
+        population = as_population(node)
+        if population is None:
+            return None
+        if self.observe is not None:
+            self.observe(population, current, t0, count)
+        first = self.onset[node.name]
+        fire = (first, first + self.steps)
+        spikes = run_population(population, current, state, t0, count, fire)
+        self._add(self.sums.emitted, node.name, spikes, count)
+        self.sums.events[node.name] = self.sums.events.get(node.name, 0.0) + float(
+            np.count_nonzero(spikes)
+        )
+        return spikes
+
+    def _add(self, sums: dict[str, Array], name: str, x: Array, count: int) -> None:
+        total = x.sum(axis=0, dtype=np.float64)
+        if len(x) == 1:
+            total *= count
+        if name in sums:
+            sums[name] += total
+        else:
+            sums[name] = total
+
+
+def constant_response(node: snn.Population, current: Array, steps: int) -> Array:
+    """Spikes (batch, *shape) of the same neurons fed ``current`` (batch, *shape) in every one of
+    ``steps`` steps: what is left of the error when spikes arrive perfectly evenly."""
+    lag = node.neuron.lag
+    state: State = {}
+    x = current.astype(np.float32)[np.newaxis]
+    total = np.zeros(current.shape, np.float64)
+    for t in range(steps + lag):
+        now = x if t < steps else np.zeros_like(x)
+        total += run_population(node, now, state, t, 1, (lag, lag + steps))[0]
+    return total
+
+
+def most_spikes(neuron: Neuron, steps: int) -> int:
+    """The largest number of spikes a neuron can send in ``steps`` steps."""
+    return int(neuron.levels * -(-steps // (1 + neuron.refractory)))
