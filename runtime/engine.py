@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from ..errors import UsageError
 from .cost import StaticCost, static_cost
@@ -141,6 +143,7 @@ class Simulator:
     kernels: Mapping[str, bytes] | None = None
     profile: bool = False
     cost: StaticCost = field(init=False)
+    _blas: Any = field(init=False)
     _plans: dict[tuple[int, int], list[Plan]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -149,6 +152,7 @@ class Simulator:
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, got {value}")
         self.cost = static_cost(self.graph)
+        self._blas = ThreadpoolController()
 
     def run(
         self,
@@ -180,7 +184,7 @@ class Simulator:
         arrays = as_inputs(self.graph, inputs, self.dtype)
         samples = len(next(iter(arrays.values())))
         total = _Total(self, steps, kept, samples, early_exit is not None, on_tile)
-        with one_blas_thread():
+        with one_blas_thread(self._blas):
             sizes, plans = self._prepare(samples, steps)
             for plan in plans:
                 plan.reset_clocks()

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .convolution import WIDE_WEIGHT_BYTES, Kernel, conv_kernel, valid_taps
+from .convolution import Kernel, conv_kernel, valid_taps
 from .layout import Layout
 from .ops import (
     Add,
@@ -36,6 +36,7 @@ from .ops import (
 )
 from .profile import Clock
 
+WIDE_LINEAR_BYTES = 32_000  # larger weights are packed once per chunk, not once per step
 MOVING = (Concat, Pad, Slice, Take, Transpose, Broadcast, Reshape)  # elements keep their values
 
 
@@ -92,7 +93,7 @@ def _linear_kernel(op: Linear, layout: Layout, dtype: np.dtype, chunk: int, cloc
     """y = W x for all lanes: one product per step, or one for all steps where W is large."""
     weight = np.ascontiguousarray(op.weight, dtype=dtype)
     features, lanes = weight.shape[1], layout.lanes
-    wide = chunk > 1 and weight.nbytes > WIDE_WEIGHT_BYTES
+    wide = chunk > 1 and weight.nbytes > WIDE_LINEAR_BYTES
     held = np.empty(features * chunk * lanes, dtype)
     result = np.empty(weight.shape[0] * chunk * lanes if wide else 0, dtype)
 

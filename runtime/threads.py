@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 Task = TypeVar("Task")
 Worker = TypeVar("Worker")
@@ -27,9 +27,10 @@ def available_threads() -> int:
 
 
 @contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """One thread per matrix product inside, what it was before after."""
-    with threadpool_limits(limits=1, user_api="blas"):
+def one_blas_thread(controller: ThreadpoolController | None = None) -> Iterator[None]:
+    """One thread per matrix product inside, what it was before after. A ``controller`` saves
+    looking for the libraries again, which takes longer than a small run."""
+    with (controller or ThreadpoolController()).limit(limits=1, user_api="blas"):
         yield
 
 
