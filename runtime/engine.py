@@ -44,6 +44,11 @@ __all__ = [
 
 Progress = Callable[[int, int], None]
 
+# A recent server core, to tell small work from large (measured: docs/performance.md).
+SECONDS_PER_MAC = 2e-11
+SECONDS_PER_UPDATE = 1e-9
+SMALL_SECONDS = 0.03
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SimulationResult:
@@ -127,7 +132,7 @@ class Simulator:
     Attributes:
         tile: samples simulated together (None: what fits a core's cache); rounded up to four.
         block: steps computed together before the next layer (None: what fits the cache).
-        threads: tiles at once (None: the cores this process may use).
+        threads: tiles at once (None: the cores this process may use; one for little work).
         mem_limit: bytes for the plans' buffers, all threads together; makes tiles smaller.
         kernels: models of synapse chains for ONNX Runtime (see ``sessions``), by the chain's last
             synapse: given, the engine keeps its signals in ONNX Runtime's order; {} does so too.
@@ -197,9 +202,17 @@ class Simulator:
             run_tasks(plans, starts, one, total.collect)
         return total.result(plans)
 
+    def _useful_threads(self, samples: int, steps: int) -> int:
+        """All cores, or one where the work is too little for threads to help: their many small
+        calls would wait for each other's interpreter lock."""
+        macs = self.cost.macs_ann - self.cost.macs_once
+        neurons = sum(self.cost.neurons.values())
+        seconds = samples * steps * (macs * SECONDS_PER_MAC + neurons * SECONDS_PER_UPDATE)
+        return available_threads() if seconds > SMALL_SECONDS else 1
+
     def _prepare(self, samples: int, steps: int) -> tuple[Sizes, list[Plan]]:
         """Sizes for this many samples, and a plan for each thread that will have work."""
-        threads = self.threads or available_threads()
+        threads = self.threads or self._useful_threads(samples, steps)
         order: Order = "rows" if self.kernels is None else "batch"
         sizes = choose_sizes(
             self.graph,
