@@ -5,6 +5,7 @@ from .importing import import_onnx
 from .load import LoadedModel, TensorInfo, load_onnx
 from .reference import Reference
 from .registry import OPERATIONS, Operation
+from .table import OperationRow, operations, operations_markdown
 
 __all__ = [
     "OPERATIONS",
@@ -12,10 +13,13 @@ __all__ = [
     "Finding",
     "LoadedModel",
     "Operation",
+    "OperationRow",
     "Reference",
     "TensorInfo",
     "check",
     "import_onnx",
     "load_onnx",
+    "operations",
+    "operations_markdown",
     "save_tagged",
 ]

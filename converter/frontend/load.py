@@ -154,14 +154,13 @@ def _parse(path: Path, data: bytes) -> onnx.ModelProto:
 
 
 def _readable(graph: onnx.GraphProto) -> bool:
-    """Whether all names are text."""
+    """Whether all names are text in UTF-8."""
     try:
         for node in graph.node:
-            _ = (node.name, node.op_type, node.domain, *node.input, *node.output)
-            _ = tuple(attribute.name for attribute in node.attribute)
-        for named in (*graph.input, *graph.output, *graph.initializer):
-            _ = named.name
-    except UnicodeDecodeError:
+            names = [node.name, node.op_type, node.domain, *node.input, *node.output]
+            "".join((*names, *(a.name for a in node.attribute))).encode()
+        "".join(v.name for v in (*graph.input, *graph.output, *graph.initializer)).encode()
+    except (UnicodeError, TypeError):  # protobuf gives bytes where it is not text
         return False
     return True
 
