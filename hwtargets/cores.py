@@ -17,7 +17,7 @@ from ..runtime.ops import Array
 from . import rules
 from .integers import run
 from .layers import ChipNetwork
-from .mapping import ChipRun, Cores, Mapped, Request, Traffic
+from .mapping import ChipRun, Cores, Mapped, Request
 from .memory import memory_model
 from .partition import Tiling, core_limits, partition
 from .quantize import quantize
@@ -28,13 +28,11 @@ from .traffic import traffic
 def map_cores(network: ChipNetwork, target: HardwareTarget, request: Request) -> Mapped:
     """Partition, quantize, count traffic; see ``mapping``."""
     mode = _input_mode(network, target, request)
-    model = memory_model(target.options, target.path)
-    tilings, over = partition(network, target, model, inputs=mode == "population")
+    tilings, over = _fitted(network, target, mode == "population")
     broken = (*rules.check(network, target), *over)
     runner = None if broken else _runner(network, target, mode, request)
     measured = _measured(runner, request)
     flows = traffic(network, tilings, measured.rates if measured else None, request.rate)
-    broken = (*broken, *_out_axons(tilings, flows, target))
     placed = {t.name: t for t in tilings}
     return Mapped(
         cores=_cores(tilings, target),
@@ -99,32 +97,45 @@ def _cores(tilings: tuple[Tiling, ...], target: HardwareTarget) -> Cores:
     )
 
 
-def _out_axons(
-    tilings: tuple[Tiling, ...], flows: Traffic, target: HardwareTarget
-) -> tuple[Violation, ...]:
-    """Output axons: one per source neuron and destination core, from the traffic's edges."""
-    if "out_axons_per_core" not in target.limits or not tilings:
-        return ()
-    limit = target.limit("out_axons_per_core")
+def _fitted(
+    network: ChipNetwork, target: HardwareTarget, inputs: bool
+) -> tuple[tuple[Tiling, ...], tuple[Violation, ...]]:
+    """The partition; where output axons (one per source neuron and destination core, known only
+    when both ends are cut) exceed their limit, that layer is cut smaller and all is done again."""
+    model = memory_model(target.options, target.path)
+    limit = target.bound("out_axons_per_core")
+    caps: dict[str, int] = {}
+    while True:
+        tilings, over = partition(network, target, model, inputs, caps)
+        fan = _out_axons(network, tilings) if np.isfinite(limit) else {}
+        excess = {t: n for t, n in fan.items() if n > limit}
+        if over or not excess:
+            return tilings, over
+        sizes = {t.name: int(t.neurons().max()) for t in tilings}
+        stuck = [name for name in excess if sizes[name] == 1]
+        if stuck:
+            return tilings, tuple(_too_far(name, excess[name], limit) for name in stuck)
+        for name, used in excess.items():
+            caps[name] = max(1, min(sizes[name] - 1, int(sizes[name] * limit / used)))
+
+
+def _out_axons(network: ChipNetwork, tilings: tuple[Tiling, ...]) -> dict[str, int]:
+    """Per layer, the most (source neuron, destination core) pairs of one of its cores."""
+    flows = traffic(network, tilings, None, 1.0)
     total = sum(t.cores for t in tilings)
-    fan = np.bincount(flows.source, minlength=total)
-    out = []
-    for t in tilings:
-        # every destination of the core is reached by at most all of its neurons
-        positions = t.cost.out_axons
-        most = int(fan[t.first : t.first + t.cores].max(initial=0)) * positions
-        if most > limit:
-            out.append(
-                Violation(
-                    node=t.name,
-                    rule="out_axons_per_core",
-                    used=most,
-                    limit=limit,
-                    remedy="Fewer destination cores (fewer output channels in the next layer), or "
-                    "smaller tiles of this layer.",
-                )
-            )
-    return tuple(out)
+    fan = np.bincount(flows.source, weights=flows.weight, minlength=total)
+    return {t.name: round(fan[t.first : t.first + t.cores].max(initial=0)) for t in tilings}
+
+
+def _too_far(name: str, used: int, limit: float) -> Violation:
+    return Violation(
+        node=name,
+        rule="out_axons_per_core",
+        used=used,
+        limit=limit,
+        remedy="One neuron alone reaches more cores than a core has output axons: fewer output "
+        "channels in the layers that read it.",
+    )
 
 
 def _facts(
@@ -160,11 +171,13 @@ def _notes(network: ChipNetwork, target: HardwareTarget, mode: str) -> tuple[str
         }[mode]
     ]
     width = target.bound("convolution_width")
-    for layer in network.layers:
-        for p in layer.projections:
-            if p.kind == "conv" and max(p.source_shape[1:], default=0) > width:
-                notes.append(
-                    f"'{layer.name}' reads a map wider than {width:g}: "
-                    f"{target.limits['convolution_width'].source}."
-                )
+    wide = (
+        p.target
+        for p in network.projections
+        if p.kind == "conv" and max(p.source_shape[1:], default=0) > width
+    )
+    notes.extend(
+        f"'{name}' reads a map wider than {width:g}: {target.limits['convolution_width'].source}."
+        for name in dict.fromkeys(wide)
+    )
     return tuple(notes)

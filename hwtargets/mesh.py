@@ -116,16 +116,29 @@ def place_on_mesh(cores: int, flows: Traffic, mesh: Mesh, seconds: float, seed: 
     ``seconds``: wall time of the search (it may end earlier). The result never is worse than the
     start along the curve; for the same seed it depends on the time only through where it stops.
     """
-    slots = mesh.slots
-    start = slots[:cores]
+    slots = _compact(mesh, cores)
     pair = _symmetric(flows, cores)
     if cores < 2 or not len(pair[0]):
-        return start
+        return slots[:cores]
     rng = np.random.default_rng(seed)
     deadline = monotonic() + seconds
     if len(slots) <= DENSE:
         return _search(cores, pair, slots, deadline, rng)
     return _anneal(cores, pair, slots, deadline, rng)
+
+
+def _compact(mesh: Mesh, cores: int) -> Array:
+    """The slots to use: a corner of the chip where it is much larger than the network."""
+    slots = mesh.slots
+    if mesh.chips > 1 or len(slots) <= 1.4 * cores + 4:
+        return slots
+    room = 1.4 * cores + 4
+    width = min(mesh.width, max(ceil(sqrt(room)), ceil(room / mesh.height)))
+    height = min(mesh.height, ceil(room / width))
+    curve = np.array(list(curve_of(width, height)))
+    known = {(int(x), int(y)) for x, y in slots}
+    inside = curve[[(int(x), int(y)) in known for x, y in curve]]
+    return inside if len(inside) >= cores else slots
 
 
 def _symmetric(flows: Traffic, cores: int) -> tuple[Array, Array, Array]:

@@ -61,18 +61,27 @@ class Tiling:
 
 
 def partition(
-    network: ChipNetwork, target: HardwareTarget, model: MemoryModel, inputs: bool
+    network: ChipNetwork,
+    target: HardwareTarget,
+    model: MemoryModel,
+    inputs: bool,
+    caps: Mapping[str, int] | None = None,
 ) -> tuple[tuple[Tiling, ...], tuple[Violation, ...]]:
     """Tilings of every layer in execution order, and what does not fit on any core.
 
     ``inputs``: the network's inputs occupy cores too (as populations that encode them).
+    ``caps``: at most so many neurons of a layer on one core.
     """
     tilings: list[Tiling] = []
     violations: list[Violation] = []
     first = 0
     for name, shape, layer in _to_place(network, inputs):
         cells = int(target.can("soft_reset_neurons")) if _soft(layer) else 1
-        tiling, broken = tile_layer(name, shape, layer, target, model, first, cells)
+        limits = dict(core_limits(target))
+        if caps and name in caps:
+            most = limits.get("neurons_per_core", float("inf"))
+            limits["neurons_per_core"] = min(most, caps[name] * cells)
+        tiling, broken = tile_layer(name, shape, layer, limits, model, first, cells)
         violations.extend(broken)
         if tiling is not None:
             tilings.append(tiling)
@@ -97,13 +106,12 @@ def tile_layer(
     name: str,
     shape: Shape,
     layer: ChipLayer | None,
-    target: HardwareTarget,
+    limits: Mapping[str, float],
     model: MemoryModel,
     first: int,
     cells: int = 1,
 ) -> tuple[Tiling | None, list[Violation]]:
     """The best tiling of one layer; ``cells`` hardware neurons per neuron."""
-    limits = core_limits(target)
 
     def cost(tile: Shape, padded: int) -> TileCost:
         return tile_cost(layer, model, tile, padded * cells)
