@@ -1,0 +1,77 @@
+"""Weight coding: what axons can say, and that fitting never makes it worse."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onnx2snn.errors import UsageError
+from onnx2snn.hwtargets.truenorth_coding import CODINGS, coding_of, encode
+
+
+@pytest.mark.parametrize("name", sorted(CODINGS))
+def test_planes_add_up_to_their_levels(name):
+    coding = coding_of(name)
+    levels = np.arange(coding.lowest, coding.highest + 1)
+    planes = coding.planes(levels)
+    assert planes.shape == (coding.axons, len(levels))
+    np.testing.assert_array_equal(np.array(coding.multipliers) @ planes, levels)
+
+
+@pytest.mark.parametrize("axons", [2, 3, 4])
+def test_axons_reach_exactly_the_levels_that_subsets_of_their_weights_reach(axons):
+    coding = coding_of(f"axons{axons}")
+    sums = {np.dot(coding.multipliers, s) for s in product((0, 1), repeat=axons)}
+    assert sums == set(range(coding.lowest, coding.highest + 1))
+
+
+def _problem(seed, outs=6, ins=12, rows=200):
+    rng = np.random.default_rng(seed)
+    x = np.maximum(rng.normal(size=(rows, 4)) @ rng.normal(size=(4, ins)), 0)
+    return rng.normal(size=(outs, ins)), x
+
+
+def _error(weights, levels, delta, x):
+    return (((weights - levels * delta[:, None]) @ x.T) ** 2).mean(axis=1)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), name=st.sampled_from(sorted(CODINGS)))
+def test_levels_are_in_range_and_the_fit_beats_rounding_on_correlated_inputs(seed, name):
+    coding = coding_of(name)
+    weights, x = _problem(seed)
+    moments = x.T @ x / len(x)
+    plain, plain_delta = encode(weights, coding, None)
+    levels, delta = encode(weights, coding, moments)
+    assert levels.min() >= coding.lowest and levels.max() <= coding.highest
+    assert (delta > 0).all()
+    fitted, rounded = _error(weights, levels, delta, x), _error(weights, plain, plain_delta, x)
+    assert fitted.sum() <= rounded.sum() * 1.02
+
+
+def test_weights_on_the_grid_are_coded_exactly():
+    rng = np.random.default_rng(0)
+    levels = rng.integers(-8, 8, (5, 40))
+    levels[:, 0] = -8
+    weights = levels * rng.uniform(0.1, 2, (5, 1))
+    found, delta = encode(weights, coding_of("axons4"), None)
+    np.testing.assert_allclose(found * delta[:, None], weights, rtol=0.05, atol=0.05)
+
+
+def test_more_axons_code_better():
+    weights, x = _problem(3, outs=20, ins=60)
+    moments = x.T @ x / len(x)
+    errors = [
+        _error(weights, *encode(weights, coding_of(n), moments), x).sum()
+        for n in ("ternary", "axons3", "axons4")
+    ]
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_an_unknown_coding_is_refused_by_name():
+    with pytest.raises(UsageError, match="base 3.*axons4"):
+        coding_of("base 3")
