@@ -145,7 +145,7 @@ def parse(data: bytes, *, where: str = "") -> Crossbars:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         header = json.loads(arrays.pop("header").tobytes())
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"not a {FORMAT} file ({error})", where=where) from error
     if header.pop("format", None) != FORMAT or header.pop("version", 0) != VERSION:
         raise DataError(

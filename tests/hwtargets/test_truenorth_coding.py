@@ -73,5 +73,5 @@ def test_more_axons_code_better():
 
 
 def test_an_unknown_coding_is_refused_by_name():
-    with pytest.raises(UsageError, match="base 3.*axons4"):
+    with pytest.raises(UsageError, match=r"base 3.*axons4"):
         coding_of("base 3")
