@@ -81,11 +81,14 @@ def curve_table(evaluation: Evaluation) -> str:
 
 def knee_text(evaluation: Evaluation) -> str:
     """The knee in words."""
-    found = knee(evaluation)
-    scored = evaluation.ann_accuracy is not None
-    what = "accuracy" if scored else "agreement with the ANN"
+    found, last = knee(evaluation), evaluation.points[-1]
+    if last.agreement is None:
+        if found is None:
+            return f"No step up to T={last.T} has an output error below 0.5 % for good."
+        return f"From T={found['T']} on the output error is below 0.5 %."
+    what = "agreement with the ANN" if evaluation.ann_accuracy is None else "accuracy"
     if found is None:
-        return f"No step up to T={evaluation.points[-1].T} stays within 0.5 point in {what}."
+        return f"No step up to T={last.T} stays within 0.5 point of the ANN in {what}."
     point = next(p for p in evaluation.points if found["T"] == p.T)
     interval = (
         f" (95 % interval {100 * point.low:.1f}-{100 * point.high:.1f} %, ANN "

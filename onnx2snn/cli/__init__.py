@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -22,15 +22,24 @@ class Cli(click.Group):
         try:
             return super().main(*args, **kwargs)
         except Onnx2SnnError as error:
-            click.echo(f"error {error.code}: {error}", err=True)
-            sys.exit(2)
+            fail(error.code, str(error))
         except MemoryError:
-            click.echo("error E900: not enough memory. Lower --mem-limit or --samples.", err=True)
-            sys.exit(2)
+            fail("E900", "not enough memory. Lower --mem-limit or --samples.")
         except BrokenPipeError:
             # The reader of our output went away (`| head`): not an error of ours.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
+        except Exception as error:
+            if os.environ.get("ONNX2SNN_TRACEBACK"):
+                raise
+            what = f"{type(error).__name__}: {error}".replace("\n", " ")
+            fail("E999", f"{what}. This is a bug in onnx2snn; ONNX2SNN_TRACEBACK=1 shows where.")
+
+
+def fail(code: str, text: str) -> NoReturn:
+    """One line on standard error, and exit status 2."""
+    click.echo(f"error {code}: {text}", err=True)
+    sys.exit(2)
 
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
