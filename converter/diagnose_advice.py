@@ -18,9 +18,10 @@ from ..runtime import graph as snn
 from ..runtime.neuron import NeuronParams, State
 from ..runtime.ops import Array
 from ..runtime.steps import run_population
-from .diagnose import LayerError, Measured, measure_values
+from .diagnose import Measured, ann_activation
+from .diagnose_findings import Finding
+from .diagnose_layers import LayerError
 from .diagnose_run import SpikingRun, as_population
-from .diagnose_structure import Finding
 
 Cause = Literal[
     "clipping",
@@ -147,7 +148,7 @@ def try_remedies(
     squares, active = dict.fromkeys(variants, 0.0), 0.0
     done = 0
     for arrays in batches:
-        a = measure_values(lowered, net, arrays, name)
+        a = ann_activation(lowered, net, arrays, name)
         trial = _Trials(population, variants, net, steps)
         run = SpikingRun(
             net, arrays, steps, seed=seed, offset=done, extra=trial.extra, observe=trial.observe

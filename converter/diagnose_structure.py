@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -18,13 +18,11 @@ from ..runtime import analog, ops
 from ..runtime import graph as snn
 from ..runtime.ops import Array
 from ..runtime.steps import last_uses
-from .calibrate import by_channel, channel_axis
 from .normalize import carry_scale
 
 WEIGHTED = ops.Linear | ops.Conv | ops.ConvTranspose
 TOLERANCE = 1e-3  # of the rms value; folding thresholds into weights costs about 1e-6
 Kind = Literal["bias", "threshold", "operation"]
-AGAIN = ": convert again from this model"
 Values = Mapping[str, tuple[Array, Array]]
 
 
@@ -48,11 +46,12 @@ def _sort(node: snn.Node) -> str:
     return type(node).__name__
 
 
-def units(net: snn.SpikingGraph) -> dict[str, Array]:
+def units(net: snn.SpikingGraph, lowered: snn.SpikingGraph) -> dict[str, Array]:
     """For every node, what its output must be multiplied with to be the ANN's value: spikes and
     what is pooled, reshaped or joined from them count in thresholds (see ``normalize``)."""
     out: dict[str, Array] = {}
     shapes = {node.name: node.shape for node in net.nodes}
+    ann = lowered.by_name()
     one = np.ones((), np.float32)
     for node in net.nodes:
         before: list[Array | None] = [None if out[n] is one else out[n] for n in node.inputs]
@@ -61,11 +60,24 @@ def units(net: snn.SpikingGraph) -> dict[str, Array]:
             unit = node.neuron.v_threshold
         elif isinstance(node, snn.MaxPool):
             unit = before[0]
-        elif isinstance(node, snn.Synapse) and not isinstance(node.op, WEIGHTED | ops.Scale):
+        elif isinstance(node, snn.Synapse) and isinstance(node.op, ops.Scale):
+            unit = _scaled(node.op, before[0], ann.get(node.name))
+        elif isinstance(node, snn.Synapse) and not isinstance(node.op, WEIGHTED):
             known = any(scale is not None for scale in before)
             unit = carry_scale(node.op, before, [shapes[n] for n in node.inputs]) if known else None
         out[node.name] = one if unit is None else unit
     return out
+
+
+def _scaled(op: ops.Scale, unit: Array | None, ann: snn.Node | None) -> Array | None:
+    """The unit after a Scale: most multiply by the threshold (and by the ANN's own factor), which
+    leaves the ANN's value."""
+    if unit is None or not np.all(op.scale):
+        return None
+    same = isinstance(ann, snn.Synapse) and isinstance(ann.op, ops.Scale)
+    factor = ann.op.scale if same else np.ones((), np.float32)  # type: ignore[union-attr]
+    left = np.asarray(unit * factor / op.scale)
+    return None if np.allclose(left, 1, rtol=1e-5) else left
 
 
 @dataclass
@@ -139,7 +151,7 @@ class StructureCheck:
     def __init__(
         self, net: snn.SpikingGraph, lowered: snn.SpikingGraph, pairs: Mapping[str, str]
     ) -> None:
-        self.net, self.pairs, self.unit = net, pairs, units(net)
+        self.net, self.pairs, self.unit = net, pairs, units(net, lowered)
         self.ann = lowered.by_name()
         self.results = {
             node.name: Comparison()
@@ -157,6 +169,11 @@ class StructureCheck:
             values[node.name] = self._visit(node, xs, arrays, want)
             for name in last.get(i, ()):
                 values.pop(name, None)
+
+    @property
+    def differs(self) -> bool:
+        """Whether some node is not the ANN's, on the samples so far."""
+        return any(not c.relative <= TOLERANCE for c in self.results.values())
 
     def _visit(
         self,
@@ -209,162 +226,37 @@ class StructureCheck:
             result.active += _square(effect[1])
 
 
+def on_rates(lowered: snn.SpikingGraph, rates: Mapping[str, Array]) -> dict[str, Array]:
+    """What the ANN's own layers make of the spiking network's rates: every node with state, its
+    activation, given ``rates`` (by the ANN's node names, in the ANN's unit) as input."""
+    values: dict[str, Array] = {}
+    out: dict[str, Array] = {}
+    last = last_uses(lowered)
+    for i, node in enumerate(lowered.nodes):
+        xs = [values[name] for name in node.inputs]
+        match node:
+            case snn.Input():
+                y = rates[node.name]
+            case snn.Synapse():
+                y = node.op.apply(*xs)
+            case snn.Population():
+                y = np.clip(xs[0] + node.bias, 0, node.ceiling)
+            case snn.MaxPool():
+                y = node.op.apply(xs[0] + node.bias)
+            case snn.Analog():
+                biased = [x + b for x, b in zip(xs, node.biases, strict=True)]
+                y = analog.evaluate(node.model, node.output, biased if node.biases else xs)
+            case snn.Readout():
+                y = xs[0] + node.bias
+        if isinstance(node, snn.STATEFUL):
+            out[node.name] = y
+        values[node.name] = np.asarray(rates.get(node.name, y), np.float32)
+        for name in last.get(i, ()):
+            values.pop(name, None)
+    return out
+
+
 def _bias(node: snn.Node) -> Array:
     if isinstance(node, snn.Population | snn.Readout):
         return node.bias
     return np.zeros((), np.float32)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Finding:
-    """One place where the network is not the ANN.
-
-    Attributes:
-        node: the node at fault.
-        seen_at: the layer (population, max pool, island or readout) that first shows it.
-        kind: "bias", "threshold" (one that the reading weights do not expect), "operation", or
-            "calibrated": a bias moved on purpose.
-        relative: rms difference at ``seen_at``, relative to the ANN's rms value there.
-        channels: for a bias, the channels where it differs most, at most five.
-        largest: for a bias, the largest difference of a channel's mean.
-        text: all that in words.
-    """
-
-    node: str
-    seen_at: str
-    kind: Literal["bias", "threshold", "operation", "calibrated"]
-    relative: float
-    channels: tuple[int, ...] = ()
-    largest: float = 0.0
-    text: str
-
-
-def find(
-    check: StructureCheck, lowered: snn.SpikingGraph, calibrated: Mapping[str, str]
-) -> tuple[Finding, ...]:
-    """Findings in execution order, each fault once. ``calibrated``: per layer, why a moved
-    bias is no fault ("" if it is one)."""
-    bad = {n: c for n, c in check.results.items() if not c.relative <= TOLERANCE}
-    out: dict[tuple[str, str], Finding] = {}
-    for node in check.net.nodes:
-        if node.name not in bad or isinstance(node, snn.Synapse):
-            continue
-        finding = _finding(check, lowered, node, bad, calibrated.get(node.name, ""))
-        out.setdefault((finding.node, finding.kind), finding)
-    return tuple(out.values())
-
-
-def _finding(
-    check: StructureCheck,
-    lowered: snn.SpikingGraph,
-    node: snn.Node,
-    bad: Mapping[str, Comparison],
-    calibrated: str,
-) -> Finding:
-    result, kind = bad[node.name], bad[node.name].kind()
-    name = node.name
-    base: dict[str, Any] = {"seen_at": name, "relative": result.relative}
-    if kind == "bias":
-        channels, largest, total = _channels(lowered, check.pairs[name], result.shift)
-        listed = ", ".join(map(str, channels)) + (", ..." if total > len(channels) else "")
-        text = (
-            f"bias of '{name}' differs from the ANN's by up to {largest:.3g} in {total} "
-            f"channel{'s' if total != 1 else ''} ({listed})"
-        )
-        text += f": {calibrated}" if calibrated else AGAIN
-        tag: Literal["bias", "calibrated"] = "calibrated" if calibrated else "bias"
-        return Finding(node=name, kind=tag, channels=channels, largest=largest, text=text, **base)
-    changed = _changed(check, lowered, name)
-    if changed is not None:
-        return Finding(node=changed[0], kind="operation", text=changed[1], **base)
-    culprit = next(
-        (n.name for n in check.net.nodes if n.name in bad and n.name in _segment(check.net, name)),
-        name,
-    )
-    if bad[culprit].kind() == "threshold":
-        return _threshold(check.net, culprit, bad[culprit].factor, base)
-    text = (
-        f"'{culprit}' computes something else than the ANN: given the ANN's own input, '{name}' "
-        f"differs by {100 * result.relative:.3g} % (other weights or another operation){AGAIN}"
-    )
-    return Finding(node=culprit, kind="operation", text=text, **base)
-
-
-def _threshold(
-    net: snn.SpikingGraph, reader: str, factor: float, base: Mapping[str, Any]
-) -> Finding:
-    """The spikes that ``reader`` gets count ``factor`` times what they should."""
-    before = [n for n in _segment(net, reader).values() if isinstance(n, snn.Population)]
-    if len(before) != 1:
-        text = f"the input of '{reader}' is {factor:.3g} times the ANN's{AGAIN}"
-        return Finding(node=reader, kind="threshold", text=text, **base)
-    text = (
-        f"the threshold of '{before[0].name}' is too {'low' if factor > 1 else 'high'}: "
-        f"{1 / factor:.3g} times what the weights of '{reader}' expect{AGAIN}"
-    )
-    return Finding(node=before[0].name, kind="threshold", text=text, **base)
-
-
-def _channels(
-    lowered: snn.SpikingGraph, name: str, shift: Array
-) -> tuple[tuple[int, ...], float, int]:
-    """The channels with the largest mean shift, that shift, and how many channels have one."""
-    axis = channel_axis(lowered, name)
-    means = by_channel(shift[np.newaxis], axis).mean(axis=1)
-    size = np.abs(means)
-    order = np.argsort(-size, kind="stable")
-    total = int((size > 0.01 * size.max(initial=0)).sum())
-    return tuple(int(c) for c in order[: min(total, 5)]), float(size.max(initial=0)), total
-
-
-def _segment(graph: snn.SpikingGraph, name: str) -> dict[str, snn.Node]:
-    """The nodes from which ``name`` is computed, back to the nodes with state, those included."""
-    return {node.name: node for node in snn.iter_upstream(graph, name)}
-
-
-def _changed(check: StructureCheck, lowered: snn.SpikingGraph, name: str) -> tuple[str, str] | None:
-    """The first node on the way to ``name`` that is another operation in the two graphs.
-
-    Scales are left out: conversion folds them into weights and adds its own.
-    """
-    there = _segment(lowered, check.pairs[name])
-    here = _segment(check.net, name)
-    if isinstance(check.net[name], snn.MaxPool):
-        there[check.pairs[name]], here[name] = lowered[check.pairs[name]], check.net[name]
-    known = {check.pairs.get(n, n) for n in here}
-    for node in lowered.nodes:
-        if node.name not in there or _describe(node) == "Scale":
-            continue
-        now = next((n for k, n in here.items() if check.pairs.get(k, k) == node.name), None)
-        if now is not None and _describe(now) == _describe(node):
-            continue
-        extra = [
-            n
-            for k, n in here.items()
-            if check.pairs.get(k, k) not in there and isinstance(n, snn.Synapse)
-        ]
-        kinds = [_describe(n) for n in ([now] if now is not None else []) + extra]
-        instead = " + ".join(sorted(set(kinds))) or "nothing"
-        return node.name, (
-            f"'{node.name}' is {_describe(node)} in the ANN, {instead} in the converted "
-            f"network{AGAIN}"
-        )
-    added = [n for k, n in here.items() if check.pairs.get(k, k) not in there]
-    strange = next((n for n in added if _describe(n) != "Scale" and n.name in known), None)
-    if strange is None:
-        return None
-    return strange.name, f"'{strange.name}' ({_describe(strange)}) is not in the ANN{AGAIN}"
-
-
-def _describe(node: snn.Node) -> str:
-    """The operation and its geometry, without weights."""
-    if not isinstance(node, snn.Synapse | snn.MaxPool):
-        return type(node).__name__
-    op = node.op
-    shown = [f"{k} {_times(getattr(op, k))}" for k in ("kernel", "strides") if hasattr(op, k)]
-    geometry = f" ({', '.join(shown)})" if isinstance(op, ops.MaxPool | ops.SumPool) else ""
-    return type(op).__name__ + geometry
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))

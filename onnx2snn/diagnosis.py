@@ -12,8 +12,9 @@ from typing import Any
 from jinja2 import Environment
 
 from . import render
-from .converter.diagnose import PARTS, RULE, LayerError, Measured, batch_size, measure
+from .converter.diagnose import RULE, Measured, batch_size, measure
 from .converter.diagnose_advice import Advice, Trial, advise, cause_of, heaviest, jump, try_remedies
+from .converter.diagnose_layers import PARTS, LayerError
 from .converter.frontend import LoadedModel, import_onnx
 from .converter.lower import lower
 from .converter.passes import default_passes, run_passes
@@ -21,6 +22,7 @@ from .data import Samples
 from .runtime.graph import SpikingGraph
 
 SCHEMA = "onnx2snn.diagnose/1"
+HEADS = ("The error jumps at", "Most is added at")
 TRIED = 64  # samples on which remedies are tried
 
 
@@ -199,9 +201,7 @@ def summary(diagnosis: Diagnosis) -> list[str]:
     measured, lines = diagnosis.measured, []
     if not diagnosis.advice:
         lines.append("No layer adds an error of its own.")
-    for advice, head in zip(
-        diagnosis.advice, ("The error jumps at", "Most is added at"), strict=False
-    ):
+    for advice, head in zip(diagnosis.advice, HEADS, strict=False):
         lines.append(
             f"{head} '{advice.layer}' (adds {100 * advice.adds:.1f} % of rms(a)); "
             f"cause: {advice.cause or 'none found'}."
@@ -209,12 +209,21 @@ def summary(diagnosis: Diagnosis) -> list[str]:
         lines.append(f"Try: {advice.text}.")
     shares = {k: v for k, v in parts_total(measured).items() if v > 0}
     if shares:
-        most = max(shares, key=lambda k: shares[k])
+        part = max(shares, key=lambda k: shares[k])
         listed = ", ".join(f"{k} {100 * v:.0f} %" for k, v in shares.items())
         lines.append(
-            f"Over all layers {most} costs most (shares of the squared own errors: {listed})."
+            f"Over all layers {part} costs most (shares of the squared own errors: {listed})."
         )
-    lines += [f"Structure: {f.text}." for f in measured.findings]
+    told = {advice.text for advice in diagnosis.advice}
+    faults = [f for f in measured.findings if f.kind != "calibrated" and f.text not in told]
+    lines += [f"Not the ANN either: {f.text}." for f in faults]
+    moved = [f for f in measured.findings if f.kind == "calibrated"]
+    if moved:
+        most = max(moved, key=lambda f: f.relative)
+        lines.append(
+            f"Weights or biases of {len(moved)} layers differ from the ANN's on purpose, most so: "
+            f"{most.text}."
+        )
     return lines
 
 

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .converter.diagnose import LayerError
+from .converter.diagnose_layers import PARTS, LayerError
 from .diagnosis import Diagnosis
 from .plot import figure
 
-PARTS = ("inherited", "clipping", "quantization", "unevenness")
 COLOURS = {
     "inherited": "#bbbbbb",
     "clipping": "#d55e00",
@@ -41,7 +40,9 @@ def errors_png(diagnosis: Diagnosis) -> bytes:
             y, fault, 0.25, color=COLOURS["structure"], label="not the ANN (structure)", zorder=3
         )
     total = np.array([100 * layer.error for layer in layers])
-    axes.plot(total, y, "k|", markersize=11, markeredgewidth=1.8, label="whole error")
+    axes.plot(
+        total, y, "k|", markersize=11, markeredgewidth=1.8, label="whole (parts partly cancel)"
+    )
     axes.set_yticks(y, [_short(layer.name) for layer in layers], fontsize=9)
     if diagnosis.first is not None:
         at = [layer.name for layer in layers].index(diagnosis.first.name)
@@ -85,9 +86,8 @@ def rates_png(diagnosis: Diagnosis) -> bytes:
     for axes in grid[len(layers) :]:
         axes.set_axis_off()
     more = f" (the first {MOST} of {hidden + MOST} layers)" if hidden > 0 else ""
-    fig.suptitle(
-        f"ANN activation against decoded rate, T={diagnosis.measured.steps}{more}", fontsize=11
-    )
+    title = f"ANN activation against decoded rate, T={diagnosis.measured.steps}{more}"
+    fig.suptitle(f"{title}; darker: more pairs", fontsize=11)
     fig.supxlabel("ANN activation a", fontsize=10)
     fig.supylabel("decoded rate r", fontsize=10)
     return _png(fig)
@@ -115,6 +115,7 @@ def _panel(axes: Any, layer: LayerError, first: bool) -> None:
     axes.set_xlim(span)
     axes.set_ylim(span)
     axes.set_aspect("equal")
+    axes.locator_params(nbins=4)
     axes.tick_params(labelsize=8)
     title = f"{_short(layer.name, 24)}: {100 * layer.error:.1f} %"
     axes.set_title(title, fontsize=9, fontweight="bold" if first else "normal")

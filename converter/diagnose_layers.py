@@ -1,0 +1,251 @@
+"""One layer's errors: the record, and the sums over batches behind it (see ``diagnose``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import prod, sqrt
+
+import numpy as np
+
+from ..runtime import graph as snn
+from ..runtime.neuron import NeuronParams
+from ..runtime.ops import Array
+from .diagnose_findings import Finding
+from .diagnose_run import Sums, as_population, constant_response, most_spikes
+from .diagnose_structure import StructureCheck, Values
+
+POINTS = 3000  # (a, r) pairs kept per layer for the picture
+PARTS = ("inherited", "clipping", "quantization", "unevenness")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LayerError:
+    """One layer's errors: rms over neurons and samples, relative to ``activation`` = rms(a).
+
+    Attributes:
+        kind: "population", "max pool", "island", "readout", or "input" (a spiking encoding).
+        error: r - a.
+        inherited, clipping, quantization, unevenness: its parts; None where the split does not
+            apply, for the reason in ``reason``.
+        own: r - act(zbar), what the layer's spikes cost.
+        structure: difference from the ANN's layer when given the ANN's own input; None where the
+            ANN has no such node.
+        adds: the larger of ``own`` and ``structure`` (a deliberate bias shift does not count).
+        threshold: median over neurons; ``spread`` its smallest and largest.
+        saturated: share of neurons (over samples) that fired as often as they can.
+        silent: share that never fired while a > theta / 2T, half a quantization step.
+        above: share of the positive activations a above ``top``.
+        spikes_per_neuron: steps with a spike, per neuron and sample.
+        points: (n, 2), some pairs (a, r).
+    """
+
+    name: str
+    kind: str
+    neurons: int
+    activation: float
+    error: float
+    inherited: float | None = None
+    clipping: float | None = None
+    quantization: float | None = None
+    unevenness: float | None = None
+    own: float = 0.0
+    structure: float | None = None
+    adds: float = 0.0
+    threshold: float | None = None
+    spread: tuple[float, float] | None = None
+    saturated: float | None = None
+    silent: float | None = None
+    above: float | None = None
+    spikes_per_neuron: float | None = None
+    reason: str = ""
+    points: Array = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+
+
+KINDS = {
+    snn.Input: "input",
+    snn.Population: "population",
+    snn.MaxPool: "max pool",
+    snn.Analog: "island",
+    snn.Readout: "readout",
+}
+
+
+class Layer:
+    """Sums over batches for one row."""
+
+    def __init__(self, node: snn.Node, partner: str, steps: int, total: int) -> None:
+        self.node, self.partner, self.steps = node, partner, steps
+        self.squares = dict.fromkeys(("activation", "error", "own", "plain", "meant", *PARTS), 0.0)
+        self.counts = dict.fromkeys(("saturated", "silent", "above", "positive", "events"), 0.0)
+        self.samples, self.total = 0, total
+        self.mean_error: Array = np.zeros(node.shape)
+        self.active: Array = np.zeros(node.shape)
+        self.points: list[Array] = []
+        self.neurons: snn.Population | None = None
+        if isinstance(node, snn.Population | snn.Readout):
+            self.neurons = as_population(node)
+
+    @property
+    def applies(self) -> bool:
+        """Whether the neuron's output is its rate, so that the split means something."""
+        return self.neurons is not None and isinstance(self.neurons.neuron, NeuronParams)
+
+    def add(self, ann: Values, sums: Sums, unit: Array) -> Array:
+        """Add a batch; returns the rates r, (batch, *shape), in the ANN's unit."""
+        name = self.node.name
+        a = ann[self.partner][1].astype(np.float64)
+        if self.neurons is not None:
+            theta = self.neurons.neuron.v_threshold.astype(np.float64)
+            zbar = sums.current[name] / self.steps
+            spikes = sums.emitted[name]
+            rate = theta * spikes / self.steps
+            self._spiking(self.neurons, a, zbar, spikes, rate)
+            self.counts["events"] += sums.events[name]
+        elif isinstance(self.node, snn.Readout):
+            rate = sums.current[name] / self.steps
+        else:
+            rate = sums.emitted[name] * unit / self.steps
+            if isinstance(self.node, snn.Input):
+                self.squares["own"] += _square(rate - a)
+        self.squares["activation"] += _square(a)
+        self.squares["error"] += _square(rate - a)
+        self.mean_error += (rate - a).sum(axis=0)
+        self.active += (a > 0).sum(axis=0) if isinstance(self.node, snn.Population) else len(a)
+        self.samples += len(a)
+        self._keep(a, rate)
+        return rate
+
+    def add_plain(self, ann: Values, sums: Sums, plain: Mapping[str, Array]) -> None:
+        """The error that arrives, and the one that would with the ANN's own weights and biases.
+
+        A potential v_init other than theta / 2 is charge that arrives once: it counts as input.
+        """
+        name, a = self.node.name, ann[self.partner][1]
+        if self.partner not in plain:
+            return
+        now = plain[self.partner]
+        self.squares["plain"] += _square(np.asarray(now - a, np.float64))
+        if name not in sums.current:
+            self.squares["meant"] = self.squares["error"]
+            return
+        z = sums.current[name] / self.steps
+        if self.applies and self.neurons is not None:
+            neuron = self.neurons.neuron
+            z = z + (neuron.v_init - neuron.v_threshold / 2) / self.steps
+        act = np.clip(z, 0, self.node.ceiling) if isinstance(self.node, snn.Population) else z
+        self.squares["meant"] += _square(act - a)
+
+    def _spiking(
+        self, node: snn.Population, a: Array, zbar: Array, spikes: Array, rate: Array
+    ) -> None:
+        act = zbar
+        if isinstance(self.node, snn.Population):
+            act = np.clip(zbar, 0, self.node.ceiling)
+        self.squares["own"] += _square(rate - act)
+        if not self.applies:
+            return
+        theta, most = (
+            node.neuron.v_threshold.astype(np.float64),
+            most_spikes(node.neuron, self.steps),
+        )
+        top = theta * most / self.steps
+        clipped = np.clip(act, 0, top)
+        constant = theta * constant_response(node, zbar, self.steps) / self.steps
+        parts = (act - a, clipped - act, constant - clipped, rate - constant)
+        for part, value in zip(PARTS, parts, strict=True):
+            self.squares[part] += _square(value)
+        self.counts["saturated"] += int((spikes >= most).sum())
+        self.counts["silent"] += int(((spikes == 0) & (a > theta / (2 * self.steps))).sum())
+        self.counts["above"] += int((a > top * (1 + 1e-6)).sum())
+        self.counts["positive"] += int((a > 0).sum())
+
+    def _keep(self, a: Array, rate: Array) -> None:
+        """A random part of the pairs (a, r), the same share of every batch."""
+        quota = max(1, int(np.ceil(POINTS * len(a) / max(self.total, 1))))
+        rng = np.random.default_rng(self.samples)
+        index = rng.integers(0, a.size, min(quota, a.size))
+        pairs = np.stack([a.ravel()[index], rate.ravel()[index]], axis=1)
+        self.points.append(pairs.astype(np.float32))
+
+    def deliberate(self, check: StructureCheck) -> str:
+        """Why other weights or a moved bias are no fault, or "".
+
+        Calibration in the loop changes them so that what arrives from the layers before is nearer
+        to the ANN's input, or moves biases so that the layer's mean error is smaller, or changes
+        little against what the layer's spikes cost.
+        """
+        result = check.results.get(self.node.name)
+        if result is None or not self.samples:
+            return ""
+        if 0 < self.squares["meant"] <= self.squares["plain"]:
+            return "less of the earlier layers' error arrives so, as calibration intends"
+        if result.kind() != "bias":
+            return ""
+        shift = result.shift
+        error = self.mean_error / self.samples
+        without = error - shift * (self.active / self.samples)
+        if _square(error) < _square(without):
+            return "the layer's mean error is smaller so, as calibration intends"
+        own = self.squares["own"] / (self.samples * prod(self.node.shape))
+        if _square(shift) / prod(self.node.shape) < 0.0625 * own:
+            return "small against what the layer's spikes cost, as calibration leaves it"
+        return ""
+
+    def changes_little(self, check: StructureCheck) -> bool:
+        """Whether other weights and biases change the activations by less than 1.5 times what the
+        layer's spikes cost (both as sums of squares)."""
+        result = check.results.get(self.node.name)
+        return result is not None and result.effect <= 2.25 * self.squares["own"]
+
+    def result(self, check: StructureCheck, findings: tuple[Finding, ...]) -> LayerError:
+        neurons = prod(self.node.shape)
+        count = max(self.samples * neurons, 1)
+        rms = {k: sqrt(v / count) for k, v in self.squares.items()}
+        base = rms["activation"] or rms["error"] or 1.0
+        compared = check.results.get(self.node.name)
+        structure = None if compared is None else compared.relative_effect
+        on_purpose = {f.seen_at for f in findings if f.kind == "calibrated"}
+        fault = 0.0 if structure is None or self.node.name in on_purpose else structure
+        row = LayerError(
+            name=self.node.name,
+            kind=KINDS[type(self.node)],
+            neurons=neurons,
+            activation=rms["activation"],
+            error=rms["error"] / base,
+            own=rms["own"] / base,
+            structure=structure,
+            adds=max(rms["own"] / base, fault),
+            points=np.concatenate(self.points)[:POINTS] if self.points else np.zeros((0, 2)),
+        )
+        return self._with_neurons(row, {k: v / base for k, v in rms.items()}, count)
+
+    def _with_neurons(self, row: LayerError, rms: Mapping[str, float], count: int) -> LayerError:
+        """The row with what only spiking neurons have."""
+        if self.neurons is None:
+            return row
+        neuron = self.neurons.neuron
+        theta = neuron.v_threshold
+        row = replace(
+            row,
+            threshold=float(np.median(theta)),
+            spread=(float(theta.min()), float(theta.max())),
+            spikes_per_neuron=self.counts["events"] / count,
+        )
+        if not self.applies:
+            reason = f"the output of a {type(neuron).__name__} neuron is not its rate"
+            return replace(row, reason=reason)
+        return replace(
+            row,
+            inherited=rms["inherited"],
+            clipping=rms["clipping"],
+            quantization=rms["quantization"],
+            unevenness=rms["unevenness"],
+            saturated=self.counts["saturated"] / count,
+            silent=self.counts["silent"] / count,
+            above=self.counts["above"] / max(self.counts["positive"], 1),
+        )
+
+
+def _square(x: Array) -> float:
+    return float(np.vdot(x, x))
