@@ -4,7 +4,7 @@ Limits read: cores_per_chip, neurons_per_core, in_axons_per_core, out_axons_per_
 synapse_memory, dense_memory, dense_row_words, core_memory (all optional but cores_per_chip);
 weight_bits, threshold_bits, bias_bits, bias_exponent, weight_exponent, state_bits, state_shift,
 input_bits. Options: ``[options.memory]`` (see ``memory.MemoryModel``) and ``input`` ("graded",
-"bias" or "population": how an analog input enters).
+"bias" or "population": how an analog input enters), "count_only" (no integers, for variants).
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def map_cores(network: ChipNetwork, target: HardwareTarget, request: Request) ->
     mode = _input_mode(network, target, request)
     tilings, over = _fitted(network, target, mode == "population")
     broken = (*rules.check(network, target), *over)
-    runner = None if broken else _runner(network, target, mode, request)
+    dry = broken or request.options.get("count_only")
+    runner = None if dry else _runner(network, target, mode, request)
     measured = _measured(runner, request)
     flows = traffic(network, tilings, measured.rates if measured else None, request.rate)
     placed = {t.name: t for t in tilings}

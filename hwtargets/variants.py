@@ -17,6 +17,7 @@ from .layers import ChipLayer, ChipNetwork, Projection
 from .mapping import Request, Step
 from .target import HardwareTarget
 
+COUNTING = ("cores", "crossbar")  # mapping steps that know the option "count_only"
 SHARES = (0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)
 
 
@@ -24,7 +25,9 @@ def would_fit(
     network: ChipNetwork, target: HardwareTarget, request: Request, step: Step, chips: int
 ) -> tuple[Mapping[str, Any], ...]:
     """Variants that were tried: {change, fits, cores, chips}; the first of each kind that fits."""
-    dry = replace(request, x=None, y=None, calib=None)
+    if target.mapping not in COUNTING:
+        return ()
+    dry = replace(request, x=None, y=None, options={**request.options, "count_only": True})
     found = [
         *_first_fit(_narrower(network), target, dry, step, chips),
         *_first_fit(_input_modes(network, target, dry), target, dry, step, chips),

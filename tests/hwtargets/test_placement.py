@@ -1,0 +1,240 @@
+"""``place`` from graph to report: targets, rules, refusals, report formats."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from chip_nets import SMALL, Net, build, neuron
+
+from onnx2snn.errors import DataError, TargetError
+from onnx2snn.hwtargets import (
+    HardwareTarget,
+    PlaceData,
+    PlacementReport,
+    load_target,
+    place,
+    render_comparison,
+    render_html,
+    render_text,
+    targets,
+    to_json,
+)
+from onnx2snn.hwtargets.placement import MAPPINGS
+from onnx2snn.hwtargets.target import Limit
+from onnx2snn.runtime import graph as g
+from onnx2snn.runtime import ops
+
+TARGETS = Path(__file__).with_name("targets")
+PLAIN = TARGETS / "plain.toml"
+
+
+def with_limits(target: HardwareTarget, **values: float) -> HardwareTarget:
+    """The target with other limits."""
+    new = {
+        name: Limit(name=name, value=value, source="test", verified=True)
+        for name, value in values.items()
+    }
+    return replace(target, limits={**target.limits, **new}, boards={})
+
+
+@pytest.fixture(scope="module")
+def report() -> PlacementReport:
+    x = np.random.default_rng(0).random((12, *SMALL[0])).astype(np.float32)
+    graph = build(*SMALL)
+    data = PlaceData(x=x, y=np.zeros(12, int))
+    return place(graph, "loihi2", data=data, steps=16, seconds=0.2)
+
+
+def test_every_bundled_target_states_value_source_and_verification_of_every_number() -> None:
+    found = targets()
+    assert {"loihi1", "loihi2"} <= set(found)
+    for target in found.values():
+        assert target.mapping in MAPPINGS
+        for limit in (*target.limits.values(), *target.energy.values()):
+            assert len(limit.source) > 3 and limit.value >= 0, (target.name, limit.name)
+
+
+def test_a_bad_target_file_names_every_problem_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(
+        'schema = "other"\nname = ""\nmapping = "cores"\nfoo = 1\n'
+        "[limits.a]\nvalue = -1\nsource = 3\n[capabilities]\nwings = true\n"
+    )
+    with pytest.raises(TargetError) as error:
+        load_target(path)
+    text = str(error.value)
+    for part in ("schema", "'name'", "'foo'", "limits.a", "verified", "'source'", "'wings'"):
+        assert part in text
+    assert error.value.code == "E501"
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        ("not toml [", "E501"),
+        ('schema = "onnx2snn-target/1"\nname = "x"\nmapping = "magic"\n', "E504"),
+    ],
+)
+def test_files_that_are_no_target_are_refused(tmp_path: Path, content: str, code: str) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(content)
+    with pytest.raises(TargetError) as error:
+        load_target(path)
+    assert error.value.code == code
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(TargetError, match="loihi2"):
+        load_target("loihi9")
+
+
+def test_a_target_without_a_needed_limit_says_which(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text('schema = "onnx2snn-target/1"\nname = "x"\nmapping = "cores"\n')
+    with pytest.raises(TargetError, match="cores_per_chip"):
+        place(build(*SMALL), path, seconds=0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "rule"),
+    [
+        ({"cores_per_chip": 2}, "cores"),
+        ({"in_axons_per_core": 3}, "in_axons_per_core"),
+        ({"synapse_memory": 20}, "synapse_memory"),
+    ],
+)
+def test_a_tiny_chip_is_refused_with_the_right_reason(limits: dict[str, float], rule: str) -> None:
+    report = place(build(*SMALL), with_limits(load_target(PLAIN), **limits), seconds=0)
+    assert not report.fits
+    assert {v.rule for v in report.violations} == {rule}
+    for v in report.violations:
+        assert v.node and v.remedy and float(v.used) > float(v.limit)
+
+
+def test_what_would_fit_is_found_by_placing_narrower_networks() -> None:
+    chip = with_limits(load_target(PLAIN), cores_per_chip=12)
+    report = place(build(*SMALL), chip, seconds=0)
+    assert [v.rule for v in report.violations] == ["cores"]
+    narrower = next(v for v in report.would_fit if "channels" in v["change"])
+    assert narrower["fits"] and narrower["cores"] <= 12 < report.cores
+
+
+def special(**params: Any) -> g.SpikingGraph:
+    net = Net((6,))
+    net.dense(5)
+    net.population("hidden", neuron(**params))
+    net.readout(3)
+    return net.graph
+
+
+@pytest.mark.parametrize(
+    ("params", "rule", "means"),
+    [
+        ({"levels": 4}, "graded spikes", "copies"),
+        ({"signed": True}, "negative spikes", "pair"),
+        ({"lag": 3}, "start lag", "gate"),
+        ({"v_min": -1.0}, "v_min", "floor"),
+    ],
+)
+def test_what_a_binary_chip_cannot_do_is_refused_with_the_means_and_its_cost(
+    params: dict[str, Any], rule: str, means: str
+) -> None:
+    report = place(special(**params), "loihi1", seconds=0)
+    (violation,) = report.violations
+    assert (violation.node, violation.rule) == ("hidden", rule)
+    assert means in violation.remedy
+    if means in ("copies", "pair", "gate"):
+        assert re.search(r"[1-9]\d* more (neurons|synapses)", violation.remedy)
+    assert place(special(**params), "loihi2", seconds=0).fits
+
+
+def test_analog_nodes_are_refused_by_name_together_with_everything_else() -> None:
+    net = Net((2, 8, 8))
+    net.conv(3, 3)
+    net.population("a", neuron(signed=True))
+    pool = ops.MaxPool(kernel=(2, 2), strides=(2, 2), dilations=(1, 1), pads=(0, 0, 0, 0))
+    net.nodes.append(g.MaxPool(name="pool", inputs=("a",), shape=(3, 3, 3), op=pool))
+    net.readout(4)
+    report = place(net.graph, "loihi1", seconds=0)
+    assert {(v.node, v.rule) for v in report.violations} == {
+        ("a", "negative spikes"),
+        ("pool", "no analog nodes"),
+    }
+
+
+def test_samples_of_another_shape_are_refused() -> None:
+    with pytest.raises(DataError, match="shape"):
+        place(build(*SMALL), "loihi2", data=PlaceData(x=np.zeros((2, 3))), seconds=0)
+
+
+def test_the_json_report_has_the_published_keys_and_no_infinities(
+    report: PlacementReport,
+) -> None:
+    found = json.loads(to_json(report))
+    assert found["schema"] == "onnx2snn-placement/1"
+    for key in ("target", "fits", "cores", "chips", "binding", "violations", "energy", "latency"):
+        assert key in found
+    assert {"name", "cores", "neurons"} <= set(found["layers"][0])
+    assert {"name", "used", "limit"} <= set(found["resources"][0])
+    assert {"spike_hops", "avg_hops", "max_link"} <= set(found["traffic"])
+    assert {"ann", "float_snn", "chip"} <= set(found["accuracy"])
+    assert sum(row["cores"] for row in found["layers"]) == found["cores"]
+    assert len(found["floor_plan"]["x"]) == found["cores"]
+    assert found["traffic"]["measured"] is True
+
+
+def test_the_page_needs_nothing_from_outside_and_draws_every_core(
+    report: PlacementReport,
+) -> None:
+    page = render_html(report)
+    assert "<script" not in page and not re.search(r"(src|href)\s*=", page)
+    assert page.count("<rect") == 3 * report.cores
+    assert page.count("<title>core ") == 3 * report.cores
+    for row in report.layers:
+        assert row.name in page
+    assert "not verified" in page
+
+
+def test_names_are_escaped_on_the_page() -> None:
+    net = Net((4,))
+    net.dense(3)
+    net.population("<b>&</b>")
+    net.readout(2)
+    page = render_html(place(net.graph, "loihi2", seconds=0))
+    assert "<b>&</b>" not in page and "&lt;b&gt;&amp;&lt;/b&gt;" in page
+
+
+def test_the_text_report_says_what_binds_and_what_is_not_verified(report: PlacementReport) -> None:
+    text = render_text(report)
+    assert "Binding limit: " in text and "not verified" in text
+    assert f"{report.cores} cores on 1 chip" in text
+    refused = place(special(levels=4), "loihi1", seconds=0)
+    assert "does NOT fit" in render_text(refused) and "graded spikes" in render_text(refused)
+    table = render_comparison([report, refused])
+    assert table.count("\n") == 3 and "loihi1" in table
+
+
+def test_energy_is_the_sum_of_counted_events_times_published_constants(
+    report: PlacementReport,
+) -> None:
+    energy = report.energy
+    counts, parts = energy["counts"], energy["parts"]
+    assert parts["synop"] == pytest.approx(counts["synop"] * 23.6e-12)
+    assert counts["neuron_update"] == 16 * sum(row.neurons for row in report.layers)
+    assert counts["hop"] == pytest.approx(16 * report.traffic["spike_hops"])
+    assert energy["low"] < energy["value"] < energy["high"]
+    ann = energy["ann"]
+    assert ("loses" in ann["verdict"]) == (ann["snn_over_ann"] > 1)
+    assert ann["macs"] == sum(row.synapses for row in report.layers)
+
+
+def test_the_mesh_keeps_to_the_same_seed() -> None:
+    chip = load_target(PLAIN)
+    first, second = (place(build(*SMALL), chip, seconds=0.0, seed=3) for _ in range(2))
+    np.testing.assert_array_equal(first.plan.x, second.plan.x)  # type: ignore[union-attr]
