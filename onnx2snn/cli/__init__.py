@@ -11,6 +11,7 @@ import click
 
 from ..errors import Onnx2SnnError
 from .conversion import COMMANDS as CONVERSION
+from .diagnosis import COMMANDS as DIAGNOSIS
 from .hardware import COMMANDS as HARDWARE
 from .inspection import COMMANDS as INSPECTION
 
@@ -49,5 +50,5 @@ def main() -> None:
     and place them on neuromorphic chips."""
 
 
-for command in (*CONVERSION, *INSPECTION, *HARDWARE):
+for command in (*CONVERSION, *DIAGNOSIS, *INSPECTION, *HARDWARE):
     main.add_command(command)

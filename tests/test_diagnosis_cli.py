@@ -1,0 +1,111 @@
+"""`onnx2snn diagnose` as a user meets it: table, sentence, JSON, files, exit status."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+import onnx2snn
+from onnx2snn.cli import main
+from onnx2snn.converter.frontend import load_onnx
+from onnx2snn.data import Preprocessing
+from onnx2snn.runtime import graph as snn
+
+MODELS = Path(__file__).parent.parent / "models"
+CNN, MLP, DATA = (str(MODELS / n) for n in ("digits_cnn.onnx", "digits_mlp.onnx", "digits.npz"))
+BROKEN = "/block/Relu"
+SPLIT = ("inherited", "clipping", "quantization", "unevenness")
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A converted network, and the same with a bias removed, as files."""
+    folder = tmp_path_factory.mktemp("nets")
+    pre = Preprocessing(scale=16.0, layout="NHWC")
+    calibration = onnx2snn.load_samples(f"{DATA}:x_calib", load_onnx(CNN), pre, limit=128)
+    sound = onnx2snn.convert(CNN, calibration, steps=16)
+    node = sound[BROKEN]
+    assert isinstance(node, snn.Population)
+    broken = sound.with_nodes([replace(node, bias=np.zeros((), np.float32))])
+    paths = str(folder / "sound.snn.onnx"), str(folder / "broken.snn.onnx")
+    for network, path in zip((sound, broken), paths, strict=True):
+        onnx2snn.save(network, path)
+    return paths
+
+
+def diagnose(network: str, *more: object, model: str = CNN) -> Result:
+    args = ["diagnose", model, network, "--data", f"{DATA}:x_test", "--samples", "24", "-T", "16"]
+    return CliRunner().invoke(main, [*args, *map(str, more)])
+
+
+def document(network: str, *more: object) -> Any:
+    done = diagnose(network, *more, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_the_document_has_every_layer_and_no_fault_for_a_sound_network(
+    networks: tuple[str, str],
+) -> None:
+    found = document(networks[0])
+    assert found["schema"] == "onnx2snn.diagnose/1"
+    assert (found["T"], found["samples"]) == (16, 24)
+    populations = [layer for layer in found["layers"] if layer["kind"] == "population"]
+    assert len(populations) == 5
+    for layer in populations:
+        # Parts add up neuron by neuron, so their rms values bound that of the whole.
+        assert layer["error"] <= sum(layer[part] for part in SPLIT) + 1e-9
+        assert 0 <= layer["saturated"] <= 1 and 0 <= layer["silent"] <= 1
+        assert layer["spikes_per_neuron"] > 0
+    assert found["cause"] in ("quantization", "unevenness", "clipping")
+    assert [f for f in found["structure"] if f["kind"] != "calibrated"] == []
+
+
+def test_the_text_names_the_removed_bias_the_layer_and_what_to_do(
+    networks: tuple[str, str],
+) -> None:
+    done = diagnose(networks[1])
+    assert done.exit_code == 0, done.output
+    assert f"The error jumps at '{BROKEN}'" in done.output
+    assert f"bias of '{BROKEN}' differs from the ANN's by up to" in done.output
+    assert "convert again" in done.output and "cause: bias" in done.output
+    found = document(networks[1])
+    assert (found["first_layer"], found["cause"], found["node"]) == (BROKEN, "bias", BROKEN)
+    assert found["try"] in done.output
+
+
+def test_the_folder_gets_a_page_with_pictures_and_the_same_document(
+    networks: tuple[str, str], tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    printed = document(networks[1], "-o", tmp_path / "out")
+    names = {"diagnosis.json", "diagnosis.html", "errors.png", "rates.png"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == names
+    assert json.loads((tmp_path / "out" / "diagnosis.json").read_text()) == printed
+    for name in ("errors.png", "rates.png"):
+        picture = (tmp_path / "out" / name).read_bytes()
+        assert picture.startswith(b"\x89PNG") and len(picture) > 10_000
+    page = (tmp_path / "out" / "diagnosis.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert all(layer["name"] in page for layer in printed["layers"])
+    assert "http" not in page
+
+
+def test_another_model_is_one_line_and_exit_status_2(networks: tuple[str, str]) -> None:
+    done = diagnose(networks[0], model=MLP)
+    assert done.exit_code == 2
+    assert "error E230" in done.output and "Give the .onnx file that was converted" in done.output
+    assert "Traceback" not in done.output
+
+
+def test_zero_steps_are_exit_status_2(networks: tuple[str, str]) -> None:
+    done = CliRunner().invoke(
+        main, ["diagnose", CNN, networks[0], "--data", f"{DATA}:x_test", "-T", "0"]
+    )
+    assert done.exit_code == 2 and "E110" in done.output
