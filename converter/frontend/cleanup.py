@@ -8,7 +8,7 @@ BatchNormalization, Min and Max to Clip).
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import onnx
 from onnx import numpy_helper
 
 from ...errors import ModelError
-from ...runtime.ops import Shape
+from ...runtime.ops import Array, Shape
 from .floats import widen_floats
 from .refusals import RANDOM
 
@@ -34,16 +34,21 @@ class Sized:
 
 
 def sized(
-    model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]], *, where: str
+    model: onnx.ModelProto,
+    input_shapes: Mapping[str, tuple[int, ...]],
+    *,
+    where: str,
+    weights: Collection[str] = (),
 ) -> Sized:
     """A copy with the batch size 1 and every other input dimension as declared or given.
 
-    An input has a batch axis where it has two axes or more. Raises ModelError (E306) where a
-    dimension is not known, or a given shape does not fit.
+    ``weights`` names inputs that are weights. Any other input has a batch axis where it has two
+    axes or more. Raises ModelError (E306) where a dimension is not known, or a given shape does
+    not fit.
     """
     out = onnx.ModelProto()
     out.CopyFrom(model)
-    held = {t.name for t in out.graph.initializer}
+    held = {t.name for t in out.graph.initializer} | set(weights)
     inputs = [v for v in out.graph.input if v.name not in held]
     unknown = set(input_shapes) - {v.name for v in inputs}
     if unknown:
@@ -117,8 +122,12 @@ def _fix(
     return value.name, tuple(dims), batched
 
 
-def clean(model: onnx.ModelProto, *, where: str) -> onnx.ModelProto:
+def clean(
+    model: onnx.ModelProto, *, where: str, weights: Mapping[str, Array] | None = None
+) -> onnx.ModelProto:
     """The model folded, fused and with the shape of every tensor in it.
+
+    ``weights``: values of the inputs that are weights.
 
     Raises ModelError (E303) where ONNX Runtime refuses the model.
     """
@@ -128,7 +137,7 @@ def clean(model: onnx.ModelProto, *, where: str) -> onnx.ModelProto:
         model = _rewritten(_optimized(model, where))
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     if _unknown(inferred):
-        _measure(inferred, where)
+        _measure(inferred, where, weights or {})
     return inferred
 
 
@@ -251,7 +260,7 @@ def _unknown(model: onnx.ModelProto) -> list[str]:
     return [o for node in model.graph.node for o in node.output if o and o not in known]
 
 
-def _measure(model: onnx.ModelProto, where: str) -> None:
+def _measure(model: onnx.ModelProto, where: str, weights: Mapping[str, Array]) -> None:
     """Fill in open shapes by running the model on zeros and on ones.
 
     Raises ModelError (E306) where it does not run, or a shape depends on the data.
@@ -266,7 +275,10 @@ def _measure(model: onnx.ModelProto, where: str) -> None:
         arrays, others = (
             runner.run(
                 wanted,
-                {i.name: np.full(i.shape, fill, _numpy(i.type)) for i in runner.get_inputs()},
+                {
+                    i.name: weights.get(i.name, np.full(i.shape, fill, _numpy(i.type)))
+                    for i in runner.get_inputs()
+                },
             )
             for fill in (0, 1)
         )

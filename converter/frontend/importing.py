@@ -11,15 +11,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 
 from ...errors import GraphError, ModelError, UnsupportedOps
 from ...runtime.ops import Array, Shape
 from ..graph import AnnGraph, AnnOutput, Opaque
 from . import activation, conv, linear, merge, pool, resize, shape
 from .builder import GraphBuilder, Value
+from .constants import constants_of, folded
 from .island_model import Border, island_model
 from .islands import Island, units, with_light
 from .load import LoadedModel, PathLike, load_onnx
@@ -207,9 +207,11 @@ def _fill(source: Source, builder: GraphBuilder, island: Island) -> None:
 
 def _source(loaded: LoadedModel) -> Source:
     graph = loaded.cleaned.graph
-    constants = _constants(graph)
+    constants = {**constants_of(graph), **loaded.weights}
     pairs = [(_node(proto, name), proto) for name, proto in named_nodes(graph)]
+    protos = {node.name: proto for node, proto in pairs}
     nodes = [node for node, _ in pairs if node.op != "Constant"]
+    nodes = folded(nodes, protos, constants, loaded.cleaned)
     outputs, gone = _dropped(nodes, [o.name for o in graph.output])
     nodes = [node for node in nodes if node.name not in gone]
     computed = {info.name for info in loaded.inputs}
@@ -221,7 +223,7 @@ def _source(loaded: LoadedModel) -> Source:
     return Source(
         loaded=loaded,
         nodes=tuple(nodes),
-        protos={node.name: proto for node, proto in pairs},
+        protos=protos,
         constants=constants,
         shapes={v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in infos},
         dtypes=dtypes,
@@ -268,22 +270,6 @@ def _builder(source: Source) -> GraphBuilder:
     for info in loaded.inputs:
         builder.add_input(info.name, info.shape, info.batched)
     return builder
-
-
-def _constants(graph: onnx.GraphProto) -> dict[str, Array]:
-    found = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant":
-            found[node.output[0]] = _constant(node)
-    return found
-
-
-def _constant(node: onnx.NodeProto) -> Array:
-    attribute = node.attribute[0]
-    value = onnx.helper.get_attribute_value(attribute)
-    if isinstance(value, onnx.TensorProto):
-        return numpy_helper.to_array(value)
-    return np.asarray(value, np.float32 if attribute.name.startswith("value_float") else None)
 
 
 def _dropped(

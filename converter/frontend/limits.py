@@ -6,6 +6,7 @@ is refused here, with the tensor named, instead of by running out of memory.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from math import prod
 
 import numpy as np
@@ -13,6 +14,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from ...errors import ModelError
+from ...runtime.ops import Array
 
 LARGEST = 2**26  # numbers in one computed tensor at batch size 1: 256 MiB of float32
 LARGEST_CONSTANT = 2**29  # numbers in one constant that the clean-up computes: 2 GiB
@@ -25,7 +27,7 @@ def _bad(what: str, where: str, code: str = "E303", remedy: str = DAMAGED) -> Mo
     return ModelError(what, where=where, remedy=remedy, code=code)
 
 
-def check_structure(model: onnx.ModelProto, where: str) -> None:
+def check_structure(model: onnx.ModelProto, where: str, weights: Mapping[str, Array]) -> None:
     """Raise ModelError (E303) for names defined twice, nesting, and nodes without what they need;
     (E305) for NaN or infinity in weights."""
     _check_depth(model.graph, where, 0)
@@ -36,6 +38,8 @@ def check_structure(model: onnx.ModelProto, where: str) -> None:
         raise _bad(f"the tensor '{twice[0]}' is computed twice", where)
     if not model.graph.output:
         raise _bad("the graph has no output", where)
+    for name, array in weights.items():
+        _check_finite(name, array, where)
     for tensor in model.graph.initializer:
         _check_tensor(tensor, where)
     for node in model.graph.node:
@@ -62,9 +66,17 @@ def _check_tensor(tensor: TensorProto, where: str) -> None:
     except Exception as error:
         what = f"the tensor '{name}' does not hold what its shape {dims} and type say"
         raise _bad(what, where) from error
-    if tensor.data_type in FLOATS and not np.isfinite(array.astype(np.float32)).all():
-        if array.size == 1 and not np.isnan(array).any():
-            return  # a bound or a mask, not a weight
+    if tensor.data_type in FLOATS:
+        _check_finite(name, array, where)
+
+
+def _check_finite(name: str, array: Array, where: str) -> None:
+    if array.dtype.kind in "iub":
+        return
+    numbers = array.astype(np.float32, copy=False)
+    if array.size == 1 and not np.isnan(numbers).any():
+        return  # infinity: a bound or a mask, not a weight
+    if not np.isfinite(numbers).all():
         raise ModelError(
             f"the weights '{name}' contain NaN or infinity",
             where=where,
@@ -73,7 +85,7 @@ def _check_tensor(tensor: TensorProto, where: str) -> None:
         )
 
 
-def check_sizes(model: onnx.ModelProto, where: str) -> None:
+def check_sizes(model: onnx.ModelProto, where: str, weights: Collection[str] = ()) -> None:
     """Raise ModelError (E311) for a tensor that would be too large; ``model`` has static input
     shapes."""
     try:
@@ -81,8 +93,10 @@ def check_sizes(model: onnx.ModelProto, where: str) -> None:
     except Exception:
         return  # ONNX Runtime will say what is wrong
     graph = inferred.graph
-    computed = _computed(graph)
+    computed = _computed(graph, weights)
     for value in (*graph.input, *graph.value_info, *graph.output):
+        if value.name in weights:
+            continue
         size = prod(max(d.dim_value, 1) for d in value.type.tensor_type.shape.dim)
         limit = LARGEST if value.name in computed else LARGEST_CONSTANT
         if size > limit:
@@ -94,9 +108,9 @@ def check_sizes(model: onnx.ModelProto, where: str) -> None:
             )
 
 
-def _computed(graph: onnx.GraphProto) -> set[str]:
+def _computed(graph: onnx.GraphProto, weights: Collection[str]) -> set[str]:
     """Tensors that depend on an input."""
-    found = {v.name for v in graph.input} - {t.name for t in graph.initializer}
+    found = {v.name for v in graph.input} - {t.name for t in graph.initializer} - set(weights)
     for node in graph.node:
         if found.intersection(node.input):
             found.update(node.output)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 
 from ...errors import ModelError, UnsupportedOps
-from ...runtime.ops import Shape
+from ...runtime.ops import Array, Shape
 from .cleanup import clean, sized
 from .external import attach_external_data
 from .floats import widen_floats
@@ -63,6 +63,8 @@ class LoadedModel:
         inputs, outputs: in the model's order; initializers that are also inputs are left out.
         approximated: (name, op, what is left out) of nodes that the clean-up replaced by
             something simpler.
+        weights: values of large external weights, which are inputs of both graphs (see
+            ``external``); empty for models of ordinary size.
     """
 
     path: str
@@ -72,6 +74,7 @@ class LoadedModel:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     approximated: tuple[tuple[str, str, str], ...] = ()
+    weights: Mapping[str, Array] = field(default_factory=dict)
 
 
 def load_onnx(
@@ -91,13 +94,13 @@ def load_onnx(
     custom = custom_operations(original)
     if custom:
         raise UnsupportedOps(custom, where=str(path))
-    attach_external_data(original, path)
-    check_structure(original, str(path))
+    weights = attach_external_data(original, path)
+    check_structure(original, str(path), weights)
     widened = widen_floats(original)
     folded, notes = fold_quantization(widened)
-    fixed = sized(folded, input_shapes or {}, where=str(path))
-    check_sizes(fixed.model, str(path))
-    cleaned = clean(fixed.model, where=str(path))
+    fixed = sized(folded, input_shapes or {}, where=str(path), weights=weights)
+    check_sizes(fixed.model, str(path), weights)
+    cleaned = clean(fixed.model, where=str(path), weights=weights)
     shapes = _declared(cleaned)
     inputs = tuple(
         TensorInfo(name=name, shape=shape[batched:], batched=batched, dtype=_dtype(original, name))
@@ -115,6 +118,7 @@ def load_onnx(
         inputs=inputs,
         outputs=outputs,
         approximated=notes,
+        weights=weights,
     )
 
 

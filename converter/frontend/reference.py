@@ -73,7 +73,9 @@ class Reference:
         self, runner: Any, names: Sequence[str], feeds: Mapping[str, Array], index: int
     ) -> dict[str, Array]:
         batched = {info.name: info.batched for info in self.model.inputs}
-        feed = {n: x[index : index + 1] if batched[n] else x[index] for n, x in feeds.items()}
+        feed = dict(self.model.weights) | {
+            n: x[index : index + 1] if batched[n] else x[index] for n, x in feeds.items()
+        }
         drop = any(batched.values())
         try:
             arrays = runner.run(names, feed)
@@ -95,7 +97,7 @@ class Reference:
         if not all(info.batched for info in self.model.inputs):
             return None
         try:
-            return dict(zip(names, runner.run(names, dict(feeds)), strict=True))
+            return dict(zip(names, runner.run(names, {**self.model.weights, **feeds}), strict=True))
         except Exception:
             return None  # a fixed batch of one: run one by one
 

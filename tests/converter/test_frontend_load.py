@@ -226,3 +226,53 @@ def test_loading_writes_nothing_beside_the_model(tmp_path: Path) -> None:
     path = saved(mlp(), tmp_path)
     load_onnx(path)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def stored(folder: Path, proto: onnx.ModelProto) -> Path:
+    """The model with every initializer in one external file."""
+    path = folder / "model.onnx"
+    onnx.save_model(
+        proto, path, save_as_external_data=True, location="data.bin", size_threshold=0
+    )  # fmt: skip
+    return path
+
+
+def test_large_external_weights_stay_in_their_file_and_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the optimizers would have folded, the importer computes itself."""
+    whole = onnx.load(FIXTURES / "plain_cnn_ts_keepbn.onnx")
+    expected, loaded = imported(saved(whole, tmp_path))
+    assert not loaded.weights
+    monkeypatch.setattr("onnx2snn.converter.frontend.external.HEAVY", 100)
+    monkeypatch.setattr("onnx2snn.converter.frontend.external.LARGE", 16)
+    graph, heavy = imported(stored(tmp_path, whole))
+    assert len(heavy.weights) > 10
+    data = samples(heavy)
+    assert worst_difference(graph, heavy, data) < 1e-5
+    for one, two in zip(Reference(heavy).run(data).values(), Reference(loaded).run(data).values(),
+                        strict=True):  # fmt: skip
+        np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+    assert [info.shape for info in heavy.inputs] == [info.shape for info in loaded.inputs]
+    assert expected.outputs[0].tensor == graph.outputs[0].tensor
+
+
+@pytest.mark.slow
+def test_a_model_of_more_than_2_gib_is_imported(tmp_path: Path) -> None:
+    """A matrix of zeros with one row of ones, in a sparse file of 2.25 GiB."""
+    size = 24576
+    proto = model([make_node("MatMul", ["x", "w"], ["y"])], {"x": ("N", size)})
+    weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[size, size])
+    weight.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", "w.bin"), ("offset", "0"), ("length", str(size * size * 4))):
+        entry = weight.external_data.add()
+        entry.key, entry.value = key, value
+    proto.graph.initializer.append(weight)
+    with (tmp_path / "w.bin").open("wb") as stream:
+        stream.write(np.ones(size, np.float32).tobytes())
+        stream.truncate(size * size * 4)
+    graph, loaded = imported(saved(proto, tmp_path))
+    x = np.zeros((1, size), np.float32)
+    x[0, 0] = 3
+    assert graph.nodes[1].layer.weight.shape == (size, size)  # type: ignore[union-attr]
+    np.testing.assert_array_equal(Reference(loaded).run(x)["y"], np.full((1, size), 3, np.float32))
