@@ -83,24 +83,23 @@ class Bias:
     def __init__(
         self, bias: Array, shape: Shape, layout: Layout, dtype: np.dtype, chunk: int
     ) -> None:
-        self.bias = layout.parameter(bias, shape, dtype) if np.any(bias) else None
+        self.bias: Array | None = None
+        if np.any(bias):
+            self.bias = layout.long_rows(layout.parameter(bias, shape, dtype), shape)
         self.buffer: Array | None = None
         self.shape, self.dtype = (chunk, *layout.inner(shape)), dtype
 
     def add(self, x: Array, arrives: bool, owned: bool) -> Array:
         """``x`` plus the bias; a float array that the caller may overwrite."""
-        bias = self.bias if arrives else None
-        if owned:
-            if bias is not None:
-                np.add(x, bias, out=x)
-            return x
-        if self.buffer is None:
-            self.buffer = np.empty(self.shape, self.dtype)
-        out = self.buffer[: len(x)]
-        if bias is None:
+        out = x
+        if not owned:
+            if self.buffer is None:
+                self.buffer = np.empty(self.shape, self.dtype)
+            out = self.buffer[: len(x)]
             np.copyto(out, x)
-        else:
-            np.add(x, bias, out=out)
+        if self.bias is not None and arrives:
+            rows = out.reshape(-1, self.bias.size)
+            np.add(rows, self.bias, out=rows)
         return out
 
 
@@ -121,10 +120,14 @@ class PlainCell:
         counter: Counter,
         clock: Clock,
     ) -> None:
-        self.theta = layout.parameter(neuron.v_threshold, shape, dtype)
-        self.unit = self.theta.ndim == 0 and float(self.theta) == 1.0
+        theta = layout.parameter(neuron.v_threshold, shape, dtype)
+        self.unit = theta.ndim == 0 and float(theta) == 1.0
+        self.theta = layout.long_rows(theta, shape)
         self.v_init = layout.parameter(neuron.v_init, shape, dtype)
         self.v = np.empty(layout.inner(shape), dtype)
+        length = self.v.size if theta.ndim == 0 else self.theta.size
+        self.rows = (self.v.size // length, length)
+        self.flat = self.v.reshape(self.rows)
         self.spare: Array | None = None
         self.bias, self.layout, self.counter, self.clock = bias, layout, counter, clock
 
@@ -137,32 +140,32 @@ class PlainCell:
     def run(self, xs: list[Array], out: Array, window: Window, owned: bool) -> int:
         with self.clock.neuron:
             steady = len(xs[0]) != len(out)
-            current = self.bias.add(xs[0], window.arrives, owned)
+            current = self.bias.add(xs[0], window.arrives, owned).reshape(-1, *self.rows)
             if steady and self.spare is None:
-                self.spare = np.empty_like(self.v)
+                self.spare = np.empty_like(self.flat)
+            fired = out.view(np.bool_).reshape(-1, *self.rows)
             total = 0
             for i in range(len(out)):
                 now = current[0 if steady else i]
-                np.add(self.v, now, out=self.v)
+                np.add(self.flat, now, out=self.flat)
                 if not window.fires:
                     out[i] = 0
                     continue
                 spare = self.spare if self.spare is not None and steady else now
-                total += self._fire(out[i], spare, window.at + i)
+                total += self._fire(fired[i], spare, window.at + i)
             return total
 
-    def _fire(self, out: Array, spare: Array, step: int) -> int:
-        fired = out.view(np.bool_)
-        np.greater_equal(self.v, self.theta, out=fired)
+    def _fire(self, fired: Array, spare: Array, step: int) -> int:
+        np.greater_equal(self.flat, self.theta, out=fired)
         events = int(np.count_nonzero(fired))
         if events == 0:
             return 0
-        np.copyto(spare, out)
+        np.copyto(spare, fired.view(np.int8))
         with self.clock.counting:
             self.counter.add(step, spare, events)
         if not self.unit:
             np.multiply(spare, self.theta, out=spare)
-        np.subtract(self.v, spare, out=self.v)
+        np.subtract(self.flat, spare, out=self.flat)
         return events
 
 
@@ -204,10 +207,14 @@ class GeneralCell:
     def reset(self) -> None:
         for name, array in self.initial.items():
             held = self.state.get(name)
-            if held is None or held.shape != array.shape or held.dtype != array.dtype:
-                self.state[name] = array.copy(order="K")
-            else:
+            if (
+                isinstance(held, np.ndarray)
+                and held.shape == array.shape
+                and held.dtype == array.dtype
+            ):
                 held[...] = array
+            else:  # the first tile, or the model put another array in its place
+                self.state[name] = array.copy(order="K")
 
     def states(self) -> State:
         return self.state

@@ -22,6 +22,7 @@ import numpy as np
 
 from .ops import Array, Shape
 
+LONG = 16384  # elements of a parameter row: half an L1 cache and more
 Order = Literal["rows", "batch"]
 
 
@@ -71,6 +72,16 @@ class Layout:
         inner = inner[0]
         same = len(shape) == 3 and values.shape[-2:-1] in ((1,), ())
         return np.ascontiguousarray(inner[:1]) if same else inner
+
+    def long_rows(self, values: Array, shape: Shape) -> Array:
+        """A result of ``parameter`` as (1, length), to combine with a step reshaped to (-1,
+        length): where its rows repeat, several are written out, for few long inner loops."""
+        height, size = self.inner(shape)[0], prod(self.inner(shape))
+        if values.ndim == 0 or values.size == size:
+            return values.reshape(1, -1)
+        row = values.reshape(1, -1)
+        times = [k for k in range(1, height + 1) if height % k == 0 and k * row.size <= LONG]
+        return np.tile(row, max(times, default=1))
 
     def per_neuron(self, values: Array) -> Array:
         """(neurons,) of ``values`` (*shape) in the memory order of one lane."""

@@ -1,0 +1,93 @@
+"""Peak resident memory of a simulation against the number of steps and the batch.
+
+    python benchmarks/memory.py --shared FOLDER --peers ENVIRONMENT_FOLDER
+
+Every measurement is a process of its own: the peak of its resident memory, and the same before
+the simulation began (interpreter, libraries, network and samples).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import onnx2snn
+
+
+def peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def child(network: str, samples: str, steps: int, engine: str) -> None:
+    """Simulate, and print the peaks as JSON."""
+    from onnx2snn.converter.onnxfile import synapse_models
+    from onnx2snn.runtime.engine import simulate
+
+    graph, x = onnx2snn.load(network), np.load(samples)
+    kernels = synapse_models(graph) if engine == "onnxruntime" else None
+    before = peak_bytes()
+    simulate(graph, x, steps, kernels=kernels)
+    print(json.dumps({"before": before, "peak": peak_bytes()}))
+
+
+def ours(network: str, samples: str, steps: int, engine: str) -> dict:
+    command = [sys.executable, __file__, "--child", network, samples, str(steps), engine]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def main() -> None:
+    import networks
+    from peers import Peer, environment
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shared", type=Path)
+    parser.add_argument("--peers", type=Path)
+    parser.add_argument("--network", default="")
+    parser.add_argument("--steps", default="8,32,128,1024")
+    parser.add_argument("--batches", default="25,100")
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    name = options.network or ("resnet20" if options.shared else "resnet20_random")
+    steps = [int(t) for t in options.steps.split(",")]
+    batches = [int(b) for b in options.batches.split(",")]
+    rows = []
+    for batch in batches:
+        network = networks.load(name, batch, options.shared)
+        with tempfile.TemporaryDirectory() as folder:
+            path, samples = f"{folder}/net.snn.onnx", f"{folder}/x.npy"
+            onnx2snn.save(network.graph, path)
+            np.save(samples, network.x)
+            for engine in ("numpy", "onnxruntime"):
+                for t in steps if batch == batches[-1] else steps[:1]:
+                    row = {"engine": engine, "T": t, "batch": batch}
+                    rows.append(row | ours(path, samples, t, engine))
+                    print(show(rows[-1]), flush=True)
+        if options.peers:
+            peer = Peer(environment(options.peers), "spikingjelly", network.graph, network.x, 2)
+            row = {"engine": "spikingjelly", "T": steps[0], "batch": batch, "before": 0}
+            rows.append(row | {"peak": peer.run(steps[0])["peak_bytes"]})
+            print(show(rows[-1]), flush=True)
+            peer.close()
+    if options.output:
+        options.output.write_text(json.dumps({"schema": 1, "network": name, "results": rows}))
+
+
+def show(row: dict) -> str:
+    peak, before = row["peak"] / 2**20, row["before"] / 2**20
+    where = f"{row['engine']} T={row['T']} batch={row['batch']}"
+    return f"{where}: peak {peak:.0f} MiB (before {before:.0f})"
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        child(sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5])
+    else:
+        main()

@@ -1,0 +1,173 @@
+"""Simulation speed, against the ANN in ONNX Runtime (times T: the floor of a dense simulator) and
+against SpikingJelly and sinabs on torch, on the same weights, thresholds and images.
+
+    python benchmarks/speed.py --shared FOLDER --peers ENVIRONMENT_FOLDER
+    python benchmarks/speed.py --networks vgg16_random --steps 8,32
+
+Every repetition runs the ANN T times, all simulators, and the ANN T times again; each ratio is
+taken to the mean of the two. Medians of the repetitions are printed and written as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import networks
+import numpy as np
+import onnxruntime as ort
+from peers import Peer, environment
+from threadpoolctl import threadpool_info
+
+from onnx2snn.converter.onnxfile import synapse_models
+from onnx2snn.runtime.engine import Simulator
+from onnx2snn.runtime.threads import available_threads
+
+PEER_MODES = ("spikingjelly", "spikingjelly-multi", "spikingjelly-compiled", "sinabs")
+MULTI_LIMIT = 32  # the peers' slower modes are measured up to this many steps
+
+
+class Ann:
+    """The ANN in ONNX Runtime on all threads."""
+
+    def __init__(self, network: networks.Network, threads: int) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.session = ort.InferenceSession(
+            str(network.model), options, providers=["CPUExecutionProvider"]
+        )
+        self.feed = {self.session.get_inputs()[0].name: network.x}
+
+    def seconds(self, times: int) -> float:
+        start = perf_counter()
+        for _ in range(times):
+            self.session.run(None, self.feed)
+        return perf_counter() - start
+
+    def guesses(self) -> np.ndarray:
+        return self.session.run(None, self.feed)[0].argmax(-1)
+
+
+class Ours:
+    """Our simulator behind the same interface as ``Peer``."""
+
+    def __init__(self, network: networks.Network, threads: int, kernels) -> None:
+        self.simulator = Simulator(network.graph, kernels=kernels)
+        self.x = network.x
+
+    def run(self, steps: int) -> dict:
+        start = perf_counter()
+        result = self.simulator.run(self.x, steps)
+        seconds = perf_counter() - start
+        answers = next(iter(result.readouts.values()))[-1]
+        spikes = float(result.spikes_per_neuron[-1]) / steps
+        return {"seconds": seconds, "guesses": answers.argmax(-1).tolist(), "rate": spikes}
+
+
+def simulators(network: networks.Network, threads: int, python: Path | None, modes) -> dict:
+    made: dict = {
+        "numpy": Ours(network, threads, None),
+        "onnxruntime": Ours(network, threads, synapse_models(network.graph)),
+    }
+    for mode in modes if python else ():
+        try:
+            peer = Peer(python, mode, network.graph, network.x, threads)
+            peer.run(2)
+        except (RuntimeError, BrokenPipeError) as error:
+            print(f"  {mode}: {error}")
+            continue
+        made[mode] = peer
+    return made
+
+
+def measure(network, ann: Ann, runs: dict, steps: int, repeats: int) -> dict:
+    """Medians for one network and number of steps."""
+    ratios: dict[str, list[float]] = {}
+    seconds: dict[str, list[float]] = {"ann": []}
+    last: dict[str, dict] = {}
+    for _ in range(repeats):
+        for name, simulator in runs.items():
+            if steps > MULTI_LIMIT and name in PEER_MODES[1:]:
+                continue
+            before = ann.seconds(steps)
+            last[name] = simulator.run(steps)
+            floor = (before + ann.seconds(steps)) / 2
+            ratios.setdefault(name, []).append(last[name]["seconds"] / floor)
+            seconds.setdefault(name, []).append(last[name]["seconds"])
+            seconds["ann"].append(floor)
+    labels = network.labels if network.labels is not None else ann.guesses()
+    return {
+        "network": network.name,
+        "T": steps,
+        "batch": len(network.x),
+        "ms_per_image_and_step": {
+            name: median(s) / steps / len(network.x) * 1e3 for name, s in seconds.items()
+        },
+        "ratio_to_T_times_ann": {name: median(r) for name, r in ratios.items()},
+        "accuracy": {n: float((np.array(r["guesses"]) == labels).mean()) for n, r in last.items()},
+        "spikes_per_neuron_and_step": last["numpy"]["rate"],
+        "repeats": repeats,
+    }
+
+
+def versions(runs: dict) -> dict:
+    blas = [f"{i.get('internal_api')} {i.get('architecture')}" for i in threadpool_info()]
+    found = {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "onnxruntime": ort.__version__,
+        "onnx2snn": version("onnx2snn"),
+        "blas": sorted(set(blas)),
+        "cores": available_threads(),
+    }
+    for run in runs.values():
+        found |= getattr(run, "versions", {})
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shared", type=Path, help="folder with models/ and data/")
+    parser.add_argument("--peers", type=Path, help="environment for the peers, made if missing")
+    parser.add_argument("--modes", default=",".join(PEER_MODES))
+    parser.add_argument("--networks", help="comma-separated; default: all available")
+    parser.add_argument("--steps", default="8,32,128")
+    parser.add_argument("--batch", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    threads = available_threads()
+    python = environment(options.peers) if options.peers else None
+    names = options.networks.split(",") if options.networks else networks.available(options.shared)
+    rows, used = [], {}
+    for name in names:
+        network = networks.load(name, options.batch, options.shared)
+        ann = Ann(network, threads)
+        runs = simulators(network, threads, python, options.modes.split(","))
+        used |= versions(runs)
+        for steps in map(int, options.steps.split(",")):
+            rows.append(measure(network, ann, runs, steps, options.repeats))
+            show(rows[-1])
+            if options.output:
+                document = {"schema": 1, "versions": used, "results": rows}
+                options.output.write_text(json.dumps(document, indent=1))
+        for run in runs.values():
+            if isinstance(run, Peer):
+                run.close()
+
+
+def show(row: dict) -> None:
+    ratios = "  ".join(f"{n} {r:.2f}" for n, r in row["ratio_to_T_times_ann"].items())
+    accuracy = "  ".join(f"{n} {a:.3f}" for n, a in row["accuracy"].items())
+    floor = row["ms_per_image_and_step"]["ann"]
+    print(f"{row['network']} T={row['T']} (ANN {floor:.4f} ms/image): {ratios}", flush=True)
+    print(f"  accuracy: {accuracy}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
