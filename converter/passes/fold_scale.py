@@ -18,7 +18,8 @@ def fold_scale(graph: AnnGraph) -> AnnGraph:
 
     * after a weighted layer: s (W x + b) + c = (s W) x + (s b + c), s per output channel;
     * before a weighted layer: W (s x + c) + b = (W s) x + (W c + b), s per input channel; with
-      c != 0 only where no window reaches into the padding (zeros there are not shifted by c).
+      c != 0 only where no window reaches into the padding (zeros there are not shifted by c);
+    * after another Scale: s2 (s1 x + c1) + c2 = (s2 s1) x + (s2 c1 + c2).
 
     The surviving node keeps its own name; its tensor is the one it now computes.
     """
@@ -41,6 +42,8 @@ def _fold_one(graph: AnnGraph) -> tuple[AnnGraph, bool]:
             merged = _after(before, node)
             if merged is not None:
                 return _replaced(graph, merged, gone=node.name), True
+        if alone and isinstance(before.layer, Scale) and node.shape == before.shape:
+            return _replaced(graph, _both(before, node), gone=node.name), True
         after = readers[node.name]
         if len(after) == 1 and node.name not in kept and isinstance(after[0].layer, WEIGHTED):
             merged = _before(node, after[0])
@@ -68,6 +71,17 @@ def _after(weighted: AnnNode, scale: AnnNode) -> AnnNode | None:
         layer=replace(layer, weight=weight.astype(np.float32)),
         bias=bias.astype(np.float32) if np.any(bias) else None,
         tensor=scale.tensor,
+    )
+
+
+def _both(first: AnnNode, second: AnnNode) -> AnnNode:
+    assert isinstance(first.layer, Scale) and isinstance(second.layer, Scale)
+    bias = second.layer.scale * bias_of(first) + bias_of(second)
+    return replace(
+        first,
+        layer=Scale(scale=second.layer.scale * first.layer.scale),
+        bias=bias.astype(np.float32) if np.any(bias) else None,
+        tensor=second.tensor,
     )
 
 

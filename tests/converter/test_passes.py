@@ -131,6 +131,16 @@ def test_a_scale_before_a_weighted_layer_is_folded_where_nothing_is_padded(case:
     assert_same(net, folded)
 
 
+def test_two_scales_become_one() -> None:
+    one = AnnNode(name="a", layer=Scale(scale=rand(3, 1)), inputs=("x",), shape=(3, 4),
+                  bias=rand(3, 1))  # fmt: skip
+    net = graph(source(3, 4), one, scale_node("a", (3, 4), rand(4), rand(3, 4)))
+    folded = fold_scale(net)
+    assert [n.name for n in folded.nodes] == ["x", "a"]
+    assert folded["a"].tensor == "bn_out"
+    assert_same(net, folded)
+
+
 def test_a_shift_before_a_padded_convolution_stays() -> None:
     before = scale_node("x", (2, 6, 6), rand(2, 1, 1), rand(2, 1, 1))
     layer = conv(3, 2, pads=1)
