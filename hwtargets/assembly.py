@@ -13,7 +13,7 @@ from ..runtime.engine import simulate
 from ..runtime.graph import Readout
 from ..runtime.ops import Array
 from ..runtime.reference import run_analog
-from . import mesh
+from . import hops, mesh
 from .energy import activity, energy_of, latency_of
 from .layers import ChipNetwork
 from .mapping import ChipRun, Mapped, Request, Step
@@ -57,7 +57,7 @@ class Assembly:
         run = self._run()
         grid = self._mesh()
         xy = self._positions(grid)
-        flows = mesh.metrics(xy, mapped.traffic, grid)
+        flows = hops.metrics(xy, mapped.traffic, grid)
         chips = int(grid.chip_of(xy).max()) + 1 if count else 0
         violations = (*mapped.violations, *self._too_many(chips))
         fits = not violations
@@ -185,7 +185,7 @@ class Assembly:
             ResourceRow(name="chips", used=float(chips), limit=float(self.available)),
         )  # fmt: skip
 
-    def _energy(self, hops: float, chips: int, run: ChipRun | None) -> Mapping[str, Any]:
+    def _energy(self, spike_hops: float, chips: int, run: ChipRun | None) -> Mapping[str, Any]:
         if "energy" in self.mapped.facts:
             return cast(Mapping[str, Any], self.mapped.facts["energy"])
         mode = self.mapped.facts.get("input", {}).get("mode", "")
@@ -193,11 +193,11 @@ class Assembly:
         full = 1.0 if x is None else float(np.count_nonzero(x) / max(x.size, 1))
         sent = {"graded": full, "spikes": self.request.rate}.get(mode, 0.0)
         found = activity(self.network, run.rates if run else None, self.request.rate, sent)
-        return energy_of(self.target, found, hops, self.request.steps, chips)
+        return energy_of(self.target, found, spike_hops, self.request.steps, chips)
 
     def _accuracy(self, run: ChipRun | None) -> dict[str, Any]:
-        keys = ("ann", "float_snn", "chip", "quantization_loss", "total_loss", "agreement")
-        out: dict[str, Any] = dict.fromkeys(keys)
+        keys = ("ann", "float_snn", "chip", "quantization_loss", "mapping_loss", "total_loss")
+        out: dict[str, Any] = dict.fromkeys((*keys, "agreement"))
         out |= {"T": self.request.steps, "samples": 0}
         data, x, y = self.data, self.request.x, self.request.y
         if data is None or x is None:
@@ -217,9 +217,19 @@ class Assembly:
                 analog = run_analog(self.network.graph, x)[name].reshape(len(x), -1)
                 out["ann"] = float((analog.argmax(1) == y).mean())
             if out["chip"] is not None:
-                out["quantization_loss"] = out["float_snn"] - out["chip"]
+                ideal = self._ideal_accuracy(out["chip"])
+                out["quantization_loss"] = out["float_snn"] - ideal
+                out["mapping_loss"] = ideal - out["chip"]
                 out["total_loss"] = out["ann"] - out["chip"]
         return out
+
+    def _ideal_accuracy(self, chip: float) -> float:
+        """Accuracy with quantization alone; the chip's own where the step cannot separate it."""
+        x, y = self.request.x, self.request.y
+        if self.mapped.ideal is None or x is None:
+            return chip
+        readout = self.mapped.ideal(x, self.request.steps).readout[-1]
+        return float((readout.reshape(len(x), -1).argmax(1) == y).mean())
 
     def _plan(self, grid: mesh.Mesh, xy: Array) -> FloorPlan | None:
         cores = self.mapped.cores
@@ -242,7 +252,7 @@ class Assembly:
             load=load,
             sent=np.bincount(flows.source, weights=flows.weight, minlength=cores.count),
             received=np.bincount(flows.destination, weights=flows.weight, minlength=cores.count),
-            links=mesh.link_loads(
+            links=hops.link_loads(
                 xy, flows, grid.across * grid.width, ceil(grid.chips / grid.across) * grid.height
             ),
         )

@@ -10,6 +10,7 @@ input_bits. Options: ``[options.memory]`` (see ``memory.MemoryModel``) and ``inp
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from .integers import run
 from .layers import ChipNetwork
 from .mapping import ChipRun, Cores, Mapped, Request
 from .memory import memory_model
-from .partition import Tiling, core_limits, partition
+from .partition import Tiling, hard_limits, partition
 from .quantize import quantize
 from .target import HardwareTarget, Violation
 from .traffic import traffic
@@ -40,6 +41,7 @@ def map_cores(network: ChipNetwork, target: HardwareTarget, request: Request) ->
         traffic=flows,
         violations=broken,
         run=runner,
+        ideal=None if runner is None else runner.ideal,
         core_of=lambda name: placed[name].core_of(),
         facts=_facts(network, tilings, mode, target),
         notes=_notes(network, target, mode),
@@ -60,9 +62,20 @@ class _Runner:
     ) -> None:
         samples = request.x if request.x is not None else request.calib
         largest = 1.0 if samples is None else float(np.abs(samples).max())
-        self.network = network
+        self.network, self.target, self.largest = network, target, largest
         self.quantized = quantize(network, target, mode, largest, request.steps)
         self._last: tuple[Array, int, ChipRun] | None = None
+
+    def ideal(self, x: Array, steps: int) -> ChipRun:
+        """The same weights with unlimited states, and the input sent as integers: what is left is
+        the loss by quantized weights, thresholds and biases alone."""
+        found = self(x, steps)
+        population = self.quantized.input_mode == "population"
+        if not population and not any(found.saturations.values()):
+            return found
+        mode = "graded" if population else self.quantized.input_mode
+        free = quantize(self.network, self.target, mode, self.largest, steps)
+        return run(self.network, replace(free, state_max=float("inf")), x, steps)
 
     def __call__(self, x: Array, steps: int) -> ChipRun:
         if self._last is None or self._last[0] is not x or self._last[1] != steps:
@@ -86,7 +99,7 @@ def _cores(tilings: tuple[Tiling, ...], target: HardwareTarget) -> Cores:
     """Per core: the full tile's use, neurons counted as they are."""
     layer = np.repeat(np.arange(len(tilings)), [t.cores for t in tilings])
     used: dict[str, Array] = {}
-    for name in core_limits(target):
+    for name in hard_limits(target):
         values = [np.full(t.cores, t.cost.used()[name]) for t in tilings]
         used[name] = np.concatenate(values) if values else np.zeros(0)
     neurons = [t.neurons() for t in tilings]
@@ -162,6 +175,7 @@ def _facts(
 
 def _notes(network: ChipNetwork, target: HardwareTarget, mode: str) -> tuple[str, ...]:
     notes = [
+        *(["Networks with several inputs are not run in integers."] * (len(network.inputs) != 1)),
         {
             "graded": "The input enters as graded spikes, all values in every step.",
             "bias": "The host computes the first layer's current and writes it as biases; these "
@@ -169,7 +183,7 @@ def _notes(network: ChipNetwork, target: HardwareTarget, mode: str) -> tuple[str
             "population": "A population of encoding neurons on the chip turns the input into "
             "spikes; its quantization in time is part of the chip's accuracy.",
             "spikes": "The host sends the input as spikes.",
-        }[mode]
+        }[mode],
     ]
     width = target.bound("convolution_width")
     wide = (

@@ -1,7 +1,8 @@
 """Runs a quantized network in the chip's own integers, layer by layer over all time steps.
 
-Every number is an integer held in float64, which is exact below 2^53; the bounds of the chip
-(membrane width) are applied after every step and counted. The neuron of a population is
+Every number is an integer held in float64, exact below 2^53 (sums over synapses in float32 where
+they stay below 2^24); the bounds of the chip (membrane width) are applied after every step and
+counted. The neuron of a population is
 
     v <- v - floor(v decay / 4096) + I 2^shift + bias        (clipped to the membrane's width)
     fires where v > threshold (strict chips) or v >= threshold, k times if graded
@@ -98,9 +99,10 @@ def _encode(node: Input, quantized: IntNetwork, x: Array, steps: int, tally: _Ta
 def _apply(p: IntProjection, signal: Array) -> Array:
     """A projection on (steps or 1, n, *shape): integers out (membrane steps if ``host``)."""
     merged = signal.reshape(-1, *signal.shape[2:])
+    merged = merged.astype(np.float32 if p.narrow else np.float64, copy=False)
     for op in p.ops:
         merged = op.apply(merged)
-    out = merged.reshape(*signal.shape[:2], *merged.shape[1:])
+    out = merged.reshape(*signal.shape[:2], *merged.shape[1:]).astype(np.float64, copy=False)
     return np.round(out) if p.host else np.floor(out * 2.0**p.exponent)
 
 

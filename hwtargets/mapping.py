@@ -113,6 +113,8 @@ class Mapped:
         cores, traffic: see there.
         violations: every rule that the mapping breaks; empty if it fits (chips aside).
         run: runs the mapped network in the chip's integers, or None if it cannot be run.
+        ideal: the same with nothing but the quantization of weights, thresholds and biases (no
+            saturation, exact input): separates quantization loss from mapping loss.
         core_of: layer name -> core of each neuron, (neurons,) or (neurons, copies), -1 for none.
         files: what the chip's tools read, by file name.
         facts: further plain JSON values for the report (replication factor, added ticks, ...).
@@ -124,6 +126,7 @@ class Mapped:
     traffic: Traffic
     violations: tuple[Violation, ...] = ()
     run: Runner | None = None
+    ideal: Runner | None = None
     core_of: Callable[[str], Array] | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)

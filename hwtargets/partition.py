@@ -23,6 +23,10 @@ from .layers import ChipLayer, ChipNetwork
 from .memory import MemoryModel, TileCost, tile_cost, tile_of
 from .target import HardwareTarget, Violation
 
+# Sizes that the vendor's partitioner keeps to where it can; exceeded only where a layer has no
+# smaller tile (a neuron with a very large fan-in).
+PREFERRED = ("dense_memory", "dense_row_words")
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Tiling:
@@ -116,16 +120,28 @@ def tile_layer(
     def cost(tile: Shape, padded: int) -> TileCost:
         return tile_cost(layer, model, tile, padded * cells)
 
-    found = _flat(shape[0], cost, limits) if len(shape) == 1 else _spatial(shape, cost, limits)
+    found = _tile(shape, cost, limits)
+    if found is None:
+        limits = {k: v for k, v in limits.items() if k not in PREFERRED}
+        found = _tile(shape, cost, limits)
     if found is None:
         smallest = cost((1,) * len(shape), 1)
         return None, list(_over(name, smallest, limits))
     used = cost(found, prod(found))
     padded = cost(found, allocated(found, shape))
-    share = {k: padded.used()[k] / v for k, v in limits.items() if v}
+    share = {k: padded.used()[k] / v for k, v in limits.items() if v and k not in PREFERRED}
     binding = max(share, key=lambda k: share[k]) if share else ""
     best = Tiling(name=name, shape=shape, tile=found, first=first, cost=used, binding=binding)
     return best, []
+
+
+def _tile(shape: Shape, cost, limits: Mapping[str, float]) -> Shape | None:  # type: ignore[no-untyped-def]
+    return _flat(shape[0], cost, limits) if len(shape) == 1 else _spatial(shape, cost, limits)
+
+
+def hard_limits(target: HardwareTarget) -> Mapping[str, float]:
+    """What a core must not exceed: ``core_limits`` without the preferred sizes."""
+    return {k: v for k, v in core_limits(target).items() if k not in PREFERRED}
 
 
 def core_limits(target: HardwareTarget) -> Mapping[str, float]:
@@ -157,7 +173,7 @@ _REMEDIES = {
     "layer into partial sums with a population between.",
     "synapse_memory": "One neuron's weights alone exceed a core's memory: fewer input channels or "
     "a smaller kernel.",
-    "dense_memory": "One neuron's weights alone exceed a core's memory: pool before the dense "
+    "core_memory": "One neuron's weights and axons alone exceed a core: pool before the dense "
     "layer, or cut it into partial sums.",
 }
 

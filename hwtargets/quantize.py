@@ -32,12 +32,14 @@ MAX_COMPOSED = 1 << 24  # entries of a product of two weight matrices
 @dataclass(frozen=True, eq=False, kw_only=True)
 class IntProjection:
     """current = floor(2^exponent ops(k)): ``ops`` with integer weights. ``host``: ops are in
-    floating point and run on the host once per sample (analog input as bias)."""
+    floating point and run on the host once per sample (analog input as bias). ``narrow``: no
+    partial sum can exceed 2^24, so float32 holds it exactly."""
 
     source: str
     ops: tuple[LinearOp, ...]
     exponent: int = 0
     host: bool = False
+    narrow: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -113,6 +115,8 @@ def quantize(
     state_max = 2.0 ** (target.bound("state_bits") - 1) - 1
     build = _Builder(target, mode, unit or 1.0, names, notes)
     build.state_max, build.steps = state_max, steps
+    neurons = ((la.name, getattr(la.node, "neuron", None)) for la in network.layers)
+    build.levels = {name: neuron.levels for name, neuron in neurons if neuron is not None}
     build.input_max = 2.0**bits - 1 if mode == "graded" else 1.0
     layers = tuple(build.layer(layer) for layer in network.layers)
     return IntNetwork(
@@ -141,6 +145,8 @@ class _Builder:
         self.fraction = int(_or(value("weight_exponent"), 0))
         self.mode, self.unit, self.inputs, self.notes = mode, unit, inputs, notes
         self.state_max, self.steps, self.input_max = float("inf"), 1, 1.0
+        self.levels: dict[str, int] = {}
+        self.per_neuron = target.can("threshold_per") == "neuron"
 
     def layer(self, layer: ChipLayer) -> IntLayer:
         neuron = getattr(layer.node, "neuron", None)
@@ -176,6 +182,8 @@ class _Builder:
         if theta.size == 1 or np.ptp(theta) == 0:
             return chains, theta.reshape(-1)[:1].reshape(()), one
         full = np.broadcast_to(theta, layer.shape)
+        if self.per_neuron:
+            return chains, full, one
         per_channel = full.reshape(layer.shape[0], -1)
         reference = theta.min()
         if np.ptp(per_channel, axis=1).max() == 0:
@@ -210,14 +218,17 @@ class _Builder:
     def _readout_unit(self, found: float, chains: list[_Chain]) -> float:
         """Coarser where ``steps`` steps of the largest possible input would overflow: the sum is
         shifted, the weights keep their bits."""
-        reach = sum(_largest_sum(c) * self._largest_source(c) for c in chains)
+        reach = sum(_largest_sum(c, c.weights) * self._largest_source(c) for c in chains)
         most = self.state_max / 2**self.shift
         while reach * self.steps / found > most and np.isfinite(most):
             found *= 2
         return found
 
     def _largest_source(self, chain: _Chain) -> float:
-        return self.unit * self.input_max if chain.projection.source in self.inputs else 1.0
+        source = chain.projection.source
+        if source in self.inputs:
+            return self.unit * self.input_max
+        return self.levels.get(source, 1)
 
     def _projection(self, chain: _Chain, s: float, host: bool) -> IntProjection:
         if host:
@@ -227,10 +238,14 @@ class _Builder:
         top = float(np.abs(w).max(initial=0))
         exponent = ceil(log2(top / self.largest) - 1e-9) if top > 0 else 0
         exponent = max(-self.fraction, exponent)
+        stored = np.round(w / 2.0**exponent)
+        source = chain.projection.source
+        most = self.input_max if source in self.inputs else self.levels.get(source, 1)
+        narrow = _largest_sum(chain, stored) * most < 2**24
+        if narrow:
+            stored = stored.astype(np.float32)
         return IntProjection(
-            source=chain.projection.source,
-            ops=chain.with_weights(np.round(w / 2.0**exponent)),
-            exponent=exponent,
+            source=source, ops=chain.with_weights(stored), exponent=exponent, narrow=narrow
         )
 
     def _bias(self, layer: ChipLayer, bias: Array) -> Array:
@@ -247,10 +262,10 @@ def _or(value: float, default: float) -> float:
     return value if np.isfinite(value) else default
 
 
-def _largest_sum(chain: _Chain) -> float:
+def _largest_sum(chain: _Chain, weights: Array) -> float:
     """The largest input that one target can get from sources of at most 1."""
     ones: Array = np.ones((1, *chain.projection.source_shape))
-    for op in chain.with_weights(np.abs(chain.weights)):
+    for op in chain.with_weights(np.abs(weights)):
         ones = op.apply(ones)
     return float(ones.max(initial=0))
 

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader
 from ..runtime.ops import Array
 from .report import FloorPlan, PlacementReport
 
-CELL = 34  # pixels per core
+CELL = 30  # pixels per core
 MAX_CHIPS = 24  # floor plans drawn; the rest is said in a sentence
 
 
@@ -50,6 +50,11 @@ def heat(share: float) -> str:
     return f"hsl({50 - 50 * share:.0f} 85% {95 - 55 * share:.0f}%)"
 
 
+def _blue(share: float) -> str:
+    """Near white to blue."""
+    return f"hsl(210 {40 * share:.0f}% {95 - 35 * share:.0f}%)"
+
+
 def chip_drawings(plan: FloorPlan) -> list[dict[str, Any]]:
     """Cells and links of each chip, in pixels."""
     hues = _hues(plan.layers)
@@ -65,7 +70,7 @@ def chip_drawings(plan: FloorPlan) -> list[dict[str, Any]]:
                 "y": int(plan.y[i]) * CELL,
                 "layer": hues[int(plan.layer[i])],
                 "load": heat(float(plan.load[i])),
-                "traffic": heat(float(traffic[i]) / busiest),
+                "traffic": _blue(float(traffic[i]) / busiest),
                 "title": f"core {i} at ({plan.x[i]}, {plan.y[i]}): "
                 f"{plan.layers[int(plan.layer[i])]}, {plan.neurons[i]:,} neurons, load "
                 f"{100 * plan.load[i]:.0f} %, sends {plan.sent[i]:.4g}, receives "
@@ -116,8 +121,8 @@ def _number(value: Any) -> str:
         return "–"
     if isinstance(value, str):
         return value
-    if isinstance(value, float) and value != int(value):
-        return f"{value:,.4g}"
+    if isinstance(value, float) and value != int(value) and abs(value) < 1000:
+        return f"{value:.4g}"
     return f"{int(value):,}"
 
 

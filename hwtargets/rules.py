@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
+import numpy as np
+
 from ..runtime.neuron import NeuronParams
 from .layers import ChipLayer, ChipNetwork
 from .target import DesignRule, HardwareTarget, Violation
@@ -50,6 +52,8 @@ def _reset(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
 
 def _levels(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
     limit = int(target.can("levels"))
+    if "payload_bits" in target.limits:
+        limit = min(limit, 2 ** (int(target.limit("payload_bits")) - 1) - 1)
     for layer, neuron in _neurons(network):
         if neuron.levels > limit:
             split = -(-neuron.levels // limit)
@@ -111,6 +115,21 @@ def _dynamics(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violatio
                 )
 
 
+def _biases(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
+    if target.can("per_neuron_bias"):
+        return
+    for layer in network.layers:
+        if np.ptp(layer.bias) > 0:
+            yield Violation(
+                node=layer.name,
+                rule="bias",
+                used="one per neuron",
+                limit="one per layer",
+                remedy="Add an input that is always on, with the biases as its weights: one more "
+                f"axon and {layer.neurons:,} more synapses.",
+            )
+
+
 RULES: Sequence[DesignRule] = (
     DesignRule(
         name="no analog nodes",
@@ -125,6 +144,7 @@ RULES: Sequence[DesignRule] = (
         name="negative spikes", statement="Spikes are positive, or may be signed.", check=_signed
     ),
     DesignRule(name="start lag", statement="A start lag can be realized.", check=_lag),
+    DesignRule(name="bias", statement="Biases may differ per neuron, or are equal.", check=_biases),
     DesignRule(
         name="dynamics",
         statement="Leak, refractory period, floor and initial potential are available.",

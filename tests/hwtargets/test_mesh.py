@@ -10,7 +10,7 @@ from chip_nets import PILOTNET, RESNET20, build
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnx2snn.hwtargets import chip_view, load_target, mesh, multilevel
+from onnx2snn.hwtargets import chip_view, hops, load_target, mesh, multilevel
 from onnx2snn.hwtargets.mapping import Traffic
 from onnx2snn.hwtargets.memory import memory_model
 from onnx2snn.hwtargets.partition import partition
@@ -47,7 +47,7 @@ def test_link_loads_and_metrics_equal_a_walk_along_every_route() -> None:
     xy = grid.slots[np.random.default_rng(1).permutation(48)[:20]]
     flows = random_flows(20, 60)
     loads = np.zeros((8, 6, 4))
-    hops = 0.0
+    walked = 0.0
     for a, b, w in zip(flows.source, flows.destination, flows.weight, strict=True):
         (x, y), (x1, y1) = xy[a], xy[b]
         while (x, y) != (x1, y1):
@@ -59,10 +59,10 @@ def test_link_loads_and_metrics_equal_a_walk_along_every_route() -> None:
                 direction, step = (2, 1) if y1 > y else (3, -1)
                 loads[x, y, direction] += w
                 y += step
-            hops += w
-    np.testing.assert_allclose(mesh.link_loads(xy, flows, 8, 6), loads)
-    found = mesh.metrics(xy, flows, grid)
-    assert found["spike_hops"] == pytest.approx(hops)
+            walked += w
+    np.testing.assert_allclose(hops.link_loads(xy, flows, 8, 6), loads)
+    found = hops.metrics(xy, flows, grid)
+    assert found["spike_hops"] == pytest.approx(walked)
     assert found["max_link"] == pytest.approx(loads.max())
     same = (xy[flows.source] // (4, 3) == xy[flows.destination] // (4, 3)).all(1)
     assert found["chip_crossings"] == pytest.approx(flows.weight[~same].sum())
@@ -98,8 +98,8 @@ def test_every_core_has_its_own_slot_and_the_search_beats_its_start(
     assert len(np.unique(xy, axis=0)) == cores
     known = {tuple(s) for s in grid.slots.tolist()}
     assert all(tuple(p) in known for p in xy.tolist())
-    start = mesh.metrics(grid.slots[:cores], ring, grid)["spike_hops"]
-    assert mesh.metrics(xy, ring, grid)["spike_hops"] < 0.9 * start
+    start = hops.metrics(grid.slots[:cores], ring, grid)["spike_hops"]
+    assert hops.metrics(xy, ring, grid)["spike_hops"] < 0.9 * start
 
 
 def swaps_towards_centroids(cores: int, flows: Traffic, slots: np.ndarray, end: float) -> float:
@@ -132,8 +132,8 @@ def swaps_towards_centroids(cores: int, flows: Traffic, slots: np.ndarray, end: 
             taken[tuple(goal.tolist())], taken[tuple(here.tolist())] = i, j
             if j >= 0:
                 at[j] = here
-    hops = np.abs(at[flows.source] - at[flows.destination]).sum(1)
-    return float((hops * flows.weight).sum())
+    distance = np.abs(at[flows.source] - at[flows.destination]).sum(1)
+    return float((distance * flows.weight).sum())
 
 
 @pytest.mark.parametrize("net", [PILOTNET, RESNET20], ids=["PilotNet", "ResNet-20"])
@@ -143,7 +143,7 @@ def test_fewer_spike_hops_than_hilbert_with_swaps_at_equal_wall_time(net: tuple)
     seconds = 1.5
     baseline = swaps_towards_centroids(cores, flows, grid.slots, monotonic() + seconds)
     xy = mesh.place_on_mesh(cores, flows, grid, seconds, 0)
-    assert mesh.metrics(xy, flows, grid)["spike_hops"] < baseline
+    assert hops.metrics(xy, flows, grid)["spike_hops"] < baseline
 
 
 def test_spreading_gives_every_node_a_cell_of_its_own_and_keeps_the_order() -> None:
@@ -169,8 +169,8 @@ def test_a_hundred_thousand_cores_are_placed_in_time_that_grows_like_n_log_n() -
         grid = mesh.mesh_for(cores, 120, 12, 10)
         xy = mesh.place_on_mesh(cores, flows, grid, 0.0, 0)
         seconds[cores] = monotonic() - begin
-        start = mesh.metrics(grid.slots[:cores], flows, grid)["spike_hops"]
-        assert mesh.metrics(xy, flows, grid)["spike_hops"] < 0.15 * start
+        start = hops.metrics(grid.slots[:cores], flows, grid)["spike_hops"]
+        assert hops.metrics(xy, flows, grid)["spike_hops"] < 0.15 * start
     (small, fast), (large, slow) = sorted(seconds.items())
     assert large > 100_000 and slow < 600
     assert slow / fast < 1.5 * (large * np.log(large)) / (small * np.log(small))
