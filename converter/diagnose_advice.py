@@ -305,10 +305,18 @@ def _clipping(
     elif options.get("method") == "max":
         remedies = ["raise it: calibrate on more samples, these go higher"]
     else:
-        remedies = ["raise it (--method max, or --percentile 99.99)"]
+        remedies = ["raise it (--method max, or --method percentile --percentile 99.99)"]
     if "graded" in best:
         remedies.append("--recipe graded")
-    return problem, remedies
+    return problem, [*_other_steps(steps, options), *remedies]
+
+
+def _other_steps(steps: int, options: Mapping[str, Any]) -> list[str]:
+    """Thresholds chosen for another T are the first thing to change."""
+    made_for = options.get("steps")
+    if made_for in (None, steps):
+        return []
+    return [f"convert for this T (-T {steps}; the network was converted for T={made_for})"]
 
 
 def _quantization(
@@ -331,7 +339,7 @@ def _quantization(
     remedies.append("more steps")
     if "graded" in best:
         remedies.append("--recipe graded")
-    return problem, remedies
+    return problem, [*_other_steps(steps, options), *remedies]
 
 
 def _unevenness(

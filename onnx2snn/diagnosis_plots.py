@@ -47,7 +47,7 @@ def errors_png(diagnosis: Diagnosis) -> bytes:
     if diagnosis.first is not None:
         at = [layer.name for layer in layers].index(diagnosis.first.name)
         axes.get_yticklabels()[at].set_fontweight("bold")
-    axes.invert_yaxis()
+    axes.set_ylim(len(layers) - 0.4, -0.6)
     axes.set_xlim(left=0)
     axes.set_xlabel("rms error (% of the rms activation)")
     jump = f"; it jumps at {_short(diagnosis.first.name)}" if diagnosis.first else ""
