@@ -117,22 +117,43 @@ class _Reader:
     def __init__(self, conn: Conn, spikes: Spikes) -> None:
         self.names, self.columns = spikes.read(conn.fields)
         self.weights = np.ascontiguousarray(conn.weights.T.astype(np.float32))
-        self.outputs = conn.outputs.reshape(-1)
+        self.outputs = conn.outputs
         self.width = conn.fields.size
-        self.ordered = bool(np.array_equal(self.outputs, np.arange(len(self.outputs))))
+        first, count = int(conn.outputs.min()), conn.outputs.size
+        run = np.arange(first, first + count)
+        self.run = slice(first, first + count)  # where the outputs are consecutive
+        self.rows_first = bool(np.array_equal(conn.outputs.reshape(-1), run))
+        self.channels_first = bool(np.array_equal(conn.outputs.T.reshape(-1), run))
+        self.private = _private(conn)
 
     def add(self, spikes: Spikes, steps: slice, current: Array) -> None:
         parts = [spikes.trains[n][steps] for n in self.names]
         silent = np.zeros((*current.shape[:2], 1), np.uint8)
-        table = np.concatenate([*parts, silent], axis=2).astype(np.float32)
-        table = table.reshape(-1, table.shape[2])
-        read = np.take(table, self.columns, axis=1)  # (steps * samples, P, F)
-        found = read.reshape(-1, read.shape[2]) @ self.weights
-        found = found.reshape(*current.shape[:2], -1)
-        if self.ordered and found.shape == current.shape:
-            current += found
+        table = np.concatenate([*parts, silent], axis=2)
+        read = np.take(table.reshape(-1, table.shape[2]), self.columns, axis=1)
+        if self.private is not None:  # (steps * samples, P, count * O): add up, then weigh
+            own = read.reshape(len(read), read.shape[1], -1, len(self.private))
+            found = own.sum(axis=2, dtype=np.float32) * self.private
         else:
-            current[:, :, self.outputs] += found
+            found = read.reshape(-1, read.shape[2]).astype(np.float32) @ self.weights
+        found = found.reshape(*current.shape[:2], *self.outputs.shape)
+        if self.rows_first:
+            current[:, :, self.run] += found.reshape(*current.shape[:2], -1)
+        elif self.channels_first:
+            current[:, :, self.run] += found.swapaxes(2, 3).reshape(*current.shape[:2], -1)
+        else:
+            current[:, :, self.outputs.reshape(-1)] += found.reshape(*current.shape[:2], -1)
+
+
+def _private(conn: Conn) -> Array | None:
+    """The weights (O,) if field i * O + o is read by neuron o alone, with one weight; else None."""
+    planes, outs, fields = conn.planes.shape
+    if planes != 1 or fields % outs:
+        return None
+    pattern = np.tile(np.eye(outs, dtype=bool), (1, fields // outs))
+    if not np.array_equal(conn.planes[0], pattern):
+        return None
+    return np.asarray(conn.values[0].astype(np.float32))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -10,7 +10,7 @@ because every axon in use has to be driven by one neuron somewhere, itself or a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import ceil, prod
@@ -21,7 +21,8 @@ from ..errors import TargetError
 from ..runtime.ops import Array, Shape
 from .truenorth_units import Conn, Group
 
-MAX_SIDE = 32  # longest side of a rectangle that is tried
+MAX_SIDE = 24  # longest side of a rectangle that is tried
+CHUNKS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)  # a layer's channels, cut so
 DIRECT_FACTOR = 3.0  # a layer is split only where that takes so many times fewer cores
 
 
@@ -58,15 +59,8 @@ def tiles_of(conns: Sequence[Conn], room: Room, where: str) -> list[Tile]:
     Raises TargetError where even one neuron does not fit.
     """
     shape, grid = conns[0].outputs.shape, conns[0].grid
-    best = min(
-        (
-            (cost, side, chunk)
-            for side, chunk in _candidates(grid, shape[1], room)
-            if (cost := _cost(conns, grid, side, chunk, room)) is not None
-        ),
-        key=lambda c: c[0],
-        default=(0.0, tuple(1 for _ in grid), 1),
-    )
+    ones = tuple(1 for _ in grid)
+    best = min(_options(conns, grid, room), key=lambda o: o[0], default=(0.0, ones, 1))
     return [
         fitting
         for rows in _rectangles(grid, best[1])
@@ -75,38 +69,63 @@ def tiles_of(conns: Sequence[Conn], room: Room, where: str) -> list[Tile]:
     ]
 
 
-def _candidates(grid: Shape, channels: int, room: Room) -> Iterator[tuple[Shape, int]]:
-    """Rectangles over the last two axes (one position along the others, or, for what has only one
-    channel, runs of positions), and channels per chunk."""
-    chunks = sorted({ceil(channels / n) for n in range(1, min(channels, 64) + 1)}, reverse=True)
-    if len(grid) == 1 or channels == 1:
-        lengths = sorted({min(prod(grid), n) for n in (1, 2, 4, 8, *range(16, 257, 16), 36, 85)})
-        sides: Iterable[Shape] = ((n,) for n in lengths)
-    else:
-        reach = [range(1, min(n, MAX_SIDE) + 1) for n in grid[-2:]]
-        sides = ((*(1 for _ in grid[:-2]), *s) for s in product(*reach))
-    for side in sides:
-        for chunk in chunks:
-            if prod(side) * chunk <= room.neurons:
-                yield side, chunk
-
-
-def _cost(conns: Sequence[Conn], grid: Shape, side: Shape, chunk: int, room: Room) -> float | None:
-    """Cores and what driving their axons takes, judged by a tile in the middle; None if that tile
-    does not fit."""
+def _options(conns: Sequence[Conn], grid: Shape, room: Room) -> Iterator[tuple[float, Shape, int]]:
+    """(cost, rectangle, channels per chunk) of what fits a core: for every rectangle over the last
+    two axes (one position along the others; for what has only one channel, runs of positions) the
+    largest chunk. A side grows until nothing fits."""
     channels = conns[0].outputs.shape[1]
+    if len(grid) == 1 or channels == 1:
+        for length in sorted({min(prod(grid), n) for n in (*range(1, 9), *range(12, 257, 4))}):
+            found = _best_chunk(conns, grid, (length,), room)
+            if found is None:
+                return
+            yield found
+        return
+    outer, (high, wide) = tuple(1 for _ in grid[:-2]), grid[-2:]
+    for h in range(1, min(high, MAX_SIDE) + 1):
+        for w in range(1, min(wide, MAX_SIDE) + 1):
+            found = _best_chunk(conns, grid, (*outer, h, w), room)
+            if found is None:
+                break
+            yield found
+        if w == 1 and found is None:
+            return
+
+
+def _best_chunk(
+    conns: Sequence[Conn], grid: Shape, side: Shape, room: Room
+) -> tuple[float, Shape, int] | None:
+    """The largest chunk of channels that fits with a rectangle, and what it costs."""
+    channels = conns[0].outputs.shape[1]
+    rows = _middle(grid, side)
+    before = -1
+    for chunk in sorted({ceil(channels / n) for n in CHUNKS}, reverse=True):
+        if prod(side) * chunk > room.neurons:
+            continue
+        used = len(axon_keys(conns, Tile(rows=rows, channels=np.arange(chunk))))
+        if used <= room.axons:
+            count = _count(grid, side) * ceil(channels / chunk)
+            return count * (1 + used / room.neurons), side, chunk
+        if used == before:  # all channels read the same: fewer of them do not help
+            return None
+        before = used
+    return None
+
+
+def _count(grid: Shape, side: Shape) -> int:
+    """How many rectangles cover the grid."""
     if len(side) == 1:
-        count = ceil(prod(grid) / side[0])
+        return ceil(prod(grid) / side[0])
+    return prod(ceil(n / s) for n, s in zip(grid, side, strict=True))
+
+
+def _middle(grid: Shape, side: Shape) -> Array:
+    """The positions of a rectangle in the middle, where no padding saves axons."""
+    if len(side) == 1:
         start = min(prod(grid) // 2, prod(grid) - side[0])
-        rows = np.arange(start, start + side[0])
-    else:
-        count = prod(ceil(n / s) for n, s in zip(grid, side, strict=True))
-        starts = [min(n // 2, n - s) for n, s in zip(grid, side, strict=True)]
-        rows = _rectangle(grid, starts, side)
-    used = len(axon_keys(conns, Tile(rows=rows, channels=np.arange(chunk))))
-    if used > room.axons:
-        return None
-    return count * ceil(channels / chunk) * (1 + used / room.neurons)
+        return np.arange(start, start + side[0])
+    starts = [min(n // 2, n - s) for n, s in zip(grid, side, strict=True)]
+    return _rectangle(grid, starts, side)
 
 
 def _rectangle(grid: Shape, starts: Sequence[int], side: Shape) -> Array:
@@ -207,9 +226,4 @@ def _tile_cost(group: Group, part: Array, axons: int, own: int, room: Room) -> f
         grid=group.grid,
     )
     smaller = Room(axons=room.axons - own, neurons=room.neurons)
-    costs = [
-        cost
-        for side, chunk in _candidates(group.grid, outs, smaller)
-        if (cost := _cost([conn], group.grid, side, chunk, smaller)) is not None
-    ]
-    return min(costs, default=None)
+    return min((cost for cost, _, _ in _options([conn], group.grid, smaller)), default=None)

@@ -35,7 +35,7 @@ def chip_spikes(net, rasters):
     box = net.crossbars
     found = truenorth_simulator.run(io.BytesIO(dump(box)), rasters, box.header["ticks"])
     assert found.merged == 0, "two spikes met on one axon"
-    assert -(1 << 19) <= found.lowest and found.highest < 1 << 19
+    assert found.lowest >= -(1 << 19) and found.highest < 1 << 19
     out = np.zeros((net.steps, len(box.line_start)), np.int64)
     for tick, line in found.spikes:
         step = tick - box.line_start[line]

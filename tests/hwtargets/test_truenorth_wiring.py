@@ -77,9 +77,7 @@ CHAINS = {
 
 def lines(shape, first=0):
     ids = np.arange(first, first + np.prod(shape)).reshape(shape)
-    return w.Signal(
-        shape=shape, constant=np.zeros(shape), terms=(w.Wires(ids, np.ones(shape)),)
-    )
+    return w.Signal(shape=shape, constant=np.zeros(shape), terms=(w.Wires(ids, np.ones(shape)),))
 
 
 def value(signal, spikes):
