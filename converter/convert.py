@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,43 +12,66 @@ from ..errors import UsageError
 from ..runtime import graph as snn
 from ..runtime.neuron import NeuronParams
 from ..runtime.ops import Array
+from ..runtime.threads import one_blas_thread
 from .calibrate import LayerStats, Progress, calibrate
+from .datafree import ASSUMPTION, assumed_statistics
 from .graph import AnnGraph
 from .lower import lower
 from .normalize import Method, set_thresholds, thresholds
 from .passes import default_passes, run_passes
+from .recipes import Recipe, recipe_named
+from .tune import Tuning, tune
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Options:
-    """How to convert. The defaults are the ``binary`` recipe without calibration in the loop.
+    """How to convert.
 
     Attributes:
-        steps: number of time steps T the thresholds are chosen for (method "mmse").
-        method, percentile, per_channel: how thresholds are chosen (``normalize.thresholds``).
-        v_init: initial membrane potential as a fraction of the threshold.
-        reset, leak, refractory, levels, signed, lag: see ``runtime.neuron.NeuronParams``.
+        recipe: a name in ``recipes.RECIPES``, or "auto" (see ``auto``).
+        steps: number of time steps T that everything is calibrated for.
+        max_drop: recipe "auto" only: points of agreement with the ANN that may be lost.
+        method, percentile, per_channel: how thresholds are chosen from the data
+            (``normalize.thresholds``), before the search in the spiking loop.
+        tune: calibrate weights, thresholds, initial potentials and biases in the spiking loop.
+        v_init: initial membrane potential as a fraction of the threshold, before the search.
+        lag: steps every layer integrates before its first spike; each layer has a window of T
+            steps that begins so much later than its input's.
+        levels: largest number of spikes per step; None is the recipe's.
+        reset, leak, refractory: see ``runtime.neuron.NeuronParams``.
         encoding: how inputs enter (``runtime.encoding``).
         readout: "membrane" integrates without firing; "count" counts the outputs' spikes.
+        seed: of the samples drawn in calibration.
     """
 
+    recipe: str = "binary"
     steps: int = 32
+    max_drop: float = 1.0
     method: Method = "mmse"
     percentile: float = 99.9
     per_channel: bool = True
+    tune: bool = True
     v_init: float = 0.5
+    lag: int = 0
+    levels: int | None = None
     reset: Literal["subtract", "zero"] = "subtract"
     leak: float = 0.0
     refractory: int = 0
-    levels: int = 1
-    signed: bool = False
-    lag: int = 0
     encoding: Literal["constant", "poisson", "rate"] = "constant"
     readout: Literal["membrane", "count"] = "membrane"
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise UsageError(f"T must be at least 1, got {self.steps}", code="E110")
+        if self.recipe != "auto":
+            recipe = recipe_named(self.recipe)
+            if self.levels not in (None, recipe.levels) and recipe.levels == 1:
+                raise UsageError(
+                    f"recipe '{self.recipe}' has spikes of one level, not {self.levels}",
+                    remedy="Use --recipe graded.",
+                    code="E112",
+                )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -68,48 +91,121 @@ class Conversion:
 
 def convert(
     ann: AnnGraph,
-    calibration: Array | Mapping[str, Array],
+    calibration: Array | Mapping[str, Array] | None,
     options: Options | None = None,
     *,
     progress: Progress = lambda done, total: None,
 ) -> Conversion:
-    """Convert ``ann``: passes, lowering, calibration, normalization.
+    """Convert ``ann``: passes, lowering, statistics, thresholds, calibration in the spiking loop.
 
     Parameters:
-        calibration: preprocessed samples, (samples, *shape) per input; no labels are used.
+        calibration: preprocessed samples, (samples, *shape) per input; no labels are used. None
+            converts without data (``datafree``): thresholds only, and the notes say what was
+            assumed.
 
     Raises ModelError, GraphError, DataError or UsageError, each saying where and why.
     """
     options = options or Options()
-    lowered = lower(run_passes(ann, default_passes()))
-    stats = calibrate(lowered, calibration, progress=progress)
-    theta = thresholds(
+    if options.recipe == "auto":
+        from .auto import choose
+
+        return choose(ann, calibration, options, progress=progress).conversion
+    recipe = recipe_named(options.recipe)
+    lowered = _with_encoding(lower(run_passes(ann, default_passes())), options)
+    with one_blas_thread():
+        if calibration is None:
+            stats = assumed_statistics(lowered)
+        else:
+            stats = calibrate(lowered, calibration, progress=_stage(progress, 0))
+    neurons = _neurons(lowered, stats, _thresholds(stats, recipe, options), recipe, options)
+    notes = list(_notes(lowered, recipe, options, calibration))
+    graph = lowered
+    if options.tune and calibration is not None:
+        tuning = Tuning(search=options.reset == "subtract", seed=options.seed)
+        tuned = tune(
+            lowered, calibration, neurons, options.steps, tuning, progress=_stage(progress, 1)
+        )
+        graph, neurons = tuned.graph, dict(tuned.neurons)
+        notes.append(
+            f"calibrated in the spiking loop for T={options.steps} on {tuned.samples} samples: "
+            "weights, thresholds, initial potentials and biases, all constant in time"
+        )
+    graph = _with_counting(set_thresholds(graph, neurons), stats, options)
+    meta = {**graph.meta, **_meta(recipe, options), "notes": notes}
+    return Conversion(graph=replace(graph, meta=meta), lowered=lowered, stats=stats)
+
+
+def _stage(progress: Progress, number: int) -> Progress:
+    """Statistics are the first half of the work, the loop the second."""
+    return lambda done, total: progress(number * total + done, 2 * total)
+
+
+def _meta(recipe: Recipe, options: Options) -> dict[str, Any]:
+    lag = options.steps if recipe.synchronous else options.lag
+    return {
+        "recipe": recipe.name,
+        "T": options.steps,
+        "lag": lag,
+        "levels": options.levels or recipe.levels,
+        "bits_per_spike": recipe.bits,
+        "simulation_only": recipe.simulation_only,
+        "options": asdict(options),
+    }
+
+
+def _notes(
+    lowered: snn.SpikingGraph, recipe: Recipe, options: Options, calibration: object
+) -> Iterator[str]:
+    """What a report must say about this conversion."""
+    yield from recipe.notes
+    if calibration is None:
+        yield ASSUMPTION
+    if options.lag and not recipe.synchronous:
+        lag = options.lag
+        yield (
+            f"start lag {lag}: every layer integrates {lag} steps before its first spike and fires "
+            f"for T={options.steps} steps; successive inputs every T steps need a second membrane "
+            f"potential per neuron while windows overlap, else T + {lag} steps"
+        )
+    islands = [node.name for node in lowered.of(snn.Analog)]
+    if islands:
+        yield f"computed in floating point on running means, not in spikes: {', '.join(islands)}"
+    if options.reset == "zero":
+        yield "reset to zero loses what exceeds the threshold: rates are lower than the ANN's"
+
+
+def _thresholds(
+    stats: Mapping[str, LayerStats], recipe: Recipe, options: Options
+) -> dict[str, Array]:
+    method = options.method
+    levels = options.levels or recipe.levels
+    if recipe.model == "differential":
+        method, levels = ("percentile" if method == "mmse" else method), 1
+    return thresholds(
         stats,
-        method=options.method,
+        method=method,
         percentile=options.percentile,
         steps=options.steps,
-        levels=options.levels,
+        levels=levels,
         per_channel=options.per_channel,
     )
-    graph = set_thresholds(lowered, _neurons(lowered, stats, theta, options))
-    graph = _with_interfaces(graph, stats, options)
-    meta = {**graph.meta, "options": asdict(options)}
-    return Conversion(graph=replace(graph, meta=meta), lowered=lowered, stats=stats)
 
 
 def _neurons(
     lowered: snn.SpikingGraph,
     stats: Mapping[str, LayerStats],
     theta: Mapping[str, Array],
+    recipe: Recipe,
     options: Options,
 ) -> dict[str, NeuronParams]:
     """The neuron parameters of every population."""
     out: dict[str, NeuronParams] = {}
+    levels = options.levels or recipe.levels
     for population in lowered.of(snn.Population):
         threshold = theta[population.name]
         if population.ceiling is not None:
             # The activation's own bound is then exact: no neuron passes it.
-            threshold = np.minimum(threshold, np.float32(population.ceiling / options.levels))
+            threshold = np.minimum(threshold, np.float32(population.ceiling / levels))
         stat = stats[population.name]
         v_threshold = stat.broadcast(threshold.astype(np.float32), len(population.shape))
         out[population.name] = NeuronParams(
@@ -118,23 +214,26 @@ def _neurons(
             reset=options.reset,
             leak=options.leak,
             refractory=options.refractory,
-            levels=options.levels,
-            signed=options.signed,
-            lag=options.lag,
+            levels=levels,
+            signed=recipe.signed,
+            lag=options.steps if recipe.synchronous else options.lag,
         )
     return out
 
 
-def _with_interfaces(
+def _with_encoding(graph: snn.SpikingGraph, options: Options) -> snn.SpikingGraph:
+    return graph.with_nodes(replace(i, encoding=options.encoding) for i in graph.of(snn.Input))
+
+
+def _with_counting(
     graph: snn.SpikingGraph, stats: Mapping[str, LayerStats], options: Options
 ) -> snn.SpikingGraph:
-    """The graph with the chosen input encoding and output decoding."""
-    changed: list[snn.Node] = [replace(i, encoding=options.encoding) for i in graph.of(snn.Input)]
-    if options.readout == "count":
-        changed += [
-            replace(r, mode="count", neuron=_counting(stats[r.name])) for r in graph.of(snn.Readout)
-        ]
-    return graph.with_nodes(changed)
+    """The graph with its outputs counted in spikes where that was asked for."""
+    if options.readout != "count":
+        return graph
+    return graph.with_nodes(
+        replace(r, mode="count", neuron=_counting(stats[r.name])) for r in graph.of(snn.Readout)
+    )
 
 
 def _counting(stat: LayerStats) -> NeuronParams:

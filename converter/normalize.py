@@ -156,11 +156,11 @@ class _Folding:
             return
         shapes = [self.shapes[name] for name in node.inputs]
         if isinstance(node.op, ops.Linear | ops.Conv | ops.ConvTranspose):
-            weight = fold_into_weight(node.op, scales[0], shapes[0])
-            if weight is not None:
-                op = replace(node.op, weight=weight)
+            folded = _fold(node.op, scales[0], shapes[0])
+            if folded is not None:
+                ann = None if node.ann_op is None else _fold(node.ann_op, scales[0], shapes[0])
                 inputs = (self._now(node.inputs[0]),)
-                self._emit(replace(node, inputs=inputs, op=op), None)
+                self._emit(replace(node, inputs=inputs, op=folded, ann_op=ann), None)
                 return
         elif isinstance(node.op, ops.Scale):
             if node.op.output_shape(*shapes) == shapes[0]:
@@ -218,6 +218,14 @@ def _spatially_constant(scale: Array | None) -> bool:
 
 def _positive(scale: Array | None) -> bool:
     return scale is None or bool(np.all(scale > 0))
+
+
+def _fold(op: ops.LinearOp, scale: Array | None, shape: Shape) -> ops.LinearOp | None:
+    """A weighted operation with a scale of its input multiplied into its weights."""
+    if not isinstance(op, ops.Linear | ops.Conv | ops.ConvTranspose):
+        return None
+    weight = fold_into_weight(op, scale, shape)
+    return None if weight is None else replace(op, weight=weight)
 
 
 def fold_into_weight(

@@ -53,19 +53,28 @@ class Input(_Node):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Synapse(_Node):
-    """A linear, stateless operation on spikes or currents."""
+    """A linear, stateless operation on spikes or currents.
+
+    ``ann_op``: the ANN's own operation where calibration changed the weights (``op``), for the
+    analog mode; None where they are the same.
+    """
 
     op: LinearOp
+    ann_op: LinearOp | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Biased(_Node):
-    """``bias``: a constant current per step that broadcasts to the node's input shape."""
+    """``bias``: a constant current per step that broadcasts to the node's input shape.
+    ``ann_bias``: the ANN's own where calibration changed it, for the analog mode."""
 
     bias: Array = field(default_factory=lambda: np.zeros((), np.float32))
+    ann_bias: Array | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bias", frozen(self.bias))
+        if self.ann_bias is not None:
+            object.__setattr__(self, "ann_bias", frozen(self.ann_bias))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

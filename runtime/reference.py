@@ -85,18 +85,23 @@ def _evaluate(node: Node, xs: list[Array], arrays: Mapping[str, Array]) -> tuple
         case Input():
             return arrays[node.name], arrays[node.name]
         case Synapse():
-            out = node.op.apply(*xs).astype(xs[0].dtype, copy=False)
+            out = (node.ann_op or node.op).apply(*xs).astype(xs[0].dtype, copy=False)
             return out, out
         case Population():
-            pre = xs[0] + node.bias.astype(xs[0].dtype)
+            pre = xs[0] + _bias(node).astype(xs[0].dtype)
             out = np.clip(pre, 0, node.ceiling)
             return pre, out / node.neuron.v_threshold.astype(out.dtype)
         case MaxPool():
-            pre = xs[0] + node.bias.astype(xs[0].dtype)
+            pre = xs[0] + _bias(node).astype(xs[0].dtype)
             return pre, node.op.apply(pre)
         case Analog():
             biased = [x + b for x, b in zip(xs, node.biases, strict=True)] if node.biases else xs
             return xs[0], analog.evaluate(node.model, node.output, biased).astype(xs[0].dtype)
         case Readout():
-            pre = xs[0] + node.bias.astype(xs[0].dtype)
+            pre = xs[0] + _bias(node).astype(xs[0].dtype)
             return pre, pre
+
+
+def _bias(node: Population | MaxPool | Readout) -> Array:
+    """The ANN's bias, not the one that calibration in the spiking loop put there."""
+    return node.bias if node.ann_bias is None else node.ann_bias

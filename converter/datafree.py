@@ -1,0 +1,117 @@
+"""Activation statistics without data: Gaussian moments carried through the network.
+
+Every input element is taken to be independent and standard normal. A linear layer maps means by W
+and variances by W^2 (independent inputs); a rectified Gaussian has
+
+    E[a] = mu Phi(mu/s) + s phi(mu/s),   E[a^2] = (mu^2 + s^2) Phi(mu/s) + mu s phi(mu/s)
+
+(phi, Phi: the standard normal density and distribution). Max pooling and analog islands are
+evaluated on a few drawn inputs. Frontends fold BatchNorm into the weights, so its own statistics
+are in mu and s only as far as weights and biases carry them. Thresholds then come from the same
+rules as with data (for "mmse" the closed-form problem of threshold iteration, conversion without
+data), on a histogram of the assumed distribution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import erf, sqrt
+
+import numpy as np
+
+from ..runtime import analog
+from ..runtime import graph as snn
+from ..runtime.ops import Array, Conv, ConvTranspose, Linear, LinearOp, Scale
+from .calibrate import BINS, LayerStats, by_channel, channel_axis
+
+ASSUMPTION = (
+    "converted without data: thresholds assume independent, standard normal inputs (mean 0, "
+    "variance 1 per element) and independent activations; nothing was calibrated in the spiking "
+    "loop, and real data will need more time steps or a calibration batch"
+)
+DRAWS = 32
+REACH = 4.0  # the assumed largest activation: mu + REACH s
+_GRID = np.linspace(-6, 6, 2401)
+_PHI = np.array([0.5 * (1 + erf(x / sqrt(2))) for x in _GRID])
+
+
+def assumed_statistics(graph: snn.SpikingGraph) -> dict[str, LayerStats]:
+    """Statistics per population and readout of a lowered graph, as ``calibrate`` gives them."""
+    rng = np.random.default_rng(0)
+    moments: dict[str, tuple[Array, Array]] = {}
+    out: dict[str, LayerStats] = {}
+    for node in graph.nodes:
+        before = [moments[name] for name in node.inputs]
+        mean, variance = _moments(node, before, rng)
+        if isinstance(node, snn.Population | snn.Readout):
+            axis = channel_axis(graph, node.name)
+            out[node.name] = _statistics(mean, variance, axis, getattr(node, "ceiling", None))
+        if isinstance(node, snn.Population):
+            mean, variance = rectified(mean, variance)
+        moments[node.name] = mean, variance
+    return out
+
+
+def _moments(
+    node: snn.Node, before: list[tuple[Array, Array]], rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Mean and variance of a node's output (for a population: of what it rectifies)."""
+    match node:
+        case snn.Input():
+            return np.zeros(node.shape, np.float32), np.ones(node.shape, np.float32)
+        case snn.Synapse():
+            mean = node.op.apply(*(m[np.newaxis] for m, _ in before))[0]
+            squared = _squared(node.op)
+            return mean, squared.apply(*(v[np.newaxis] for _, v in before))[0]
+        case snn.Population() | snn.Readout():
+            return before[0][0] + node.bias, before[0][1]
+    xs = [
+        m + np.sqrt(v) * rng.standard_normal((DRAWS, *m.shape)).astype(np.float32)
+        for m, v in before
+    ]
+    if isinstance(node, snn.MaxPool):
+        y = node.op.apply(xs[0] + node.bias)
+    else:
+        biases = node.biases or tuple(np.zeros((), np.float32) for _ in xs)
+        biased = [x + b for x, b in zip(xs, biases, strict=True)]
+        y = analog.evaluate(node.model, node.output, biased)
+    return y.mean(axis=0), y.var(axis=0)
+
+
+def _squared(op: LinearOp) -> LinearOp:
+    """The operation that maps variances of independent elements."""
+    if isinstance(op, Linear | Conv | ConvTranspose):
+        return replace(op, weight=op.weight**2)
+    if isinstance(op, Scale):
+        return replace(op, scale=op.scale**2)
+    return op
+
+
+def rectified(mean: Array, variance: Array) -> tuple[Array, Array]:
+    """Mean and variance of max(x, 0) for Gaussian x."""
+    s = np.sqrt(np.maximum(variance, 1e-12))
+    ratio = mean / s
+    upper = np.interp(ratio, _GRID, _PHI)
+    density = np.exp(-0.5 * np.minimum(ratio**2, 80)) / sqrt(2 * np.pi)
+    first = mean * upper + s * density
+    second = (mean**2 + s**2) * upper + mean * s * density
+    return first.astype(np.float32), np.maximum(second - first**2, 0).astype(np.float32)
+
+
+def _statistics(mean: Array, variance: Array, axis: int, ceiling: float | None) -> LayerStats:
+    """The histogram of each channel's activations: a Gaussian over its positions together."""
+    rows = by_channel(mean[np.newaxis], axis)
+    mu = rows.mean(axis=1)
+    s = np.sqrt(by_channel(variance[np.newaxis], axis).mean(axis=1) + rows.var(axis=1) + 1e-12)
+    top = np.minimum(np.maximum(mu + REACH * s, 0), np.inf if ceiling is None else ceiling)
+    edges = top[:, np.newaxis] * np.linspace(0, 1, BINS + 1)
+    below = np.interp((edges - mu[:, np.newaxis]) / s[:, np.newaxis], _GRID, _PHI)
+    count = 1_000_000
+    histogram = np.round(np.diff(below, axis=1) * count)
+    return LayerStats(
+        axis=axis,
+        maximum=top.astype(np.float32),
+        mean=rectified(mu, s**2)[0],
+        histogram=histogram,
+        count=count,
+    )

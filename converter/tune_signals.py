@@ -1,0 +1,193 @@
+"""Replay of a lowered graph, spiking and analog side by side, one population after the other.
+
+A population's spikes and ANN activations are stored when it is done and dropped when its last
+reader is; what lies between populations is linear or stateless in the spikes, so it is computed
+again whenever it is asked for, tile by tile. Memory is that of the few populations in use.
+
+Signals are decoded (spikes times threshold), so that the graph keeps unit thresholds while
+thresholds are still being chosen. A signal is (first step, array (time or 1, batch, *shape)) in
+absolute steps; an array of time length one holds for the T steps of a constant input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from ..runtime import analog
+from ..runtime import graph as snn
+from ..runtime.encoding import encode
+from ..runtime.neuron import NeuronParams
+from ..runtime.ops import Array, LinearOp
+from ..runtime.steps import run_expectation
+
+Signal = tuple[int, Array]
+
+
+class Replay:
+    """The spiking network (``spikes``, by population) and the ANN (``activations``) so far.
+
+    ``nodes`` are the current ones: calibration replaces synapses by corrected ones. The ANN is
+    always computed with the lowered graph's own weights.
+    """
+
+    def __init__(
+        self,
+        graph: snn.SpikingGraph,
+        inputs: Mapping[str, Array],
+        steps: int,
+        neurons: Mapping[str, NeuronParams],
+        *,
+        tile: int = 16,
+        seed: int = 0,
+    ) -> None:
+        self.graph, self.inputs, self.steps, self.seed = graph, inputs, steps, seed
+        self.original = graph.by_name()
+        self.nodes: dict[str, snn.Node] = dict(self.original)
+        self.samples = len(next(iter(inputs.values())))
+        self.tile = tile
+        self.spikes: dict[str, Array] = {}
+        self.activations: dict[str, Array] = {}
+        self.threshold: dict[str, Array] = {}
+        self.onset = snn.onsets(
+            graph.with_nodes(replace(p, neuron=neurons[p.name]) for p in graph.of(snn.Population))
+        )
+        self._last_reader = _last_readers(graph)
+
+    def tiles(self) -> Iterator[slice]:
+        for start in range(0, self.samples, self.tile):
+            yield slice(start, min(start + self.tile, self.samples))
+
+    def store(self, name: str, spikes: Array, activations: Array, threshold: Array) -> None:
+        """Keep a finished population; drop those that nobody reads any more."""
+        self.spikes[name], self.activations[name] = spikes, activations
+        self.threshold[name] = threshold.astype(np.float32)
+        self.drop(name)
+
+    def drop(self, done: str) -> None:
+        """Forget the populations whose last reader is ``done``."""
+        for name in [n for n in self.spikes if self._last_reader.get(n) == done]:
+            del self.spikes[name], self.activations[name]
+
+    def value(self, name: str, part: slice, memo: dict[str, Array] | None = None) -> Array:
+        """What the ANN computes at ``name`` (a population must be stored), (batch, *shape)."""
+        memo = {} if memo is None else memo
+        if name not in memo:
+            node = self.original[name]
+            xs = (
+                [] if name in self.activations else [self.value(i, part, memo) for i in node.inputs]
+            )
+            memo[name] = self._analog(node, xs, part)
+        return memo[name]
+
+    def _analog(self, node: snn.Node, xs: list[Array], part: slice) -> Array:
+        match node:
+            case snn.Input():
+                return self.inputs[node.name][part]
+            case snn.Synapse():
+                return _apply(node.op, xs)
+            case snn.MaxPool():
+                return node.op.apply(xs[0] + node.bias.astype(xs[0].dtype))
+            case snn.Analog():
+                biased = [x + b for x, b in zip(xs, node.biases, strict=True)] or xs
+                out = analog.evaluate(node.model, node.output, biased if node.biases else xs)
+                return out.astype(np.float32)
+            case _:
+                return self.activations[node.name][part]
+
+    def mean(self, name: str, part: slice, memo: dict[str, Array] | None = None) -> Array:
+        """The spiking network's mean over the window of T steps at ``name``, (batch, *shape)."""
+        memo = {} if memo is None else memo
+        if name not in memo:
+            node = self.nodes[name]
+            match node:
+                case snn.Synapse():
+                    out = _apply(node.op, [self.mean(i, part, memo) for i in node.inputs])
+                case snn.Population():
+                    counts = self.spikes[name][:, part].sum(axis=0, dtype=np.float32)
+                    out = counts * (self.threshold[name] / np.float32(self.steps))
+                case snn.Input() if node.encoding == "constant":
+                    out = self.inputs[name][part]
+                case _:
+                    out = self.signal(name, part)[1].sum(axis=0) / np.float32(self.steps)
+            memo[name] = out
+        return memo[name]
+
+    def signal(self, name: str, part: slice, memo: dict[str, Signal] | None = None) -> Signal:
+        """The spiking network's decoded signal over time at ``name``."""
+        memo = {} if memo is None else memo
+        if name not in memo:
+            memo[name] = self._signal(self.nodes[name], part, memo)
+        return memo[name]
+
+    def _signal(self, node: snn.Node, part: slice, memo: dict[str, Signal]) -> Signal:
+        if isinstance(node, snn.Input):
+            x = self.inputs[node.name][part]
+            if node.encoding == "constant":
+                return 0, x[np.newaxis]
+            index = np.arange(self.samples)[part]
+            return 0, encode(node, x, 0, self.steps, self.seed, index).astype(np.float32)
+        if isinstance(node, snn.Population):
+            spikes = self.spikes[node.name][:, part]
+            return self.onset[node.name], spikes * self.threshold[node.name]
+        first, xs = self._aligned([self.signal(i, part, memo) for i in node.inputs])
+        if isinstance(node, snn.Synapse):
+            time, batch = xs[0].shape[:2]
+            y = _apply(node.op, [x.reshape(-1, *x.shape[2:]) for x in xs])
+            return first, y.reshape(time, batch, *y.shape[1:])
+        assert isinstance(node, snn.MaxPool | snn.Analog)
+        begin = self.onset[node.name]
+        count = begin + self.steps - first
+        whole = [np.broadcast_to(x, (count, *x.shape[1:])) if len(x) == 1 else x for x in xs]
+        whole = [x[:count] for x in whole]
+        return first, run_expectation(node, whole, {}, first, count, begin, self.steps)
+
+    def _aligned(self, signals: list[Signal]) -> Signal | tuple[int, list[Array]]:
+        """Several signals over the same steps: zeros where one has not begun or is over."""
+        if all(len(x) == 1 for _, x in signals):
+            return signals[0][0], [x for _, x in signals]
+        first = min(start for start, _ in signals)
+        ends = [start + (self.steps if len(x) == 1 else len(x)) for start, x in signals]
+        out = []
+        for (start, x), end in zip(signals, ends, strict=True):
+            if start == first and len(x) == max(ends) - first:
+                out.append(x)
+                continue
+            y = np.zeros((max(ends) - first, *x.shape[1:]), x.dtype)
+            y[start - first : end - first] = x
+            out.append(y)
+        return first, out
+
+
+def _apply(op: LinearOp, xs: list[Array]) -> Array:
+    return op.apply(*xs).astype(np.float32, copy=False)
+
+
+def _last_readers(graph: snn.SpikingGraph) -> dict[str, str]:
+    """For every population, the last population or readout that depends on its spikes directly."""
+    out: dict[str, str] = {}
+    for reader in graph.nodes:
+        if isinstance(reader, snn.Population | snn.Readout):
+            for name in sources(graph, reader.name):
+                out[name] = reader.name
+    return out
+
+
+def sources(graph: snn.SpikingGraph, name: str) -> set[str]:
+    """The populations that reach ``name`` with no other population in between."""
+    nodes = graph.by_name()
+    found: set[str] = set()
+    seen: set[str] = set()
+    stack = list(nodes[name].inputs)
+    while stack:
+        current = stack.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        if isinstance(nodes[current], snn.Population):
+            found.add(current)
+        else:
+            stack.extend(nodes[current].inputs)
+    return found
