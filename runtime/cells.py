@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from . import analog
+from .buffers import zeros
 from .counting import Counter
 from .graph import Analog, MaxPool, Population
 from .kernels import pool_taps
@@ -94,7 +95,7 @@ class Bias:
         out = x
         if not owned:
             if self.buffer is None:
-                self.buffer = np.empty(self.shape, self.dtype)
+                self.buffer = zeros(self.shape, self.dtype)
             out = self.buffer[: len(x)]
             np.copyto(out, x)
         if self.bias is not None and arrives:
@@ -124,7 +125,7 @@ class PlainCell:
         self.unit = theta.ndim == 0 and float(theta) == 1.0
         self.theta = layout.long_rows(theta, shape)
         self.v_init = layout.parameter(neuron.v_init, shape, dtype)
-        self.v = np.empty(layout.inner(shape), dtype)
+        self.v = zeros(layout.inner(shape), dtype)
         length = self.v.size if theta.ndim == 0 else self.theta.size
         self.rows = (self.v.size // length, length)
         self.flat = self.v.reshape(self.rows)
@@ -142,7 +143,7 @@ class PlainCell:
             steady = len(xs[0]) != len(out)
             current = self.bias.add(xs[0], window.arrives, owned).reshape(-1, *self.rows)
             if steady and self.spare is None:
-                self.spare = np.empty_like(self.flat)
+                self.spare = zeros(self.rows, self.flat.dtype)
             fired = out.view(np.bool_).reshape(-1, *self.rows)
             total = 0
             for i in range(len(out)):
@@ -192,14 +193,14 @@ class GeneralCell:
             for name, array in neuron.initial_state(layout.lanes, shape, dtype).items()
         }
         self.state: State = {}
-        self.spikes = np.empty((1, *layout.inner(shape)), dtype)
-        self.fired = np.empty_like(self.spikes[0])
+        self.spikes = zeros((1, *layout.inner(shape)), dtype)
+        self.fired = zeros(layout.inner(shape), dtype)
         self.clock = clock
 
     def _relayout(self, array: Array, shape: Shape) -> Array:
         if array.shape != (self.layout.lanes, *shape):
             return array
-        inner = np.empty((1, *self.layout.inner(shape)), array.dtype)
+        inner = zeros((1, *self.layout.inner(shape)), array.dtype)
         natural = self.layout.natural(inner)[0]
         natural[...] = array
         return natural
@@ -257,12 +258,12 @@ class ExpectationCell:
         self.biases = [
             Bias(b, s, layout, dtype, chunk) for b, s in zip(biases, shapes, strict=False)
         ]
-        self.sums = [np.zeros((chunk, *layout.inner(s)), dtype) for s in shapes]
-        self.carry = [np.zeros(layout.inner(s), dtype) for s in shapes]
-        self.before = np.zeros(layout.inner(node.shape), dtype)
-        self.total = np.empty((chunk, *layout.inner(node.shape)), dtype)
+        self.sums = [zeros((chunk, *layout.inner(s)), dtype) for s in shapes]
+        self.carry = [zeros(layout.inner(s), dtype) for s in shapes]
+        self.before = zeros(layout.inner(node.shape), dtype)
+        self.total = zeros((chunk, *layout.inner(node.shape)), dtype)
         self.taps = pool_taps(node.op, shapes[0]) if isinstance(node, MaxPool) else []
-        self.fired = np.empty_like(self.before)
+        self.fired = zeros(layout.inner(node.shape), dtype)
 
     def reset(self) -> None:
         self.before[...] = 0

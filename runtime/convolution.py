@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from .buffers import copied, zeros
 from .layout import Layout
 from .ops import Array, Conv, Shape
 from .profile import Clock
@@ -64,9 +65,7 @@ def conv_kernel(
         return _depthwise_kernel(op, columns, layout, dtype, clock)
     # (out, kernel y, kernel x, in): the order of the rows in the columns buffer
     weight = op.weight.reshape(op.weight.shape[0], op.weight.shape[1], *kernel)
-    matrix = np.ascontiguousarray(
-        weight.transpose(0, 2, 3, 1).reshape(weight.shape[0], -1), dtype=dtype
-    )
+    matrix = copied(weight.transpose(0, 2, 3, 1).reshape(weight.shape[0], -1), dtype)
     if matrix.nbytes > WIDE_WEIGHT_BYTES:
         return _wide_conv_kernel(matrix, columns, clock, dtype)
     windows = columns.windows()
@@ -105,7 +104,7 @@ class _Columns:
         stored = self.height_out if self.thin else height + top + bottom
         self.step = 1 if self.thin else self.strides[0]
         self.inside = slice(0, stored) if self.thin else slice(top, top + height)
-        self.buffer = np.zeros(
+        self.buffer = zeros(
             (chunk, stored, self.kernel[1], channels, self.width_out, layout.lanes), dtype
         )
         self.taps = list(
@@ -144,8 +143,8 @@ def _wide_conv_kernel(matrix: Array, columns: _Columns, clock: Clock, dtype: np.
     height, line = columns.height_out, columns.width_out * columns.lanes
     depth = matrix.shape[1]
     windows = columns.windows()
-    flat = np.empty((depth, columns.chunk * height * line), dtype)
-    result = np.empty((len(matrix), columns.chunk * height * line), dtype)
+    flat = zeros((depth, columns.chunk * height * line), dtype)
+    result = zeros((len(matrix), columns.chunk * height * line), dtype)
 
     def run(xs: list[Array], out: Array) -> None:
         n = len(out)
@@ -172,7 +171,7 @@ def _depthwise_kernel(
     other, and within a row the horizontal taps), so the operand is a view here too.
     """
     channels = columns.plane[0]
-    weight = np.ascontiguousarray(op.weight.reshape(channels, 1, -1), dtype=dtype)
+    weight = copied(op.weight.reshape(channels, 1, -1), dtype)
     line = columns.width_out * layout.lanes
     time, row, tap, channel, _, item = columns.buffer.strides
     operand = as_strided(

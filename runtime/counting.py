@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from .buffers import copied
 from .layout import Layout
 from .ops import Array
 
@@ -41,7 +42,7 @@ class Counter:
         if self.constant is not None or self.layout.order != "rows":
             return None
         rows = fan_out.shape[1] if fan_out.ndim == 3 else 1
-        table = np.repeat(fan.astype(dtype), self.layout.lanes).reshape(rows, -1)
+        table = copied(np.repeat(fan, self.layout.lanes).reshape(rows, -1), dtype)
         return table if table.sum(axis=1, dtype=np.float64).max() < EXACT else None
 
     def start(self, by_lane: bool) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .buffers import copied, zeros
 from .convolution import Kernel, conv_kernel, valid_taps
 from .layout import Layout
 from .ops import (
@@ -91,11 +92,11 @@ def plain_kernel(op: LinearOp, layout: Layout, dtype: np.dtype) -> Kernel:
 
 def _linear_kernel(op: Linear, layout: Layout, dtype: np.dtype, chunk: int, clock: Clock) -> Kernel:
     """y = W x for all lanes: one product per step, or one for all steps where W is large."""
-    weight = np.ascontiguousarray(op.weight, dtype=dtype)
+    weight = copied(op.weight, dtype)
     features, lanes = weight.shape[1], layout.lanes
     wide = chunk > 1 and weight.nbytes > WIDE_LINEAR_BYTES
-    held = np.empty(features * chunk * lanes, dtype)
-    result = np.empty(weight.shape[0] * chunk * lanes if wide else 0, dtype)
+    held = zeros(features * chunk * lanes, dtype)
+    result = zeros(weight.shape[0] * chunk * lanes if wide else 0, dtype)
 
     def per_step(xs: list[Array], out: Array) -> None:
         x = xs[0]
@@ -158,7 +159,7 @@ def _add_kernel(shapes: list[Shape], layout: Layout, dtype: np.dtype, chunk: int
         if x.dtype == dtype:
             return x
         if not held:
-            held.append(np.empty(max(prod(layout.inner(s)) for s in shapes) * chunk, dtype))
+            held.append(zeros(max(prod(layout.inner(s)) for s in shapes) * chunk, dtype))
         out = held[0][: x.size].reshape(x.shape)
         np.copyto(out, x)
         return out
@@ -232,7 +233,7 @@ def _sum_pool_kernel(
     if op.kernel == shape[1:] and not any(op.pads) and prod(op.output_shape(shape)[1:]) == 1:
         axes = tuple(range(1, len(shape)))
         return _reduce_kernel(ReduceSum(axes=axes, keepdims=True), shape, layout, dtype, chunk)
-    held = np.empty((chunk, *layout.inner(shape)), dtype)
+    held = zeros((chunk, *layout.inner(shape)), dtype)
 
     def run(xs: list[Array], out: Array) -> None:
         x, natural = layout.natural(as_floats(xs[0], held[: len(xs[0])])), layout.natural(out)
@@ -248,10 +249,10 @@ def _reduce_kernel(
     op: ReduceSum, shape: Shape, layout: Layout, dtype: np.dtype, chunk: int
 ) -> Kernel:
     """A sum over axes: over all space in two passes along the memory order, else as it comes."""
-    held = np.empty((chunk, *layout.inner(shape)), dtype)
+    held = zeros((chunk, *layout.inner(shape)), dtype)
     over_space = layout.order == "rows" and len(shape) == 3 and set(op.axes) == {1, 2}
     axes = tuple(a + 2 for a in op.axes)
-    lines = np.empty((chunk, shape[0], shape[-1], layout.lanes) if over_space else 0, dtype)
+    lines = zeros((chunk, shape[0], shape[-1], layout.lanes) if over_space else 0, dtype)
 
     def run(xs: list[Array], out: Array) -> None:
         n = len(out)

@@ -20,6 +20,7 @@ from typing import Literal
 
 import numpy as np
 
+from .buffers import copied, zeros
 from .ops import Array, Shape
 
 LONG = 16384  # elements of a parameter row: half an L1 cache and more
@@ -65,13 +66,13 @@ class Layout:
             return np.asarray(values.ravel()[0], dtype)
         full = np.broadcast_to(values, shape)
         if self.order == "batch":
-            return np.ascontiguousarray(full, dtype=dtype)[np.newaxis]
+            return copied(full, dtype)[np.newaxis]
         lanes = np.broadcast_to(full, (1, self.lanes, *shape))
-        inner = np.empty((1, *self.inner(shape)), dtype)
+        inner = zeros((1, *self.inner(shape)), dtype)
         self.natural(inner)[...] = lanes
         inner = inner[0]
         same = len(shape) == 3 and values.shape[-2:-1] in ((1,), ())
-        return np.ascontiguousarray(inner[:1]) if same else inner
+        return copied(inner[:1], dtype) if same else inner
 
     def long_rows(self, values: Array, shape: Shape) -> Array:
         """A result of ``parameter`` as (1, length), to combine with a step reshaped to (-1,
@@ -81,7 +82,7 @@ class Layout:
             return values.reshape(1, -1)
         row = values.reshape(1, -1)
         times = [k for k in range(1, height + 1) if height % k == 0 and k * row.size <= LONG]
-        return np.tile(row, max(times, default=1))
+        return copied(np.tile(row, max(times, default=1)), values.dtype)
 
     def per_neuron(self, values: Array) -> Array:
         """(neurons,) of ``values`` (*shape) in the memory order of one lane."""

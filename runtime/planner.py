@@ -8,6 +8,7 @@ from math import prod
 
 import numpy as np
 
+from .buffers import zeros
 from .cells import Cell, ExpectationCell, population_cell, spike_dtype
 from .chains import Chain, constant_signals, synapse_chains
 from .convolution import Kernel
@@ -49,7 +50,7 @@ def make_plan(
     }
     maker = _Maker(graph, layout, block, dtype, kernels, shapes, counters, clocks, onset)
     constants = {
-        c.sink: np.zeros((1, *layout.inner(shapes[c.sink])), dtype) for c in chains if c.constant
+        c.sink: zeros((1, *layout.inner(shapes[c.sink])), dtype) for c in chains if c.constant
     }
     constant_kernels = [
         (maker.kernel(c.nodes[-1], 1, Clock()), c.nodes[-1].inputs, c.sink)
@@ -105,7 +106,7 @@ class _Maker:
         self.graph, self.layout, self.block, self.dtype = graph, layout, block, dtype
         self.kernels, self.shapes, self.counters = kernels, shapes, counters
         self.clocks, self.onset = clocks, onset
-        self.arena = np.zeros(0, np.uint8)
+        self.arena = zeros(0, np.uint8)
         self.dtypes = self._dtypes()
         self.runs = {node.name for node in graph.nodes if not isinstance(node, Input)}
 
@@ -202,7 +203,7 @@ class _Maker:
         size = prod(inner) * dtype.itemsize
         if self.arena.size < at + size:
             # Views of a smaller arena stay valid; they only stop sharing their memory.
-            self.arena = np.zeros(max(at + size, 2 * self.arena.size), np.uint8)
+            self.arena = zeros(max(at + size, 2 * self.arena.size), np.uint8)
         return self.arena[at : at + size].view(dtype).reshape(inner)
 
     def _cell(self, node: Node, chunk: int, clock: Clock) -> Cell | ReadoutCell | None:
@@ -226,7 +227,7 @@ class _Maker:
         for node in self.graph.of(Input):
             if node.encoding != "constant":
                 shape = (self.block, *self.layout.inner(node.shape))
-                out[node.name] = np.zeros(shape, np.int8)
+                out[node.name] = zeros(shape, np.int8)
         for i, segment in enumerate(segments):
             if not isinstance(segment.node, Readout):
                 out[segment.node.name] = self._signal(segment.node, free)
@@ -240,7 +241,7 @@ class _Maker:
         size = prod(shape) * dtype.itemsize
         fitting = [raw for raw in free if raw.nbytes >= size]
         if not fitting:
-            return np.zeros(size, np.uint8).view(dtype).reshape(shape)
+            return zeros(size, np.uint8).view(dtype).reshape(shape)
         raw = min(fitting, key=lambda r: r.nbytes)
         free[:] = [r for r in free if r is not raw]
         return raw[:size].view(dtype).reshape(shape)

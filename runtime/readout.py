@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .buffers import zeros
 from .cells import Bias, GeneralCell, Window
 from .graph import Readout
 from .layout import Layout
@@ -23,14 +24,14 @@ class ReadoutCell:
     ) -> None:
         self.node, self.layout, self.clock = node, layout, clock
         self.bias = Bias(node.bias, node.shape, layout, dtype, chunk)
-        self.sum = np.zeros(layout.inner(node.shape), np.float64)
+        self.sum = zeros(layout.inner(node.shape), np.float64)
         self.neurons: GeneralCell | None = None
         self.unit: Array = np.ones((), np.float64)
         if node.mode == "count" and node.neuron is not None:
             none = Bias(np.zeros((), dtype), node.shape, layout, dtype, chunk)
             self.neurons = GeneralCell(node.neuron, node.shape, none, layout, dtype, None, clock)
             self.unit = node.neuron.v_threshold.astype(np.float64)
-        self.buffer = np.empty((chunk, *layout.inner(node.shape)), dtype)
+        self.buffer = zeros((chunk, *layout.inner(node.shape)), dtype)
         self.parts: list[tuple[int, Array]] = []
 
     def reset(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .buffers import zeros
 from .layout import Layout
 from .ops import Array, Shape
 from .profile import Clock
@@ -35,7 +36,7 @@ def session_kernel(
     session: Any = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = [i.name for i in session.get_inputs()]
     result = session.get_outputs()[0].name
-    held = [np.empty((chunk * layout.lanes, *s), np.float32) for s in shapes]
+    held = [zeros((chunk * layout.lanes, *s), np.float32) for s in shapes]
     binding = session.io_binding()
 
     def run(xs: list[Array], out: Array) -> None:

@@ -12,7 +12,7 @@ from .layout import Order
 from .ops import Conv
 
 CACHE_BYTES = 1_500_000  # of a core's own cache (2 MiB on recent servers) for one layer's step
-SPIKE_BYTES = 1_000_000  # for a block's spikes of one layer
+SPIKE_BYTES = 2_500_000  # for a block's spikes of one layer
 BATCH_BYTES = 6_000_000  # in "batch" order: calls into ONNX Runtime want more work each
 MOST_LANES = 128
 LANES_STEP = 4
@@ -50,7 +50,7 @@ def choose_sizes(
     lanes = -(-tile // LANES_STEP) * LANES_STEP
     if block is None:
         spikes = max((prod(p.shape) for p in graph.of(Population)), default=1)
-        block = min(max(SPIKE_BYTES // (spikes * lanes), 4), 32, steps)
+        block = min(max(SPIKE_BYTES // (spikes * lanes), 8), 32, steps)
     sizes = Sizes(lanes, block)
     if mem_limit is None:
         return sizes
