@@ -79,7 +79,7 @@ def place(
     steps: int = 32,
     chips: int | None = None,
     rate: float = 0.1,
-    seconds: float = 10.0,
+    seconds: float = 5.0,
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
 ) -> PlacementReport:

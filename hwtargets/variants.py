@@ -1,7 +1,8 @@
 """What would fit: the partition is really run again on changed networks and options.
 
 A variant with fewer channels keeps inputs, readouts and structure; every population has the given
-share of its channels.
+share of its channels. These networks are for counting: their weights are not changed, and they
+are never run.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from typing import Any
 
 from ..runtime import graph as g
 from ..runtime.ops import Shape
+from .geometry import Axis, Geometry
 from .layers import ChipLayer, ChipNetwork, Projection
 from .mapping import Request, Step
 from .target import HardwareTarget
 
+CAPACITY = ("in_axons_per_core", "synapse_memory", "core_memory")
 COUNTING = ("cores", "crossbar")  # mapping steps that know the option "count_only"
 SHARES = (0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)
 
@@ -28,14 +31,51 @@ def would_fit(
     if target.mapping not in COUNTING:
         return ()
     dry = replace(request, x=None, y=None, options={**request.options, "count_only": True})
-    found = [
-        *_first_fit(_narrower(network), target, dry, step, chips),
-        *_first_fit(_input_modes(network, target, dry), target, dry, step, chips),
-    ]
-    return tuple(found)
+    kinds = (
+        _boards(network, target, dry, step),
+        _partial_sums(network, target, dry, step),
+        _narrower(network),
+        _input_modes(network, target, dry),
+    )
+    return tuple(v for kind in kinds for v in _first_fit(kind, target, dry, step, chips))
 
 
-def _narrower(network: ChipNetwork) -> Iterator[tuple[str, ChipNetwork, Mapping[str, Any]]]:
+Variant = tuple[str, ChipNetwork, Mapping[str, Any]]
+
+
+def _boards(
+    network: ChipNetwork, target: HardwareTarget, request: Request, step: Step
+) -> Iterator[Variant]:
+    """As many chips as the network needs, where chips are all it lacks."""
+    mapped = step(network, target, request)
+    if not mapped.violations:
+        needed = ceil(mapped.cores.count / target.limit("cores_per_chip"))
+        yield f"a board of {needed:,} chips", network, {"chips": needed}
+
+
+def _partial_sums(
+    network: ChipNetwork, target: HardwareTarget, request: Request, step: Step
+) -> Iterator[Variant]:
+    """Layers with too large a fan-in read populations that each sum a part of the input and
+    send it on as one graded spike, one step later."""
+    broken = step(network, target, request).violations
+    names = {v.node for v in broken if v.rule in CAPACITY and v.node in network}
+    if not names or any(v.rule not in CAPACITY for v in broken):
+        return
+    for parts in (2, 4, 8, 16, 32, 64):
+        cut = split_fan_in(network, names, parts)
+        if cut is None:
+            return
+        listed = ", ".join(f"'{name}'" for name in sorted(names))
+        more = parts * sum(network[name].neurons for name in names)
+        text = (
+            f"{listed} cut into {parts} partial sums: {more:,} more neurons with graded signed "
+            "spikes, one more step"
+        )
+        yield text, cut, {}
+
+
+def _narrower(network: ChipNetwork) -> Iterator[Variant]:
     if any(layer.analog for layer in network.layers):
         return
     if any(p.geometry is None for p in network.projections):
@@ -46,7 +86,7 @@ def _narrower(network: ChipNetwork) -> Iterator[tuple[str, ChipNetwork, Mapping[
 
 def _input_modes(
     network: ChipNetwork, target: HardwareTarget, request: Request
-) -> Iterator[tuple[str, ChipNetwork, Mapping[str, Any]]]:
+) -> Iterator[Variant]:
     now = request.option(target, "input", target.can("input")[0])
     for mode in target.can("input"):
         if mode != now:
@@ -54,7 +94,7 @@ def _input_modes(
 
 
 def _first_fit(
-    variants: Iterator[tuple[str, ChipNetwork, Mapping[str, Any]]],
+    variants: Iterator[Variant],
     target: HardwareTarget,
     request: Request,
     step: Step,
@@ -65,7 +105,7 @@ def _first_fit(
         tried = replace(request, options={**request.options, **options})
         mapped = step(network, target, tried)
         needed = ceil(mapped.cores.count / target.limit("cores_per_chip"))
-        fits = not mapped.violations and needed <= chips
+        fits = not mapped.violations and needed <= options.get("chips", chips)
         last = {"change": change, "fits": fits, "cores": mapped.cores.count, "chips": needed}
         if mapped.violations:
             last["still"] = sorted({v.rule for v in mapped.violations})
@@ -116,5 +156,57 @@ def _scaled(p: Projection, scaled) -> Projection:  # type: ignore[no-untyped-def
         chain=p.chain,
         source_shape=source,
         target_shape=target,
+        geometry=geometry,
+    )
+
+
+def split_fan_in(network: ChipNetwork, names: set[str], parts: int) -> ChipNetwork | None:
+    """The named layers behind ``parts`` populations each, which read a share of the source's
+    channels; None where a layer has fewer channels to share or no geometry. For counting only."""
+    layers: list[ChipLayer] = []
+    for layer in network.layers:
+        if layer.name not in names:
+            layers.append(layer)
+            continue
+        pieces: list[ChipLayer] = []
+        for p in layer.projections:
+            if p.geometry is None or p.geometry.groups != 1 or p.source_shape[0] < parts:
+                return None
+            pieces.extend(_piece(layer, p, index, parts) for index in range(parts))
+        layers.extend(pieces)
+        reads = tuple(_relay(piece.name, layer) for piece in pieces)
+        layers.append(ChipLayer(node=layer.node, projections=reads))
+    return ChipNetwork(graph=network.graph, inputs=network.inputs, layers=tuple(layers))
+
+
+def _piece(layer: ChipLayer, p: Projection, index: int, parts: int) -> ChipLayer:
+    assert p.geometry is not None
+    channels = ceil(p.source_shape[0] / parts)
+    geometry = replace(p.geometry, channels=channels, rows=ceil(p.geometry.rows / parts))
+    name = f"{layer.name}/{p.source}/part{index}"
+    read = Projection(
+        source=p.source,
+        target=name,
+        names=p.names,
+        chain=p.chain,
+        source_shape=(channels, *p.source_shape[1:]),
+        target_shape=p.target_shape,
+        geometry=geometry,
+    )
+    return ChipLayer(node=replace(layer.node, name=name), projections=(read,))
+
+
+def _relay(source: str, layer: ChipLayer) -> Projection:
+    """One to one from a partial sum."""
+    shape = layer.shape
+    axes = tuple(Axis(target=i) for i in range(len(shape) - 1))
+    geometry = Geometry(axes=axes, groups=shape[0], channels=shape[0], weighted=False)
+    return Projection(
+        source=source,
+        target=layer.name,
+        names=(),
+        chain=(),
+        source_shape=shape,
+        target_shape=shape,
         geometry=geometry,
     )

@@ -74,6 +74,12 @@ def test_larger_networks_take_plausible_numbers_of_cores() -> None:
         assert lowest <= t.cores <= max(4 * lowest, 300), (t.name, t.cores)
 
 
+def test_lists_of_weights_take_the_words_that_nengo_loihi_counts() -> None:
+    """Loihi 1: blocks of at most 64 weights of 8 bits, 10 bits of header, rounded up to 64."""
+    model = memory_model(load_target("loihi1").options, "")
+    assert [model.row(n) for n in (1, 6, 7, 64, 65, 100, 128)] == [1, 1, 2, 9, 10, 14, 18]
+
+
 @st.composite
 def networks(draw: st.DrawFn) -> SpikingGraph:
     """Small random networks: convolutions, pools, residual blocks, dense layers."""

@@ -125,6 +125,24 @@ def test_what_would_fit_is_found_by_placing_narrower_networks() -> None:
     assert narrower["fits"] and narrower["cores"] <= 12 < report.cores
 
 
+def test_too_large_a_fan_in_fits_as_partial_sums_whose_cost_is_counted() -> None:
+    graph = build((400,), [("fc", 10), ("out", 3)])
+    chip = with_limits(load_target(PLAIN), in_axons_per_core=120)
+    report = place(graph, replace(chip, capabilities={"input": ["bias"]}), seconds=0)
+    assert {v.rule for v in report.violations} == {"in_axons_per_core"}
+    sums = next(v for v in report.would_fit if "partial sums" in v["change"])
+    assert sums["fits"] and "4 partial sums: 40 more neurons" in sums["change"]
+    assert sums["cores"] == 6  # four parts, the layer, the readout
+
+
+def test_a_larger_board_is_named_where_chips_are_all_that_lacks() -> None:
+    chip = with_limits(load_target(PLAIN), cores_per_chip=9)
+    report = place(build(*SMALL), chip, seconds=0)
+    board = next(v for v in report.would_fit if "board" in v["change"])
+    assert board["fits"] and board["chips"] == -(-report.cores // 9)
+    assert place(build(*SMALL), chip, chips=board["chips"], seconds=0).fits
+
+
 def special(**params: Any) -> g.SpikingGraph:
     net = Net((6,))
     net.dense(5)
