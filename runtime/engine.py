@@ -28,7 +28,7 @@ from .samples import as_inputs
 from .sizes import Sizes, choose_sizes
 from .steps import apply_synapse, gate, gate_bias, run_expectation, run_population
 from .threads import available_threads, one_blas_thread, run_tasks
-from .tiles import TileResult, run_tile
+from .tiles import Chance, TileResult, run_tile
 
 __all__ = [
     "EarlyExit",
@@ -168,6 +168,7 @@ class Simulator:
         early_exit: EarlyExit | None = None,
         at: Sequence[int] | None = None,
         on_tile: Progress | None = None,
+        offset: int = 0,
     ) -> SimulationResult:
         """Simulate a batch.
 
@@ -178,6 +179,8 @@ class Simulator:
             early_exit: stop a sample when its answer is stable; None runs all steps.
             at: steps (from 1) whose answers are kept; None keeps all.
             on_tile: called with (samples done, samples) after every tile.
+            offset: index of the first sample in a longer run, for stochastic encodings: running
+                that in parts then changes nothing.
         """
         if steps < 1:
             raise UsageError(f"the number of steps must be at least 1, got {steps}")
@@ -197,7 +200,7 @@ class Simulator:
 
             def one(plan: Plan, start: int) -> TileResult:
                 part = {k: a[start : start + sizes.lanes] for k, a in arrays.items()}
-                return run_tile(plan, part, start, steps, kept, seed, early_exit)
+                return run_tile(plan, part, start, steps, kept, Chance(seed, offset), early_exit)
 
             run_tasks(plans, starts, one, total.collect)
         return total.result(plans)
@@ -226,6 +229,11 @@ class Simulator:
             order=order,
         )
         needed = min(threads, -(-samples // sizes.lanes))
+        for lanes, block in self._plans:  # of an earlier run, as large or larger: used again
+            if lanes >= sizes.lanes and block >= sizes.block:
+                sizes = Sizes(lanes, block)
+        if (sizes.lanes, sizes.block) not in self._plans:
+            self._plans.clear()
         plans = self._plans.setdefault((sizes.lanes, sizes.block), [])
         while len(plans) < needed:
             plans.append(

@@ -27,17 +27,25 @@ class TileResult:
     steps_used: Array
 
 
+@dataclass(frozen=True)
+class Chance:
+    """What stochastic encodings depend on: a seed, and the index of the run's first sample."""
+
+    seed: int
+    offset: int
+
+
 def run_tile(
     plan: Plan,
     inputs: Mapping[str, Array],
     start: int,
     steps: int,
     kept: Array,
-    seed: int,
+    chance: Chance,
     early_exit: EarlyExit | None,
 ) -> TileResult:
     """Simulate at most ``plan.layout.lanes`` samples; answers after the steps ``kept`` (from 1)."""
-    tile = _Tile(plan, inputs, start, steps, kept, seed, early_exit)
+    tile = _Tile(plan, inputs, start, steps, kept, chance, early_exit)
     for t0, count in blocks(plan.borders(steps), plan.block):
         tile.advance(t0, count)
         if not tile.active.size:
@@ -64,7 +72,7 @@ class _Tile:
         start: int,
         steps: int,
         kept: Array,
-        seed: int,
+        chance: Chance,
         early_exit: EarlyExit | None,
     ) -> None:
         self.plan, self.inputs, self.start, self.steps = plan, inputs, start, steps
@@ -80,8 +88,8 @@ class _Tile:
         self.watch = Watch(early_exit, self.samples) if early_exit else None
         self.judge = judged_readout(graph) if early_exit else ""
         self.active = np.arange(self.samples)
-        self.seed = seed
-        plan.start(inputs, start + self.active, seed)
+        self.first = start + chance.offset
+        plan.start(inputs, self.first + self.active, chance.seed)
 
     def advance(self, t0: int, count: int) -> None:
         lanes = self.plan.layout.lanes
@@ -160,7 +168,7 @@ class _Tile:
             return
         self.active = self.active[running]
         if len(running):
-            self.plan = self.plan.keep_lanes(running, self.start + self.active)
+            self.plan = self.plan.keep_lanes(running, self.first + self.active)
 
     def result(self) -> TileResult:
         used = np.full(self.samples, self.steps)

@@ -36,6 +36,14 @@ def test_a_simulator_can_be_run_again_on_other_data():
         assert_same(simulator.run(x, steps), simulate(simulator.graph, x, steps))
 
 
+@pytest.mark.parametrize("encoding", ["poisson", "rate"])
+def test_a_run_in_parts_with_offsets_is_the_whole_run(encoding):
+    simulator, x = Simulator(float_network(encoding)), images(10)
+    whole = simulator.run(x, 6, seed=4).readouts["out"]
+    parts = [simulator.run(x[i : i + 5], 6, seed=4, offset=i).readouts["out"] for i in (0, 5)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+
+
 def test_only_the_steps_asked_for_are_kept():
     graph, x = float_network(), images(5)
     every = simulate(graph, x, 12).readouts["out"]
