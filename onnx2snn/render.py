@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,30 @@ def verify_text(name: str, v: Verification) -> str:
         f"{v.samples} samples: largest difference {v.max_abs_diff:.2e}, "
         f"{v.relative_diff:.2e} of the output range.{dropped}"
     )
+
+
+def auto_text(auto: Mapping[str, Any]) -> str:
+    """The candidates that `--recipe auto` weighed, and the one it took."""
+    header = ["recipe", "T", "latency", "drop", "spikes/neuron", "synops/sample"]
+    rows = [
+        [
+            c["recipe"],
+            c["T"],
+            c["latency"],
+            f"{c['drop']:.2f}",
+            f"{c['spikes_per_neuron']:.2f}",
+            count(c["synops_per_sample"]),
+        ]
+        for c in auto["candidates"]
+    ]
+    best, limit = auto["chosen"], auto["max_drop"]
+    verdict = (
+        f"chosen: {best['recipe']} at T={best['T']}, {best['drop']:.2f} points of agreement lost "
+        f"on {auto['held_back']} samples held back (limit {limit:g})"
+    )
+    if not auto["within"]:
+        verdict += ": no candidate stays within the limit, this is the best"
+    return f"{table(header, rows)}\n{verdict}"
 
 
 def check_text(report: CheckReport) -> str:

@@ -29,12 +29,13 @@ Stage = Callable[[str], Callable[[int, int], None]]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SweepRun:
-    """One recipe's curve."""
+    """One recipe's curve, and the network it is of (converted for the last step)."""
 
     recipe: str
     steps: int
     evaluation: Evaluation
     notes: tuple[str, ...]
+    network: SpikingGraph
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -174,6 +175,7 @@ class _Runner:
             steps=last,
             evaluation=evaluation,
             notes=tuple(network.meta.get("notes", ())),
+            network=network,
         )
 
     def _evaluate(self, first: int, last: int) -> tuple[SpikingGraph, Evaluation]:

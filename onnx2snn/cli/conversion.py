@@ -89,6 +89,7 @@ def convert(
         "meta": dict(network.meta),
         "layers": _layers(network),
         "calibration_agreement": agreement,
+        "auto": network.meta.get("auto"),
     }
     opt.emit(document, _convert_text(document), as_json)
 
@@ -119,7 +120,8 @@ def _convert_text(document: dict[str, Any]) -> str:
         [r["name"], r["neurons"], f"{r['threshold_min']:.4g}", f"{r['threshold_max']:.4g}"]
         for r in document["layers"]
     ]
-    text = render.table(["population", "neurons", "smallest threshold", "largest"], rows)
+    text = "" if document["auto"] is None else render.auto_text(document["auto"]) + "\n\n"
+    text += render.table(["population", "neurons", "smallest threshold", "largest"], rows)
     text += render.notes_text(document["meta"].get("notes", []))
     agreement = document["calibration_agreement"]
     if agreement is not None:
@@ -271,7 +273,10 @@ def sweep(
     as_json: bool,
     **choices: Any,
 ) -> None:
-    """The accuracy curve of MODEL.onnx over time steps, from one simulation per recipe."""
+    """The accuracy curve of MODEL.onnx over time steps, from one simulation per recipe.
+
+    The network is converted for the last step; the other points show how its answer builds up.
+    """
     span = api.parse_steps(steps)
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     pre = opt.preprocessing(scale, mean, std, layout)
@@ -292,6 +297,10 @@ def sweep(
     )
     document = result.to_json()
     written = write_sweep(result, document, folder)
+    for made in result.runs:
+        name = f"{Path(loaded.path).stem}.{made.recipe}.snn.onnx"
+        api.save(made.network, folder / name)
+        written += f"\nwrote {folder / name}: the converted network for T={made.steps}"
     opt.emit(document, f"{render.sweep_text(result)}\n\n{written}", as_json)
 
 
@@ -326,12 +335,6 @@ def demo(context: click.Context, output: Path, steps: str) -> None:
             scale=16.0,
             layout="NHWC",
         )
-        network = output / "digits_cnn.snn.onnx"
-        loaded = load_onnx(model)
-        pre = Preprocessing(scale=16.0, layout="NHWC")
-        samples = api.load_samples(f"{data}:x_calib", loaded, pre)
-        api.save(api.convert(loaded, samples, steps=api.parse_steps(steps)[1]), network)
-        click.echo(f"wrote {network}: the converted network, one ONNX file")
 
 
 COMMANDS = (convert, verify, run, sweep, demo)

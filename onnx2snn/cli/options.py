@@ -115,9 +115,22 @@ def conversion_options(function: F) -> F:
                 help="Reset by subtraction (default) or to zero.",
             ),
             click.option("--leak", type=float, help="Share of the potential lost per step [0]."),
-            click.option("--refractory", type=int, help="Steps of rest after a spike [0]."),
-            click.option("--levels", type=int, help="Largest number of spikes per step."),
-            click.option("--lag", type=int, help="Steps each layer integrates before it fires."),
+            click.option(
+                "--refractory", type=click.IntRange(min=0), help="Steps of rest after a spike [0]."
+            ),
+            click.option(
+                "--levels", type=click.IntRange(min=1), help="Largest number of spikes per step."
+            ),
+            click.option(
+                "--tune/--no-tune",
+                default=None,
+                help="Calibrate in the spiking loop (default), or thresholds alone.",
+            ),
+            click.option(
+                "--lag",
+                type=click.IntRange(min=0),
+                help="Steps each layer integrates before it fires.",
+            ),
             click.option(
                 "--encoding",
                 type=click.Choice(["constant", "poisson", "rate"]),
