@@ -4,10 +4,11 @@ For every population, over T steps, with
 
     a      the ANN's activation,
     r      the decoded rate, theta * sum_t k(t) / T,
-    zbar   the mean input current in the spiking network, bias included,
+    zbar   the mean input current in the spiking network, bias included, and what of the
+           initial potential a moved bias makes up for (nothing for v_init = theta / 2),
     act    the activation function, clip(., 0, ceiling),
     top    the largest rate the neuron can have, theta * levels (less with a refractory time),
-    r_c    the rate of the same neuron fed zbar in every one of T steps,
+    r_c    the rate of the same neuron fed its mean input in every one of T steps,
 
 the error is split into four parts that add up to it exactly:
 
@@ -28,14 +29,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 
+import numpy as np
+
 from ..errors import DataError, UsageError
 from ..runtime import graph as snn
 from ..runtime.ops import Array
 from ..runtime.reference import run_analog
 from .diagnose_findings import Finding, find
 from .diagnose_layers import Layer, LayerError
+from .diagnose_plain import with_twins
 from .diagnose_run import SpikingRun
-from .diagnose_structure import StructureCheck, Values, on_rates, partners, units
+from .diagnose_structure import StructureCheck, Values, partners, units
 
 RULE = (
     "the first layer, in execution order, that adds at least half as much error as the layer that "
@@ -80,9 +84,12 @@ def measure(
         raise UsageError(f"T must be at least 1, got {steps}", code="E110")
     pairs = partners(net, lowered)
     _same_network(lowered, net, pairs)
-    check = StructureCheck(net, lowered, pairs)
+    check = StructureCheck(net, lowered, pairs, steps)
+    none = np.zeros((), np.float32)
     accumulated = [
-        Layer(node, pairs[node.name], steps, total) for node in _rows(net) if node.name in pairs
+        Layer(node, pairs[node.name], check.charges.get(node.name, none), steps, total)
+        for node in _rows(net)
+        if node.name in pairs
     ]
     scale = units(net, lowered)
     wanted = set(pairs.values())
@@ -90,17 +97,15 @@ def measure(
     for arrays in batches:
         ann = _ann_values(lowered, arrays, wanted)
         check.add(arrays, ann)
-        sums = SpikingRun(net, arrays, steps, seed=seed, offset=done).run()
-        rates = dict(arrays)
+        graph = with_twins(net, lowered, pairs, scale) if check.differs else net
+        sums = SpikingRun(graph, arrays, steps, seed=seed, offset=done).run()
         for layer in accumulated:
-            rates[layer.partner] = layer.add(ann, sums, scale[layer.node.name])
-        if check.differs:
-            plain = on_rates(lowered, rates)
-            for layer in accumulated:
-                layer.add_plain(ann, sums, plain)
+            layer.add(ann, sums, scale[layer.node.name])
+            layer.add_plain(ann, sums)
         done += len(next(iter(arrays.values())))
         progress(done, total)
-    reasons = {layer.node.name: layer.deliberate(check) for layer in accumulated}
+    tuned = bool(net.meta.get("options", {}).get("tune"))
+    reasons = {layer.node.name: layer.deliberate(check, tuned) for layer in accumulated}
     small = {layer.node.name: layer.changes_little(check) for layer in accumulated}
     findings = find(check, lowered, reasons, small)
     onset = snn.onsets(net)

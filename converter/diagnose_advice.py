@@ -22,6 +22,7 @@ from .diagnose import Measured, ann_activation
 from .diagnose_findings import Finding
 from .diagnose_layers import LayerError
 from .diagnose_run import SpikingRun, as_population
+from .diagnose_structure import initial_charges, partners
 
 Cause = Literal[
     "clipping",
@@ -145,6 +146,7 @@ def try_remedies(
         return ()
     ceiling = (0.0, population.ceiling) if isinstance(node, snn.Population) else (-np.inf, np.inf)
     variants = {"": ("", population.neuron), **_variants(population.neuron, steps)}
+    charge = initial_charges(net, lowered, partners(net, lowered), steps).get(name, 0.0)
     squares, active = dict.fromkeys(variants, 0.0), 0.0
     done = 0
     for arrays in batches:
@@ -153,7 +155,7 @@ def try_remedies(
         run = SpikingRun(
             net, arrays, steps, seed=seed, offset=done, extra=trial.extra, observe=trial.observe
         )
-        zbar = run.run().current[name] / steps
+        zbar = run.run().current[name] / steps + charge
         act = np.clip(zbar, *ceiling)
         for label, rate in trial.rates().items():
             squares[label] += float(((rate - act) ** 2).sum())

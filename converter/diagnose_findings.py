@@ -84,7 +84,7 @@ def _finding(
             f"channel{'s' if total != 1 else ''} ({listed})"
         )
         kind: Literal["calibrated", "bias"] = "calibrated" if calibrated else "bias"
-        text += f": {calibrated}" if calibrated else AGAIN
+        text += f", {calibrated}" if calibrated else AGAIN
         return Finding(node=name, kind=kind, channels=channels, largest=largest, text=text, **base)
     changed = _changed(check, lowered, name)
     if changed is not None:
@@ -92,7 +92,7 @@ def _finding(
     if calibrated:
         text = (
             f"weights of '{name}' differ from the ANN's, by {100 * result.relative:.3g} % of its "
-            f"input: {calibrated}"
+            f"input, {calibrated}"
         )
         return Finding(node=name, kind="calibrated", text=text, **base)
     culprit = next(

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..runtime import graph as snn
 from ..runtime.encoding import encode
-from ..runtime.neuron import Neuron, State
+from ..runtime.neuron import Neuron, NeuronParams, State
 from ..runtime.ops import Array
 from ..runtime.steps import (
     apply_synapse,
@@ -156,6 +156,17 @@ def constant_response(node: snn.Population, current: Array, steps: int) -> Array
         now = x if t < steps else np.zeros_like(x)
         total += run_population(node, now, state, t, 1, (lag, lag + steps))[0]
     return total
+
+
+def initial_charge(neuron: Neuron, steps: int, moved: Array) -> Array:
+    """What of the initial potential, beyond the theta / 2 that makes rounding fair, counts as mean
+    input over ``steps`` steps: as much as the bias makes up for, ``moved`` being how far it is
+    from the ANN's. Calibration moves charge between the two, which changes no rate in the mean.
+    """
+    if not isinstance(neuron, NeuronParams) or neuron.leak:
+        return np.zeros((), np.float32)
+    charge = (neuron.v_init - neuron.v_threshold / 2) / steps
+    return np.asarray(np.clip(charge, np.minimum(-moved, 0), np.maximum(-moved, 0)), np.float32)
 
 
 def most_spikes(neuron: Neuron, steps: int) -> int:

@@ -18,6 +18,7 @@ from ..runtime import analog, ops
 from ..runtime import graph as snn
 from ..runtime.ops import Array
 from ..runtime.steps import last_uses
+from .diagnose_run import initial_charge
 from .normalize import carry_scale
 
 WEIGHTED = ops.Linear | ops.Conv | ops.ConvTranspose
@@ -66,6 +67,18 @@ def units(net: snn.SpikingGraph, lowered: snn.SpikingGraph) -> dict[str, Array]:
             known = any(scale is not None for scale in before)
             unit = carry_scale(node.op, before, [shapes[n] for n in node.inputs]) if known else None
         out[node.name] = one if unit is None else unit
+    return out
+
+
+def initial_charges(
+    net: snn.SpikingGraph, lowered: snn.SpikingGraph, pairs: Mapping[str, str], steps: int
+) -> dict[str, Array]:
+    """Per population of ``net``, what of its initial potential counts as input."""
+    out: dict[str, Array] = {}
+    for node in net.of(snn.Population):
+        own = lowered[pairs[node.name]] if node.name in pairs else node
+        moved = node.bias - _bias(own)
+        out[node.name] = initial_charge(node.neuron, steps, moved)
     return out
 
 
@@ -146,12 +159,18 @@ def _square(x: Array) -> float:
 
 
 class StructureCheck:
-    """Accumulates comparisons over batches. ``pairs`` is ``partners(net, lowered)``."""
+    """Accumulates comparisons over batches. ``pairs`` is ``partners(net, lowered)``; initial
+    potentials count as part of the bias (``initial_charge``)."""
 
     def __init__(
-        self, net: snn.SpikingGraph, lowered: snn.SpikingGraph, pairs: Mapping[str, str]
+        self,
+        net: snn.SpikingGraph,
+        lowered: snn.SpikingGraph,
+        pairs: Mapping[str, str],
+        steps: int,
     ) -> None:
         self.net, self.pairs, self.unit = net, pairs, units(net, lowered)
+        self.charges = initial_charges(net, lowered, pairs, steps)
         self.ann = lowered.by_name()
         self.results = {
             node.name: Comparison()
@@ -193,7 +212,7 @@ class StructureCheck:
                     self._compare(node, out, want[1])
                 return out
             case snn.Population():
-                pre = xs[0] + node.bias
+                pre = xs[0] + node.bias + self.charges[node.name]
                 out = np.clip(pre, 0, node.ceiling)
                 if want is not None:
                     self._compare(node, pre, want[0], (out, want[1]))
@@ -224,36 +243,6 @@ class StructureCheck:
         if effect is not None:
             result.effect += _square(effect[0] - effect[1])
             result.active += _square(effect[1])
-
-
-def on_rates(lowered: snn.SpikingGraph, rates: Mapping[str, Array]) -> dict[str, Array]:
-    """What the ANN's own layers make of the spiking network's rates: every node with state, its
-    activation, given ``rates`` (by the ANN's node names, in the ANN's unit) as input."""
-    values: dict[str, Array] = {}
-    out: dict[str, Array] = {}
-    last = last_uses(lowered)
-    for i, node in enumerate(lowered.nodes):
-        xs = [values[name] for name in node.inputs]
-        match node:
-            case snn.Input():
-                y = rates[node.name]
-            case snn.Synapse():
-                y = node.op.apply(*xs)
-            case snn.Population():
-                y = np.clip(xs[0] + node.bias, 0, node.ceiling)
-            case snn.MaxPool():
-                y = node.op.apply(xs[0] + node.bias)
-            case snn.Analog():
-                biased = [x + b for x, b in zip(xs, node.biases, strict=True)]
-                y = analog.evaluate(node.model, node.output, biased if node.biases else xs)
-            case snn.Readout():
-                y = xs[0] + node.bias
-        if isinstance(node, snn.STATEFUL):
-            out[node.name] = y
-        values[node.name] = np.asarray(rates.get(node.name, y), np.float32)
-        for name in last.get(i, ()):
-            values.pop(name, None)
-    return out
 
 
 def _bias(node: snn.Node) -> Array:

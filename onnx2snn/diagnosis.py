@@ -221,7 +221,7 @@ def summary(diagnosis: Diagnosis) -> list[str]:
     if moved:
         most = max(moved, key=lambda f: f.relative)
         lines.append(
-            f"Weights or biases of {len(moved)} layers differ from the ANN's on purpose, most so: "
+            f"Calibrated in the loop, no fault (layers: {len(moved)}); the largest change: "
             f"{most.text}."
         )
     return lines

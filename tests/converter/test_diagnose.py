@@ -365,6 +365,19 @@ def test_a_bias_moved_by_calibration_in_the_loop_is_no_fault() -> None:
     assert [f.node for f in faulty.findings if f.kind != "calibrated"] == [CNN["skip"]]
 
 
+def test_charge_moved_from_the_initial_potential_to_the_bias_is_no_difference() -> None:
+    net, name = converted(), CNN["block"]
+    node = net[name]
+    assert isinstance(node, snn.Population)
+    theta = node.neuron.v_threshold
+    late = replace(node.neuron, v_init=-theta / 2)
+    moved = measured(net.with_nodes([replace(node, neuron=late, bias=node.bias + theta / T)]))
+    row, before = (next(r for r in m.layers if r.name == name) for m in (moved, measured(net)))
+    assert moved.findings == ()
+    assert row.inherited == pytest.approx(before.inherited, rel=1e-3)
+    assert row.unevenness < before.unevenness  # what it is good for
+
+
 def test_poisson_input_is_named_where_it_costs_most() -> None:
     net = converted()
     net = net.with_nodes([replace(i, encoding="poisson") for i in net.of(snn.Input)])
