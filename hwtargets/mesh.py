@@ -3,10 +3,10 @@
 Objective: sum over core pairs of (spikes per step) x (Manhattan distance), each spike counted once
 per source neuron and destination core; routing is X first, then Y.
 
-Start: layers in order along a space-filling curve (generalized Hilbert, any rectangle). Then, up
-to ``DENSE`` slots, simulated annealing over all pairwise exchanges (a quadratic assignment
-problem): the matrix flow x distance makes a proposal O(1), an accepted one O(slots^2), all in
-NumPy. Above, a multilevel start (``multilevel``) and batches of exchanges towards the weighted
+Start: layers in order along a space-filling curve (generalized Hilbert, any rectangle), above
+``SMALL`` slots a multilevel layout. Then, up to ``DENSE`` slots, simulated annealing over all
+pairwise exchanges (a quadratic assignment problem): the matrix flow x distance makes a proposal
+O(1), an accepted one O(slots^2), all in NumPy. Above, batches of exchanges towards the weighted
 centroid of each core's partners with a falling temperature, O(edges) per sweep (force-directed
 refinement, Jin et al. 2023, annealed).
 """
@@ -24,6 +24,7 @@ from ..runtime.ops import Array
 from . import multilevel
 from .mapping import Traffic
 
+SMALL = 150  # slots up to which annealing starts from the curve
 DENSE = 520  # slots up to which the exchange matrix is used
 SWEEPS = 400
 
@@ -121,9 +122,13 @@ def place_on_mesh(cores: int, flows: Traffic, mesh: Mesh, seconds: float, seed: 
         return slots[:cores]
     rng = np.random.default_rng(seed)
     deadline = monotonic() + seconds
-    if len(slots) <= DENSE:
-        return _search(cores, pair, slots, deadline, rng)
-    return _anneal(cores, pair, slots, deadline, rng)
+    at = np.arange(len(slots))  # slot of each item, empty places last
+    if len(slots) > SMALL:
+        index = _slot_index(slots)
+        start = multilevel.layout(cores, pair, index >= 0, _coarsest(rng), rng)
+        at = _filled(index[start[:, 0], start[:, 1]], len(slots))
+    search = _search if len(slots) <= DENSE else _anneal
+    return search(cores, pair, slots, at, deadline, rng)
 
 
 def _compact(mesh: Mesh, cores: int) -> Array:
@@ -184,6 +189,7 @@ def _search(
     cores: int,
     pair: tuple[Array, Array, Array],
     slots: Array,
+    at: Array,
     deadline: float,
     rng: np.random.Generator,
 ) -> Array:
@@ -193,11 +199,11 @@ def _search(
     flow = np.zeros((n, n))
     flow[pair[0], pair[1]] = flow[pair[1], pair[0]] = pair[2]
     distance = np.abs(slots[:, None] - slots[None]).sum(2).astype(float)
-    best = _started(flow, distance, np.arange(n))
+    best = _started(flow, distance, at)
     r, s = rng.integers(cores, size=512), rng.integers(n, size=512)
     hot = float(np.abs(best.deltas(r, s)).mean()) or 1.0
     best_cost, best_at = best.cost, best.at.copy()
-    length, heat, idle = 0.002 * n, 1.0, 0
+    length, heat, idle = 0.002 * n, 1.0 if n <= SMALL else 0.1, 0
     while monotonic() < deadline and idle < 2:
         state = _started(flow, distance, best_at)
         ends = min(monotonic() + length, deadline)
@@ -205,7 +211,7 @@ def _search(
         idle = idle + 1 if cost > best_cost * 0.999 else 0
         if cost < best_cost:
             best_cost, best_at = cost, at
-        length, heat = 2 * length, 0.3
+        length, heat = 2 * length, min(heat, 0.3)
     return slots[best_at[:cores]]
 
 
@@ -249,11 +255,11 @@ def _anneal(
     cores: int,
     pair: tuple[Array, Array, Array],
     slots: Array,
+    at: Array,
     deadline: float,
     rng: np.random.Generator,
 ) -> Array:
-    """A multilevel start, then sweeps of exchanges towards centroids, in batches that touch each
-    core at most once."""
+    """Sweeps of exchanges towards centroids, in batches that touch each core at most once."""
     index = _slot_index(slots)
     a = np.concatenate([pair[0], pair[1]])
     b = np.concatenate([pair[1], pair[0]])
@@ -261,8 +267,6 @@ def _anneal(
     order = np.argsort(a, kind="stable")
     a, b, w = a[order], b[order], w[order]
     n = len(slots)
-    start = multilevel.layout(cores, pair, index >= 0, _coarsest(rng), rng)
-    at = _filled(index[start[:, 0], start[:, 1]], n)  # slot of each item, empty places last
     item = np.empty(n, np.int64)
     item[at] = np.arange(n)
     strength = np.maximum(np.bincount(a, weights=w, minlength=n), 1e-12)
@@ -285,7 +289,8 @@ def _coarsest(rng: np.random.Generator) -> multilevel.Layout:
     def lay_out(count: int, pair: tuple[Array, Array, Array]) -> Array:
         side = ceil(sqrt(count))
         slots = np.array(list(curve_of(side, side)))
-        return _search(count, pair, slots, monotonic() + 1.0, rng)
+        at = np.arange(len(slots))
+        return _search(count, pair, slots, at, monotonic() + 1.0, rng)
 
     return lay_out
 

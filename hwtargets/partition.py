@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
-from math import ceil, prod
+from math import ceil, log2, prod
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from .layers import ChipLayer, ChipNetwork
 from .memory import MemoryModel, TileCost, tile_cost, tile_of
 from .target import HardwareTarget, Violation
 
+CUT_PRICE = 0.2  # more cores that are accepted to save one doubling of the input's copies
 # Sizes that the vendor's partitioner keeps to where it can; exceeded only where a layer has no
 # smaller tile (a neuron with a very large fan-in).
 PREFERRED = ("dense_memory", "dense_row_words")
@@ -190,14 +191,15 @@ def _flat(n: int, cost, limits: Mapping[str, float]) -> Shape | None:  # type: i
 
 
 def _spatial(shape: Shape, cost, limits: Mapping[str, float]) -> Shape | None:  # type: ignore[no-untyped-def]
-    """Fewest cores, then fewest axons; channels are cut only if that saves a quarter of the
-    cores, because every cut sends the whole input to more cores."""
-    whole: tuple[tuple[int, int], Shape] | None = None
+    """Fewest cores, then the smallest halo. Every cut of the channels sends the whole input to
+    more cores: each doubling has to save a fifth of the cores."""
+    found: list[tuple[float, Shape]] = []
     for channels in reversed(halves(shape[0])):
         best = _best_cut(shape, channels, cost, limits)
-        if best and (whole is None or best[0][0] < 0.75 * whole[0][0]):
-            whole = best
-    return whole[1] if whole else None
+        if best is not None:
+            price = best[0][0] * (1 + CUT_PRICE * log2(ceil(shape[0] / channels)))
+            found.append((price, best[1]))
+    return min(found, key=lambda option: option[0])[1] if found else None
 
 
 def _best_cut(  # type: ignore[no-untyped-def]

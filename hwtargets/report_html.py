@@ -14,8 +14,8 @@ from jinja2 import Environment, PackageLoader
 from ..runtime.ops import Array
 from .report import FloorPlan, PlacementReport
 
-CELL = 30  # pixels per core
-MAX_CHIPS = 24  # floor plans drawn; the rest is said in a sentence
+CELL = 30  # drawing units per core
+MAX_CORES = 6000  # above, one cell per chip is drawn instead of one per core
 
 
 def render_html(report: PlacementReport) -> str:
@@ -30,11 +30,9 @@ def render_html(report: PlacementReport) -> str:
     plan = report.plan
     return environment.get_template("placement.html.j2").render(
         r=report,
-        chips=chip_drawings(plan) if plan else [],
-        more_chips=max(0, report.chips - MAX_CHIPS),
+        board=None if plan is None else board_drawing(plan),
         legend=[] if plan is None else list(zip(plan.layers, _hues(plan.layers), strict=True)),
         cell=CELL,
-        max_link=0 if plan is None else float(plan.links.max(initial=0)),
     )
 
 
@@ -55,52 +53,93 @@ def _blue(share: float) -> str:
     return f"hsl(210 {40 * share:.0f}% {95 - 35 * share:.0f}%)"
 
 
-def chip_drawings(plan: FloorPlan) -> list[dict[str, Any]]:
-    """Cells and links of each chip, in pixels."""
-    hues = _hues(plan.layers)
-    across = plan.links.shape[0] // plan.width
-    top_link, drawings = float(plan.links.max(initial=0)) or 1.0, []
-    traffic = plan.sent + plan.received
+def board_drawing(plan: FloorPlan) -> dict[str, Any]:
+    """All chips side by side as they are joined, in drawing units: cells, links, outlines."""
+    across, down = plan.links.shape[0] // plan.width, plan.links.shape[1] // plan.height
+    row, column = plan.chip // across, plan.chip % across
+    column = np.where(row % 2 == 1, across - 1 - column, column)
+    by_chip = len(plan.chip) > MAX_CORES
+    if by_chip:
+        cells, width, height, links = _chip_cells(plan, row, column), across, down, []
+    else:
+        x, y = column * plan.width + plan.x, row * plan.height + plan.y
+        cells, (width, height) = _core_cells(plan, x, y), plan.links.shape[:2]
+        links = _links(plan.links)
+    outlines = [
+        {
+            "x": c * plan.width * CELL,
+            "y": r * plan.height * CELL,
+            "width": plan.width * CELL,
+            "height": plan.height * CELL,
+        }
+        for c in range(across)
+        for r in range(down)
+        if across * down > 1 and not by_chip
+    ]
+    return {
+        "cells": cells,
+        "links": links,
+        "outlines": outlines,
+        "by_chip": by_chip,
+        "width": width * CELL,
+        "height": height * CELL,
+        "shown": 350 if width <= 16 else 1100,
+    }
+
+
+def _core_cells(plan: FloorPlan, x: Array, y: Array) -> list[dict[str, Any]]:
+    hues, traffic = _hues(plan.layers), plan.sent + plan.received
     busiest = float(traffic.max(initial=0)) or 1.0
-    for chip in range(min(int(plan.chip.max(initial=-1)) + 1, MAX_CHIPS)):
-        own = np.flatnonzero(plan.chip == chip)
-        cells = [
-            {
-                "x": int(plan.x[i]) * CELL,
-                "y": int(plan.y[i]) * CELL,
-                "layer": hues[int(plan.layer[i])],
-                "load": heat(float(plan.load[i])),
-                "traffic": _blue(float(traffic[i]) / busiest),
-                "title": f"core {i} at ({plan.x[i]}, {plan.y[i]}): "
-                f"{plan.layers[int(plan.layer[i])]}, {plan.neurons[i]:,} neurons, load "
-                f"{100 * plan.load[i]:.0f} %, sends {plan.sent[i]:.4g}, receives "
-                f"{plan.received[i]:.4g} spikes per step",
-            }
-            for i in own
-        ]
-        row, column = chip // across, chip % across
-        column = across - 1 - column if row % 2 else column
-        corner = (column * plan.width, row * plan.height)
-        links = _links(plan.links, corner, plan.width, plan.height, top_link)
-        drawings.append({"number": chip, "cells": cells, "links": links, "cores": len(own),
-                         "width": plan.width * CELL, "height": plan.height * CELL})  # fmt: skip
-    return drawings
+    return [
+        {
+            "x": int(x[i]) * CELL,
+            "y": int(y[i]) * CELL,
+            "layer": hues[int(plan.layer[i])],
+            "load": heat(float(plan.load[i])),
+            "traffic": _blue(float(traffic[i]) / busiest),
+            "title": f"core {i} on chip {plan.chip[i]} at ({plan.x[i]}, {plan.y[i]}): "
+            f"{plan.layers[int(plan.layer[i])]}, {plan.neurons[i]:,} neurons, load "
+            f"{100 * plan.load[i]:.0f} %, sends {plan.sent[i]:.4g}, receives "
+            f"{plan.received[i]:.4g} spikes per step",
+        }
+        for i in range(len(plan.chip))
+    ]
 
 
-def _links(
-    links: Array, corner: tuple[int, int], width: int, height: int, top: float
-) -> list[dict[str, Any]]:
+def _chip_cells(plan: FloorPlan, row: Array, column: Array) -> list[dict[str, Any]]:
+    """One cell per chip: its most frequent layer, mean load, total traffic."""
+    hues, traffic = _hues(plan.layers), plan.sent + plan.received
+    chips = int(plan.chip.max()) + 1
+    total = np.bincount(plan.chip, weights=traffic, minlength=chips)
+    cores = np.bincount(plan.chip, minlength=chips)
+    load = np.bincount(plan.chip, weights=plan.load, minlength=chips) / np.maximum(cores, 1)
+    layers = np.zeros((chips, len(plan.layers)))
+    np.add.at(layers, (plan.chip, plan.layer), 1)
+    first = np.unique(plan.chip, return_index=True)
+    return [
+        {
+            "x": int(column[i]) * CELL,
+            "y": int(row[i]) * CELL,
+            "layer": hues[int(layers[chip].argmax())],
+            "load": heat(float(load[chip])),
+            "traffic": _blue(float(total[chip]) / (float(total.max()) or 1.0)),
+            "title": f"chip {chip}: {cores[chip]:,} cores, mostly "
+            f"{plan.layers[int(layers[chip].argmax())]}, mean load {100 * load[chip]:.0f} %, "
+            f"{total[chip]:.4g} spikes per step sent and received",
+        }
+        for chip, i in zip(*first, strict=True)
+    ]
+
+
+def _links(links: Array) -> list[dict[str, Any]]:
     """Lines between routers, both directions added."""
+    top = float(links.max(initial=0)) or 1.0
     drawn = []
-    for x in range(width):
-        for y in range(height):
-            gx, gy = corner[0] + x, corner[1] + y
-            for dx, dy, there, back in ((1, 0, 0, 1), (0, 1, 2, 3)):
-                if gx + dx >= links.shape[0] or gy + dy >= links.shape[1]:
-                    continue
-                load = float(links[gx, gy, there] + links[gx + dx, gy + dy, back])
-                if load > 0:
-                    drawn.append(_line(x, y, dx, dy, load, top))
+    for dx, dy, there, back in ((1, 0, 0, 1), (0, 1, 2, 3)):
+        both = links[: links.shape[0] - dx, : links.shape[1] - dy, there].copy()
+        both += links[dx:, dy:, back]
+        for x, y in np.argwhere(both > 0):
+            drawn.append(_line(int(x), int(y), dx, dy, float(both[x, y]), top))
     return drawn
 
 
