@@ -169,7 +169,7 @@ def evaluate(
     while done < len(samples):
         x = samples.batch(done, min(done + chunk, len(samples)))
         began = perf_counter()
-        result = simulator.run(x, steps, seed=seed + done, early_exit=early_exit)
+        result = simulator.run(x, steps, seed=seed, offset=done, early_exit=early_exit)
         seconds = perf_counter() - began
         part = None if labels is None else labels[done : done + result.samples]
         tally.add(result, ann(x), part, seconds)
