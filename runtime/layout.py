@@ -23,7 +23,7 @@ import numpy as np
 from .buffers import copied, zeros
 from .ops import Array, Shape
 
-LONG = 16384  # elements of a parameter row: half an L1 cache and more
+LONG = 24576  # elements of a parameter row: a small part of a core's L2 cache
 Order = Literal["rows", "batch"]
 
 

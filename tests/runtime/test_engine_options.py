@@ -186,6 +186,7 @@ class SlowNeuron:
 
     v_threshold: np.ndarray
     lag: int = 0
+    levels: int = 1000  # at most this many spikes in a step
 
     def initial_state(self, batch, shape, dtype):
         return {"v": np.zeros((batch, *shape), dtype), "t": np.zeros((), np.int64)}
