@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..runtime.engine import simulate
-from ..runtime.graph import Readout
+from ..runtime.graph import Readout, onsets
 from ..runtime.ops import Array
 from ..runtime.reference import run_analog
 from . import hops, mesh
@@ -193,7 +193,8 @@ class Assembly:
         full = 1.0 if x is None else float(np.count_nonzero(x) / max(x.size, 1))
         sent = {"graded": full, "spikes": self.request.rate}.get(mode, 0.0)
         found = activity(self.network, run.rates if run else None, self.request.rate, sent)
-        return energy_of(self.target, found, spike_hops, self.request.steps, chips)
+        lag = max(onsets(self.network.graph).values(), default=0)
+        return energy_of(self.target, found, spike_hops, self.request.steps, lag, chips)
 
     def _accuracy(self, run: ChipRun | None) -> dict[str, Any]:
         keys = ("ann", "float_snn", "chip", "quantization_loss", "mapping_loss", "total_loss")

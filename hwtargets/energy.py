@@ -1,8 +1,9 @@
 """Energy and latency per inference from published constants, and the comparison with a quantized
 ANN of equal precision.
 
-    E = T (synops e_synop + neurons e_update + spike-hops e_hop) + chips P_static latency
-    latency = (T + start lags) t_step
+    E = T (synops e_synop + spike-hops e_hop) + (T + lag) neurons e_update
+        + chips P_static latency
+    latency = (T + lag) t_step,   lag the sum of the start lags
 
 Every constant has its source and relative uncertainty; low and high are the sum with all constants
 at the ends of their ranges, so a range, not a confidence interval.
@@ -64,12 +65,15 @@ def activity(
 
 
 def energy_of(
-    target: HardwareTarget, found: Activity, spike_hops: float, steps: int, chips: int
+    target: HardwareTarget, found: Activity, spike_hops: float, steps: int, lag: int, chips: int
 ) -> dict[str, Any]:
-    """Joules per inference: value, low, high, parts, sources; {} if the target has no constants."""
+    """Joules per inference: value, low, high, parts, sources; {} if the target has no constants.
+
+    Spikes flow in ``steps`` steps; neurons are updated, and chips are on, ``lag`` steps longer.
+    """
     terms = {
         "synop": found.synops * steps,
-        "neuron_update": float(found.neurons * steps),
+        "neuron_update": float(found.neurons * (steps + lag)),
         "hop": spike_hops * steps,
     }
     known = {k: v for k, v in terms.items() if k in target.energy}
@@ -81,22 +85,22 @@ def energy_of(
     high = sum(v * (1 + _spread(target.energy[k])) for k, v in parts.items())
     if "static_per_chip" in target.energy and "step" in target.energy:
         static, step = target.energy["static_per_chip"], target.energy["step"]
-        parts["static"] = static.value * chips * steps * step.value
+        parts["static"] = static.value * chips * (steps + lag) * step.value
         sources["static"] = _source(static)
         low += parts["static"] * (1 - _spread(static)) * (1 - _spread(step))
         high += parts["static"] * (1 + _spread(static)) * (1 + _spread(step))
     return {
         "value": sum(parts.values()), "low": low, "high": high, "unit": "J", "parts": parts,
         "counts": terms, "sources": sources, "missing": sorted(set(terms) - set(known)),
-        "ann": ann_comparison(found, steps),
+        "ann": ann_comparison(found, steps, lag),
     }  # fmt: skip
 
 
-def ann_comparison(found: Activity, steps: int) -> dict[str, Any]:
+def ann_comparison(found: Activity, steps: int, lag: int) -> dict[str, Any]:
     """SNN against an 8-bit ANN in the same technology, with the same weights, both counted as
     arithmetic plus one weight read per operation; the SNN's neuron updates cost one add each."""
     synops = found.synops * steps
-    snn = synops * (ADD + READ_8_BIT) + found.neurons * steps * ADD
+    snn = synops * (ADD + READ_8_BIT) + found.neurons * (steps + lag) * ADD
     ann = found.macs * (ADD + MULTIPLY + READ_8_BIT)
     ratio = snn / ann if ann else float("inf")
     verdict = (

@@ -104,7 +104,7 @@ def _to_place(network: ChipNetwork, inputs: bool) -> Iterator[tuple[str, Shape, 
 
 def _soft(layer: ChipLayer | None) -> bool:
     neuron = getattr(layer.node, "neuron", None) if layer else None
-    return neuron is not None and neuron.reset == "subtract"
+    return getattr(neuron, "reset", "") == "subtract"
 
 
 def tile_layer(

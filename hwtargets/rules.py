@@ -7,7 +7,6 @@ sees everything at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import cast
 
 import numpy as np
 
@@ -17,10 +16,25 @@ from .target import DesignRule, HardwareTarget, Violation
 
 
 def _neurons(network: ChipNetwork) -> Iterator[tuple[ChipLayer, NeuronParams]]:
+    """Layers of integrate-and-fire neurons; ``_model`` speaks about the others."""
     for layer in network.layers:
         neuron = getattr(layer.node, "neuron", None)
-        if neuron is not None:
-            yield layer, cast(NeuronParams, neuron)
+        if isinstance(neuron, NeuronParams):
+            yield layer, neuron
+
+
+def _model(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
+    for layer in network.layers:
+        neuron = getattr(layer.node, "neuron", None)
+        if neuron is not None and not isinstance(neuron, NeuronParams):
+            yield Violation(
+                node=layer.name,
+                rule="neuron model",
+                used=type(neuron).__name__.removesuffix("Params").lower(),
+                limit="integrate-and-fire",
+                remedy="Its update needs the time since the start (a division by t); convert with "
+                "a recipe of integrate-and-fire neurons.",
+            )
 
 
 def _no_analog(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
@@ -136,6 +150,7 @@ RULES: Sequence[DesignRule] = (
         statement="Every node with state is a population of neurons or a readout.",
         check=_no_analog,
     ),
+    DesignRule(name="neuron model", statement="Neurons integrate and fire.", check=_model),
     DesignRule(name="reset", statement="The neuron can reset as the network asks.", check=_reset),
     DesignRule(
         name="graded spikes", statement="Spikes carry no more than the payload.", check=_levels

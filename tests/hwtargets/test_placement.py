@@ -21,6 +21,7 @@ from onnx2snn.hwtargets import (
     place,
     render_comparison,
     render_html,
+    render_target,
     render_text,
     targets,
     to_json,
@@ -31,6 +32,7 @@ from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 
 TARGETS = Path(__file__).with_name("targets")
+DOCS = Path(__file__).parents[2] / "docs"
 PLAIN = TARGETS / "plain.toml"
 
 
@@ -205,6 +207,57 @@ def test_the_json_report_has_the_published_keys_and_no_infinities(
     assert sum(row["cores"] for row in found["layers"]) == found["cores"]
     assert len(found["floor_plan"]["x"]) == found["cores"]
     assert found["traffic"]["measured"] is True
+
+
+def check_schema(value: Any, schema: dict[str, Any], root: dict[str, Any], path: str) -> None:
+    """The part of JSON Schema that the published one uses."""
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+    if "const" in schema:
+        assert value == schema["const"], path
+    kinds = {
+        "object": dict, "array": list, "string": str, "boolean": bool, "null": type(None),
+        "integer": int, "number": (int, float),
+    }  # fmt: skip
+    allowed = schema.get("type", [])
+    allowed = [allowed] if isinstance(allowed, str) else allowed
+    if allowed:
+        assert any(isinstance(value, kinds[k]) for k in allowed), (path, value)
+        assert not isinstance(value, bool) or "boolean" in allowed, path
+    for key in schema.get("required", ()):
+        assert key in value, f"{path}.{key}"
+    for key, part in schema.get("properties", {}).items():
+        if key in value:
+            check_schema(value[key], part, root, f"{path}.{key}")
+    for i, item in enumerate(value if "items" in schema else ()):
+        check_schema(item, schema["items"], root, f"{path}[{i}]")
+
+
+def test_reports_keep_to_the_published_schema(report: PlacementReport) -> None:
+    schema = json.loads((DOCS / "placement.schema.json").read_text())
+    refused = place(build(*SMALL), with_limits(load_target(PLAIN), cores_per_chip=5), seconds=0)
+    for r in (report, refused):
+        found = json.loads(to_json(r))
+        check_schema(found, schema, schema, "report")
+        assert set(found) <= set(schema["properties"])
+
+
+def test_the_documented_target_file_works(tmp_path: Path) -> None:
+    text = (DOCS / "placement.md").read_text()
+    path = tmp_path / "mychip.toml"
+    path.write_text(text.split("```toml\n")[1].split("```")[0])
+    found = place(build(*SMALL), path, seconds=0)
+    assert found.fits and found.title == "My chip"
+    for name in ("loihi2", "loihi1", "truenorth", "xylo-audio2", "xylo-audio3", "xylo-imu"):
+        assert f"`{name}`" in text
+
+
+def test_every_target_is_printed_with_the_source_of_each_number() -> None:
+    for target in targets().values():
+        text = render_target(target)
+        for limit in target.limits.values():
+            assert limit.source in text
+        assert text.count("not verified") >= len(target.unverified)
 
 
 def test_the_page_needs_nothing_from_outside_and_draws_every_core(
