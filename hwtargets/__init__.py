@@ -6,7 +6,7 @@ from .mapping import ChipRun, Cores, Mapped, Request, Traffic
 from .placement import load_target, place, targets
 from .report import PlacementReport, to_json
 from .report_html import render_html
-from .report_text import render_comparison, render_target, render_text
+from .report_text import render_comparison, render_text
 from .target import DesignRule, HardwareTarget, Limit, Violation
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "place",
     "render_comparison",
     "render_html",
-    "render_target",
     "render_text",
     "targets",
     "to_json",

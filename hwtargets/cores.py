@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..errors import UsageError
 from ..runtime.ops import Array
 from . import rules
 from .integers import run
@@ -51,7 +52,15 @@ def map_cores(network: ChipNetwork, target: HardwareTarget, request: Request) ->
 def _input_mode(network: ChipNetwork, target: HardwareTarget, request: Request) -> str:
     if network.inputs and all(n.encoding != "constant" for n in network.inputs):
         return "spikes"
-    return str(request.option(target, "input", target.can("input")[0]))
+    known = target.can("input")
+    mode = str(request.option(target, "input", known[0]))
+    if mode not in known:
+        raise UsageError(
+            f"'{target.name}' has no input mode '{mode}'",
+            remedy=f"Use one of {', '.join(known)}.",
+            code="E507",
+        )
+    return mode
 
 
 class _Runner:

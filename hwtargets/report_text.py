@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from .report import PlacementReport
-from .target import CAPABILITIES, HardwareTarget
 
 
 def render_text(report: PlacementReport) -> str:
@@ -186,24 +185,3 @@ def render_comparison(reports: Sequence[PlacementReport]) -> str:
         )
     head = ("target", "fits", "cores", "chips", "binding limit", "chip accuracy", "energy")
     return table(head, rows)
-
-
-def render_target(target: HardwareTarget) -> str:
-    """A target's numbers with their sources, and what its neurons can do."""
-    rows = [
-        (n.name, n.value, n.unit, "" if n.verified else "not verified", n.source)
-        for n in (*target.limits.values(), *target.energy.values())
-    ]
-    able = [(name, target.can(name)) for name in CAPABILITIES]
-    boards = ", ".join(f"{name} ({n} chips)" for name, n in target.boards.items()) or "none known"
-    return (
-        "\n\n".join(
-            [
-                f"{target.name}: {target.title} (mapping step '{target.mapping}')\nBoards: {boards}",
-                table(("number", "value", "unit", "", "source"), rows),
-                "\n".join(f"{name}: {value}" for name, value in able),
-                *(f"- {note}" for note in target.notes),
-            ]
-        )
-        + "\n"
-    )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from chip_nets import SMALL, Net, build, neuron
 
-from onnx2snn.errors import DataError, TargetError
+from onnx2snn.errors import DataError, TargetError, UsageError
 from onnx2snn.hwtargets import (
     HardwareTarget,
     PlaceData,
@@ -21,7 +21,6 @@ from onnx2snn.hwtargets import (
     place,
     render_comparison,
     render_html,
-    render_target,
     render_text,
     targets,
     to_json,
@@ -252,12 +251,9 @@ def test_the_documented_target_file_works(tmp_path: Path) -> None:
         assert f"`{name}`" in text
 
 
-def test_every_target_is_printed_with_the_source_of_each_number() -> None:
-    for target in targets().values():
-        text = render_target(target)
-        for limit in target.limits.values():
-            assert limit.source in text
-        assert text.count("not verified") >= len(target.unverified)
+def test_an_unknown_way_for_the_input_to_enter_is_refused() -> None:
+    with pytest.raises(UsageError, match="graded, bias, population"):
+        place(build(*SMALL), "loihi2", options={"input": "telepathy"})
 
 
 def test_the_page_needs_nothing_from_outside_and_draws_every_core(
