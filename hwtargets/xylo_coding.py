@@ -52,13 +52,13 @@ class XyloCoding:
         """Spike counts (samples, steps, inputs), uint8, of samples x.
 
         Raises:
-            DataError: E210 where a feature is not finite.
+            DataError: E215 where a feature is not finite.
         """
         if not np.all(np.isfinite(x)):
             raise DataError(
                 "a feature is not a finite number",
                 remedy="Xylo's inputs are spike counts: clean the data first.",
-                code="E210",
+                code="E215",
             )
         times = np.arange(self.steps + 1)[:, None]
         return np.diff(np.floor(self.rates(x)[:, None, :] * times + 0.5), axis=1).astype(np.uint8)

@@ -99,7 +99,7 @@ def load(content: bytes, *, where: str = "") -> XyloFile:
     """Read a specification back.
 
     Raises:
-        DataError: E211 not such a file, or of a version this reader does not know.
+        DataError: E208 not such a file, or of a version this reader does not know.
         TargetError: E510 values that the chip cannot hold.
     """
     try:
@@ -115,7 +115,7 @@ def load(content: bytes, *, where: str = "") -> XyloFile:
             f"not a readable Xylo specification: {what}",
             where=where,
             remedy="Emit it again with `onnx2snn place`.",
-            code="E211",
+            code="E208",
         ) from error
 
 

@@ -147,7 +147,7 @@ def test_a_damaged_file_is_refused_with_the_reason(damage: Any, message: str) ->
     (content,) = place(perceptron(4, 5, 3)).files.values()
     with pytest.raises(DataError, match=message) as caught:
         xylo_file.load(json.dumps(damage(json.loads(content))).encode(), where="net.json")
-    assert caught.value.code == "E211" and caught.value.where == "net.json"
+    assert caught.value.code == "E208" and caught.value.where == "net.json"
 
 
 def test_bytes_that_are_not_json_are_refused() -> None:
