@@ -194,7 +194,7 @@ class Assembly:
         sent = {"graded": full, "spikes": self.request.rate}.get(mode, 0.0)
         found = activity(self.network, run.rates if run else None, self.request.rate, sent)
         lag = max(onsets(self.network.graph).values(), default=0)
-        return energy_of(self.target, found, spike_hops, self.request.steps, lag, chips)
+        return energy_of(self.target, found, spike_hops, self.request.steps, chips, lag)
 
     def _accuracy(self, run: ChipRun | None) -> dict[str, Any]:
         keys = ("ann", "float_snn", "chip", "quantization_loss", "mapping_loss", "total_loss")

@@ -65,7 +65,7 @@ def activity(
 
 
 def energy_of(
-    target: HardwareTarget, found: Activity, spike_hops: float, steps: int, lag: int, chips: int
+    target: HardwareTarget, found: Activity, spike_hops: float, steps: int, chips: int, lag: int = 0
 ) -> dict[str, Any]:
     """Joules per inference: value, low, high, parts, sources; {} if the target has no constants.
 
@@ -96,7 +96,7 @@ def energy_of(
     }  # fmt: skip
 
 
-def ann_comparison(found: Activity, steps: int, lag: int) -> dict[str, Any]:
+def ann_comparison(found: Activity, steps: int, lag: int = 0) -> dict[str, Any]:
     """SNN against an 8-bit ANN in the same technology, with the same weights, both counted as
     arithmetic plus one weight read per operation; the SNN's neuron updates cost one add each."""
     synops = found.synops * steps
