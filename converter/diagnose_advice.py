@@ -255,7 +255,8 @@ def advise(
         )
         return Advice(**common, text=text)
     if cause not in FAMILIES:
-        text = f"layer '{layer.name}': {layer.reason or 'adds no error of its own'}: more steps"
+        why = f" ({layer.reason}, so its error is not split)" if layer.reason else ""
+        text = f"layer '{layer.name}' adds {_percent(layer.adds)}{why}: more steps"
         return Advice(**common, text=text)
     says = {"clipping": _clipping, "quantization": _quantization, "unevenness": _unevenness}
     best = _best(trials, FAMILIES[cause])

@@ -27,8 +27,8 @@ class LayerError:
     Attributes:
         kind: "population", "max pool", "island", "readout", or "input" (a spiking encoding).
         error: r - a.
-        inherited, clipping, quantization, unevenness: its parts; None where the split does not
-            apply, for the reason in ``reason``.
+        inherited, clipping, quantization, unevenness: its parts; the last three are None where
+            the split does not apply, for the reason in ``reason``.
         own: r - act(zbar), what the layer's spikes cost.
         structure: difference from the ANN's layer when given the ANN's own input; None where the
             ANN has no such node.
@@ -136,6 +136,7 @@ class Layer:
             act = np.clip(act, 0, self.node.ceiling)
         self.squares["own"] += _square(rate - act)
         if not self.applies:
+            self.squares["inherited"] += _square(act - a)
             return
         theta, most = (
             node.neuron.v_threshold.astype(np.float64),
@@ -232,7 +233,7 @@ class Layer:
         )
         if not self.applies:
             reason = f"the output of a {type(neuron).__name__} neuron is not its rate"
-            return replace(row, reason=reason)
+            return replace(row, inherited=rms["inherited"], reason=reason)
         return replace(
             row,
             inherited=rms["inherited"],

@@ -14,6 +14,7 @@ from ..runtime import graph as snn
 from ..runtime import ops
 from ..runtime.neuron import NeuronParams
 from ..runtime.ops import Array
+from .diagnose_run import sends_differences
 
 PREFIX = "ann's own: "
 
@@ -49,6 +50,7 @@ class _Twins:
         self.net, self.ann, self.pairs, self.units = net, lowered.by_name(), pairs, units
         self.back = {ann: ours for ours, ann in pairs.items()}
         self.nodes: list[snn.Node] = []
+        self.differential = any(sends_differences(node) for node in net.nodes)
         self.made: dict[str, str | None] = {}
 
     def add(self, node: snn.Node) -> None:
@@ -66,7 +68,13 @@ class _Twins:
         elif isinstance(node, snn.Readout) and isinstance(own, snn.Readout):
             self.nodes.append(replace(node, name=name, inputs=inputs, bias=own.bias))
         else:
-            self.nodes.append(replace(own, name=name, inputs=inputs))
+            self.nodes.append(replace(self._coded(own), name=name, inputs=inputs))
+
+    def _coded(self, own: snn.Node) -> snn.Node:
+        """Max pools and islands in the coding of the network's spikes."""
+        if isinstance(own, snn.MaxPool | snn.Analog) and self.differential:
+            return replace(own, coding="differential")
+        return own
 
     def _read(self, name: str) -> str | None:
         """The node that gives the ANN's node ``name`` computed from the network's spikes."""
@@ -84,7 +92,7 @@ class _Twins:
         inputs = tuple(source for source in sources if source is not None)
         if len(inputs) != len(sources):
             return None
-        self.nodes.append(replace(own, name=PREFIX + own.name, inputs=inputs))
+        self.nodes.append(replace(self._coded(own), name=PREFIX + own.name, inputs=inputs))
         return PREFIX + own.name
 
     def _decoded(self, name: str) -> str:

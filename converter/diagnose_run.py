@@ -15,6 +15,7 @@ import numpy as np
 from ..runtime import graph as snn
 from ..runtime.encoding import encode
 from ..runtime.neuron import Neuron, NeuronParams, State
+from ..runtime.neuron_differential import DifferentialParams
 from ..runtime.ops import Array
 from ..runtime.steps import (
     apply_synapse,
@@ -45,9 +46,34 @@ def as_population(node: snn.Population | snn.Readout) -> snn.Population | None:
     )
 
 
+def receives_differences(node: snn.Node) -> bool:
+    """Whether what reaches a node in step t counts 1/t (differential coding)."""
+    if isinstance(node, snn.Population):
+        neuron = node.neuron
+        return isinstance(neuron, DifferentialParams) and neuron.source == "differential"
+    return isinstance(node, snn.Readout) and node.coding == "differential"
+
+
+def sends_differences(node: snn.Node) -> bool:
+    """Whether what a node sends in step t counts 1/t."""
+    if isinstance(node, snn.Population):
+        return isinstance(node.neuron, DifferentialParams)
+    return isinstance(node, snn.MaxPool | snn.Analog) and node.coding == "differential"
+
+
+def whole_bias(node: snn.Node) -> Array:
+    """The bias of a node with one input, wherever the neuron model keeps it."""
+    if isinstance(node, snn.Population) and isinstance(node.neuron, DifferentialParams):
+        return np.asarray(node.bias + node.neuron.bias)
+    if isinstance(node, snn.Population | snn.Readout):
+        return node.bias
+    return np.zeros((), np.float32)
+
+
 @dataclass
 class Sums:
-    """Sums over the steps of a run, for one batch.
+    """Sums over the steps of a run, for one batch. Where coding is differential, T times the
+    running mean that the signal stands for, so that dividing by T gives the value either way.
 
     Attributes:
         current: for populations and readouts, (batch, *shape): the input, bias included.
@@ -93,7 +119,15 @@ class SpikingRun:
                     signals[node.name] = out
                 for name in last.get(i, ()):
                     signals.pop(name, None)
+        for node in self.graph.nodes:
+            if node.name in self.sums.current:
+                self.sums.current[node.name] += self.steps * self._injected_once(node)
         return self.sums
+
+    def _injected_once(self, node: snn.Node) -> Array:
+        """The bias that is not part of the current of every step."""
+        once = whole_bias(node)
+        return once if receives_differences(node) else once - getattr(node, "bias", once)
 
     def _block(self) -> int:
         batch = len(next(iter(self.arrays.values())))
@@ -117,10 +151,14 @@ class SpikingRun:
                 return apply_synapse(node, xs)
             case snn.MaxPool() | snn.Analog():
                 out = run_expectation(node, xs, state, t0, count, begin, self.steps)
-                self._add(self.sums.emitted, node.name, out, count)
+                since = t0 if sends_differences(node) else None
+                self._add(self.sums.emitted, node.name, out, count, since)
                 return out
-        current = gate_bias(xs[0], node.bias, t0, count, begin, self.steps)
-        self._add(self.sums.current, node.name, current, count)
+        current = xs[0]
+        if not receives_differences(node):
+            current = gate_bias(xs[0], node.bias, t0, count, begin, self.steps)
+        since = t0 if receives_differences(node) else None
+        self._add(self.sums.current, node.name, current, count, since)
         population = as_population(node)
         if population is None:
             return None
@@ -129,16 +167,24 @@ class SpikingRun:
         first = self.onset[node.name]
         fire = (first, first + self.steps)
         spikes = run_population(population, current, state, t0, count, fire)
-        self._add(self.sums.emitted, node.name, spikes, count)
+        since = t0 if sends_differences(population) else None
+        self._add(self.sums.emitted, node.name, spikes, count, since)
         self.sums.events[node.name] = self.sums.events.get(node.name, 0.0) + float(
             np.count_nonzero(spikes)
         )
         return spikes
 
-    def _add(self, sums: dict[str, Array], name: str, x: Array, count: int) -> None:
-        total = x.sum(axis=0, dtype=np.float64)
+    def _add(
+        self, sums: dict[str, Array], name: str, x: Array, count: int, since: int | None = None
+    ) -> None:
+        """Add a block; ``since`` is its first step where step t counts 1/t."""
+        weights = np.ones(count)
+        if since is not None:
+            weights = self.steps / np.arange(since + 1, since + count + 1)
         if len(x) == 1:
-            total *= count
+            total = x[0] * weights.sum()
+        else:
+            total = np.tensordot(weights, x.astype(np.float64), axes=1)
         if name in sums:
             sums[name] += total
         else:
@@ -171,4 +217,5 @@ def initial_charge(neuron: Neuron, steps: int, moved: Array) -> Array:
 
 def most_spikes(neuron: Neuron, steps: int) -> int:
     """The largest number of spikes a neuron can send in ``steps`` steps."""
-    return int(neuron.levels * -(-steps // (1 + neuron.refractory)))
+    rest = neuron.refractory if isinstance(neuron, NeuronParams) else 0
+    return int(neuron.levels * -(-steps // (1 + rest)))

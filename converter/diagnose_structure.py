@@ -18,7 +18,7 @@ from ..runtime import analog, ops
 from ..runtime import graph as snn
 from ..runtime.ops import Array
 from ..runtime.steps import last_uses
-from .diagnose_run import initial_charge
+from .diagnose_run import initial_charge, whole_bias
 from .normalize import carry_scale
 
 WEIGHTED = ops.Linear | ops.Conv | ops.ConvTranspose
@@ -77,7 +77,7 @@ def initial_charges(
     out: dict[str, Array] = {}
     for node in net.of(snn.Population):
         own = lowered[pairs[node.name]] if node.name in pairs else node
-        moved = node.bias - _bias(own)
+        moved = node.bias - whole_bias(own)
         out[node.name] = initial_charge(node.neuron, steps, moved)
     return out
 
@@ -212,7 +212,7 @@ class StructureCheck:
                     self._compare(node, out, want[1])
                 return out
             case snn.Population():
-                pre = xs[0] + node.bias + self.charges[node.name]
+                pre = xs[0] + whole_bias(node) + self.charges[node.name]
                 out = np.clip(pre, 0, node.ceiling)
                 if want is not None:
                     self._compare(node, pre, want[0], (out, want[1]))
@@ -239,13 +239,7 @@ class StructureCheck:
         effect: tuple[Array, Array] | None = None,
     ) -> None:
         result = self.results[node.name]
-        result.add(got, want, (_bias(node), _bias(self.ann[self.pairs[node.name]])))
+        result.add(got, want, (whole_bias(node), whole_bias(self.ann[self.pairs[node.name]])))
         if effect is not None:
             result.effect += _square(effect[0] - effect[1])
             result.active += _square(effect[1])
-
-
-def _bias(node: snn.Node) -> Array:
-    if isinstance(node, snn.Population | snn.Readout):
-        return node.bias
-    return np.zeros((), np.float32)

@@ -106,12 +106,10 @@ def _notes(model: LoadedModel, network: SpikingGraph, measured: Measured) -> tup
         notes.append(f"the network was converted from another file ({source.get('path')})")
     if measured.unmatched:
         notes.append(f"not in the model, so not compared: {', '.join(measured.unmatched)}")
-    notes += [f"{layer.name}: not split, {layer.reason}" for layer in _unsplit(measured)]
+    unsplit = [layer for layer in measured.layers if layer.reason]
+    if unsplit:
+        notes.append(f"the error of {len(unsplit)} layers is not split: {unsplit[0].reason}")
     return tuple(notes)
-
-
-def _unsplit(measured: Measured) -> list[LayerError]:
-    return [layer for layer in measured.layers if layer.reason]
 
 
 def parts_total(measured: Measured) -> dict[str, float]:

@@ -37,7 +37,12 @@ def errors_png(diagnosis: Diagnosis) -> bytes:
     fault = np.array([layer.structure or 0.0 for layer in layers]) * 100
     if (fault > 0.1).any():
         axes.barh(
-            y, fault, 0.25, color=COLOURS["structure"], label="not the ANN (structure)", zorder=3
+            y,
+            fault,
+            0.25,
+            color=COLOURS["structure"],
+            label="structure: other weights or biases",
+            zorder=3,
         )
     total = np.array([100 * layer.error for layer in layers])
     axes.plot(

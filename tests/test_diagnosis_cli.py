@@ -28,7 +28,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """A converted network, and the same with a bias removed, as files."""
     folder = tmp_path_factory.mktemp("nets")
     pre = Preprocessing(scale=16.0, layout="NHWC")
-    calibration = onnx2snn.load_samples(f"{DATA}:x_calib", load_onnx(CNN), pre, limit=128)
+    calibration = onnx2snn.load_samples(f"{DATA}:x_calib", load_onnx(CNN), pre, limit=64)
     sound = onnx2snn.convert(CNN, calibration, steps=16)
     node = sound[BROKEN]
     assert isinstance(node, snn.Population)

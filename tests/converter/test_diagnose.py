@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import onnx2snn
 from onnx2snn.converter.calibrate import calibrate
+from onnx2snn.converter.convert import Options, convert
 from onnx2snn.converter.diagnose import Measured, measure
 from onnx2snn.converter.diagnose_advice import advise, cause_of, jump, try_remedies
 from onnx2snn.converter.diagnose_run import SpikingRun
@@ -86,7 +87,7 @@ def scaled(neuron: NeuronParams, factor: float) -> NeuronParams:
 def default_recipe() -> snn.SpikingGraph:
     """What a user gets."""
     with np.load(str(files("onnx2snn.models") / "digits.npz")) as data:
-        stored = data["x_calib"][:128]
+        stored = data["x_calib"][:64]
     pre = Preprocessing(scale=16.0, layout="NHWC")
     calibration = Samples(arrays={"input": stored}, labels=None, preprocessing=pre, source="digits")
     return onnx2snn.convert(str(files("onnx2snn.models") / "digits_cnn.onnx"), calibration, steps=T)
@@ -257,6 +258,26 @@ def test_a_neuron_whose_output_is_not_its_rate_is_not_split_and_the_record_says_
     )
     assert (row.clipping, row.quantization, row.unevenness, row.saturated) == (None,) * 4
     assert "_Foreign" in row.reason and row.error > 0
+
+
+def test_differential_coding_is_decoded_as_the_engine_does_and_its_bias_is_found() -> None:
+    ann = import_onnx(load_onnx(str(files("onnx2snn.models") / "digits_cnn.onnx")))
+    options = Options(recipe="differential", steps=4)
+    net = convert(ann, samples("x_calib", 128), options).graph
+    result, engine = measured(net, steps=4), simulate(net, samples(), 4)
+    out = run_analog(lowered(), samples())["logits"]
+    error = np.sqrt(((engine.readouts["logits"][-1] - out) ** 2).mean() / (out**2).mean())
+    assert result.layers[-1].error == pytest.approx(error, rel=0.02)
+    assert result.findings == ()
+    assert all(r.unevenness is None and r.reason for r in result.layers if r.kind == "population")
+    node = net[CNN["block"]]
+    assert isinstance(node, snn.Population)
+    neuron = replace(node.neuron, bias=np.zeros((), np.float32))  # type: ignore[call-arg]
+    assert named(measured(net.with_nodes([replace(node, neuron=neuron)]), steps=4)) == (
+        CNN["block"],
+        "bias",
+        CNN["block"],
+    )
 
 
 class _Foreign:
