@@ -34,6 +34,9 @@ def errors_png(diagnosis: Diagnosis) -> bytes:
         width = np.array([_bar(layer, part) for layer in layers])
         axes.barh(y, width, 0.7, left=left, color=COLOURS[part], label=part)
         left += width
+    if any(layer.reason for layer in layers):
+        width = np.array([100 * layer.own if layer.reason else 0.0 for layer in layers])
+        axes.barh(y, width, 0.7, left=left, color="#56b4e9", label="its own (not split)")
     fault = np.array([layer.structure or 0.0 for layer in layers]) * 100
     if (fault > 0.1).any():
         axes.barh(
