@@ -20,9 +20,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..errors import TargetError
 from ..runtime.ops import Array
-from .target import HardwareTarget
 from .truenorth_coding import Coding, encode
+from .truenorth_draft import Draft, Widths
 from .truenorth_lower import Lowered, Unit
 from .truenorth_run import Spikes, last_readers, run_unit, source_spikes
 from .truenorth_tiles import Room, parts_of
@@ -32,32 +33,11 @@ from .truenorth_view import View
 MARGIN = 0.15  # head room of a partial sum's range
 
 
-@dataclass(frozen=True, kw_only=True)
-class Widths:
-    """The chip's integer ranges, and the longest window that no potential may overflow in."""
-
-    weight: int = 255
-    leak: int = 255
-    threshold: int = 262143
-    potential: int = 524287
-    steps: int = 64
-
-    @classmethod
-    def of(cls, target: HardwareTarget, steps: int) -> Widths:
-        """From a target's limits."""
-        return cls(
-            weight=int(target.limit("weight_max")),
-            leak=int(target.limit("leak_max")),
-            threshold=int(target.limit("threshold_max")),
-            potential=int(target.limit("potential_max")),
-            steps=steps,
-        )
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Fitted:
     """units in execution order; ``split``: per float unit with split sums, {parts, copies,
-    largest_error}; ``lines``: how many there are now."""
+    spike_value: what one partial-sum spike is worth, in thresholds}; ``lines``: how many there are
+    now."""
 
     units: tuple[ChipUnit, ...]
     split: Mapping[str, Mapping[str, float]]
@@ -76,7 +56,7 @@ def fit(
     tune: bool = True,
 ) -> Fitted:
     """Integer units for all float units. ``steps``: of the measuring runs; ``tune`` False leaves
-    out everything measured (plain rounding of each weight, biases as they are)."""
+    codes and biases as plain rounding gives them (ranges of partial sums are measured still)."""
     spikes = source_spikes(lowered.sources, samples, steps)
     fitter = _Fitter(coding, widths, room, copies, tune, lowered.lines)
     firsts = [s.first for s in lowered.sources] + [u.first for u in lowered.units]
@@ -87,6 +67,16 @@ def fit(
         for first in [f for f in spikes.trains if last.get(f, -1) <= i]:
             if len(spikes.trains) > 1:
                 del spikes.trains[first]
+    return Fitted(units=tuple(fitter.units), split=fitter.split, lines=fitter.lines)
+
+
+def outline(
+    lowered: Lowered, coding: Coding, widths: Widths, room: Room, *, copies: int = 1
+) -> Fitted:
+    """Units with the right connections and made-up numbers, for counting cores: nothing is run."""
+    fitter = _Fitter(coding, widths, room, copies, False, lowered.lines)
+    for unit in lowered.units:
+        fitter.unit(unit, None)
     return Fitted(units=tuple(fitter.units), split=fitter.split, lines=fitter.lines)
 
 
@@ -103,9 +93,9 @@ class _Fitter:
         self.units: list[ChipUnit] = []
         self.split: dict[str, dict[str, float]] = {}
 
-    def unit(self, unit: Unit, spikes: Spikes) -> list[ChipUnit]:
+    def unit(self, unit: Unit, spikes: Spikes | None) -> list[ChipUnit]:
         """The chip units of one float unit, in execution order."""
-        draft = _Draft(unit)
+        draft = Draft(unit)
         sums: list[ChipUnit] = []
         for group in groups_of(unit):
             if unit.role in ("pool", "max"):
@@ -118,7 +108,7 @@ class _Fitter:
         self.units += made
         return made
 
-    def _exact(self, draft: _Draft, group: Group) -> None:
+    def _exact(self, draft: Draft, group: Group) -> None:
         """Small integer weights, one type per distinct value."""
         values = np.unique(group.weights[group.weights != 0])
         conn = Conn(
@@ -132,9 +122,11 @@ class _Fitter:
         draft.conns.append(conn)
         draft.scale(group.outputs, np.ones(len(group.weights)))
 
-    def _bare(self, draft: _Draft, group: Group) -> None:
+    def _bare(self, draft: Draft, group: Group) -> None:
         """Neurons that read a few lines of their own (a sum of skip connections)."""
         unit, outs = draft.unit, group.outputs
+        if len(group.wires) > 4:
+            raise _too_many(unit, len(group.wires), 4)
         drive = sum((np.abs(s) for _, s in group.wires), np.zeros(1))
         bias = np.abs(unit.bias[outs]).max(axis=0)
         reach = max((float(np.abs(s).max()) for _, s in group.wires), default=1e-9)
@@ -151,14 +143,16 @@ class _Fitter:
             0.95 * self.widths.potential / excess, (self.widths.threshold - 1) / threshold
         )
 
-    def _coded(self, draft: _Draft, group: Group, spikes: Spikes) -> list[ChipUnit]:
-        unit = draft.unit
-        view = View(unit, group, spikes, self.tune)
-        levels, delta = encode(group.weights, self.coding, view.moments if self.tune else None)
-        if self.tune:
-            delta, shift = view.refit(levels, delta)
+    def _coded(self, draft: Draft, group: Group, spikes: Spikes | None) -> list[ChipUnit]:
+        view = None if spikes is None else View(draft.unit, group, spikes)
+        fitted = view if self.tune else None
+        levels, delta = encode(group.weights, self.coding, fitted.moments if fitted else None)
+        if fitted:
+            delta, shift = fitted.refit(levels, delta)
             draft.bias[group.outputs] += shift
         parts = parts_of(group, self.coding.axons, self.copies, self.room)
+        if len(group.wires) > 3:
+            raise _too_many(draft.unit, len(group.wires), 3)
         if group.wires and len(group.wires) + self.coding.axons > 4 and len(parts) == 1:
             parts = _halves(group)  # the wires need axon types of their own
         if len(parts) == 1:
@@ -166,7 +160,7 @@ class _Fitter:
             return []
         return [self._split(draft, group, view, levels, delta, parts)]
 
-    def _direct(self, draft: _Draft, group: Group, levels: Array, delta: Array) -> None:
+    def _direct(self, draft: Draft, group: Group, levels: Array, delta: Array) -> None:
         """Everything on one core."""
         unit, outs = draft.unit, group.outputs
         bias = np.abs(draft.bias[outs]).max(axis=0)
@@ -203,16 +197,18 @@ class _Fitter:
 
     def _split(
         self,
-        draft: _Draft,
+        draft: Draft,
         group: Group,
-        view: View,
+        view: View | None,
         levels: Array,
         delta: Array,
         parts: Sequence[Array],
     ) -> ChipUnit:
         """Partial-sum neurons, and the adding neuron in ``draft``."""
         unit, outs, n = draft.unit, group.outputs, self.copies
-        low, high = view.ranges(levels * delta[:, None], parts)  # (parts, O)
+        low = high = np.zeros((len(parts), outs.shape[1]))
+        if view is not None:
+            low, high = view.ranges(levels * delta[:, None], parts)
         q = (high - low).max(axis=0) * (1 + 2 * MARGIN)
         q = np.maximum(q, 1e-3 * unit.threshold[outs].max(axis=0))
         offset = (high + low + q) / 2
@@ -259,7 +255,7 @@ class _Fitter:
 
     def _partial(
         self,
-        draft: _Draft,
+        draft: Draft,
         group: Group,
         levels: Array,
         gain: Array,
@@ -300,7 +296,7 @@ class _Fitter:
         return unit, unit.first + numbers.transpose(2, 0, 1, 3).reshape(-1, rows, outs)
 
     def _adding(
-        self, draft: _Draft, group: Group, lines: Array, weight: Array, scale: Array, leak: Array
+        self, draft: Draft, group: Group, lines: Array, weight: Array, scale: Array, leak: Array
     ) -> None:
         """The neuron itself: -weight for every partial-sum spike."""
         count, rows, outs = lines.shape
@@ -322,6 +318,15 @@ class _Fitter:
         draft.leak[group.outputs] = leak.astype(np.int64)
 
 
+def _too_many(unit: Unit, wires: int, most: int) -> TargetError:
+    return TargetError(
+        f"{wires} skip connections into one neuron, axon types are left for {most}",
+        where=f"node '{unit.layer}'",
+        remedy="Add some of them up in neurons of their own (a ReLU between the sums).",
+        code="E523",
+    )
+
+
 def _halves(group: Group) -> list[Array]:
     """The fields in two parts."""
     return list(np.array_split(np.arange(group.fields.shape[1]), 2))
@@ -334,41 +339,3 @@ def _spread(leak: Array, total: Array, limit: int) -> Array:
     share, rest = np.divmod(missing, parts)
     out = leak + share + (np.arange(parts)[:, None, None] < rest)
     return np.clip(out, 0, limit)
-
-
-class _Draft:
-    """Integer parameters of a unit while its groups are fitted; ``bias`` is the corrected one."""
-
-    def __init__(self, unit: Unit) -> None:
-        self.unit = unit
-        self.bias = unit.bias.copy()
-        self.conns: list[Conn] = []
-        self.leak = np.zeros(unit.size, np.int64)
-        self.threshold = np.ones(unit.size, np.int64)
-        self.start = np.zeros(unit.size, np.int64)
-        self.reset = np.zeros(unit.size, np.int64)
-
-    def scale(self, outputs: Array, scale: Array, widths: Widths | None = None) -> None:
-        """Set threshold, leak and potential of neurons (P, O); scale (O,): integers per unit of
-        the membrane."""
-        limit = widths.leak if widths else 255
-        threshold = np.maximum(np.rint(self.unit.threshold[outputs] * scale), 1)
-        share = self.unit.v_init[outputs] / self.unit.threshold[outputs]
-        self.threshold[outputs] = threshold
-        self.start[outputs] = np.floor(share * threshold)
-        self.leak[outputs] = np.clip(np.rint(self.bias[outputs] * scale), -limit, limit)
-        self.reset[outputs] = np.rint(self.unit.v_reset * scale)
-
-    def chip_unit(self) -> ChipUnit:
-        return ChipUnit(
-            name=self.unit.name,
-            layer=self.unit.layer,
-            role=self.unit.role,
-            first=self.unit.first,
-            conns=tuple(self.conns),
-            leak=self.leak,
-            threshold=self.threshold,
-            start=self.start,
-            reset=1 if self.unit.reset == "subtract" else 0,
-            reset_potential=self.reset,
-        )

@@ -28,6 +28,7 @@ import numpy as np
 from ..errors import TargetError
 from ..runtime import graph as g
 from ..runtime import ops
+from ..runtime.neuron import NeuronParams
 from ..runtime.ops import Array, Shape
 from . import truenorth_pools as pools
 from .truenorth_wiring import (
@@ -245,7 +246,7 @@ class _Lowering:
 
     def _population(self, node: g.Population) -> Signal:
         signal = self.signals[node.inputs[0]]
-        neuron = node.neuron
+        neuron = _integrate_and_fire(node)
         flat = {
             name: np.broadcast_to(array, node.shape).reshape(-1).astype(np.float64)
             for name, array in (
@@ -275,9 +276,10 @@ class _Lowering:
         blocks = blocks_of(signal)
         values = self.analog(blocks, size) + bias
         if node.mode == "count" and node.neuron is not None:
-            threshold = np.broadcast_to(node.neuron.v_threshold, node.shape).reshape(-1)
+            neuron = _integrate_and_fire(node)
+            threshold = np.broadcast_to(neuron.v_threshold, node.shape).reshape(-1)
             copies, offset = 1, np.zeros(size)
-            start = np.broadcast_to(node.neuron.v_init, node.shape).reshape(-1) / threshold
+            start = np.broadcast_to(neuron.v_init, node.shape).reshape(-1) / threshold
         else:
             offset, threshold = _output_range(values)
             start = np.full(size, 0.5 / copies)
@@ -314,6 +316,17 @@ class _Lowering:
                 offset=np.asarray(offset, np.float64),
             )
         )
+
+
+def _integrate_and_fire(node: g.Population | g.Readout) -> NeuronParams:
+    if not isinstance(node.neuron, NeuronParams):
+        raise TargetError(
+            f"a neuron of the model {type(node.neuron).__name__}",
+            where=f"node '{node.name}'",
+            remedy="Convert with a recipe of integrate-and-fire neurons.",
+            code="E521",
+        )
+    return node.neuron
 
 
 def _output_range(values: Array) -> tuple[Array, Array]:

@@ -17,8 +17,7 @@ ROWS = 6000  # (sample, position) pairs that a fit looks at
 class View:
     """What a group's neurons read, as measured: (sample, position) rows of field rates."""
 
-    def __init__(self, unit: Unit, group: Group, spikes: Spikes, tune: bool) -> None:
-        self.group, self.tune = group, tune
+    def __init__(self, unit: Unit, group: Group, spikes: Spikes) -> None:
         samples = len(unit.target)
         rng = np.random.default_rng(0)
         positions = group.fields.shape[0]

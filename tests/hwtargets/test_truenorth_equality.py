@@ -12,7 +12,7 @@ import truenorth_simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnx2snn.hwtargets.truenorth import compile_network
+from onnx2snn.hwtargets.truenorth_compile import compile_network
 from onnx2snn.hwtargets.truenorth_file import dump, violations
 from onnx2snn.hwtargets.truenorth_graph import integer_graph
 from onnx2snn.hwtargets.truenorth_run import source_spikes, unit_range

@@ -10,7 +10,7 @@ import pytest
 import truenorth_nets as nets
 
 from onnx2snn.errors import DataError
-from onnx2snn.hwtargets.truenorth import compile_network
+from onnx2snn.hwtargets.truenorth_compile import compile_network
 from onnx2snn.hwtargets.truenorth_file import ARRAYS, DTYPES, dump, parse, violations
 
 TARGET = nets.small_target(64, 64)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnx2snn.errors import TargetError
-from onnx2snn.hwtargets.truenorth import compile_network
+from onnx2snn.hwtargets.truenorth_compile import compile_network
 from onnx2snn.hwtargets.truenorth_lower import lower
 from onnx2snn.hwtargets.truenorth_run import run_network
 from onnx2snn.hwtargets.truenorth_units import ChipUnit, Conn

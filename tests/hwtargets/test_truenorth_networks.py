@@ -13,7 +13,7 @@ from test_truenorth_equality import chip_spikes
 
 import onnx2snn
 from onnx2snn.hwtargets import load_target
-from onnx2snn.hwtargets.truenorth import compile_network
+from onnx2snn.hwtargets.truenorth_compile import compile_network
 from onnx2snn.hwtargets.truenorth_file import violations
 from onnx2snn.hwtargets.truenorth_run import source_spikes
 

@@ -13,7 +13,7 @@ from onnx2snn.errors import UsageError
 from onnx2snn.hwtargets import load_target, to_json
 from onnx2snn.hwtargets.assembly import PlaceData
 from onnx2snn.hwtargets.placement import place
-from onnx2snn.hwtargets.truenorth import compile_network
+from onnx2snn.hwtargets.truenorth_compile import compile_network
 from onnx2snn.hwtargets.truenorth_file import parse
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime.engine import simulate
@@ -163,3 +163,30 @@ def test_counting_readouts_keep_their_threshold():
     report = place(graph, "truenorth", data=PlaceData(x=x), steps=32, seconds=0.1)
     assert report.accuracy["agreement"] >= 0.8
     assert np.isfinite(report.energy["value"])
+
+
+def test_counting_needs_no_fit_and_agrees_with_the_mapping():
+    graph = nets.conv_net(2)
+    report = placed(graph, coding="ternary")
+    counted = {c["coding"]: c["cores"] for c in report.facts["codings"]}
+    assert abs(counted["ternary"] - report.cores) <= 1
+    assert counted["axons4"] >= counted["ternary"]
+
+
+def test_the_loss_of_splitting_is_told_apart_from_that_of_coding():
+    report = placed(nets.dense_net(3, inputs=100, hidden=(20,)), steps=16)
+    accuracy = report.accuracy
+    assert report.facts["split"]
+    assert accuracy["quantization_loss"] + accuracy["mapping_loss"] == pytest.approx(
+        accuracy["float_snn"] - accuracy["chip"]
+    )
+    assert accuracy["mapping_loss"] >= -0.1
+
+
+def test_more_skip_connections_than_axon_types_are_refused():
+    net = nets.Graph((6,), 0)
+    sources = [net.relu(net.linear("x", 8)) for _ in range(5)]
+    graph = net.out(net.linear(net.relu(net.synapse(nets.ops.Add(), *sources)), 3))
+    report = placed(graph, data=False)
+    assert not report.fits
+    assert "5 skip connections" in str(report.violations[0].used)
