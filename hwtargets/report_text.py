@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from .report import PlacementReport
 
@@ -75,13 +76,14 @@ def _violations(r: PlacementReport) -> str:
         f"  '{v.node}' {v.rule}: {_cell(v.used)}, limit {_cell(v.limit)}\n    -> {v.remedy}"
         for v in r.violations
     ]
-    tried = [
-        f"  {v['change']}: {'fits' if v['fits'] else 'does not fit either'}, "
-        f"{v['cores']:,} cores, {v['chips']:,} chip(s)"
-        for v in r.would_fit
-    ]
+    tried = [f"  {_variant(v)}" for v in r.would_fit]
     extra = ["What would fit (computed):", *tried] if tried else []
     return "\n".join(["Violations:", *lines, *extra])
+
+
+def _variant(v: Mapping[str, Any]) -> str:
+    counts = [f"{v[k]:,} {k}" for k in ("cores", "chips") if k in v]
+    return f"{v['change']}: {', '.join(['fits' if v['fits'] else 'does not fit either', *counts])}"
 
 
 def _layers(r: PlacementReport) -> str:

@@ -17,6 +17,7 @@ from ..runtime.ops import Shape
 from .geometry import Axis, Geometry
 from .layers import ChipLayer, ChipNetwork, Projection
 from .mapping import Request, Step
+from .rules import check
 from .target import HardwareTarget
 
 CAPACITY = ("in_axons_per_core", "synapse_memory", "core_memory")
@@ -30,6 +31,14 @@ def would_fit(
     """Variants that were tried: {change, fits, cores, chips}; the first of each kind that fits."""
     if target.mapping not in COUNTING:
         return ()
+    if not check(network, target):
+        return _tried(network, target, request, step, chips)
+    return ()  # what a chip cannot do at all does not depend on sizes
+
+
+def _tried(
+    network: ChipNetwork, target: HardwareTarget, request: Request, step: Step, chips: int
+) -> tuple[Mapping[str, Any], ...]:
     dry = replace(request, x=None, y=None, options={**request.options, "count_only": True})
     kinds = (
         _boards(network, target, dry, step),
