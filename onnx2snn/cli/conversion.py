@@ -318,7 +318,7 @@ def write_sweep(result: Sweep, document: dict[str, Any], folder: Path) -> str:
 
 @click.command()
 @click.option("-o", "--output", default="demo", type=PATH, help="Folder for the results [demo].")
-@click.option("-T", "--steps", default="1:64", help="Time steps: FIRST:LAST [1:64].")
+@click.option("-T", "--steps", default="1:32", help="Time steps: FIRST:LAST [1:32].")
 @click.pass_context
 def demo(context: click.Context, output: Path, steps: str) -> None:
     """The main job on a bundled network (a small CNN on handwritten digits), in under a minute."""
