@@ -4,7 +4,8 @@ Limits read: cores_per_chip, neurons_per_core, in_axons_per_core, out_axons_per_
 synapse_memory, dense_memory, dense_row_words, core_memory (all optional but cores_per_chip);
 weight_bits, threshold_bits, bias_bits, bias_exponent, weight_exponent, state_bits, state_shift,
 input_bits. Options: ``[options.memory]`` (see ``memory.MemoryModel``) and ``input`` ("graded",
-"bias" or "population": how an analog input enters), "count_only" (no integers, for variants).
+"bias" or "population": how an analog input enters), "maxpool" ("refuse" or "or", see
+``pools``), "count_only" (no integers, for variants).
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from ..errors import UsageError
 from ..runtime.ops import Array
 from . import rules
 from .integers import run
-from .layers import ChipNetwork
+from .layers import ChipNetwork, chip_view
 from .mapping import ChipRun, Cores, Mapped, Request
 from .memory import memory_model
 from .partition import Tiling, hard_limits, partition
+from .pools import with_any_spike_pools
 from .quantize import quantize
 from .target import HardwareTarget, Violation
 from .traffic import traffic
@@ -30,6 +32,9 @@ from .traffic import traffic
 def map_cores(network: ChipNetwork, target: HardwareTarget, request: Request) -> Mapped:
     """Partition, quantize, count traffic; see ``mapping``."""
     mode = _input_mode(network, target, request)
+    before, pools = network, request.option(target, "maxpool", "refuse")
+    if pools == "or" and "zero" in target.can("reset"):
+        network = chip_view(with_any_spike_pools(network.graph))
     tilings, over = _fitted(network, target, mode == "population")
     broken = (*rules.check(network, target), *over)
     dry = broken or request.options.get("count_only")
@@ -45,7 +50,7 @@ def map_cores(network: ChipNetwork, target: HardwareTarget, request: Request) ->
         ideal=None if runner is None else runner.ideal,
         core_of=lambda name: placed[name].core_of(),
         facts=_facts(network, tilings, mode, target),
-        notes=_notes(network, target, mode),
+        notes=(*_notes(network, target, mode), *_pool_notes(before, network)),
     )
 
 
@@ -205,3 +210,10 @@ def _notes(network: ChipNetwork, target: HardwareTarget, mode: str) -> tuple[str
         for name in dict.fromkeys(wide)
     )
     return tuple(notes)
+
+
+def _pool_notes(before: ChipNetwork, after: ChipNetwork) -> tuple[str, ...]:
+    names = [f"'{la.name}'" for la in before.layers if la.analog and not after[la.name].analog]
+    if not names:
+        return ()
+    return (f"Max pooling is approximate, a window fires when any input does: {', '.join(names)}.",)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from ..runtime.graph import MaxPool
 from ..runtime.neuron import NeuronParams
 from .layers import ChipLayer, ChipNetwork
 from .target import DesignRule, HardwareTarget, Violation
@@ -47,8 +48,20 @@ def _no_analog(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violati
                 limit="neurons and linear synapses",
                 remedy="Replace it in the model (max pooling by average pooling or a strided "
                 "convolution; other operations by ReLU networks) and convert again, or run this "
-                f"part on the host: {layer.neurons:,} values per step would leave the chip.",
+                f"part on the host: {layer.neurons:,} values per step would leave the chip."
+                + _pool_means(layer, target),
             )
+
+
+def _pool_means(layer: ChipLayer, target: HardwareTarget) -> str:
+    if not isinstance(layer.node, MaxPool) or "zero" not in target.can("reset"):
+        return ""
+    if target.mapping not in ("cores", "crossbar"):
+        return ""
+    return (
+        " Approximate on the chip: option maxpool=or, one neuron per window that fires when any of "
+        f"its inputs does: {layer.neurons:,} neurons; the report has its accuracy."
+    )
 
 
 def _reset(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:

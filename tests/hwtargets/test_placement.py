@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from chip_nets import SMALL, Net, build, neuron
 
+import onnx2snn
 from onnx2snn.errors import DataError, TargetError, UsageError
 from onnx2snn.hwtargets import (
     HardwareTarget,
     PlaceData,
     PlacementReport,
+    Request,
+    chip_view,
     load_target,
     place,
     render_comparison,
@@ -25,12 +28,14 @@ from onnx2snn.hwtargets import (
     targets,
     to_json,
 )
+from onnx2snn.hwtargets.cores import map_cores
 from onnx2snn.hwtargets.placement import MAPPINGS
 from onnx2snn.hwtargets.target import Limit
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 
 TARGETS = Path(__file__).with_name("targets")
+MODELS = Path(__file__).parents[2] / "models"
 DOCS = Path(__file__).parents[2] / "docs"
 PLAIN = TARGETS / "plain.toml"
 
@@ -185,6 +190,46 @@ def test_analog_nodes_are_refused_by_name_together_with_everything_else() -> Non
         ("a", "negative spikes"),
         ("pool", "no analog nodes"),
     }
+
+
+def pooled() -> g.SpikingGraph:
+    net = Net((1, 6, 6), seed=2)
+    net.conv(2, 3, 1, 1)
+    net.population("a")
+    pool = ops.MaxPool(kernel=(2, 2), strides=(2, 2), dilations=(1, 1), pads=(0, 0, 0, 0))
+    net.nodes.append(g.MaxPool(name="pool", inputs=("a",), shape=(2, 3, 3), op=pool))
+    net.readout(4)
+    return net.graph
+
+
+def test_a_max_pool_is_refused_or_replaced_by_neurons_between_maximum_and_sum() -> None:
+    refused = place(pooled(), "loihi2", seconds=0)
+    assert not refused.fits and "maxpool=or" in refused.violations[0].remedy
+    network, chip = chip_view(pooled()), load_target("loihi2")
+    x = np.random.default_rng(0).random((8, 1, 6, 6)).astype(np.float32)
+    mapped = map_cores(network, chip, Request(steps=30, x=x, options={"maxpool": "or"}))
+    assert not mapped.violations and mapped.run is not None
+    assert any("'pool'" in note and "approximate" in note for note in mapped.notes)
+    rates = mapped.run(x, 30).rates
+    windows = rates["a"].reshape(2, 3, 2, 3, 2)
+    assert (rates["pool"] >= windows.max((2, 4)) - 1e-9).all()
+    assert (rates["pool"] <= windows.sum((2, 4)) + 1e-9).all()
+    assert place(pooled(), "loihi2", seconds=0, options={"maxpool": "or"}).fits
+
+
+def test_the_bundled_network_keeps_its_accuracy_on_loihi_2_integers() -> None:
+    with np.load(MODELS / "digits.npz") as data:
+        x, calib = (data[k].reshape(-1, 1, 8, 8) / np.float32(16) for k in ("x_test", "x_calib"))
+        y = data["y_test"]
+    graph = onnx2snn.convert(MODELS / "digits_mlp.onnx", calib[:128], steps=16)
+    shape = graph.of(g.Input)[0].shape
+    data = PlaceData(x=x[:150].reshape(-1, *shape), y=y[:150])
+    report = place(graph, "loihi2", data=data, steps=16, seconds=0)
+    accuracy = report.accuracy
+    assert report.fits and accuracy["samples"] == 150
+    assert accuracy["ann"] - accuracy["chip"] <= 0.02
+    loss = accuracy["quantization_loss"] + accuracy["mapping_loss"]
+    assert loss == pytest.approx(accuracy["float_snn"] - accuracy["chip"])
 
 
 def test_samples_of_another_shape_are_refused() -> None:
