@@ -57,7 +57,7 @@ def load(name: str, batch: int, shared: Path | None, steps: int = 32) -> Network
     path, data_path = shared / "models" / file, shared / "data" / data
     model = onnx2snn.load_onnx(path)
     calibration = onnx2snn.load_samples(f"{data_path}:x_calib", model, preprocessing, limit=256)
-    graph = onnx2snn.convert(model, calibration, steps=steps)
+    graph = onnx2snn.convert(model, calibration, steps=steps, tune=False)
     test = onnx2snn.load_samples(f"{data_path}:x_test,y_test", model, preprocessing, limit=batch)
     return Network(name, path, graph, next(iter(test.whole().values())), test.labels)
 
@@ -67,7 +67,7 @@ def _random(name: str, batch: int, steps: int) -> Network:
     layers = VGG16 if name.startswith("vgg16") else RESNET20
     onnx.save(random_network(layers), path)
     x = np.random.default_rng(1).normal(size=(batch + 64, 3, 32, 32)).astype(np.float32)
-    graph = onnx2snn.convert(onnx2snn.load_onnx(path), x[batch:], steps=steps)
+    graph = onnx2snn.convert(onnx2snn.load_onnx(path), x[batch:], steps=steps, tune=False)
     return Network(name, path, graph, x[:batch], None)
 
 

@@ -31,7 +31,7 @@ class Network(torch.nn.Module):
             row["key"] = f"n{i}"
             if row["kind"] == "Population":
                 v_init = arrays[f"{row['name']}:v_init"]
-                self.neurons[row["key"]] = make_neuron(float(v_init.flatten()[0]), row["shape"])
+                self.neurons[row["key"]] = make_neuron(v_init, row["shape"])
             if f"{row['name']}:bias" in arrays:
                 self._place_bias(row, arrays[f"{row['name']}:bias"], by_name)
 
@@ -117,10 +117,10 @@ def spikingjelly_runner(path: str, x, mode: str):
 
     starts: list[tuple] = []
 
-    def make(v_init: float, shape):
+    def make(v_init, shape):
         multi = mode.endswith("multi")
         node = neuron.IFNode(v_threshold=1.0, v_reset=None, step_mode="m" if multi else "s")
-        starts.append((node, v_init))
+        starts.append((node, v_init.expand(len(x), *shape)))
         return node
 
     net = Network(path, make).eval()
@@ -129,7 +129,7 @@ def spikingjelly_runner(path: str, x, mode: str):
     def reset() -> None:
         functional.reset_net(net)
         for node, v_init in starts:
-            node.v = torch.tensor(v_init) if mode.endswith("compiled") else v_init
+            node.v = v_init.clone()
 
     def run(steps: int):
         reset()
@@ -164,7 +164,7 @@ def sinabs_runner(path: str, x):
 
     starts: list[tuple] = []
 
-    def make(v_init: float, shape):
+    def make(v_init, shape):
         layer = sl.IAFSqueeze(
             batch_size=len(x),
             spike_threshold=torch.tensor(1.0),
@@ -180,7 +180,7 @@ def sinabs_runner(path: str, x):
     def run(steps: int):
         for layer, v_init, shape in starts:
             layer.init_state_with_shape((len(x), *shape))
-            layer.v_mem.fill_(v_init)
+            layer.v_mem.copy_(v_init.expand(len(x), *shape))
         total = 0.0
         for t0 in range(0, steps, 8):
             n = min(8, steps - t0)
