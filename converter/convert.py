@@ -15,6 +15,7 @@ from ..runtime.ops import Array
 from ..runtime.threads import one_blas_thread
 from .calibrate import LayerStats, Progress, calibrate
 from .datafree import ASSUMPTION, assumed_statistics
+from .differential import differential
 from .graph import AnnGraph
 from .lower import lower
 from .normalize import Method, set_thresholds, thresholds
@@ -117,7 +118,10 @@ def convert(
             stats = assumed_statistics(lowered)
         else:
             stats = calibrate(lowered, calibration, progress=_stage(progress, 0))
-    neurons = _neurons(lowered, stats, _thresholds(stats, recipe, options), recipe, options)
+    theta = _thresholds(stats, recipe, options)
+    if recipe.model == "differential":
+        return _differential(lowered, stats, theta, recipe, options, calibration)
+    neurons = _neurons(lowered, stats, theta, recipe, options)
     notes = list(_notes(lowered, recipe, options, calibration))
     graph = lowered
     if options.tune and calibration is not None:
@@ -131,6 +135,32 @@ def convert(
             "weights, thresholds, initial potentials and biases, all constant in time"
         )
     graph = _with_counting(set_thresholds(graph, neurons), stats, options)
+    meta = {**graph.meta, **_meta(recipe, options), "notes": notes}
+    return Conversion(graph=replace(graph, meta=meta), lowered=lowered, stats=stats)
+
+
+def _differential(
+    lowered: snn.SpikingGraph,
+    stats: Mapping[str, LayerStats],
+    theta: Mapping[str, Array],
+    recipe: Recipe,
+    options: Options,
+    calibration: object,
+) -> Conversion:
+    """Differential neurons correct their own rounding: nothing is calibrated in the loop."""
+    if options.lag or options.readout == "count" or options.reset == "zero" or options.leak:
+        raise UsageError(
+            "recipe 'differential' has no start lag, leak, reset to zero or output spike counts",
+            remedy="Leave these options out, or use --recipe graded.",
+            code="E114",
+        )
+    largest = {
+        p.name: stats[p.name].broadcast(theta[p.name].astype(np.float32), len(p.shape))
+        for p in lowered.of(snn.Population)
+    }
+    coded, neurons = differential(lowered, largest, options.levels or recipe.levels)
+    graph = set_thresholds(coded, neurons)
+    notes = list(_notes(lowered, recipe, options, calibration))
     meta = {**graph.meta, **_meta(recipe, options), "notes": notes}
     return Conversion(graph=replace(graph, meta=meta), lowered=lowered, stats=stats)
 

@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import UsageError
 from ..runtime import graph as snn
 from ..runtime import ops
-from ..runtime.neuron import NeuronParams
+from ..runtime.neuron import Neuron
 from ..runtime.ops import Array, Shape
 from .calibrate import BINS, LayerStats
 from .lower import compact_scale
@@ -103,9 +103,7 @@ def _mmse(stat: LayerStats, count: int) -> Array:
     return ratios[best] * stat.maximum
 
 
-def set_thresholds(
-    graph: snn.SpikingGraph, neurons: Mapping[str, NeuronParams]
-) -> snn.SpikingGraph:
+def set_thresholds(graph: snn.SpikingGraph, neurons: Mapping[str, Neuron]) -> snn.SpikingGraph:
     """``graph`` (lowered, unit thresholds) with these neurons, thresholds folded into readers.
 
     A scale travels forward from its population through pooling, reshaping and concatenation into
@@ -128,7 +126,7 @@ class _Folding:
         self.source: dict[str, str] = {}  # a folded Scale's readers read its source
         self.scaled: dict[str, str] = {}  # names of Scale nodes made on the way
 
-    def visit(self, node: snn.Node, neurons: Mapping[str, NeuronParams]) -> None:
+    def visit(self, node: snn.Node, neurons: Mapping[str, Neuron]) -> None:
         match node:
             case snn.Input():
                 self._emit(node, None)

@@ -72,6 +72,20 @@ _ALL = (
         ),
     ),
     Recipe(
+        name="differential",
+        summary="power-of-two levels, each spike corrects the mean so far",
+        model="differential",
+        signed=True,
+        levels=4,
+        bits=3,
+        simulation_only=True,
+        chips=("programmable neurons",),
+        notes=(
+            "differential coding: a spike in step t counts 1/t, carries a sign and one of 4 levels "
+            "(3 bits), and every neuron keeps two running means; simulation only",
+        ),
+    ),
+    Recipe(
         name="synchronous",
         summary="layer after layer, each waits for the whole of its input",
         synchronous=True,

@@ -73,7 +73,7 @@ def population_cell(
 
 def spike_dtype(neuron: Neuron, dtype: np.dtype) -> np.dtype:
     """The narrowest type that holds what a neuron emits in one step."""
-    if isinstance(neuron, NeuronParams) and neuron.levels <= np.iinfo(np.int8).max:
+    if neuron.levels <= np.iinfo(np.int8).max:
         return np.dtype(np.int8)
     return dtype
 
@@ -254,6 +254,8 @@ class ExpectationCell:
         clock: Clock,
     ) -> None:
         self.node, self.layout, self.counter, self.clock = node, layout, counter, clock
+        self.differential = node.coding == "differential"
+        self.constants = (node.bias,) if isinstance(node, MaxPool) else node.biases
         biases = (node.bias,) if isinstance(node, MaxPool) else node.biases
         self.biases = [
             Bias(b, s, layout, dtype, chunk) for b, s in zip(biases, shapes, strict=False)
@@ -267,8 +269,11 @@ class ExpectationCell:
 
     def reset(self) -> None:
         self.before[...] = 0
-        for carry in self.carry:
+        for j, carry in enumerate(self.carry):
             carry[...] = 0
+            if self.differential and j < len(self.constants):
+                mean = self.layout.natural(carry[np.newaxis])[0]
+                mean += self.constants[j]
 
     def states(self) -> State:
         named = {f"sum{j}": carry for j, carry in enumerate(self.carry)}
@@ -276,6 +281,8 @@ class ExpectationCell:
         return {k: self.layout.natural(v[np.newaxis])[0] for k, v in named.items()}
 
     def run(self, xs: list[Array], out: Array, window: Window, owned: bool) -> int:
+        if self.differential:
+            return self._run_differential(xs, out, window)
         with self.clock.neuron:
             n = len(out)
             for j, x in enumerate(xs):
@@ -290,6 +297,22 @@ class ExpectationCell:
             np.subtract(total[1:], total[:-1], out=out[1:])
             np.subtract(total[0], self.before, out=out[0])
             self.before[...] = total[-1]
+            return self._count(out, window)
+
+    def _run_differential(self, xs: list[Array], out: Array, window: Window) -> int:
+        """Running means R in and out: each step emits t times the change of f(R)."""
+        with self.clock.neuron:
+            for i in range(len(out)):
+                t = out.dtype.type(window.first + i + 1)
+                for j, x in enumerate(xs):
+                    np.divide(x[i if len(x) > 1 else 0], t, out=self.sums[j][0])
+                    np.add(self.carry[j], self.sums[j][0], out=self.carry[j])
+                    self.sums[j][0] = self.carry[j]
+                mean = self.total[:1]
+                self._evaluate(mean, 0)
+                np.subtract(mean[0], self.before, out=out[i])
+                out[i] *= t
+                self.before[...] = mean[0]
             return self._count(out, window)
 
     def _accumulate(self, j: int, x: Array, n: int) -> None:

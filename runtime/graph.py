@@ -24,6 +24,8 @@ from . import ops
 from .neuron import Neuron
 from .ops import Array, LinearOp, Shape, frozen
 
+Coding: TypeAlias = Literal["rate", "differential"]
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Node:
@@ -90,10 +92,13 @@ class MaxPool(_Biased):
     """Max pooling of cumulated input: out(t) = max(S(t)) - max(S(t-1)), S(t) = sum of input + bias.
 
     Exact at every t: the running mean of the output is the max of the running means. The output
-    may be graded or negative.
+    may be graded or negative. ``coding`` "differential": input and output are differential (see
+    ``neuron_differential``), R(t) = R(t-1) + x(t) / t from R(0) = bias, out = t (max R(t) - max
+    R(t-1)).
     """
 
     op: ops.MaxPool
+    coding: Coding = "rate"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -112,16 +117,18 @@ class Analog(_Node):
     output: str
     ops: tuple[str, ...] = ()
     biases: tuple[Array, ...] = ()
+    coding: Coding = "rate"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Readout(_Biased):
     """An output of the network. "membrane": neurons that integrate and never fire, read as the
     mean input so far; "count": each output neuron's spike count (threshold in ``neuron``) so far,
-    times its threshold."""
+    times its threshold. ``coding`` "differential": the input's running mean is the answer."""
 
     mode: Literal["membrane", "count"] = "membrane"
     neuron: Neuron | None = None
+    coding: Coding = "rate"
 
 
 Node: TypeAlias = Input | Synapse | Population | MaxPool | Analog | Readout

@@ -21,6 +21,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ..errors import GraphError
+from .neuron_differential import DifferentialParams
 from .ops import Array, Shape, frozen
 
 State: TypeAlias = dict[str, Array]
@@ -121,5 +122,5 @@ class NeuronParams:
             state["sent"] += spikes
 
 
-Neuron: TypeAlias = NeuronParams
-NEURON_MODELS: dict[str, type] = {"if": NeuronParams}
+Neuron: TypeAlias = NeuronParams | DifferentialParams
+NEURON_MODELS: dict[str, type] = {"if": NeuronParams, "differential": DifferentialParams}

@@ -23,6 +23,7 @@ class ReadoutCell:
         self, node: Readout, layout: Layout, dtype: np.dtype, chunk: int, clock: Clock
     ) -> None:
         self.node, self.layout, self.clock = node, layout, clock
+        self.differential = node.coding == "differential"
         self.bias = Bias(node.bias, node.shape, layout, dtype, chunk)
         self.sum = zeros(layout.inner(node.shape), np.float64)
         self.neurons: GeneralCell | None = None
@@ -36,6 +37,9 @@ class ReadoutCell:
 
     def reset(self) -> None:
         self.sum[...] = 0
+        if self.differential:
+            mean = self.layout.natural(self.sum[np.newaxis])[0]
+            mean += self.node.bias
         if self.neurons is not None:
             self.neurons.reset()
 
@@ -49,7 +53,7 @@ class ReadoutCell:
         """Accumulate ``n`` steps; with an open window keep the answers for ``take``."""
         if window.at == 0:
             self.parts.clear()
-        current = self.bias.add(x, window.arrives, owned)
+        current = self.bias.add(x, window.arrives and not self.differential, owned)
         if len(current) != n:
             current = np.broadcast_to(current, (n, *current.shape[1:]))
         if self.neurons is not None:
@@ -57,14 +61,19 @@ class ReadoutCell:
             self.neurons.run([np.array(current)], spikes, window, True)
             current = spikes
         with self.clock.neuron:
-            sums = np.cumsum(current, axis=0, dtype=np.float64)
+            t = np.arange(window.first + 1, window.first + n + 1, dtype=np.float64)
+            t = t.reshape(-1, *(1,) * (current.ndim - 1))
+            if self.differential:  # a spike in step t moves the mean by 1/t
+                sums = np.cumsum(current / t, axis=0, dtype=np.float64)
+            else:
+                sums = np.cumsum(current, axis=0, dtype=np.float64)
             sums += self.sum
             self.sum[...] = sums[-1]
             if not window.fires:
                 return
-            t = np.arange(window.first + 1, window.first + n + 1, dtype=np.float64)
             natural = self.layout.natural(sums)
-            natural /= t.reshape(-1, *(1,) * (natural.ndim - 1))
+            if not self.differential:
+                natural /= t
             if self.neurons is not None:
                 natural *= self.unit
             self.parts.append((window.first, natural))

@@ -88,6 +88,8 @@ def run_expectation(
     Max pooling is homogeneous, t f(S/t) = f(S): integers in, integers out.
     """
     biases = (node.bias,) if isinstance(node, MaxPool) else node.biases
+    if node.coding == "differential":
+        return _run_differential(node, xs, state, t0, count, biases)
     if biases:
         xs = [gate_bias(x, b, t0, count, begin, length) for x, b in zip(xs, biases, strict=True)]
     if not state:
@@ -110,4 +112,33 @@ def run_expectation(
             total = t * analog.evaluate(node.model, node.output, [s / t for s in sums])
         np.subtract(total, state["before"], out=out[i])
         state["before"] = total.astype(out.dtype, copy=False)
+    return out
+
+
+def _run_differential(
+    node: MaxPool | Analog,
+    xs: list[Array],
+    state: State,
+    t0: int,
+    count: int,
+    biases: tuple[Array, ...],
+) -> Array:
+    """Running means R(t) = R(t-1) + x(t) / t in, t (f(R(t)) - f(R(t-1))) out."""
+    if not state:
+        for j, x in enumerate(xs):
+            state[f"mean{j}"] = np.zeros(x.shape[1:], x.dtype)
+            state[f"mean{j}"] += biases[j] if biases else 0
+        state["before"] = np.zeros((xs[0].shape[1], *node.shape), xs[0].dtype)
+    out = np.empty((count, xs[0].shape[1], *node.shape), xs[0].dtype)
+    for i in range(count):
+        t = t0 + i + 1
+        for j, x in enumerate(xs):
+            state[f"mean{j}"] += x[i if len(x) > 1 else 0] / t
+        means = [state[f"mean{j}"] for j in range(len(xs))]
+        if isinstance(node, MaxPool):
+            now = node.op.apply(*means)
+        else:
+            now = analog.evaluate(node.model, node.output, means)
+        np.multiply(now - state["before"], t, out=out[i])
+        state["before"] = now.astype(out.dtype, copy=False)
     return out

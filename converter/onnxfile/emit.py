@@ -16,10 +16,12 @@ from onnx import TensorProto, helper, numpy_helper
 from ...errors import GraphError
 from ...runtime import graph as snn
 from ...runtime import ops
-from ...runtime.neuron import NeuronParams
+from ...runtime.neuron import Neuron
+from ...runtime.neuron_differential import DifferentialParams
 from ...runtime.ops import Array, Shape
 from . import functions as fn
 from .codec import array_name
+from .differential import differential_name, differential_neuron
 from .synapses import emit_op
 
 ARRAY_FIELDS = {
@@ -197,11 +199,10 @@ class _Emission:
         emit_op(node.op, xs, node.name, weight, self.add, self.constant)
         self.declare(node.name, node.shape)
 
-    def _population(self, node: snn.Population | snn.Readout, p: NeuronParams, out: str) -> None:
-        if not isinstance(p, NeuronParams):
-            raise GraphError(
-                f"neuron model {type(p).__name__} has no ONNX form", where=f"node '{node.name}'"
-            )
+    def _population(self, node: snn.Population | snn.Readout, p: Neuron, out: str) -> None:
+        if isinstance(p, DifferentialParams):
+            self._differential(node, p, out)
+            return
         lagged = bool(self.latency)
         name = fn.neuron_name(p) + ("_windowed" if lagged else "")
         if name not in self.functions:
@@ -221,6 +222,28 @@ class _Emission:
         self.call(name, *arguments, out=out)
         self.declare(out, node.shape)
 
+    def _differential(
+        self, node: snn.Population | snn.Readout, p: DifferentialParams, out: str
+    ) -> None:
+        name = differential_name(p)
+        if name not in self.functions:
+            self.functions[name] = differential_neuron(p)
+        base = array_name(f"{node.name}.neuron.{{}}")
+        current = self._varying(node.inputs[0])
+        arrays = base.format("bias"), base.format("v_threshold")
+        self.call(name, current, *arrays, self.total, out=out)
+        self.declare(out, node.shape)
+
+    def _decoded(self, name: str) -> str:
+        """The running mean of a differential signal."""
+        changes = self.call("RunningMean", self._varying(name), self.total)
+        return self.call("Accumulate", changes, self._zero(), self.total)
+
+    def _as_differential(self, mean: str, out: str) -> None:
+        """The differential signal whose running mean is ``mean``."""
+        change = self.call("Difference", mean, self.total)
+        self.call("FromMean", change, self.total, out=out)
+
     def _bias(self, node: snn.MaxPool | snn.Analog | snn.Readout, path: str) -> str:
         """Running sums start at a node's own window only if the bias does too."""
         if self.latency:
@@ -238,6 +261,11 @@ class _Emission:
 
     def _max_pool(self, node: snn.MaxPool) -> None:
         bias = self._bias(node, "bias") if np.any(node.bias) else self._zero()
+        if node.coding == "differential":
+            mean = self.add("Add", self._decoded(node.inputs[0]), bias)
+            emit_op(node.op, [mean], f"{node.name}/pooled", "", self.add, self.constant)
+            self._as_differential(f"{node.name}/pooled", node.name)
+            return
         sums = self._accumulated(node.inputs[0], bias)
         pooled = f"{node.name}/pooled"
         emit_op(node.op, [sums], pooled, "", self.add, self.constant)
@@ -255,9 +283,15 @@ class _Emission:
         for i, source in enumerate(node.inputs):
             biased = bool(node.biases) and np.any(node.biases[i])
             bias = array_name(f"{node.name}.biases.{i}") if biased else self._zero()
+            if node.coding == "differential":
+                means.append(self.add("Add", self._decoded(source), bias))
+                continue
             sums = self._accumulated(source, bias)
             means.append(self.call("RunningMean", sums, self.total))
         mean = self.call(name, *means, out=f"{node.name}/mean")
+        if node.coding == "differential":
+            self._as_differential(mean, node.name)
+            return
         total = self.call("FromMean", mean, self.total)
         self.call("Difference", total, self.total, out=node.name)
 
@@ -269,6 +303,9 @@ class _Emission:
             self._population(node, node.neuron, counts)
             threshold = array_name(f"{node.name}.neuron.v_threshold")
             signal, bias = self.add("Mul", counts, threshold), self._zero()
+        elif node.coding == "differential":
+            total = self.call("FromMean", self._decoded(node.inputs[0]), self.total)
+            signal = self.call("Difference", total, self.total)
         else:
             signal = self._varying(node.inputs[0])
         arguments = [signal, bias, self.total]

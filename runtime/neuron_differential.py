@@ -1,0 +1,112 @@
+"""Differential coding: spikes that correct the running mean of what was sent before.
+
+A spike of size s in step t moves the decoded value, a running mean A, by s / t (Huang et al. 2025,
+"Differential coding for training-free ANN-to-SNN conversion"). With x(t) the weighted spikes of
+step t and R the running mean of the input (which starts at the bias, injected once):
+
+    m <- v + x(t) + R - A
+    R <- R + x(t) / t
+    k <- the largest power of two 2^j, j < powers, with m >= 3/4 u 2^j, u = v_threshold;
+         -2^j where m <= -3/4 u 2^j and t A >= u 2^j (the decoded value stays at least 0)
+    v <- m - k u
+    A <- A + k u / t
+
+R + x(t) is what rate coding would have delivered in this step and A what is sent without a spike,
+so v is the membrane potential of a signed neuron; once A is right the neuron is silent. A source
+in rate coding (the constant input current) enters as m <- v + x(t) + bias - A, without R.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from ..errors import GraphError
+from .ops import Array, Shape, frozen
+
+FIRING_POINT = 0.75  # of a level: nearer to it than to the next smaller one
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DifferentialParams:
+    """Multi-threshold neuron with differential coding; arrays broadcast to the population.
+
+    Attributes:
+        v_threshold: u, what the smallest spike (1) is worth in step 1; > 0.
+        powers: number of levels: spikes are +-1, +-2, ... +-2^(powers - 1).
+        bias: R before the first step (or added in every step, see ``source``). The population's
+            own bias must be zero.
+        source: how the input is coded.
+        lag: always 0: the 1/t weights of a layer and its reader must agree in t.
+    """
+
+    v_threshold: Array
+    powers: int = 4
+    bias: Array = field(default_factory=lambda: np.zeros((), np.float32))
+    source: Literal["rate", "differential"] = "differential"
+    lag: int = 0
+    signed: ClassVar[bool] = True
+    reset: ClassVar[str] = "differential"
+    v_reset: ClassVar[float] = 0.0
+    leak: ClassVar[float] = 0.0
+    refractory: ClassVar[int] = 0
+    v_min: ClassVar[float | None] = None
+    v_init: ClassVar[Array] = np.zeros((), np.float32)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "v_threshold", frozen(self.v_threshold))
+        object.__setattr__(self, "bias", frozen(self.bias))
+        if not np.all(self.v_threshold > 0):
+            raise GraphError("v_threshold must be greater than 0 everywhere")
+        if not 1 <= self.powers <= 7:
+            raise GraphError(f"powers must be 1 to 7, got {self.powers}")
+        if self.lag:
+            raise GraphError("differential coding has no start lag")
+        if self.source not in ("rate", "differential"):
+            raise GraphError(f"source must be 'rate' or 'differential', got {self.source!r}")
+
+    @property
+    def levels(self) -> int:
+        """The largest spike."""
+        return 1 << (self.powers - 1)
+
+    def initial_state(self, batch: int, shape: Shape, dtype: np.dtype) -> dict[str, Array]:
+        """Fresh state of a population for ``batch`` samples."""
+        zero = np.zeros((batch, *shape), dtype)
+        received = zero.copy()
+        received[...] = self.bias
+        return {"v": zero, "received": received, "sent": zero.copy(), "t": np.zeros((), dtype)}
+
+    def step(
+        self, state: dict[str, Array], current: Array, spikes: Array, may_fire: bool = True
+    ) -> None:
+        """One time step in place; see ``NeuronParams.step``."""
+        v, received, sent = state["v"], state["received"], state["sent"]
+        state["t"] += 1
+        t = state["t"]
+        v += current
+        v += received
+        v -= sent
+        if self.source == "differential":
+            received += current / t
+        if not may_fire:
+            spikes[...] = 0
+            return
+        unit = self.v_threshold.astype(v.dtype, copy=False)
+        self._levels(v / unit, sent * t / unit, spikes)
+        emitted = spikes * unit
+        v -= emitted
+        emitted /= t
+        sent += emitted
+
+    def _levels(self, m: Array, total: Array, spikes: Array) -> None:
+        """The level each neuron fires, given its potential and t A, both in units of u."""
+        size = np.abs(m)
+        limit = np.where(m >= 0, np.inf, total + 1e-3)
+        spikes[...] = 0
+        for j in range(self.powers):
+            level = float(1 << j)
+            np.copyto(spikes, level, where=(size >= FIRING_POINT * level) & (limit >= level))
+        np.copysign(spikes, m, out=spikes)
