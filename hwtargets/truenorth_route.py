@@ -58,12 +58,8 @@ class Relays:
     cores: int = 0
     free_axons: int = 0
     free_neurons: int = 0
-    core: list[Array] = field(default_factory=list)
-    axon: list[Array] = field(default_factory=list)
-    line: list[Array] = field(default_factory=list)
-    target_core: list[Array] = field(default_factory=list)
-    target_axon: list[Array] = field(default_factory=list)
-    delay: list[Array] = field(default_factory=list)
+    nodes: list[tuple[int, int, int]] = field(default_factory=list)
+    targets: list[Array] = field(default_factory=list)
 
     def node(self, line: int, targets: Array) -> tuple[int, int]:
         """A new axon with one relay per row (core, axon, delay) of ``targets``; where it is."""
@@ -74,13 +70,8 @@ class Relays:
         axon = self.room.axons - self.free_axons
         self.free_axons -= 1
         self.free_neurons -= len(targets)
-        many = np.ones(len(targets), np.int64)
-        self.core.append(core * many)
-        self.axon.append(axon * many)
-        self.line.append(line * many)
-        self.target_core.append(targets[:, 0])
-        self.target_axon.append(targets[:, 1])
-        self.delay.append(targets[:, 2])
+        self.nodes.append((core, axon, line))
+        self.targets.append(targets)
         return core, axon
 
     def hop(self, line: int, now: int, targets: Array) -> Hop:
@@ -92,28 +83,29 @@ class Relays:
             )
         wait = int(np.clip(targets[:, 2].min() - now - DELAY, 1, DELAY))
         at = now + wait
-        near = targets[targets[:, 2] - at <= DELAY]
-        far = targets[targets[:, 2] - at > DELAY]
-        groups = [near[i : i + 1] for i in range(len(near))]
-        if len(near) + (len(far) > 0) > self.room.neurons:
-            pieces = -(-len(near) // self.room.neurons)
-            groups = np.array_split(near, pieces)
-        if len(far):
-            groups.append(far)
-        if all(len(g) == 1 for g in groups) and not len(far):
-            rows = near - np.array([0, 0, at])
+        close = targets[:, 2] - at <= DELAY
+        if close.all() and len(targets) <= self.room.neurons:
+            rows = targets - np.array([0, 0, at])
         else:
-            hops = [self.hop(line, at, g) for g in groups]
+            hops = [self.hop(line, at, part) for part in self._branches(targets, close)]
             rows = np.array([(h.core, h.axon, h.delay) for h in hops])
         core, axon = self.node(line, rows)
         return Hop(core=core, axon=axon, delay=wait)
 
+    def _branches(self, targets: Array, close: Array) -> list[Array]:
+        """What each relay of a node takes on: one close target each, or where those are too many a
+        share of them; and all that are too far for one hop."""
+        near, far = targets[close], targets[~close]
+        places = self.room.neurons - (len(far) > 0)
+        parts = list(np.array_split(near, min(len(near), places))) if len(near) else []
+        return [*parts, far] if len(far) else parts
+
     def table(self) -> Array:
         """(relays, 6): core, axon, line, target core, target axon, delay."""
-        columns = (self.core, self.axon, self.line, self.target_core, self.target_axon, self.delay)
-        if not self.core:
+        if not self.nodes:
             return np.zeros((0, 6), np.int64)
-        return np.stack([np.concatenate(c) for c in columns], axis=1).astype(np.int64)
+        nodes = np.repeat(np.array(self.nodes, np.int64), [len(t) for t in self.targets], axis=0)
+        return np.concatenate([nodes, np.concatenate(self.targets)], axis=1).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
