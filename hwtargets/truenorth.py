@@ -192,7 +192,7 @@ def _mapped(
         core_of=lambda layer: core_of(net, network, layer),
         files={f"{target.name}.npz": dump(box)} if box is not None else {},
         facts=facts,
-        notes=notes_of(net, origin),
+        notes=notes_of(net, origin, facts),
     )
 
 

@@ -109,12 +109,25 @@ def latency_of(target: HardwareTarget, steps: int, lag: int) -> dict[str, Any]:
     return out
 
 
-def notes_of(net: TrueNorthNetwork, origin: str) -> tuple[str, ...]:
+def notes_of(net: TrueNorthNetwork, origin: str, facts: dict[str, Any]) -> tuple[str, ...]:
+    """Sentences for the report; ``facts`` as in ``truenorth_route.summary``, and ``codings``."""
     notes = [
         f"Codes, scales and biases were fitted on {origin}.",
         "The input is rate-coded: value x is (x - low) / (high - low) spikes per step, spread "
         f"evenly, on {len(net.routed.pins)} axons driven by the host.",
+        f"{facts['chip_neurons']:,} chip neurons for {facts['neurons']:,} of the network: "
+        f"replication factor {facts['replication_factor']:.2f} ({facts['copies']:,} copies, "
+        f"{facts['relays']:,} relays on {facts['splitter_cores']:,} splitter cores, "
+        f"{facts['partial_sum_neurons']:,} partial sums).",
+        f"Step t of the answer is at tick {facts['ticks_before_answer'] - 1} + t: "
+        f"{facts['added_ticks']} ticks more than one per layer. Every axon has one driver: spikes "
+        "cannot merge.",
         *net.lowered.notes,
+    ]
+    notes += [
+        f"Coding '{c['coding']}' ({c['axons_per_input']} axons per input) takes {c['cores']:,} "
+        f"cores on {c['chips']:,} chip(s)."
+        for c in facts["codings"]
     ]
     if net.fitted.split:
         listed = ", ".join(f"'{k}' in {int(v['parts'])}" for k, v in net.fitted.split.items())

@@ -102,17 +102,26 @@ def test_a_skip_longer_than_the_longest_delay_waits_in_relays():
     assert net.routed.relays[:, 5].max() <= 15
 
 
+def _driven_against_its_bias(node):
+    """The third population: weights four times as large, a bias of -1."""
+    if node.name == "n6":
+        return replace(node, bias=np.full(node.shape, -1.0, np.float32))
+    if node.name == "s5":
+        return replace(node, op=replace(node.op, weight=np.abs(node.op.weight) * 4))
+    return node
+
+
 def test_strongly_negative_biases_begin_their_window_below_threshold():
-    graph = nets.dense_net(4)
-    nodes = [
-        replace(n, bias=np.full(n.shape, -0.7, np.float32)) if n.name == "n4" else n
-        for n in graph.nodes
-    ]
-    graph = g.SpikingGraph(nodes=tuple(nodes))
-    net = assert_same_spikes(graph, nets.small_target(256, 256), 2, coding="axons3")
-    unit = next(u for u in net.routed.units if u.name == "n4")
+    graph = nets.dense_net(4, hidden=(12, 9, 8))
+    graph = g.SpikingGraph(nodes=tuple(_driven_against_its_bias(n) for n in graph.nodes))
+    net = assert_same_spikes(graph, nets.small_target(256, 256), 3, coding="axons3")
+    unit, fitted = (
+        next(u for u in units if u.name == "n6") for units in (net.routed.units, net.fitted.units)
+    )
     assert unit.leak.max() < 0
-    assert (unit.start <= unit.threshold - 1).all()
+    assert (unit.start < fitted.start).any()
+    run = net.run({"x": nets.samples(graph, 3, seed=2)}, STEPS, keep=("n6",))
+    assert run.trains["n6"].sum() > 0
 
 
 def test_absolute_reset_is_exact_too():
