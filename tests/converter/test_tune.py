@@ -1,0 +1,201 @@
+"""Calibration in the spiking loop: against the engine, against plain least squares, by effect."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from digits_nets import answers, converted, logit_error, lowered, samples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onnx2snn.converter.calibrate import calibrate
+from onnx2snn.converter.normalize import set_thresholds, thresholds
+from onnx2snn.converter.tune import Tuning, tune
+from onnx2snn.converter.tune_neurons import Drive, Search, choose, decoded_rates, run
+from onnx2snn.converter.tune_signals import Replay, sources
+from onnx2snn.converter.tune_weights import correct, correctable, residual
+from onnx2snn.runtime import graph as snn
+from onnx2snn.runtime import ops
+from onnx2snn.runtime.engine import simulate
+from onnx2snn.runtime.neuron import NeuronParams
+from onnx2snn.runtime.reference import run_analog
+
+T = 6
+
+
+def data_neurons(graph: snn.SpikingGraph, **params: object) -> dict[str, NeuronParams]:
+    stats = calibrate(graph, samples()[:64])
+    theta = thresholds(stats, steps=T)
+    out = {}
+    for p in graph.of(snn.Population):
+        v = stats[p.name].broadcast(theta[p.name], len(p.shape))
+        out[p.name] = NeuronParams(v_threshold=v, v_init=v / 2, **params)  # type: ignore[arg-type]
+    return out
+
+
+@pytest.mark.parametrize("params", [{}, {"lag": 3}, {"signed": True}, {"levels": 3}])
+def test_the_loop_sees_the_spikes_that_the_engine_emits(params: dict[str, object]) -> None:
+    # The error the loop reports for the last population is that of the engine's run of its result.
+    graph, x = lowered(), samples()[:32]
+    tuned = tune(graph, x, data_neurons(graph, **params), T, Tuning(samples=32))
+    network = set_thresholds(tuned.graph, tuned.neurons)
+    result = simulate(network, x, T)
+    replay = Replay(graph, {"input": x}, T, tuned.neurons)
+    for name in tuned.neurons:
+        assert result.spikes[name].sum() > 0
+    last = graph.of(snn.Readout)[0]
+    got = result.readouts[last.name][-1]
+    mean_error = np.abs((got - run_analog(graph, x)[last.name]).mean(axis=0)).max()
+    assert mean_error < 1e-4  # the readout's bias was fitted to exactly these spikes
+    assert replay.onset[last.name] == result.latency
+
+
+def test_a_corrected_network_still_computes_the_ann_in_analog_mode() -> None:
+    network = converted(steps=4).graph
+    got = next(iter(run_analog(network, samples("x_test")).values()))
+    np.testing.assert_allclose(got, answers("digits_cnn"), atol=1e-4)
+    assert any(s.ann_op is not None for s in network.of(snn.Synapse))
+
+
+@pytest.mark.parametrize("steps", [2, 4, 8])
+def test_calibration_in_the_loop_at_least_halves_the_error_at_few_steps(steps: int) -> None:
+    plain = logit_error(steps=steps, tune=False)
+    assert logit_error(steps=steps) < 0.5 * plain
+
+
+def test_the_same_seed_gives_the_same_network() -> None:
+    graph, x = lowered("digits_mlp"), samples()[:48]
+    first, second = (tune(graph, x, data_neurons(graph), T) for _ in range(2))
+    for name, neuron in first.neurons.items():
+        np.testing.assert_array_equal(neuron.v_threshold, second.neurons[name].v_threshold)
+        np.testing.assert_array_equal(first.graph[name].bias, second.graph[name].bias)
+
+
+def test_one_calibration_sample_is_enough_to_run() -> None:
+    graph = lowered()
+    tuned = tune(graph, samples()[:1], data_neurons(graph), T)
+    assert tuned.samples == 1
+    out = simulate(set_thresholds(tuned.graph, tuned.neurons), samples("x_test")[:8], T)
+    assert np.isfinite(next(iter(out.readouts.values()))).all()
+
+
+def test_memory_bounds_the_number_of_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = lowered()
+    largest = max(int(np.prod(n.shape)) for n in graph.nodes)
+    monkeypatch.setattr("onnx2snn.converter.tune.MEMORY", 10 * largest * T)
+    assert tune(graph, samples(), data_neurons(graph), T).samples == 10
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 999), signed=st.booleans(), levels=st.integers(1, 3))
+def test_candidates_are_simulated_as_the_neuron_model_says(
+    seed: int, signed: bool, levels: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    current = rng.normal(0.3, 0.5, (T, 2, 5)).astype(np.float32)
+    theta = rng.uniform(0.5, 1.5, (3, 2, 1)).astype(np.float32)
+    bias = rng.normal(0, 0.2, (3, 2, 1)).astype(np.float32)
+    neuron = NeuronParams(v_threshold=theta, v_init=theta / 4, signed=signed, levels=levels)
+    drive = Drive(
+        current=current, target=np.zeros((2, 5), np.float32), first=0, begin=0, fire=0, steps=T
+    )
+    rates = decoded_rates(neuron, bias, drive)
+    for k in range(3):
+        for c in range(2):
+            for i in range(5):
+                v, sent = float(theta[k, c, 0]) / 4, 0
+                for t in range(T):
+                    v += float(current[t, c, i]) + float(bias[k, c, 0])
+                    low = -min(sent, levels) if signed else 0
+                    n = int(np.clip(np.floor(np.float32(v) / theta[k, c, 0]), low, levels))
+                    v -= n * float(theta[k, c, 0])
+                    sent += n
+                assert rates[k, c, i] == pytest.approx(sent * theta[k, c, 0] / T, abs=1e-5)
+
+
+def test_the_chosen_candidate_has_the_smallest_error_of_all() -> None:
+    rng = np.random.default_rng(1)
+    target = rng.gamma(1.0, 0.4, (3, 200)).astype(np.float32)
+    current = target + rng.normal(0, 0.8, (T, 3, 200)).astype(np.float32)
+    drive = Drive(current=current, target=target, first=0, begin=0, fire=0, steps=T)
+    theta = np.ones(3, np.float32)
+    unit = NeuronParams(v_threshold=np.ones(()), v_init=np.zeros(()))
+    search = Search(scales=(0.7, 1.0, 1.4), v_inits=(0.5, 0.0, -0.5), rounds=2)
+    choice = choose(unit, theta, drive, search)
+
+    def error(threshold: np.ndarray, v_init: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        shape = (1, 3, 1)
+        model = replace(unit, v_threshold=threshold.reshape(shape), v_init=v_init.reshape(shape))
+        rate = decoded_rates(model, bias.reshape(shape).astype(np.float32), drive)[0]
+        return ((rate - target) ** 2).mean(axis=1) + (rate.mean(axis=1) - target.mean(axis=1)) ** 2
+
+    best = error(choice.threshold, choice.v_init, choice.bias)
+    for scale in search.scales:
+        for fraction in search.v_inits:
+            plain = theta * np.float32(scale)
+            assert (best <= error(plain, plain * np.float32(fraction), np.zeros(3)) + 1e-6).all()
+
+
+def test_a_late_window_fires_late_and_integrates_what_came_before() -> None:
+    neuron = NeuronParams(v_threshold=np.ones(()), v_init=np.zeros(()), lag=2)
+    current = np.full((1, 1, 1), 0.5, np.float32)
+    spikes = run(neuron, np.zeros(()), current, first=0, begin=0, fire=2, steps=4)
+    # Charge 0.5 per step for 4 steps: one spike each in steps 2 and 3, none after.
+    assert spikes[:, 0, 0].tolist() == [1, 1, 0, 0]
+
+
+def _replay_of_one_conv(rng: np.random.Generator, groups: int) -> tuple[Replay, snn.Synapse]:
+    weight = rng.normal(size=(4, 4 // groups, 3, 3)).astype(np.float32)
+    op = ops.Conv(weight=weight, strides=(1, 1), dilations=(1, 1), pads=(1, 1, 1, 1), groups=groups)
+    source = snn.Input(name="x", shape=(4, 5, 5))
+    conv = snn.Synapse(name="c", inputs=("x",), shape=(4, 5, 5), op=op)
+    unit = NeuronParams(v_threshold=np.ones(()), v_init=np.zeros(()))
+    pop = snn.Population(name="p", inputs=("c",), shape=(4, 5, 5), neuron=unit)
+    out = snn.Readout(name="y", inputs=("p",), shape=(4, 5, 5))
+    graph = snn.SpikingGraph(nodes=(source, conv, pop, out))
+    x = rng.normal(size=(24, 4, 5, 5)).astype(np.float32)
+    return Replay(graph, {"x": x}, T, {"p": unit}, tile=4), conv
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_a_weight_error_is_found_exactly(groups: int) -> None:
+    rng = np.random.default_rng(groups)
+    replay, conv = _replay_of_one_conv(rng, groups)
+    assert isinstance(conv.op, ops.Conv)
+    delta = 0.1 * rng.normal(size=conv.op.weight.shape).astype(np.float32)
+    shift = np.array([0.3, -0.2, 0.0, 0.5], np.float32)
+    missing = replace(conv.op, weight=delta).apply(replay.inputs["x"])
+    missing += shift.reshape(-1, 1, 1)
+    new, bias = correct(replay, conv, missing, rng)
+    assert isinstance(new.op, ops.Conv)
+    np.testing.assert_allclose(new.op.weight - conv.op.weight, delta, atol=0.02)
+    np.testing.assert_allclose(bias, shift, atol=0.02)
+
+
+def test_noise_that_inputs_do_not_explain_changes_no_weight_much() -> None:
+    rng = np.random.default_rng(3)
+    replay, conv = _replay_of_one_conv(rng, 1)
+    missing = rng.normal(size=(24, 4, 5, 5)).astype(np.float32)
+    new, _ = correct(replay, conv, missing, rng)
+    assert isinstance(new.op, ops.Conv) and isinstance(conv.op, ops.Conv)
+    assert np.abs(new.op.weight - conv.op.weight).max() < 0.2
+
+
+def test_silent_on_both_sides_asks_for_nothing() -> None:
+    z = np.array([-3.0, -1.0, 2.0, 0.5])
+    mean = np.array([-1.0, 0.5, 1.0, -0.5])
+    assert residual(z, mean, spiking=True).tolist() == [0.0, -0.5, 1.0, 1.0]
+    assert residual(z, mean, spiking=False).tolist() == [-2.0, -1.5, 1.0, 1.0]
+
+
+def test_only_synapses_that_one_population_reads_are_corrected() -> None:
+    graph = lowered()
+    replay = Replay(graph, {"input": samples()[:2]}, T, data_neurons(graph))
+    consumers = graph.consumers()
+    for population in graph.of(snn.Population):
+        for synapse in correctable(replay, population.name):
+            assert len(consumers[synapse.name]) == 1
+            assert isinstance(synapse.op, ops.Conv | ops.Linear)
+        assert population.name not in sources(graph, population.name)
