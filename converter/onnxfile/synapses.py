@@ -62,6 +62,18 @@ def emit_op(
             add("Mul", xs[0], weight, out=out)
         case ops.Add():
             add("Sum", *xs, out=out)
+        case ops.ReduceSum():
+            axes = ints(*(a + 1 for a in op.axes))
+            add("ReduceSum", xs[0], axes, out=out, keepdims=int(op.keepdims))
+        case _:
+            _emit_move(op, xs, out, weight, add, ints)
+
+
+def _emit_move(
+    op: ops.LinearOp, xs: list[str], out: str, weight: str, add: Add, ints: Callable[..., str]
+) -> None:
+    """The operations that only move numbers."""
+    match op:
         case ops.Concat():
             add("Concat", *xs, out=out, axis=op.axis + 1)
         case ops.Pad():
@@ -82,9 +94,6 @@ def emit_op(
             add("Transpose", xs[0], out=out, perm=[0, *(p + 1 for p in op.perm)])
         case ops.Broadcast():
             add("Expand", xs[0], ints(1, *op.shape), out=out)
-        case ops.ReduceSum():
-            axes = ints(*(a + 1 for a in op.axes))
-            add("ReduceSum", xs[0], axes, out=out, keepdims=int(op.keepdims))
 
 
 def _sum_pool(op: ops.SumPool, x: str, out: str, add: Add, const: Constant) -> None:
