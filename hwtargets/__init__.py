@@ -3,7 +3,7 @@
 from .assembly import PlaceData
 from .layers import ChipLayer, ChipNetwork, Projection, chip_view
 from .mapping import ChipRun, Cores, Mapped, Request, Traffic
-from .placement import load_target, place, targets
+from .placement import load_target, missing_kinds, place, targets
 from .report import PlacementReport, to_json
 from .report_html import render_html
 from .report_text import render_comparison, render_text
@@ -26,6 +26,7 @@ __all__ = [
     "Violation",
     "chip_view",
     "load_target",
+    "missing_kinds",
     "place",
     "render_comparison",
     "render_html",

@@ -15,11 +15,12 @@ import numpy as np
 
 from ..errors import DataError, TargetError
 from ..runtime.graph import SpikingGraph
+from . import rules, truenorth, xylo_rules
 from .assembly import Assembly, PlaceData
 from .layers import ChipNetwork, chip_view
 from .mapping import Request, Step
 from .report import PlacementReport
-from .target import HardwareTarget, load
+from .target import HardwareTarget, Violation, load
 
 # Mapping step -> module of this package and function; imported on use.
 MAPPINGS: Mapping[str, tuple[str, str]] = {
@@ -69,6 +70,20 @@ def step_of(target: HardwareTarget) -> Step:
         )
     module, function = MAPPINGS[target.mapping]
     return cast(Step, getattr(import_module(f".{module}", __package__), function))
+
+
+def missing_kinds(graph: SpikingGraph, target: HardwareTarget) -> tuple[Violation, ...]:
+    """Kinds of neurons and operations in ``graph`` that the chip has no means for.
+
+    Sizes and limits are left to ``place``: this answers before anything is calibrated.
+    """
+    network = chip_view(graph)
+    match target.mapping:
+        case "xylo":
+            return xylo_rules.kinds(network, target)
+        case "truenorth":
+            return truenorth.kinds(network, target)
+    return rules.check(network, target)
 
 
 def place(

@@ -62,9 +62,9 @@ def map_truenorth(network: ChipNetwork, target: HardwareTarget, request: Request
     Raises:
         UsageError: E123 an unknown coding, E124 an option out of range.
     """
-    found = [*_checked(network, target), *_unsupported(network)]
+    found = kinds(network, target)
     if found:
-        return _refused(network, found)
+        return _refused(network, list(found))
     samples, origin = _samples(network, target, request)
     copies = int(request.option(target, "copies", 1))
     output_copies = int(request.option(target, "output_copies", 4))
@@ -87,6 +87,11 @@ def map_truenorth(network: ChipNetwork, target: HardwareTarget, request: Request
     except TargetError as error:
         return _refused(network, [_violation(error)])
     return _mapped(network, target, request, net, samples, origin)
+
+
+def kinds(network: ChipNetwork, target: HardwareTarget) -> tuple[Violation, ...]:
+    """Neurons and structures that the chip does not have, whatever their size."""
+    return (*_checked(network, target), *_unsupported(network))
 
 
 def _checked(network: ChipNetwork, target: HardwareTarget) -> Iterator[Violation]:

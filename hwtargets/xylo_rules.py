@@ -39,10 +39,14 @@ class Usage:
     hidden_synapses: int
 
 
+def kinds(view: ChipNetwork, target: HardwareTarget) -> tuple[Violation, ...]:
+    """Neurons and structures that the chip does not have, whatever their size."""
+    return (*(v for layer in view.layers for v in _neuron(layer)), *_structure(view))
+
+
 def check(view: ChipNetwork, target: HardwareTarget) -> list[Violation]:
     """Everything in the network that the chip cannot hold or do, before quantization."""
-    found = [v for layer in view.layers for v in _neuron(layer)]
-    found += _structure(view)
+    found = list(kinds(view, target))
     foreign = any(v.rule in FOREIGN for v in found)
     usage = sizes_of(view) if foreign else usage_of(view)
     return found + list(over(usage, target, view))

@@ -33,6 +33,7 @@ from .data import Preprocessing, Samples
 from .errors import UsageError
 from .evaluate import Ann, Evaluation
 from .evaluate import evaluate as _evaluate
+from .hwtargets import Violation, missing_kinds, targets
 from .runtime.graph import Input, Readout, SpikingGraph
 from .runtime.neuron import NeuronParams
 from .runtime.ops import Array, Shape
@@ -104,6 +105,13 @@ def save(network: SpikingGraph, path: str | Path) -> None:
 def load(path: str | Path) -> SpikingGraph:
     """Read a converted network. Raises ModelError where it is not one."""
     return onnxfile.load(path)
+
+
+def chip_kinds(model: LoadedModel) -> dict[str, tuple[Violation, ...]]:
+    """Per bundled chip target, the kinds of operations in ``model`` that the chip has no means
+    for (none: it may fit; `place` says whether its size does). Plain binary neurons are assumed."""
+    lowered = lower(run_passes(import_onnx(model), default_passes()))
+    return {name: missing_kinds(lowered, target) for name, target in targets().items()}
 
 
 def analog_ann(network: SpikingGraph) -> Ann:

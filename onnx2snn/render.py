@@ -13,6 +13,8 @@ from jinja2 import Environment
 from .api import Verification
 from .converter.frontend import CheckReport
 from .evaluate import Evaluation, Point
+from .hwtargets import Violation
+from .runtime.profile import LayerProfile
 from .sweep import Sweep, SweepRun, knee
 
 TABLE_STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
@@ -96,13 +98,39 @@ def knee_text(evaluation: Evaluation) -> str:
         if point.low is not None and point.high is not None
         else ""
     )
-    return f"T={point.T} is within 0.5 point of the ANN in {what}{interval} and stays there."
+    stays = "" if len(evaluation.points) == 1 else " and stays there"
+    return f"T={point.T} is within 0.5 point of the ANN in {what}{interval}{stays}."
 
 
 def run_text(title: str, evaluation: Evaluation) -> str:
     ann = "" if evaluation.ann_accuracy is None else f"ANN {percent(evaluation.ann_accuracy)}, "
     head = f"{title}: {ann}{evaluation.samples} samples, {count(evaluation.neurons)} neurons"
     return f"{head}\n\n{curve_table(evaluation)}\n\n{knee_text(evaluation)}"
+
+
+def early_exit_text(stopped: Sequence[int]) -> str:
+    """How many steps the samples took, where they could stop early."""
+    total = max(sum(stopped), 1)
+    mean = sum(t * n for t, n in enumerate(stopped)) / total
+    rows = [[t, n, percent(n / total, 1)] for t, n in enumerate(stopped) if n]
+    return f"\n{table(['steps used', 'samples', 'share'], rows)}\nmean steps used: {mean:.2f}"
+
+
+def profile_text(profile: Sequence[LayerProfile]) -> str:
+    """Where the time went, per layer, in processor milliseconds."""
+    rows = [
+        [
+            p.name,
+            *(f"{1e3 * s:.1f}" for s in (p.synapse, p.copies, p.neuron, p.counting)),
+            f"{p.gflop_per_second:.1f}",
+        ]
+        for p in profile
+    ]
+    sums = [
+        sum(getattr(p, f) for p in profile) for f in ("synapse", "copies", "neuron", "counting")
+    ]
+    rows.append(["total", *(f"{1e3 * s:.1f}" for s in sums), ""])
+    return table(["layer", "synapse ms", "copies ms", "neuron ms", "counting ms", "GFLOP/s"], rows)
 
 
 def notes_text(notes: Sequence[str]) -> str:
@@ -166,8 +194,14 @@ def auto_text(auto: Mapping[str, Any]) -> str:
     return f"{table(header, rows)}\n{verdict}"
 
 
-def check_text(report: CheckReport) -> str:
-    """A row per node, then totals."""
+def _kinds(found: Sequence[Violation]) -> list[str]:
+    lacks = dict.fromkeys(f"{v.rule} ({v.node})" for v in found)
+    more = f" and {len(lacks) - 3} more" if len(lacks) > 3 else ""
+    return ["no" if found else "yes", ", ".join(list(lacks)[:3]) + more]
+
+
+def check_text(report: CheckReport, chips: Mapping[str, Sequence[Violation]]) -> str:
+    """A row per node, totals, and which chips have the kinds of operations."""
     rows = [
         [n.name, n.op, n.verdict, n.reason + (f" {n.remedy}" if n.remedy else "")]
         for n in report.nodes
@@ -181,6 +215,9 @@ def check_text(report: CheckReport) -> str:
         if t["nodes"]
     ]
     parts.append("\n" + table(["verdict", "nodes", "MACs"], totals))
+    if chips:
+        rows = [[chip, *_kinds(found)] for chip, found in chips.items()]
+        parts.append("\n" + table(["chip", "kinds of operation", "what it lacks"], rows))
     name = Path(report.path).name
     if report.convertible:
         parts.append(f"\n{name} converts.")

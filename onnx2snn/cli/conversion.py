@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from importlib.resources import as_file, files
 from pathlib import Path
 from time import perf_counter
@@ -13,10 +14,13 @@ import numpy as np
 
 from .. import api, plot, render
 from ..converter.frontend import load_onnx
+from ..converter.onnxfile import synapse_models
 from ..converter.recipes import RECIPES
 from ..data import Preprocessing, Samples
 from ..evaluate import Evaluation
+from ..runtime.engine import simulate
 from ..runtime.graph import Population, SpikingGraph
+from ..runtime.profile import LayerProfile
 from ..sweep import Sweep
 from ..sweep import sweep as run_sweep
 from . import options as opt
@@ -178,6 +182,7 @@ def verify(
 @click.option("--data", required=True, metavar="DATA")
 @click.option("-T", "--steps", default="32", help="Time steps: N or FIRST:LAST [32].")
 @click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
+@click.option("--profile", is_flag=True, help="Also say where the time goes, per layer.")
 @opt.engine_options
 @opt.preprocessing_options
 @opt.json_option
@@ -186,6 +191,7 @@ def run(
     data: str,
     steps: str,
     samples: int | None,
+    profile: bool,
     scale: float | None,
     mean: str | None,
     std: str | None,
@@ -210,8 +216,25 @@ def run(
     document = run_document(evaluation, perf_counter() - began)
     text = render.run_text(network.name, evaluation)
     text += render.notes_text(graph.meta.get("notes", []))
+    if evaluation.stopped:
+        text += "\n" + render.early_exit_text(evaluation.stopped)
+    if profile:
+        layers = _profile(graph, loaded, last, engine)
+        document["profile"] = [asdict(layer) for layer in layers]
+        text += f"\n\nfirst {min(100, len(loaded))} samples:\n{render.profile_text(layers)}"
     text += f"\nsimulated in {document['seconds']:.1f} s"
     opt.emit(document, text, as_json)
+
+
+def _profile(
+    graph: SpikingGraph, samples: Samples, steps: int, engine: dict[str, Any]
+) -> tuple[LayerProfile, ...]:
+    """Where the time goes, on at most 100 samples."""
+    kernels = synapse_models(graph) if engine["engine"] == "onnxruntime" else None
+    part = samples.batch(0, min(100, len(samples)))
+    return simulate(
+        graph, part, steps, threads=engine["threads"], kernels=kernels, profile=True
+    ).profile
 
 
 def run_document(evaluation: Evaluation, seconds: float) -> dict[str, Any]:
@@ -232,6 +255,7 @@ def run_document(evaluation: Evaluation, seconds: float) -> dict[str, Any]:
         "synops_per_sample": last.synops_per_sample,
         "macs_per_sample": evaluation.macs_once + evaluation.macs_per_step * last.T,
         "ann_macs": evaluation.macs_ann,
+        "steps_used": {str(t): n for t, n in enumerate(evaluation.stopped) if n} or None,
         "seconds": seconds,
     }
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .. import render
+from .. import api, render
 from ..converter import frontend
 from . import options as opt
 
@@ -77,11 +78,21 @@ def doctor(as_json: bool) -> None:
 @opt.json_option
 def check(model: Path, tagged: Path | None, input_shapes: tuple[str, ...], as_json: bool) -> None:
     """What becomes of every node of MODEL.onnx. Exit status 1 if it does not convert."""
-    report = frontend.check(model, input_shapes=opt.parse_shapes(input_shapes))
+    shapes = opt.parse_shapes(input_shapes)
+    report = frontend.check(model, input_shapes=shapes)
+    chips = (
+        api.chip_kinds(frontend.load_onnx(model, input_shapes=shapes)) if report.convertible else {}
+    )
     if tagged is not None:
         opt.writable(tagged)
         frontend.save_tagged(report, tagged)
-    opt.emit(report.to_dict(), render.check_text(report), as_json)
+    document = report.to_dict() | {
+        "targets": {
+            name: {"kinds_fit": not found, "violations": [asdict(v) for v in found]}
+            for name, found in chips.items()
+        }
+    }
+    opt.emit(document, render.check_text(report, chips), as_json)
     if not report.convertible:
         raise SystemExit(1)
 
