@@ -7,20 +7,23 @@ A core stores, for every input row, the list of weights to its own neurons:
 dense: rows are the input axons and n the neurons on the core. Convolution with shared weights:
 rows = input channels x kernel positions, n the output channels of the tile, which ``interleave``
 word banks hold side by side. Lists longer than ``block`` weights are split, each with a header.
-Without sharing, every synapse is stored.
+Where input axons stand for positions (``axons = "position"``, Loihi 1) a list serves all positions
+that see the same taps of the kernel: those at the border of a tile, and those between strides, have
+lists of their own. Without sharing, every synapse is stored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from math import ceil, prod
 from typing import Any, Literal
 
 import numpy as np
 
 from ..errors import TargetError
-from ..runtime.ops import Shape
+from ..runtime.ops import Array, Shape
 from .layers import ChipLayer, Projection
 
 
@@ -35,7 +38,8 @@ class MemoryModel:
         block: largest number of weights in one list; 0 is no limit.
         shared: convolution kernels are stored once per core.
         interleave: output channels that share a word bank (shared convolutions only).
-        index_bits: added to each weight of an irregular (sparse) list.
+        index_bits: added to each weight of an irregular (sparse) list; lists of positions have
+            as many as their largest index needs.
         axons: what a convolution's input axon stands for: one per "neuron", per "position"
             (all channels of a pixel), or per "projection".
         merge: source neurons with equal weights (pooled before a dense layer) share an input axon.
@@ -133,7 +137,9 @@ def _projection_cost(
         return axons, axons * row, row
     outs = max(1, min(tile[0], p.target_shape[0] // p.geometry.groups))
     positions = prod(tile[1:])
-    if model.shared:
+    if model.shared and model.axons == "position":
+        words, row = _by_position(p, model, tile, channels * outs), 0
+    elif model.shared:
         row = model.row(outs / model.interleave)
         words = channels * p.geometry.taps * row
     else:
@@ -141,6 +147,32 @@ def _projection_cost(
         words = channels * p.geometry.taps * outs * positions * row
     axons = {"neuron": channels * reach, "position": reach, "projection": 1}[model.axons]
     return axons, words, row
+
+
+def _by_position(p: Projection, model: MemoryModel, tile: Sequence[int], pairs: int) -> int:
+    """Words of the lists of all kinds of positions; ``pairs``: source channels x outputs."""
+    assert p.geometry is not None
+    kinds, index = np.ones(1, np.int64), 0
+    stride = tile[0]
+    for axis in reversed(p.geometry.axes):
+        n = 1 if axis.target is None else tile[1 + axis.target]
+        taps = _tap_counts(axis.stride, axis.offsets, n)
+        kinds = np.multiply.outer(taps, kinds).reshape(-1)
+        index += (int(taps.max()) - 1) * stride
+        stride *= n
+    bits = (index + tile[0] - 1).bit_length()
+    bits = 0 if bits == 0 else max(bits, 6)  # index fields have 0 or 6..12 bits
+    return sum(model.row(int(n) * pairs, bits) for n in kinds)
+
+
+@cache
+def _tap_counts(stride: int, offsets: tuple[int, ...], n: int) -> Array:
+    """How many taps each kind of source position along an axis sees, one entry per kind."""
+    seen: dict[int, list[int]] = {}
+    for k, offset in enumerate(offsets):
+        for o in range(n):
+            seen.setdefault(o * stride + offset, []).append(k)
+    return np.array([len(taps) for taps in {tuple(t) for t in seen.values()}])
 
 
 def _source_channels(p: Projection, n: int) -> int:

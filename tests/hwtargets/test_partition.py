@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from onnx2snn.hwtargets import HardwareTarget, chip_view, load_target
 from onnx2snn.hwtargets.mapping import Request
-from onnx2snn.hwtargets.memory import memory_model
+from onnx2snn.hwtargets.memory import memory_model, tile_cost
 from onnx2snn.hwtargets.partition import Tiling, partition
 from onnx2snn.hwtargets.placement import step_of
 from onnx2snn.hwtargets.target import load
@@ -78,6 +78,26 @@ def test_lists_of_weights_take_the_words_that_nengo_loihi_counts() -> None:
     """Loihi 1: blocks of at most 64 weights of 8 bits, 10 bits of header, rounded up to 64."""
     model = memory_model(load_target("loihi1").options, "")
     assert [model.row(n) for n in (1, 6, 7, 64, 65, 100, 128)] == [1, 1, 2, 9, 10, 14, 18]
+
+
+@pytest.mark.parametrize(
+    ("shape", "conv", "bits", "axons"),
+    [
+        ((2, 10, 10), ("conv", 4, 3), 10688, 100),
+        ((3, 12, 12), ("conv", 5, 3, 2), 5888, 121),
+    ],
+)
+def test_convolutions_on_loihi_1_take_the_bits_that_nengo_loihi_counts(
+    shape: tuple[int, ...], conv: tuple, bits: int, axons: int
+) -> None:
+    """Recorded from nengo-loihi 1.1.0, Block.utilization() of a population-axon convolution (it
+    reserves axons for the unread last row and column of the second map too: 144)."""
+    (layer,) = chip_view(build(shape, [conv])).layers
+    cost = tile_cost(
+        layer, memory_model(load_target("loihi1").options, ""), layer.shape, layer.neurons
+    )
+    assert cost.used()["synapse_memory"] * 64 == bits
+    assert cost.in_axons == axons
 
 
 @st.composite
