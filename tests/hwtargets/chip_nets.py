@@ -77,9 +77,7 @@ class Net:
         self.flatten()
         return self.synapse(ops.Linear(weight=self.weights(n, self.shape[0])))
 
-    def conv(
-        self, channels: int, k: int, stride: Any = 1, pad: Any = 0, groups: int = 1
-    ) -> str:
+    def conv(self, channels: int, k: int, stride: Any = 1, pad: Any = 0, groups: int = 1) -> str:
         """stride, pad: one number, or (height, width)."""
         strides = stride if isinstance(stride, tuple) else (stride, stride)
         pads = (pad if isinstance(pad, tuple) else (pad, pad)) * 2
@@ -159,7 +157,8 @@ MNIST = ((784,), [("fc", 128), ("fc", 64), ("fc", 10)])
 OXFORD = ((200,), [("fc", 256), ("fc", 200)])
 PILOTNET = (
     (3, 66, 200),
-    [("conv", 24, 3, 2), ("conv", 36, 3, 2), ("conv", 48, 3, 2), ("conv", 64, 3, (2, 1), (1, 0)), ("conv", 64, 3),
+    [("conv", 24, 3, 2), ("conv", 36, 3, 2), ("conv", 48, 3, 2),
+     ("conv", 64, 3, (2, 1), (1, 0)), ("conv", 64, 3),
      ("fc", 100), ("fc", 50), ("fc", 10), ("fc", 1)],
 )  # fmt: skip
 SMALL = ((2, 8, 8), [("conv", 4, 3, 1, 1), ("pool", 2), ("block", 6, 2), ("fc", 12), ("out", 5)])
