@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 
 MEMORY = 400_000_000  # bytes for the spikes or currents of the largest population
 WORK = 4096  # samples times steps: more is slow and brings little
-SAMPLED = 1 << 16  # neurons of a population (over samples) that the search looks at
+SAMPLED = 1 << 16  # neurons of a population (over samples) searched at T <= 16; fewer above
 V_INITS = (0.5, 0.25, 0.0, -0.5)
 SCALES = (0.7, 0.85, 1.0, 1.2)
 
@@ -178,7 +178,9 @@ class _Loop:
         if not self.tuning.search:
             fraction = float(np.mean(neuron.v_init / neuron.v_threshold))
             return Search(v_inits=(fraction,), rounds=self.tuning.rounds)
-        return Search(scales=SCALES, v_inits=V_INITS, rounds=self.tuning.rounds)
+        # What a signed neuron sent too early it takes back: holding spikes back only delays it.
+        v_inits = (0.5,) if neuron.signed else V_INITS
+        return Search(scales=SCALES, v_inits=v_inits, rounds=self.tuning.rounds)
 
     def _signals(self, name: str) -> list[Signal]:
         return [self.replay.signal(name, part) for part in self.replay.tiles()]
@@ -195,7 +197,8 @@ class _Loop:
         """A sample of the population's neurons with the currents that arrive."""
         replay, steps = self.replay, self.replay.steps
         channels = node.shape[axis]
-        per_tile = -(-max(SAMPLED // channels, 256) * replay.tile // replay.samples)
+        sampled = SAMPLED * min(16, replay.steps) // replay.steps
+        per_tile = -(-max(sampled // channels, 256) * replay.tile // replay.samples)
         currents, targets, first = [], [], 0
         for part in replay.tiles():
             first, current = replay.signal(node.inputs[0], part)
