@@ -197,8 +197,8 @@ class _Loop:
         """A sample of the population's neurons with the currents that arrive."""
         replay, steps = self.replay, self.replay.steps
         channels = node.shape[axis]
-        sampled = SAMPLED * min(16, replay.steps) // replay.steps
-        per_tile = -(-max(sampled // channels, 256) * replay.tile // replay.samples)
+        budget = SAMPLED * min(16, replay.steps) // replay.steps
+        per_tile = -(-max(budget // channels, 256) * replay.tile // replay.samples)
         currents, targets, first = [], [], 0
         for part in replay.tiles():
             first, current = replay.signal(node.inputs[0], part)
