@@ -165,7 +165,8 @@ def _add_kernel(shapes: list[Shape], layout: Layout, dtype: np.dtype, chunk: int
         return out
 
     def run(xs: list[Array], out: Array) -> None:
-        aliases = [i for i, x in enumerate(xs) if x is out]
+        # The plan slices its buffers anew for every block, so identity does not tell.
+        aliases = [i for i, x in enumerate(xs) if np.may_share_memory(x, out)]
         first = aliases[0] if aliases else 0
         natural = layout.natural(out)
         if not aliases:

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from onnx.helper import make_node
 
+from onnx2snn import convert
 from onnx2snn.converter.evaluate import evaluate
 from onnx2snn.converter.frontend import Reference, load_onnx
 from onnx2snn.converter.frontend.islands import Island, units
 from onnx2snn.converter.frontend.registry import OnnxNode
 from onnx2snn.converter.graph import AnnGraph, Opaque
 from onnx2snn.errors import ModelError, UnsupportedOps
+from onnx2snn.runtime.engine import simulate
 
 RNG = np.random.default_rng(4)
 W = RNG.normal(size=(6, 6)).astype(np.float32)
@@ -259,3 +261,16 @@ def assert_maximal(nodes: list[OnnxNode], plan: list[OnnxNode | Island]) -> None
                 seen.add(k)
                 stack += [m for m in after[k] if m not in seen]
             assert j in seen
+
+
+@pytest.mark.parametrize("name", ["vit_block_ts", "mobilev3_sigmoid_dynamo"])
+def test_a_network_with_islands_converges_to_the_ann(name: str) -> None:
+    """Transformer block; hard-swish and squeeze-and-excite: exact in the mean at every step, so
+    what is left is the rounding of the populations."""
+    loaded = load_onnx(Path(__file__).parents[1] / "fixtures" / f"{name}.onnx")
+    x = RNG.uniform(size=(16, 3, 8, 8)).astype(np.float32)
+    expected = Reference(loaded).run(x)["logits"]
+    found = simulate(convert(loaded, x, steps=64), x, 64).readouts["logits"]
+    error = [np.abs(found[t - 1] - expected).max() / np.ptp(expected) for t in (4, 64)]
+    assert error[1] < 1e-3
+    assert error[1] <= error[0] + 1e-6
