@@ -88,9 +88,8 @@ def _check_finite(name: str, array: Array, where: str) -> None:
 def check_sizes(model: onnx.ModelProto, where: str, weights: Collection[str] = ()) -> None:
     """Raise ModelError (E311) for a tensor that would be too large; ``model`` has static input
     shapes."""
-    try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except Exception:
+    inferred = _inferred(model, where)
+    if inferred is None:
         return  # ONNX Runtime will say what is wrong
     graph = inferred.graph
     computed = _computed(graph, weights)
@@ -106,6 +105,48 @@ def check_sizes(model: onnx.ModelProto, where: str, weights: Collection[str] = (
                 "E311",
                 "Check the sizes in the model, or give smaller ones with --input-shape.",
             )
+
+
+def _inferred(model: onnx.ModelProto, where: str) -> onnx.ModelProto | None:
+    """``model`` with shapes, None where they contradict each other.
+
+    ONNX's inference ends the whole process on a Slice along an axis of size zero, so every Slice
+    is first an Identity, and becomes itself again once the shape of its input is known.
+    """
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    slices = [node for node in probe.graph.node if node.op_type == "Slice" and not node.domain]
+    originals = [onnx.NodeProto.FromString(node.SerializeToString()) for node in slices]
+    for node in slices:
+        node.op_type = "Identity"
+        del node.input[1:]
+        del node.attribute[:]
+    try:
+        inferred = onnx.shape_inference.infer_shapes(probe, data_prop=True)
+        for node, original in zip(slices, originals, strict=True):
+            if _has_empty_axis(inferred.graph, original.input[0]):
+                raise _bad(
+                    f"node '{original.name or original.output[0]}' slices a tensor with an axis "
+                    "of size zero",
+                    where,
+                    "E306",
+                    "Check the sizes in the model, or give others with --input-shape.",
+                )
+            node.CopyFrom(original)
+            inferred = onnx.shape_inference.infer_shapes(probe, data_prop=True)
+    except ModelError:
+        raise
+    except Exception:
+        return None
+    return inferred
+
+
+def _has_empty_axis(graph: onnx.GraphProto, name: str) -> bool:
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        if value.name == name:
+            dims = value.type.tensor_type.shape.dim
+            return any(d.HasField("dim_value") and d.dim_value <= 0 for d in dims)
+    return any(0 in weight.dims for weight in graph.initializer if weight.name == name)
 
 
 def _computed(graph: onnx.GraphProto, weights: Collection[str]) -> set[str]:
