@@ -18,6 +18,7 @@ from ...runtime.ops import Array
 
 LARGEST = 2**26  # numbers in one computed tensor at batch size 1: 256 MiB of float32
 LARGEST_CONSTANT = 2**29  # numbers in one constant that the clean-up computes: 2 GiB
+LARGE_WEIGHT = 2**14  # bytes; constants that shapes depend on are smaller
 DEEPEST = 8  # subgraphs inside each other
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 DAMAGED = "The file is damaged; export the model again."
@@ -92,9 +93,10 @@ def check_sizes(model: onnx.ModelProto, where: str, weights: Collection[str] = (
     if inferred is None:
         return  # ONNX Runtime will say what is wrong
     graph = inferred.graph
-    computed = _computed(graph, weights)
+    held = {t.name for t in model.graph.initializer} | set(weights)
+    computed = _computed(graph, held)
     for value in (*graph.input, *graph.value_info, *graph.output):
-        if value.name in weights:
+        if value.name in held:
             continue
         size = prod(max(d.dim_value, 1) for d in value.type.tensor_type.shape.dim)
         limit = LARGEST if value.name in computed else LARGEST_CONSTANT
@@ -113,8 +115,7 @@ def _inferred(model: onnx.ModelProto, where: str) -> onnx.ModelProto | None:
     ONNX's inference ends the whole process on a Slice along an axis of size zero, so every Slice
     is first an Identity, and becomes itself again once the shape of its input is known.
     """
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
+    probe = _without_large_weights(model)
     slices = [node for node in probe.graph.node if node.op_type == "Slice" and not node.domain]
     originals = [onnx.NodeProto.FromString(node.SerializeToString()) for node in slices]
     for node in slices:
@@ -139,6 +140,23 @@ def _inferred(model: onnx.ModelProto, where: str) -> onnx.ModelProto | None:
     except Exception:
         return None
     return inferred
+
+
+def _without_large_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which large weights are inputs of their shape: inference needs no more of them,
+    and copies the model each time."""
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    large = [t for t in probe.graph.initializer if t.ByteSize() > LARGE_WEIGHT]
+    listed = {value.name for value in probe.graph.input}
+    for tensor in large:
+        if tensor.name not in listed:
+            info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            probe.graph.input.append(info)
+    kept = [t for t in probe.graph.initializer if t.ByteSize() <= LARGE_WEIGHT]
+    del probe.graph.initializer[:]
+    probe.graph.initializer.extend(kept)
+    return probe
 
 
 def _has_empty_axis(graph: onnx.GraphProto, name: str) -> bool:
