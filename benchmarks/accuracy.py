@@ -1,0 +1,136 @@
+"""Points below the ANN per network, recipe and T: the accuracy table, as text and JSON.
+
+    python benchmarks/accuracy.py --shared FOLDER [--samples 500] [--only resnet20] [-o table.json]
+
+FOLDER holds ``models/*.onnx`` and ``data/*.npz`` with x_test, y_test and x_calib. Every row is one
+conversion with the same rule for every network; calibration sees x_calib only, and no labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import onnx2snn
+from onnx2snn import Preprocessing
+from onnx2snn.api import onnx_ann
+
+CIFAR = Preprocessing(
+    scale=255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), layout="NHWC"
+)
+MNIST = Preprocessing(scale=255, layout="NHWC")
+NETWORKS = {
+    "resnet20": ("cifar10", CIFAR),
+    "resnet20_bn": ("cifar10", CIFAR),
+    "resnet32": ("cifar10", CIFAR),
+    "mnist_lenet_avgpool": ("mnist", MNIST),
+    "mnist_lenet_maxpool": ("mnist", MNIST),
+    "kws_dscnn": ("kws_dscnn", Preprocessing()),
+}
+# (recipe, T, lag): bar in points below the ANN
+RESNETS = {
+    ("binary", 8, 0): 12.0,
+    ("binary", 16, 0): 4.0,
+    ("binary", 32, 0): 1.0,
+    ("binary", 8, 4): 2.5,
+    ("binary", 16, 8): 1.0,
+    ("signed", 8, 0): 3.0,
+    ("signed", 16, 0): 1.0,
+    ("graded", 2, 0): 1.5,
+    ("graded", 4, 0): 0.7,
+    ("differential", 4, 0): 1.5,
+    ("differential", 8, 0): 0.7,
+}
+BARS: dict[str, dict[tuple[str, int, int], float]] = {
+    "resnet": RESNETS,
+    "mnist": {("binary", 4, 0): 0.7, ("binary", 8, 0): 0.3},
+    "kws": {
+        ("binary", 16, 0): 3.0,
+        ("binary", 32, 0): 1.5,
+        ("signed", 8, 0): 2.0,
+        ("signed", 16, 0): 1.0,
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One measured point. ``gap`` and ``bar`` in points below the ANN; ``latency`` in steps."""
+
+    network: str
+    recipe: str
+    T: int
+    lag: int
+    gap: float
+    bar: float
+    agreement: float
+    spikes_per_neuron: float
+    synops_per_sample: float
+    latency: int
+    samples: int
+    seconds: float
+
+
+def measure(shared: Path, network: str, samples: int) -> Iterator[Row]:
+    """All rows of one network."""
+    data, preprocessing = NETWORKS[network]
+    model = onnx2snn.load_onnx(shared / "models" / f"{network}.onnx")
+    file = shared / "data" / f"{data}.npz"
+    calibration = onnx2snn.load_samples(f"{file}:x_calib", model, preprocessing)
+    test = onnx2snn.load_samples(f"{file}:x_test,y_test", model, preprocessing, limit=samples)
+    bars = next(bars for prefix, bars in BARS.items() if network.startswith(prefix))
+    for (recipe, steps, lag), bar in bars.items():
+        began = perf_counter()
+        options: dict[str, Any] = {"recipe": recipe, "steps": steps, "lag": lag}
+        net = onnx2snn.convert(model, calibration, **options)
+        found = onnx2snn.evaluate(net, test, steps, onnx_ann(model, net), first=steps)
+        point = found.points[-1]
+        assert found.ann_accuracy is not None and point.accuracy is not None
+        yield Row(
+            network=network,
+            recipe=recipe,
+            T=steps,
+            lag=lag,
+            gap=100 * (found.ann_accuracy - point.accuracy),
+            bar=bar,
+            agreement=point.agreement or 0.0,
+            spikes_per_neuron=point.spikes_per_neuron,
+            synops_per_sample=point.synops_per_sample,
+            latency=point.latency,
+            samples=found.samples,
+            seconds=perf_counter() - began,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
+    parser.add_argument("--shared", type=Path, required=True)
+    parser.add_argument("--samples", type=int, default=500)
+    parser.add_argument("--only", action="append", choices=list(NETWORKS))
+    parser.add_argument("-o", "--output", type=Path)
+    given = parser.parse_args()
+    print(
+        f"{'network':20} {'recipe':13} {'T':>3} {'lag':>3} {'gap':>6} {'bar':>5} {'agree':>6} "
+        f"{'spikes/n':>8} {'Msynops':>8} {'latency':>7} {'s':>5}"
+    )
+    rows = []
+    for network in given.only or NETWORKS:
+        for row in measure(given.shared, network, given.samples):
+            rows.append(row)
+            print(
+                f"{row.network:20} {row.recipe:13} {row.T:3d} {row.lag:3d} {row.gap:6.2f} "
+                f"{row.bar:5.1f} {100 * row.agreement:6.1f} {row.spikes_per_neuron:8.2f} "
+                f"{row.synops_per_sample / 1e6:8.1f} {row.latency:7d} {row.seconds:5.0f}",
+                flush=True,
+            )
+    if given.output:
+        given.output.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
