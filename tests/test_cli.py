@@ -159,3 +159,17 @@ def test_bad_input_gets_one_line_a_code_status_two_and_no_file(tmp_path: Path) -
 def test_no_progress_is_printed_into_a_pipe(network: str) -> None:
     done = run("run", network, "--data", f"{DATA}:x_test,y_test", "-T", 2, "--samples", 10)
     assert done.stderr == ""
+
+
+def test_convert_says_how_much_is_not_spiking_or_refuses_it(tmp_path: Path) -> None:
+    fixtures = Path(__file__).parent / "fixtures"
+    model = fixtures / "mobilev3_sigmoid_ts.onnx"
+    shape = result("check", model)["inputs"][0]["shape"]
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((8, *shape)))
+    arguments = ("convert", model, "--calib", tmp_path / "x.npy", "-T", 4)
+    document = result(*arguments, "-o", tmp_path / "n.onnx")
+    assert 0 < document["analog"]["nodes_share"] < 1
+    refused = run(*arguments, "-o", tmp_path / "m.onnx", "--spiking-only")
+    assert refused.exit_code == 2
+    assert "error E310" in refused.stderr
+    assert not (tmp_path / "m.onnx").exists()

@@ -13,13 +13,13 @@ import click
 import numpy as np
 
 from .. import api, plot, render
-from ..converter.frontend import load_onnx
+from ..converter.frontend import LoadedModel, check, load_onnx
 from ..converter.onnxfile import synapse_models
 from ..converter.recipes import RECIPES
 from ..data import Preprocessing, Samples
 from ..evaluate import Evaluation
 from ..runtime.engine import simulate
-from ..runtime.graph import Population, SpikingGraph
+from ..runtime.graph import Analog, Population, SpikingGraph
 from ..runtime.profile import LayerProfile
 from ..sweep import Sweep
 from ..sweep import sweep as run_sweep
@@ -94,6 +94,7 @@ def convert(
         "layers": _layers(network),
         "calibration_agreement": agreement,
         "auto": network.meta.get("auto"),
+        "analog": _analog_share(loaded, network),
     }
     opt.emit(document, _convert_text(document), as_json)
 
@@ -102,6 +103,21 @@ def _calibration_check(network: SpikingGraph, samples: Samples, steps: int) -> f
     """Agreement of SNN and ANN on (at most 200 of) the calibration samples."""
     part = samples.section(0, 200)
     return api.evaluate(network, part, steps).points[-1].agreement
+
+
+def _analog_share(loaded: LoadedModel, network: SpikingGraph) -> dict[str, Any] | None:
+    """How much of the network is not spiking; None where all of it is."""
+    if not network.of(Analog):
+        return None
+    totals = check(loaded).totals
+    nodes, macs = (sum(t[key] for t in totals.values()) for key in ("nodes", "macs"))
+    analog = totals["analog"]
+    return {
+        "nodes": analog["nodes"],
+        "nodes_share": analog["nodes"] / max(nodes, 1),
+        "macs": analog["macs"],
+        "macs_share": analog["macs"] / max(macs, 1),
+    }
 
 
 def _layers(network: SpikingGraph) -> list[dict[str, Any]]:
@@ -127,6 +143,12 @@ def _convert_text(document: dict[str, Any]) -> str:
     text = "" if document["auto"] is None else render.auto_text(document["auto"]) + "\n\n"
     text += render.table(["population", "neurons", "smallest threshold", "largest"], rows)
     text += render.notes_text(document["meta"].get("notes", []))
+    analog = document["analog"]
+    if analog is not None:
+        text += (
+            f"\nNot spiking: {analog['nodes']} operations ({100 * analog['nodes_share']:.1f} %), "
+            f"{100 * analog['macs_share']:.1f} % of the MACs; they cannot be placed on a chip."
+        )
     agreement = document["calibration_agreement"]
     if agreement is not None:
         text += f"\nAgreement of SNN and ANN on calibration samples: {100 * agreement:.1f} %"
