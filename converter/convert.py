@@ -200,6 +200,8 @@ def _notes(
     islands = [node.name for node in lowered.of(snn.Analog)]
     if islands:
         yield f"computed in floating point on running means, not in spikes: {', '.join(islands)}"
+    if not lowered.of(snn.Population):
+        yield "the network has no ReLU: nothing in it spikes, every value is a current"
     if options.reset == "zero":
         yield "reset to zero loses what exceeds the threshold: rates are lower than the ANN's"
 

@@ -22,39 +22,68 @@ from ..runtime.ops import Array, LinearOp, Shape
 
 
 @dataclass(frozen=True)
+class Window:
+    """One operation along an axis: position o reads o * stride + offset, inside [0, size)."""
+
+    stride: int
+    offsets: tuple[int, ...]
+    size: int
+
+
+@dataclass(frozen=True)
 class Axis:
     """One spatial axis of the source. ``target``: the spatial axis of the target that it follows,
-    None where the target has a single position for it (global pooling, a dense layer)."""
+    None where the target has a single position for it (global pooling, a dense layer).
+
+    ``stride`` and ``offsets`` are those of the whole chain, as in the middle of a map; ``windows``
+    are its operations, from the source on, whose borders decide what is read at the edges."""
 
     stride: int = 1
     offsets: tuple[int, ...] = (0,)
     target: int | None = None
+    windows: tuple[Window, ...] = ()
 
-    def after(self, stride: int, offsets: Sequence[int]) -> Axis:
-        """This axis read through another window: o -> o * stride + offset."""
+    def after(self, stride: int, offsets: Sequence[int], size: int) -> Axis:
+        """This axis read through another window over its ``size`` positions so far:
+        o -> o * stride + offset."""
         found = sorted({o * self.stride + mine for o in offsets for mine in self.offsets})
-        return replace(self, stride=self.stride * stride, offsets=tuple(found))
+        return replace(
+            self,
+            stride=self.stride * stride,
+            offsets=tuple(found),
+            windows=(*self.windows, Window(stride, tuple(offsets), size)),
+        )
 
     def reads(self, low: int, high: int, size: int) -> Array:
         """Source positions that target positions [low, high) read, sorted."""
-        if self.target is None:
-            low, high = 0, 1
-        found = np.arange(low, high)[:, None] * self.stride + np.array(self.offsets)
-        return np.unique(found[(found >= 0) & (found < size)])
+        return np.unique(self._pairs(low, high, size)[1])
 
     def counts(self, positions: int, size: int) -> Array:
         """How many source positions each target position reads."""
-        if self.target is None:
-            positions = 1
-        found = np.arange(positions)[:, None] * self.stride + np.array(self.offsets)
-        return np.asarray(((found >= 0) & (found < size)).sum(1))
+        positions = 1 if self.target is None else positions
+        return np.bincount(self._pairs(0, positions, size)[0], minlength=positions)
 
     def readers(self, positions: int, size: int) -> Array:
         """How many target positions read each source position."""
+        return np.bincount(self._pairs(0, positions, size)[1], minlength=size)
+
+    def _pairs(self, low: int, high: int, size: int) -> tuple[Array, Array]:
+        """Every (target position, source position that it reads) once.
+
+        Window by window: what one window pads is nothing, even where the composed offset would
+        fall on a source position that the window before left out.
+        """
         if self.target is None:
-            positions = 1
-        found = np.arange(positions)[:, None] * self.stride + np.array(self.offsets)
-        return np.bincount(found[(found >= 0) & (found < size)], minlength=size)
+            low, high = 0, 1
+        reader = source = np.arange(low, high)
+        for window in reversed(self.windows):
+            moved = source[:, np.newaxis] * window.stride + np.array(window.offsets, np.int64)
+            inside = (moved >= 0) & (moved < window.size)
+            span = max(window.size, 1)
+            keys = np.unique((reader[:, np.newaxis] * span + moved)[inside])
+            reader, source = keys // span, keys % span
+        kept = source < size
+        return reader[kept], source[kept]
 
 
 @dataclass(frozen=True)
@@ -146,7 +175,7 @@ class _State:
         if source is None:
             return self if 0 in offsets else replace(self, lost=True)
         axes = list(self.geometry.axes)
-        axes[source] = axes[source].after(stride, offsets)
+        axes[source] = axes[source].after(stride, offsets, self.shape[1 + axis])
         return replace(self, geometry=replace(self.geometry, axes=tuple(axes)))
 
     def collapsed(self) -> Geometry:
@@ -156,7 +185,9 @@ class _State:
             if dim is not None:
                 now = replace(self.geometry.axes[dim], target=at)
                 read = now.reads(0, self.shape[1 + at], self.source[1 + dim])
-                axes[dim] = replace(axes[dim], offsets=tuple(read.tolist()))
+                offsets, size = tuple(read.tolist()), self.source[1 + dim]
+                everything = (Window(0, offsets, size),)
+                axes[dim] = replace(axes[dim], offsets=offsets, windows=everything)
         return replace(self.geometry, axes=tuple(axes))
 
 

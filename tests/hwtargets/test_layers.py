@@ -84,6 +84,22 @@ def test_the_matrix_of_an_operation_equals_the_operation(name: str) -> None:
     np.testing.assert_allclose(got.T, op.apply(x).reshape(3, -1), atol=1e-9)
 
 
+def test_padding_behind_a_pool_that_left_positions_out_reads_nothing() -> None:
+    """Pool 7 positions by two (the last is left out), then a padded strided convolution: its
+    padding is nothing, though the composed offset falls on the position that was left out."""
+    net = Net((1, 6, 7))
+    net.pool(2)
+    net.conv(1, 1, 2, 1)
+    net.population("p")
+    (projection,) = chip_view(net.graph).projections
+    assert projection.geometry is not None
+    width = projection.geometry.axes[1]
+    assert width.reads(0, 3, 7).tolist() == [2, 3]
+    assert width.counts(3, 7).tolist() == [0, 2, 0]
+    assert width.readers(3, 7).tolist() == [0, 0, 1, 1, 0, 0, 0]
+    assert projection.geometry.synapses((1, 6, 7), net.shape) == len(projection.matrix.cols)
+
+
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_a_box_reads_exactly_the_sources_that_the_matrix_says(data: st.DataObject) -> None:

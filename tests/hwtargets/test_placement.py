@@ -123,6 +123,15 @@ def test_a_tiny_chip_is_refused_with_the_right_reason(limits: dict[str, float], 
         assert v.node and v.remedy and float(v.used) > float(v.limit)
 
 
+@pytest.mark.parametrize("name", ["loihi1", "loihi2"])
+@pytest.mark.parametrize("limit", ["cores_per_chip", "in_axons_per_core"])
+def test_a_bundled_chip_made_tiny_is_refused_with_the_right_reason(name: str, limit: str) -> None:
+    chip = with_limits(load_target(name), **{limit: 1})
+    report = place(build(*SMALL), chip, seconds=0)
+    assert not report.fits
+    assert {"cores" if limit == "cores_per_chip" else limit} == {v.rule for v in report.violations}
+
+
 def test_what_would_fit_is_found_by_placing_narrower_networks() -> None:
     chip = with_limits(load_target(PLAIN), cores_per_chip=12)
     report = place(build(*SMALL), chip, seconds=0)
