@@ -18,7 +18,8 @@ from ..runtime.ops import Array
 from .truenorth_lower import Reading, Source
 from .truenorth_units import FLOOR, ChipUnit, Conn
 
-GATHER = 1 << 25  # elements of a gathered block of fields
+GATHER = 1 << 20  # elements of a gathered block of fields
+CACHED = 1 << 16  # potentials that are worked on at a time
 
 
 @dataclass(eq=False)
@@ -32,7 +33,7 @@ class Spikes:
         column after the last is silence)."""
         firsts = np.array(sorted(self.trains), np.int64)
         owner = np.searchsorted(firsts, fields, side="right") - 1
-        needed = np.unique(owner[fields >= 0])
+        needed = np.flatnonzero(np.bincount(owner[fields >= 0]))
         sizes = np.array([self.trains[int(firsts[i])].shape[2] for i in needed], np.int64)
         starts = np.cumsum(sizes) - sizes
         shift = np.zeros(len(firsts) + 1, np.int64)
@@ -77,38 +78,59 @@ class UnitRun:
 
 def run_unit(unit: ChipUnit, spikes: Spikes) -> UnitRun:
     """All steps of one unit. Currents and potentials are integers held in float32 (exact below
-    2^24; potentials are 20 bits wide)."""
+    2^24; potentials are 20 bits wide). A few samples at a time, so that their potentials stay in
+    the processor's cache."""
     steps, samples = next(iter(spikes.trains.values())).shape[:2]
     readers = [_Reader(conn, spikes) for conn in unit.conns]
-    v = np.empty((samples, unit.size), np.float32)
-    v[...] = unit.start
-    threshold = unit.threshold.astype(np.float32)
-    leak = unit.leak.astype(np.float32)
+    neurons = _Neurons(unit)
     out = np.empty((steps, samples, unit.size), np.uint8)
-    floored, highest = 0, 0.0
-    step = max(
-        min(GATHER // max(samples * max((r.width for r in readers), default=1), 1), steps), 1
-    )
-    for t0 in range(0, steps, step):
-        count = min(step, steps - t0)
-        current = np.zeros((count, samples, unit.size), np.float32)
-        current += leak
-        for reader in readers:
-            reader.add(spikes, slice(t0, t0 + count), current)
-        for t in range(count):
-            v += current[t]
-            highest = max(highest, float(v.max(initial=0)))
-            under = v < -FLOOR
-            if under.any():
-                floored += int(under.sum())
-                np.maximum(v, np.float32(-FLOOR), out=v)
-            fires = np.greater_equal(v, threshold)
-            out[t0 + t] = fires
-            if unit.reset:
-                v -= fires * threshold
+    several = max(CACHED // unit.size, 1)
+    for first in range(0, samples, several):
+        some = slice(first, min(first + several, samples))
+        neurons.begin(some.stop - first)
+        widest = max((r.width for r in readers), default=1) * (some.stop - first)
+        block = max(min(GATHER // widest, steps), 1)
+        for t0 in range(0, steps, block):
+            span = slice(t0, min(t0 + block, steps))
+            current = np.empty((span.stop - t0, some.stop - first, unit.size), np.float32)
+            current[...] = neurons.leak
+            for reader in readers:
+                reader.add(spikes, span, some, current)
+            neurons.run(current, out[span, some])
+    return UnitRun(out, neurons.floored, neurons.highest)
+
+
+class _Neurons:
+    """Potentials of a few samples, (samples, size); see ``UnitRun`` for what is counted."""
+
+    def __init__(self, unit: ChipUnit) -> None:
+        self.unit = unit
+        self.threshold = unit.threshold.astype(np.float32)
+        self.leak = unit.leak.astype(np.float32)
+        self.floored, self.highest = 0, 0.0
+        self.v = np.empty((0, unit.size), np.float32)
+
+    def begin(self, samples: int) -> None:
+        self.v = np.empty((samples, self.unit.size), np.float32)
+        self.v[...] = self.unit.start
+
+    def run(self, current: Array, out: Array) -> None:
+        """Some steps; ``current`` (steps, samples, size) is overwritten, spikes go to ``out``."""
+        v, floor = self.v, np.float32(-FLOOR)
+        for drive, fires in zip(current, out, strict=True):
+            v += drive
+            self.highest = max(self.highest, float(v.max(initial=0)))
+            if v.min(initial=0) < floor:
+                self.floored += int(np.count_nonzero(v < floor))
+                np.maximum(v, floor, out=v)
+            np.greater_equal(v, self.threshold, out=fires.view(bool))
+            if self.unit.reset:
+                np.copyto(drive, fires)
+                drive *= self.threshold
+                v -= drive
             else:
-                np.copyto(v, unit.reset_potential.astype(np.float32), where=fires)
-    return UnitRun(out, floored, highest)
+                reset = self.unit.reset_potential.astype(np.float32)
+                np.copyto(v, reset, where=fires.view(bool))
 
 
 class _Reader:
@@ -126,16 +148,16 @@ class _Reader:
         self.channels_first = bool(np.array_equal(conn.outputs.T.reshape(-1), run))
         self.private = _private(conn)
 
-    def add(self, spikes: Spikes, steps: slice, current: Array) -> None:
-        parts = [spikes.trains[n][steps] for n in self.names]
+    def add(self, spikes: Spikes, steps: slice, samples: slice, current: Array) -> None:
+        parts = [spikes.trains[n][steps, samples] for n in self.names]
         silent = np.zeros((*current.shape[:2], 1), np.uint8)
         table = np.concatenate([*parts, silent], axis=2)
-        read = np.take(table.reshape(-1, table.shape[2]), self.columns, axis=1)
-        if self.private is not None:  # (steps * samples, P, count * O): add up, then weigh
-            own = read.reshape(len(read), read.shape[1], -1, len(self.private))
-            found = own.sum(axis=2, dtype=np.float32) * self.private
+        table = table.reshape(-1, table.shape[2])
+        if self.private is not None:  # add up, then weigh
+            found = self._added(table) * self.private
         else:
-            found = read.reshape(-1, read.shape[2]).astype(np.float32) @ self.weights
+            read = np.take(table, self.columns, axis=1, mode="clip").astype(np.float32)
+            found = read.reshape(-1, read.shape[2]) @ self.weights
         found = found.reshape(*current.shape[:2], *self.outputs.shape)
         if self.rows_first:
             current[:, :, self.run] += found.reshape(*current.shape[:2], -1)
@@ -143,6 +165,18 @@ class _Reader:
             current[:, :, self.run] += found.swapaxes(2, 3).reshape(*current.shape[:2], -1)
         else:
             current[:, :, self.outputs.reshape(-1)] += found.reshape(*current.shape[:2], -1)
+
+    def _added(self, table: Array) -> Array:
+        """How many of its private lines fire, per neuron: float32 (rows, P, O)."""
+        kind = np.uint8 if self.columns.shape[1] // self.outputs.shape[1] < 256 else np.uint16
+        total = np.zeros((len(table), *self.outputs.shape), kind)
+        for lines in np.split(self.columns, self.columns.shape[1] // total.shape[2], axis=1):
+            first = int(lines[0, 0])
+            if np.array_equal(lines.reshape(-1), np.arange(first, first + lines.size)):
+                total += table[:, first : first + lines.size].reshape(total.shape)
+            else:
+                total += np.take(table, lines, axis=1, mode="clip")
+        return total.astype(np.float32)
 
 
 def _private(conn: Conn) -> Array | None:
@@ -176,8 +210,8 @@ def last_readers(firsts: Sequence[int], read: Sequence[Sequence[Array]]) -> dict
     out: dict[int, int] = {}
     for i, fields in enumerate(read):
         for lines in fields:
-            used = np.unique(lines[lines >= 0])
-            for first in np.unique(known[np.searchsorted(known, used, side="right") - 1]):
+            owner = np.searchsorted(known, lines[lines >= 0], side="right") - 1
+            for first in known[np.flatnonzero(np.bincount(owner))]:
                 out[int(first)] = i
     return out
 
