@@ -1,45 +1,94 @@
 """``--recipe auto``: the recipe and the smallest T whose drop stays under a limit.
 
-Part of the calibration samples is held back; every candidate is converted on the rest and judged by
-its agreement with the ANN on the held-back part (labels are never seen). Recipes are tried in the
-order of what their spikes cost a chip, T upwards, so that the first candidate within the limit is
-the cheapest kind of spike that reaches it; all candidates are listed with what they cost.
+Part of the calibration samples is held back; candidates are converted on (some of) the rest and
+judged on the held-back part: by the accuracy they lose against the ANN where there are labels, by
+disagreement with the ANN where there are none, by the error of the outputs where the network does
+not classify. Every kind of network in ``KINDS`` is searched for its smallest T: doubling until the
+drop is within the limit, then halving the gap. ``KINDS`` is in the order of what a chip must be
+able to do; a kind is only searched below the smallest T found before it, for at more steps it
+would lose to one that needs less of a chip. All candidates are listed with what they cost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from ..errors import UsageError
 from ..runtime.engine import simulate
-from ..runtime.graph import Readout, SpikingGraph
+from ..runtime.graph import SpikingGraph
 from ..runtime.ops import Array
 from ..runtime.reference import run_analog
 from .calibrate import Progress
 from .convert import Conversion, Options, convert
 from .graph import AnnGraph
 
-RECIPE_ORDER = ("binary", "signed", "graded")
-LADDER = (4, 8, 16, 32, 64)
 HELD_BACK = 256
+TRIAL = 128  # samples a candidate is converted on; the chosen one gets all
+Z95 = 1.96
+
+Measure = Literal["accuracy", "agreement", "error"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Kind:
+    """What is searched for its smallest T, beginning at ``start``."""
+
+    recipe: str
+    lagged: bool = False
+    start: int = 4
+
+    @property
+    def title(self) -> str:
+        return f"{self.recipe} with lag" if self.lagged else self.recipe
+
+
+# Cheapest for chips first. `synchronous` is a reference for what thresholds can do, no candidate.
+KINDS = (
+    Kind(recipe="binary"),
+    Kind(recipe="binary", lagged=True),
+    Kind(recipe="signed"),
+    Kind(recipe="graded", start=2),
+    Kind(recipe="differential", start=2),
+)
+# What makes one candidate within the limit better than another.
+PREFERENCES: Mapping[str, str] = {
+    "chips": "what every chip can run first: " + ", ".join(k.title for k in KINDS),
+    "steps": "fewest steps T between two answers",
+    "latency": "fewest steps from input to answer",
+    "spikes": "fewest spikes per neuron",
+    "synops": "fewest synaptic operations",
+}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Candidate:
-    """One recipe at one T on the held-back samples. ``drop``: points of agreement lost, or, for a
-    network that does not classify, 100 times the relative error of its outputs."""
+    """One recipe at one T on the held-back samples. ``drop``: points lost (of accuracy, of
+    agreement, or 100 times the relative error of the outputs); ``low``, ``high``: its 95 %
+    interval, None for an error."""
 
     recipe: str
     T: int
     lag: int
     latency: int
     drop: float
+    low: float | None
+    high: float | None
+    within: bool
     spikes_per_neuron: float
     synops_per_sample: float
+
+
+RANKING: Mapping[str, Callable[[Candidate], float]] = {
+    "chips": lambda c: 0,  # what was found is in that order, and min takes the first
+    "steps": lambda c: c.T,
+    "latency": lambda c: c.latency,
+    "spikes": lambda c: c.spikes_per_neuron,
+    "synops": lambda c: c.synops_per_sample,
+}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -53,49 +102,169 @@ class Selection:
     within: bool
 
 
+@dataclass
+class _Search:
+    """What is weighed on what, and what was found."""
+
+    ann: AnnGraph
+    fit: Mapping[str, Array]
+    held: Mapping[str, Array]
+    labels: Array | None
+    options: Options
+    progress: Progress
+    tried: dict[tuple[str, int, int], Candidate] = field(default_factory=dict)
+    best: dict[str, Candidate] = field(default_factory=dict)  # by preference
+    left_out: list[str] = field(default_factory=list)
+    answers: dict[str, Array] = field(default_factory=dict)
+
+    def weigh(self, kind: Kind, steps: int, lag: int) -> bool:
+        """Whether this candidate is within the limit."""
+        key = (kind.recipe, steps, lag)
+        if key not in self.tried:
+            self.tried[key] = self._candidate(kind, steps, lag)
+            done = len(self.tried)
+            self.progress(done, done + 4)  # how many there will be is not known
+        return self.tried[key].within
+
+    def _candidate(self, kind: Kind, steps: int, lag: int) -> Candidate:
+        levels = self.options.levels if kind.recipe == "graded" else None
+        given = replace(self.options, recipe=kind.recipe, steps=steps, lag=lag, levels=levels)
+        made = convert(self.ann, self.fit, given)
+        if not self.answers:
+            self.answers = _analog(made.lowered, self.held)
+        result = simulate(made.graph, self.held, steps, at=[steps])
+        got = {name: out[-1] for name, out in result.readouts.items()}
+        drop, low, high = _drop(self.answers, got, self.labels)
+        return Candidate(
+            recipe=kind.recipe,
+            T=steps,
+            lag=lag,
+            latency=steps + result.latency,
+            drop=drop,
+            low=low,
+            high=high,
+            within=drop <= self.options.max_drop,
+            spikes_per_neuron=float(result.spikes_per_neuron[-1]),
+            synops_per_sample=float(result.synops_per_sample[-1]),
+        )
+
+
 def choose(
     ann: AnnGraph,
     calibration: Array | Mapping[str, Array] | None,
     options: Options,
     *,
-    recipes: tuple[str, ...] = RECIPE_ORDER,
-    ladder: tuple[int, ...] = LADDER,
+    labels: Array | None = None,
+    kinds: tuple[Kind, ...] = KINDS,
     progress: Progress = lambda done, total: None,
 ) -> Selection:
-    """The cheapest candidate whose drop is at most ``options.max_drop`` points.
+    """The best candidate (by ``options.prefer``) whose drop is at most ``options.max_drop`` points.
 
-    T goes up to ``options.steps``. Raises UsageError without calibration data, or with fewer than
-    8 samples: there would be nothing to hold back.
+    T goes up to ``options.steps``; a given ``options.lag`` is the largest that is tried (without
+    one, T/2). Raises UsageError without calibration data, or with fewer than 8 samples: there
+    would be nothing to hold back.
+
+    Parameters:
+        labels: (samples,) class numbers of the calibration samples; they only judge.
     """
-    fit, held = _split(ann, calibration)
-    tried: list[Candidate] = []
-    best: Candidate | None = None
-    steps = sorted({t for t in ladder if t < options.steps} | {options.steps})
-    todo = [(recipe, t) for recipe in recipes for t in steps]
-    for number, (recipe, t) in enumerate(todo):
-        progress(number, len(todo))
-        given = replace(options, recipe=recipe, steps=t, levels=None)
-        conversion = convert(ann, fit, given)
-        candidate = _weigh(conversion, held, given)
-        tried.append(candidate)
-        if best is None or candidate.drop < best.drop:
-            best = candidate
-        if candidate.drop <= options.max_drop:
-            best = candidate
-            break
-    assert best is not None
-    progress(len(todo), len(todo))
-    final = convert(ann, calibration, replace(options, recipe=best.recipe, steps=best.T))
-    within = best.drop <= options.max_drop
-    meta = {**final.graph.meta, **_record(best, tried, options, within, len(_first(held)))}
+    arrays = _arrays(ann, calibration)
+    held = _held_back(len(_first(arrays)))
+    search = _Search(
+        ann=ann,
+        fit={name: x[_spread(~held, TRIAL)] for name, x in arrays.items()},
+        held={name: x[held] for name, x in arrays.items()},
+        labels=None if labels is None else np.asarray(labels)[held],
+        options=options,
+        progress=progress,
+    )
+    best = _search_all(search, kinds)
+    final = convert(
+        ann,
+        arrays,
+        replace(
+            options,
+            recipe=best.recipe,
+            steps=best.T,
+            lag=best.lag,
+            levels=options.levels if best.recipe == "graded" else None,
+        ),
+    )
+    meta = {**final.graph.meta, "auto": _record(search, best)}
     final = replace(final, graph=replace(final.graph, meta=meta))
-    return Selection(conversion=final, chosen=best, candidates=tuple(tried), within=within)
+    progress(1, 1)
+    return Selection(
+        conversion=final,
+        chosen=best,
+        candidates=tuple(search.tried.values()),
+        within=best.within,
+    )
 
 
-def _split(
-    ann: AnnGraph, calibration: Array | Mapping[str, Array] | None
-) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Samples to convert on and samples to judge on: every third, at most ``HELD_BACK``."""
+def _search_all(search: _Search, kinds: tuple[Kind, ...]) -> Candidate:
+    """Every kind's smallest T; the best of all, or the smallest drop where none is within."""
+    options = search.options
+    found: list[Candidate] = []
+    most = options.steps
+    for kind in kinds:
+        reason = _left_out(kind, options, most, found)
+        if reason:
+            search.left_out.append(f"{kind.title}: {reason}")
+            continue
+        hit = _smallest(search, kind, most)
+        if hit is not None:
+            found.append(hit)
+            most = min(most, hit.T - 1)
+    if not found:
+        return min(search.tried.values(), key=lambda c: c.drop)
+    search.best = {name: min(found, key=key) for name, key in RANKING.items()}
+    return search.best[options.prefer]
+
+
+def _left_out(kind: Kind, options: Options, most: int, found: list[Candidate]) -> str:
+    """Why a kind is not weighed, "" where it is."""
+    if most < (2 if kind.lagged else 1):
+        if found:
+            return f"{found[-1].recipe} is within the limit at T={found[-1].T}"
+        return "a lag is at most T/2"
+    plain = options.readout == "membrane" and options.reset == "subtract" and not options.leak
+    if kind.recipe == "differential" and not plain:
+        return "has no leak, reset to zero or output spike counts"
+    return ""
+
+
+def _smallest(search: _Search, kind: Kind, most: int) -> Candidate | None:
+    """The candidate of the smallest T <= ``most`` within the limit (and, with a lag, of the
+    smallest lag at that T), to within an eighth of T; None where there is none."""
+    largest = search.options.lag
+
+    def lag(steps: int) -> int:
+        half = max(1, steps // 2)
+        return (min(half, largest) if largest else half) if kind.lagged else 0
+
+    missed, steps = (1 if kind.lagged else 0), max(min(kind.start, most), 1)
+    while not search.weigh(kind, steps, lag(steps)):
+        if steps == most:
+            return None
+        missed, steps = steps, min(2 * steps, most)
+    steps = _bisect(missed, steps, lambda t: search.weigh(kind, t, lag(t)), steps // 8)
+    short = lag(steps)
+    if kind.lagged:
+        short = _bisect(0, short, lambda n: search.weigh(kind, steps, n), 1)
+    return search.tried[kind.recipe, steps, short]
+
+
+def _bisect(missed: int, hit: int, within: Callable[[int], bool], gap: int) -> int:
+    """The smallest value within the limit between ``missed`` and ``hit``, to within ``gap``."""
+    while hit - missed > max(gap, 1):
+        middle = (missed + hit) // 2
+        if within(middle):
+            hit = middle
+        else:
+            missed = middle
+    return hit
+
+
+def _arrays(ann: AnnGraph, calibration: Array | Mapping[str, Array] | None) -> dict[str, Array]:
     if calibration is None:
         raise UsageError(
             "recipe 'auto' needs calibration data to judge candidates on",
@@ -111,42 +280,62 @@ def _split(
         raise UsageError(
             f"recipe 'auto' needs at least 8 calibration samples, got {count}", code="E113"
         )
-    held = np.zeros(count, bool)
-    held[np.arange(2, count, 3)[:HELD_BACK]] = True
-    fit = {name: x[~held] for name, x in arrays.items()}
-    return fit, {name: x[held] for name, x in arrays.items()}
+    return arrays
+
+
+def _held_back(count: int) -> Array:
+    """Which samples judge: every third, at most ``HELD_BACK``, spread over all."""
+    return _spread(np.arange(count) % 3 == 2, HELD_BACK)
+
+
+def _spread(among: Array, most: int) -> Array:
+    """At most ``most`` of the samples marked in ``among``, spread over all, as marks."""
+    chosen = np.flatnonzero(among)
+    marks = np.zeros(len(among), bool)
+    marks[chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), most)).astype(int)]] = True
+    return marks
 
 
 def _first(arrays: Mapping[str, Array]) -> Array:
     return next(iter(arrays.values()))
 
 
-def _weigh(conversion: Conversion, held: Mapping[str, Array], options: Options) -> Candidate:
-    result = simulate(conversion.graph, held, options.steps, at=[options.steps])
-    answers = {name: out[-1] for name, out in result.readouts.items()}
-    return Candidate(
-        recipe=options.recipe,
-        T=options.steps,
-        lag=int(conversion.graph.meta["lag"]),
-        latency=options.steps + result.latency,
-        drop=_drop(conversion.lowered, held, answers),
-        spikes_per_neuron=float(result.spikes_per_neuron[-1]),
-        synops_per_sample=float(result.synops_per_sample[-1]),
-    )
+def measured_by(answers: Mapping[str, Array], labels: Array | None) -> Measure:
+    """What ``drop`` means for outputs (samples, *shape): their error as soon as one of them does
+    not classify."""
+    if any(out.ndim != 2 or out.shape[1] < 2 for out in answers.values()):
+        return "error"
+    return "agreement" if labels is None else "accuracy"
 
 
-def _drop(lowered: SpikingGraph, held: Mapping[str, Array], answers: Mapping[str, Array]) -> float:
-    """The worst readout's disagreement, in points."""
-    wanted = _analog(lowered, held)
-    drops = []
-    for readout in lowered.of(Readout):
-        got, expected = answers[readout.name], wanted[readout.name]
-        if expected.ndim == 2 and expected.shape[1] > 1:
-            drops.append(100 * float((got.argmax(-1) != expected.argmax(-1)).mean()))
-        else:
-            power = float((expected.astype(np.float64) ** 2).mean()) or 1.0
-            drops.append(100 * float(np.sqrt(((got - expected) ** 2).mean() / power)))
-    return max(drops)
+def _drop(
+    wanted: Mapping[str, Array], got: Mapping[str, Array], labels: Array | None
+) -> tuple[float, float | None, float | None]:
+    """(drop, low, high) in points; that of the worst output where there are no labels."""
+    names = list(wanted)
+    measure = measured_by(wanted, labels)
+    if measure == "error":
+        return max(_relative_error(got[n], wanted[n]) for n in names), None, None
+    if labels is not None:
+        ours, anns = (out[names[0]].argmax(-1) == labels for out in (got, wanted))
+        return _points(int((anns & ~ours).sum()), int((ours & ~anns).sum()), len(labels))
+    lost = [int((got[n].argmax(-1) != wanted[n].argmax(-1)).sum()) for n in names]
+    drop, low, high = _points(max(lost), 0, len(wanted[names[0]]))
+    return drop, max(low, 0.0), high
+
+
+def _relative_error(got: Array, wanted: Array) -> float:
+    power = float((wanted.astype(np.float64) ** 2).mean()) or 1.0
+    return 100 * float(np.sqrt(((got.reshape(wanted.shape) - wanted) ** 2).mean() / power))
+
+
+def _points(lost: int, won: int, count: int) -> tuple[float, float, float]:
+    """The difference of two paired proportions and its 95 % interval (Agresti and Min 2005: half
+    a sample added to each of the four outcomes), in points."""
+    total, b, c = count + 2, lost + 0.5, won + 0.5
+    centre = (b - c) / total
+    half = Z95 * np.sqrt(b + c - (b - c) ** 2 / total) / total
+    return 100 * (lost - won) / count, 100 * float(centre - half), 100 * float(centre + half)
 
 
 def _analog(lowered: SpikingGraph, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -157,15 +346,18 @@ def _analog(lowered: SpikingGraph, inputs: Mapping[str, Array]) -> dict[str, Arr
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 
-def _record(
-    best: Candidate, tried: list[Candidate], options: Options, within: bool, held: int
-) -> dict[str, Any]:
+def _record(search: _Search, best: Candidate) -> dict[str, Any]:
+    """``auto`` in the meta of the chosen network: plain JSON values."""
     return {
-        "auto": {
-            "max_drop": options.max_drop,
-            "within": within,
-            "held_back": held,
-            "chosen": asdict(best),
-            "candidates": [asdict(c) for c in tried],
-        }
+        "max_drop": search.options.max_drop,
+        "measure": measured_by(search.answers, search.labels),
+        "prefer": search.options.prefer,
+        "order": PREFERENCES[search.options.prefer],
+        "within": best.within,
+        "held_back": len(_first(search.held)),
+        "converted_on": len(_first(search.fit)),
+        "chosen": asdict(best),
+        "candidates": [asdict(c) for c in search.tried.values()],
+        "best": {name: asdict(c) for name, c in search.best.items()},
+        "left_out": list(search.left_out),
     }

@@ -14,7 +14,7 @@ from ..runtime.neuron import NeuronParams
 from ..runtime.ops import Array
 from ..runtime.threads import one_blas_thread
 from .calibrate import LayerStats, Progress, calibrate
-from .datafree import ASSUMPTION, assumed_statistics
+from .datafree import assumed_statistics, assumption, trained_moments
 from .differential import differential
 from .graph import AnnGraph
 from .lower import lower
@@ -31,7 +31,10 @@ class Options:
     Attributes:
         recipe: a name in ``recipes.RECIPES``, or "auto" (see ``auto``).
         steps: number of time steps T that everything is calibrated for.
-        max_drop: recipe "auto" only: points of agreement with the ANN that may be lost.
+        max_drop: recipe "auto" only: points of accuracy (without labels: of agreement with the
+            ANN) that may be lost.
+        prefer: recipe "auto" only: which candidate within ``max_drop`` is taken, a key of
+            ``auto.PREFERENCES``.
         method, percentile, per_channel: how thresholds are chosen from the data
             (``normalize.thresholds``), before the search in the spiking loop.
         tune: calibrate weights, thresholds, initial potentials and biases in the spiking loop.
@@ -48,6 +51,7 @@ class Options:
     recipe: str = "binary"
     steps: int = 32
     max_drop: float = 1.0
+    prefer: Literal["chips", "steps", "latency", "spikes", "synops"] = "chips"
     method: Method = "mmse"
     percentile: float = 99.9
     per_channel: bool = True
@@ -95,14 +99,17 @@ def convert(
     calibration: Array | Mapping[str, Array] | None,
     options: Options | None = None,
     *,
+    labels: Array | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Conversion:
     """Convert ``ann``: passes, lowering, statistics, thresholds, calibration in the spiking loop.
 
     Parameters:
-        calibration: preprocessed samples, (samples, *shape) per input; no labels are used. None
+        calibration: preprocessed samples, (samples, *shape) per input. None
             converts without data (``datafree``): thresholds only, and the notes say what was
             assumed.
+        labels: (samples,) class numbers of the calibration samples, with which recipe "auto"
+            judges its candidates; nothing else uses them.
 
     Raises ModelError, GraphError, DataError or UsageError, each saying where and why.
     """
@@ -110,19 +117,21 @@ def convert(
     if options.recipe == "auto":
         from .auto import choose
 
-        return choose(ann, calibration, options, progress=progress).conversion
+        return choose(ann, calibration, options, labels=labels, progress=progress).conversion
     recipe = recipe_named(options.recipe)
-    lowered = _with_encoding(lower(run_passes(ann, default_passes())), options)
+    rewritten = run_passes(ann, default_passes())
+    lowered = _with_encoding(lower(rewritten), options)
     with one_blas_thread():
         if calibration is None:
-            stats = assumed_statistics(lowered)
+            stats = assumed_statistics(lowered, trained_moments(rewritten))
         else:
             stats = calibrate(lowered, calibration, progress=_stage(progress, 0))
+    assumed = (assumption(rewritten),) if calibration is None else ()
     theta = _thresholds(stats, recipe, options)
     if recipe.model == "differential":
-        return _differential(lowered, stats, theta, recipe, options, calibration)
+        return _differential(lowered, stats, theta, recipe, options, assumed)
     neurons = _neurons(lowered, stats, theta, recipe, options)
-    notes = list(_notes(lowered, recipe, options, calibration))
+    notes = [*assumed, *_notes(lowered, recipe, options)]
     graph = lowered
     if options.tune and calibration is not None:
         tuning = Tuning(search=options.reset == "subtract", seed=options.seed)
@@ -145,7 +154,7 @@ def _differential(
     theta: Mapping[str, Array],
     recipe: Recipe,
     options: Options,
-    calibration: object,
+    assumed: tuple[str, ...],
 ) -> Conversion:
     """Differential neurons correct their own rounding: nothing is calibrated in the loop."""
     if options.lag or options.readout == "count" or options.reset == "zero" or options.leak:
@@ -160,7 +169,7 @@ def _differential(
     }
     coded, neurons = differential(lowered, largest, options.levels or recipe.levels)
     graph = set_thresholds(coded, neurons)
-    notes = list(_notes(lowered, recipe, options, calibration))
+    notes = [*assumed, *_notes(lowered, recipe, options)]
     meta = {**graph.meta, **_meta(recipe, options), "notes": notes}
     return Conversion(graph=replace(graph, meta=meta), lowered=lowered, stats=stats)
 
@@ -183,13 +192,9 @@ def _meta(recipe: Recipe, options: Options) -> dict[str, Any]:
     }
 
 
-def _notes(
-    lowered: snn.SpikingGraph, recipe: Recipe, options: Options, calibration: object
-) -> Iterator[str]:
+def _notes(lowered: snn.SpikingGraph, recipe: Recipe, options: Options) -> Iterator[str]:
     """What a report must say about this conversion."""
     yield from recipe.notes
-    if calibration is None:
-        yield ASSUMPTION
     if options.lag and not recipe.synchronous:
         lag = options.lag
         yield (

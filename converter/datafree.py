@@ -14,8 +14,10 @@ data), on a histogram of the assumed distribution.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import erf, sqrt
+from typing import TypeAlias
 
 import numpy as np
 
@@ -23,26 +25,34 @@ from ..runtime import analog
 from ..runtime import graph as snn
 from ..runtime.ops import Array, Conv, ConvTranspose, Linear, LinearOp, Scale
 from .calibrate import BINS, LayerStats, by_channel, channel_axis
+from .graph import AnnGraph
+from .lower import silent_values
 
-ASSUMPTION = (
-    "converted without data: thresholds assume independent, standard normal inputs (mean 0, "
-    "variance 1 per element) and independent activations; nothing was calibrated in the spiking "
-    "loop, and real data will need more time steps or a calibration batch"
-)
+Moments: TypeAlias = tuple[Array, Array]  # mean and variance, element by element
+
 DRAWS = 32
 REACH = 4.0  # the assumed largest activation: mu + REACH s
 _GRID = np.linspace(-6, 6, 2401)
 _PHI = np.array([0.5 * (1 + erf(x / sqrt(2))) for x in _GRID])
 
 
-def assumed_statistics(graph: snn.SpikingGraph) -> dict[str, LayerStats]:
-    """Statistics per population and readout of a lowered graph, as ``calibrate`` gives them."""
+def assumed_statistics(
+    graph: snn.SpikingGraph, known: Mapping[str, Moments] | None = None
+) -> dict[str, LayerStats]:
+    """Statistics per population and readout of a lowered graph, as ``calibrate`` gives them.
+
+    ``known``: mean and variance of what some nodes give (``trained_moments``), which are taken
+    instead of those carried there.
+    """
     rng = np.random.default_rng(0)
-    moments: dict[str, tuple[Array, Array]] = {}
+    moments: dict[str, Moments] = {}
     out: dict[str, LayerStats] = {}
     for node in graph.nodes:
         before = [moments[name] for name in node.inputs]
-        mean, variance = _moments(node, before, rng)
+        if known and node.name in known:
+            mean, variance = (np.broadcast_to(x, node.shape) for x in known[node.name])
+        else:
+            mean, variance = _moments(node, before, rng)
         if isinstance(node, snn.Population | snn.Readout):
             axis = channel_axis(graph, node.name)
             out[node.name] = _statistics(mean, variance, axis, getattr(node, "ceiling", None))
@@ -52,9 +62,44 @@ def assumed_statistics(graph: snn.SpikingGraph) -> dict[str, LayerStats]:
     return out
 
 
-def _moments(
-    node: snn.Node, before: list[tuple[Array, Array]], rng: np.random.Generator
-) -> tuple[Array, Array]:
+def assumption(ann: AnnGraph) -> str:
+    """What a conversion of ``ann`` without data rests on, in words."""
+    told = sum(node.moments is not None for node in ann.nodes)
+    known = (
+        f"mean and variance of the {told} values that a BatchNormalization gives are its beta and "
+        "gamma squared, everything else is carried from "
+        if told
+        else "the model has no BatchNormalization that tells how values are spread, so all moments "
+        "are carried from "
+    )
+    return (
+        f"converted without data: {known}independent, standard normal inputs (mean 0, variance 1 "
+        "per element); every value is taken to be normally distributed and independent of the "
+        "others; nothing was calibrated in the spiking loop, and real data will need more time "
+        "steps or a calibration batch"
+    )
+
+
+def trained_moments(ann: AnnGraph) -> dict[str, Moments]:
+    """Mean and variance of the lowered form of every node that a BatchNormalization follows.
+
+    beta and gamma^2 are those of the ANN's value; a lowered node gives that less what it gives
+    for silent inputs, which its readers add.
+    """
+    told = [node for node in ann.nodes if node.moments is not None]
+    silent = silent_values(ann) if told else {}
+    out: dict[str, Moments] = {}
+    for node in told:
+        assert node.moments is not None
+        mean, deviation = (
+            x.reshape(-1, *(1,) * (len(node.shape) - 1))
+            for x in (node.moments.mean, node.moments.deviation)
+        )
+        out[node.name] = mean - silent[node.name][0], deviation**2
+    return out
+
+
+def _moments(node: snn.Node, before: list[Moments], rng: np.random.Generator) -> Moments:
     """Mean and variance of a node's output (for a population: of what it rectifies)."""
     match node:
         case snn.Input():
@@ -87,7 +132,7 @@ def _squared(op: LinearOp) -> LinearOp:
     return op
 
 
-def rectified(mean: Array, variance: Array) -> tuple[Array, Array]:
+def rectified(mean: Array, variance: Array) -> Moments:
     """Mean and variance of max(x, 0) for Gaussian x."""
     s = np.sqrt(np.maximum(variance, 1e-12))
     ratio = mean / s

@@ -65,6 +65,19 @@ Layer: TypeAlias = LinearOp | MaxPool | Input | Relu | LeakyRelu | Clip | Opaque
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class ChannelMoments:
+    """Mean and standard deviation over the training data, (C,) each, along a node's first axis:
+    beta and |gamma| of the BatchNormalization that gave the node's output."""
+
+    mean: Array
+    deviation: Array
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", frozen(self.mean))
+        object.__setattr__(self, "deviation", frozen(self.deviation))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class AnnNode:
     """One operation.
 
@@ -76,6 +89,7 @@ class AnnNode:
         bias: added to a linear layer's output; broadcasts to ``shape``; None is no bias.
         tensor: ONNX tensor that holds this node's output (bias included), "" if there is none.
         op_type: ONNX op it came from, for messages.
+        moments: of the output (bias included), where a BatchNormalization tells them.
     """
 
     name: str
@@ -85,6 +99,7 @@ class AnnNode:
     bias: Array | None = None
     tensor: str = ""
     op_type: str = ""
+    moments: ChannelMoments | None = None
 
     def __post_init__(self) -> None:
         if self.bias is not None:

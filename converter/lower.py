@@ -37,12 +37,10 @@ def lower(graph: AnnGraph) -> snn.SpikingGraph:
 
     Raises GraphError on a layer that has no spiking form (passes should have rewritten it).
     """
-    whole: dict[str, Array] = {}  # what each node gives for silent inputs, (1, *shape)
-    nodes: list[snn.Node] = []
-    for node in graph.nodes:
-        before = [whole[name] for name in node.inputs]
-        nodes.append(_lower_node(node, [compact(offset[0]) for offset in before]))
-        whole[node.name] = _offset(node, before)
+    whole = silent_values(graph)
+    nodes: list[snn.Node] = [
+        _lower_node(node, [compact(whole[name][0]) for name in node.inputs]) for node in graph.nodes
+    ]
     for output in graph.outputs:
         source = graph[output.node]
         nodes.append(
@@ -55,6 +53,15 @@ def lower(graph: AnnGraph) -> snn.SpikingGraph:
             )
         )
     return snn.SpikingGraph(nodes=tuple(nodes), meta=dict(graph.meta))
+
+
+def silent_values(graph: AnnGraph) -> dict[str, Array]:
+    """What each node gives for silent inputs, (1, *shape): the bias its readers get pushed to
+    them. A lowered linear node computes the ANN's value less this."""
+    whole: dict[str, Array] = {}
+    for node in graph.nodes:
+        whole[node.name] = _offset(node, [whole[name] for name in node.inputs])
+    return whole
 
 
 def _readout_name(name: str, graph: AnnGraph) -> str:

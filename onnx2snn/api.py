@@ -31,7 +31,7 @@ from .converter.normalize import set_thresholds
 from .converter.passes import default_passes, run_passes
 from .data import Preprocessing, Samples
 from .errors import UsageError
-from .evaluate import Ann, Evaluation
+from .evaluate import Ann, Evaluation, class_labels
 from .evaluate import evaluate as _evaluate
 from .hwtargets import Violation, missing_kinds, targets
 from .runtime.graph import Input, Readout, SpikingGraph
@@ -77,7 +77,7 @@ def convert(
 
     Parameters:
         calibration: samples as they come from ``load_samples``, or preprocessed arrays (samples,
-            *shape). Labels are never used.
+            *shape). Class labels in Samples only judge the candidates of recipe "auto".
         options: fields of ``converter.convert.Options``: steps, recipe, lag, ...
 
     Raises ModelError, UnsupportedOps, DataError or UsageError.
@@ -85,7 +85,11 @@ def convert(
     loaded = model if isinstance(model, LoadedModel) else load_onnx(model)
     inputs: Any = calibration.whole() if isinstance(calibration, Samples) else calibration
     result = _convert.convert(
-        import_onnx(loaded), inputs, _convert.Options(**options), progress=progress
+        import_onnx(loaded),
+        inputs,
+        _convert.Options(**options),
+        labels=class_labels(calibration) if isinstance(calibration, Samples) else None,
+        progress=progress,
     )
     meta: dict[str, Any] = {
         **result.graph.meta,

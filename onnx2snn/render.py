@@ -170,28 +170,52 @@ def verify_text(name: str, v: Verification) -> str:
     )
 
 
+DROPS = {
+    "accuracy": "points of accuracy lost against the ANN",
+    "agreement": "points of agreement with the ANN lost",
+    "error": "per cent error of the outputs",
+}
+
+
 def auto_text(auto: Mapping[str, Any]) -> str:
     """The candidates that `--recipe auto` weighed, and the one it took."""
-    header = ["recipe", "T", "latency", "drop", "spikes/neuron", "synops/sample"]
+    header = [
+        "recipe", "T", "lag", "latency", "drop", "95 % interval", "within",
+        "spikes/neuron", "synops/sample", "",
+    ]  # fmt: skip
+    best, limit = auto["chosen"], auto["max_drop"]
     rows = [
         [
             c["recipe"],
             c["T"],
+            c["lag"],
             c["latency"],
             f"{c['drop']:.2f}",
+            "" if c["low"] is None else f"{c['low']:.2f} to {c['high']:.2f}",
+            "yes" if c["within"] else "no",
             f"{c['spikes_per_neuron']:.2f}",
             count(c["synops_per_sample"]),
+            "chosen" if c == best else "",
         ]
         for c in auto["candidates"]
     ]
-    best, limit = auto["chosen"], auto["max_drop"]
+    lag = f", lag {best['lag']}" if best["lag"] else ""
     verdict = (
-        f"chosen: {best['recipe']} at T={best['T']}, {best['drop']:.2f} points of agreement lost "
-        f"on {auto['held_back']} samples held back (limit {limit:g})"
+        f"chosen: {best['recipe']} at T={best['T']}{lag}, {best['drop']:.2f} "
+        f"{DROPS[auto['measure']]}, on {auto['held_back']} samples held back (limit {limit:g}, "
+        f"candidates converted on {auto['converted_on']} samples)"
     )
     if not auto["within"]:
-        verdict += ": no candidate stays within the limit, this is the best"
-    return f"{table(header, rows)}\n{verdict}"
+        verdict += ": no candidate stays within the limit, this is the smallest drop"
+    order = f"preferred ({auto['prefer']}): {auto['order']}"
+    others = [
+        f"{name}: {c['recipe']} T={c['T']}" + (f" lag {c['lag']}" if c["lag"] else "")
+        for name, c in auto["best"].items()
+        if c != best
+    ]
+    order += f"\nanother --prefer would take: {', '.join(others)}" if others else ""
+    left = "".join(f"\nnot weighed: {reason}" for reason in auto["left_out"])
+    return f"{table(header, rows)}\n{verdict}\n{order}{left}"
 
 
 def _kinds(found: Sequence[Violation]) -> list[str]:

@@ -18,6 +18,7 @@ from ...errors import GraphError, ModelError, UnsupportedOps
 from ...runtime.ops import Array, Shape
 from ..graph import AnnGraph, AnnOutput, Opaque
 from . import activation, conv, linear, merge, pool, resize, shape
+from .batchnorm import batch_moments, with_moments
 from .builder import GraphBuilder, Value
 from .constants import constants_of, folded
 from .island_model import Border, island_model
@@ -179,8 +180,9 @@ def _finished(source: Source, builder: GraphBuilder, members: set[str]) -> AnnGr
     ]
     for island in islands:
         _fill(source, builder, island)
+    moments = batch_moments(source.loaded.original, source.loaded.weights)
     return AnnGraph(
-        nodes=tuple(builder.nodes.values()),
+        nodes=with_moments(builder.nodes.values(), moments),
         outputs=tuple(records),
         meta={"source": source.loaded.path, "sha256": source.loaded.sha256},
     )

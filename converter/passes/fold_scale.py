@@ -71,6 +71,7 @@ def _after(weighted: AnnNode, scale: AnnNode) -> AnnNode | None:
         layer=replace(layer, weight=weight.astype(np.float32)),
         bias=bias.astype(np.float32) if np.any(bias) else None,
         tensor=scale.tensor,
+        moments=scale.moments,
     )
 
 
@@ -82,6 +83,7 @@ def _both(first: AnnNode, second: AnnNode) -> AnnNode:
         layer=Scale(scale=second.layer.scale * first.layer.scale),
         bias=bias.astype(np.float32) if np.any(bias) else None,
         tensor=second.tensor,
+        moments=second.moments,
     )
 
 

@@ -13,6 +13,7 @@ import click
 import numpy as np
 
 from .. import api, plot, render
+from ..converter.auto import PREFERENCES
 from ..converter.frontend import LoadedModel, check, load_onnx
 from ..converter.onnxfile import synapse_models
 from ..converter.recipes import RECIPES
@@ -39,12 +40,28 @@ def calibration_samples(
 
 @click.command()
 @click.argument("model", type=PATH)
-@click.option("--calib", required=True, metavar="DATA", help="Calibration samples, or `none`.")
+@click.option(
+    "--calib",
+    required=True,
+    metavar="DATA",
+    help="Calibration samples, or `none`. Labels (FILE.npz:X_KEY,Y_KEY) only judge the candidates "
+    "of --recipe auto.",
+)
 @click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
 @click.option("-o", "--output", required=True, type=PATH, help="The converted file (.snn.onnx).")
-@click.option("-T", "--steps", default="32", help="Time steps to choose thresholds for [32].")
+@click.option(
+    "-T",
+    "--steps",
+    default="32",
+    help="Time steps to convert for; the most that --recipe auto may take [32].",
+)
 @click.option("--recipe", default="binary", type=click.Choice([*RECIPES, "auto"]))
 @click.option("--max-drop", type=float, help="For --recipe auto: largest drop in points [1.0].")
+@click.option(
+    "--prefer",
+    type=click.Choice(list(PREFERENCES)),
+    help="For --recipe auto: what decides between candidates within --max-drop [chips].",
+)
 @click.option("--spiking-only", is_flag=True, help="Refuse networks with analog islands.")
 @opt.conversion_options
 @opt.preprocessing_options

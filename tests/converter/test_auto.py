@@ -1,39 +1,169 @@
-"""Recipe auto and conversion without data."""
+"""Recipe auto: what is weighed, how it is judged, and what is taken."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-from digits_nets import ann, answers, logit_error, lowered, samples
-from hypothesis import given, settings
+from digits_nets import ann, samples
+from hypothesis import given
 from hypothesis import strategies as st
 
-from onnx2snn.converter.auto import choose
+from onnx2snn.converter import auto
+from onnx2snn.converter.auto import KINDS, PREFERENCES, RANKING, Kind, Selection, choose
 from onnx2snn.converter.convert import Options, convert
-from onnx2snn.converter.datafree import ASSUMPTION, assumed_statistics, rectified
 from onnx2snn.errors import UsageError
 from onnx2snn.runtime import graph as snn
-from onnx2snn.runtime.engine import simulate
 
 
-def test_auto_takes_the_fewest_steps_within_the_limit_and_lists_what_it_tried() -> None:
-    options = Options(recipe="auto", steps=16, max_drop=3.0)
-    found = choose(ann("digits_mlp"), samples()[:200], options, ladder=(1, 2, 4, 8))
-    assert found.within and found.chosen.drop <= 3.0
-    tried = [(c.recipe, c.T) for c in found.candidates]
-    assert tried[0] == ("binary", 1)
-    assert (found.chosen.recipe, found.chosen.T) == tried[-1]
-    assert all(c.drop > 3.0 for c in found.candidates[:-1])
+def labels() -> np.ndarray:
+    return samples("y_calib").ravel().astype(np.int64)
+
+
+def weigh(count: int = 160, **options: Any) -> Selection:
+    given_labels = options.pop("labels", None)
+    return choose(
+        ann("digits_mlp"),
+        samples()[:count],
+        Options(recipe="auto", **options),
+        labels=None if given_labels is None else given_labels[:count],
+    )
+
+
+@pytest.fixture(scope="module")
+def found() -> Selection:
+    return weigh(320, steps=16, max_drop=0.0)
+
+
+def test_the_first_kind_within_the_limit_is_taken_and_all_candidates_are_listed(
+    found: Selection,
+) -> None:
+    assert found.within
+    assert found.chosen.drop <= 0.0
+    assert found.chosen.recipe == "binary"
     meta = found.conversion.graph.meta
-    assert meta["recipe"] == found.chosen.recipe and meta["T"] == found.chosen.T
-    assert len(meta["auto"]["candidates"]) == len(tried)
+    assert (meta["recipe"], meta["T"]) == ("binary", found.chosen.T)
+    listed = meta["auto"]["candidates"]
+    assert len(listed) == len(found.candidates)
+    assert [c["within"] for c in listed] == [c["drop"] <= 0.0 for c in listed]
+    assert meta["auto"]["measure"] == "agreement"
+    weighed = {c.recipe for c in found.candidates}
+    told = " ".join(meta["auto"]["left_out"])
+    assert all(kind.recipe in weighed or kind.recipe in told for kind in KINDS)
+    assert all(c.latency == c.T for c in found.candidates if not c.lag)
+
+
+def test_one_step_less_is_over_the_limit_and_was_tried(found: Selection) -> None:
+    chosen = found.chosen
+    assert chosen.T > 1
+    fewer = [c for c in found.candidates if (c.recipe, c.lag) == ("binary", 0) and c.T < chosen.T]
+    assert max(c.T for c in fewer) == chosen.T - 1
+    assert not any(c.within for c in fewer)
+
+
+def test_a_lag_is_at_most_half_the_steps_and_is_in_the_latency() -> None:
+    kinds = (Kind(recipe="binary", lagged=True),)
+    options = Options(recipe="auto", steps=8, max_drop=-1.0)
+    found = choose(ann("digits_mlp"), samples()[:48], options, kinds=kinds)
+    populations = len(found.conversion.lowered.of(snn.Population))
+    assert [(c.T, c.lag) for c in found.candidates] == [(4, 2), (8, 4)]
+    assert all(c.latency == c.T + populations * c.lag for c in found.candidates)
+    assert found.conversion.graph.meta["lag"] == found.chosen.lag
+
+
+def test_each_preference_takes_the_best_of_what_is_within(found: Selection) -> None:
+    best = found.conversion.graph.meta["auto"]["best"]
+    assert set(best) == set(PREFERENCES) == set(RANKING)
+    within = [c for c in found.candidates if c.within]
+    assert best["steps"]["T"] == min(c.T for c in within)
+    for name, key in (("latency", "latency"), ("spikes", "spikes_per_neuron")):
+        assert best[name][key] <= found.chosen.__dict__[key]
+    fewest = weigh(320, steps=16, max_drop=0.0, prefer="steps")
+    assert best["steps"]["T"] == fewest.chosen.T
+    assert fewest.conversion.graph.meta["recipe"] == best["steps"]["recipe"]
+
+
+def test_with_labels_a_candidate_is_judged_by_the_accuracy_it_loses() -> None:
+    found = weigh(steps=4, max_drop=0.0, labels=labels())
+    assert found.conversion.graph.meta["auto"]["measure"] == "accuracy"
+    # Wrong labels for all: nobody can lose, so the first candidate is within.
+    wrong = weigh(steps=4, max_drop=0.0, labels=np.full(len(labels()), 99))
+    assert all(c.drop == 0 for c in wrong.candidates)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2)), min_size=2),
+)
+def test_the_drop_is_that_of_a_plain_count(rows: list[tuple[int, int, int]]) -> None:
+    one_hot = np.eye(3, dtype=np.float32)
+    ours, anns, truth = (np.array(column) for column in zip(*rows, strict=True))
+    wanted, got = {"out": one_hot[anns]}, {"out": one_hot[ours]}
+    drop, low, high = auto._drop(wanted, got, truth)
+    right = [sum(a == t for a, t in zip(c, truth, strict=True)) for c in (anns, ours)]
+    assert drop == pytest.approx(100 * (right[0] - right[1]) / len(rows))
+    assert low is not None
+    assert high is not None
+    assert low - 1e-9 <= drop * len(rows) / (len(rows) + 2) <= high + 1e-9
+    assert auto._drop(wanted, got, None)[0] == pytest.approx(100 * np.mean(ours != anns))
+
+
+def test_outputs_that_are_no_classes_are_judged_by_their_error() -> None:
+    wanted = {"a": np.array([[3.0], [4.0]]), "b": np.ones((2, 5))}
+    got = {"a": np.array([[3.0], [4.5]]), "b": np.ones((2, 5))}
+    assert auto.measured_by(wanted, np.zeros(2)) == "error"
+    drop, low, high = auto._drop(wanted, got, np.zeros(2))
+    assert drop == pytest.approx(100 * 0.5 / 5)
+    assert (low, high) == (None, None)
+
+
+class Stub:
+    """A search in which T >= ``enough`` and lag >= ``patience`` are within the limit."""
+
+    def __init__(self, enough: int, patience: int = 0, lag: int = 0) -> None:
+        self.enough, self.patience = enough, patience
+        self.options = Options(lag=lag)
+        self.tried: dict[tuple[str, int, int], tuple[int, int]] = {}
+
+    def weigh(self, kind: Kind, steps: int, lag: int) -> bool:
+        self.tried[kind.recipe, steps, lag] = (steps, lag)
+        return steps >= self.enough and lag >= self.patience
+
+
+@given(st.integers(1, 80), st.integers(1, 64), st.sampled_from(KINDS))
+def test_the_search_finds_the_fewest_steps_to_an_eighth(enough: int, most: int, kind: Kind) -> None:
+    search = Stub(enough)
+    hit: Any = auto._smallest(search, kind, most)  # type: ignore[arg-type]
+    assert all(steps <= most for steps, _ in search.tried.values())
+    if enough > most:
+        assert hit is None
+        return
+    least = max(enough, 2) if kind.lagged and most > 1 else enough
+    assert least <= hit[0] <= max(least * 8 / 7, least + 1) or hit[0] == least
+    assert len(search.tried) <= 14
+
+
+@given(st.integers(1, 8), st.integers(0, 8))
+def test_the_search_finds_the_smallest_lag_up_to_the_given_one(patience: int, given_: int) -> None:
+    search = Stub(16, patience, lag=given_)
+    hit: Any = auto._smallest(search, Kind(recipe="binary", lagged=True), 16)  # type: ignore[arg-type]
+    most = min(8, given_ or 8)
+    assert hit == ((16, patience) if patience <= most else None)
+    assert all(lag <= most for _, lag in search.tried.values())
 
 
 def test_auto_says_when_nothing_stays_within_the_limit() -> None:
-    options = Options(recipe="auto", steps=1, max_drop=-1.0)
-    found = choose(ann("digits_mlp"), samples()[:48], options, recipes=("binary", "signed"))
+    found = weigh(48, steps=1, max_drop=-1.0)
     assert not found.within
     assert found.chosen.drop == min(c.drop for c in found.candidates)
+    assert {c.recipe for c in found.candidates} == {"binary", "signed", "graded", "differential"}
+
+
+def test_what_a_recipe_cannot_do_is_left_out_and_said() -> None:
+    found = weigh(48, steps=2, max_drop=-1.0, leak=0.01)
+    assert "differential" not in {c.recipe for c in found.candidates}
+    told = found.conversion.graph.meta["auto"]["left_out"]
+    assert any("differential" in reason and "leak" in reason for reason in told)
 
 
 def test_auto_needs_data_to_judge_on() -> None:
@@ -41,39 +171,3 @@ def test_auto_needs_data_to_judge_on() -> None:
         with pytest.raises(UsageError) as refused:
             convert(ann("digits_mlp"), calibration, Options(recipe="auto"))
         assert refused.value.code == "E113"
-
-
-@settings(max_examples=20, deadline=None)
-@given(mean=st.floats(-3, 3), deviation=st.floats(0.1, 3))
-def test_moments_of_a_rectified_gaussian_are_those_of_draws(mean: float, deviation: float) -> None:
-    draws = np.maximum(np.random.default_rng(0).normal(mean, deviation, 200_000), 0)
-    first, second = rectified(np.array([mean]), np.array([deviation**2]))
-    assert first[0] == pytest.approx(draws.mean(), abs=0.02 * deviation)
-    assert second[0] == pytest.approx(draws.var(), abs=0.05 * deviation**2)
-
-
-def test_assumed_statistics_are_those_of_normal_inputs_in_the_first_layer() -> None:
-    graph = lowered("digits_mlp")
-    stats = assumed_statistics(graph)
-    first = graph.of(snn.Population)[0]
-    x = np.random.default_rng(0).standard_normal((4000, *samples().shape[1:])).astype(np.float32)
-    linear = next(n for n in graph.of(snn.Synapse) if hasattr(n.op, "weight"))
-    z = x.reshape(4000, -1) @ linear.op.weight.T + first.bias  # type: ignore[union-attr]
-    np.testing.assert_allclose(
-        stats[first.name].mean, np.maximum(z, 0).mean(axis=0), atol=0.05 * z.std()
-    )
-
-
-def test_conversion_without_data_works_at_many_steps_and_says_what_it_assumed() -> None:
-    network = convert(ann(), None, Options(steps=64)).graph
-    assert ASSUMPTION in network.meta["notes"]
-    result = simulate(network, samples("x_test"), 64, at=[64])
-    got = next(iter(result.readouts.values()))[-1].argmax(axis=-1)
-    assert (got == answers("digits_cnn").argmax(axis=-1)).mean() > 0.9
-    assert logit_error(steps=64) < logit_error_of(result)
-
-
-def logit_error_of(result: object) -> float:
-    got = next(iter(result.readouts.values()))[-1]  # type: ignore[attr-defined]
-    wanted = answers("digits_cnn")
-    return float(((got - wanted) ** 2).mean() / wanted.var())
