@@ -6,24 +6,25 @@ and variances by W^2 (independent inputs); a rectified Gaussian has
     E[a] = mu Phi(mu/s) + s phi(mu/s),   E[a^2] = (mu^2 + s^2) Phi(mu/s) + mu s phi(mu/s)
 
 (phi, Phi: the standard normal density and distribution). Max pooling and analog islands are
-evaluated on a few drawn inputs. Frontends fold BatchNorm into the weights, so its own statistics
-are in mu and s only as far as weights and biases carry them. Thresholds then come from the same
-rules as with data (for "mmse" the closed-form problem of threshold iteration, conversion without
-data), on a histogram of the assumed distribution.
+evaluated on a few drawn inputs. Where the model had a BatchNormalization, its output has mean beta
+and variance gamma^2 over the training data: these replace what was carried that far, and the values
+are taken to be spread like the logistic distribution, whose tails are longer. Thresholds then come
+from the same rules as with data (for "mmse" the problem that threshold iteration solves, Huang et
+al. 2025), on a histogram of the assumed distribution.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from math import erf, sqrt
+from dataclasses import dataclass, replace
+from math import erf, pi, sqrt
 from typing import TypeAlias
 
 import numpy as np
 
 from ..runtime import analog
 from ..runtime import graph as snn
-from ..runtime.ops import Array, Conv, ConvTranspose, Linear, LinearOp, Scale
+from ..runtime.ops import Add, Array, Concat, Conv, ConvTranspose, Linear, LinearOp, Scale
 from .calibrate import BINS, LayerStats, by_channel, channel_axis
 from .graph import AnnGraph
 from .lower import silent_values
@@ -31,9 +32,23 @@ from .lower import silent_values
 Moments: TypeAlias = tuple[Array, Array]  # mean and variance, element by element
 
 DRAWS = 32
-REACH = 4.0  # the assumed largest activation: mu + REACH s
-_GRID = np.linspace(-6, 6, 2401)
+SUMS = Add | Concat | Scale  # what passes a law on
+_GRID = np.linspace(-8, 8, 3201)
 _PHI = np.array([0.5 * (1 + erf(x / sqrt(2))) for x in _GRID])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Law:
+    """How a channel's values are spread: P(x <= mean + deviation * g) for g of ``_GRID``, and the
+    assumed largest value, in deviations above the mean."""
+
+    below: Array
+    reach: float
+
+
+NORMAL = Law(below=_PHI, reach=4.0)
+# Values that a BatchNorm gives have longer tails than normal ones: docs/methods.md has figures.
+LOGISTIC = Law(below=1 / (1 + np.exp(-_GRID * pi / sqrt(3))), reach=6.0)
 
 
 def assumed_statistics(
@@ -45,17 +60,23 @@ def assumed_statistics(
     instead of those carried there.
     """
     rng = np.random.default_rng(0)
+    known = known or {}
     moments: dict[str, Moments] = {}
+    told: set[str] = set()  # nodes whose value is a sum that BatchNorm tells part of
     out: dict[str, LayerStats] = {}
     for node in graph.nodes:
         before = [moments[name] for name in node.inputs]
-        if known and node.name in known:
+        if node.name in known:
             mean, variance = (np.broadcast_to(x, node.shape) for x in known[node.name])
+            told.add(node.name)
         else:
             mean, variance = _moments(node, before, rng)
+            if isinstance(node, snn.Synapse) and isinstance(node.op, SUMS):
+                told.update({node.name} if told.intersection(node.inputs) else ())
         if isinstance(node, snn.Population | snn.Readout):
             axis = channel_axis(graph, node.name)
-            out[node.name] = _statistics(mean, variance, axis, getattr(node, "ceiling", None))
+            law = LOGISTIC if node.inputs[0] in told else NORMAL
+            out[node.name] = _statistics(mean, variance, axis, getattr(node, "ceiling", None), law)
         if isinstance(node, snn.Population):
             mean, variance = rectified(mean, variance)
         moments[node.name] = mean, variance
@@ -67,16 +88,15 @@ def assumption(ann: AnnGraph) -> str:
     told = sum(node.moments is not None for node in ann.nodes)
     known = (
         f"mean and variance of the {told} values that a BatchNormalization gives are its beta and "
-        "gamma squared, everything else is carried from "
+        "gamma squared, with the tails of a logistic distribution; everything else is carried from "
         if told
         else "the model has no BatchNormalization that tells how values are spread, so all moments "
         "are carried from "
     )
     return (
         f"converted without data: {known}independent, standard normal inputs (mean 0, variance 1 "
-        "per element); every value is taken to be normally distributed and independent of the "
-        "others; nothing was calibrated in the spiking loop, and real data will need more time "
-        "steps or a calibration batch"
+        "per element), normally distributed and independent of each other; nothing was calibrated "
+        "in the spiking loop, and real data will need more time steps or a calibration batch"
     )
 
 
@@ -143,14 +163,16 @@ def rectified(mean: Array, variance: Array) -> Moments:
     return first.astype(np.float32), np.maximum(second - first**2, 0).astype(np.float32)
 
 
-def _statistics(mean: Array, variance: Array, axis: int, ceiling: float | None) -> LayerStats:
-    """The histogram of each channel's activations: a Gaussian over its positions together."""
+def _statistics(
+    mean: Array, variance: Array, axis: int, ceiling: float | None, law: Law
+) -> LayerStats:
+    """The histogram of each channel's activations: one law over its positions together."""
     rows = by_channel(mean[np.newaxis], axis)
     mu = rows.mean(axis=1)
     s = np.sqrt(by_channel(variance[np.newaxis], axis).mean(axis=1) + rows.var(axis=1) + 1e-12)
-    top = np.minimum(np.maximum(mu + REACH * s, 0), np.inf if ceiling is None else ceiling)
+    top = np.minimum(np.maximum(mu + law.reach * s, 0), np.inf if ceiling is None else ceiling)
     edges = top[:, np.newaxis] * np.linspace(0, 1, BINS + 1)
-    below = np.interp((edges - mu[:, np.newaxis]) / s[:, np.newaxis], _GRID, _PHI)
+    below = np.interp((edges - mu[:, np.newaxis]) / s[:, np.newaxis], _GRID, law.below)
     count = 1_000_000
     histogram = np.round(np.diff(below, axis=1) * count)
     return LayerStats(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from .converter.frontend import CheckReport
 from .evaluate import Evaluation, Point
 from .hwtargets import Violation
 from .runtime.profile import LayerProfile
+from .statistics import wilson
 from .sweep import Sweep, SweepRun, knee
 
 TABLE_STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
@@ -44,6 +45,11 @@ def percent(value: float | None, digits: int = 2) -> str:
     return "n/a" if value is None else f"{100 * value:.{digits}f} %"
 
 
+def interval(low: float | None, high: float | None) -> str:
+    """A 95 % interval of a fraction; "" where there is none."""
+    return "" if low is None or high is None else f"{100 * low:.1f}-{100 * high:.1f} %"
+
+
 def count(value: float) -> str:
     """1234567 -> 1.23M"""
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -63,16 +69,22 @@ def curve_table(evaluation: Evaluation) -> str:
     scored = evaluation.ann_accuracy is not None
     header = ["T", "latency"]
     header += ["accuracy", "95 % interval", "to ANN"] if scored else []
-    header += ["agreement", "error", "spikes/neuron", "synops/sample"]
+    classes = evaluation.points[-1].agreement is not None
+    header += ["agreement"] if classes else []
+    header += ["95 % interval"] if classes and not scored else []
+    header += ["error", "spikes/neuron", "synops/sample"]
     rows = []
     for p in shown_points(evaluation.points):
         row: list[Any] = [p.T, p.latency]
         if scored and p.accuracy is not None and evaluation.ann_accuracy is not None:
             difference = 100 * (p.accuracy - evaluation.ann_accuracy)
-            interval = f"{100 * (p.low or 0):.1f}-{100 * (p.high or 0):.1f} %"
-            row += [percent(p.accuracy), interval, f"{difference:+.2f}"]
+            row += [percent(p.accuracy), interval(p.low, p.high), f"{difference:+.2f}"]
+        if p.agreement is not None:
+            row.append(percent(p.agreement))
+        bounds = bounds_of(evaluation, p)
+        if bounds is not None and not scored:
+            row.append(interval(*bounds))
         row += [
-            percent(p.agreement),
             f"{p.error:.3f}",
             f"{p.spikes_per_neuron:.2f}",
             count(p.synops_per_sample),
@@ -84,22 +96,35 @@ def curve_table(evaluation: Evaluation) -> str:
 def knee_text(evaluation: Evaluation) -> str:
     """The knee in words."""
     found, last = knee(evaluation), evaluation.points[-1]
+    stays = "" if len(evaluation.points) == 1 else " and stays there"
     if last.agreement is None:
         if found is None:
             return f"No step up to T={last.T} has an output error below 0.5 % for good."
-        return f"From T={found['T']} on the output error is below 0.5 %."
-    what = "agreement with the ANN" if evaluation.ann_accuracy is None else "accuracy"
+        return f"T={found['T']} has an output error below 0.5 %{stays}."
+    scored = evaluation.ann_accuracy is not None
     if found is None:
-        return f"No step up to T={last.T} stays within 0.5 point of the ANN in {what}."
+        what = "is within 0.5 point of the ANN" if scored else "agrees with the ANN on 99.5 %"
+        return f"No step up to T={last.T} {what} for good."
     point = next(p for p in evaluation.points if found["T"] == p.T)
-    interval = (
-        f" (95 % interval {100 * point.low:.1f}-{100 * point.high:.1f} %, ANN "
-        f"{percent(evaluation.ann_accuracy)})"
-        if point.low is not None and point.high is not None
-        else ""
+    bounds = bounds_of(evaluation, point) or (0.0, 1.0)
+    if not scored:
+        return (
+            f"T={point.T} agrees with the ANN on {percent(point.agreement, 1)} of the samples "
+            f"(95 % interval {interval(*bounds)}): within 0.5 point{stays}."
+        )
+    return (
+        f"T={point.T} is within 0.5 point of the ANN in accuracy (95 % interval "
+        f"{interval(*bounds)}, ANN {percent(evaluation.ann_accuracy)}){stays}."
     )
-    stays = "" if len(evaluation.points) == 1 else " and stays there"
-    return f"T={point.T} is within 0.5 point of the ANN in {what}{interval}{stays}."
+
+
+def bounds_of(evaluation: Evaluation, point: Point) -> tuple[float, float] | None:
+    """The 95 % Wilson interval of the accuracy, else of the agreement; None for an error."""
+    if point.low is not None and point.high is not None:
+        return point.low, point.high
+    if point.agreement is None:
+        return None
+    return wilson(round(point.agreement * evaluation.samples), evaluation.samples)
 
 
 def run_text(title: str, evaluation: Evaluation) -> str:
@@ -168,54 +193,6 @@ def verify_text(name: str, v: Verification) -> str:
         f"{v.samples} samples: largest difference {v.max_abs_diff:.2e}, "
         f"{v.relative_diff:.2e} of the output range.{dropped}"
     )
-
-
-DROPS = {
-    "accuracy": "points of accuracy lost against the ANN",
-    "agreement": "points of agreement with the ANN lost",
-    "error": "per cent error of the outputs",
-}
-
-
-def auto_text(auto: Mapping[str, Any]) -> str:
-    """The candidates that `--recipe auto` weighed, and the one it took."""
-    header = [
-        "recipe", "T", "lag", "latency", "drop", "95 % interval", "within",
-        "spikes/neuron", "synops/sample", "",
-    ]  # fmt: skip
-    best, limit = auto["chosen"], auto["max_drop"]
-    rows = [
-        [
-            c["recipe"],
-            c["T"],
-            c["lag"],
-            c["latency"],
-            f"{c['drop']:.2f}",
-            "" if c["low"] is None else f"{c['low']:.2f} to {c['high']:.2f}",
-            "yes" if c["within"] else "no",
-            f"{c['spikes_per_neuron']:.2f}",
-            count(c["synops_per_sample"]),
-            "chosen" if c == best else "",
-        ]
-        for c in auto["candidates"]
-    ]
-    lag = f", lag {best['lag']}" if best["lag"] else ""
-    verdict = (
-        f"chosen: {best['recipe']} at T={best['T']}{lag}, {best['drop']:.2f} "
-        f"{DROPS[auto['measure']]}, on {auto['held_back']} samples held back (limit {limit:g}, "
-        f"candidates converted on {auto['converted_on']} samples)"
-    )
-    if not auto["within"]:
-        verdict += ": no candidate stays within the limit, this is the smallest drop"
-    order = f"preferred ({auto['prefer']}): {auto['order']}"
-    others = [
-        f"{name}: {c['recipe']} T={c['T']}" + (f" lag {c['lag']}" if c["lag"] else "")
-        for name, c in auto["best"].items()
-        if c != best
-    ]
-    order += f"\nanother --prefer would take: {', '.join(others)}" if others else ""
-    left = "".join(f"\nnot weighed: {reason}" for reason in auto["left_out"])
-    return f"{table(header, rows)}\n{verdict}\n{order}{left}"
 
 
 def _kinds(found: Sequence[Violation]) -> list[str]:
@@ -320,6 +297,15 @@ def score(run: SweepRun, point: Point) -> float:
     return point.agreement if point.agreement is not None else max(0.0, 1 - point.error)
 
 
+def score_name(sweep: Sweep) -> str:
+    """What ``score`` is, for an axis."""
+    first = sweep.runs[0].evaluation
+    if first.ann_accuracy is not None:
+        return "accuracy (%)"
+    classes = first.points[-1].agreement is not None
+    return "agreement with the ANN (%)" if classes else "100 - error of the outputs (%)"
+
+
 def curve_svg(sweep: Sweep) -> str:
     """The curves as SVG, T on a logarithmic axis, a tooltip on every point."""
     from math import log2
@@ -348,18 +334,36 @@ def curve_svg(sweep: Sweep) -> str:
         y = at(1, ann)[1]
         parts.append(f'<path d="M{left} {y}H{width - 20}" stroke="#333" stroke-dasharray="4"/>')
         parts.append(f'<text x="{width - 20}" y="{y - 5}" text-anchor="end">ANN</text>')
+    at_legend = left + 10
     for n, run in enumerate(sweep.runs):
         colour = COLOURS[n % len(COLOURS)]
-        points = [(p, *at(p.T, score(run, p))) for p in run.evaluation.points]
-        line = " ".join(f"{x},{y}" for _, x, y in points)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        for p, x, y in points:
-            tip = f"{escape(run.recipe)} T={p.T}: {percent(score(run, p))}"
-            parts.append(
-                f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"><title>{tip}</title></circle>'
-            )
-        parts.append(
-            f'<text x="{left + 10 + 110 * n}" y="14" fill="{colour}">{escape(run.recipe)}</text>'
-        )
+        parts += _svg_run(run, colour, at)
+        parts.append(f'<text x="{at_legend}" y="14" fill="{colour}">{escape(run.recipe)}</text>')
+        at_legend += 7 * len(run.recipe) + 24
     parts.append(f'<text x="{width / 2}" y="{height - 2}" text-anchor="middle">time steps T</text>')
     return "".join([*parts, "</svg>"])
+
+
+def _svg_run(
+    run: SweepRun, colour: str, at: Callable[[int, float], tuple[float, float]]
+) -> list[str]:
+    """One curve: its interval as a bar at every point, the line, and points with tooltips."""
+    from markupsafe import escape
+
+    points = [(p, *at(p.T, score(run, p))) for p in run.evaluation.points]
+    line = " ".join(f"{x},{y}" for _, x, y in points)
+    parts = []
+    for p, x, y in points:
+        bounds, tip = (
+            bounds_of(run.evaluation, p),
+            f"{run.recipe} T={p.T}: {percent(score(run, p))}",
+        )
+        if bounds is not None:
+            top, bottom = at(p.T, bounds[1])[1], at(p.T, bounds[0])[1]
+            bar = f'd="M{x} {top}V{bottom}" stroke="{colour}" stroke-opacity=".35"'
+            parts.append(f"<path {bar}/>")
+            tip += f" ({interval(*bounds)})"
+        dot = f'cx="{x}" cy="{y}" r="3" fill="{colour}"'
+        parts.append(f"<circle {dot}><title>{escape(tip)}</title></circle>")
+    parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+    return parts

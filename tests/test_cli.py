@@ -107,7 +107,14 @@ def test_check_of_an_unsupported_network_exits_with_one(tmp_path: Path) -> None:
 
 def test_doctor_ops_and_help_answer() -> None:
     assert "numpy" in run("doctor").output
-    assert "Conv" in result("ops")["operations"]
+    table = result("ops")
+    assert "Conv" in table["operations"]
+    refused = {row["operation"]: row for row in table["refused"]}
+    assert refused["LSTM"]["instead"] == "Use convolutions or attention."
+    assert not set(refused) & set(table["operations"])
+    printed = run("ops").output
+    assert all(op in printed for op in (*table["operations"], *refused))
+    assert "analog island" in printed
     for name in main.commands:
         done = run(name, "--help")
         assert done.exit_code == 0

@@ -18,8 +18,8 @@ SEQUENCES = ("SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase"
              "OptionalGetElement", "OptionalHasElement")  # fmt: skip
 STRINGS = ("StringConcat", "StringNormalizer", "StringSplit", "RegexFullMatch", "TfIdfVectorizer",
            "LabelEncoder", "ImageDecoder")  # fmt: skip
-INTEGER = ("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear",
-           "QuantizeLinear", "DequantizeLinear")  # fmt: skip
+INTEGER = ("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear")
+PAIRED = ("QuantizeLinear", "DequantizeLinear")
 OPEN_SIZE = ("NonZero", "Unique", "NonMaxSuppression", "Compress")
 
 FLOAT_MODEL = "Export the float model, before quantization."
@@ -33,6 +33,10 @@ REASONS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(SEQUENCES, ("sequences and optionals are not tensors", "Return tensors.")),
     **dict.fromkeys(STRINGS, ("strings and media are not numbers", "Do it before the model.")),
     **dict.fromkeys(INTEGER, ("quantized integer arithmetic", FLOAT_MODEL)),
+    **dict.fromkeys(
+        PAIRED,
+        ("quantized integer arithmetic, where it is not a pair that folds to floats", FLOAT_MODEL),
+    ),
     **dict.fromkeys(OPEN_SIZE, ("its output has no fixed size", "Do it after the model.")),
 }
 STANDARD = ("", "ai.onnx")

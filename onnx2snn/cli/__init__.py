@@ -14,6 +14,7 @@ from .conversion import COMMANDS as CONVERSION
 from .diagnosis import COMMANDS as DIAGNOSIS
 from .hardware import COMMANDS as HARDWARE
 from .inspection import COMMANDS as INSPECTION
+from .running import COMMANDS as RUNNING
 
 
 class Cli(click.Group):
@@ -50,5 +51,5 @@ def main() -> None:
     and place them on neuromorphic chips."""
 
 
-for command in (*CONVERSION, *DIAGNOSIS, *INSPECTION, *HARDWARE):
+for command in (*CONVERSION, *RUNNING, *DIAGNOSIS, *INSPECTION, *HARDWARE):
     main.add_command(command)

@@ -1,41 +1,25 @@
-"""convert, verify, run, sweep, demo: from the trained network to its accuracy curve."""
+"""convert, verify, sweep, demo: from the trained network to its accuracy curve."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from importlib.resources import as_file, files
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import click
 import numpy as np
 
-from .. import api, plot, render
+from .. import api, comparison, render
 from ..converter.auto import PREFERENCES
 from ..converter.frontend import LoadedModel, check, load_onnx
-from ..converter.onnxfile import synapse_models
 from ..converter.recipes import RECIPES
-from ..data import Preprocessing, Samples
-from ..evaluate import Evaluation
-from ..runtime.engine import simulate
+from ..data import Samples
 from ..runtime.graph import Analog, Population, SpikingGraph
-from ..runtime.profile import LayerProfile
-from ..sweep import Sweep
 from ..sweep import sweep as run_sweep
 from . import options as opt
+from .running import write_chart
 
 PATH = click.Path(path_type=Path)
-
-
-def calibration_samples(
-    spec: str, model: Any, preprocessing: Preprocessing | None, limit: int | None
-) -> Samples | None:
-    """Calibration data, or None for `--calib none` (statistics without data)."""
-    if spec.lower() == "none":
-        return None
-    return api.load_samples(spec, model, preprocessing, limit=limit)
 
 
 @click.command()
@@ -90,7 +74,7 @@ def convert(
     opt.writable(output)
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     pre = opt.preprocessing(scale, mean, std, layout)
-    samples = calibration_samples(calib, loaded, pre, calib_samples)
+    samples = opt.calibration_samples(calib, loaded, pre, calib_samples)
     last = api.parse_steps(steps)[1]
     network = api.convert(
         loaded,
@@ -157,7 +141,7 @@ def _convert_text(document: dict[str, Any]) -> str:
         [r["name"], r["neurons"], f"{r['threshold_min']:.4g}", f"{r['threshold_max']:.4g}"]
         for r in document["layers"]
     ]
-    text = "" if document["auto"] is None else render.auto_text(document["auto"]) + "\n\n"
+    text = "" if document["auto"] is None else comparison.auto_text(document["auto"]) + "\n\n"
     text += render.table(["population", "neurons", "smallest threshold", "largest"], rows)
     text += render.notes_text(document["meta"].get("notes", []))
     analog = document["analog"]
@@ -217,101 +201,12 @@ def verify(
 
 
 @click.command()
-@click.argument("network", type=PATH, metavar="NET.snn.onnx")
-@click.option("--data", required=True, metavar="DATA")
-@click.option("-T", "--steps", default="32", help="Time steps: N or FIRST:LAST [32].")
-@click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
-@click.option("--profile", is_flag=True, help="Also say where the time goes, per layer.")
-@opt.engine_options
-@opt.preprocessing_options
-@opt.json_option
-def run(
-    network: Path,
-    data: str,
-    steps: str,
-    samples: int | None,
-    profile: bool,
-    scale: float | None,
-    mean: str | None,
-    std: str | None,
-    layout: str | None,
-    as_json: bool,
-    **engine: Any,
-) -> None:
-    """Simulate a converted network: accuracy, spikes, synaptic operations, time."""
-    first, last = api.parse_steps(steps)
-    graph = api.load(network)
-    pre = opt.preprocessing(scale, mean, std, layout)
-    loaded = api.load_samples(data, graph, pre, limit=samples)
-    began = perf_counter()
-    evaluation = api.evaluate(
-        graph,
-        loaded,
-        last,
-        first=first,
-        progress=opt.stage("simulating"),
-        **opt.engine_arguments(engine),
-    )
-    document = run_document(evaluation, perf_counter() - began)
-    text = render.run_text(network.name, evaluation)
-    text += render.notes_text(graph.meta.get("notes", []))
-    if evaluation.stopped:
-        text += "\n" + render.early_exit_text(evaluation.stopped)
-    if profile:
-        layers = _profile(graph, loaded, last, engine)
-        document["profile"] = [asdict(layer) for layer in layers]
-        text += f"\n\nfirst {min(100, len(loaded))} samples:\n{render.profile_text(layers)}"
-    text += f"\nsimulated in {document['seconds']:.1f} s"
-    opt.emit(document, text, as_json)
-
-
-def _profile(
-    graph: SpikingGraph, samples: Samples, steps: int, engine: dict[str, Any]
-) -> tuple[LayerProfile, ...]:
-    """Where the time goes, on at most 100 samples."""
-    kernels = synapse_models(graph) if engine["engine"] == "onnxruntime" else None
-    part = samples.batch(0, min(100, len(samples)))
-    return simulate(
-        graph, part, steps, threads=engine["threads"], kernels=kernels, profile=True
-    ).profile
-
-
-def run_document(evaluation: Evaluation, seconds: float) -> dict[str, Any]:
-    """The JSON twin of `run`: the last step's score."""
-    last = evaluation.points[-1]
-    return {
-        "schema": "onnx2snn.run/1",
-        "accuracy": last.accuracy,
-        "ann_accuracy": evaluation.ann_accuracy,
-        "agreement": last.agreement,
-        "error": last.error,
-        "T": last.T,
-        "latency": last.latency,
-        "samples": evaluation.samples,
-        "neurons": evaluation.neurons,
-        "spikes_per_neuron": last.spikes_per_neuron,
-        "spikes_per_neuron_by_layer": dict(evaluation.spikes_per_neuron),
-        "synops_per_sample": last.synops_per_sample,
-        "macs_per_sample": evaluation.macs_once + evaluation.macs_per_step * last.T,
-        "ann_macs": evaluation.macs_ann,
-        "steps_used": {str(t): n for t, n in enumerate(evaluation.stopped) if n} or None,
-        "seconds": seconds,
-    }
-
-
-@click.command()
 @click.argument("model", type=PATH)
 @click.option("--data", required=True, metavar="DATA", help="Samples and labels to score on.")
 @click.option("--calib", required=True, metavar="DATA", help="Calibration samples, or `none`.")
 @click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
 @click.option("-T", "--steps", default="1:64", help="Time steps: N or FIRST:LAST [1:64].")
-@click.option(
-    "--recipe",
-    "recipes",
-    multiple=True,
-    type=click.Choice(list(RECIPES)),
-    help="Repeat for several curves on one chart [binary].",
-)
+@opt.recipes_option
 @click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
 @click.option("-o", "--output", required=True, type=PATH, help="Folder for JSON, CSV, PNG, HTML.")
 @opt.conversion_options
@@ -345,7 +240,7 @@ def sweep(
     pre = opt.preprocessing(scale, mean, std, layout)
     engine = opt.engine_arguments({k: choices.pop(k) for k in opt.ENGINE})
     test = api.load_samples(data, loaded, pre, limit=samples)
-    calibration = calibration_samples(calib, loaded, pre, calib_samples)
+    calibration = opt.calibration_samples(calib, loaded, pre, calib_samples)
     folder = opt.output_folder(output)
     result = run_sweep(
         loaded,
@@ -359,24 +254,12 @@ def sweep(
         engine=engine,
     )
     document = result.to_json()
-    written = write_sweep(result, document, folder)
+    written = write_chart(result, document, folder, "sweep")
     for made in result.runs:
         name = f"{Path(loaded.path).stem}.{made.recipe}.snn.onnx"
         api.save(made.network, folder / name)
         written += f"\nwrote {folder / name}: the converted network for T={made.steps}"
     opt.emit(document, f"{render.sweep_text(result)}\n\n{written}", as_json)
-
-
-def write_sweep(result: Sweep, document: dict[str, Any], folder: Path) -> str:
-    """sweep.json, .csv, .html and (with matplotlib) .png; what was written, in words."""
-    opt.write_text(folder / "sweep.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
-    opt.write_text(folder / "sweep.csv", render.sweep_csv(result))
-    opt.write_text(folder / "sweep.html", render.sweep_html(result))
-    names = "sweep.json, sweep.csv, sweep.html"
-    if not plot.available():
-        return f"wrote {names} to {folder}; no PNG: pip install 'onnx2snn[plot]'"
-    plot.sweep_png(result, folder / "sweep.png")
-    return f"wrote {names}, sweep.png to {folder}"
 
 
 @click.command()
@@ -400,4 +283,4 @@ def demo(context: click.Context, output: Path, steps: str) -> None:
         )
 
 
-COMMANDS = (convert, verify, run, sweep, demo)
+COMMANDS = (convert, verify, sweep, demo)

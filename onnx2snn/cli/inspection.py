@@ -23,6 +23,12 @@ OPTIONAL = {
     "xylosim": ("live comparison with the vendor's Xylo simulator", "see docs/placement.md"),
 }
 
+OTHERS = (
+    "Every other deterministic, stateless operation of the ONNX standard runs as an analog island, "
+    "in floating point, and cannot be placed on a chip; `onnx2snn check` says what becomes of each "
+    "node of a model. Operations of custom domains are refused."
+)
+
 
 def installed(package: str) -> str | None:
     """The installed version, or None."""
@@ -100,10 +106,23 @@ def check(model: Path, tagged: Path | None, input_shapes: tuple[str, ...], as_js
 @click.command()
 @opt.json_option
 def ops(as_json: bool) -> None:
-    """Which ONNX operations convert, and into what."""
-    rows = [[name, operation.becomes] for name, operation in sorted(frontend.OPERATIONS.items())]
-    document = {"schema": "onnx2snn.ops/1", "operations": dict(rows)}
-    opt.emit(document, render.table(["operation", "becomes"], rows), as_json)
+    """Which ONNX operations convert, and into what; which are refused, and what to do instead."""
+    table = frontend.operations()
+    spiking = [[r.op, r.becomes] for r in table if r.verdict == "spiking"]
+    refused = [[r.op, r.becomes, r.remedy] for r in table if r.verdict == "unsupported"]
+    document = {
+        "schema": "onnx2snn.ops/1",
+        "operations": dict(spiking),
+        "refused": [
+            {"operation": op, "because": why, "instead": remedy} for op, why, remedy in refused
+        ],
+        "others": OTHERS,
+    }
+    text = (
+        f"{render.table(['operation', 'becomes'], spiking)}\n\n"
+        f"{render.table(['refused', 'because', 'instead'], refused)}\n\n{OTHERS}"
+    )
+    opt.emit(document, text, as_json)
 
 
 COMMANDS: tuple[click.Command, ...] = (check, ops, doctor)

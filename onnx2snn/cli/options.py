@@ -12,8 +12,10 @@ from typing import Any, Literal, TypeVar, cast
 
 import click
 
+from .. import api
 from ..converter.onnxfile import write_atomically
-from ..data import Preprocessing
+from ..converter.recipes import RECIPES, recipe_named
+from ..data import Preprocessing, Samples
 from ..errors import DataError, UnsupportedOps, UsageError
 from ..runtime.engine import EarlyExit
 from ..runtime.graph import Analog, SpikingGraph
@@ -143,6 +145,35 @@ def conversion_options(function: F) -> F:
             ),
         ],
     )
+
+
+def calibration_samples(
+    spec: str, model: Any, preprocessing: Preprocessing | None, limit: int | None
+) -> Samples | None:
+    """Calibration data, or None for `--calib none` (statistics without data)."""
+    if spec.lower() == "none":
+        return None
+    return api.load_samples(spec, model, preprocessing, limit=limit)
+
+
+def _recipes(context: Any, parameter: Any, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The recipes named in a,b or one by one, each once."""
+    names = [name.strip() for text in texts for name in text.split(",")]
+    if "auto" in names:
+        raise UsageError("recipe 'auto' is for `convert`", remedy=f"Name {', '.join(RECIPES)}.")
+    return tuple(dict.fromkeys(recipe_named(name).name for name in names))
+
+
+def recipes_option(function: F) -> F:
+    """--recipe a,b or --recipe a --recipe b."""
+    return click.option(
+        "--recipe",
+        "recipes",
+        multiple=True,
+        metavar="NAME[,NAME]",
+        callback=_recipes,
+        help=f"{', '.join(RECIPES)}; several (a,b or repeated) on one chart.",
+    )(function)
 
 
 def chosen(**options: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from onnx2snn.converter.calibrate import calibrate
+from onnx2snn.converter.calibrate import LayerStats, calibrate
 from onnx2snn.converter.convert import Options, convert
 from onnx2snn.converter.datafree import (
     assumed_statistics,
@@ -23,9 +24,11 @@ from onnx2snn.converter.datafree import (
 from onnx2snn.converter.frontend import Reference, import_onnx, load_onnx
 from onnx2snn.converter.graph import AnnGraph
 from onnx2snn.converter.lower import lower
+from onnx2snn.converter.normalize import thresholds
 from onnx2snn.converter.passes import default_passes, run_passes
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime.engine import simulate
+from onnx2snn.runtime.reference import run_analog
 
 EPSILON = 1e-5
 NORMALIZED = ("first", "second", "before")
@@ -179,6 +182,40 @@ def test_known_moments_are_those_of_the_lowered_nodes_without_their_biases(
         assert node.moments is not None
         mean, _ = rectified(node.moments.mean, node.moments.deviation**2)
         np.testing.assert_allclose(stats[population].mean, mean, rtol=1e-3, atol=1e-3)
+
+
+def test_what_batchnorm_tells_is_taken_to_be_logistic_and_the_rest_normal(
+    normalized: AnnGraph,
+) -> None:
+    graph, rng = lower(normalized), np.random.default_rng(0)
+    known = assumed_statistics(graph, trained_moments(normalized))["relu1"]
+    node = next(n for n in normalized.nodes if n.tensor == "n1")
+    assert node.moments is not None
+    unit = rng.logistic(size=(200_000, 1)) * np.sqrt(3) / np.pi
+    assert_tail(known, node.moments.mean + node.moments.deviation * unit)
+    one = replace_moments(normalized)
+    plain = lower(one)
+    x = rng.standard_normal((3000, *plain.of(snn.Input)[0].shape)).astype(np.float32)
+    seen: list[np.ndarray] = []
+    run_analog(
+        plain, x, observe=lambda n, pre, out: seen.append(pre) if n.name == "relu1" else None
+    )
+    # Away from the border, where every position has the same variance.
+    inner = np.moveaxis(seen[0][:, :, 1:-1, 1:-1], 1, 0).reshape(6, -1).T
+    assert_tail(assumed_statistics(plain)["relu1"], inner, rel=0.08)
+
+
+def replace_moments(graph: AnnGraph) -> AnnGraph:
+    return replace(graph, nodes=tuple(replace(n, moments=None) for n in graph.nodes))
+
+
+def assert_tail(stats: LayerStats, draws: np.ndarray, rel: float = 0.04) -> None:
+    """The 99.5 % point of the positive part, channel by channel, against drawn values."""
+    got = thresholds({"x": stats}, method="percentile", percentile=99.5)["x"]
+    for value, column in zip(got, draws.T, strict=True):
+        positive = column[column > 0]
+        if len(positive) > len(column) / 10:
+            assert value == pytest.approx(np.quantile(positive, 0.995), rel=rel)
 
 
 def test_with_batchnorm_the_assumed_statistics_are_near_those_of_data(

@@ -1,0 +1,237 @@
+"""run: converted networks, or one model under several recipes, on the same samples."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import click
+
+from .. import api, comparison, plot, render
+from ..converter.frontend import load_onnx
+from ..converter.onnxfile import synapse_models
+from ..data import Preprocessing, Samples
+from ..errors import UsageError
+from ..evaluate import Evaluation
+from ..runtime.engine import simulate
+from ..runtime.graph import SpikingGraph
+from ..runtime.profile import LayerProfile
+from ..sweep import Sweep, SweepRun
+from . import options as opt
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("networks", type=PATH, nargs=-1, required=True, metavar="NET.snn.onnx...")
+@click.option("--data", required=True, metavar="DATA", help="Samples, and labels to score on.")
+@click.option("-T", "--steps", default="32", help="Time steps: N or FIRST:LAST [32].")
+@click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
+@opt.recipes_option
+@click.option("--calib", metavar="DATA", help="With --recipe: calibration samples, or `none`.")
+@click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
+@click.option("-o", "--output", type=PATH, help="Folder for one chart of all (PNG, HTML), CSV.")
+@click.option("--profile", is_flag=True, help="Also say where the time goes, per layer.")
+@opt.conversion_options
+@opt.engine_options
+@opt.preprocessing_options
+@opt.shape_option
+@opt.json_option
+def run(
+    networks: tuple[Path, ...],
+    data: str,
+    steps: str,
+    samples: int | None,
+    recipes: tuple[str, ...],
+    calib: str | None,
+    calib_samples: int | None,
+    output: Path | None,
+    profile: bool,
+    scale: float | None,
+    mean: str | None,
+    std: str | None,
+    layout: str | None,
+    input_shapes: tuple[str, ...],
+    as_json: bool,
+    **choices: Any,
+) -> None:
+    """Simulate converted networks: accuracy, spikes, synaptic operations, time.
+
+    Several files give one table and, with -o, one chart. MODEL.onnx with --recipe (repeat it, or
+    a,b) and --calib is converted with each recipe first; nothing of that is kept.
+    """
+    span = api.parse_steps(steps)
+    pre = opt.preprocessing(scale, mean, std, layout)
+    engine = {k: choices.pop(k) for k in opt.ENGINE}
+    if profile and len(networks) + len(recipes) > 2:
+        raise UsageError("--profile takes one network", remedy="Leave it out, or name one.")
+    folder = None if output is None else opt.output_folder(output)
+    if recipes:
+        shapes = opt.parse_shapes(input_shapes)
+        given = opt.chosen(**choices)
+        made = _converted(networks, recipes, calib, calib_samples, span[1], pre, shapes, given)
+    else:
+        if calib is not None or opt.chosen(**choices):
+            raise UsageError(
+                "a converted network is run as it is: conversion options need --recipe",
+                remedy="Give MODEL.onnx with --recipe, or leave them out.",
+            )
+        made = {label: api.load(path) for label, path in _labels(networks).items()}
+    runs, documents, loaded = [], [], None
+    for label, graph in made.items():
+        loaded = api.load_samples(data, graph, pre, limit=samples)
+        one, document = _run(label, graph, loaded, span, engine)
+        runs.append(one)
+        documents.append(document)
+    assert loaded is not None
+    text = _text(runs, documents)
+    if profile:
+        graph = runs[0].network
+        layers = _profile(graph, loaded, span[1], engine)
+        documents[0]["profile"] = [asdict(layer) for layer in layers]
+        text += f"\n\nfirst {min(100, len(loaded))} samples:\n{render.profile_text(layers)}"
+    seconds = sum(d["seconds"] for d in documents)
+    text += f"\nsimulated in {seconds:.1f} s"
+    document = documents[0]
+    if len(documents) > 1:
+        document = {"schema": "onnx2snn.runs/1", "data": data, "runs": documents}
+    if folder is not None:
+        title = ", ".join(dict.fromkeys(path.name for path in networks))
+        result = Sweep(model=title, data=data, samples=len(loaded), runs=tuple(runs))
+        text += "\n" + write_chart(result, document, folder, "run")
+    opt.emit(document, text, as_json)
+
+
+def _labels(paths: tuple[Path, ...]) -> dict[str, Path]:
+    """The files by name without suffix; by path where two have the same name."""
+    names = [path.name.removesuffix(".onnx").removesuffix(".snn") for path in paths]
+    return {
+        name if names.count(name) == 1 else str(path): path
+        for name, path in zip(names, paths, strict=True)
+    }
+
+
+def _converted(
+    networks: tuple[Path, ...],
+    recipes: tuple[str, ...],
+    calib: str | None,
+    limit: int | None,
+    steps: int,
+    pre: Preprocessing | None,
+    shapes: Any,
+    options: dict[str, Any],
+) -> dict[str, SpikingGraph]:
+    """One network per recipe, by recipe name."""
+    if len(networks) != 1 or calib is None:
+        raise UsageError(
+            "--recipe converts one MODEL.onnx and needs --calib",
+            remedy="Give one model and --calib DATA or none; converted files need no --recipe.",
+        )
+    loaded = load_onnx(networks[0], input_shapes=shapes)
+    samples = opt.calibration_samples(calib, loaded, pre, limit)
+    out = {}
+    for recipe in recipes:
+        progress = opt.stage(f"converting ({recipe}, T={steps})")
+        graph = api.convert(
+            loaded, samples, progress=progress, **{**options, "recipe": recipe, "steps": steps}
+        )
+        meta = dict(graph.meta)
+        if pre is not None:
+            meta["preprocessing"] = pre.to_json()
+        out[recipe] = replace(graph, meta=meta)
+    return out
+
+
+def _run(
+    label: str,
+    graph: SpikingGraph,
+    samples: Samples,
+    span: tuple[int, int],
+    engine: dict[str, Any],
+) -> tuple[SweepRun, dict[str, Any]]:
+    """One network's curve and its JSON document."""
+    began = perf_counter()
+    evaluation = api.evaluate(
+        graph,
+        samples,
+        span[1],
+        first=span[0],
+        progress=opt.stage(f"simulating ({label})"),
+        **opt.engine_arguments(engine),
+    )
+    seconds = perf_counter() - began
+    notes = tuple(str(note) for note in graph.meta.get("notes", ()))
+    one = SweepRun(recipe=label, steps=span[1], evaluation=evaluation, notes=notes, network=graph)
+    recipe = {"network": label, "recipe": graph.meta.get("recipe")}
+    return one, {**run_document(evaluation, seconds), **recipe}
+
+
+def _text(runs: list[SweepRun], documents: list[dict[str, Any]]) -> str:
+    """The curve of one network; of several first all beside each other."""
+    parts = [] if len(runs) == 1 else [comparison.runs_text(runs)]
+    for one in runs:
+        evaluation = one.evaluation
+        if len(runs) == 1 or len(evaluation.points) > 1:
+            text = render.run_text(one.recipe, evaluation)
+        else:
+            text = f"{one.recipe}: {render.knee_text(evaluation)}"
+        text += render.notes_text(one.notes)
+        if evaluation.stopped:
+            text += "\n" + render.early_exit_text(evaluation.stopped)
+        parts.append(text)
+    return "\n\n".join(parts)
+
+
+def _profile(
+    graph: SpikingGraph, samples: Samples, steps: int, engine: dict[str, Any]
+) -> tuple[LayerProfile, ...]:
+    """Where the time goes, on at most 100 samples."""
+    kernels = synapse_models(graph) if engine["engine"] == "onnxruntime" else None
+    part = samples.batch(0, min(100, len(samples)))
+    return simulate(
+        graph, part, steps, threads=engine["threads"], kernels=kernels, profile=True
+    ).profile
+
+
+def run_document(evaluation: Evaluation, seconds: float) -> dict[str, Any]:
+    """The JSON twin of `run`: the last step's score."""
+    last = evaluation.points[-1]
+    return {
+        "schema": "onnx2snn.run/1",
+        "accuracy": last.accuracy,
+        "low": last.low,
+        "high": last.high,
+        "ann_accuracy": evaluation.ann_accuracy,
+        "agreement": last.agreement,
+        "error": last.error,
+        "T": last.T,
+        "latency": last.latency,
+        "samples": evaluation.samples,
+        "neurons": evaluation.neurons,
+        "spikes_per_neuron": last.spikes_per_neuron,
+        "spikes_per_neuron_by_layer": dict(evaluation.spikes_per_neuron),
+        "synops_per_sample": last.synops_per_sample,
+        "macs_per_sample": evaluation.macs_once + evaluation.macs_per_step * last.T,
+        "ann_macs": evaluation.macs_ann,
+        "steps_used": {str(t): n for t, n in enumerate(evaluation.stopped) if n} or None,
+        "seconds": seconds,
+    }
+
+
+def write_chart(result: Sweep, document: dict[str, Any], folder: Path, stem: str) -> str:
+    """STEM.json, .csv, .html and (with matplotlib) .png; what was written, in words."""
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    opt.write_text(folder / f"{stem}.json", text)
+    opt.write_text(folder / f"{stem}.csv", render.sweep_csv(result))
+    opt.write_text(folder / f"{stem}.html", render.sweep_html(result))
+    names = f"{stem}.json, {stem}.csv, {stem}.html"
+    if not plot.available():
+        return f"wrote {names} to {folder}; no PNG: pip install 'onnx2snn[plot]'"
+    opt.write_bytes(folder / f"{stem}.png", plot.sweep_png(result))
+    return f"wrote {names}, {stem}.png to {folder}"
+
+
+COMMANDS = (run,)

@@ -1,0 +1,78 @@
+"""Networks beside each other, as text: what `auto` weighed, and what several runs gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .render import count, interval, percent, table
+from .sweep import SweepRun
+
+DROPS = {
+    "accuracy": "points of accuracy lost against the ANN",
+    "agreement": "points of agreement with the ANN lost",
+    "error": "per cent error of the outputs",
+}
+
+
+def auto_text(auto: Mapping[str, Any]) -> str:
+    """The candidates that `--recipe auto` weighed, and the one it took."""
+    header = [
+        "recipe", "T", "lag", "latency", "drop", "95 % interval", "within",
+        "spikes/neuron", "synops/sample", "",
+    ]  # fmt: skip
+    best, limit = auto["chosen"], auto["max_drop"]
+    rows = [
+        [
+            c["recipe"],
+            c["T"],
+            c["lag"],
+            c["latency"],
+            f"{c['drop']:.2f}",
+            "" if c["low"] is None else f"{c['low']:.2f} to {c['high']:.2f}",
+            "yes" if c["within"] else "no",
+            f"{c['spikes_per_neuron']:.2f}",
+            count(c["synops_per_sample"]),
+            "chosen" if c == best else "",
+        ]
+        for c in auto["candidates"]
+    ]
+    lag = f", lag {best['lag']}" if best["lag"] else ""
+    verdict = (
+        f"chosen: {best['recipe']} at T={best['T']}{lag}, {best['drop']:.2f} "
+        f"{DROPS[auto['measure']]}, on {auto['held_back']} samples held back (limit {limit:g}, "
+        f"candidates converted on {auto['converted_on']} samples)"
+    )
+    if not auto["within"]:
+        verdict += ": no candidate stays within the limit, this is the smallest drop"
+    order = f"preferred ({auto['prefer']}): {auto['order']}"
+    others = [
+        f"{name}: {c['recipe']} T={c['T']}" + (f" lag {c['lag']}" if c["lag"] else "")
+        for name, c in auto["best"].items()
+        if c != best
+    ]
+    order += f"\nanother --prefer would take: {', '.join(others)}" if others else ""
+    left = "".join(f"\nnot weighed: {reason}" for reason in auto["left_out"])
+    return f"{table(header, rows)}\n{verdict}\n{order}{left}"
+
+
+def runs_text(runs: Sequence[SweepRun]) -> str:
+    """The last step of every run, one row each."""
+    scored = runs[0].evaluation.ann_accuracy is not None
+    header = ["network", "T", "latency"]
+    header += ["accuracy", "95 % interval", "to ANN"] if scored else []
+    header += ["agreement", "error", "spikes/neuron", "synops/sample"]
+    rows = []
+    for run in runs:
+        p, ann = run.evaluation.points[-1], run.evaluation.ann_accuracy
+        row: list[Any] = [run.recipe, p.T, p.latency]
+        if scored:
+            apart = (
+                "n/a" if p.accuracy is None or ann is None else f"{100 * (p.accuracy - ann):+.2f}"
+            )
+            row += [percent(p.accuracy), interval(p.low, p.high), apart]
+        row += [percent(p.agreement), f"{p.error:.3f}", f"{p.spikes_per_neuron:.2f}"]
+        rows.append([*row, count(p.synops_per_sample)])
+    first = runs[0].evaluation
+    head = f"ANN {percent(first.ann_accuracy)}, " if scored else ""
+    return f"{head}{first.samples} samples\n\n{table(header, rows)}"
