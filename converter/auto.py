@@ -28,12 +28,13 @@ from .graph import AnnGraph
 
 HELD_BACK = 256
 TRIAL = 128  # samples a candidate is converted on; the chosen one gets all
+FINE, COARSE = 8, 4  # T is found to within T/8; T/4 for what is not going to be taken
 Z95 = 1.96
 
 Measure = Literal["accuracy", "agreement", "error"]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Kind:
     """What is searched for its smallest T, beginning at ``start``."""
 
@@ -203,28 +204,32 @@ def choose(
 def _search_all(search: _Search, kinds: tuple[Kind, ...]) -> Candidate:
     """Every kind's smallest T; the best of all, or the smallest drop where none is within."""
     options = search.options
-    found: list[Candidate] = []
+    found: dict[Kind, Candidate] = {}
     most = options.steps
     for kind in kinds:
         reason = _left_out(kind, options, most, found)
         if reason:
             search.left_out.append(f"{kind.title}: {reason}")
             continue
-        hit = _smallest(search, kind, most)
+        hit = _smallest(search, kind, most, COARSE if found else FINE)
         if hit is not None:
-            found.append(hit)
+            found[kind] = hit
             most = min(most, hit.T - 1)
     if not found:
         return min(search.tried.values(), key=lambda c: c.drop)
-    search.best = {name: min(found, key=key) for name, key in RANKING.items()}
-    return search.best[options.prefer]
+    best = min(found, key=lambda kind: RANKING[options.prefer](found[kind]))
+    finer = _smallest(search, best, found[best].T, FINE)  # what was weighed is not weighed again
+    found[best] = finer or found[best]
+    search.best = {name: min(found.values(), key=key) for name, key in RANKING.items()}
+    return found[best]
 
 
-def _left_out(kind: Kind, options: Options, most: int, found: list[Candidate]) -> str:
+def _left_out(kind: Kind, options: Options, most: int, found: Mapping[Kind, Candidate]) -> str:
     """Why a kind is not weighed, "" where it is."""
     if most < (2 if kind.lagged else 1):
         if found:
-            return f"{found[-1].recipe} is within the limit at T={found[-1].T}"
+            last = list(found.values())[-1]
+            return f"{last.recipe} is within the limit at T={last.T}"
         return "a lag is at most T/2"
     plain = options.readout == "membrane" and options.reset == "subtract" and not options.leak
     if kind.recipe == "differential" and not plain:
@@ -232,9 +237,9 @@ def _left_out(kind: Kind, options: Options, most: int, found: list[Candidate]) -
     return ""
 
 
-def _smallest(search: _Search, kind: Kind, most: int) -> Candidate | None:
-    """The candidate of the smallest T <= ``most`` within the limit (and, with a lag, of the
-    smallest lag at that T), to within an eighth of T; None where there is none."""
+def _smallest(search: _Search, kind: Kind, most: int, part: int) -> Candidate | None:
+    """The candidate of the smallest T <= ``most`` within the limit, to within T / ``part``; None
+    where there is none. With a lag, then of the smallest of T/2, T/4, ..."""
     largest = search.options.lag
 
     def lag(steps: int) -> int:
@@ -246,10 +251,10 @@ def _smallest(search: _Search, kind: Kind, most: int) -> Candidate | None:
         if steps == most:
             return None
         missed, steps = steps, min(2 * steps, most)
-    steps = _bisect(missed, steps, lambda t: search.weigh(kind, t, lag(t)), steps // 8)
+    steps = _bisect(missed, steps, lambda t: search.weigh(kind, t, lag(t)), steps // part)
     short = lag(steps)
-    if kind.lagged:
-        short = _bisect(0, short, lambda n: search.weigh(kind, steps, n), 1)
+    while short > 1 and search.weigh(kind, steps, short // 2):
+        short //= 2
     return search.tried[kind.recipe, steps, short]
 
 

@@ -133,7 +133,7 @@ class Stub:
 @given(st.integers(1, 80), st.integers(1, 64), st.sampled_from(KINDS))
 def test_the_search_finds_the_fewest_steps_to_an_eighth(enough: int, most: int, kind: Kind) -> None:
     search = Stub(enough)
-    hit: Any = auto._smallest(search, kind, most)  # type: ignore[arg-type]
+    hit: Any = auto._smallest(search, kind, most, 8)  # type: ignore[arg-type]
     assert all(steps <= most for steps, _ in search.tried.values())
     if enough > most:
         assert hit is None
@@ -144,12 +144,17 @@ def test_the_search_finds_the_fewest_steps_to_an_eighth(enough: int, most: int, 
 
 
 @given(st.integers(1, 8), st.integers(0, 8))
-def test_the_search_finds_the_smallest_lag_up_to_the_given_one(patience: int, given_: int) -> None:
+def test_the_search_halves_the_lag_as_long_as_it_is_enough(patience: int, given_: int) -> None:
     search = Stub(16, patience, lag=given_)
-    hit: Any = auto._smallest(search, Kind(recipe="binary", lagged=True), 16)  # type: ignore[arg-type]
+    kind = Kind(recipe="binary", lagged=True)
+    hit: Any = auto._smallest(search, kind, 16, 8)  # type: ignore[arg-type]
     most = min(8, given_ or 8)
-    assert hit == ((16, patience) if patience <= most else None)
     assert all(lag <= most for _, lag in search.tried.values())
+    if patience > most:
+        assert hit is None
+        return
+    assert patience <= hit[1] <= most
+    assert hit[1] // 2 < patience or hit[1] == 1
 
 
 def test_auto_says_when_nothing_stays_within_the_limit() -> None:
