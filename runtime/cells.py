@@ -17,8 +17,9 @@ from .counting import Counter
 from .graph import Analog, MaxPool, Population
 from .kernels import pool_taps
 from .layout import Layout
-from .neuron import Neuron, NeuronParams, State
+from .neuron import Neuron, State
 from .ops import Array, Shape
+from .plan_terms import is_plain
 from .profile import Clock
 
 
@@ -56,19 +57,9 @@ def population_cell(
     node: Population, layout: Layout, dtype: np.dtype, chunk: int, counter: Counter, clock: Clock
 ) -> Cell:
     """The cell for a population: a fast one for plain integrate-and-fire neurons."""
-    neuron = node.neuron
-    plain = (
-        isinstance(neuron, NeuronParams)
-        and neuron.levels == 1
-        and not neuron.signed
-        and not neuron.leak
-        and not neuron.refractory
-        and neuron.reset == "subtract"
-        and neuron.v_min is None
-    )
     bias = Bias(node.bias, node.shape, layout, dtype, chunk)
-    kind = PlainCell if plain else GeneralCell
-    return kind(neuron, node.shape, bias, layout, dtype, counter, clock)
+    kind = PlainCell if is_plain(node.neuron) else GeneralCell
+    return kind(node.neuron, node.shape, bias, layout, dtype, counter, clock)
 
 
 def spike_dtype(neuron: Neuron, dtype: np.dtype) -> np.dtype:

@@ -65,6 +65,23 @@ class Counter:
         else:
             self.operations[step, 0] = self._per_lane(fired).sum()
 
+    def add_part(self, step: int, lanes: slice, neurons: slice, fired: Array, events: int) -> None:
+        """Count a part of a step: ``fired`` (lanes, neurons) of 1.0 and 0.0, in the order of one
+        lane's neurons (layouts with a sample's neurons together)."""
+        if self.by_lane:
+            self.events[step, lanes] += np.count_nonzero(fired, axis=1)
+        else:
+            self.events[step, 0] += events
+            if self.constant is not None:
+                self.operations[step, 0] += events * self.constant
+                return
+        for a, b in self.pieces:
+            low, high = max(a, neurons.start), min(b, neurons.stop)
+            if low < high:
+                dots = fired[:, low - neurons.start : high - neurons.start] @ self.fan[low:high]
+                where = lanes if self.by_lane else 0
+                self.operations[step, where] += dots if self.by_lane else dots.sum(dtype=np.float64)
+
     def _add_lanes(self, step: int, fired: Array) -> None:
         flat = self.layout.neurons_by_lanes(fired)
         self.events[step] = self._ones @ flat

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from .cells import (
     Cell,
     Window,
 )
+from .cells_blocked import BlockedCell
 from .convolution import Kernel
 from .counting import Counter
 from .encoding import encode
@@ -36,17 +38,19 @@ from .profile import Clock
 from .readout import ReadoutCell
 
 SMALLEST = 4  # lanes of the smallest tile
+Step: TypeAlias = tuple[Kernel, tuple[str, ...], str, Array]  # kernel, inputs, own name, buffer
 
 
 @dataclass
 class Segment:
     """``inner`` are (kernel, input names, own name, output buffer) in execution order; then
-    ``node`` is run by ``cell`` (None: it is the synapse whose kernel comes last)."""
+    ``node`` is run by ``cell`` (None: it is the synapse whose kernel comes last) on ``reads``."""
 
     node: Node
     sources: tuple[str, ...]
-    inner: list[tuple[Kernel, tuple[str, ...], str, Array]]
-    cell: Cell | ReadoutCell | None
+    reads: tuple[str, ...]
+    inner: list[Step]
+    cell: Cell | BlockedCell | ReadoutCell | None
     chunk: int
     clock: Clock
     begin: int
@@ -176,10 +180,15 @@ class Plan:
                 first=t0 + at - segment.onset,
                 at=at,
             )
-            xs = [values[name] for name in node.inputs]
+            xs = [values[name] for name in segment.reads]
             owned = segment.owns_input
             if isinstance(segment.cell, ReadoutCell):
                 segment.cell.read(xs[0], n, window, owned)
+            elif isinstance(segment.cell, BlockedCell):
+                assert target is not None
+                quiet = [self._is_silent(name, t0 < steps) for name in segment.reads]
+                heard = [None if q else x for q, x in zip(quiet, xs, strict=True)]
+                total += segment.cell.run(heard, target, window, owned)
             else:
                 assert target is not None
                 total += segment.cell.run(xs, target, window, owned)
@@ -194,13 +203,15 @@ class Plan:
             self.nothing[name] = np.zeros_like(self.constants[name])
         return self.nothing[name]
 
+    def _is_silent(self, name: str, input_on: bool) -> bool:
+        """Whether a signal was zero all through this block, as far as known."""
+        return self.silent.get(name, not input_on and name in self.constants)
+
     def _run_inner(
         self, segment: Segment, values: dict[str, Array], n: int, input_on: bool
     ) -> None:
         with segment.clock.synapse:
-            quiet = all(
-                self.silent.get(s, not input_on and s in self.constants) for s in segment.sources
-            )
+            quiet = all(self._is_silent(s, input_on) for s in segment.sources)
             for kernel, names, name, buffer in segment.inner:
                 out = buffer[:n]
                 if quiet:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
 from .buffers import zeros
 from .cells import Cell, ExpectationCell, population_cell, spike_dtype
+from .cells_blocked import BlockedCell, unblocked
 from .chains import Chain, constant_signals, synapse_chains
 from .convolution import Kernel
 from .cost import StaticCost
@@ -18,10 +19,21 @@ from .graph import Analog, Input, MaxPool, Node, Population, Readout, SpikingGra
 from .kernels import MOVING, synapse_kernel
 from .layout import Layout
 from .ops import Add, Array, Conv, Shape
-from .plan import Plan, Segment
+from .plan import Plan, Segment, Step
+from .plan_terms import Term, convolution_terms
 from .profile import Clock, running_clock
 from .readout import ReadoutCell
 from .sessions import session_kernel
+from .sessions_blocked import (
+    SIZES,
+    BlockedSessions,
+    BlockedTerm,
+    block_shape,
+    block_size,
+    fits,
+    needed_models,
+    to_blocks,
+)
 
 CHUNK_BYTES = 512 * 1024  # currents of one chunk: a part of a core's L2 cache
 
@@ -39,16 +51,17 @@ def make_plan(
     """Everything allocated for tiles of ``layout.lanes`` samples and blocks of ``block`` steps.
 
     ``kernels``: serialized ONNX models to run chains of synapses with, by the chain's last node
-    (see ``chains``); chains without one run in NumPy. ``clocks``: each layer's (``new_clocks``).
+    (see ``chains``); chains without one run in NumPy. With the models of ``sessions_blocked`` among
+    them, layers that these can compute run so. ``clocks``: each layer's (``new_clocks``).
     """
     shapes = {node.name: node.shape for node in graph.nodes}
     chains = synapse_chains(graph)
     onset = onsets(graph)
-    counters = {
-        name: Counter(fan, layout, block, dtype)
-        for name, fan in {**cost.fan_out, **cost.passed_on}.items()
-    }
-    maker = _Maker(graph, layout, block, dtype, kernels, shapes, counters, clocks, onset)
+    blocked = _blocked_layers(graph, layout, dtype, kernels)
+    fans = {**cost.fan_out, **cost.passed_on}
+    fans |= {name: to_blocks(fans[name], blocked.size).reshape(-1) for name in blocked.terms}
+    counters = {name: Counter(fan, layout, block, dtype) for name, fan in fans.items()}
+    maker = _Maker(graph, layout, block, dtype, kernels, shapes, counters, clocks, onset, blocked)
     constants = {
         c.sink: zeros((1, *layout.inner(shapes[c.sink])), dtype) for c in chains if c.constant
     }
@@ -88,6 +101,43 @@ def new_clocks(graph: SpikingGraph, profile: bool) -> dict[str, Clock]:
     return {sink: running_clock() if profile else Clock() for sink in sinks}
 
 
+@dataclass(frozen=True)
+class _Blocked:
+    """Layers computed in blocks of ``size`` channels: their terms by name, and the sessions."""
+
+    size: int
+    terms: Mapping[str, tuple[Term, ...]]
+    sessions: BlockedSessions
+
+
+def _blocked_layers(
+    graph: SpikingGraph, layout: Layout, dtype: np.dtype, kernels: Mapping[str, bytes]
+) -> _Blocked:
+    """The populations whose whole input this machine's ONNX Runtime computes in blocks: there its
+    reordering passes and the addition to the potentials cost nothing, which no other way of
+    computing a convolution beat where it applies (docs/performance.md)."""
+    sessions = BlockedSessions(kernels)
+    none = _Blocked(SIZES[0], {}, sessions)
+    if layout.order != "batch" or dtype != np.float32:
+        return none
+    found = convolution_terms(graph, constant_signals(graph))
+    found = {
+        name: terms for name, terms in found.items() if set(needed_models([terms])) <= set(kernels)
+    }
+    size = block_size(sessions, found.values())
+    if size is None:
+        return none
+    shapes = {node.name: node.shape for node in graph.nodes}
+    terms = {
+        name: terms
+        for name, terms in found.items()
+        if shapes[name][0] % size == 0 and all(fits(c, size) for t in terms for c in t.convs)
+    }
+    read = {term.source for several in terms.values() for term in several}
+    terms = {name: several for name, several in terms.items() if several or name in read}
+    return _Blocked(size, terms, sessions)
+
+
 class _Maker:
     """Makes the parts of a plan; scratch for currents is shared by all segments."""
 
@@ -102,7 +152,9 @@ class _Maker:
         counters: dict[str, Counter],
         clocks: dict[str, Clock],
         onset: dict[str, int],
+        blocked: _Blocked,
     ) -> None:
+        self.blocked = blocked
         self.graph, self.layout, self.block, self.dtype = graph, layout, block, dtype
         self.kernels, self.shapes, self.counters = kernels, shapes, counters
         self.clocks, self.onset = clocks, onset
@@ -134,6 +186,8 @@ class _Maker:
     def segment(self, chain: Chain) -> Segment:
         node = self.graph[chain.sink]
         clock = self.clocks[chain.sink]
+        if isinstance(node, Population) and node.name in self.blocked.terms:
+            return self._blocked_segment(chain, node, clock)
         chunk = self._chunk(chain)
         model = self.kernels.get(chain.nodes[-1].name) if chain.nodes else None
         if model is not None:
@@ -147,7 +201,8 @@ class _Maker:
         return Segment(
             node=node,
             sources=chain.sources,
-            inner=inner,
+            reads=node.inputs,
+            inner=[*self._unblocking(chain, chunk, clock), *inner],
             cell=self._cell(node, chunk, clock),
             chunk=chunk,
             clock=clock,
@@ -156,11 +211,50 @@ class _Maker:
             synapses=chain.nodes,
         )
 
-    def _inner(
-        self, chain: Chain, chunk: int, clock: Clock
-    ) -> list[tuple[Kernel, tuple[str, ...], str, Array]]:
+    def _blocked_segment(self, chain: Chain, node: Population, clock: Clock) -> Segment:
+        size, terms = self.blocked.size, self.blocked.terms[node.name]
+        cell = BlockedCell(node, self.layout.lanes, size, self.counters[node.name], clock)
+        cell.terms = [
+            BlockedTerm(
+                term,
+                self.blocked.sessions,
+                size,
+                self.shapes[term.source],
+                term.source in self.blocked.terms,
+                cell.v,
+                cell.bias_now,
+            )
+            for term in terms
+        ]
+        return Segment(
+            node=node,
+            sources=chain.sources,
+            reads=tuple(t.source for t in terms) or node.inputs,
+            inner=[],
+            cell=cell,
+            chunk=self.block,
+            clock=clock,
+            begin=max((self.onset[name] for name in node.inputs), default=0),
+            onset=self.onset[node.name],
+            synapses=chain.nodes,
+        )
+
+    def _unblocking(self, chain: Chain, chunk: int, clock: Clock) -> list[Step]:
+        """Sources in blocks, brought into the layout's order first."""
+
+        def run(xs: list[Array], out: Array) -> None:
+            with clock.copies:
+                unblocked(xs[0], out)
+
+        return [
+            (run, (name,), name, zeros((chunk, *self.layout.inner(self.shapes[name])), np.int8))
+            for name in chain.sources
+            if name in self.blocked.terms
+        ]
+
+    def _inner(self, chain: Chain, chunk: int, clock: Clock) -> list[Step]:
         at = 0
-        inner: list[tuple[Kernel, tuple[str, ...], str, Array]] = []
+        inner: list[Step] = []
         for node in chain.nodes:
             buffer = self._in_place(node, inner)
             if buffer is None:
@@ -169,9 +263,7 @@ class _Maker:
             inner.append((self.kernel(node, chunk, clock), node.inputs, node.name, buffer))
         return inner
 
-    def _in_place(
-        self, node: Synapse, inner: list[tuple[Kernel, tuple[str, ...], str, Array]]
-    ) -> Array | None:
+    def _in_place(self, node: Synapse, inner: list[Step]) -> Array | None:
         """An input's own buffer, where the sum of currents can be formed in it."""
         if not isinstance(node.op, Add):
             return None
@@ -235,9 +327,14 @@ class _Maker:
             free += [_raw(out[n]) for n in done if not isinstance(self.graph[n], Input)]
         return out
 
+    def _memory_shape(self, node: Node) -> Shape:
+        if node.name in self.blocked.terms:
+            return (self.layout.lanes, *block_shape(node.shape, self.blocked.size))
+        return self.layout.inner(node.shape)
+
     def _signal(self, node: Node, free: list[Array]) -> Array:
         dtype = self.dtypes[node.name]
-        shape = (self.block, *self.layout.inner(node.shape))
+        shape = (self.block, *self._memory_shape(node))
         size = prod(shape) * dtype.itemsize
         fitting = [raw for raw in free if raw.nbytes >= size]
         if not fitting:

@@ -13,7 +13,7 @@ from .ops import Conv
 
 CACHE_BYTES = 1_500_000  # of a core's own cache (2 MiB on recent servers) for one layer's step
 SPIKE_BYTES = 2_500_000  # for a block's spikes of one layer
-BATCH_BYTES = 6_000_000  # in "batch" order: calls into ONNX Runtime want more work each
+BATCH_BYTES = 4_700_000  # in "batch" order: calls into ONNX Runtime want more work each
 MOST_LANES = 128
 LANES_STEP = 4
 
@@ -45,9 +45,9 @@ def choose_sizes(
     per_sample = _step_bytes(graph, itemsize)
     if tile is None:
         budget = CACHE_BYTES if order == "rows" else BATCH_BYTES
-        share = -(-samples // threads)
-        tile = min(max(budget // per_sample, LANES_STEP), MOST_LANES, share)
-    lanes = -(-tile // LANES_STEP) * LANES_STEP
+        most = min(max(budget // per_sample, LANES_STEP), MOST_LANES)
+        tile = _balanced(most, samples, threads, LANES_STEP if order == "rows" else 1)
+    lanes = -(-tile // LANES_STEP) * LANES_STEP if order == "rows" else tile
     if block is None:
         spikes = max((prod(p.shape) for p in graph.of(Population)), default=1)
         block = min(max(SPIKE_BYTES // (spikes * lanes), 8), 32, steps)
@@ -66,6 +66,20 @@ def choose_sizes(
                 remedy=f"This network needs about {need / 2**20:.0f} MiB with {threads} thread(s).",
             )
     return sizes
+
+
+def _balanced(most: int, samples: int, threads: int, step: int) -> int:
+    """Lanes up to ``most`` (and not below half of it) with which the threads are done soonest: as
+    few lanes as possible through the rounds of tiles that each thread does, unused ones counted.
+    A lane more is charged for every round, for what a tile costs however small it is."""
+    most = min(-(-most // step) * step, -(-(-(-samples // threads)) // step) * step)
+    sizes = range(most, max(step, most // 2) - 1, -step)
+
+    def cost(lanes: int) -> int:
+        rounds = -(-(-(-samples // lanes)) // threads)
+        return rounds * (lanes + 1)
+
+    return min(sizes, key=cost)
 
 
 def _step_bytes(graph: SpikingGraph, itemsize: int) -> int:

@@ -19,13 +19,15 @@ from onnx import numpy_helper
 from ...errors import DataError, ModelError
 from ...runtime.chains import synapse_chains
 from ...runtime.cost import WEIGHTED
-from ...runtime.graph import SpikingGraph
+from ...runtime.graph import SpikingGraph, Synapse
+from ...runtime.ops import Shape
+from .blocked import blocked_models
 from .codec import decode_graph, encode_graph, inline, outline
 from .emit import emit_chain, emit_graph
 
 KEY = "onnx2snn.graph"
 
-__all__ = ["load", "save", "synapse_models", "to_model", "write_atomically"]
+__all__ = ["load", "operation_model", "save", "synapse_models", "to_model", "write_atomically"]
 
 
 def to_model(graph: SpikingGraph) -> onnx.ModelProto:
@@ -105,10 +107,17 @@ def synapse_models(graph: SpikingGraph) -> dict[str, bytes]:
     name of the chain's last synapse: what ``runtime.engine`` takes as ``kernels``.
 
     A model reads the chain's sources in order, each (N, *shape), and gives (N, *shape of the last).
+    Models of single convolutions in ONNX Runtime's own order come with them (see ``blocked``).
     """
     shapes = {node.name: node.shape for node in graph.nodes}
     return {
         chain.nodes[-1].name: emit_chain(chain.nodes, chain.sources, shapes).SerializeToString()
         for chain in synapse_chains(graph)
         if any(isinstance(node.op, WEIGHTED) for node in chain.nodes)
-    }
+    } | blocked_models(graph)
+
+
+def operation_model(synapse: Synapse, shape: Shape) -> bytes:
+    """One synapse with a single source, (N, *shape), as a serialized ONNX model."""
+    shapes = {synapse.inputs[0]: shape, synapse.name: synapse.shape}
+    return emit_chain([synapse], synapse.inputs, shapes).SerializeToString()

@@ -1,0 +1,149 @@
+"""Integrate-and-fire layers whose synapses add to the membrane potentials in place.
+
+Signals and potentials are (lanes, C/B, H, W, B), see ``sessions_blocked``. The update that follows
+the synapses goes over pieces that stay in a core's cache, all passes on one piece before the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .buffers import copied, zeros
+from .cells import Window
+from .counting import Counter
+from .graph import Population
+from .neuron import State
+from .ops import Array
+from .profile import Clock
+from .sessions_blocked import BlockedTerm, block_shape, from_blocks, to_blocks
+
+PIECE = 65536  # neurons of an update's piece: potentials, spikes and scratch in half of L2
+
+
+class BlockedCell:
+    """Binary integrate-and-fire with soft reset; ``terms`` of the current read ``xs`` in order.
+
+    Without terms the only source is a constant current (1, lanes, C, H, W), added with the bias.
+    The arithmetic is that of ``NeuronParams.step`` apart from the order of the sum v + I + bias.
+    """
+
+    def __init__(
+        self, node: Population, lanes: int, size: int, counter: Counter, clock: Clock
+    ) -> None:
+        self.size, self.counter, self.clock = size, counter, clock
+        self.lanes, self.shape = lanes, node.shape
+        self.v = zeros((lanes, *block_shape(node.shape, size)), np.float32)
+        self.flat = self.v.reshape(lanes, -1)
+        self.theta = self._table(node.neuron.v_threshold)
+        self.unit = self.theta.size == 1 and float(self.theta[0, 0]) == 1.0
+        self.v_init = self._table(node.neuron.v_init)
+        per_channel = node.bias.ndim < 3 or node.bias.shape[-2:] == (1, 1)
+        bias = np.broadcast_to(node.bias, node.shape).astype(np.float32)
+        self.has_bias = bool(np.any(bias))
+        self.in_product = self.has_bias and (node.bias.size == 1 or per_channel)
+        self.bias_table = self._table(bias)
+        self.channel_bias = copied(bias[:, 0, 0], np.float32)
+        self.bias_now = zeros(node.shape[0], np.float32)
+        self.spare = zeros(min(PIECE, self.flat.size), np.float32)
+        self.terms: list[BlockedTerm] = []
+        self.steady: Array | None = None
+        self.pieces = _pieces(lanes, self.flat.shape[1])
+
+    def _table(self, values: Array) -> Array:
+        """(1, neurons) in memory order, or (1, 1) for a single value."""
+        if values.size == 1:
+            return np.asarray(values, np.float32).reshape(1, 1)
+        full = np.broadcast_to(values, self.shape).astype(np.float32)
+        return copied(to_blocks(full, self.size), np.float32).reshape(1, -1)
+
+    def reset(self) -> None:
+        self.flat[...] = self.v_init
+
+    def states(self) -> State:
+        return {"v": self.v}
+
+    def run(self, xs: Sequence[Array | None], out: Array, window: Window, owned: bool) -> int:
+        """As ``Cell.run``; ``xs`` None: a silent source, which adds nothing."""
+        total = 0
+        with self.clock.synapse:
+            current = self._constant(xs, window)
+        for i in range(len(out)):
+            with self.clock.synapse:
+                if current is not None:
+                    np.add(self.flat, current, out=self.flat)
+                else:
+                    self._integrate(xs, i, window)
+            if not window.fires:
+                out[i] = 0
+                continue
+            with self.clock.neuron:
+                total += self._fire(out[i].view(np.bool_), window.at + i)
+        return total
+
+    def _constant(self, xs: Sequence[Array | None], window: Window) -> Array | None:
+        """The constant current of one step with its bias, in blocks."""
+        if self.terms:
+            return None
+        if self.steady is None:
+            self.steady = zeros(self.flat.shape, np.float32)
+        blocks = self.steady.reshape(self.v.shape)
+        if xs[0] is None:
+            self.steady[...] = 0
+        else:
+            np.copyto(blocks, to_blocks(xs[0][0], self.size))
+        if self.has_bias and window.arrives:
+            np.add(self.steady, self.bias_table, out=self.steady)
+        return self.steady
+
+    def _integrate(self, xs: Sequence[Array | None], i: int, window: Window) -> None:
+        pending = self.has_bias and window.arrives
+        for term, x in zip(self.terms, xs, strict=True):
+            if x is None:
+                continue
+            with self.clock.copies:
+                term.fill(x[i])
+            inside = pending and self.in_product
+            self.bias_now[...] = self.channel_bias if inside else 0
+            pending = pending and not inside
+            term.add()
+        if pending:
+            np.add(self.flat, self.bias_table, out=self.flat)
+
+    def _fire(self, fired: Array, step: int) -> int:
+        flags, total = fired.reshape(self.flat.shape), 0
+        for lanes, neurons in self.pieces:
+            v, flag = self.flat[lanes, neurons], flags[lanes, neurons]
+            theta = self.theta if self.theta.size == 1 else self.theta[:, neurons]
+            np.greater_equal(v, theta, out=flag)
+            events = int(np.count_nonzero(flag))
+            if not events:
+                continue
+            total += events
+            spare = self.spare[: v.size].reshape(v.shape)
+            np.copyto(spare, flag.view(np.int8))
+            with self.clock.counting:
+                self.counter.add_part(step, lanes, neurons, spare, events)
+            if not self.unit:
+                np.multiply(spare, theta, out=spare)
+            np.subtract(v, spare, out=v)
+        return total
+
+
+def _pieces(lanes: int, neurons: int) -> list[tuple[slice, slice]]:
+    """Ranges of lanes and neurons that are contiguous and at most ``PIECE`` large."""
+    if neurons <= PIECE:
+        each = PIECE // neurons
+        return [(slice(a, min(a + each, lanes)), slice(0, neurons)) for a in range(0, lanes, each)]
+    return [
+        (slice(lane, lane + 1), slice(a, min(a + PIECE, neurons)))
+        for lane in range(lanes)
+        for a in range(0, neurons, PIECE)
+    ]
+
+
+def unblocked(x: Array, out: Array) -> None:
+    """Copy a signal in blocks (time, lanes, C/B, H, W, B) to (time, lanes, C, H, W)."""
+    *lead, blocks, height, width, size = x.shape
+    np.copyto(out.reshape(*lead, blocks, size, height, width), from_blocks(x))
