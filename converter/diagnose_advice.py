@@ -75,10 +75,10 @@ def jump(measured: Measured) -> LayerError | None:
     if most <= 0:
         return None
     candidates = [layer for layer in measured.layers if layer.adds >= most / 2]
-    return next((c for c in candidates if _stands_out(c, measured)), candidates[0])
+    return next((c for c in candidates if stands_out(c, measured)), candidates[0])
 
 
-def _stands_out(layer: LayerError, measured: Measured) -> bool:
+def stands_out(layer: LayerError, measured: Measured) -> bool:
     """Coarse spikes of one layer are unevenness in the next, so parts are compared by kind."""
     if layer.kind != "population" or layer.adds > layer.own:
         return True
@@ -189,8 +189,11 @@ def _variants(neuron: NeuronParams, steps: int) -> dict[str, tuple[str, NeuronPa
 
 
 def _scaled(neuron: NeuronParams, factor: float) -> NeuronParams:
+    """Another threshold. What v_init is beyond theta / 2 stays: calibration has made up for that
+    charge in the bias."""
     f = np.float32(factor)
-    return replace(neuron, v_threshold=neuron.v_threshold * f, v_init=neuron.v_init * f)
+    moved = neuron.v_init + (f - 1) * neuron.v_threshold / 2
+    return replace(neuron, v_threshold=neuron.v_threshold * f, v_init=moved)
 
 
 class _Trials:

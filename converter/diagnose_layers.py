@@ -174,10 +174,12 @@ class Layer:
         error, plain = (sqrt(self.squares[k]) for k in ("error", "plain"))
         if error < (1.05 if tuned else 1.0) * plain:
             base = sqrt(self.squares["activation"]) or 1.0
-            return (
-                f"on purpose: with the ANN's own the layer's error would be "
-                f"{100 * plain / base:.1f} %, not {100 * error / base:.1f} %"
-            )
+            would, now = (f"{100 * value / base:.1f} %" for value in (plain, error))
+            if error < plain and would != now:
+                return (
+                    f"on purpose: with the ANN's own the layer's error would be {would}, not {now}"
+                )
+            return f"on purpose: it costs little here (with the ANN's own {would}, now {now})"
         if result.kind() != "bias":
             return ""
         if _square(self.mean_error) < _square(self.mean_plain):

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from ..runtime import graph as snn
 from ..runtime import ops
 from ..runtime.neuron import NeuronParams
+from ..runtime.neuron_differential import DifferentialParams
 from ..runtime.ops import Array
 from .diagnose_run import sends_differences
 
@@ -65,6 +68,10 @@ class _Twins:
             if isinstance(node.neuron, NeuronParams):
                 neuron = replace(node.neuron, v_init=node.neuron.v_threshold / 2)
                 self.nodes.append(replace(own, name=name, inputs=inputs, neuron=neuron))
+            elif isinstance(node.neuron, DifferentialParams):
+                coded = replace(node.neuron, bias=own.bias)
+                none = np.zeros((), np.float32)
+                self.nodes.append(replace(own, name=name, inputs=inputs, neuron=coded, bias=none))
         elif isinstance(node, snn.Readout) and isinstance(own, snn.Readout):
             self.nodes.append(replace(node, name=name, inputs=inputs, bias=own.bias))
         else:

@@ -11,18 +11,28 @@ from typing import Any
 
 from jinja2 import Environment
 
-from . import render
+from . import comparison, render
 from .converter.diagnose import RULE, Measured, batch_size, measure
-from .converter.diagnose_advice import Advice, Trial, advise, cause_of, heaviest, jump, try_remedies
+from .converter.diagnose_advice import (
+    Advice,
+    Trial,
+    advise,
+    cause_of,
+    heaviest,
+    jump,
+    stands_out,
+    try_remedies,
+)
 from .converter.diagnose_layers import PARTS, LayerError
 from .converter.frontend import LoadedModel, import_onnx
 from .converter.lower import lower
 from .converter.passes import default_passes, run_passes
 from .data import Samples
 from .runtime.graph import SpikingGraph
+from .sweep import Sweep, SweepRun, run_json
 
 SCHEMA = "onnx2snn.diagnose/1"
-HEADS = ("The error jumps at", "Most is added at")
+MOST = "Most is added at"
 TRIED = 64  # samples on which remedies are tried
 
 
@@ -31,7 +41,8 @@ class Diagnosis:
     """What costs accuracy in one converted network on some samples.
 
     ``first`` is the layer where the error jumps (``RULE``); ``advice`` has its sentence first,
-    then that of the layer that adds most where it is another with another cause.
+    then that of the layer that adds most where it is another with another cause. ``curves``: the
+    accuracy of this network after every step, and of the model under other recipes.
     """
 
     model: str
@@ -41,6 +52,13 @@ class Diagnosis:
     first: LayerError | None
     advice: tuple[Advice, ...]
     notes: tuple[str, ...]
+    curves: tuple[SweepRun, ...] = ()
+
+    def sweep(self) -> Sweep:
+        """The accuracy curves as one chart's data."""
+        return Sweep(
+            model=self.model, data=self.data, samples=self.measured.samples, runs=self.curves
+        )
 
 
 def diagnose(
@@ -137,12 +155,15 @@ def document(diagnosis: Diagnosis) -> dict[str, Any]:
         "layers": [_layer_json(layer) for layer in measured.layers],
         "rule": RULE,
         "first_layer": None if first is None else first.layer,
+        "stands_out": diagnosis.first is not None and stands_out(diagnosis.first, measured),
         "node": None if first is None else first.node,
         "cause": None if first is None else first.cause,
         "try": None if first is None else first.text,
         "advice": [asdict(a) for a in diagnosis.advice],
         "shares": parts_total(measured),
         "structure": [asdict(f) for f in measured.findings],
+        "ann_accuracy": diagnosis.curves[0].evaluation.ann_accuracy if diagnosis.curves else None,
+        "curves": [run_json(run) for run in diagnosis.curves],
         "notes": list(diagnosis.notes),
     }
 
@@ -199,7 +220,9 @@ def summary(diagnosis: Diagnosis) -> list[str]:
     measured, lines = diagnosis.measured, []
     if not diagnosis.advice:
         lines.append("No layer adds an error of its own.")
-    for advice, head in zip(diagnosis.advice, HEADS, strict=False):
+    jumps = diagnosis.first is not None and stands_out(diagnosis.first, measured)
+    first = "The error jumps at" if jumps else "No layer stands out; the first to add much is"
+    for advice, head in zip(diagnosis.advice, (first, MOST), strict=False):
         lines.append(
             f"{head} '{advice.layer}' (adds {100 * advice.adds:.1f} % of rms(a)); "
             f"cause: {advice.cause or 'none found'}."
@@ -234,6 +257,8 @@ def text(diagnosis: Diagnosis) -> str:
         "Errors are rms over neurons and samples, relative to the rms of the ANN's activation."
     )
     parts = [head, render.table(HEADER, rows(measured)), "\n".join(summary(diagnosis))]
+    if diagnosis.curves:
+        parts.append(comparison.runs_text(diagnosis.curves))
     parts.append(f"Rule for the jump: {RULE}.")
     return "\n\n".join(parts) + render.notes_text(diagnosis.notes)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .converter.diagnose_advice import stands_out
 from .converter.diagnose_layers import PARTS, LayerError
 from .diagnosis import Diagnosis
 from .plot import figure
@@ -44,7 +45,7 @@ def errors_png(diagnosis: Diagnosis) -> bytes:
             fault,
             0.25,
             color=COLOURS["structure"],
-            label="structure: other weights or biases",
+            label="structure: not the ANN's weights or bias",
             zorder=3,
         )
     total = np.array([100 * layer.error for layer in layers])
@@ -58,7 +59,9 @@ def errors_png(diagnosis: Diagnosis) -> bytes:
     axes.set_ylim(len(layers) - 0.4, -0.6)
     axes.set_xlim(left=0)
     axes.set_xlabel("rms error (% of the rms activation)")
-    jump = f"; it jumps at {_short(diagnosis.first.name)}" if diagnosis.first else ""
+    jump = ""
+    if diagnosis.first is not None and stands_out(diagnosis.first, diagnosis.measured):
+        jump = f"; it jumps at {_short(diagnosis.first.name)}"
     axes.set_title(f"Error by layer, T={diagnosis.measured.steps}{jump}", fontsize=11)
     axes.grid(True, axis="x", alpha=0.3)
     axes.set_axisbelow(True)

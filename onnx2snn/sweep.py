@@ -56,11 +56,12 @@ class Sweep:
             "data": self.data,
             "samples": self.samples,
             "ann": {"accuracy": first.ann_accuracy, "macs": first.macs_ann},
-            "runs": [_run_json(run) for run in self.runs],
+            "runs": [run_json(run) for run in self.runs],
         }
 
 
-def _run_json(run: SweepRun) -> dict[str, Any]:
+def run_json(run: SweepRun) -> dict[str, Any]:
+    """One curve: every point, the knee, and what it costs."""
     e = run.evaluation
     return {
         "recipe": run.recipe,

@@ -85,16 +85,45 @@ def test_the_folder_gets_a_page_with_pictures_and_the_same_document(
 ) -> None:
     pytest.importorskip("matplotlib")
     printed = document(networks[1], "-o", tmp_path / "out")
-    names = {"diagnosis.json", "diagnosis.html", "errors.png", "rates.png"}
+    pictures = {"errors.png", "rates.png", "accuracy.png"}
+    names = {"diagnosis.json", "diagnosis.html", *pictures}
     assert {p.name for p in (tmp_path / "out").iterdir()} == names
     assert json.loads((tmp_path / "out" / "diagnosis.json").read_text()) == printed
-    for name in ("errors.png", "rates.png"):
+    for name in pictures:
         picture = (tmp_path / "out" / name).read_bytes()
         assert picture.startswith(b"\x89PNG") and len(picture) > 10_000
     page = (tmp_path / "out" / "diagnosis.html").read_text()
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count("data:image/png;base64,") == 3
     assert all(layer["name"] in page for layer in printed["layers"])
     assert "http" not in page
+
+
+def test_the_curves_are_those_of_run_and_of_the_recipes_asked_for(
+    networks: tuple[str, str],
+) -> None:
+    calib = ("--calib", f"{DATA}:x_calib", "--calib-samples", 64)
+    found = document(networks[0], "--recipe", "signed,graded", *calib)
+    assert [c["recipe"] for c in found["curves"]] == ["this network", "signed", "graded"]
+    assert all([p["T"] for p in c["points"]] == list(range(1, 17)) for c in found["curves"])
+    args = ["run", networks[0], "--data", f"{DATA}:x_test", "--samples", "24", "-T", "16", "--json"]
+    alone = json.loads(CliRunner().invoke(main, args).stdout)
+    last = found["curves"][0]["points"][-1]
+    for key in ("agreement", "spikes_per_neuron", "synops_per_sample"):
+        assert last[key] == pytest.approx(alone[key])
+    assert found["curves"][2]["points"][3]["error"] < found["curves"][0]["points"][3]["error"]
+
+
+def test_the_curves_are_scored_against_the_model_not_the_faulty_network(
+    networks: tuple[str, str],
+) -> None:
+    sound, broken = (document(n)["curves"][0]["points"][-1] for n in networks)
+    assert broken["error"] > 2 * sound["error"]
+
+
+def test_recipes_without_calibration_data_are_refused(networks: tuple[str, str]) -> None:
+    done = diagnose(networks[0], "--recipe", "signed")
+    assert done.exit_code == 2
+    assert "needs --calib" in done.stderr
 
 
 def test_another_model_is_one_line_and_exit_status_2(networks: tuple[str, str]) -> None:

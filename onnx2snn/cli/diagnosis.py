@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import click
 from .. import api, diagnosis, diagnosis_plots, plot
 from ..converter.frontend import load_onnx
 from ..converter.onnxfile import write_atomically
+from ..runtime.graph import SpikingGraph
 from . import options as opt
+from .running import converted, run_one
 
 PATH = click.Path(path_type=Path)
 
@@ -20,6 +23,9 @@ PATH = click.Path(path_type=Path)
 @click.argument("model", type=PATH, metavar="MODEL.onnx")
 @click.argument("network", type=PATH, metavar="NET.snn.onnx")
 @click.option("--data", required=True, metavar="DATA", help="Samples; labels are not needed.")
+@opt.recipes_option
+@click.option("--calib", metavar="DATA", help="With --recipe: calibration samples, or `none`.")
+@click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
 @click.option("-T", "--steps", default="32", help="Time steps [32].")
 @click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
 @click.option("-o", "--output", type=PATH, help="Folder for JSON, HTML and pictures.")
@@ -31,6 +37,9 @@ def diagnose(
     model: Path,
     network: Path,
     data: str,
+    recipes: tuple[str, ...],
+    calib: str | None,
+    calib_samples: int | None,
     steps: str,
     samples: int | None,
     output: Path | None,
@@ -43,32 +52,50 @@ def diagnose(
     as_json: bool,
 ) -> None:
     """Why is NET.snn.onnx worse than MODEL.onnx? Layer by layer: clipping, quantization,
-    unevenness, what is inherited; the first layer where the error jumps; what to try."""
+    unevenness, what is inherited; the first layer where the error jumps; what to try.
+
+    With --recipe (repeat it, or a,b) and --calib, the accuracy curves of MODEL.onnx under these
+    recipes are drawn beside that of NET.snn.onnx.
+    """
     folder = None if output is None else opt.output_folder(output)
     last = api.parse_steps(steps)[1]
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     graph = api.load(network)
     pre = opt.preprocessing(scale, mean, std, layout)
+    loaded_samples = api.load_samples(data, graph, pre, limit=samples)
+    others: dict[str, SpikingGraph] = {}
+    if recipes or calib is not None:
+        same = pre or loaded_samples.preprocessing
+        shapes = opt.parse_shapes(input_shapes)
+        others = converted((model,), recipes, calib, calib_samples, last, same, shapes, {})
     found = diagnosis.diagnose(
         loaded,
         graph,
-        api.load_samples(data, graph, pre, limit=samples),
+        loaded_samples,
         last,
         name=network.name,
         seed=seed,
         progress=opt.stage("diagnosing"),
     )
+    networks = {"this network": graph, **others}
+    ann = api.onnx_ann(loaded, graph)
+    curves = [
+        run_one(label, net, loaded_samples, (1, last), {"seed": seed}, ann)
+        for label, net in networks.items()
+    ]
+    found = replace(found, curves=tuple(curve for curve, _ in curves))
     document = diagnosis.document(found)
     written = "" if folder is None else f"\n\n{write(found, document, folder)}"
     opt.emit(document, diagnosis.text(found) + written, as_json)
 
 
 def write(found: diagnosis.Diagnosis, document: dict[str, Any], folder: Path) -> str:
-    """diagnosis.json, .html and (with matplotlib) errors.png, rates.png; what, in words."""
+    """diagnosis.json, .html and (with matplotlib) its pictures; what, in words."""
     pictures: dict[str, bytes] = {}
     if plot.available():
         pictures["errors.png"] = diagnosis_plots.errors_png(found)
         pictures["rates.png"] = diagnosis_plots.rates_png(found)
+        pictures["accuracy.png"] = plot.sweep_png(found.sweep())
     text = json.dumps(document, indent=2, allow_nan=False) + "\n"
     opt.write_text(folder / "diagnosis.json", text)
     opt.write_text(folder / "diagnosis.html", diagnosis.html(found, pictures))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
@@ -15,7 +16,7 @@ from ..converter.frontend import load_onnx
 from ..converter.onnxfile import synapse_models
 from ..data import Preprocessing, Samples
 from ..errors import UsageError
-from ..evaluate import Evaluation
+from ..evaluate import Ann, Evaluation
 from ..runtime.engine import simulate
 from ..runtime.graph import SpikingGraph
 from ..runtime.profile import LayerProfile
@@ -72,7 +73,7 @@ def run(
     if recipes:
         shapes = opt.parse_shapes(input_shapes)
         given = opt.chosen(**choices)
-        made = _converted(networks, recipes, calib, calib_samples, span[1], pre, shapes, given)
+        made = converted(networks, recipes, calib, calib_samples, span[1], pre, shapes, given)
     else:
         if calib is not None or opt.chosen(**choices):
             raise UsageError(
@@ -83,7 +84,7 @@ def run(
     runs, documents, loaded = [], [], None
     for label, graph in made.items():
         loaded = api.load_samples(data, graph, pre, limit=samples)
-        one, document = _run(label, graph, loaded, span, engine)
+        one, document = run_one(label, graph, loaded, span, opt.engine_arguments(engine))
         runs.append(one)
         documents.append(document)
     assert loaded is not None
@@ -114,7 +115,7 @@ def _labels(paths: tuple[Path, ...]) -> dict[str, Path]:
     }
 
 
-def _converted(
+def converted(
     networks: tuple[Path, ...],
     recipes: tuple[str, ...],
     calib: str | None,
@@ -145,26 +146,22 @@ def _converted(
     return out
 
 
-def _run(
+def run_one(
     label: str,
     graph: SpikingGraph,
     samples: Samples,
     span: tuple[int, int],
-    engine: dict[str, Any],
+    engine: Mapping[str, Any],
+    ann: Ann | None = None,
 ) -> tuple[SweepRun, dict[str, Any]]:
     """One network's curve and its JSON document."""
     began = perf_counter()
-    evaluation = api.evaluate(
-        graph,
-        samples,
-        span[1],
-        first=span[0],
-        progress=opt.stage(f"simulating ({label})"),
-        **opt.engine_arguments(engine),
-    )
+    progress = opt.stage(f"simulating ({label})")
+    first, last = span
+    evaluation = api.evaluate(graph, samples, last, ann, first=first, progress=progress, **engine)
     seconds = perf_counter() - began
     notes = tuple(str(note) for note in graph.meta.get("notes", ()))
-    one = SweepRun(recipe=label, steps=span[1], evaluation=evaluation, notes=notes, network=graph)
+    one = SweepRun(recipe=label, steps=last, evaluation=evaluation, notes=notes, network=graph)
     recipe = {"network": label, "recipe": graph.meta.get("recipe")}
     return one, {**run_document(evaluation, seconds), **recipe}
 
