@@ -271,6 +271,7 @@ class _Maker:
             for *_, made, buffer in inner:
                 if (
                     made == name
+                    and buffer.dtype == self.dtypes[node.name]
                     and self.shapes[name] == node.shape
                     and node.inputs.count(name) == 1
                 ):

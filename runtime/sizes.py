@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 
 from ..errors import UsageError
 from .chains import synapse_chains
@@ -72,12 +72,12 @@ def _balanced(most: int, samples: int, threads: int, step: int) -> int:
     """Lanes up to ``most`` (and not below half of it) with which the threads are done soonest: as
     few lanes as possible through the rounds of tiles that each thread does, unused ones counted.
     A lane more is charged for every round, for what a tile costs however small it is."""
-    most = min(-(-most // step) * step, -(-(-(-samples // threads)) // step) * step)
+    share = ceil(samples / threads)
+    most = min(ceil(most / step), ceil(share / step)) * step
     sizes = range(most, max(step, most // 2) - 1, -step)
 
     def cost(lanes: int) -> int:
-        rounds = -(-(-(-samples // lanes)) // threads)
-        return rounds * (lanes + 1)
+        return ceil(ceil(samples / lanes) / threads) * (lanes + 1)
 
     return min(sizes, key=cost)
 
