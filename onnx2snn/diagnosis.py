@@ -29,6 +29,7 @@ from .converter.lower import lower
 from .converter.passes import default_passes, run_passes
 from .data import Samples
 from .runtime.graph import SpikingGraph
+from .runtime.threads import one_blas_thread
 from .sweep import Sweep, SweepRun, run_json
 
 SCHEMA = "onnx2snn.diagnose/1"
@@ -77,22 +78,24 @@ def diagnose(
     """
     lowered = lower(run_passes(import_onnx(model), default_passes()))
     size = batch_size(network)
-    measured = measure(
-        lowered,
-        network,
-        (batch for _, batch in samples.batches(size)),
-        steps,
-        total=len(samples),
-        seed=seed,
-        progress=progress,
-    )
+    with one_blas_thread():
+        measured = measure(
+            lowered,
+            network,
+            (batch for _, batch in samples.batches(size)),
+            steps,
+            total=len(samples),
+            seed=seed,
+            progress=progress,
+        )
+        advice = _advice(lowered, network, samples, measured, seed)
     return Diagnosis(
         model=Path(model.path).name,
         network=name,
         data=samples.source,
         measured=measured,
         first=jump(measured),
-        advice=_advice(lowered, network, samples, measured, seed),
+        advice=advice,
         notes=_notes(model, network, measured),
     )
 
