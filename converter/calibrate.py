@@ -16,6 +16,7 @@ from ..runtime import graph as snn
 from ..runtime.ops import Array, Conv, ConvTranspose, Linear, Transpose
 from ..runtime.reference import run_analog
 from ..runtime.samples import as_inputs
+from .kernels import Kernels
 
 BINS = 2048
 Progress = Callable[[int, int], None]
@@ -82,11 +83,11 @@ def calibrate(
                 rows, maxima[node.name]
             )
 
+    kernels = Kernels()
     for number, observe in enumerate((first, second)):
         for start in range(0, total, batch):
-            run_analog(
-                graph, {k: a[start : start + batch] for k, a in arrays.items()}, observe=observe
-            )
+            part = {k: a[start : start + batch] for k, a in arrays.items()}
+            run_analog(graph, part, observe=observe, apply=kernels.apply)
             progress(number * total + min(start + batch, total), 2 * total)
     return {
         name: LayerStats(

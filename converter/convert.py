@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..runtime import graph as snn
-from ..runtime.neuron import NeuronParams
+from ..runtime.neuron import Neuron, NeuronParams
 from ..runtime.ops import Array
 from ..runtime.threads import one_blas_thread
 from .calibrate import LayerStats, Progress, calibrate
@@ -128,15 +128,12 @@ def convert(
             stats = calibrate(lowered, calibration, progress=_stage(progress, 0))
     assumed = (assumption(rewritten),) if calibration is None else ()
     theta = _thresholds(stats, recipe, options)
-    if recipe.model == "differential":
-        return _differential(lowered, stats, theta, recipe, options, assumed)
-    neurons = _neurons(lowered, stats, theta, recipe, options)
     notes = [*assumed, *_notes(lowered, recipe, options)]
-    graph = lowered
+    graph, neurons = _neurons(lowered, stats, theta, recipe, options)
     if options.tune and calibration is not None:
         tuning = Tuning(search=options.reset == "subtract", seed=options.seed)
         tuned = tune(
-            lowered, calibration, neurons, options.steps, tuning, progress=_stage(progress, 1)
+            graph, calibration, neurons, options.steps, tuning, progress=_stage(progress, 1)
         )
         graph, neurons = tuned.graph, dict(tuned.neurons)
         notes.append(
@@ -144,32 +141,6 @@ def convert(
             "weights, thresholds, initial potentials and biases, all constant in time"
         )
     graph = _with_counting(set_thresholds(graph, neurons), stats, options)
-    meta = {**graph.meta, **_meta(recipe, options), "notes": notes}
-    return Conversion(graph=replace(graph, meta=meta), lowered=lowered, stats=stats)
-
-
-def _differential(
-    lowered: snn.SpikingGraph,
-    stats: Mapping[str, LayerStats],
-    theta: Mapping[str, Array],
-    recipe: Recipe,
-    options: Options,
-    assumed: tuple[str, ...],
-) -> Conversion:
-    """Differential neurons correct their own rounding: nothing is calibrated in the loop."""
-    if options.lag or options.readout == "count" or options.reset == "zero" or options.leak:
-        raise UsageError(
-            "recipe 'differential' has no start lag, leak, reset to zero or output spike counts",
-            remedy="Leave these options out, or use --recipe graded.",
-            code="E114",
-        )
-    largest = {
-        p.name: stats[p.name].broadcast(theta[p.name].astype(np.float32), len(p.shape))
-        for p in lowered.of(snn.Population)
-    }
-    coded, neurons = differential(lowered, largest, options.levels or recipe.levels)
-    graph = set_thresholds(coded, neurons)
-    notes = [*assumed, *_notes(lowered, recipe, options)]
     meta = {**graph.meta, **_meta(recipe, options), "notes": notes}
     return Conversion(graph=replace(graph, meta=meta), lowered=lowered, stats=stats)
 
@@ -234,9 +205,11 @@ def _neurons(
     theta: Mapping[str, Array],
     recipe: Recipe,
     options: Options,
-) -> dict[str, NeuronParams]:
-    """The neuron parameters of every population."""
-    out: dict[str, NeuronParams] = {}
+) -> tuple[snn.SpikingGraph, dict[str, Neuron]]:
+    """The neuron parameters of every population, and the graph as these neurons need it."""
+    if recipe.model == "differential":
+        return _differential(lowered, stats, theta, options.levels or recipe.levels, options)
+    out: dict[str, Neuron] = {}
     levels = options.levels or recipe.levels
     for population in lowered.of(snn.Population):
         threshold = theta[population.name]
@@ -255,7 +228,28 @@ def _neurons(
             signed=recipe.signed,
             lag=options.steps if recipe.synchronous else options.lag,
         )
-    return out
+    return lowered, out
+
+
+def _differential(
+    lowered: snn.SpikingGraph,
+    stats: Mapping[str, LayerStats],
+    theta: Mapping[str, Array],
+    powers: int,
+    options: Options,
+) -> tuple[snn.SpikingGraph, dict[str, Neuron]]:
+    if options.lag or options.readout == "count" or options.reset == "zero" or options.leak:
+        raise UsageError(
+            "recipe 'differential' has no start lag, leak, reset to zero or output spike counts",
+            remedy="Leave these options out, or use --recipe graded.",
+            code="E114",
+        )
+    largest = {
+        p.name: stats[p.name].broadcast(theta[p.name].astype(np.float32), len(p.shape))
+        for p in lowered.of(snn.Population)
+    }
+    graph, neurons = differential(lowered, largest, powers)
+    return graph, dict(neurons)
 
 
 def _with_encoding(graph: snn.SpikingGraph, options: Options) -> snn.SpikingGraph:

@@ -16,23 +16,25 @@ from math import prod
 import numpy as np
 
 from ..runtime import graph as snn
-from ..runtime.neuron import NeuronParams
+from ..runtime.neuron import Neuron, NeuronParams
 from ..runtime.ops import Array
 from ..runtime.samples import as_inputs
 from ..runtime.threads import one_blas_thread
 from .calibrate import by_channel, channel_axis
 from .lower import compact
-from .tune_neurons import Drive, Search, choose, run
-from .tune_signals import Replay, Signal
+from .tune_neurons import Choice, Drive, Search, choose, run
+from .tune_signals import Replay, Train, last_readers, packs, worth
 from .tune_weights import correct, correctable, residual
 
 Progress = Callable[[int, int], None]
 
-MEMORY = 400_000_000  # bytes for the spikes or currents of the largest population
-WORK = 4096  # samples times steps: more is slow and brings little
+MEMORY = 256 << 20  # bytes for the spikes and activations of the populations in use
+WORK = 8192  # samples times steps: more is slow and brings little
+FEWEST = 32  # samples, however many steps (if memory allows)
 SAMPLED = 1 << 16  # neurons of a population (over samples) searched at T <= 16; fewer above
 V_INITS = (0.5, 0.25, 0.0, -0.5)
 SCALES = (0.7, 0.85, 1.0, 1.2)
+DIFFERENTIAL_SCALES = (0.7, 0.85, 1.0, 1.2)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,6 +52,8 @@ class Tuning:
     search: bool = True
     rounds: int = 3
     seed: int = 0
+    memory: int = MEMORY
+    threads: int | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -61,7 +65,7 @@ class Tuned:
     """
 
     graph: snn.SpikingGraph
-    neurons: Mapping[str, NeuronParams]
+    neurons: Mapping[str, Neuron]
     errors: Mapping[str, float]
     samples: int
 
@@ -69,7 +73,7 @@ class Tuned:
 def tune(
     lowered: snn.SpikingGraph,
     calibration: Array | Mapping[str, Array],
-    neurons: Mapping[str, NeuronParams],
+    neurons: Mapping[str, Neuron],
     steps: int,
     tuning: Tuning | None = None,
     *,
@@ -81,9 +85,10 @@ def tune(
     """
     tuning = tuning or Tuning()
     arrays = as_inputs(lowered, calibration, np.float32)
-    count = _sample_count(lowered, len(next(iter(arrays.values()))), steps, tuning)
+    given = len(next(iter(arrays.values())))
+    count = _sample_count(lowered, neurons, given, steps, tuning)
     arrays = {name: x[:count] for name, x in arrays.items()}
-    replay = Replay(lowered, arrays, steps, neurons, seed=tuning.seed)
+    replay = Replay(lowered, arrays, steps, neurons, threads=tuning.threads, seed=tuning.seed)
     loop = _Loop(replay, dict(neurons), tuning, np.random.default_rng(tuning.seed))
     targets = [n for n in lowered.nodes if isinstance(n, snn.Population | snn.Readout)]
     with one_blas_thread():
@@ -96,10 +101,31 @@ def tune(
     )
 
 
-def _sample_count(graph: snn.SpikingGraph, given: int, steps: int, tuning: Tuning) -> int:
-    largest = max((prod(n.shape) for n in graph.nodes), default=1)
-    fitting = MEMORY // (largest * steps)
-    return max(1, min(given, tuning.samples, max(WORK // steps, 64), fitting))
+def _sample_count(
+    graph: snn.SpikingGraph,
+    neurons: Mapping[str, Neuron],
+    given: int,
+    steps: int,
+    tuning: Tuning,
+) -> int:
+    fitting = tuning.memory // bytes_per_sample(graph, neurons, steps)
+    return max(1, min(given, tuning.samples, max(WORK // steps, FEWEST), fitting))
+
+
+def bytes_per_sample(graph: snn.SpikingGraph, neurons: Mapping[str, Neuron], steps: int) -> int:
+    """What the populations in use at one time take at most, for one calibration sample: spikes,
+    one activation each, and six values per neuron of the population that is being calibrated."""
+    last, held, most = last_readers(graph), {}, 1
+    for node in graph.nodes:
+        if not isinstance(node, snn.Population | snn.Readout):
+            continue
+        size = prod(node.shape)
+        if isinstance(node, snn.Population):
+            train = -(-steps // 8) if packs(neurons[node.name]) else steps
+            held[node.name] = size * (train + 4)
+        most = max(most, sum(held.values()) + 24 * size)
+        held = {name: n for name, n in held.items() if last.get(name) != node.name}
+    return most
 
 
 @dataclass
@@ -107,74 +133,109 @@ class _Loop:
     """The pass over the graph: what has been decided so far."""
 
     replay: Replay
-    neurons: dict[str, NeuronParams]
+    neurons: dict[str, Neuron]
     tuning: Tuning
     rng: np.random.Generator
     errors: dict[str, float] = field(default_factory=dict)
 
     def visit(self, node: snn.Population | snn.Readout) -> None:
         replay, source = self.replay, node.inputs[0]
-        parts = [replay.value(source, part) for part in replay.tiles()]
-        z = np.concatenate(parts) + node.bias
-        node = self._correct_weights(node, z)
-        if isinstance(node, snn.Readout):
-            mean = self._mean(source) + node.bias
-            shift = compact(_per_channel(z - mean, channel_axis(replay.graph, node.name)))
-            replay.nodes[node.name] = replace(node, bias=node.bias + shift)
-            replay.drop(node.name)
+        ann = node.bias if node.ann_bias is None else node.ann_bias
+        z = np.concatenate(replay.each(lambda part: replay.value(source, part))) + ann
+        self._correct_weights(node.name, z)
+        if isinstance(node, snn.Population):
+            self._population(node.name, np.clip(z, 0, node.ceiling).astype(np.float32))
             return
-        self._population(node, np.clip(z, 0, node.ceiling).astype(np.float32))
+        mean = self._mean(source) + self._bias(node.name)
+        self._shift(node.name, compact(_per_channel(z - mean, self._axis(node.name))))
+        replay.drop(node.name)
+
+    def _axis(self, name: str) -> int:
+        return channel_axis(self.replay.graph, name)
 
     def _mean(self, name: str) -> Array:
-        return np.concatenate([self.replay.mean(name, part) for part in self.replay.tiles()])
+        return np.concatenate(self.replay.each(lambda part: self.replay.mean(name, part)))
 
-    def _correct_weights(
-        self, node: snn.Population | snn.Readout, z: Array
-    ) -> snn.Population | snn.Readout:
+    def _bias(self, name: str) -> Array:
+        """The bias so far; differential neurons have it in themselves."""
+        neuron = self.neurons.get(name)
+        if neuron is not None and not isinstance(neuron, NeuronParams):
+            return neuron.bias
+        node = self.replay.nodes[name]
+        assert isinstance(node, snn.Population | snn.Readout)
+        return node.bias
+
+    def _shift(self, name: str, change: Array) -> None:
+        bias = (self._bias(name) + change).astype(np.float32)
+        neuron = self.neurons.get(name)
+        if neuron is not None and not isinstance(neuron, NeuronParams):
+            self.neurons[name] = replace(neuron, bias=bias)
+            return
+        node = self.replay.nodes[name]
+        assert isinstance(node, snn.Population | snn.Readout)
+        self.replay.nodes[name] = replace(node, bias=bias)
+
+    def _correct_weights(self, name: str, z: Array) -> None:
         if not self.tuning.weights:
-            return node
-        replay, axis = self.replay, channel_axis(self.replay.graph, node.name)
-        for synapse in correctable(replay, node.name):
-            mean = self._mean(node.inputs[0]) + node.bias
+            return
+        replay, node = self.replay, self.replay.nodes[name]
+        for synapse in correctable(replay, name):
+            mean = self._mean(node.inputs[0]) + self._bias(name)
             missing = residual(z, mean, spiking=isinstance(node, snn.Population))
-            new, shift = correct(replay, synapse, missing, self.rng)
-            replay.nodes[synapse.name] = new
-            node = replace(node, bias=node.bias + _along(shift, axis, len(node.shape)))
-        return node
+            replay.nodes[synapse.name], shift = correct(replay, synapse, missing, self.rng)
+            self._shift(name, _along(shift, self._axis(name), len(node.shape)))
 
-    def _population(self, node: snn.Population, target: Array) -> None:
-        replay, name = self.replay, node.name
-        begin = max(replay.onset[i] for i in node.inputs)
-        fire, steps = replay.onset[name], replay.steps
-        axis, rank = channel_axis(replay.graph, name), len(node.shape)
-        kept: list[Signal] | None = []
-        if len(target) * prod(node.shape) * steps * 4 > MEMORY:
-            kept = None
-        drive = self._drive(node, target, begin, fire, axis, kept)
+    def _population(self, name: str, target: Array) -> None:
+        replay, axis = self.replay, self._axis(name)
+        node = replay.nodes[name]
+        assert isinstance(node, snn.Population)
         neuron = self.neurons[name]
         threshold = np.broadcast_to(neuron.v_threshold, _lengths(node, axis)).ravel()
-        choice = choose(neuron, threshold, drive, self._search(neuron), node.ceiling)
-        neuron = replace(
-            neuron,
-            v_threshold=_along(choice.threshold, axis, rank),
-            v_init=_along(choice.v_init, axis, rank),
-        )
-        bias = (node.bias + _along(choice.bias, axis, rank)).astype(np.float32)
-        spikes = np.concatenate(
-            [
-                run(neuron, bias, current, first, begin, fire, steps)
-                for first, current in (kept or self._signals(node.inputs[0]))
-            ],
-            axis=1,
-        )
-        self.neurons[name] = neuron
-        replay.nodes[name] = replace(node, bias=bias)
-        replay.store(name, spikes, target, neuron.v_threshold)
-        rate = spikes.sum(axis=0, dtype=np.float32) * (neuron.v_threshold / np.float32(steps))
+        drive = self._drive(node, target, axis)
+        self._take(node, choose(neuron, threshold, drive, self._search(neuron), node.ceiling))
+        train = self._run(name)
+        replay.store(name, train, target)
         power = float(np.mean(target**2)) or 1.0
-        self.errors[name] = float(np.mean((rate - target) ** 2)) / power
+        rates = replay.each(lambda part: np.sum((train.mean(part) - target[part]) ** 2))
+        self.errors[name] = float(np.sum(rates)) / target.size / power
 
-    def _search(self, neuron: NeuronParams) -> Search:
+    def _take(self, node: snn.Population, choice: Choice) -> None:
+        neuron, axis, rank = self.neurons[node.name], self._axis(node.name), len(node.shape)
+        v_threshold = _along(choice.threshold, axis, rank)
+        if isinstance(neuron, NeuronParams):
+            v_init = _along(choice.v_init, axis, rank)
+            self.neurons[node.name] = replace(neuron, v_threshold=v_threshold, v_init=v_init)
+        else:
+            self.neurons[node.name] = replace(neuron, v_threshold=v_threshold)
+        self._shift(node.name, _along(choice.bias, axis, rank))
+
+    def _run(self, name: str) -> Train:
+        """The population's spikes on all samples."""
+        replay, neuron, node = self.replay, self.neurons[name], self.replay.nodes[name]
+        begin, fire = self._window(name)
+        differential = not isinstance(neuron, NeuronParams)
+        bias = np.zeros((), np.float32) if differential else self._bias(name)
+
+        def tile(part: slice) -> Array:
+            first, current = replay.signal(node.inputs[0], part)
+            spikes = run(neuron, bias, current, first, begin, fire, replay.steps)
+            return np.packbits(spikes.view(np.uint8), axis=0) if packs(neuron) else spikes
+
+        return Train(
+            spikes=np.concatenate(replay.each(tile), axis=1),
+            threshold=neuron.v_threshold.astype(np.float32),
+            worth=worth(neuron, replay.steps),
+            packed=packs(neuron),
+        )
+
+    def _window(self, name: str) -> tuple[int, int]:
+        """When a population's currents and biases arrive, and when its spikes leave."""
+        onset = self.replay.onset
+        return max(onset[i] for i in self.replay.nodes[name].inputs), onset[name]
+
+    def _search(self, neuron: Neuron) -> Search:
+        if not isinstance(neuron, NeuronParams):
+            return Search(scales=DIFFERENTIAL_SCALES, rounds=self.tuning.rounds)
         if not self.tuning.search:
             fraction = float(np.mean(neuron.v_init / neuron.v_threshold))
             return Search(v_inits=(fraction,), rounds=self.tuning.rounds)
@@ -182,47 +243,42 @@ class _Loop:
         v_inits = (0.5,) if neuron.signed else V_INITS
         return Search(scales=SCALES, v_inits=v_inits, rounds=self.tuning.rounds)
 
-    def _signals(self, name: str) -> list[Signal]:
-        return [self.replay.signal(name, part) for part in self.replay.tiles()]
-
-    def _drive(
-        self,
-        node: snn.Population,
-        target: Array,
-        begin: int,
-        fire: int,
-        axis: int,
-        kept: list[Signal] | None,
-    ) -> Drive:
+    def _drive(self, node: snn.Population, target: Array, axis: int) -> Drive:
         """A sample of the population's neurons with the currents that arrive."""
         replay, steps = self.replay, self.replay.steps
+        begin, fire = self._window(node.name)
         channels = node.shape[axis]
-        budget = SAMPLED * min(16, replay.steps) // replay.steps
-        per_tile = -(-max(budget // channels, 256) * replay.tile // replay.samples)
-        currents, targets, first = [], [], 0
-        for part in replay.tiles():
+        budget = SAMPLED * min(16, steps) // steps
+        per_channel = max(budget // channels, min(256, 8192 // steps), 64)
+        per_tile = -(-per_channel * replay.tile // replay.samples)
+        bias = np.broadcast_to(self._bias(node.name), node.shape)
+        inside = isinstance(self.neurons[node.name], NeuronParams)
+        rngs = dict(zip((p.start for p in replay.tiles()), self._spawn(), strict=True))
+
+        def tile(part: slice) -> tuple[int, Array, Array, Array]:
             first, current = replay.signal(node.inputs[0], part)
-            if kept is not None:
-                kept.append((first, current))
             flat = np.moveaxis(current, 2 + axis, 1).reshape(len(current), channels, -1)
-            bias = np.broadcast_to(node.bias, (current.shape[1], *node.shape))
-            count = flat.shape[2]
-            chosen = self.rng.permutation(count)[:per_tile]
-            steady = len(current) == 1
-            sampled = np.repeat(flat[:, :, chosen], steps, 0) if steady else flat[:, :, chosen]
-            window = slice(max(begin - first, 0), begin - first + steps)
+            chosen = rngs[part.start].permutation(flat.shape[2])[:per_tile]
+            sampled = np.repeat(flat[:, :, chosen], steps if len(current) == 1 else 1, 0)
             sampled = _until(sampled, begin - first + steps)
-            sampled[window] += by_channel(bias, axis)[:, chosen]
-            currents.append(sampled)
-            targets.append(by_channel(target[part], axis)[:, chosen])
+            own = by_channel(np.broadcast_to(bias, (current.shape[1], *node.shape)), axis)
+            if inside:
+                sampled[max(begin - first, 0) : begin - first + steps] += own[:, chosen]
+            return first, sampled, by_channel(target[part], axis)[:, chosen], own[:, chosen]
+
+        tiles = replay.each(tile)
         return Drive(
-            current=np.concatenate(currents, axis=2),
-            target=np.concatenate(targets, axis=1),
-            first=first,
+            current=np.concatenate([t[1] for t in tiles], axis=2),
+            target=np.concatenate([t[2] for t in tiles], axis=1),
+            first=tiles[0][0],
             begin=begin,
             fire=fire,
             steps=steps,
+            bias=None if inside else np.concatenate([t[3] for t in tiles], axis=1),
         )
+
+    def _spawn(self) -> list[np.random.Generator]:
+        return self.rng.spawn(-(-self.replay.samples // self.replay.tile))
 
 
 def _with_ann(node: snn.Node, original: snn.Node) -> snn.Node:
@@ -231,7 +287,8 @@ def _with_ann(node: snn.Node, original: snn.Node) -> snn.Node:
         return node if node.op is original.op else replace(node, ann_op=original.op)
     if isinstance(node, snn.Population | snn.Readout):
         assert isinstance(original, snn.Population | snn.Readout)
-        return replace(node, ann_bias=original.bias)
+        ann = original.bias if original.ann_bias is None else original.ann_bias
+        return replace(node, ann_bias=ann)
     return node
 
 

@@ -19,8 +19,9 @@ from itertools import product
 
 import numpy as np
 
-from ..runtime.neuron import NeuronParams
+from ..runtime.neuron import Neuron, NeuronParams
 from ..runtime.ops import Array
+from .tune_signals import worth
 
 CHUNK = 1 << 17  # potentials simulated together: what fits a core's cache
 
@@ -38,7 +39,8 @@ class Search:
 class Drive:
     """Sampled input of a population: ``current`` (time, channels, n) from absolute step ``first``
     on, bias included; ``target`` (channels, n) activations. The bias arrives in [begin, begin + T)
-    and spikes leave in [fire, fire + T)."""
+    and spikes leave in [fire, fire + T). ``bias`` (channels, n): of differential neurons, who
+    keep it in their state; the current is then without it."""
 
     current: Array
     target: Array
@@ -46,6 +48,7 @@ class Drive:
     begin: int
     fire: int
     steps: int
+    bias: Array | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -58,7 +61,7 @@ class Choice:
 
 
 def choose(
-    neuron: NeuronParams,
+    neuron: Neuron,
     threshold: Array,
     drive: Drive,
     search: Search,
@@ -71,7 +74,12 @@ def choose(
     parts = []
     for at in range(0, channels, per_chunk):
         where = slice(at, min(at + per_chunk, channels))
-        part = replace(drive, current=drive.current[:, where], target=drive.target[where])
+        part = replace(
+            drive,
+            current=drive.current[:, where],
+            target=drive.target[where],
+            bias=None if drive.bias is None else drive.bias[where],
+        )
         parts.append(_choose(neuron, threshold[where], part, search, candidates, ceiling))
     return Choice(
         threshold=np.concatenate([p.threshold for p in parts]),
@@ -81,7 +89,7 @@ def choose(
 
 
 def _choose(
-    neuron: NeuronParams,
+    neuron: Neuron,
     threshold: Array,
     drive: Drive,
     search: Search,
@@ -98,8 +106,7 @@ def _choose(
     best = bias.copy()
     mean = drive.target.mean(axis=1)
     for number in range(search.rounds + 1):
-        model = replace(neuron, v_threshold=theta[..., np.newaxis], v_init=v0[..., np.newaxis])
-        rate = decoded_rates(model, bias[..., np.newaxis], drive)
+        rate = decoded_rates(*_candidates(neuron, theta, v0, bias, drive), drive)
         shift = mean - rate.mean(axis=2)
         rate -= drive.target
         error = np.einsum("kcn,kcn->kc", rate, rate) / rate.shape[2] + shift**2
@@ -112,10 +119,23 @@ def _choose(
     return Choice(threshold=theta[chosen, at], v_init=v0[chosen, at], bias=best[chosen, at])
 
 
-def decoded_rates(neuron: NeuronParams, bias: Array, drive: Drive) -> Array:
-    """theta k / T, (candidates, channels, n), of neurons whose arrays are (candidates, channels, 1)
-    and that all get the same current, with ``bias`` on top."""
+def _candidates(
+    neuron: Neuron, theta: Array, v0: Array, bias: Array, drive: Drive
+) -> tuple[Neuron, Array]:
+    """Neurons with arrays (candidates, channels, 1 or n), and the bias current beside them."""
+    theta, v0, bias = (x[..., np.newaxis] for x in (theta, v0, bias))
+    if isinstance(neuron, NeuronParams):
+        return replace(neuron, v_threshold=theta, v_init=v0), bias
+    assert drive.bias is not None
+    return replace(neuron, v_threshold=theta, bias=drive.bias + bias), np.zeros_like(bias)
+
+
+def decoded_rates(neuron: Neuron, bias: Array, drive: Drive) -> Array:
+    """What is decoded after T steps, theta k / T, (candidates, channels, n), of neurons whose
+    arrays are (candidates, channels, 1 or n) and that all get the same current, with ``bias`` on
+    top."""
     count = len(neuron.v_threshold)
+    weights = worth(neuron, drive.steps)
     shape = drive.current.shape[1:]
     state = neuron.initial_state(count, shape, np.dtype(np.float32))
     spikes = np.empty((count, *shape), np.float32)
@@ -128,13 +148,15 @@ def decoded_rates(neuron: NeuronParams, bias: Array, drive: Drive) -> Array:
         if inside:
             current += bias
         neuron.step(state, current, spikes, drive.fire <= t)
-        total += spikes
-    total *= neuron.v_threshold / np.float32(drive.steps)
+        if t >= drive.fire:
+            spikes *= weights[t - drive.fire]
+            total += spikes
+    total *= neuron.v_threshold
     return total
 
 
 def run(
-    neuron: NeuronParams, bias: Array, current: Array, first: int, begin: int, fire: int, steps: int
+    neuron: Neuron, bias: Array, current: Array, first: int, begin: int, fire: int, steps: int
 ) -> Array:
     """Spikes (steps, batch, *shape) in the window from ``fire`` on, as small integers.
 

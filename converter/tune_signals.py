@@ -6,24 +6,74 @@ again whenever it is asked for, tile by tile. Memory is that of the few populati
 
 Signals are decoded (spikes times threshold), so that the graph keeps unit thresholds while
 thresholds are still being chosen. A signal is (first step, array (time or 1, batch, *shape)) in
-absolute steps; an array of time length one holds for the T steps of a constant input.
+absolute steps; an array of time length one holds for the T steps of a constant input. A signal's
+mean is what its reader decodes after T steps: sum x(t) / T, of differential spikes sum x(t) / t.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TypeVar
 
 import numpy as np
 
 from ..runtime import analog
 from ..runtime import graph as snn
 from ..runtime.encoding import encode
-from ..runtime.neuron import NeuronParams
-from ..runtime.ops import Array, LinearOp
+from ..runtime.neuron import Neuron, NeuronParams
+from ..runtime.ops import Array
 from ..runtime.steps import run_expectation
+from ..runtime.threads import available_threads, run_tasks
+from .kernels import Kernels
 
 Signal = tuple[int, Array]
+R = TypeVar("R")
+TILE_BYTES = 32 << 20  # of the largest signal of a tile
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Train:
+    """The spikes of one population, and what they are worth.
+
+    Attributes:
+        spikes: (steps, samples, *shape) small integers; binary ones are packed along time, eight
+            steps to a byte.
+        worth: (steps,), what a spike of one threshold in step t adds to the mean.
+    """
+
+    spikes: Array
+    threshold: Array
+    worth: Array
+    packed: bool
+
+    def counts(self, part: slice) -> Array:
+        """(steps, batch, *shape), integers."""
+        spikes = self.spikes[:, part]
+        return np.unpackbits(spikes, axis=0, count=len(self.worth)) if self.packed else spikes
+
+    def mean(self, part: slice) -> Array:
+        counts = self.counts(part)
+        if (self.worth == self.worth[0]).all():
+            total = counts.sum(axis=0, dtype=np.float32)
+            return np.asarray(total * (self.threshold * self.worth[0]))
+        total = np.zeros(counts.shape[1:], np.float32)
+        for weight, step in zip(self.worth, counts, strict=True):
+            total += weight * step
+        return np.asarray(total * self.threshold)
+
+
+def packs(neuron: Neuron) -> bool:
+    """Whether spikes are 0 or 1."""
+    return neuron.levels == 1 and not neuron.signed
+
+
+def worth(neuron: Neuron, steps: int) -> Array:
+    """(steps,): what a spike of one threshold in each step adds to the decoded mean."""
+    if isinstance(neuron, NeuronParams):
+        return np.full(steps, 1 / steps, np.float32)
+    return (1 / np.arange(1, steps + 1)).astype(np.float32)
 
 
 class Replay:
@@ -38,38 +88,54 @@ class Replay:
         graph: snn.SpikingGraph,
         inputs: Mapping[str, Array],
         steps: int,
-        neurons: Mapping[str, NeuronParams],
+        neurons: Mapping[str, Neuron],
         *,
-        tile: int = 16,
+        tile: int | None = None,
+        threads: int | None = None,
         seed: int = 0,
     ) -> None:
         self.graph, self.inputs, self.steps, self.seed = graph, inputs, steps, seed
         self.original = graph.by_name()
         self.nodes: dict[str, snn.Node] = dict(self.original)
         self.samples = len(next(iter(inputs.values())))
-        self.tile = tile
-        self.spikes: dict[str, Array] = {}
+        largest = max(prod(node.shape) for node in graph.nodes)
+        self.tile = tile or max(1, min(16, TILE_BYTES // (4 * steps * largest)))
+        self.threads = threads or available_threads()
+        self.trains: dict[str, Train] = {}
         self.activations: dict[str, Array] = {}
-        self.threshold: dict[str, Array] = {}
         self.onset = snn.onsets(
             graph.with_nodes(replace(p, neuron=neurons[p.name]) for p in graph.of(snn.Population))
         )
-        self._last_reader = _last_readers(graph)
+        self._last_reader = last_readers(graph)
+        self._kernels = Kernels()
 
     def tiles(self) -> Iterator[slice]:
         for start in range(0, self.samples, self.tile):
             yield slice(start, min(start + self.tile, self.samples))
 
-    def store(self, name: str, spikes: Array, activations: Array, threshold: Array) -> None:
+    def each(self, work: Callable[[slice], R]) -> list[R]:
+        """``work`` of every tile, in order; tiles run in threads."""
+        done: dict[int, R] = {}
+
+        def one(_: int, part: slice) -> tuple[int, R]:
+            return part.start, work(part)
+
+        def collect(result: tuple[int, R]) -> None:
+            done[result[0]] = result[1]
+
+        parts = list(self.tiles())
+        run_tasks(range(self.threads), parts, one, collect)
+        return [done[part.start] for part in parts]
+
+    def store(self, name: str, train: Train, activations: Array) -> None:
         """Keep a finished population; drop those that nobody reads any more."""
-        self.spikes[name], self.activations[name] = spikes, activations
-        self.threshold[name] = threshold.astype(np.float32)
+        self.trains[name], self.activations[name] = train, activations
         self.drop(name)
 
     def drop(self, done: str) -> None:
         """Forget the populations whose last reader is ``done``."""
-        for name in [n for n in self.spikes if self._last_reader.get(n) == done]:
-            del self.spikes[name], self.activations[name]
+        for name in [n for n in self.trains if self._last_reader.get(n) == done]:
+            del self.trains[name], self.activations[name]
 
     def value(self, name: str, part: slice, memo: dict[str, Array] | None = None) -> Array:
         """What the ANN computes at ``name`` (a population must be stored), (batch, *shape)."""
@@ -87,7 +153,7 @@ class Replay:
             case snn.Input():
                 return self.inputs[node.name][part]
             case snn.Synapse():
-                return _apply(node.op, xs)
+                return self._kernels.apply(node.op, *xs)
             case snn.MaxPool():
                 return node.op.apply(xs[0] + node.bias.astype(xs[0].dtype))
             case snn.Analog():
@@ -104,10 +170,13 @@ class Replay:
             node = self.nodes[name]
             match node:
                 case snn.Synapse():
-                    out = _apply(node.op, [self.mean(i, part, memo) for i in node.inputs])
+                    xs = [self.mean(i, part, memo) for i in node.inputs]
+                    out = self._kernels.apply(node.op, *xs)
                 case snn.Population():
-                    counts = self.spikes[name][:, part].sum(axis=0, dtype=np.float32)
-                    out = counts * (self.threshold[name] / np.float32(self.steps))
+                    out = self.trains[name].mean(part)
+                case snn.MaxPool() | snn.Analog():
+                    # Expectation compensation: their running mean is f of their input's.
+                    out = self._analog(node, [self.mean(i, part, memo) for i in node.inputs], part)
                 case snn.Input() if node.encoding == "constant":
                     out = self.inputs[name][part]
                 case _:
@@ -130,12 +199,12 @@ class Replay:
             index = np.arange(self.samples)[part]
             return 0, encode(node, x, 0, self.steps, self.seed, index).astype(np.float32)
         if isinstance(node, snn.Population):
-            spikes = self.spikes[node.name][:, part]
-            return self.onset[node.name], spikes * self.threshold[node.name]
+            train = self.trains[node.name]
+            return self.onset[node.name], train.counts(part) * train.threshold
         first, xs = self._aligned([self.signal(i, part, memo) for i in node.inputs])
         if isinstance(node, snn.Synapse):
             time, batch = xs[0].shape[:2]
-            y = _apply(node.op, [x.reshape(-1, *x.shape[2:]) for x in xs])
+            y = self._kernels.apply(node.op, *[x.reshape(-1, *x.shape[2:]) for x in xs])
             return first, y.reshape(time, batch, *y.shape[1:])
         assert isinstance(node, snn.MaxPool | snn.Analog)
         begin = self.onset[node.name]
@@ -161,11 +230,7 @@ class Replay:
         return first, out
 
 
-def _apply(op: LinearOp, xs: list[Array]) -> Array:
-    return op.apply(*xs).astype(np.float32, copy=False)
-
-
-def _last_readers(graph: snn.SpikingGraph) -> dict[str, str]:
+def last_readers(graph: snn.SpikingGraph) -> dict[str, str]:
     """For every population, the last population or readout that depends on its spikes directly."""
     out: dict[str, str] = {}
     for reader in graph.nodes:

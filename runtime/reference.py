@@ -20,6 +20,7 @@ from .threads import available_threads, one_blas_thread, run_tasks
 
 TILE = 32  # samples evaluated together where nobody observes the layers
 Observer = Callable[[Node, Array, Array], None]
+Apply = Callable[..., Array]  # a linear operation and its inputs (batch, *shape)
 
 
 def run_analog(
@@ -28,11 +29,13 @@ def run_analog(
     *,
     observe: Observer | None = None,
     dtype: np.dtype | type = np.float32,
+    apply: Apply = lambda op, *xs: op.apply(*xs),
 ) -> dict[str, Array]:
     """Readouts of the graph in analog mode, (samples, *shape) each.
 
     ``observe(node, pre, out)`` sees every node's output, decoded (spikes times threshold), and for
-    populations the pre-activation ``pre`` (the mean input, bias included).
+    populations the pre-activation ``pre`` (the mean input, bias included). ``apply`` computes the
+    linear operations.
     """
     arrays = as_inputs(graph, inputs, dtype)
     count = len(next(iter(arrays.values())))
@@ -40,7 +43,7 @@ def run_analog(
 
     def one(_: int, start: int) -> tuple[int, dict[str, Array]]:
         part = {name: x[start : start + TILE] for name, x in arrays.items()}
-        return start, _run(graph, part, None)
+        return start, _run(graph, part, None, apply)
 
     def collect(done: tuple[int, dict[str, Array]]) -> None:
         start, results = done
@@ -51,13 +54,13 @@ def run_analog(
 
     with one_blas_thread():
         if observe is not None:
-            return _run(graph, arrays, observe)
+            return _run(graph, arrays, observe, apply)
         run_tasks(range(available_threads()), range(0, count, TILE), one, collect)
     return out
 
 
 def _run(
-    graph: SpikingGraph, arrays: Mapping[str, Array], observe: Observer | None
+    graph: SpikingGraph, arrays: Mapping[str, Array], observe: Observer | None, apply: Apply
 ) -> dict[str, Array]:
     """Readouts of one tile of samples."""
     last_use = last_uses(graph)
@@ -65,7 +68,7 @@ def _run(
     results: dict[str, Array] = {}
     for i, node in enumerate(graph.nodes):
         xs = [values[name] for name in node.inputs]
-        pre, out = _evaluate(node, xs, arrays)
+        pre, out = _evaluate(node, xs, arrays, apply)
         values[node.name] = out
         if isinstance(node, Readout):
             results[node.name] = out
@@ -79,13 +82,15 @@ def _run(
     return results
 
 
-def _evaluate(node: Node, xs: list[Array], arrays: Mapping[str, Array]) -> tuple[Array, Array]:
+def _evaluate(
+    node: Node, xs: list[Array], arrays: Mapping[str, Array], apply: Apply
+) -> tuple[Array, Array]:
     """Pre-activation and output (in spike units for a population) of one node."""
     match node:
         case Input():
             return arrays[node.name], arrays[node.name]
         case Synapse():
-            out = (node.ann_op or node.op).apply(*xs).astype(xs[0].dtype, copy=False)
+            out = apply(node.ann_op or node.op, *xs).astype(xs[0].dtype, copy=False)
             return out, out
         case Population():
             pre = xs[0] + _bias(node).astype(xs[0].dtype)

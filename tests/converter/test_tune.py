@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 
 from onnx2snn.converter.calibrate import calibrate
 from onnx2snn.converter.normalize import set_thresholds, thresholds
-from onnx2snn.converter.tune import Tuning, tune
+from onnx2snn.converter.tune import Tuning, bytes_per_sample, tune
 from onnx2snn.converter.tune_neurons import Drive, Search, choose, decoded_rates, run
-from onnx2snn.converter.tune_signals import Replay, sources
+from onnx2snn.converter.tune_signals import Replay, Train, sources
 from onnx2snn.converter.tune_weights import correct, correctable, residual
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime import ops
@@ -81,11 +82,36 @@ def test_one_calibration_sample_is_enough_to_run() -> None:
     assert np.isfinite(next(iter(out.readouts.values()))).all()
 
 
-def test_memory_bounds_the_number_of_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = lowered()
-    largest = max(int(np.prod(n.shape)) for n in graph.nodes)
-    monkeypatch.setattr("onnx2snn.converter.tune.MEMORY", 10 * largest * T)
-    assert tune(graph, samples(), data_neurons(graph), T).samples == 10
+def test_memory_bounds_the_number_of_samples() -> None:
+    graph, neurons = lowered(), data_neurons(lowered())
+    each = bytes_per_sample(graph, neurons, T)
+    assert tune(graph, samples(), neurons, T, Tuning(memory=10 * each + 1)).samples == 10
+
+
+def test_memory_does_not_grow_with_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def peak(steps: int) -> int:
+        tracemalloc.start()
+        tune(graph, samples()[:64], neurons, steps, Tuning(memory=limit, threads=1))
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    graph, neurons = lowered(), data_neurons(lowered())
+    monkeypatch.setattr("onnx2snn.converter.tune_signals.TILE_BYTES", 1 << 20)
+    limit = 64 * bytes_per_sample(graph, neurons, 32)
+    assert peak(256) < 1.5 * peak(32)
+
+
+def test_packed_spikes_are_the_spikes() -> None:
+    rng = np.random.default_rng(0)
+    spikes = rng.integers(0, 2, (11, 3, 4)).astype(np.uint8)
+    threshold = rng.uniform(0.5, 1.5, 4).astype(np.float32)
+    weights = np.full(11, 1 / 11, np.float32)
+    packed = np.packbits(spikes, axis=0)
+    for stored, is_packed in ((packed, True), (spikes, False)):
+        train = Train(spikes=stored, threshold=threshold, worth=weights, packed=is_packed)
+        np.testing.assert_array_equal(train.counts(slice(1, 3)), spikes[:, 1:3])
+        np.testing.assert_allclose(train.mean(slice(0, 3)), spikes.mean(0) * threshold, rtol=1e-6)
 
 
 @settings(max_examples=25, deadline=None)
