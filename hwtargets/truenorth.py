@@ -5,7 +5,8 @@ Options (of the target file's ``[options]`` or the request):
 * ``coding``: "ternary" (2 axons per input), "axons2", "axons3", "axons4" (k axons, k-bit weights);
 * ``copies``: staggered neurons per partial sum (1), ``output_copies``: per output (4);
 * ``tune``: fit codes, scales and biases to measured rates (true); false is plain rounding;
-* ``calibration``: how many samples to fit on (256), ``fit_steps``: steps of the measuring runs;
+* ``calibration``: how many samples to fit on (256; fewer where memory asks for it), ``fit_steps``:
+  steps of the measuring runs (T, at most 128);
 * ``compare``: count the cores of the other codings too (true for small networks and for those
   that need several chips);
 * ``emit``: write the crossbars up to this many cores (16384).
@@ -50,7 +51,8 @@ from .truenorth_tiles import Room
 
 SYNTHETIC = 64  # random samples to fit on where there are no data
 MEASURED = 32  # samples that firing rates are measured on
-MEMORY = 1 << 30  # bytes of spike trains held while fitting
+LONGEST = 128  # steps of the measuring runs, at most: biases are fitted to what T steps give
+MEMORY = 1 << 30  # bytes of spike trains held while fitting or running
 
 
 def map_truenorth(network: ChipNetwork, target: HardwareTarget, request: Request) -> Mapped:
@@ -81,7 +83,7 @@ def map_truenorth(network: ChipNetwork, target: HardwareTarget, request: Request
             copies=copies,
             output_copies=output_copies,
             tune=bool(request.option(target, "tune", True)),
-            fit_steps=int(request.option(target, "fit_steps", 64)),
+            fit_steps=_fit_steps(target, request),
             emit_cores=int(request.option(target, "emit", 1 << 14)),
         )
     except TargetError as error:
@@ -140,14 +142,18 @@ def _refused(network: ChipNetwork, found: list[Violation]) -> Mapped:
     return Mapped(cores=cores, traffic=no_traffic(), violations=tuple(found))
 
 
+def _fit_steps(target: HardwareTarget, request: Request) -> int:
+    """Steps of the measuring runs."""
+    return min(request.steps, int(request.option(target, "fit_steps", LONGEST)))
+
+
 def _samples(
     network: ChipNetwork, target: HardwareTarget, request: Request
 ) -> tuple[dict[str, Array], str]:
     """Samples to fit on by input name, and where they come from."""
     count = int(request.option(target, "calibration", 256))
     neurons = sum(layer.neurons for layer in network.layers)
-    steps = min(request.steps, int(request.option(target, "fit_steps", 64)))
-    count = max(min(count, MEMORY // max(neurons * steps, 1)), 8)
+    count = max(min(count, 2 * MEMORY // max(neurons * _fit_steps(target, request), 1)), 8)
     name, shape = network.inputs[0].name, network.inputs[0].shape
     for x, origin in (
         (request.calib, "calibration data"),
@@ -191,7 +197,14 @@ def _mapped(
         traffic=traffic_of(net, measured.rates, request.x is not None),
         violations=tuple(violations(box, target)) if box is not None else (),
         run=_Runner(net, name),
-        ideal=_Unsplit(network.graph, target, samples, net, facts["coding"])
+        ideal=_Unsplit(
+            target,
+            samples,
+            net,
+            coding=facts["coding"],
+            fit_steps=_fit_steps(target, request),
+            tune=bool(request.option(target, "tune", True)),
+        )
         if net.fitted.split
         else None,
         core_of=lambda layer: core_of(net, network, layer),
@@ -251,11 +264,12 @@ class _Runner:
 class _Unsplit:
     """The same coding on a core without bounds: what is left of the loss is the splitting's."""
 
-    graph: g.SpikingGraph
     target: HardwareTarget
     samples: Mapping[str, Array]
     net: TrueNorthNetwork
     coding: str
+    fit_steps: int
+    tune: bool
 
     def __call__(self, x: Array, steps: int) -> ChipRun:
         fitted = fit(
@@ -264,7 +278,8 @@ class _Unsplit:
             coding_of(self.coding),
             Widths.of(self.target, steps),
             Room(axons=1 << 30, neurons=1 << 30),
-            steps=min(steps, 64),
+            steps=min(steps, self.fit_steps),
+            tune=self.tune,
         )
         routed = replace(self.net.routed, units=fitted.units)
         whole = replace(self.net, fitted=fitted, routed=routed, crossbars=None)

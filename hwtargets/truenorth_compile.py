@@ -54,6 +54,7 @@ def compile_network(
     Parameters:
         samples: to fit on, by input name, (n, *shape); no labels are used.
         steps: the longest window T for which no potential may overflow.
+        fit_steps: of the measuring runs; None is T, at most 128.
 
     Raises:
         TargetError: a node without a TrueNorth form. UsageError: an unknown coding.
@@ -66,7 +67,7 @@ def compile_network(
         coding_of(coding),
         Widths.of(target, steps),
         room,
-        steps=min(steps, fit_steps or 64),
+        steps=min(steps, fit_steps or 128),
         copies=copies,
         tune=tune,
     )

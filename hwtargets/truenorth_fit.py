@@ -209,8 +209,12 @@ class _Fitter:
         low = high = np.zeros((len(parts), outs.shape[1]))
         if view is not None:
             low, high = view.ranges(levels * delta[:, None], parts)
-        q = (high - low).max(axis=0) * (1 + 2 * MARGIN)
-        q = np.maximum(q, 1e-3 * unit.threshold[outs].max(axis=0))
+        threshold = unit.threshold[outs].max(axis=0)
+        q = np.maximum((high - low).max(axis=0) * (1 + 2 * MARGIN), 1e-3 * threshold)
+        for _ in range(3):  # where little is added up: a spike is at least one unit of the adder
+            offset = (high + low + q) / 2
+            height = self._height(draft, group, offset.sum(axis=0))
+            q = np.maximum(q, n * threshold / np.maximum(np.floor(height), 1.0))
         offset = (high + low + q) / 2
         # integers: one unit is delta / gain in the partial sums, threshold / height in the adder
         down = np.stack([np.maximum(-levels[:, p], 0).sum(axis=1) for p in parts]).max(axis=0)
@@ -220,20 +224,9 @@ class _Fitter:
         )
         limit = np.minimum(limit, self._longest(q, down * delta + offset.max(axis=0)) * delta)
         gain = np.maximum(np.floor(limit), 1.0)
-        threshold = unit.threshold[outs].max(axis=0)
-        per_spike = q / n
-        total = offset.sum(axis=0)
-        bias = draft.bias[outs]
-        worst = np.maximum(total + bias.max(axis=0), 1e-9)
-        height = np.minimum(
-            self.widths.weight * threshold / per_spike, self.widths.leak * threshold / worst
-        )
-        for _, scale in group.wires:
-            height = np.minimum(
-                height, self.widths.weight * threshold / np.maximum(np.abs(scale), 1e-12)
-            )
-        drive = worst + sum((np.maximum(s, 0) for _, s in group.wires), np.zeros(1))
-        height = np.minimum(height, self._longest(threshold, drive) * threshold)
+        per_spike, total, bias = q / n, offset.sum(axis=0), draft.bias[outs]
+        height = self._height(draft, group, total)
+        height = np.minimum(height, self.widths.weight * threshold / per_spike)
         weight = np.maximum(np.floor(height * per_spike / threshold), 1.0)
         height = np.maximum(np.rint(weight * threshold / per_spike), 1.0)
         q = n * weight * threshold / height
@@ -252,6 +245,17 @@ class _Fitter:
             "spike_value": float(np.mean(q / n / threshold)),
         }
         return sums
+
+    def _height(self, draft: Draft, group: Group, total: Array) -> Array:
+        """The largest threshold (O,) of adding neurons with leaks of ``total`` + bias."""
+        threshold = draft.unit.threshold[group.outputs].max(axis=0)
+        worst = np.maximum(total + draft.bias[group.outputs].max(axis=0), 1e-9)
+        height = self.widths.leak * threshold / worst
+        for _, scale in group.wires:
+            reach = np.maximum(np.abs(scale), 1e-12)
+            height = np.minimum(height, self.widths.weight * threshold / reach)
+        drive = worst + sum((np.maximum(s, 0) for _, s in group.wires), np.zeros(1))
+        return np.minimum(height, self._longest(threshold, drive) * threshold)
 
     def _partial(
         self,
@@ -279,8 +283,7 @@ class _Fitter:
             for i, part in enumerate(parts)
         ]
         flat = np.array(np.broadcast_to(threshold, shape).reshape(-1), np.int64)
-        stagger = (np.arange(self.copies) + 0.5) / self.copies
-        start = np.broadcast_to(stagger[:, np.newaxis], shape).reshape(-1) * flat
+        start = np.broadcast_to(phases_of(len(parts), self.copies), shape).reshape(-1) * flat
         unit = ChipUnit(
             name=f"{draft.unit.name}/sums{len(self.units) + len(draft.conns)}",
             layer=draft.unit.layer,
@@ -316,6 +319,14 @@ class _Fitter:
             draft.conns.append(wire_conn(group, own, kind, np.rint(value * scale)))
         draft.scale(group.outputs, scale, self.widths)
         draft.leak[group.outputs] = leak.astype(np.int64)
+
+
+def phases_of(parts: int, copies: int) -> Array:
+    """Initial potentials of partial-sum neurons in thresholds, (parts, 1, copies, 1): evenly spread
+    over the parts too. Parts that count at like rates would else fire in the same steps, and the
+    neuron that adds them up would swing by as many spikes, and fire at the crests."""
+    share = (np.arange(parts) + 0.5) / parts
+    return ((np.arange(copies) + share[:, np.newaxis]) / copies).reshape(parts, 1, copies, 1)
 
 
 def _too_many(unit: Unit, wires: int, most: int) -> TargetError:

@@ -18,8 +18,7 @@ from ..runtime.ops import Array
 from .truenorth_lower import Reading, Source
 from .truenorth_units import FLOOR, ChipUnit, Conn
 
-GATHER = 1 << 20  # elements of a gathered block of fields
-CACHED = 1 << 16  # potentials that are worked on at a time
+CACHED = 1 << 19  # fields and potentials that are worked on at a time
 
 
 @dataclass(eq=False)
@@ -78,105 +77,137 @@ class UnitRun:
 
 def run_unit(unit: ChipUnit, spikes: Spikes) -> UnitRun:
     """All steps of one unit. Currents and potentials are integers held in float32 (exact below
-    2^24; potentials are 20 bits wide). A few samples at a time, so that their potentials stay in
-    the processor's cache."""
+    2^24; potentials are 20 bits wide). A few neurons, samples and steps at a time, so that all of
+    it stays in the processor's cache."""
     steps, samples = next(iter(spikes.trains.values())).shape[:2]
-    readers = [_Reader(conn, spikes) for conn in unit.conns]
-    neurons = _Neurons(unit)
     out = np.empty((steps, samples, unit.size), np.uint8)
-    several = max(CACHED // unit.size, 1)
-    for first in range(0, samples, several):
-        some = slice(first, min(first + several, samples))
-        neurons.begin(some.stop - first)
-        widest = max((r.width for r in readers), default=1) * (some.stop - first)
-        block = max(min(GATHER // widest, steps), 1)
-        for t0 in range(0, steps, block):
-            span = slice(t0, min(t0 + block, steps))
-            current = np.empty((span.stop - t0, some.stop - first, unit.size), np.float32)
-            current[...] = neurons.leak
-            for reader in readers:
-                reader.add(spikes, span, some, current)
-            neurons.run(current, out[span, some])
-    return UnitRun(out, neurons.floored, neurons.highest)
+    floored, highest = 0, 0.0
+    for run, readers in _pieces(unit, [_Reader(conn, spikes) for conn in unit.conns]):
+        neurons = _Neurons(unit, run)
+        width = neurons.size + max((r.width for r in readers), default=0)
+        several = max(CACHED // width, 1)
+        for first in range(0, samples, several):
+            some = slice(first, min(first + several, samples))
+            neurons.begin(some.stop - first)
+            block = max(CACHED // (width * (some.stop - first)), 1)
+            for t0 in range(0, steps, block):
+                span = slice(t0, min(t0 + block, steps))
+                neurons.run(_currents(readers, spikes, span, some, run), out[span, some, run])
+        floored, highest = floored + neurons.floored, max(highest, neurons.highest)
+    return UnitRun(out, floored, highest)
+
+
+def _pieces(unit: ChipUnit, readers: Sequence[_Reader]) -> list[tuple[slice, list[_Reader]]]:
+    """Runs of neurons with what they read: one per connection where no neuron has two."""
+    ordered = sorted(readers, key=lambda r: r.run.start)
+    ends = [r.run.stop for r in ordered]
+    apart = [r.run.start for r in ordered] + [unit.size] == [0, *ends]
+    if apart and all(r.rows_first or r.channels_first for r in readers):
+        return [(r.run, [r]) for r in ordered]
+    return [(slice(0, unit.size), list(readers))]
+
+
+def _currents(
+    readers: Sequence[_Reader], spikes: Spikes, steps: slice, samples: slice, run: slice
+) -> Array:
+    """Input of a run of neurons without their leaks, float32 (steps, samples, size)."""
+    shape = (steps.stop - steps.start, samples.stop - samples.start, run.stop - run.start)
+    if len(readers) == 1 and readers[0].run == run:
+        return readers[0].read(spikes, steps, samples).reshape(shape)
+    current = np.zeros(shape, np.float32)
+    for reader in readers:
+        current[:, :, reader.where] += reader.read(spikes, steps, samples)
+    return current
 
 
 class _Neurons:
-    """Potentials of a few samples, (samples, size); see ``UnitRun`` for what is counted."""
+    """A run of a unit's neurons, potentials (samples, size); counts as in ``UnitRun``."""
 
-    def __init__(self, unit: ChipUnit) -> None:
-        self.unit = unit
-        self.threshold = unit.threshold.astype(np.float32)
-        self.leak = unit.leak.astype(np.float32)
+    def __init__(self, unit: ChipUnit, run: slice) -> None:
+        self.threshold = unit.threshold[run].astype(np.float32)
+        self.leak = unit.leak[run].astype(np.float32)
+        self.start = unit.start[run].astype(np.float32)
+        self.to = None if unit.reset else unit.reset_potential[run].astype(np.float32)
+        self.size = len(self.leak)
         self.floored, self.highest = 0, 0.0
-        self.v = np.empty((0, unit.size), np.float32)
+        self.v = np.empty((0, self.size), np.float32)
 
     def begin(self, samples: int) -> None:
-        self.v = np.empty((samples, self.unit.size), np.float32)
-        self.v[...] = self.unit.start
+        self.v = np.tile(self.start, (samples, 1))
 
     def run(self, current: Array, out: Array) -> None:
         """Some steps; ``current`` (steps, samples, size) is overwritten, spikes go to ``out``."""
         v, floor = self.v, np.float32(-FLOOR)
         for drive, fires in zip(current, out, strict=True):
             v += drive
+            v += self.leak
             self.highest = max(self.highest, float(v.max(initial=0)))
             if v.min(initial=0) < floor:
                 self.floored += int(np.count_nonzero(v < floor))
                 np.maximum(v, floor, out=v)
-            np.greater_equal(v, self.threshold, out=fires.view(bool))
-            if self.unit.reset:
+            spiking = fires.view(bool)
+            np.greater_equal(v, self.threshold, out=spiking)
+            if self.to is None:
                 np.copyto(drive, fires)
                 drive *= self.threshold
                 v -= drive
             else:
-                reset = self.unit.reset_potential.astype(np.float32)
-                np.copyto(v, reset, where=fires.view(bool))
+                np.copyto(v, self.to, where=spiking)
 
 
 class _Reader:
-    """One connection, ready to be evaluated on blocks of time."""
+    """One connection, ready to be evaluated on blocks of time.
+
+    ``run``: from its first neuron to its last; ``where``: its neurons in the order of ``read``."""
 
     def __init__(self, conn: Conn, spikes: Spikes) -> None:
         self.names, self.columns = spikes.read(conn.fields)
         self.weights = np.ascontiguousarray(conn.weights.T.astype(np.float32))
-        self.outputs = conn.outputs
         self.width = conn.fields.size
+        self.shape = conn.outputs.shape
         first, count = int(conn.outputs.min()), conn.outputs.size
-        run = np.arange(first, first + count)
-        self.run = slice(first, first + count)  # where the outputs are consecutive
-        self.rows_first = bool(np.array_equal(conn.outputs.reshape(-1), run))
-        self.channels_first = bool(np.array_equal(conn.outputs.T.reshape(-1), run))
+        self.run = slice(first, int(conn.outputs.max()) + 1)
+        consecutive = np.arange(first, first + count)
+        self.rows_first = bool(np.array_equal(conn.outputs.reshape(-1), consecutive))
+        self.channels_first = bool(np.array_equal(conn.outputs.T.reshape(-1), consecutive))
+        in_order = self.rows_first or self.channels_first
+        self.where = self.run if in_order else conn.outputs.reshape(-1)
         self.private = _private(conn)
+        self.rounds = [] if self.private is None else _rounds(self.columns, self.shape[1])
 
-    def add(self, spikes: Spikes, steps: slice, samples: slice, current: Array) -> None:
+    def read(self, spikes: Spikes, steps: slice, samples: slice) -> Array:
+        """The current of its neurons, float32 (steps, samples, P * O), ordered as ``where``."""
         parts = [spikes.trains[n][steps, samples] for n in self.names]
-        silent = np.zeros((*current.shape[:2], 1), np.uint8)
+        silent = np.zeros((*parts[0].shape[:2], 1), np.uint8)
         table = np.concatenate([*parts, silent], axis=2)
         table = table.reshape(-1, table.shape[2])
         if self.private is not None:  # add up, then weigh
             found = self._added(table) * self.private
         else:
             read = np.take(table, self.columns, axis=1, mode="clip").astype(np.float32)
-            found = read.reshape(-1, read.shape[2]) @ self.weights
-        found = found.reshape(*current.shape[:2], *self.outputs.shape)
-        if self.rows_first:
-            current[:, :, self.run] += found.reshape(*current.shape[:2], -1)
-        elif self.channels_first:
-            current[:, :, self.run] += found.swapaxes(2, 3).reshape(*current.shape[:2], -1)
-        else:
-            current[:, :, self.outputs.reshape(-1)] += found.reshape(*current.shape[:2], -1)
+            found = (read.reshape(-1, read.shape[2]) @ self.weights).reshape(-1, *self.shape)
+        if self.channels_first and not self.rows_first:
+            found = found.swapaxes(1, 2)
+        return np.ascontiguousarray(found).reshape(*parts[0].shape[:2], -1)
 
     def _added(self, table: Array) -> Array:
         """How many of its private lines fire, per neuron: float32 (rows, P, O)."""
-        kind = np.uint8 if self.columns.shape[1] // self.outputs.shape[1] < 256 else np.uint16
-        total = np.zeros((len(table), *self.outputs.shape), kind)
-        for lines in np.split(self.columns, self.columns.shape[1] // total.shape[2], axis=1):
-            first = int(lines[0, 0])
-            if np.array_equal(lines.reshape(-1), np.arange(first, first + lines.size)):
-                total += table[:, first : first + lines.size].reshape(total.shape)
-            else:
-                total += np.take(table, lines, axis=1, mode="clip")
-        return total.astype(np.float32)
+        kind = np.uint8 if len(self.rounds) < 256 else np.uint16
+        total = np.zeros((len(table), self.shape[0] * self.shape[1]), kind)
+        for lines in self.rounds:
+            total += table[:, lines]
+        return total.reshape(-1, *self.shape).astype(np.float32)
+
+
+def _rounds(columns: Array, outs: int) -> list[slice | Array]:
+    """Columns (P, count * O) as ``count`` indices of P * O columns, slices where they are
+    consecutive."""
+    found: list[slice | Array] = []
+    for lines in np.split(columns, columns.shape[1] // outs, axis=1):
+        flat, first = lines.reshape(-1), int(lines[0, 0])
+        together = np.array_equal(flat, np.arange(first, first + flat.size))
+        found.append(slice(first, first + flat.size) if together else flat)
+    return found
 
 
 def _private(conn: Conn) -> Array | None:

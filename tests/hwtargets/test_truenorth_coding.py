@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from onnx2snn.errors import UsageError
 from onnx2snn.hwtargets.truenorth_coding import CODINGS, coding_of, encode
+from onnx2snn.hwtargets.truenorth_fit import phases_of
 
 
 @pytest.mark.parametrize("name", sorted(CODINGS))
@@ -75,3 +76,12 @@ def test_more_axons_code_better():
 def test_an_unknown_coding_is_refused_by_name():
     with pytest.raises(UsageError, match=r"base 3.*axons4"):
         coding_of("base 3")
+
+
+@pytest.mark.parametrize(("parts", "copies"), [(2, 1), (8, 1), (5, 2), (16, 3)])
+def test_partial_sums_of_like_rates_do_not_fire_in_step(parts, copies):
+    phases = phases_of(parts, copies).reshape(parts * copies, 1)
+    for rate in (0.07, 0.31, 0.5, 0.93):
+        counted = np.floor(phases + rate * np.arange(1, 200)).sum(axis=0)
+        exact = parts * copies * rate * np.arange(1, 200)
+        assert np.abs(counted - exact).max() <= 0.5 + 1e-9  # all in one phase: parts * copies / 2

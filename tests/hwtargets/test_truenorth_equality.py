@@ -19,7 +19,7 @@ from onnx2snn.hwtargets.truenorth_run import source_spikes, unit_range
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime.engine import simulate
 
-STEPS = 10
+STEPS = 16
 NETS = {
     "dense": nets.dense_net,
     "average pool": nets.conv_net,
