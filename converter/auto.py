@@ -166,7 +166,8 @@ def choose(
     would be nothing to hold back.
 
     Parameters:
-        labels: (samples,) class numbers of the calibration samples; they only judge.
+        labels: (samples,) class numbers of the calibration samples; they only judge. Anything else
+            says that the network does not classify.
     """
     arrays = _arrays(ann, calibration)
     held = _held_back(len(_first(arrays)))
@@ -307,8 +308,10 @@ def _first(arrays: Mapping[str, Array]) -> Array:
 
 def measured_by(answers: Mapping[str, Array], labels: Array | None) -> Measure:
     """What ``drop`` means for outputs (samples, *shape): their error as soon as one of them does
-    not classify."""
+    not classify, or the labels are no class numbers."""
     if any(out.ndim != 2 or out.shape[1] < 2 for out in answers.values()):
+        return "error"
+    if labels is not None and (labels.ndim != 1 or labels.dtype.kind not in "iub"):
         return "error"
     return "agreement" if labels is None else "accuracy"
 

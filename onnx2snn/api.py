@@ -31,7 +31,7 @@ from .converter.normalize import set_thresholds
 from .converter.passes import default_passes, run_passes
 from .data import Preprocessing, Samples
 from .errors import UsageError
-from .evaluate import Ann, Evaluation, class_labels
+from .evaluate import Ann, Evaluation
 from .evaluate import evaluate as _evaluate
 from .hwtargets import Violation, missing_kinds, targets
 from .runtime.graph import Input, Readout, SpikingGraph
@@ -88,7 +88,7 @@ def convert(
         import_onnx(loaded),
         inputs,
         _convert.Options(**options),
-        labels=class_labels(calibration) if isinstance(calibration, Samples) else None,
+        labels=calibration.labels if isinstance(calibration, Samples) else None,
         progress=progress,
     )
     meta: dict[str, Any] = {

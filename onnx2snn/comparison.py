@@ -61,7 +61,9 @@ def runs_text(runs: Sequence[SweepRun]) -> str:
     scored = runs[0].evaluation.ann_accuracy is not None
     header = ["network", "T", "latency"]
     header += ["accuracy", "95 % interval", "to ANN"] if scored else []
-    header += ["agreement", "error", "spikes/neuron", "synops/sample"]
+    classes = runs[0].evaluation.classes
+    header += ["agreement" if classes else "concordance", "error"]
+    header += ["spikes/neuron", "synops/sample"]
     rows = []
     for run in runs:
         p, ann = run.evaluation.points[-1], run.evaluation.ann_accuracy
@@ -71,7 +73,8 @@ def runs_text(runs: Sequence[SweepRun]) -> str:
                 "n/a" if p.accuracy is None or ann is None else f"{100 * (p.accuracy - ann):+.2f}"
             )
             row += [percent(p.accuracy), interval(p.low, p.high), apart]
-        row += [percent(p.agreement), f"{p.error:.3f}", f"{p.spikes_per_neuron:.2f}"]
+        row.append(percent(p.agreement) if classes else f"{p.concordance:.4f}")
+        row += [f"{p.error:.3f}", f"{p.spikes_per_neuron:.2f}"]
         rows.append([*row, count(p.synops_per_sample)])
     first = runs[0].evaluation
     head = f"ANN {percent(first.ann_accuracy)}, " if scored else ""

@@ -8,13 +8,14 @@ Runtime, or analog mode).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from .data import Samples
+from .outputs import OutputScore, concordance, is_classifier, scores, sums
 from .runtime.cost import static_cost
 from .runtime.engine import EarlyExit, SimulationResult, Simulator
 from .runtime.graph import Readout, SpikingGraph, onsets
@@ -35,6 +36,7 @@ class Point:
         low, high: 95 % Wilson interval of the accuracy.
         agreement: share of samples whose class is the ANN's; None without classes.
         error: norm of the difference to the ANN's outputs, relative to their norm.
+        concordance: Lin's, with the ANN's values (``outputs``); that of the worst output.
         spikes_per_neuron: mean over neurons and samples, summed over the steps.
         synops_per_sample: synaptic operations of one sample, summed over the steps.
     """
@@ -48,6 +50,7 @@ class Point:
     error: float
     spikes_per_neuron: float
     synops_per_sample: float
+    concordance: float = 1.0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,6 +59,8 @@ class Evaluation:
 
     ``spikes_per_neuron`` is by population, over all steps; ``stopped[t]`` is how many samples an
     early exit stopped after t steps (empty without early exit); ``seconds`` is simulation alone.
+    ``classes``: whether the first output is class scores, and labels (if any) are classes; else the
+    network is judged by error and concordance. ``outputs``: each output after the last step.
     """
 
     points: tuple[Point, ...]
@@ -68,6 +73,8 @@ class Evaluation:
     seconds: float
     spikes_per_neuron: Mapping[str, float]
     stopped: tuple[int, ...] = ()
+    classes: bool = True
+    outputs: tuple[OutputScore, ...] = ()
 
 
 class Tally:
@@ -99,9 +106,11 @@ class Tally:
         s = self.state
         for name, readout in result.readouts.items():
             target = ann[name].astype(np.float64)
-            difference = (readout - target).reshape(len(readout), -1)
-            s["error"] += np.einsum("ti,ti->t", difference, difference)
-            s["ann_norm"] += (target**2).sum()
+            found = sums(readout, target)
+            s["error"] += found[:, 6]
+            s["ann_norm"] += found[0, 4]
+            key = f"output/{name}"
+            s[key] = s.get(key, 0.0) + found
         first = next(iter(result.readouts))
         if is_classifier(ann[first]):
             guess, ann_guess = classes(result.readouts[first]), classes(ann[first])
@@ -118,11 +127,6 @@ class Tally:
         for name, spikes in result.spikes.items():
             key = f"layer/{name}"
             s[key] = s.get(key, np.zeros(())) + spikes.sum()
-
-
-def is_classifier(output: Array) -> bool:
-    """Whether an output (samples, *shape) is one score per class."""
-    return output.ndim == 2 and output.shape[1] > 1
 
 
 def classes(scores: Array) -> Array:
@@ -176,7 +180,9 @@ def evaluate(
         done += result.samples
         checkpoint(tally)
         progress(done, len(samples))
-    return _evaluation(graph, tally, first, steps, has_labels=labels is not None)
+    regression = samples.labels is not None and labels is None
+    made = _evaluation(graph, tally, first, steps, has_labels=labels is not None)
+    return replace(made, classes=made.classes and not regression)
 
 
 def _evaluation(
@@ -187,6 +193,9 @@ def _evaluation(
     onset = onsets(graph)
     latency = max(onset[r.name] for r in graph.of(Readout))
     classifier = _has_classes(graph)
+    shapes = {r.name: r.shape for r in graph.of(Readout)}
+    totals = {name: s[f"output/{name}"] for name in shapes}
+    worst = np.min([concordance(total) for total in totals.values()], axis=0)
     spikes, synops = np.cumsum(s["spikes"]), np.cumsum(s["synops"])
     points = []
     for t in range(first - 1, steps):
@@ -204,6 +213,7 @@ def _evaluation(
                 error=float(np.sqrt(s["error"][t] / max(float(s["ann_norm"]), 1e-30))),
                 spikes_per_neuron=float(spikes[t]) / neurons / count,
                 synops_per_sample=float(synops[t]) / count,
+                concordance=float(worst[t]),
             )
         )
     return Evaluation(
@@ -220,6 +230,8 @@ def _evaluation(
             for name, n in cost.neurons.items()
         },
         stopped=tuple(int(n) for n in s["stopped"]) if s["stopped"].any() else (),
+        classes=classifier,
+        outputs=scores(totals, shapes, count),
     )
 
 

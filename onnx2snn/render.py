@@ -16,7 +16,7 @@ from .evaluate import Evaluation, Point
 from .hwtargets import Violation
 from .runtime.profile import LayerProfile
 from .statistics import wilson
-from .sweep import Sweep, SweepRun, knee
+from .sweep import ERROR, Sweep, SweepRun, knee
 
 TABLE_STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 
@@ -69,8 +69,8 @@ def curve_table(evaluation: Evaluation) -> str:
     scored = evaluation.ann_accuracy is not None
     header = ["T", "latency"]
     header += ["accuracy", "95 % interval", "to ANN"] if scored else []
-    classes = evaluation.points[-1].agreement is not None
-    header += ["agreement"] if classes else []
+    classes = evaluation.classes
+    header += ["agreement"] if classes else ["concordance"]
     header += ["95 % interval"] if classes and not scored else []
     header += ["error", "spikes/neuron", "synops/sample"]
     rows = []
@@ -79,8 +79,7 @@ def curve_table(evaluation: Evaluation) -> str:
         if scored and p.accuracy is not None and evaluation.ann_accuracy is not None:
             difference = 100 * (p.accuracy - evaluation.ann_accuracy)
             row += [percent(p.accuracy), interval(p.low, p.high), f"{difference:+.2f}"]
-        if p.agreement is not None:
-            row.append(percent(p.agreement))
+        row.append(percent(p.agreement) if classes else f"{p.concordance:.4f}")
         bounds = bounds_of(evaluation, p)
         if bounds is not None and not scored:
             row.append(interval(*bounds))
@@ -97,10 +96,10 @@ def knee_text(evaluation: Evaluation) -> str:
     """The knee in words."""
     found, last = knee(evaluation), evaluation.points[-1]
     stays = "" if len(evaluation.points) == 1 else " and stays there"
-    if last.agreement is None:
+    if not evaluation.classes:
         if found is None:
-            return f"No step up to T={last.T} has an output error below 0.5 % for good."
-        return f"T={found['T']} has an output error below 0.5 %{stays}."
+            return f"No step up to T={last.T} has an output error below {100 * ERROR:g} % for good."
+        return f"T={found['T']} has an output error below {100 * ERROR:g} %{stays}."
     scored = evaluation.ann_accuracy is not None
     if found is None:
         what = "is within 0.5 point of the ANN" if scored else "agrees with the ANN on 99.5 %"
@@ -122,7 +121,7 @@ def bounds_of(evaluation: Evaluation, point: Point) -> tuple[float, float] | Non
     """The 95 % Wilson interval of the accuracy, else of the agreement; None for an error."""
     if point.low is not None and point.high is not None:
         return point.low, point.high
-    if point.agreement is None:
+    if point.agreement is None or not evaluation.classes:
         return None
     return wilson(round(point.agreement * evaluation.samples), evaluation.samples)
 
@@ -130,7 +129,26 @@ def bounds_of(evaluation: Evaluation, point: Point) -> tuple[float, float] | Non
 def run_text(title: str, evaluation: Evaluation) -> str:
     ann = "" if evaluation.ann_accuracy is None else f"ANN {percent(evaluation.ann_accuracy)}, "
     head = f"{title}: {ann}{evaluation.samples} samples, {count(evaluation.neurons)} neurons"
-    return f"{head}\n\n{curve_table(evaluation)}\n\n{knee_text(evaluation)}"
+    text = f"{head}\n\n{curve_table(evaluation)}"
+    if len(evaluation.outputs) > 1 or not evaluation.classes:
+        text += f"\n\n{outputs_table(evaluation)}"
+    return f"{text}\n\n{knee_text(evaluation)}"
+
+
+def outputs_table(evaluation: Evaluation) -> str:
+    """Every output after the last step: error and agreement with the ANN."""
+    rows = [
+        [
+            o.name,
+            "x".join(map(str, o.shape)) or "scalar",
+            f"{o.error:.3f}",
+            percent(o.agreement),
+            f"{o.concordance:.4f}",
+        ]
+        for o in evaluation.outputs
+    ]
+    last = evaluation.points[-1].T
+    return table([f"output at T={last}", "shape", "error", "same winner", "concordance"], rows)
 
 
 def early_exit_text(stopped: Sequence[int]) -> str:
@@ -294,7 +312,9 @@ def score(run: SweepRun, point: Point) -> float:
     """What the chart shows: accuracy, else agreement, else 1 - error."""
     if point.accuracy is not None:
         return point.accuracy
-    return point.agreement if point.agreement is not None else max(0.0, 1 - point.error)
+    if run.evaluation.classes and point.agreement is not None:
+        return point.agreement
+    return max(0.0, 1 - point.error)
 
 
 def score_name(sweep: Sweep) -> str:
@@ -302,8 +322,7 @@ def score_name(sweep: Sweep) -> str:
     first = sweep.runs[0].evaluation
     if first.ann_accuracy is not None:
         return "accuracy (%)"
-    classes = first.points[-1].agreement is not None
-    return "agreement with the ANN (%)" if classes else "100 - error of the outputs (%)"
+    return "agreement with the ANN (%)" if first.classes else "100 - error of the outputs (%)"
 
 
 def curve_svg(sweep: Sweep) -> str:

@@ -68,6 +68,7 @@ def run_json(run: SweepRun) -> dict[str, Any]:
         "T_total": run.steps,
         "points": [asdict(point) for point in e.points],
         "knee": knee(e),
+        "outputs": [asdict(output) for output in e.outputs],
         "neurons": e.neurons,
         "macs_once": e.macs_once,
         "macs_per_step": e.macs_per_step,
@@ -77,15 +78,20 @@ def run_json(run: SweepRun) -> dict[str, Any]:
     }
 
 
-def knee(evaluation: Evaluation, drop: float = 0.005) -> dict[str, Any] | None:
-    """The first point from which the curve stays within ``drop`` of the ANN: in accuracy, or in
-    agreement where there are no labels. None where it never does."""
+POINT, ERROR = 0.005, 0.05  # how near to the ANN the knee is: accuracy or agreement; output error
+
+
+def knee(evaluation: Evaluation, drop: float | None = None) -> dict[str, Any] | None:
+    """The first point from which the curve stays within ``drop`` of the ANN: in accuracy, in
+    agreement where there are no labels, in the outputs' error where there are no classes. None
+    where it never does."""
     target = evaluation.ann_accuracy
+    drop = drop if drop is not None else POINT if evaluation.classes else ERROR
 
     def short(point: Any) -> float:
-        if target is not None:
-            return float(target - point.accuracy)
-        return float(1 - point.agreement) if point.agreement is not None else float(point.error)
+        if not evaluation.classes:
+            return float(point.error)
+        return float(1 - point.agreement if target is None else target - point.accuracy)
 
     found = None
     for point in reversed(evaluation.points):
@@ -207,6 +213,7 @@ class _Runner:
     def _print(self, last: int) -> str:
         """What a stored state must have been made from to be continued."""
         document = {
+            "state": 2,
             "model": self.model.sha256,
             "options": self.options,
             "steps": last,

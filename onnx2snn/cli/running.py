@@ -204,6 +204,8 @@ def run_document(evaluation: Evaluation, seconds: float) -> dict[str, Any]:
         "ann_accuracy": evaluation.ann_accuracy,
         "agreement": last.agreement,
         "error": last.error,
+        "concordance": last.concordance,
+        "outputs": [asdict(output) for output in evaluation.outputs],
         "T": last.T,
         "latency": last.latency,
         "samples": evaluation.samples,
