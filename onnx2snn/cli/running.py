@@ -19,7 +19,6 @@ from ..errors import UsageError
 from ..evaluate import Ann, Evaluation
 from ..runtime.engine import simulate
 from ..runtime.graph import SpikingGraph
-from ..runtime.profile import LayerProfile
 from ..sweep import Sweep, SweepRun
 from . import options as opt
 
@@ -67,41 +66,35 @@ def run(
     span = api.parse_steps(steps)
     pre = opt.preprocessing(scale, mean, std, layout)
     engine = {k: choices.pop(k) for k in opt.ENGINE}
-    if profile and len(networks) + len(recipes) > 2:
+    given = opt.chosen(**choices)
+    if profile and max(len(networks), len(recipes)) > 1:
         raise UsageError("--profile takes one network", remedy="Leave it out, or name one.")
     folder = None if output is None else opt.output_folder(output)
     if recipes:
         shapes = opt.parse_shapes(input_shapes)
-        given = opt.chosen(**choices)
         made = converted(networks, recipes, calib, calib_samples, span[1], pre, shapes, given)
+    elif calib is not None or given:
+        raise UsageError(
+            "a converted network is run as it is: conversion options need --recipe",
+            remedy="Give MODEL.onnx with --recipe, or leave them out.",
+        )
     else:
-        if calib is not None or opt.chosen(**choices):
-            raise UsageError(
-                "a converted network is run as it is: conversion options need --recipe",
-                remedy="Give MODEL.onnx with --recipe, or leave them out.",
-            )
         made = {label: api.load(path) for label, path in _labels(networks).items()}
-    runs, documents, loaded = [], [], None
-    for label, graph in made.items():
-        loaded = api.load_samples(data, graph, pre, limit=samples)
-        one, document = run_one(label, graph, loaded, span, opt.engine_arguments(engine))
-        runs.append(one)
-        documents.append(document)
-    assert loaded is not None
+    loaded = {label: api.load_samples(data, g, pre, limit=samples) for label, g in made.items()}
+    arguments = opt.engine_arguments(engine)
+    found = [run_one(label, g, loaded[label], span, arguments) for label, g in made.items()]
+    runs, documents = [one for one, _ in found], [document for _, document in found]
     text = _text(runs, documents)
     if profile:
-        graph = runs[0].network
-        layers = _profile(graph, loaded, span[1], engine)
-        documents[0]["profile"] = [asdict(layer) for layer in layers]
-        text += f"\n\nfirst {min(100, len(loaded))} samples:\n{render.profile_text(layers)}"
-    seconds = sum(d["seconds"] for d in documents)
-    text += f"\nsimulated in {seconds:.1f} s"
+        text += _profiled(runs[0].network, loaded[runs[0].recipe], span[1], engine, documents[0])
+    text += f"\nsimulated in {sum(d['seconds'] for d in documents):.1f} s"
     document = documents[0]
     if len(documents) > 1:
         document = {"schema": "onnx2snn.runs/1", "data": data, "runs": documents}
     if folder is not None:
         title = ", ".join(dict.fromkeys(path.name for path in networks))
-        result = Sweep(model=title, data=data, samples=len(loaded), runs=tuple(runs))
+        count = runs[0].evaluation.samples
+        result = Sweep(model=title, data=data, samples=count, runs=tuple(runs))
         text += "\n" + write_chart(result, document, folder, "run")
     opt.emit(document, text, as_json)
 
@@ -182,15 +175,21 @@ def _text(runs: list[SweepRun], documents: list[dict[str, Any]]) -> str:
     return "\n\n".join(parts)
 
 
-def _profile(
-    graph: SpikingGraph, samples: Samples, steps: int, engine: dict[str, Any]
-) -> tuple[LayerProfile, ...]:
-    """Where the time goes, on at most 100 samples."""
+def _profiled(
+    graph: SpikingGraph,
+    samples: Samples,
+    steps: int,
+    engine: Mapping[str, Any],
+    document: dict[str, Any],
+) -> str:
+    """Where the time goes, on at most 100 samples, as text and into the document."""
     kernels = synapse_models(graph) if engine["engine"] == "onnxruntime" else None
     part = samples.batch(0, min(100, len(samples)))
-    return simulate(
+    layers = simulate(
         graph, part, steps, threads=engine["threads"], kernels=kernels, profile=True
     ).profile
+    document["profile"] = [asdict(layer) for layer in layers]
+    return f"\n\nfirst {min(100, len(samples))} samples:\n{render.profile_text(layers)}"
 
 
 def run_document(evaluation: Evaluation, seconds: float) -> dict[str, Any]:
