@@ -20,6 +20,8 @@ import numpy as np
 
 import onnx2snn
 
+USUAL = 32  # steps for the other batches, and for the peer
+
 
 def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -52,7 +54,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path)
     parser.add_argument("--network", default="")
     parser.add_argument("--steps", default="8,32,128,1024")
-    parser.add_argument("--batches", default="25,100")
+    parser.add_argument("--batches", default="25,100,400", help="the first with all --steps")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     name = options.network or ("resnet20" if options.shared else "resnet20_random")
@@ -66,18 +68,20 @@ def main() -> None:
             onnx2snn.save(network.graph, path)
             np.save(samples, network.x)
             for engine in ("numpy", "onnxruntime"):
-                for t in steps if batch == batches[-1] else steps[:1]:
+                for t in steps if batch == batches[0] else [USUAL]:
                     row = {"engine": engine, "T": t, "batch": batch}
                     rows.append(row | ours(path, samples, t, engine))
                     print(show(rows[-1]), flush=True)
         if options.peers:
             peer = Peer(environment(options.peers), "spikingjelly", network.graph, network.x, 2)
-            row = {"engine": "spikingjelly", "T": steps[0], "batch": batch, "before": 0}
-            rows.append(row | {"peak": peer.run(steps[0])["peak_bytes"]})
+            row = {"engine": "spikingjelly", "T": USUAL, "batch": batch}
+            row["before"] = peer.run(0)["peak_bytes"]
+            rows.append(row | {"peak": peer.run(USUAL)["peak_bytes"]})
             print(show(rows[-1]), flush=True)
             peer.close()
-    if options.output:
-        options.output.write_text(json.dumps({"schema": 1, "network": name, "results": rows}))
+        if options.output:
+            document = {"schema": 1, "network": name, "results": rows}
+            options.output.write_text(json.dumps(document, indent=1))
 
 
 def show(row: dict) -> str:

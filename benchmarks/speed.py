@@ -4,8 +4,9 @@ against SpikingJelly and sinabs on torch, on the same weights, thresholds and im
     python benchmarks/speed.py --shared FOLDER --peers ENVIRONMENT_FOLDER
     python benchmarks/speed.py --networks vgg16_random --steps 8,32
 
-Every repetition runs the ANN T times, all simulators, and the ANN T times again; each ratio is
-taken to the mean of the two. Medians of the repetitions are printed and written as JSON.
+Every repetition runs all simulators in turn, the ANN before and after each of them (T inferences,
+or as many as take a second); each ratio is taken to the mean of the two. Medians of the repetitions
+are printed and, with --output, written as JSON after every row.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from onnx2snn.runtime.engine import Simulator
 from onnx2snn.runtime.threads import available_threads
 
 PEER_MODES = ("spikingjelly", "spikingjelly-multi", "spikingjelly-compiled", "sinabs")
-MULTI_LIMIT = 32  # the peers' slower modes are measured up to this many steps
+MODE_LIMIT = 32  # the peers' other modes are measured up to this many steps
+FLOOR_SECONDS = 1.0  # the ANN is run T times, or for about this long where that is less
 
 
 class Ann:
@@ -43,11 +45,14 @@ class Ann:
         )
         self.feed = {self.session.get_inputs()[0].name: network.x}
 
-    def seconds(self, times: int) -> float:
-        start = perf_counter()
-        for _ in range(times):
+    def seconds(self, steps: int) -> float:
+        """Seconds of ``steps`` inferences, from as many or from about a second's worth."""
+        taken, times = 0.0, 0
+        while times < steps and taken < FLOOR_SECONDS:
+            start = perf_counter()
             self.session.run(None, self.feed)
-        return perf_counter() - start
+            taken, times = taken + perf_counter() - start, times + 1
+        return taken / times * steps
 
     def guesses(self) -> np.ndarray:
         return self.session.run(None, self.feed)[0].argmax(-1)
@@ -56,8 +61,8 @@ class Ann:
 class Ours:
     """Our simulator behind the same interface as ``Peer``."""
 
-    def __init__(self, network: networks.Network, threads: int, kernels) -> None:
-        self.simulator = Simulator(network.graph, kernels=kernels)
+    def __init__(self, network: networks.Network, threads: int | None, kernels) -> None:
+        self.simulator = Simulator(network.graph, threads=threads, kernels=kernels)
         self.x = network.x
 
     def run(self, steps: int) -> dict:
@@ -69,14 +74,14 @@ class Ours:
         return {"seconds": seconds, "guesses": answers.argmax(-1).tolist(), "rate": spikes}
 
 
-def simulators(network: networks.Network, threads: int, python: Path | None, modes) -> dict:
+def simulators(network: networks.Network, threads: int | None, python: Path | None, modes) -> dict:
     made: dict = {
         "numpy": Ours(network, threads, None),
         "onnxruntime": Ours(network, threads, synapse_models(network.graph)),
     }
     for mode in modes if python else ():
         try:
-            peer = Peer(python, mode, network.graph, network.x, threads)
+            peer = Peer(python, mode, network.graph, network.x, threads or available_threads())
             peer.run(2)
         except (RuntimeError, BrokenPipeError) as error:
             print(f"  {mode}: {error}")
@@ -87,18 +92,19 @@ def simulators(network: networks.Network, threads: int, python: Path | None, mod
 
 def measure(network, ann: Ann, runs: dict, steps: int, repeats: int) -> dict:
     """Medians for one network and number of steps."""
-    ratios: dict[str, list[float]] = {}
-    seconds: dict[str, list[float]] = {"ann": []}
+    names = [n for n in runs if steps <= MODE_LIMIT or n not in PEER_MODES[1:]]
+    ratios: dict[str, list[float]] = {name: [] for name in names}
+    seconds: dict[str, list[float]] = {name: [] for name in ("ann", *names)}
     last: dict[str, dict] = {}
+    ann.seconds(2)
     for _ in range(repeats):
-        for name, simulator in runs.items():
-            if steps > MULTI_LIMIT and name in PEER_MODES[1:]:
-                continue
-            before = ann.seconds(steps)
-            last[name] = simulator.run(steps)
-            floor = (before + ann.seconds(steps)) / 2
-            ratios.setdefault(name, []).append(last[name]["seconds"] / floor)
-            seconds.setdefault(name, []).append(last[name]["seconds"])
+        before = ann.seconds(steps)
+        for name in names:
+            last[name] = runs[name].run(steps)
+            after = ann.seconds(steps)
+            floor, before = (before + after) / 2, after
+            ratios[name].append(last[name]["seconds"] / floor)
+            seconds[name].append(last[name]["seconds"])
             seconds["ann"].append(floor)
     labels = network.labels if network.labels is not None else ann.guesses()
     return {
@@ -109,7 +115,9 @@ def measure(network, ann: Ann, runs: dict, steps: int, repeats: int) -> dict:
             name: median(s) / steps / len(network.x) * 1e3 for name, s in seconds.items()
         },
         "ratio_to_T_times_ann": {name: median(r) for name, r in ratios.items()},
+        "all_ratios": ratios,
         "accuracy": {n: float((np.array(r["guesses"]) == labels).mean()) for n, r in last.items()},
+        "ann_accuracy": float((ann.guesses() == labels).mean()),
         "spikes_per_neuron_and_step": last["numpy"]["rate"],
         "repeats": repeats,
     }
@@ -139,22 +147,23 @@ def main() -> None:
     parser.add_argument("--steps", default="8,32,128")
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, help="default: all cores")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    threads = available_threads()
+    threads = options.threads or available_threads()
     python = environment(options.peers) if options.peers else None
     names = options.networks.split(",") if options.networks else networks.available(options.shared)
     rows, used = [], {}
     for name in names:
         network = networks.load(name, options.batch, options.shared)
         ann = Ann(network, threads)
-        runs = simulators(network, threads, python, options.modes.split(","))
+        runs = simulators(network, options.threads, python, options.modes.split(","))
         used |= versions(runs)
         for steps in map(int, options.steps.split(",")):
             rows.append(measure(network, ann, runs, steps, options.repeats))
             show(rows[-1])
             if options.output:
-                document = {"schema": 1, "versions": used, "results": rows}
+                document = {"schema": 1, "threads": threads, "versions": used, "results": rows}
                 options.output.write_text(json.dumps(document, indent=1))
         for run in runs.values():
             if isinstance(run, Peer):

@@ -25,12 +25,18 @@ PIECE = 65536  # neurons of an update's piece: potentials, spikes and scratch in
 class BlockedCell:
     """Binary integrate-and-fire with soft reset; ``terms`` of the current read ``xs`` in order.
 
-    Without terms the only source is a constant current (1, lanes, C, H, W), added with the bias.
+    ``constant``: there are no terms, and the only source is a constant current (1, lanes, C, H, W).
     The arithmetic is that of ``NeuronParams.step`` apart from the order of the sum v + I + bias.
     """
 
     def __init__(
-        self, node: Population, lanes: int, size: int, counter: Counter, clock: Clock
+        self,
+        node: Population,
+        lanes: int,
+        size: int,
+        counter: Counter,
+        clock: Clock,
+        constant: bool,
     ) -> None:
         self.size, self.counter, self.clock = size, counter, clock
         self.lanes, self.shape = lanes, node.shape
@@ -48,7 +54,8 @@ class BlockedCell:
         self.bias_now = zeros(node.shape[0], np.float32)
         self.spare = zeros(min(PIECE, self.flat.size), np.float32)
         self.terms: list[BlockedTerm] = []
-        self.steady: Array | None = None
+        self.steady = zeros(self.flat.shape, np.float32) if constant else None
+        self.steady_for: tuple[bool, bool] | None = None
         self.pieces = _pieces(lanes, self.flat.shape[1])
 
     def _table(self, values: Array) -> Array:
@@ -60,41 +67,42 @@ class BlockedCell:
 
     def reset(self) -> None:
         self.flat[...] = self.v_init
+        self.steady_for = None
 
     def states(self) -> State:
-        return {"v": self.v}
+        return {"v": self.v} if self.steady is None else {"v": self.v, "steady": self.steady}
 
     def run(self, xs: Sequence[Array | None], out: Array, window: Window, owned: bool) -> int:
         """As ``Cell.run``; ``xs`` None: a silent source, which adds nothing."""
         total = 0
         with self.clock.synapse:
-            current = self._constant(xs, window)
+            current = None if self.terms else self._constant(xs[0], window)
         for i in range(len(out)):
-            with self.clock.synapse:
+            if self.terms:
+                with self.clock.synapse:
+                    self._integrate(xs, i, window)
+            with self.clock.neuron:
+                if window.fires:
+                    total += self._fire(out[i].view(np.bool_), current, window.at + i)
+                    continue
+                out[i] = 0
                 if current is not None:
                     np.add(self.flat, current, out=self.flat)
-                else:
-                    self._integrate(xs, i, window)
-            if not window.fires:
-                out[i] = 0
-                continue
-            with self.clock.neuron:
-                total += self._fire(out[i].view(np.bool_), window.at + i)
         return total
 
-    def _constant(self, xs: Sequence[Array | None], window: Window) -> Array | None:
-        """The constant current of one step with its bias, in blocks."""
-        if self.terms:
-            return None
-        if self.steady is None:
-            self.steady = zeros(self.flat.shape, np.float32)
-        blocks = self.steady.reshape(self.v.shape)
-        if xs[0] is None:
+    def _constant(self, x: Array | None, window: Window) -> Array:
+        """The constant current of one step with its bias, in blocks; made once per tile."""
+        assert self.steady is not None
+        now = (x is not None, window.arrives)
+        if self.steady_for == now:
+            return self.steady
+        if x is None:
             self.steady[...] = 0
         else:
-            np.copyto(blocks, to_blocks(xs[0][0], self.size))
+            np.copyto(self.steady.reshape(self.v.shape), to_blocks(x[0], self.size))
         if self.has_bias and window.arrives:
             np.add(self.steady, self.bias_table, out=self.steady)
+        self.steady_for = now
         return self.steady
 
     def _integrate(self, xs: Sequence[Array | None], i: int, window: Window) -> None:
@@ -111,10 +119,12 @@ class BlockedCell:
         if pending:
             np.add(self.flat, self.bias_table, out=self.flat)
 
-    def _fire(self, fired: Array, step: int) -> int:
+    def _fire(self, fired: Array, current: Array | None, step: int) -> int:
         flags, total = fired.reshape(self.flat.shape), 0
         for lanes, neurons in self.pieces:
             v, flag = self.flat[lanes, neurons], flags[lanes, neurons]
+            if current is not None:
+                np.add(v, current[lanes, neurons], out=v)
             theta = self.theta if self.theta.size == 1 else self.theta[:, neurons]
             np.greater_equal(v, theta, out=flag)
             events = int(np.count_nonzero(flag))

@@ -213,7 +213,8 @@ class _Maker:
 
     def _blocked_segment(self, chain: Chain, node: Population, clock: Clock) -> Segment:
         size, terms = self.blocked.size, self.blocked.terms[node.name]
-        cell = BlockedCell(node, self.layout.lanes, size, self.counters[node.name], clock)
+        counter, lanes = self.counters[node.name], self.layout.lanes
+        cell = BlockedCell(node, lanes, size, counter, clock, constant=not terms)
         cell.terms = [
             BlockedTerm(
                 term,

@@ -122,9 +122,10 @@ def test_tiles_blocks_and_threads_change_nothing(seed, size, tile, block):
 
 
 def test_early_exit_moves_the_potentials_with_their_samples():
-    graph, x, rule = residual(3), images(20), EarlyExit(margin=0.02, patience=2)
+    graph, x, rule = residual(3), images(40), EarlyExit(margin=0.1, patience=4)
     ours = simulate(graph, x, 20, early_exit=rule)
-    theirs = simulate(graph, x, 20, early_exit=rule, kernels=synapse_models(graph))
+    kernels = synapse_models(graph)
+    theirs = simulate(graph, x, 20, early_exit=rule, kernels=kernels, threads=1, tile=20, block=2)
     assert len(set(ours.steps_used)) > 1
     np.testing.assert_array_equal(ours.steps_used, theirs.steps_used)
     assert_same(ours, theirs)

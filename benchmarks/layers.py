@@ -1,0 +1,155 @@
+"""Where a step's time goes, layer by layer, against what the machine can do; on one thread.
+
+    python benchmarks/layers.py --shared FOLDER [--networks resnet20,kws]
+
+The machine: a measured single-precision matrix product, and the bandwidth of adding two arrays too
+large for any cache. Then both engines' profiles of each network, and the neuron updates alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
+
+import networks
+import numpy as np
+
+from onnx2snn.converter.onnxfile import synapse_models
+from onnx2snn.runtime.cells import PlainCell, Window, population_cell
+from onnx2snn.runtime.cells_blocked import BlockedCell
+from onnx2snn.runtime.counting import Counter
+from onnx2snn.runtime.engine import Simulator
+from onnx2snn.runtime.graph import Population
+from onnx2snn.runtime.layout import Layout
+from onnx2snn.runtime.neuron import NeuronParams
+from onnx2snn.runtime.profile import Clock
+from onnx2snn.runtime.threads import one_blas_thread
+
+SHAPE = (16, 32, 32)
+MINIMUM = 13  # bytes of an update: potential read and written, current read, spike written
+
+
+def seconds(
+    work: Callable[[], object], repeats: int = 5, clock: Callable[[], float] = perf_counter
+) -> float:
+    work()
+    taken = []
+    for _ in range(repeats):
+        start = clock()
+        work()
+        taken.append(clock() - start)
+    return median(taken)
+
+
+def machine() -> dict:
+    """One core's matrix product (GFLOP/s) and memory bandwidth (GB/s), and the neuron updates'."""
+    found: dict = {"sgemm_gflops": {}}
+    for size in (256, 1024):
+        a, out = np.ones((size, size), np.float32), np.empty((size, size), np.float32)
+        taken = seconds(lambda a=a, out=out: np.matmul(a, a, out=out), 31)
+        found["sgemm_gflops"][size] = 2 * size**3 / taken / 1e9
+    x, y = np.ones(32_000_000, np.float32), np.ones(32_000_000, np.float32)
+    found["stream_gb_per_s"] = 3 * x.nbytes / seconds(lambda: np.add(x, y, out=y), 11) / 1e9
+    for name, (work, updates) in {"rows": rows_update(), "blocked": blocked_update()}.items():
+        taken = seconds(work, 31)
+        rate = MINIMUM * updates / taken / 1e9
+        found[f"{name}_update"] = {
+            "ns_per_neuron_and_step": taken / updates * 1e9,
+            "gb_per_s": rate,
+            "of_stream": rate / found["stream_gb_per_s"],
+        }
+    return found
+
+
+def population() -> Population:
+    theta = np.random.default_rng(0).uniform(0.5, 1, (SHAPE[0], 1, 1)).astype(np.float32)
+    neuron = NeuronParams(v_threshold=theta, v_init=theta / 2)
+    return Population(name="p", shape=SHAPE, inputs=("x",), neuron=neuron)
+
+
+def rows_update(steps: int = 8, lanes: int = 4) -> tuple[Callable[[], object], int]:
+    """Eight steps of a layer in the NumPy engine, counting included; and how many updates."""
+    layout, kind = Layout(lanes), np.dtype(np.float32)
+    counter = Counter(np.full(SHAPE, 144.0), layout, steps, kind)
+    cell = population_cell(population(), layout, kind, steps, counter, Clock())
+    assert isinstance(cell, PlainCell)
+    current = np.full((1, *layout.inner(SHAPE)), 0.1, np.float32)
+    out = np.empty((steps, *layout.inner(SHAPE)), np.int8)
+    window = Window(arrives=False, fires=True, first=0, at=0)
+    cell.reset()
+    return lambda: cell.run([current], out, window, False), out.size
+
+
+def blocked_update(steps: int = 8, lanes: int = 12) -> tuple[Callable[[], object], int]:
+    """The same for a layer in the ONNX Runtime engine."""
+    layout, kind = Layout(lanes, "batch"), np.dtype(np.float32)
+    counter = Counter(np.full(SHAPE, 144.0).reshape(-1), layout, steps, kind)
+    cell = BlockedCell(population(), lanes, 16, counter, Clock(), constant=True)
+    current = np.full((1, lanes, *SHAPE), 0.1, np.float32)
+    out = np.empty((steps, *cell.v.shape), np.int8)
+    window = Window(arrives=False, fires=True, first=0, at=0)
+    cell.reset()
+    return lambda: cell.run([current], out, window, False), out.size
+
+
+def profile(network: networks.Network, engine: str, steps: int) -> dict:
+    """Microseconds per image and step of every layer, and GFLOP/s of its products."""
+    kernels = synapse_models(network.graph) if engine == "onnxruntime" else None
+    plain = Simulator(network.graph, threads=1, kernels=kernels)
+    whole = seconds(lambda: plain.run(network.x, steps), 3, process_time)
+    simulator = Simulator(network.graph, threads=1, kernels=kernels, profile=True)
+    simulator.run(network.x, 2)
+    result = simulator.run(network.x, steps)
+    each = 1e6 / steps / len(network.x)
+    layers = [
+        {
+            "layer": layer.name,
+            "synapse": layer.synapse * each,
+            "copies": layer.copies * each,
+            "neuron": layer.neuron * each,
+            "counting": layer.counting * each,
+            "gflops": layer.gflop_per_second,
+        }
+        for layer in result.profile
+    ]
+    parts = ("synapse", "copies", "neuron", "counting")
+    total = {part: sum(layer[part] for layer in layers) for part in parts}
+    return {"total_us": whole * each, **total, "layers": layers}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shared", type=Path)
+    parser.add_argument("--networks")
+    parser.add_argument("--steps", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=100)
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    with one_blas_thread():
+        results: dict = {"schema": 1, "machine": machine(), "profiles": {}}
+    print(json.dumps(results["machine"]), flush=True)
+    names = options.networks or ("resnet20,lenet,mlp,kws" if options.shared else "resnet20_random")
+    for name in names.split(","):
+        network = networks.load(name, options.batch, options.shared)
+        for engine in ("numpy", "onnxruntime"):
+            found = profile(network, engine, options.steps)
+            results["profiles"][f"{name} {engine}"] = found
+            show(name, engine, found)
+        if options.output:
+            options.output.write_text(json.dumps(results, indent=1))
+
+
+def show(name: str, engine: str, found: dict) -> None:
+    parts = ("total_us", "synapse", "copies", "neuron", "counting")
+    text = "  ".join(f"{part} {found[part]:.1f}" for part in parts)
+    rates = sorted(layer["gflops"] for layer in found["layers"] if layer["gflops"])
+    span = f"{rates[0]:.0f} to {rates[-1]:.0f} GFLOP/s" if rates else ""
+    print(f"{name} {engine}, us per image and step: {text}; products {span}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
