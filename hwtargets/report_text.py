@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .report import PlacementReport
+from .target import Violation
 
 
 def render_text(report: PlacementReport) -> str:
@@ -169,21 +170,55 @@ def _notes(r: PlacementReport) -> str:
 
 
 def render_comparison(reports: Sequence[PlacementReport]) -> str:
-    """One line per chip: fits, cores, binding limit, accuracy on its integers, energy."""
+    """One line per chip: fits, cores, binding limit, accuracy on its integers, energy. Below it,
+    what the accuracy is compared with, and why the network does not fit."""
     rows = []
     for r in reports:
         energy, chip = r.energy.get("value"), r.accuracy.get("chip")
-        first = r.violations[0].rule if r.violations else r.binding["name"]
         rows.append(
             (
                 r.target,
                 r.fits,
-                r.cores,
-                r.chips,
-                first,
-                None if chip is None else f"{100 * chip:.2f}%",
-                "-" if energy is None else f"{_si(float(energy))}J",
+                r.cores or None,
+                r.chips or None,
+                _bound(r),
+                "-" if chip is None else f"{100 * chip:.2f} %",
+                "-" if energy is None or not r.fits else f"{_si(float(energy))}J",
             )
         )
     head = ("target", "fits", "cores", "chips", "binding limit", "chip accuracy", "energy")
-    return table(head, rows)
+    refused = [
+        f"{r.target}: {_short(v)}" + (f" (and {more} more)" if more else "")
+        for r in reports
+        for v, more in [(v, len(r.violations) - 1) for v in r.violations[:1]]
+    ]
+    tried = [f"{r.target}: {_variant(v)}" for r in reports for v in r.would_fit if v["fits"]]
+    parts = [table(head, rows), _compared(reports), "\n".join(refused)]
+    if tried:
+        parts.append("\n".join(["What would fit (computed):", *tried]))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _bound(r: PlacementReport) -> str:
+    if r.violations:
+        v = r.violations[0]
+        return f"{v.rule}: {_cell(v.used)}, limit {_cell(v.limit)}"
+    return f"{r.binding['name']}, {100 * (1 - r.binding['margin']):.0f} % used"
+
+
+def _short(v: Violation) -> str:
+    return f"'{v.node}' breaks {v.rule}. {v.remedy}"
+
+
+def _compared(reports: Sequence[PlacementReport]) -> str:
+    """What was run; how to get what is missing."""
+    a = next((r.accuracy for r in reports if r.accuracy.get("samples")), None)
+    if a is None:
+        return "Nothing was run: give samples and labels for accuracy, and rates for energy."
+    known = [
+        f"{label} {100 * a[key]:.2f} %"
+        for key, label in (("ann", "ANN"), ("float_snn", "SNN in floating point"))
+        if a.get(key) is not None
+    ]
+    measured = ", ".join(known) or "no labels were given, so there is no accuracy"
+    return f"T = {a['T']}, {a['samples']:,} samples: {measured}."

@@ -337,8 +337,20 @@ def test_the_text_report_says_what_binds_and_what_is_not_verified(report: Placem
     assert f"{report.cores} cores on 1 chip" in text
     refused = place(special(levels=4), "loihi1", seconds=0)
     assert "does NOT fit" in render_text(refused) and "graded spikes" in render_text(refused)
-    table = render_comparison([report, refused])
-    assert table.count("\n") == 3 and "loihi1" in table
+
+
+def test_the_comparison_has_a_line_per_chip_and_says_why_one_is_out(
+    report: PlacementReport,
+) -> None:
+    refused = place(special(levels=4), "loihi1", seconds=0)
+    table, compared, reason = render_comparison([report, refused]).split("\n\n")
+    assert table.count("\n") == 3 and "% used" in table
+    assert f"{report.accuracy['samples']:,} samples" in compared
+    assert f"{100 * report.accuracy['chip']:.2f} %" in table
+    (violation,) = refused.violations[:1]
+    assert reason.startswith(f"loihi1: '{violation.node}' breaks {violation.rule}.")
+    assert violation.remedy in reason
+    assert "Nothing was run" in render_comparison([refused])
 
 
 def test_energy_is_the_sum_of_counted_events_times_published_constants(

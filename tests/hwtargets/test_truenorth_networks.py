@@ -5,6 +5,7 @@ Slow: needs the models and data beside the repository (or where ONNX2SNN_SHARED 
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -28,23 +29,35 @@ pytestmark = [
 
 def data(model):
     """Test samples, labels, calibration samples."""
-    name = "fsdd_logmel16x32" if model == "fsdd_cnn" else "mnist"
+    name = {"fsdd_cnn": "fsdd_logmel16x32", "resnet20": "cifar10"}.get(model, "mnist")
     with np.load(SHARED / "data" / f"{name}.npz") as d:
-        x, y, calib = d["x_test"][:SAMPLES], d["y_test"][:SAMPLES], d["x_calib"]
-    if name == "mnist":
-        x, calib = ((a.astype(np.float32) / 255).reshape(-1, 1, 28, 28) for a in (x, calib))
+        arrays = {key: d[key] for key in d.files}
+    x, y, calib = arrays["x_test"][:SAMPLES], arrays["y_test"][:SAMPLES], arrays["x_calib"]
+    if name != "fsdd_logmel16x32":
+        x, calib = (np.moveaxis(a.astype(np.float32) / 255, -1, 1) for a in (x, calib))
+    if name == "cifar10":
+        mean, std = (arrays[k].astype(np.float32).reshape(3, 1, 1) for k in ("mean", "std"))
+        x, calib = (x - mean) / std, (calib - mean) / std
     return x, y, calib
 
 
-def mapped(model, coding, steps):
-    x, y, calib = data(model)
+@cache
+def converted(model, steps):
+    """The spiking network and the ANN's answers to the test samples."""
+    x, _, calib = data(model)
     loaded = onnx2snn.load_onnx(SHARED / "models" / f"{model}.onnx")
     graph = onnx2snn.convert(loaded, calib[:256], steps=steps)
     (scores,) = onnx2snn.onnx_ann(loaded, graph)({"input": x}).values()
-    target = load_target("truenorth")
-    net = compile_network(graph, target, {"input": calib[:256]}, steps=steps, coding=coding)
-    assert not list(violations(net.crossbars, target))
-    return net, x, y, float(np.mean(scores.argmax(1) == y))
+    return graph, scores.argmax(1)
+
+
+def mapped(model, coding, steps, fitted=256, **options):
+    x, y, calib = data(model)
+    graph, answers = converted(model, steps)
+    target, samples = load_target("truenorth"), {"input": calib[:fitted]}
+    net = compile_network(graph, target, samples, steps=steps, coding=coding, **options)
+    assert net.crossbars is not None and not list(violations(net.crossbars, target))
+    return net, x, y, float(np.mean(answers == y))
 
 
 def accuracy(net, x, y, steps):
@@ -73,3 +86,22 @@ def test_the_spoken_digits_network_fits_one_chip(coding, loss):
     net, x, y, ann = mapped("fsdd_cnn", coding, 2 * STEPS)
     assert net.routed.core_count < 4096
     assert accuracy(net, x, y, 2 * STEPS) >= ann - loss
+
+
+@pytest.mark.parametrize("coding", ["ternary", "axons4"])
+def test_fitting_the_codes_recovers_what_plain_rounding_loses(coding):
+    accuracies = {}
+    for tune in (True, False):
+        net, x, y, _ = mapped("mnist_mlp", coding, STEPS, tune=tune)
+        accuracies[tune] = accuracy(net, x, y, STEPS)
+    assert accuracies[True] - accuracies[False] >= (0.04 if coding == "ternary" else 0.0)
+
+
+def test_resnet_20_takes_several_chips_and_keeps_most_of_its_answers():
+    """A subset of 40 samples; docs/truenorth.md has 500."""
+    steps = 2 * STEPS
+    net, x, _, _ = mapped("resnet20", "axons4", steps, fitted=64, emit_cores=1 << 15)
+    assert 4096 < net.routed.core_count < 16 * 4096
+    found = [net.run({"input": x[i : i + 10]}, steps) for i in range(0, 40, 10)]
+    answers = np.concatenate([f.readouts["logits"][-1].argmax(1) for f in found])
+    assert np.mean(answers == converted("resnet20", steps)[1][:40]) >= 0.8
