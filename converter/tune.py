@@ -23,7 +23,7 @@ from ..runtime.threads import one_blas_thread
 from .calibrate import by_channel, channel_axis
 from .lower import compact
 from .tune_neurons import Choice, Drive, Search, choose, run
-from .tune_signals import Replay, Train, last_readers, packs, worth
+from .tune_signals import Replay, Train, decoded_mean, last_readers, packed_bits, packs, worth
 from .tune_weights import correct, correctable, residual
 
 Progress = Callable[[int, int], None]
@@ -32,6 +32,7 @@ MEMORY = 256 << 20  # bytes for the spikes and activations of the populations in
 WORK = 8192  # samples times steps: more is slow and brings little
 FEWEST = 32  # samples, however many steps (if memory allows)
 SAMPLED = 1 << 16  # neurons of a population (over samples) searched at T <= 16; fewer above
+DRIVEN = 8  # tiles that the search looks at, at least
 V_INITS = (0.5, 0.25, 0.0, -0.5)
 SCALES = (0.7, 0.85, 1.0, 1.2)
 DIFFERENTIAL_SCALES = (0.7, 0.85, 1.0, 1.2)
@@ -113,8 +114,8 @@ def _sample_count(
 
 
 def bytes_per_sample(graph: snn.SpikingGraph, neurons: Mapping[str, Neuron], steps: int) -> int:
-    """What the populations in use at one time take at most, for one calibration sample: spikes,
-    one activation each, and six values per neuron of the population that is being calibrated."""
+    """What the populations in use at one time take at most, for one calibration sample: spikes, an
+    activation and a mean each, and six values per neuron of the population at work."""
     last, held, most = last_readers(graph), {}, 1
     for node in graph.nodes:
         if not isinstance(node, snn.Population | snn.Readout):
@@ -122,7 +123,7 @@ def bytes_per_sample(graph: snn.SpikingGraph, neurons: Mapping[str, Neuron], ste
         size = prod(node.shape)
         if isinstance(node, snn.Population):
             train = -(-steps // 8) if packs(neurons[node.name]) else steps
-            held[node.name] = size * (train + 4)
+            held[node.name] = size * (train + 8)
         most = max(most, sum(held.values()) + 24 * size)
         held = {name: n for name, n in held.items() if last.get(name) != node.name}
     return most
@@ -196,8 +197,7 @@ class _Loop:
         train = self._run(name)
         replay.store(name, train, target)
         power = float(np.mean(target**2)) or 1.0
-        rates = replay.each(lambda part: np.sum((train.mean(part) - target[part]) ** 2))
-        self.errors[name] = float(np.sum(rates)) / target.size / power
+        self.errors[name] = float(np.mean((train.mean - target) ** 2)) / power
 
     def _take(self, node: snn.Population, choice: Choice) -> None:
         neuron, axis, rank = self.neurons[node.name], self._axis(node.name), len(node.shape)
@@ -216,15 +216,21 @@ class _Loop:
         differential = not isinstance(neuron, NeuronParams)
         bias = np.zeros((), np.float32) if differential else self._bias(name)
 
-        def tile(part: slice) -> Array:
+        threshold = neuron.v_threshold.astype(np.float32)
+        weights = worth(neuron, replay.steps)
+
+        def tile(part: slice) -> tuple[Array, Array]:
             first, current = replay.signal(node.inputs[0], part)
             spikes = run(neuron, bias, current, first, begin, fire, replay.steps)
-            return np.packbits(spikes.view(np.uint8), axis=0) if packs(neuron) else spikes
+            mean = decoded_mean(spikes, threshold, weights)
+            return packed_bits(spikes) if packs(neuron) else spikes, mean
 
+        spikes, means = zip(*replay.each(tile), strict=True)
         return Train(
-            spikes=np.concatenate(replay.each(tile), axis=1),
-            threshold=neuron.v_threshold.astype(np.float32),
-            worth=worth(neuron, replay.steps),
+            spikes=np.concatenate(spikes, axis=1),
+            threshold=threshold,
+            mean=np.concatenate(means),
+            steps=replay.steps,
             packed=packs(neuron),
         )
 
@@ -250,10 +256,13 @@ class _Loop:
         channels = node.shape[axis]
         budget = SAMPLED * min(16, steps) // steps
         per_channel = max(budget // channels, min(256, 8192 // steps), 64)
-        per_tile = -(-per_channel * replay.tile // replay.samples)
         bias = np.broadcast_to(self._bias(node.name), node.shape)
         inside = isinstance(self.neurons[node.name], NeuronParams)
-        rngs = dict(zip((p.start for p in replay.tiles()), self._spawn(), strict=True))
+        parts = list(replay.tiles())
+        # The others would only add neurons of which the sample holds one in a hundred.
+        parts = parts[:: 1 if len(parts) < 2 * DRIVEN else 2]
+        per_tile = -(-per_channel // len(parts))
+        rngs = {p.start: r for p, r in zip(parts, self.rng.spawn(len(parts)), strict=True)}
 
         def tile(part: slice) -> tuple[int, Array, Array, Array]:
             first, current = replay.signal(node.inputs[0], part)
@@ -266,7 +275,7 @@ class _Loop:
                 sampled[max(begin - first, 0) : begin - first + steps] += own[:, chosen]
             return first, sampled, by_channel(target[part], axis)[:, chosen], own[:, chosen]
 
-        tiles = replay.each(tile)
+        tiles = replay.each(tile, parts)
         return Drive(
             current=np.concatenate([t[1] for t in tiles], axis=2),
             target=np.concatenate([t[2] for t in tiles], axis=1),
@@ -276,9 +285,6 @@ class _Loop:
             steps=steps,
             bias=None if inside else np.concatenate([t[3] for t in tiles], axis=1),
         )
-
-    def _spawn(self) -> list[np.random.Generator]:
-        return self.rng.spawn(-(-self.replay.samples // self.replay.tile))
 
 
 def _with_ann(node: snn.Node, original: snn.Node) -> snn.Node:

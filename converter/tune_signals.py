@@ -12,7 +12,7 @@ mean is what its reader decodes after T steps: sum x(t) / T, of differential spi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import TypeVar
@@ -38,30 +38,45 @@ class Train:
     """The spikes of one population, and what they are worth.
 
     Attributes:
-        spikes: (steps, samples, *shape) small integers; binary ones are packed along time, eight
-            steps to a byte.
-        worth: (steps,), what a spike of one threshold in step t adds to the mean.
+        spikes: (steps, samples, *shape) small integers; binary ones are packed (``packed_bits``).
+        threshold: broadcasts to the shape.
+        mean: (samples, *shape), what is decoded after all steps.
+        steps: how many; packed: whether eight steps share a byte.
     """
 
     spikes: Array
     threshold: Array
-    worth: Array
+    mean: Array
+    steps: int
     packed: bool
 
-    def counts(self, part: slice) -> Array:
-        """(steps, batch, *shape), integers."""
+    def decoded(self, part: slice) -> Array:
+        """Spikes times threshold, (steps, batch, *shape)."""
         spikes = self.spikes[:, part]
-        return np.unpackbits(spikes, axis=0, count=len(self.worth)) if self.packed else spikes
+        if not self.packed:
+            return np.asarray(spikes * self.threshold)
+        out = np.empty((self.steps, *spikes.shape[1:]), np.float32)
+        for t, step in enumerate(out):
+            np.multiply((spikes[t // 8] >> (t % 8)) & 1, self.threshold, out=step)
+        return out
 
-    def mean(self, part: slice) -> Array:
-        counts = self.counts(part)
-        if (self.worth == self.worth[0]).all():
-            total = counts.sum(axis=0, dtype=np.float32)
-            return np.asarray(total * (self.threshold * self.worth[0]))
-        total = np.zeros(counts.shape[1:], np.float32)
-        for weight, step in zip(self.worth, counts, strict=True):
-            total += weight * step
-        return np.asarray(total * self.threshold)
+
+def packed_bits(spikes: Array) -> Array:
+    """Spikes 0 or 1, (steps, ...), as bits: step t is bit t % 8 of byte t // 8."""
+    out = np.zeros((-(-len(spikes) // 8), *spikes.shape[1:]), np.uint8)
+    for t, step in enumerate(spikes):
+        out[t // 8] |= step.astype(np.uint8) << np.uint8(t % 8)
+    return out
+
+
+def decoded_mean(spikes: Array, threshold: Array, worth: Array) -> Array:
+    """What is decoded after all steps of spikes (steps, ...): sum of threshold worth(t) k(t)."""
+    if (worth == worth[0]).all():
+        return np.asarray(spikes.sum(axis=0, dtype=np.float32) * (threshold * worth[0]))
+    total = np.zeros(spikes.shape[1:], np.float32)
+    for weight, step in zip(worth, spikes, strict=True):
+        total += weight * step
+    return np.asarray(total * threshold)
 
 
 def packs(neuron: Neuron) -> bool:
@@ -113,8 +128,8 @@ class Replay:
         for start in range(0, self.samples, self.tile):
             yield slice(start, min(start + self.tile, self.samples))
 
-    def each(self, work: Callable[[slice], R]) -> list[R]:
-        """``work`` of every tile, in order; tiles run in threads."""
+    def each(self, work: Callable[[slice], R], parts: Sequence[slice] | None = None) -> list[R]:
+        """``work`` of every tile (or those given), in order; tiles run in threads."""
         done: dict[int, R] = {}
 
         def one(_: int, part: slice) -> tuple[int, R]:
@@ -123,7 +138,7 @@ class Replay:
         def collect(result: tuple[int, R]) -> None:
             done[result[0]] = result[1]
 
-        parts = list(self.tiles())
+        parts = list(self.tiles()) if parts is None else parts
         run_tasks(range(self.threads), parts, one, collect)
         return [done[part.start] for part in parts]
 
@@ -173,7 +188,7 @@ class Replay:
                     xs = [self.mean(i, part, memo) for i in node.inputs]
                     out = self._kernels.apply(node.op, *xs)
                 case snn.Population():
-                    out = self.trains[name].mean(part)
+                    out = self.trains[name].mean[part]
                 case snn.MaxPool() | snn.Analog():
                     # Expectation compensation: their running mean is f of their input's.
                     out = self._analog(node, [self.mean(i, part, memo) for i in node.inputs], part)
@@ -199,8 +214,7 @@ class Replay:
             index = np.arange(self.samples)[part]
             return 0, encode(node, x, 0, self.steps, self.seed, index).astype(np.float32)
         if isinstance(node, snn.Population):
-            train = self.trains[node.name]
-            return self.onset[node.name], train.counts(part) * train.threshold
+            return self.onset[node.name], self.trains[node.name].decoded(part)
         first, xs = self._aligned([self.signal(i, part, memo) for i in node.inputs])
         if isinstance(node, snn.Synapse):
             time, batch = xs[0].shape[:2]

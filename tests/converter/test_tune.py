@@ -15,7 +15,7 @@ from onnx2snn.converter.calibrate import calibrate
 from onnx2snn.converter.normalize import set_thresholds, thresholds
 from onnx2snn.converter.tune import Tuning, bytes_per_sample, tune
 from onnx2snn.converter.tune_neurons import Drive, Search, choose, decoded_rates, run
-from onnx2snn.converter.tune_signals import Replay, Train, sources
+from onnx2snn.converter.tune_signals import Replay, Train, decoded_mean, packed_bits, sources
 from onnx2snn.converter.tune_weights import correct, correctable, residual
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime import ops
@@ -106,12 +106,13 @@ def test_packed_spikes_are_the_spikes() -> None:
     rng = np.random.default_rng(0)
     spikes = rng.integers(0, 2, (11, 3, 4)).astype(np.uint8)
     threshold = rng.uniform(0.5, 1.5, 4).astype(np.float32)
-    weights = np.full(11, 1 / 11, np.float32)
-    packed = np.packbits(spikes, axis=0)
-    for stored, is_packed in ((packed, True), (spikes, False)):
-        train = Train(spikes=stored, threshold=threshold, worth=weights, packed=is_packed)
-        np.testing.assert_array_equal(train.counts(slice(1, 3)), spikes[:, 1:3])
-        np.testing.assert_allclose(train.mean(slice(0, 3)), spikes.mean(0) * threshold, rtol=1e-6)
+    mean = decoded_mean(spikes, threshold, np.full(11, 1 / 11, np.float32))
+    np.testing.assert_allclose(mean, spikes.mean(0) * threshold, rtol=1e-6)
+    for stored, packed in ((packed_bits(spikes), True), (spikes, False)):
+        train = Train(spikes=stored, threshold=threshold, mean=mean, steps=11, packed=packed)
+        np.testing.assert_array_equal(
+            train.decoded(slice(1, 3)), spikes[:, 1:3].astype(np.float32) * threshold
+        )
 
 
 @settings(max_examples=25, deadline=None)
