@@ -16,9 +16,7 @@ from .evaluate import Evaluation, Point
 from .hwtargets import Violation
 from .runtime.profile import LayerProfile
 from .statistics import wilson
-from .sweep import ERROR, Sweep, SweepRun, knee
-
-TABLE_STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+from .sweep import ERROR, LADDER, Sweep, SweepRun, knee
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -60,7 +58,7 @@ def count(value: float) -> str:
 
 def shown_points(points: Sequence[Point]) -> list[Point]:
     """Those of a curve that a table shows: a few per octave, and the last."""
-    chosen = [p for p in points if p.T in TABLE_STEPS or p is points[-1]]
+    chosen = [p for p in points if p.T in LADDER or p is points[-1]]
     return chosen if len(points) > 12 else list(points)
 
 

@@ -1,9 +1,9 @@
 """Sweeps: the accuracy curve of one network under one or more recipes, from one run each.
 
 The readout accumulates, so the answer after every step t <= T comes from one simulation of T
-steps. With start lags the windows depend on T, so each T is its own simulation, and only the asked
-points are run. Finished chunks are kept in the output folder until the sweep is complete: a killed
-sweep goes on where it stopped.
+steps. With start lags the windows depend on T, so each T is its own conversion and simulation, and
+only a few T per octave (``LADDER``) are run. Finished chunks are kept in the output folder until
+the sweep is complete: a killed sweep goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from .evaluate import Evaluation, Tally
 from .runtime.graph import SpikingGraph
 
 SCHEMA = "onnx2snn.sweep/1"
+# The T that tables show, and that are run where every T costs a conversion.
+LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 Stage = Callable[[str], Callable[[int, int], None]]
 
 
@@ -175,7 +177,8 @@ class _Runner:
         network, evaluation = self._evaluate(first, last)
         if evaluation.points[-1].latency > last and first < last:
             # Start lags: every T has its own windows.
-            points = [self._evaluate(t, t)[1].points[-1] for t in range(first, last)]
+            chosen = [t for t in range(first, last) if t in LADDER]
+            points = [self._evaluate(t, t)[1].points[-1] for t in chosen]
             evaluation = replace(evaluation, points=(*points, evaluation.points[-1]))
         return SweepRun(
             recipe=str(self.options["recipe"]),

@@ -115,3 +115,24 @@ def test_auto_prints_its_candidates_and_judges_by_accuracy_with_labels(tmp_path:
     assert "chosen: " in plain.output
     assert "points of agreement with the ANN lost" in plain.output
     assert "preferred (steps): fewest steps" in plain.output
+
+
+def test_with_a_lag_a_sweep_runs_a_few_steps_per_octave_and_counts_its_latency(
+    tmp_path: Path,
+) -> None:
+    options = ["--lag", 1, *CALIB, *TEST, *PRE, "-T", "2:9", "-o", tmp_path / "s"]
+    points = result("sweep", MLP, *options)["runs"][0]["points"]
+    assert [p["T"] for p in points] == [2, 3, 4, 6, 8, 9]
+    assert all(p["latency"] == p["T"] + 2 for p in points)  # two layers
+
+
+def test_convert_says_steps_latency_and_spikes_per_neuron(tmp_path: Path) -> None:
+    out = tmp_path / "n.snn.onnx"
+    arguments = ["convert", MLP, *CALIB, *PRE, "-T", 4, "--lag", 1, "-o", out]
+    checked = result(*arguments)["on_calibration"]
+    scored = result("run", out, "--data", f"{DATA}:x_calib", "--samples", 64, "-T", 4)
+    for key in ("T", "latency", "spikes_per_neuron", "synops_per_sample", "agreement", "samples"):
+        assert checked[key] == pytest.approx(scored[key])
+    printed = run(*arguments).output
+    assert "T=4, latency 6 steps" in printed
+    assert "spikes per neuron" in printed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -87,23 +88,25 @@ def convert(
     if spiking_only:
         opt.refuse_islands(network)
     api.save(network, output)
-    agreement = None if samples is None else _calibration_check(network, samples, last)
+    checked = None if samples is None else _calibration_check(network, samples)
     document = {
         "schema": "onnx2snn.convert/1",
         "output": str(output),
         "meta": dict(network.meta),
         "layers": _layers(network),
-        "calibration_agreement": agreement,
+        "calibration_agreement": None if checked is None else checked["agreement"],
+        "on_calibration": checked,
         "auto": network.meta.get("auto"),
         "analog": _analog_share(loaded, network),
     }
     opt.emit(document, _convert_text(document), as_json)
 
 
-def _calibration_check(network: SpikingGraph, samples: Samples, steps: int) -> float | None:
-    """Agreement of SNN and ANN on (at most 200 of) the calibration samples."""
-    part = samples.section(0, 200)
-    return api.evaluate(network, part, steps).points[-1].agreement
+def _calibration_check(network: SpikingGraph, samples: Samples) -> dict[str, Any]:
+    """What the network does on (at most 200 of) the calibration samples after its T steps."""
+    steps = int(network.meta["T"])
+    found = api.evaluate(network, samples.section(0, 200), steps, first=steps)
+    return {**asdict(found.points[-1]), "samples": found.samples, "classes": found.classes}
 
 
 def _analog_share(loaded: LoadedModel, network: SpikingGraph) -> dict[str, Any] | None:
@@ -150,10 +153,23 @@ def _convert_text(document: dict[str, Any]) -> str:
             f"\nNot spiking: {analog['nodes']} operations ({100 * analog['nodes_share']:.1f} %), "
             f"{100 * analog['macs_share']:.1f} % of the MACs; they cannot be placed on a chip."
         )
-    agreement = document["calibration_agreement"]
-    if agreement is not None:
-        text += f"\nAgreement of SNN and ANN on calibration samples: {100 * agreement:.1f} %"
+    checked = document["on_calibration"]
+    if checked is not None:
+        text += "\n" + _checked_text(checked)
     return f"{text}\nwrote {document['output']}"
+
+
+def _checked_text(checked: dict[str, Any]) -> str:
+    """The three numbers of every report, and how near the outputs are."""
+    near = f"Outputs differ from the ANN's by {100 * checked['error']:.1f} %"
+    if checked["classes"]:
+        near = f"Agreement of SNN and ANN {render.percent(checked['agreement'], 1)}"
+    return (
+        f"T={checked['T']}, latency {checked['latency']} steps, "
+        f"{checked['spikes_per_neuron']:.2f} spikes per neuron, "
+        f"{render.count(checked['synops_per_sample'])} synaptic operations per sample. "
+        f"{near} on {checked['samples']} calibration samples."
+    )
 
 
 @click.command()
