@@ -9,6 +9,8 @@ BLAS kernels that work without packing, and its operands are still in the cache.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import product
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
@@ -21,6 +23,8 @@ from .profile import Clock
 
 Kernel: TypeAlias = Callable[[list[Array], Array], None]
 
+FEW_POSITIONS = 64  # of a map, per sample
+LARGE_WEIGHT_BYTES = 4_000_000  # more than a core's cache: read once for as many steps as can be
 WIDE_WEIGHT_BYTES = 200_000  # larger weights are read once per chunk, not once per row and step
 
 
@@ -35,6 +39,19 @@ def valid_taps(
         if low < high:
             first = low * stride + shift
             yield tap, slice(low, high), slice(first, first + (high - low - 1) * stride + 1, stride)
+
+
+def has_large_weight(op: object, shape: Shape) -> bool:
+    """Whether one product over all steps beats ONNX Runtime's direct kernel, which reads the
+    weights again for every few rows of every sample: they do not stay in the cache, and the maps
+    are too small to use them often (measured: docs/performance.md)."""
+    return (
+        isinstance(op, Conv)
+        and op.groups == 1
+        and len(shape) == 3
+        and op.weight.nbytes > LARGE_WEIGHT_BYTES
+        and prod(op.output_shape(shape)[1:]) <= FEW_POSITIONS
+    )
 
 
 def _as_plane(op: Conv, shape: Shape) -> tuple[Shape, Shape, Shape, Shape, tuple[int, ...]]:
@@ -158,6 +175,50 @@ def _wide_conv_kernel(matrix: Array, columns: _Columns, clock: Clock, dtype: np.
         with clock.copies:
             source = whole.reshape(-1, n, height, line).transpose(1, 2, 0, 3)
             np.copyto(out.reshape(n, height, -1, line), source)
+
+    return run
+
+
+def product_conv_kernel(
+    op: Conv, shape: Shape, layout: Layout, dtype: np.dtype, chunk: int, clock: Clock
+) -> Kernel:
+    """One product for all steps, lanes and positions, in the "batch" layout (2-D, one group).
+
+    The operand is (C ky kx, positions, time lanes): time and lanes together are the run that is
+    copied, so small maps cost no more than large ones.
+    """
+    channels, height, width = shape
+    top, left, bottom, right = op.pads
+    out_channels, *plane = op.output_shape(shape)
+    most = chunk * layout.lanes
+    matrix = copied(op.weight.reshape(out_channels, -1), dtype)
+    padded = zeros(channels * (height + top + bottom) * (width + left + right) * most, dtype)
+    flat = zeros(matrix.shape[1] * plane[0] * plane[1] * most, dtype)
+    result = zeros(out_channels * plane[0] * plane[1] * most, dtype)
+    taps = list(product(*(range(k) for k in op.kernel)))
+
+    def part(buffer: Array, *axes: int) -> Array:
+        return buffer[: prod(axes)].reshape(axes)
+
+    def run(xs: list[Array], out: Array) -> None:
+        count = len(out) * layout.lanes
+        with clock.copies:
+            x = part(padded, channels, height + top + bottom, width + left + right, count)
+            x[...] = 0
+            inside = x[:, top : top + height, left : left + width]
+            np.copyto(inside, xs[0].reshape(count, *shape).transpose(1, 2, 3, 0))
+            operand = part(flat, channels, len(taps), *plane, count)
+            for i, tap in enumerate(taps):
+                where = (
+                    slice(t * d, t * d + s * (n - 1) + 1, s)
+                    for t, d, s, n in zip(tap, op.dilations, op.strides, plane, strict=True)
+                )
+                np.copyto(operand[:, i], x[(slice(None), *where)])
+        whole = part(result, out_channels, *plane, count)
+        rows = operand.reshape(matrix.shape[1], -1)
+        np.matmul(matrix, rows, out=whole.reshape(out_channels, -1))
+        with clock.copies:
+            np.copyto(out.reshape(count, out_channels, *plane), whole.transpose(3, 0, 1, 2))
 
     return run
 

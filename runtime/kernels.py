@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 
 from .buffers import copied, zeros
-from .convolution import Kernel, conv_kernel, valid_taps
+from .convolution import (
+    Kernel,
+    conv_kernel,
+    has_large_weight,
+    product_conv_kernel,
+    valid_taps,
+)
 from .layout import Layout
 from .ops import (
     Add,
@@ -57,6 +63,8 @@ def synapse_kernel(
                 return kernel
         if isinstance(op, Linear) and len(shapes[0]) == 1:
             return _linear_kernel(op, layout, dtype, chunk, clock)
+    elif isinstance(op, Conv) and has_large_weight(op, shapes[0]):
+        return product_conv_kernel(op, shapes[0], layout, dtype, chunk, clock)
     match op:
         case Scale():
             return _scale_kernel(op, shapes[0], layout, dtype)

@@ -12,7 +12,7 @@ from .buffers import zeros
 from .cells import Cell, ExpectationCell, population_cell, spike_dtype
 from .cells_blocked import BlockedCell, unblocked
 from .chains import Chain, constant_signals, synapse_chains
-from .convolution import Kernel
+from .convolution import Kernel, has_large_weight
 from .cost import StaticCost
 from .counting import Counter
 from .graph import Analog, Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse, onsets
@@ -133,6 +133,12 @@ def _blocked_layers(
         for name, terms in found.items()
         if shapes[name][0] % size == 0 and all(fits(c, size) for t in terms for c in t.convs)
     }
+    large = {
+        chain.sink
+        for chain in synapse_chains(graph)
+        if any(has_large_weight(n.op, shapes[n.inputs[0]]) for n in chain.nodes)
+    }
+    terms = {name: several for name, several in terms.items() if name not in large}
     read = {term.source for several in terms.values() for term in several}
     terms = {name: several for name, several in terms.items() if several or name in read}
     return _Blocked(size, terms, sessions)
@@ -190,7 +196,7 @@ class _Maker:
             return self._blocked_segment(chain, node, clock)
         chunk = self._chunk(chain)
         model = self.kernels.get(chain.nodes[-1].name) if chain.nodes else None
-        if model is not None:
+        if model is not None and not self._has_large_weight(chain):
             last = chain.nodes[-1]
             shapes = [self.shapes[s] for s in chain.sources]
             kernel = session_kernel(model, shapes, self.layout, self.dtype, chunk, clock)
@@ -279,7 +285,12 @@ class _Maker:
                     return buffer
         return None
 
+    def _has_large_weight(self, chain: Chain) -> bool:
+        return any(has_large_weight(n.op, self.shapes[n.inputs[0]]) for n in chain.nodes)
+
     def _chunk(self, chain: Chain) -> int:
+        if self._has_large_weight(chain):
+            return self.block
         per_step = sum(self._step_bytes(node) for node in chain.nodes)
         return max(1, min(self.block, CHUNK_BYTES // max(per_step, 1)))
 

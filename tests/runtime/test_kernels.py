@@ -28,6 +28,8 @@ def conv(out, inside, kernel, stride=1, dilation=1, pads=(0, 0, 0, 0), groups=1)
 MORE = [
     (conv(128, 64, (3, 3), pads=(1, 1, 1, 1)), (64, 5, 4)),  # weights read once per chunk
     (conv(128, 64, (3, 3), stride=2, pads=(0, 1, 1, 0)), (64, 6, 5)),
+    (conv(1150, 100, (3, 3), stride=2, pads=(1, 0, 2, 1)), (100, 5, 4)),  # over all steps
+    (conv(450, 260, (3, 3), dilation=2, pads=(2, 2, 2, 2)), (260, 3, 2)),
     (conv(7, 5, (1, 1)), (5, 4, 3)),
     (conv(7, 5, (1, 1), stride=2), (5, 5, 4)),
     (conv(6, 4, (3, 3), dilation=2, pads=(2, 2, 2, 2)), (4, 6, 5)),
