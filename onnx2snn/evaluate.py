@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from time import perf_counter
 from typing import Any
 
@@ -25,6 +26,7 @@ from .statistics import wilson
 Ann = Callable[[dict[str, Array]], Mapping[str, Array]]
 Progress = Callable[[int, int], None]
 CHUNK = 200
+ANSWER_BYTES = 128 * 2**20  # for one chunk's answers after every step, and their comparison
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -170,6 +172,7 @@ def evaluate(
     labels = class_labels(samples)
     simulator = Simulator(graph, **engine)
     done = int(tally.state["samples"])
+    chunk = min(chunk, _most_samples(graph, steps))
     while done < len(samples):
         x = samples.batch(done, min(done + chunk, len(samples)))
         began = perf_counter()
@@ -183,6 +186,13 @@ def evaluate(
     regression = samples.labels is not None and labels is None
     made = _evaluation(graph, tally, first, steps, has_labels=labels is not None)
     return replace(made, classes=made.classes and not regression)
+
+
+def _most_samples(graph: SpikingGraph, steps: int) -> int:
+    """Samples whose answers after all ``steps`` fit ``ANSWER_BYTES``: kept in float32 and compared
+    in float64, with its temporaries. At least one."""
+    numbers = steps * sum(prod(r.shape) for r in graph.of(Readout))
+    return max(1, ANSWER_BYTES // (numbers * (4 + 3 * 8)))
 
 
 def _evaluation(

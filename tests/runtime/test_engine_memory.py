@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import tracemalloc
+from importlib import import_module
 
 import numpy as np
 from test_engine_against_naive import float_network
 
+from onnx2snn import Preprocessing
+from onnx2snn.converter.onnxfile import synapse_models
+from onnx2snn.data import Samples
+from onnx2snn.runtime import graph as g
 from onnx2snn.runtime.buffers import zeros
 from onnx2snn.runtime.engine import Simulator
+from onnx2snn.runtime.neuron import NeuronParams
+
+evaluation = import_module("onnx2snn.evaluate")  # the package has a function of that name
 
 
 def peak(work):
@@ -49,3 +57,46 @@ def test_buffers_begin_at_a_cache_line_and_are_zero():
             assert buffer.ctypes.data % 64 == 0
             assert buffer.shape == shape
             assert not buffer.any()
+
+
+def maps_out():
+    """Spiking maps as outputs: the answers after every step are the largest thing there is."""
+    one = NeuronParams(v_threshold=np.float32(1), v_init=np.float32(0.5))
+    shape = (2, 16, 16)
+    return g.SpikingGraph(
+        nodes=(
+            g.Input(name="x", shape=shape),
+            g.Population(name="p", shape=shape, inputs=("x",), neuron=one),
+            g.Readout(name="y", shape=shape, inputs=("p",)),
+        )
+    )
+
+
+def test_an_evaluation_of_large_outputs_takes_fewer_samples_at_once_for_more_steps(monkeypatch):
+    budget = 2**21
+    monkeypatch.setattr(evaluation, "ANSWER_BYTES", budget)
+    graph = maps_out()
+    x = np.random.default_rng(0).uniform(0, 1, (96, 2, 16, 16)).astype(np.float32)
+    samples = Samples(arrays={"x": x}, labels=None, preprocessing=Preprocessing(), source="t")
+
+    def run(steps):
+        return evaluation.evaluate(graph, samples, steps, lambda a: {"y": a["x"]}, threads=1)
+
+    assert peak(lambda: run(128)) < 1.5 * peak(lambda: run(16)) < 3 * budget
+    monkeypatch.setattr(evaluation, "ANSWER_BYTES", 2**30)
+    assert peak(lambda: run(128)) > 4 * budget
+    errors = [p.error for p in run(128).points]
+    monkeypatch.setattr(evaluation, "ANSWER_BYTES", budget)
+    np.testing.assert_allclose([p.error for p in run(128).points], errors)
+
+
+def test_both_engines_memory_stays_the_same_over_steps_beyond_a_block():
+    graph, x = float_network(), images(8)
+    for kernels in (None, synapse_models(graph)):
+
+        def work(steps, kernels=kernels):
+            Simulator(graph, threads=1, kernels=kernels, block=8).run(x, steps, at=[steps])
+
+        work(1)  # what is imported on first use
+        peaks = [peak(lambda steps=steps: work(steps)) for steps in (16, 64, 256)]
+        assert max(peaks) < 1.1 * min(peaks)
