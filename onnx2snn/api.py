@@ -70,6 +70,7 @@ def convert(
     model: LoadedModel | str | Path,
     calibration: Samples | Array | Mapping[str, Array] | None,
     *,
+    preprocessing: Preprocessing | None = None,
     progress: Progress = lambda done, total: None,
     **options: Any,
 ) -> SpikingGraph:
@@ -78,6 +79,7 @@ def convert(
     Parameters:
         calibration: samples as they come from ``load_samples``, or preprocessed arrays (samples,
             *shape). Class labels in Samples only judge the candidates of recipe "auto".
+        preprocessing: what the network remembers where ``calibration`` does not say it.
         options: fields of ``converter.convert.Options``: steps, recipe, lag, ...
 
     Raises ModelError, UnsupportedOps, DataError or UsageError.
@@ -95,6 +97,8 @@ def convert(
         **result.graph.meta,
         "source": {"path": Path(loaded.path).name, "sha256": loaded.sha256},
     }
+    if preprocessing is not None:
+        meta["preprocessing"] = preprocessing.to_json()
     if isinstance(calibration, Samples):
         meta["preprocessing"] = calibration.preprocessing.to_json()
         meta["calibration"] = {"source": calibration.source, "samples": len(calibration)}

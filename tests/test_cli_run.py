@@ -136,3 +136,12 @@ def test_convert_says_steps_latency_and_spikes_per_neuron(tmp_path: Path) -> Non
     printed = run(*arguments).output
     assert "T=4, latency 6 steps" in printed
     assert "spikes per neuron" in printed
+
+
+def test_preprocessing_is_remembered_also_without_calibration_data(tmp_path: Path) -> None:
+    out = tmp_path / "n.snn.onnx"
+    done = run("convert", MLP, "--calib", "none", *PRE, "-T", 16, "-o", out)
+    assert done.exit_code == 0, done.output
+    remembered, given = (result("run", out, *TEST, "-T", 16, *more) for more in ([], PRE))
+    assert remembered["accuracy"] == given["accuracy"]
+    assert remembered["ann_accuracy"] > 0.9

@@ -82,6 +82,7 @@ def convert(
         samples,
         steps=last,
         recipe=recipe,
+        preprocessing=pre,
         progress=opt.stage("converting"),
         **opt.chosen(**choices),
     )

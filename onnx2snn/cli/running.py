@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -129,13 +129,8 @@ def converted(
     out = {}
     for recipe in recipes:
         progress = opt.stage(f"converting ({recipe}, T={steps})")
-        graph = api.convert(
-            loaded, samples, progress=progress, **{**options, "recipe": recipe, "steps": steps}
-        )
-        meta = dict(graph.meta)
-        if pre is not None:
-            meta["preprocessing"] = pre.to_json()
-        out[recipe] = replace(graph, meta=meta)
+        given = {**options, "recipe": recipe, "steps": steps}
+        out[recipe] = api.convert(loaded, samples, preprocessing=pre, progress=progress, **given)
     return out
 
 
