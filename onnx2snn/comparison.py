@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .converter.recipes import RECIPES
 from .render import count, interval, percent, table
 from .sweep import SweepRun
 
@@ -19,7 +20,7 @@ def auto_text(auto: Mapping[str, Any]) -> str:
     """The candidates that `--recipe auto` weighed, and the one it took."""
     header = [
         "recipe", "T", "lag", "latency", "drop", "95 % interval", "within",
-        "spikes/neuron", "synops/sample", "",
+        "spikes/neuron", "bits/spike", "synops/sample", "",
     ]  # fmt: skip
     best, limit = auto["chosen"], auto["max_drop"]
     rows = [
@@ -32,6 +33,7 @@ def auto_text(auto: Mapping[str, Any]) -> str:
             "" if c["low"] is None else f"{c['low']:.2f} to {c['high']:.2f}",
             "yes" if c["within"] else "no",
             f"{c['spikes_per_neuron']:.2f}",
+            RECIPES[c["recipe"]].bits,
             count(c["synops_per_sample"]),
             "chosen" if c == best else "",
         ]
@@ -54,6 +56,14 @@ def auto_text(auto: Mapping[str, Any]) -> str:
     order += f"\nanother --prefer would take: {', '.join(others)}" if others else ""
     left = "".join(f"\nnot weighed: {reason}" for reason in auto["left_out"])
     return f"{table(header, rows)}\n{verdict}\n{order}{left}"
+
+
+def recipe_text(meta: Mapping[str, Any]) -> str:
+    """What the recipe's neurons do and what one spike carries."""
+    recipe = RECIPES[str(meta["recipe"])]
+    carries = f"{recipe.bits} bits" if recipe.bits else "nothing but its address"
+    where = ", ".join(recipe.chips) + (" (here: simulation only)" * recipe.simulation_only)
+    return f"recipe {recipe.name}: {recipe.summary}; a spike carries {carries}; for: {where}"
 
 
 def runs_text(runs: Sequence[SweepRun]) -> str:

@@ -146,6 +146,7 @@ def _convert_text(document: dict[str, Any]) -> str:
         for r in document["layers"]
     ]
     text = "" if document["auto"] is None else comparison.auto_text(document["auto"]) + "\n\n"
+    text += comparison.recipe_text(document["meta"]) + "\n\n"
     text += render.table(["population", "neurons", "smallest threshold", "largest"], rows)
     text += render.notes_text(document["meta"].get("notes", []))
     analog = document["analog"]

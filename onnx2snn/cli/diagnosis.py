@@ -12,6 +12,7 @@ import click
 from .. import api, diagnosis, diagnosis_plots, plot
 from ..converter.frontend import load_onnx
 from ..converter.onnxfile import write_atomically
+from ..errors import UsageError
 from ..runtime.graph import SpikingGraph
 from . import options as opt
 from .running import converted, run_one
@@ -57,6 +58,8 @@ def diagnose(
     With --recipe (repeat it, or a,b) and --calib, the accuracy curves of MODEL.onnx under these
     recipes are drawn beside that of NET.snn.onnx.
     """
+    if calib is not None and not recipes:
+        raise UsageError("--calib is for --recipe", remedy="Name the recipes to draw as well.")
     folder = None if output is None else opt.output_folder(output)
     last = api.parse_steps(steps)[1]
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
@@ -64,7 +67,7 @@ def diagnose(
     pre = opt.preprocessing(scale, mean, std, layout)
     loaded_samples = api.load_samples(data, graph, pre, limit=samples)
     others: dict[str, SpikingGraph] = {}
-    if recipes or calib is not None:
+    if recipes:
         same = pre or loaded_samples.preprocessing
         shapes = opt.parse_shapes(input_shapes)
         others = converted((model,), recipes, calib, calib_samples, last, same, shapes, {})
