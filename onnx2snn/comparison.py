@@ -72,8 +72,9 @@ def runs_text(runs: Sequence[SweepRun]) -> str:
     header = ["network", "T", "latency"]
     header += ["accuracy", "95 % interval", "to ANN"] if scored else []
     classes = runs[0].evaluation.classes
-    header += ["agreement" if classes else "concordance", "error"]
-    header += ["spikes/neuron", "synops/sample"]
+    header += ["agreement" if classes else "concordance"]
+    header += ["95 % interval"] if classes and not scored else []
+    header += ["error", "spikes/neuron", "synops/sample"]
     rows = []
     for run in runs:
         p, ann = run.evaluation.points[-1], run.evaluation.ann_accuracy
@@ -84,6 +85,8 @@ def runs_text(runs: Sequence[SweepRun]) -> str:
             )
             row += [percent(p.accuracy), interval(p.low, p.high), apart]
         row.append(percent(p.agreement) if classes else f"{p.concordance:.4f}")
+        if classes and not scored:
+            row.append(interval(p.agreement_low, p.agreement_high))
         row += [f"{p.error:.3f}", f"{p.spikes_per_neuron:.2f}"]
         rows.append([*row, count(p.synops_per_sample)])
     first = runs[0].evaluation

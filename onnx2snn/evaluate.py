@@ -36,7 +36,8 @@ class Point:
     Attributes:
         T: steps of the answer; latency: T and the start lags, from input to answer.
         low, high: 95 % Wilson interval of the accuracy.
-        agreement: share of samples whose class is the ANN's; None without classes.
+        agreement: share of samples whose class is the ANN's; None without classes;
+            agreement_low, agreement_high: its 95 % Wilson interval.
         error: norm of the difference to the ANN's outputs, relative to their norm.
         concordance: Lin's, with the ANN's values (``outputs``); that of the worst output.
         spikes_per_neuron: mean over neurons and samples, summed over the steps.
@@ -53,6 +54,8 @@ class Point:
     spikes_per_neuron: float
     synops_per_sample: float
     concordance: float = 1.0
+    agreement_low: float | None = None
+    agreement_high: float | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -212,6 +215,7 @@ def _evaluation(
         correct = int(s["correct"][t])
         scored = has_labels and classifier
         low, high = wilson(correct, count) if scored else (None, None)
+        bounds = wilson(int(s["agree"][t]), count) if classifier else (None, None)
         points.append(
             Point(
                 T=t + 1,
@@ -224,6 +228,8 @@ def _evaluation(
                 spikes_per_neuron=float(spikes[t]) / neurons / count,
                 synops_per_sample=float(synops[t]) / count,
                 concordance=float(worst[t]),
+                agreement_low=bounds[0],
+                agreement_high=bounds[1],
             )
         )
     return Evaluation(

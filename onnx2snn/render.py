@@ -15,7 +15,6 @@ from .converter.frontend import CheckReport
 from .evaluate import Evaluation, Point
 from .hwtargets import Violation
 from .runtime.profile import LayerProfile
-from .statistics import wilson
 from .sweep import ERROR, LADDER, Sweep, SweepRun, knee
 
 
@@ -119,9 +118,8 @@ def bounds_of(evaluation: Evaluation, point: Point) -> tuple[float, float] | Non
     """The 95 % Wilson interval of the accuracy, else of the agreement; None for an error."""
     if point.low is not None and point.high is not None:
         return point.low, point.high
-    if point.agreement is None or not evaluation.classes:
-        return None
-    return wilson(round(point.agreement * evaluation.samples), evaluation.samples)
+    low, high = point.agreement_low, point.agreement_high
+    return None if low is None or high is None or not evaluation.classes else (low, high)
 
 
 def run_text(title: str, evaluation: Evaluation) -> str:

@@ -16,6 +16,7 @@ from onnx2snn.data import Preprocessing, Samples
 from onnx2snn.evaluate import Evaluation, evaluate
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime.engine import simulate
+from onnx2snn.statistics import wilson
 from onnx2snn.sweep import knee
 
 PLAIN = residual_cnn(np.random.default_rng(1))
@@ -81,7 +82,11 @@ def test_labels_that_are_no_classes_make_it_a_regression() -> None:
     got = score(PLAIN, make(targets))
     assert not got.classes
     assert got.ann_accuracy is None
-    assert score(PLAIN, make()).classes
+    unlabelled = score(PLAIN, make())
+    assert unlabelled.classes
+    last = unlabelled.points[-1]
+    assert last.agreement is not None
+    assert render.bounds_of(unlabelled, last) == wilson(round(7 * last.agreement), 7)
     text = render.run_text("net", got)
     assert "concordance" in text
     assert "output error" in text
