@@ -28,7 +28,7 @@ from .tune_weights import correct, correctable, residual
 
 Progress = Callable[[int, int], None]
 
-MEMORY = 256 << 20  # bytes for the spikes and activations of the populations in use
+MEMORY = 768 << 20  # bytes for the spikes and activations of the populations in use
 WORK = 8192  # samples times steps: more is slow and brings little
 FEWEST = 32  # samples, however many steps (if memory allows)
 SAMPLED = 1 << 16  # neurons of a population (over samples) searched at T <= 16; fewer above
