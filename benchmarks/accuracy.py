@@ -1,6 +1,6 @@
 """Points below the ANN per network, recipe and T: the accuracy table, as text and JSON.
 
-    python benchmarks/accuracy.py --shared FOLDER [--samples 500] [--only resnet20] [-o table.json]
+    python benchmarks/accuracy.py --shared FOLDER [--samples 2000] [--only resnet20] [-o table.json]
 
 FOLDER holds ``models/*.onnx`` and ``data/*.npz`` with x_test, y_test and x_calib. Every row is one
 conversion with the same rule for every network; calibration sees x_calib only, and no labels.
@@ -39,21 +39,26 @@ RESNETS = {
     ("binary", 32, 0): 1.0,
     ("binary", 8, 4): 2.5,
     ("binary", 16, 8): 1.0,
+    ("binary", 32, 16): 0.5,
     ("signed", 8, 0): 3.0,
     ("signed", 16, 0): 1.0,
+    ("signed", 32, 0): 0.5,
     ("graded", 2, 0): 1.5,
     ("graded", 4, 0): 0.7,
+    ("graded", 8, 0): 0.3,
     ("differential", 4, 0): 1.5,
     ("differential", 8, 0): 0.7,
+    ("differential", 16, 0): 0.4,
 }
 BARS: dict[str, dict[tuple[str, int, int], float]] = {
     "resnet": RESNETS,
-    "mnist": {("binary", 4, 0): 0.7, ("binary", 8, 0): 0.3},
+    "mnist": {("binary", 4, 0): 0.7, ("binary", 8, 0): 0.3, ("binary", 16, 0): 0.2},
     "kws": {
         ("binary", 16, 0): 3.0,
         ("binary", 32, 0): 1.5,
         ("signed", 8, 0): 2.0,
         ("signed", 16, 0): 1.0,
+        ("signed", 32, 0): 0.5,
     },
 }
 
@@ -110,7 +115,7 @@ def measure(shared: Path, network: str, samples: int) -> Iterator[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--shared", type=Path, required=True)
-    parser.add_argument("--samples", type=int, default=500)
+    parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--only", action="append", choices=list(NETWORKS))
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
