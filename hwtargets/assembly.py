@@ -91,6 +91,8 @@ class Assembly:
         """What the mapping step found itself, else what the common variants give."""
         if "would_fit" in self.mapped.facts:
             return tuple(self.mapped.facts["would_fit"])
+        if self.mapped.would_fit is not None:
+            return self.mapped.would_fit(self.available)
         return would_fit(self.network, self.target, self.request, self.step, self.available)
 
     def _run(self) -> ChipRun | None:

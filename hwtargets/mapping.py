@@ -120,6 +120,8 @@ class Mapped:
         facts: further plain JSON values for the report (replication factor, added ticks, ...).
         notes: sentences for the report: what is approximate, what is not verified.
         positions: (cores, 3) chip, x, y where the step placed the cores itself, else None.
+        would_fit: number of chips -> what would fit on them instead, counted; None where the
+            common variants say it.
     """
 
     cores: Cores
@@ -132,6 +134,7 @@ class Mapped:
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     positions: Array | None = None
+    would_fit: Callable[[int], tuple[Mapping[str, Any], ...]] | None = None
 
 
 class Step(Protocol):

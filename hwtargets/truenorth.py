@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ from .truenorth_report import (
 )
 from .truenorth_route import summary
 from .truenorth_tiles import Room
+from .truenorth_variants import would_fit
 
 SYNTHETIC = 64  # random samples to fit on where there are no data
 MEASURED = 32  # samples that firing rates are measured on
@@ -87,7 +89,8 @@ def map_truenorth(network: ChipNetwork, target: HardwareTarget, request: Request
             emit_cores=int(request.option(target, "emit", 1 << 14)),
         )
     except TargetError as error:
-        return _refused(network, [_violation(error)])
+        refused = _refused(network, [_violation(error)])
+        return replace(refused, would_fit=partial(would_fit, network, target, request, {}))
     return _mapped(network, target, request, net, samples, origin)
 
 
@@ -211,7 +214,18 @@ def _mapped(
         files={f"{target.name}.npz": dump(box)} if box is not None else {},
         facts=facts,
         notes=notes_of(net, origin, facts),
+        would_fit=partial(would_fit, network, target, request, _known(facts, net, request, target)),
     )
+
+
+def _known(
+    facts: Mapping[str, Any], net: TrueNorthNetwork, request: Request, target: HardwareTarget
+) -> dict[str, int]:
+    """Cores by coding, as far as they are counted; other codings are counted without copies."""
+    own = {str(facts["coding"]): net.routed.core_count}
+    if int(request.option(target, "copies", 1)) > 1:
+        return own
+    return {c["coding"]: int(c["cores"]) for c in facts["codings"]} | own
 
 
 def _codings(
@@ -227,7 +241,11 @@ def _codings(
     if not request.option(target, "compare", useful):
         return []
     one = {name: x[:1] for name, x in samples.items()}
-    return [count_cores(network.graph, target, one, coding) for coding in ("ternary", "axons4")]
+    own = str(request.option(target, "coding", "axons4"))
+    return [
+        count_cores(network.graph, target, one, coding, net.routed if coding == own else None)
+        for coding in ("ternary", "axons4")
+    ]
 
 
 @dataclass(frozen=True, eq=False)

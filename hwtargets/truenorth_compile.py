@@ -84,13 +84,20 @@ def compile_network(
 
 
 def count_cores(
-    graph: g.SpikingGraph, target: HardwareTarget, sample: Mapping[str, Array], coding: str
+    graph: g.SpikingGraph,
+    target: HardwareTarget,
+    sample: Mapping[str, Array],
+    coding: str,
+    known: Routed | None = None,
 ) -> dict[str, int | str]:
-    """Cores and chips that a coding needs, without fitting or running anything."""
+    """Cores and chips that a coding needs, without fitting or running anything. ``known``: where
+    the network is mapped with this coding already."""
     room = Room(axons=int(target.limit("axons")), neurons=int(target.limit("neurons")))
-    lowered = lower(graph, sample)
-    made = outline(lowered, coding_of(coding), Widths.of(target, 1), room)
-    cores = route(made.units, lowered.sources, room).core_count
+    if known is None:
+        lowered = lower(graph, sample)
+        made = outline(lowered, coding_of(coding), Widths.of(target, 1), room)
+        known = route(made.units, lowered.sources, room)
+    cores = known.core_count
     return {
         "coding": coding,
         "axons_per_input": coding_of(coding).axons,

@@ -259,20 +259,26 @@ def _connect(
     room: Room,
 ) -> Array:
     """The core's neurons (n, 5), with copies or relays for their targets."""
-    rows: list[tuple[int, int, int, int, int]] = []
-    copied = _copied(core, counts, room)
-    for line in core.lines.tolist():
-        targets = table[begins[line] : begins[line] + counts[line]]
-        if not len(targets):
-            rows.append((number, line, -1, -1, 0))
-            continue
-        near = bool((targets[:, 2] - now <= DELAY).all())
-        if copied and near:
-            rows += [(number, line, int(c), int(a), int(t) - now) for c, a, t in targets]
-            continue
-        hop = relays.hop(line, now, targets)
-        rows.append((number, line, hop.core, hop.axon, hop.delay))
-    return np.array(rows, np.int64).reshape(-1, 5)
+    lines, wanted = core.lines, counts[core.lines]
+    of = np.repeat(np.arange(len(lines)), wanted)  # per target, whose it is
+    at = np.arange(len(of)) + np.repeat(begins[lines] - (np.cumsum(wanted) - wanted), wanted)
+    wait = table[at, 2] - now
+    far = np.bincount(of, weights=wait > DELAY, minlength=len(lines)) > 0
+    direct = ~far & ((wanted <= 1) | _copied(core, counts, room))
+    nothing = np.full(int((wanted == 0).sum()), -1)
+    pick = direct[of]
+    owner = [np.flatnonzero(wanted == 0), of[pick]]
+    hops = [np.stack([nothing, nothing, nothing + 1], axis=1)]
+    hops.append(np.stack([table[at[pick], 0], table[at[pick], 1], wait[pick]], axis=1))
+    for row in np.flatnonzero(~direct).tolist():
+        line = int(lines[row])
+        hop = relays.hop(line, now, table[begins[line] : begins[line] + counts[line]])
+        owner.append(np.array([row]))
+        hops.append(np.array([[hop.core, hop.axon, hop.delay]]))
+    index = np.concatenate(owner)
+    order = np.argsort(index, kind="stable")
+    rows = np.column_stack([np.full(len(index), number), lines[index], np.concatenate(hops)])
+    return np.asarray(rows[order], np.int64)
 
 
 def summary(routed: Routed, sizes: Mapping[str, int]) -> dict[str, float]:

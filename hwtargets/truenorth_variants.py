@@ -7,7 +7,7 @@ layer (to be trained as such; here its neurons and lines are left out and the re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -51,9 +51,16 @@ class Count:
 
 
 def would_fit(
-    network: ChipNetwork, target: HardwareTarget, request: Request, chips: int
+    network: ChipNetwork,
+    target: HardwareTarget,
+    request: Request,
+    known: Mapping[str, int],
+    chips: int,
 ) -> tuple[Mapping[str, Any], ...]:
-    """Variants that were counted, {change, fits, cores, chips}; ``chips``: how many there are."""
+    """Variants that were counted, {change, fits, cores, chips}.
+
+    ``known``: cores by coding, where they were counted already; ``chips``: how many there are.
+    """
     inputs = {n.name: _sample(n.shape, request) for n in network.inputs}
     try:
         lowered = lower(
@@ -63,10 +70,16 @@ def would_fit(
         return ()  # no size would help
     coding = str(request.option(target, "coding", "axons4"))
     copies = int(request.option(target, "copies", 1))
-    now = count(lowered, target, coding, copies)
+
+    def coded(name: str) -> Count:
+        if name in known:
+            return Count(cores=known[name], per_chip=int(target.limit("cores_per_chip")))
+        return count(lowered, target, name, copies)
+
+    now = coded(coding)
     kinds = (
         _boards(now, target),
-        _codings(lowered, target, coding, copies),
+        _codings(coding, coded),
         _narrower(lowered, target, coding, copies, now, chips),
     )
     found = [_first(kind, chips) for kind in kinds]
@@ -113,15 +126,12 @@ def _boards(now: Count, target: HardwareTarget) -> Iterator[Variant]:
     yield f"a board of {now.chips:,} chip(s){known}", now, now.chips
 
 
-def _codings(
-    lowered: Lowered, target: HardwareTarget, coding: str, copies: int
-) -> Iterator[Variant]:
+def _codings(coding: str, coded: Callable[[str], Count]) -> Iterator[Variant]:
     most = coding_of(coding).axons
     for name in FEWER:
         axons = CODINGS[name].axons
         if axons < most:
-            found = count(lowered, target, name, copies)
-            yield f"coding={name} ({axons} axons per input instead of {most})", found, 0
+            yield f"coding={name} ({axons} axons per input instead of {most})", coded(name), 0
 
 
 def _narrower(

@@ -14,7 +14,6 @@ from typing import Any
 
 from ..runtime import graph as g
 from ..runtime.ops import Shape
-from . import truenorth_variants
 from .geometry import Axis, Geometry
 from .layers import ChipLayer, ChipNetwork, Projection
 from .mapping import Request, Step
@@ -30,8 +29,6 @@ def would_fit(
     network: ChipNetwork, target: HardwareTarget, request: Request, step: Step, chips: int
 ) -> tuple[Mapping[str, Any], ...]:
     """Variants that were tried: {change, fits, cores, chips}; the first of each kind that fits."""
-    if target.mapping == "truenorth":
-        return truenorth_variants.would_fit(network, target, request, chips)
     if target.mapping not in COUNTING:
         return ()
     if not check(network, target):
