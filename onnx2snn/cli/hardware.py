@@ -87,8 +87,12 @@ def _target_text(target: HardwareTarget) -> str:
 @click.command("place")
 @click.argument("network", type=PATH, metavar="NET.snn.onnx")
 @click.option("--target", required=True, metavar="CHIP", help="A name, FILE.toml, or `all`.")
-@click.option("--data", metavar="DATA", help="Samples and labels for rates and accuracy.")
-@click.option("--calib", metavar="DATA", help="Samples for tuning in the chip's integers.")
+@click.option(
+    "--data", metavar="DATA", help="Samples and labels (FILE.npz:X,Y) for rates and accuracy."
+)
+@click.option(
+    "--calib", metavar="DATA", help="Samples (FILE.npz:X) for tuning in the chip's integers."
+)
 @click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples of DATA.")
 @click.option("-T", "--steps", help="Time steps per inference [the converted network's].")
 @click.option("--chips", type=click.IntRange(min=1), help="How many chips there are.")
@@ -111,14 +115,19 @@ def place_command(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Place a converted network on a chip and report. Exit status 1 if it does not fit."""
+    """Place a converted network on a chip and report. Exit status 1 if it does not fit.
+
+    With `--target all` one table compares all chips; status 1 if it fits none.
+    """
     graph = api.load(network)
     count = _steps(graph, steps)
     place_data = _place_data(graph, data, calib, samples)
     names = list(known_targets()) if target == "all" else [target]
     folder = None if output is None else opt.output_folder(output)
     reports = []
-    for name in names:
+    show = opt.stage("placing")
+    for done, name in enumerate(names):
+        show(done, len(names))
         report = place(
             graph,
             load_target(name),
@@ -132,6 +141,7 @@ def place_command(
         reports.append(report)
         if folder is not None:
             _write(report, folder if len(names) == 1 else opt.output_folder(folder / name))
+    show(len(names), len(names))
     if len(reports) == 1:
         document, text = json.loads(to_json(reports[0])), render_text(reports[0])
     else:
