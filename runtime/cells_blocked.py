@@ -7,6 +7,7 @@ the synapses goes over pieces that stay in a core's cache, all passes on one pie
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from .profile import Clock
 from .sessions_blocked import BlockedTerm, block_shape, from_blocks, to_blocks
 
 PIECE = 65536  # neurons of an update's piece: potentials, spikes and scratch in half of L2
+ROW = 16384  # thresholds of a row, where they repeat
+_Piece: TypeAlias = tuple[Array, Array, Array, Array, Array, slice, slice]
 
 
 class BlockedCell:
@@ -56,7 +59,25 @@ class BlockedCell:
         self.terms: list[BlockedTerm] = []
         self.steady = zeros(self.flat.shape, np.float32) if constant else None
         self.steady_for: tuple[bool, bool] | None = None
-        self.pieces = _pieces(lanes, self.flat.shape[1])
+        self.pieces = [self._piece(*where) for where in _pieces(lanes, self.flat.shape[1])]
+
+    def _piece(self, lanes: slice, neurons: slice) -> _Piece:
+        """Views of the potentials and the scratch, and thresholds to combine them with: where the
+        thresholds of a channel block repeat along the map, a short row of them that stays in the
+        L1 cache, and the views as rows of its length."""
+        v = self.flat[lanes, neurons]
+        spare = self.spare[: v.size].reshape(v.shape)
+        if self.theta.size == 1:
+            return (v, v, self.theta, spare, spare, lanes, neurons)
+        area = self.shape[1] * self.shape[2]
+        each = max(k for k in range(1, area + 1) if area % k == 0 and k * self.size <= ROW)
+        theta = self.theta.reshape(-1, area // each, each * self.size)
+        whole = neurons.stop - neurons.start == self.flat.shape[1]
+        if not whole or np.any(theta != theta[:, :1]):
+            return (v, v, self.theta[:, neurons], spare, spare, lanes, neurons)
+        rows = (len(v), *theta.shape)
+        short = copied(theta[np.newaxis, :, :1], np.float32)
+        return (v, v.reshape(rows), short, spare, spare.reshape(rows), lanes, neurons)
 
     def _table(self, values: Array) -> Array:
         """(1, neurons) in memory order, or (1, 1) for a single value."""
@@ -74,21 +95,24 @@ class BlockedCell:
 
     def run(self, xs: Sequence[Array | None], out: Array, window: Window, owned: bool) -> int:
         """As ``Cell.run``; ``xs`` None: a silent source, which adds nothing."""
-        total = 0
         with self.clock.synapse:
             current = None if self.terms else self._constant(xs[0], window)
+        fired = out.view(np.bool_).reshape(len(out), *self.flat.shape)
+        events: list[int] = []
         for i in range(len(out)):
             if self.terms:
                 with self.clock.synapse:
                     self._integrate(xs, i, window)
             with self.clock.neuron:
                 if window.fires:
-                    total += self._fire(out[i].view(np.bool_), current, window.at + i)
+                    events.append(self._fire(fired[i], current, window.at + i))
                     continue
                 out[i] = 0
                 if current is not None:
                     np.add(self.flat, current, out=self.flat)
-        return total
+        with self.clock.counting:
+            self.counter.settle(window.at, fired, events)
+        return sum(events)
 
     def _constant(self, x: Array | None, window: Window) -> Array:
         """The constant current of one step with its bias, in blocks; made once per tile."""
@@ -120,23 +144,23 @@ class BlockedCell:
             np.add(self.flat, self.bias_table, out=self.flat)
 
     def _fire(self, fired: Array, current: Array | None, step: int) -> int:
-        flags, total = fired.reshape(self.flat.shape), 0
-        for lanes, neurons in self.pieces:
-            v, flag = self.flat[lanes, neurons], flags[lanes, neurons]
+        """Spikes into ``fired`` (lanes, neurons), counted; the threshold taken off."""
+        total = 0
+        for piece in self.pieces:
+            v, v_rows, theta, spare, spare_rows, lanes, neurons = piece
             if current is not None:
                 np.add(v, current[lanes, neurons], out=v)
-            theta = self.theta if self.theta.size == 1 else self.theta[:, neurons]
-            np.greater_equal(v, theta, out=flag)
+            flag = fired[lanes, neurons]
+            np.greater_equal(v_rows, theta, out=flag.reshape(v_rows.shape))
             events = int(np.count_nonzero(flag))
             if not events:
                 continue
             total += events
-            spare = self.spare[: v.size].reshape(v.shape)
             np.copyto(spare, flag.view(np.int8))
             with self.clock.counting:
-                self.counter.add_part(step, lanes, neurons, spare, events)
+                self.counter.add_part(step, lanes, neurons, spare)
             if not self.unit:
-                np.multiply(spare, theta, out=spare)
+                np.multiply(spare_rows, theta, out=spare_rows)
             np.subtract(v, spare, out=v)
         return total
 

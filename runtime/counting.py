@@ -30,6 +30,7 @@ class Counter:
         self.by_lane = False
         self.events = np.zeros((block, layout.lanes))
         self.operations = np.zeros((block, layout.lanes))
+        self.by_lanes = np.zeros((block, layout.lanes), np.float64)
         fan = layout.per_neuron(fan_out)
         self.fan = fan.astype(dtype)
         self._ones = np.ones(len(fan), dtype)
@@ -42,6 +43,8 @@ class Counter:
         if self.constant is not None or self.layout.order != "rows":
             return None
         rows = fan_out.shape[1] if fan_out.ndim == 3 else 1
+        if fan.sum() * self.layout.lanes < EXACT:
+            rows = 1
         table = copied(np.repeat(fan, self.layout.lanes).reshape(rows, -1), dtype)
         return table if table.sum(axis=1, dtype=np.float64).max() < EXACT else None
 
@@ -49,6 +52,7 @@ class Counter:
         self.by_lane = by_lane
         self.events[...] = 0
         self.operations[...] = 0
+        self.by_lanes[...] = 0
 
     def add(self, step: int, fired: Array, events: int) -> None:
         """Count a step: ``fired`` (*inner) is 1.0 where a spike left, ``events`` their number."""
@@ -58,6 +62,8 @@ class Counter:
         self.events[step, 0] = events
         if self.constant is not None:
             self.operations[step, 0] = events * self.constant
+        elif self.table is not None and len(self.table) == 1:
+            self.operations[step, 0] = np.dot(fired.reshape(-1), self.table[0])
         elif self.table is not None:
             rows = fired.reshape(len(self.table), 1, -1)
             dots = np.matmul(rows, self.table[:, :, np.newaxis])
@@ -65,22 +71,32 @@ class Counter:
         else:
             self.operations[step, 0] = self._per_lane(fired).sum()
 
-    def add_part(self, step: int, lanes: slice, neurons: slice, fired: Array, events: int) -> None:
-        """Count a part of a step: ``fired`` (lanes, neurons) of 1.0 and 0.0, in the order of one
-        lane's neurons (layouts with a sample's neurons together)."""
-        if self.by_lane:
-            self.events[step, lanes] += np.count_nonzero(fired, axis=1)
-        else:
-            self.events[step, 0] += events
-            if self.constant is not None:
-                self.operations[step, 0] += events * self.constant
-                return
+    def add_part(self, step: int, lanes: slice, neurons: slice, fired: Array) -> None:
+        """Operations of a part of a step: ``fired`` (lanes, neurons) of 1.0 and 0.0, in the order
+        of one lane's neurons (layouts with a sample's neurons together). ``settle`` counts them."""
+        if len(self.pieces) == 1:
+            out = self.by_lanes[step, lanes]
+            if neurons.start == 0:
+                np.matmul(fired, self.fan[neurons], out=out)
+            else:
+                out += fired @ self.fan[neurons]
+            return
         for a, b in self.pieces:
             low, high = max(a, neurons.start), min(b, neurons.stop)
             if low < high:
                 dots = fired[:, low - neurons.start : high - neurons.start] @ self.fan[low:high]
-                where = lanes if self.by_lane else 0
-                self.operations[step, where] += dots if self.by_lane else dots.sum(dtype=np.float64)
+                self.by_lanes[step, lanes] += dots
+
+    def settle(self, first: int, fired: Array, events: list[int]) -> None:
+        """Count steps from ``first`` whose operations ``add_part`` has seen: ``fired`` (steps,
+        lanes, neurons) of ones and zeros, ``events`` their number in each step."""
+        where = slice(first, first + len(events))
+        if self.by_lane:
+            self.events[where] = np.count_nonzero(fired, axis=2)
+            self.operations[where] = self.by_lanes[where]
+        else:
+            self.events[where, 0] = events
+            self.operations[where, 0] = self.by_lanes[where].sum(axis=1)
 
     def _add_lanes(self, step: int, fired: Array) -> None:
         flat = self.layout.neurons_by_lanes(fired)
