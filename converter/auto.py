@@ -1,12 +1,13 @@
 """``--recipe auto``: the recipe and the smallest T whose drop stays under a limit.
 
-Part of the calibration samples is held back; candidates are converted on (some of) the rest and
-judged on the held-back part: by the accuracy they lose against the ANN where there are labels, by
-disagreement with the ANN where there are none, by the error of the outputs where the network does
-not classify. Every kind of network in ``KINDS`` is searched for its smallest T: doubling until the
-drop is within the limit, then halving the gap. ``KINDS`` is in the order of what a chip must be
-able to do; a kind is only searched below the smallest T found before it, for at more steps it
-would lose to one that needs less of a chip. All candidates are listed with what they cost.
+Part of the calibration samples is held back; candidates are converted on some of the rest (on more
+where that leaves it open whether they stay within the limit) and judged on the held-back part: by
+the accuracy they lose against the ANN where there are labels, by disagreement with the ANN where
+there are none, by the error of the outputs where the network does not classify. Every kind of
+network in ``KINDS`` is searched for its smallest T: doubling until the drop is within the limit,
+then halving the gap. ``KINDS`` is in the order of what a chip must be able to do; a kind is only
+searched below the smallest T found before it, for at more steps it would lose to one that needs
+less of a chip. All candidates are listed with what they cost.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from .calibrate import Progress
 from .convert import Conversion, Options, convert
 from .graph import AnnGraph
 
-HELD_BACK = 256
-TRIAL = 128  # samples a candidate is converted on; the chosen one gets all
+HELD_BACK = 512  # at most, and at most a third
+TRIAL, FULL = 128, 512  # samples for a first look at a candidate, and where that does not decide
+NEAR = 1.5  # an error this many times the limit may be within it with more samples
 FINE, COARSE = 8, 4  # T is found to within T/8; T/4 for what is not going to be taken
 Z95 = 1.96
 
@@ -69,7 +71,7 @@ PREFERENCES: Mapping[str, str] = {
 class Candidate:
     """One recipe at one T on the held-back samples. ``drop``: points lost (of accuracy, of
     agreement, or 100 times the relative error of the outputs); ``low``, ``high``: its 95 %
-    interval, None for an error."""
+    interval, None for an error; ``samples``: how many it was converted on."""
 
     recipe: str
     T: int
@@ -79,6 +81,7 @@ class Candidate:
     low: float | None
     high: float | None
     within: bool
+    samples: int
     spikes_per_neuron: float
     synops_per_sample: float
 
@@ -122,15 +125,25 @@ class _Search:
         """Whether this candidate is within the limit."""
         key = (kind.recipe, steps, lag)
         if key not in self.tried:
-            self.tried[key] = self._candidate(kind, steps, lag)
+            found = self._candidate(kind, steps, lag, TRIAL)
+            if not found.within and len(_first(self.fit)) > TRIAL and self._open(found):
+                found = self._candidate(kind, steps, lag, FULL)
+            self.tried[key] = found
             done = len(self.tried)
             self.progress(done, done + 4)  # how many there will be is not known
         return self.tried[key].within
 
-    def _candidate(self, kind: Kind, steps: int, lag: int) -> Candidate:
+    def _open(self, found: Candidate) -> bool:
+        """Whether a candidate that is over the limit may be within it with more samples."""
+        limit = self.options.max_drop
+        return found.drop <= NEAR * limit if found.low is None else found.low <= limit
+
+    def _candidate(self, kind: Kind, steps: int, lag: int, most: int) -> Candidate:
+        chosen = _spread(np.ones(len(_first(self.fit)), bool), most)
+        fit = {name: x[chosen] for name, x in self.fit.items()}
         levels = self.options.levels if kind.recipe == "graded" else None
         given = replace(self.options, recipe=kind.recipe, steps=steps, lag=lag, levels=levels)
-        made = convert(self.ann, self.fit, given)
+        made = convert(self.ann, fit, given)
         if not self.answers:
             self.answers = _analog(made.lowered, self.held)
         result = simulate(made.graph, self.held, steps, at=[steps])
@@ -145,6 +158,7 @@ class _Search:
             low=low,
             high=high,
             within=drop <= self.options.max_drop,
+            samples=len(_first(fit)),
             spikes_per_neuron=float(result.spikes_per_neuron[-1]),
             synops_per_sample=float(result.synops_per_sample[-1]),
         )
@@ -173,7 +187,7 @@ def choose(
     held = _held_back(len(_first(arrays)))
     search = _Search(
         ann=ann,
-        fit={name: x[_spread(~held, TRIAL)] for name, x in arrays.items()},
+        fit={name: x[_spread(~held, FULL)] for name, x in arrays.items()},
         held={name: x[held] for name, x in arrays.items()},
         labels=None if labels is None else np.asarray(labels)[held],
         options=options,
@@ -363,7 +377,6 @@ def _record(search: _Search, best: Candidate) -> dict[str, Any]:
         "order": PREFERENCES[search.options.prefer],
         "within": best.within,
         "held_back": len(_first(search.held)),
-        "converted_on": len(_first(search.fit)),
         "chosen": asdict(best),
         "candidates": [asdict(c) for c in search.tried.values()],
         "best": {name: asdict(c) for name, c in search.best.items()},

@@ -20,7 +20,7 @@ def auto_text(auto: Mapping[str, Any]) -> str:
     """The candidates that `--recipe auto` weighed, and the one it took."""
     header = [
         "recipe", "T", "lag", "latency", "drop", "95 % interval", "within",
-        "spikes/neuron", "bits/spike", "synops/sample", "",
+        "spikes/neuron", "bits/spike", "synops/sample", "samples", "",
     ]  # fmt: skip
     best, limit = auto["chosen"], auto["max_drop"]
     rows = [
@@ -35,6 +35,7 @@ def auto_text(auto: Mapping[str, Any]) -> str:
             f"{c['spikes_per_neuron']:.2f}",
             RECIPES[c["recipe"]].bits,
             count(c["synops_per_sample"]),
+            c["samples"],
             "chosen" if c == best else "",
         ]
         for c in auto["candidates"]
@@ -42,8 +43,8 @@ def auto_text(auto: Mapping[str, Any]) -> str:
     lag = f", lag {best['lag']}" if best["lag"] else ""
     verdict = (
         f"chosen: {best['recipe']} at T={best['T']}{lag}, {best['drop']:.2f} "
-        f"{DROPS[auto['measure']]}, on {auto['held_back']} samples held back (limit {limit:g}, "
-        f"candidates converted on {auto['converted_on']} samples)"
+        f"{DROPS[auto['measure']]}, on {auto['held_back']} samples held back (limit {limit:g}); "
+        "'samples': how many a candidate was converted on"
     )
     if not auto["within"]:
         verdict += ": no candidate stays within the limit, this is the smallest drop"

@@ -176,3 +176,17 @@ def test_auto_needs_data_to_judge_on() -> None:
         with pytest.raises(UsageError) as refused:
             convert(ann("digits_mlp"), calibration, Options(recipe="auto"))
         assert refused.value.code == "E113"
+
+
+def test_a_candidate_that_is_nearly_within_is_converted_again_on_more_samples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(auto, "TRIAL", 24)
+    found = weigh(160, steps=8, max_drop=0.0)
+    few = [c for c in found.candidates if c.samples == 24]
+    more = [c for c in found.candidates if c.samples > 24]
+    assert all(c.samples == 160 - 53 for c in more)
+    # What stays with few samples is within, or clearly is not; here intervals reach to zero.
+    assert all(c.within or (c.low or 0) > 0 for c in few)
+    assert few
+    assert more
