@@ -261,21 +261,27 @@ def _smallest(search: _Search, kind: Kind, most: int, part: int) -> Candidate | 
         half = max(1, steps // 2)
         return (min(half, largest) if largest else half) if kind.lagged else 0
 
-    missed, steps = (1 if kind.lagged else 0), max(min(kind.start, most), 1)
+    steps = max(min(kind.start, most), 1)
+    missed = max(
+        (t for (recipe, t, n), c in search.tried.items()
+         if recipe == kind.recipe and n == lag(t) and t < steps and not c.within),
+        default=1 if kind.lagged else 0,
+    )  # fmt: skip
     while not search.weigh(kind, steps, lag(steps)):
         if steps == most:
             return None
         missed, steps = steps, min(2 * steps, most)
-    steps = _bisect(missed, steps, lambda t: search.weigh(kind, t, lag(t)), steps // part)
+    steps = _bisect(missed, steps, lambda t: search.weigh(kind, t, lag(t)), part)
     short = lag(steps)
     while short > 1 and search.weigh(kind, steps, short // 2):
         short //= 2
     return search.tried[kind.recipe, steps, short]
 
 
-def _bisect(missed: int, hit: int, within: Callable[[int], bool], gap: int) -> int:
-    """The smallest value within the limit between ``missed`` and ``hit``, to within ``gap``."""
-    while hit - missed > max(gap, 1):
+def _bisect(missed: int, hit: int, within: Callable[[int], bool], part: int) -> int:
+    """The smallest value within the limit between ``missed`` and ``hit``, to within 1 / ``part``
+    of itself."""
+    while hit - missed > max(hit // part, 1):
         middle = (missed + hit) // 2
         if within(middle):
             hit = middle
