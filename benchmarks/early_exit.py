@@ -19,10 +19,10 @@ from onnx2snn.runtime.engine import EarlyExit, Simulator
 
 RULES = {
     "all steps": None,
-    "margin 0.02": EarlyExit(margin=0.02),
-    "margin 0.05": EarlyExit(margin=0.05),
     "margin 0.1": EarlyExit(margin=0.1),
     "margin 0.2": EarlyExit(margin=0.2),
+    "margin 0.3": EarlyExit(margin=0.3),
+    "margin 0.5": EarlyExit(margin=0.5),
 }
 
 
@@ -61,7 +61,9 @@ def main() -> None:
     parser.add_argument("--engines", default="onnxruntime")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    network = networks.load(options.network, options.samples, options.shared, options.steps)
+    network = networks.load(
+        options.network, options.samples, options.shared, options.steps, tune=True
+    )
     results: dict = {
         "schema": 1,
         "network": options.network,

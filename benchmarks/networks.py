@@ -47,8 +47,11 @@ def available(shared: Path | None) -> list[str]:
     return [*(REAL if shared else ()), *RANDOM]
 
 
-def load(name: str, batch: int, shared: Path | None, steps: int = 32) -> Network:
-    """One network with ``batch`` samples, thresholds chosen for ``steps`` steps (MMSE)."""
+def load(
+    name: str, batch: int, shared: Path | None, steps: int = 32, tune: bool = False
+) -> Network:
+    """One network with ``batch`` samples, thresholds chosen for ``steps`` steps (MMSE), or
+    calibrated in the spiking loop (``tune``), which changes numbers but not the work of a step."""
     if name in RANDOM:
         return _random(name, batch, steps)
     if shared is None:
@@ -57,7 +60,7 @@ def load(name: str, batch: int, shared: Path | None, steps: int = 32) -> Network
     path, data_path = shared / "models" / file, shared / "data" / data
     model = onnx2snn.load_onnx(path)
     calibration = onnx2snn.load_samples(f"{data_path}:x_calib", model, preprocessing, limit=256)
-    graph = onnx2snn.convert(model, calibration, steps=steps, tune=False)
+    graph = onnx2snn.convert(model, calibration, steps=steps, tune=tune)
     test = onnx2snn.load_samples(f"{data_path}:x_test,y_test", model, preprocessing, limit=batch)
     return Network(name, path, graph, next(iter(test.whole().values())), test.labels)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from typing import TypeAlias
 
 import numpy as np
@@ -115,10 +116,13 @@ class Plan:
 
     def keep_lanes(self, lanes: Array, index: Array) -> Plan:
         """Go on with the samples in ``lanes`` only (``index``: theirs in the run), in the first
-        lanes of this plan, or of a smaller one where they leave half of this one's unused."""
-        size = max(SMALLEST, 1 << (len(lanes) - 1).bit_length())
+        lanes of this plan, or of a smaller one where they leave much of this one's unused."""
+        if self.layout.order == "rows":
+            size, most = max(SMALLEST, 1 << (len(lanes) - 1).bit_length()), self.layout.lanes // 2
+        else:
+            size, most = 2 * ceil(len(lanes) / 2), self.layout.lanes * 3 // 4
         plan = self
-        if size <= self.layout.lanes // 2:
+        if size <= most:
             plan = self.smaller.get(size) or self.smaller.setdefault(size, self.remake(size))
             plan.start({name: x[lanes] for name, x in self.inputs.items()}, index, self.seed)
         else:

@@ -14,6 +14,8 @@ from .ops import Array
 from .plan import Plan
 from .readout import ReadoutCell
 
+EXIT_BLOCK = 4  # with an early exit: what stopped inside a block is computed up to its end
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TileResult:
@@ -46,7 +48,8 @@ def run_tile(
 ) -> TileResult:
     """Simulate at most ``plan.layout.lanes`` samples; answers after the steps ``kept`` (from 1)."""
     tile = _Tile(plan, inputs, start, steps, kept, chance, early_exit)
-    for t0, count in blocks(plan.borders(steps), plan.block):
+    block = min(plan.block, EXIT_BLOCK) if early_exit else plan.block
+    for t0, count in blocks(plan.borders(steps), block):
         tile.advance(t0, count)
         if not tile.active.size:
             break
