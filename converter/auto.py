@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from ..runtime.engine import simulate
 from ..runtime.graph import SpikingGraph
 from ..runtime.ops import Array
 from ..runtime.reference import run_analog
+from .auto_judge import drop_of, measured_by, shrunk
 from .calibrate import Progress
 from .convert import Conversion, Options, convert
 from .graph import AnnGraph
@@ -31,9 +32,6 @@ HELD_BACK = 512  # at most, and at most a third
 TRIAL, FULL = 128, 512  # samples for a first look at a candidate, and where that does not decide
 NEAR = 1.5  # an error this many times the limit may be within it with more samples
 FINE, COARSE = 8, 4  # T is found to within T/8; T/4 for what is not going to be taken
-Z95 = 1.96
-
-Measure = Literal["accuracy", "agreement", "error"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +68,16 @@ PREFERENCES: Mapping[str, str] = {
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Candidate:
     """One recipe at one T on the held-back samples. ``drop``: points lost (of accuracy, of
-    agreement, or 100 times the relative error of the outputs); ``low``, ``high``: its 95 %
-    interval, None for an error; ``samples``: how many it was converted on."""
+    agreement, or 100 times the relative error of the outputs); ``expected``: what is judged, the
+    drop itself but for accuracy (``auto_judge.shrunk``); ``low``, ``high``: 95 % interval, None for
+    an error; ``samples``: how many it was converted on."""
 
     recipe: str
     T: int
     lag: int
     latency: int
     drop: float
+    expected: float
     low: float | None
     high: float | None
     within: bool
@@ -136,7 +136,9 @@ class _Search:
     def _open(self, found: Candidate) -> bool:
         """Whether a candidate that is over the limit may be within it with more samples."""
         limit = self.options.max_drop
-        return found.drop <= NEAR * limit if found.low is None else found.low <= limit
+        if found.low is None:
+            return found.drop <= NEAR * limit
+        return found.low <= limit
 
     def _candidate(self, kind: Kind, steps: int, lag: int, most: int) -> Candidate:
         chosen = _spread(np.ones(len(_first(self.fit)), bool), most)
@@ -148,16 +150,20 @@ class _Search:
             self.answers = _analog(made.lowered, self.held)
         result = simulate(made.graph, self.held, steps, at=[steps])
         got = {name: out[-1] for name, out in result.readouts.items()}
-        drop, low, high = _drop(self.answers, got, self.labels)
+        drop, low, high = drop_of(self.answers, got, self.labels)
+        expected = drop
+        if measured_by(self.answers, self.labels) == "accuracy":
+            expected = shrunk(drop, drop_of(self.answers, got, None)[0], len(_first(self.held)))
         return Candidate(
             recipe=kind.recipe,
             T=steps,
             lag=lag,
             latency=steps + result.latency,
             drop=drop,
+            expected=expected,
             low=low,
             high=high,
-            within=drop <= self.options.max_drop,
+            within=expected <= self.options.max_drop,
             samples=len(_first(fit)),
             spikes_per_neuron=float(result.spikes_per_neuron[-1]),
             synops_per_sample=float(result.synops_per_sample[-1]),
@@ -231,7 +237,7 @@ def _search_all(search: _Search, kinds: tuple[Kind, ...]) -> Candidate:
             found[kind] = hit
             most = min(most, hit.T - 1)
     if not found:
-        return min(search.tried.values(), key=lambda c: c.drop)
+        return min(search.tried.values(), key=lambda c: c.expected)
     best = min(found, key=lambda kind: RANKING[options.prefer](found[kind]))
     finer = _smallest(search, best, found[best].T, FINE)  # what was weighed is not weighed again
     found[best] = finer or found[best]
@@ -324,46 +330,6 @@ def _spread(among: Array, most: int) -> Array:
 
 def _first(arrays: Mapping[str, Array]) -> Array:
     return next(iter(arrays.values()))
-
-
-def measured_by(answers: Mapping[str, Array], labels: Array | None) -> Measure:
-    """What ``drop`` means for outputs (samples, *shape): their error as soon as one of them does
-    not classify, or the labels are no class numbers."""
-    if any(out.ndim != 2 or out.shape[1] < 2 for out in answers.values()):
-        return "error"
-    if labels is not None and (labels.ndim != 1 or labels.dtype.kind not in "iub"):
-        return "error"
-    return "agreement" if labels is None else "accuracy"
-
-
-def _drop(
-    wanted: Mapping[str, Array], got: Mapping[str, Array], labels: Array | None
-) -> tuple[float, float | None, float | None]:
-    """(drop, low, high) in points; that of the worst output where there are no labels."""
-    names = list(wanted)
-    measure = measured_by(wanted, labels)
-    if measure == "error":
-        return max(_relative_error(got[n], wanted[n]) for n in names), None, None
-    if labels is not None:
-        ours, anns = (out[names[0]].argmax(-1) == labels for out in (got, wanted))
-        return _points(int((anns & ~ours).sum()), int((ours & ~anns).sum()), len(labels))
-    lost = [int((got[n].argmax(-1) != wanted[n].argmax(-1)).sum()) for n in names]
-    drop, low, high = _points(max(lost), 0, len(wanted[names[0]]))
-    return drop, max(low, 0.0), high
-
-
-def _relative_error(got: Array, wanted: Array) -> float:
-    power = float((wanted.astype(np.float64) ** 2).mean()) or 1.0
-    return 100 * float(np.sqrt(((got.reshape(wanted.shape) - wanted) ** 2).mean() / power))
-
-
-def _points(lost: int, won: int, count: int) -> tuple[float, float, float]:
-    """The difference of two paired proportions and its 95 % interval (Agresti and Min 2005: half
-    a sample added to each of the four outcomes), in points."""
-    total, b, c = count + 2, lost + 0.5, won + 0.5
-    centre = (b - c) / total
-    half = Z95 * np.sqrt(b + c - (b - c) ** 2 / total) / total
-    return 100 * (lost - won) / count, 100 * float(centre - half), 100 * float(centre + half)
 
 
 def _analog(lowered: SpikingGraph, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -19,7 +19,7 @@ DROPS = {
 def auto_text(auto: Mapping[str, Any]) -> str:
     """The candidates that `--recipe auto` weighed, and the one it took."""
     header = [
-        "recipe", "T", "lag", "latency", "drop", "95 % interval", "within",
+        "recipe", "T", "lag", "latency", "drop", "95 % interval", "expected", "within",
         "spikes/neuron", "bits/spike", "synops/sample", "samples", "",
     ]  # fmt: skip
     best, limit = auto["chosen"], auto["max_drop"]
@@ -31,6 +31,7 @@ def auto_text(auto: Mapping[str, Any]) -> str:
             c["latency"],
             f"{c['drop']:.2f}",
             "" if c["low"] is None else f"{c['low']:.2f} to {c['high']:.2f}",
+            f"{c['expected']:.2f}",
             "yes" if c["within"] else "no",
             f"{c['spikes_per_neuron']:.2f}",
             RECIPES[c["recipe"]].bits,
@@ -43,11 +44,14 @@ def auto_text(auto: Mapping[str, Any]) -> str:
     lag = f", lag {best['lag']}" if best["lag"] else ""
     verdict = (
         f"chosen: {best['recipe']} at T={best['T']}{lag}, {best['drop']:.2f} "
-        f"{DROPS[auto['measure']]}, on {auto['held_back']} samples held back (limit {limit:g}); "
-        "'samples': how many a candidate was converted on"
+        f"{DROPS[auto['measure']]}, on {auto['held_back']} samples held back "
+        f"(limit {limit:g} for the expected drop); 'samples': how many a candidate was converted on"
     )
     if not auto["within"]:
         verdict += ": no candidate stays within the limit, this is the smallest drop"
+    if best["high"] is not None:
+        wide = (best["high"] - best["low"]) / 2
+        verdict += f"\nthese samples tell the drop to about {wide:.1f} points either way"
     order = f"preferred ({auto['prefer']}): {auto['order']}"
     others = [
         f"{name}: {c['recipe']} T={c['T']}" + (f" lag {c['lag']}" if c["lag"] else "")

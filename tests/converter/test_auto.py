@@ -10,7 +10,7 @@ from digits_nets import ann, samples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnx2snn.converter import auto
+from onnx2snn.converter import auto, auto_judge
 from onnx2snn.converter.auto import KINDS, PREFERENCES, RANKING, Kind, Selection, choose
 from onnx2snn.converter.convert import Options, convert
 from onnx2snn.errors import UsageError
@@ -46,7 +46,7 @@ def test_the_first_kind_within_the_limit_is_taken_and_all_candidates_are_listed(
     assert (meta["recipe"], meta["T"]) == ("binary", found.chosen.T)
     listed = meta["auto"]["candidates"]
     assert len(listed) == len(found.candidates)
-    assert [c["within"] for c in listed] == [c["drop"] <= 0.0 for c in listed]
+    assert [c["within"] for c in listed] == [c["expected"] <= 0.0 for c in listed]
     assert meta["auto"]["measure"] == "agreement"
     weighed = {c.recipe for c in found.candidates}
     told = " ".join(meta["auto"]["left_out"])
@@ -90,6 +90,7 @@ def test_with_labels_a_candidate_is_judged_by_the_accuracy_it_loses() -> None:
     # Wrong labels for all: nobody can lose, so the first candidate is within.
     wrong = weigh(steps=4, max_drop=0.0, labels=np.full(len(labels()), 99))
     assert all(c.drop == 0 for c in wrong.candidates)
+    assert all(c.expected >= 0 for c in wrong.candidates)
 
 
 @given(
@@ -99,20 +100,39 @@ def test_the_drop_is_that_of_a_plain_count(rows: list[tuple[int, int, int]]) -> 
     one_hot = np.eye(3, dtype=np.float32)
     ours, anns, truth = (np.array(column) for column in zip(*rows, strict=True))
     wanted, got = {"out": one_hot[anns]}, {"out": one_hot[ours]}
-    drop, low, high = auto._drop(wanted, got, truth)
+    drop, low, high = auto_judge.drop_of(wanted, got, truth)
     right = [sum(a == t for a, t in zip(c, truth, strict=True)) for c in (anns, ours)]
     assert drop == pytest.approx(100 * (right[0] - right[1]) / len(rows))
     assert low is not None
     assert high is not None
     assert low - 1e-9 <= drop * len(rows) / (len(rows) + 2) <= high + 1e-9
-    assert auto._drop(wanted, got, None)[0] == pytest.approx(100 * np.mean(ours != anns))
+    assert auto_judge.drop_of(wanted, got, None)[0] == pytest.approx(100 * np.mean(ours != anns))
+
+
+def test_chance_wins_on_few_samples_do_not_make_a_candidate_look_good() -> None:
+    # 8 of 66 disagree, one more won than lost: the network is not better than the ANN.
+    few = auto_judge.shrunk(-100 / 66, 100 * 8 / 66, 66)
+    assert 1 < few < 100 * 8 / 66
+    # Many samples speak for themselves; where nothing disagrees, nothing is lost.
+    assert auto_judge.shrunk(1.0, 4.0, 100_000) == pytest.approx(1.0, rel=0.01)
+    assert auto_judge.shrunk(0.0, 0.0, 66) == 0
+
+
+@given(st.integers(1, 300), st.integers(0, 30), st.integers(0, 30))
+def test_the_expected_drop_is_never_more_than_the_disagreement(
+    count: int, lost: int, won: int
+) -> None:
+    apart = min(lost + won, count)
+    expected = auto_judge.shrunk(100 * (lost - won) / count, 100 * apart / count, count)
+    if apart == lost + won:
+        assert expected <= 100 * apart / count + 1e-9
 
 
 def test_outputs_that_are_no_classes_are_judged_by_their_error() -> None:
     wanted = {"a": np.array([[3.0], [4.0]]), "b": np.ones((2, 5))}
     got = {"a": np.array([[3.0], [4.5]]), "b": np.ones((2, 5))}
-    assert auto.measured_by(wanted, np.zeros(2)) == "error"
-    drop, low, high = auto._drop(wanted, got, np.zeros(2))
+    assert auto_judge.measured_by(wanted, np.zeros(2)) == "error"
+    drop, low, high = auto_judge.drop_of(wanted, got, np.zeros(2))
     assert drop == pytest.approx(100 * 0.5 / 5)
     assert (low, high) == (None, None)
 
@@ -167,7 +187,7 @@ def test_the_search_halves_the_lag_as_long_as_it_is_enough(patience: int, given_
 def test_auto_says_when_nothing_stays_within_the_limit() -> None:
     found = weigh(48, steps=1, max_drop=-1.0)
     assert not found.within
-    assert found.chosen.drop == min(c.drop for c in found.candidates)
+    assert found.chosen.expected == min(c.expected for c in found.candidates)
     assert {c.recipe for c in found.candidates} == {"binary", "signed", "graded", "differential"}
 
 
