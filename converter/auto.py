@@ -276,7 +276,7 @@ def _smallest(search: _Search, kind: Kind, most: int, part: int) -> Candidate | 
     while not search.weigh(kind, steps, lag(steps)):
         if steps == most:
             return None
-        missed, steps = steps, min(2 * steps, most)
+        missed, steps = max(missed, steps), min(2 * steps, most)
     steps = _bisect(missed, steps, lambda t: search.weigh(kind, t, lag(t)), part)
     short = lag(steps)
     while short > 1 and search.weigh(kind, steps, short // 2):

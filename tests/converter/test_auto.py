@@ -217,3 +217,14 @@ def test_a_candidate_that_is_nearly_within_is_converted_again_on_more_samples(
     assert all(c.within or (c.low or 0) > 0 for c in few)
     assert few
     assert more
+
+
+def test_a_second_pass_goes_on_from_what_the_first_one_weighed() -> None:
+    search, kind = Stub(21), Kind(recipe="binary")
+    first: Any = auto._smallest(search, kind, 32, 4)  # type: ignore[arg-type]
+    weighed = len(search.tried)
+    second: Any = auto._smallest(search, kind, first.T, 8)  # type: ignore[arg-type]
+    assert second.T <= first.T
+    fresh = list(search.tried.values())[weighed:]
+    missed = max(w.T for w in list(search.tried.values())[:weighed] if not w.within)
+    assert all(missed < w.T < first.T for w in fresh)
