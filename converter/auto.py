@@ -270,7 +270,7 @@ def _smallest(search: _Search, kind: Kind, most: int, part: int) -> Candidate | 
     steps = max(min(kind.start, most), 1)
     missed = max(
         (t for (recipe, t, n), c in search.tried.items()
-         if recipe == kind.recipe and n == lag(t) and t < steps and not c.within),
+         if recipe == kind.recipe and n == lag(t) and t < most and not c.within),
         default=1 if kind.lagged else 0,
     )  # fmt: skip
     while not search.weigh(kind, steps, lag(steps)):

@@ -219,12 +219,15 @@ def test_a_candidate_that_is_nearly_within_is_converted_again_on_more_samples(
     assert more
 
 
-def test_a_second_pass_goes_on_from_what_the_first_one_weighed() -> None:
-    search, kind = Stub(21), Kind(recipe="binary")
-    first: Any = auto._smallest(search, kind, 32, 4)  # type: ignore[arg-type]
-    weighed = len(search.tried)
+@given(st.integers(1, 40), st.sampled_from(KINDS))
+def test_a_second_pass_weighs_only_between_what_the_first_one_weighed(
+    enough: int, kind: Kind
+) -> None:
+    search = Stub(enough)
+    first: Any = auto._smallest(search, kind, 40, 8)  # type: ignore[arg-type]
+    before = list(search.tried.values())
     second: Any = auto._smallest(search, kind, first.T, 8)  # type: ignore[arg-type]
     assert second.T <= first.T
-    fresh = list(search.tried.values())[weighed:]
-    missed = max(w.T for w in list(search.tried.values())[:weighed] if not w.within)
-    assert all(missed < w.T < first.T for w in fresh)
+    missed = max((w.T for w in before if not w.within), default=0)
+    fresh = [w for w in search.tried.values() if w not in before and w.T != first.T]
+    assert all(missed < w.T < first.T for w in fresh if w.lag == first.lag)
