@@ -138,7 +138,7 @@ def convert(
         graph, neurons = tuned.graph, dict(tuned.neurons)
         notes.append(
             f"calibrated in the spiking loop for T={options.steps} on {tuned.samples} samples: "
-            "weights, thresholds, initial potentials and biases, all constant in time"
+            f"{_calibrated(recipe)}, all constant in time"
         )
     graph = _with_counting(set_thresholds(graph, neurons), stats, options)
     meta = {**graph.meta, **_meta(recipe, options), "notes": notes}
@@ -197,6 +197,12 @@ def _thresholds(
         levels=levels,
         per_channel=options.per_channel,
     )
+
+
+def _calibrated(recipe: Recipe) -> str:
+    if recipe.model == "differential":  # which begin at no potential
+        return "weights, thresholds and biases"
+    return "weights, thresholds, initial potentials and biases"
 
 
 def _neurons(
