@@ -165,6 +165,9 @@ class _Maker:
         self.kernels, self.shapes, self.counters = kernels, shapes, counters
         self.clocks, self.onset = clocks, onset
         self.arena = zeros(0, np.uint8)
+        sources = {t.source for terms in blocked.terms.values() for t in terms}
+        most = max((prod(shapes[name]) for name in sources), default=0)
+        self.held = zeros(most * layout.lanes, np.float32)
         self.dtypes = self._dtypes()
         self.runs = {node.name for node in graph.nodes if not isinstance(node, Input)}
 
@@ -230,6 +233,7 @@ class _Maker:
                 term.source in self.blocked.terms,
                 cell.v,
                 cell.bias_now,
+                self.held,
             )
             for term in terms
         ]

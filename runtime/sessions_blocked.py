@@ -13,6 +13,7 @@ plan then uses ordinary models (``sessions``). Models come from the converter, o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -196,7 +197,8 @@ def _is_right(sessions: BlockedSessions, conv: Conv, add: bool, size: int) -> bo
 class BlockedTerm:
     """One term added to the potentials: v <- v + conv(x) (+ bias), for all lanes of one step.
 
-    ``blocked``: whether the source's signal is in blocks (else (lanes, C, H, W)).
+    ``blocked``: whether the source's signal is in blocks (else (lanes, C, H, W)); ``scratch``:
+    where the source's step is held as numbers, which all terms share.
     """
 
     def __init__(
@@ -208,10 +210,11 @@ class BlockedTerm:
         blocked: bool,
         v: Array,
         bias: Array,
+        scratch: Array,
     ) -> None:
         lanes = len(v)
         self.size, self.blocked, self.bias = size, blocked, bias
-        self.held = zeros((lanes, *block_shape(shape, size)), np.float32)
+        self.held = scratch[: lanes * prod(shape)].reshape(lanes, *block_shape(shape, size))
         self.stages: list[Any] = []
         self.keep: list[Array] = []
         x = self.held
