@@ -1,8 +1,8 @@
 """Samples and labels from files, and the preprocessing that a network was trained with.
 
-DATA is ``file.npz[:x_key[,y_key]]``, a ``.npy`` file, or a folder of class folders of images (extra
-``images``). Samples stay as stored; batches are preprocessed when they are used, so memory does not
-grow with them.
+DATA is ``file.npz[:x_key[,y_key]]`` (without keys: "x" and "y", or the only array), a ``.npy``
+file, or a folder of class folders of images (extra ``images``). Samples stay as stored; batches are
+preprocessed when they are used, so memory does not grow with them.
 """
 
 from __future__ import annotations
@@ -177,18 +177,20 @@ def _read_npz(file: Path, keys: str, inputs: list[str]) -> tuple[dict[str, Array
         if len(inputs) > 1 and not x_key:
             arrays = {name: _entry(archive, name, file, names) for name in inputs}
         else:
-            x_key = x_key or _default_key(names, file)
+            if not x_key:
+                x_key, y_key = _default_keys(names, file)
             arrays = {inputs[0]: _entry(archive, x_key, file, names)}
         labels = _entry(archive, y_key, file, names) if y_key else None
     return arrays, labels
 
 
-def _default_key(names: list[str], file: Path) -> str:
-    for candidate in ("x", "x_test"):
-        if candidate in names:
-            return candidate
+def _default_keys(names: list[str], file: Path) -> tuple[str, str]:
+    """Samples and labels where no key is given. Names such as x_test are not guessed: the same
+    file given as calibration data would then calibrate on what it is judged on."""
+    if "x" in names:
+        return "x", "y" if "y" in names else ""
     if len(names) == 1:
-        return names[0]
+        return names[0], ""
     raise DataError(
         f"holds several arrays ({', '.join(names)})",
         where=str(file),

@@ -40,6 +40,19 @@ def test_npy_files_and_single_arrays_need_no_key(tmp_path: Path) -> None:
         )
 
 
+def test_x_and_y_need_no_key(tmp_path: Path) -> None:
+    x = np.ones((2, 3, 4, 5), np.float32)
+    samples = load_samples(save(tmp_path, x=x, y=np.array([1, 0])), SHAPES, Preprocessing())
+    assert samples.labels is not None and samples.labels.tolist() == [1, 0]
+
+
+def test_of_test_and_calibration_data_none_is_guessed(tmp_path: Path) -> None:
+    x = np.ones((2, 3, 4, 5), np.float32)
+    with pytest.raises(DataError, match="holds several arrays") as caught:
+        load_samples(save(tmp_path, x_test=x, x_calib=x), SHAPES, Preprocessing())
+    assert caught.value.code == "E203"
+
+
 def test_several_inputs_are_read_by_name(tmp_path: Path) -> None:
     file = save(tmp_path, a=np.zeros((2, 3)), b=np.ones((2, 4)))
     samples = load_samples(file, {"a": (3,), "b": (4,)}, Preprocessing())
