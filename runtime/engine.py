@@ -47,7 +47,7 @@ Progress = Callable[[int, int], None]
 # A recent server core, to tell small work from large (measured: docs/performance.md).
 SECONDS_PER_MAC = 2e-11
 SECONDS_PER_UPDATE = 1e-9
-SMALL_SECONDS = 0.03
+SMALL_SECONDS = 0.06
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -202,7 +202,8 @@ class Simulator:
                 part = {k: a[start : start + sizes.lanes] for k, a in arrays.items()}
                 return run_tile(plan, part, start, steps, kept, Chance(seed, offset), early_exit)
 
-            run_tasks(plans, starts, one, total.collect)
+            # a profile is kept in the plans, which a process of its own would not share
+            run_tasks(plans, starts, one, total.collect, forks=not self.profile)
         return total.result(plans)
 
     def _useful_threads(self, samples: int, steps: int) -> int:
