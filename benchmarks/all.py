@@ -26,19 +26,19 @@ def parts(shared: Path, peers: Path | None) -> dict[str, list[str]]:
     """Name of each part -> script and arguments."""
     place = ["--shared", str(shared)]
     both = [*place, "--peers", str(peers)] if peers else place
-    some = "spikingjelly,spikingjelly-multi,sinabs"
+    some, fast = "spikingjelly,sinabs", "spikingjelly,spikingjelly-compiled,sinabs"
 
     def speed(networks: str, steps: str, *more: str) -> list[str]:
         return ["speed.py", *both, "--networks", networks, "--steps", steps, *more]
 
     return {
-        "resnet20": speed("resnet20", "32,8"),
-        "small": speed("lenet,mlp", "32,8,128"),
-        "kws": speed("kws", "32,8,128", "--modes", some),
+        "resnet20": speed("resnet20", "32,8", "--modes", fast),
+        "small": speed("lenet,mlp", "32,8,128", "--modes", fast),
+        "sweep": ["sweep.py", *place],
         "memory": ["memory.py", *both],
         "layers": ["layers.py", *place],
+        "kws": speed("kws", "32,8,128", "--modes", some),
         "early_exit": ["early_exit.py", *place],
-        "sweep": ["sweep.py", *place],
         "vgg": speed("vgg16_random", "8,32", "--batch", "20", "--modes", "spikingjelly,sinabs"),
         "resnet20_T128": speed("resnet20", "128", "--modes", "spikingjelly"),
         "sparsity": ["sparsity.py", *place],

@@ -47,7 +47,7 @@ Progress = Callable[[int, int], None]
 # A recent server core, to tell small work from large (measured: docs/performance.md).
 SECONDS_PER_MAC = 2e-11
 SECONDS_PER_UPDATE = 1e-9
-SMALL_SECONDS = 0.06
+SMALL_SECONDS = 0.02
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
