@@ -2,8 +2,9 @@
 
     python benchmarks/memory.py --shared FOLDER --peers ENVIRONMENT_FOLDER
 
-Every measurement is a process of its own: the peak of its resident memory, and the same before
-the simulation began (interpreter, libraries, network and samples).
+Every measurement is a process of its own: the peak of its resident memory, the same before the
+simulation began (interpreter, libraries, network and samples), and that of the process it forked
+(most of which it shares with the first: the sum is an upper bound).
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def child(network: str, samples: str, steps: int, engine: str) -> None:
     kernels = synapse_models(graph) if engine == "onnxruntime" else None
     before = peak_bytes()
     simulate(graph, x, steps, kernels=kernels)
-    print(json.dumps({"before": before, "peak": peak_bytes()}))
+    forked = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    print(json.dumps({"before": before, "peak": peak_bytes(), "forked": forked}))
 
 
 def ours(network: str, samples: str, steps: int, engine: str) -> dict:
@@ -87,7 +89,8 @@ def main() -> None:
 def show(row: dict) -> str:
     peak, before = row["peak"] / 2**20, row["before"] / 2**20
     where = f"{row['engine']} T={row['T']} batch={row['batch']}"
-    return f"{where}: peak {peak:.0f} MiB (before {before:.0f})"
+    forked = row.get("forked", 0) / 2**20
+    return f"{where}: peak {peak:.0f} MiB (before {before:.0f}), forked {forked:.0f} MiB"
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import numpy as np
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 
-PACKAGES = (["torch==2.13.0", "numpy"], ["spikingjelly==2.0.0", "sinabs==3.1.3"])
+PACKAGES = ["torch", "numpy", "spikingjelly==2.0.0", "sinabs==3.1.3"]  # versions are recorded
 
 
 def environment(folder: Path) -> Path:
@@ -28,8 +28,7 @@ def environment(folder: Path) -> Path:
     python = folder / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        for packages in PACKAGES:
-            subprocess.run([str(python), "-m", "pip", "install", "-q", *packages], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", *PACKAGES], check=True)
     return python
 
 

@@ -50,10 +50,12 @@ def speed(folder: Path) -> list[str]:
 
 
 def memory(folder: Path) -> list[str]:
-    out = [line("engine", "batch", "T", "peak MiB", "before"), line(*["---"] * 5)]
+    out = [line("engine", "batch", "T", "peak MiB", "before", "forked"), line(*["---"] * 6)]
     for row in read(folder, "memory").get("results", []):
         peak, before = row["peak"] / 2**20, row["before"] / 2**20
-        out.append(line(row["engine"], row["batch"], row["T"], f"{peak:.0f}", f"{before:.0f}"))
+        forked = row.get("forked", 0) / 2**20
+        cells = (f"{number:.0f}" for number in (peak, before, forked))
+        out.append(line(row["engine"], row["batch"], row["T"], *cells))
     return out
 
 
