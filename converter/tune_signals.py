@@ -139,7 +139,9 @@ class Replay:
             done[result[0]] = result[1]
 
         parts = list(self.tiles()) if parts is None else parts
-        run_tasks(range(self.threads), parts, one, collect)
+        # Threads: products release the interpreter lock, and a forked process would lose the
+        # sessions that are made on the way.
+        run_tasks(range(self.threads), parts, one, collect, forks=False)
         return [done[part.start] for part in parts]
 
     def store(self, name: str, train: Train, activations: Array) -> None:
