@@ -92,7 +92,8 @@ class Counter:
         lanes, neurons) of ones and zeros, ``events`` their number in each step."""
         where = slice(first, first + len(events))
         if self.by_lane:
-            self.events[where] = np.count_nonzero(fired, axis=2)
+            # No events are listed while a start lag lasts: there are no rows to fill then.
+            self.events[where] = np.count_nonzero(fired[: len(events)], axis=2)
             self.operations[where] = self.by_lanes[where]
         else:
             self.events[where, 0] = events

@@ -34,7 +34,7 @@ def conv(rng, out, inside, kernel=3, stride=1, groups=1, pad=None):
     )
 
 
-def residual(seed=0, size=9, bias_shape="channel"):
+def residual(seed=0, size=9, bias_shape="channel", lag=1):
     """Constant input, plain convolution, depthwise with stride, pool, and three kinds of skip
     connection: scaled, as it is, and by sections with channels padded."""
     rng = np.random.default_rng(seed)
@@ -60,7 +60,7 @@ def residual(seed=0, size=9, bias_shape="channel"):
 
     shapes = {"x": (3, size, size)}
     a = spikes("a", synapse("c1", conv(rng, 16, 3), "x"))
-    b = spikes("b", synapse("c2", conv(rng, 16, 16), a), lag=1)
+    b = spikes("b", synapse("c2", conv(rng, 16, 16), a), lag=lag)
     scaled = synapse("s", ops.Scale(scale=array(rng, (16, 1, 1), 1, 6)), a)
     c = spikes("c", synapse("sum", ops.Add(), synapse("c3", conv(rng, 16, 16), b), scaled))
     half = -(-size // 2)
@@ -119,6 +119,12 @@ def test_tiles_blocks_and_threads_change_nothing(seed, size, tile, block):
     parts = simulate(graph, x, 6, kernels=kernels, threads=2, tile=tile, block=block)
     assert_same(whole, parts)
     assert_same(whole, simulate(graph, x, 6))
+
+
+def test_a_tile_with_unused_lanes_integrates_through_a_start_lag():
+    graph, x = residual(lag=4), images(7)
+    result = simulate(graph, x, 6, kernels=synapse_models(graph), threads=1, tile=4, block=3)
+    assert_same(result, simulate(graph, x, 6))
 
 
 def test_early_exit_moves_the_potentials_with_their_samples():
