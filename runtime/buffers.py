@@ -17,11 +17,12 @@ LINE = 64
 
 
 def zeros(shape: Shape | int, dtype: Any) -> Array:
-    """``numpy.zeros``, aligned to a cache line."""
+    """``numpy.zeros``, aligned to a cache line and with one to spare behind it: kernels that load
+    whole vectors may read (not write) over the end."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     kind = np.dtype(dtype)
     size = prod(shape) * kind.itemsize
-    raw = np.zeros(size + LINE, np.uint8)
+    raw = np.zeros(size + 2 * LINE, np.uint8)
     start = -raw.ctypes.data % LINE
     return raw[start : start + size].view(kind).reshape(shape)
 

@@ -18,7 +18,7 @@ from .graph import Population
 from .neuron import State
 from .ops import Array
 from .profile import Clock
-from .sessions_blocked import BlockedTerm, block_shape, from_blocks, to_blocks
+from .sessions_blocked import BlockedTerm, block_shape, to_blocks
 
 PIECE = 65536  # neurons of an update's piece: potentials, spikes and scratch in half of L2
 ROW = 16384  # thresholds of a row, where they repeat
@@ -175,9 +175,3 @@ def _pieces(lanes: int, neurons: int) -> list[tuple[slice, slice]]:
         for lane in range(lanes)
         for a in range(0, neurons, PIECE)
     ]
-
-
-def unblocked(x: Array, out: Array) -> None:
-    """Copy a signal in blocks (time, lanes, C/B, H, W, B) to (time, lanes, C, H, W)."""
-    *lead, blocks, height, width, size = x.shape
-    np.copyto(out.reshape(*lead, blocks, size, height, width), from_blocks(x))

@@ -99,6 +99,15 @@ class Counter:
             self.events[where, 0] = events
             self.operations[where, 0] = self.by_lanes[where].sum(axis=1)
 
+    def take(self, first: int, events: Array, operations: Array) -> None:
+        """Steps from ``first`` counted elsewhere: (steps, lanes) each."""
+        where = slice(first, first + len(events))
+        if self.by_lane:
+            self.events[where], self.operations[where] = events, operations
+        else:
+            self.events[where, 0] = events.sum(axis=1)
+            self.operations[where, 0] = operations.sum(axis=1)
+
     def _add_lanes(self, step: int, fired: Array) -> None:
         flat = self.layout.neurons_by_lanes(fired)
         self.events[step] = self._ones @ flat

@@ -17,6 +17,8 @@ from threadpoolctl import ThreadpoolController
 from ..errors import UsageError
 from .cost import StaticCost, static_cost
 from .early_exit import EarlyExit, judged_readout
+from .event_terms import EventLayer, event_layers
+from .events import PILOT_SAMPLES, PILOT_STEPS, Events, available, check_option, worth_it
 from .graph import Population, Readout, SpikingGraph, onsets
 from .layout import Layout, Order
 from .ops import Array
@@ -103,6 +105,7 @@ def simulate(
     threads: int | None = None,
     mem_limit: int | None = None,
     kernels: Mapping[str, bytes] | None = None,
+    events: Events = "auto",
     early_exit: EarlyExit | None = None,
     profile: bool = False,
     at: Sequence[int] | None = None,
@@ -120,6 +123,7 @@ def simulate(
         threads=threads,
         mem_limit=mem_limit,
         kernels=kernels,
+        events=events,
         profile=profile,
     )
     return simulator.run(inputs, steps, seed=seed, early_exit=early_exit, at=at, on_tile=on_tile)
@@ -136,6 +140,8 @@ class Simulator:
         mem_limit: bytes for the plans' buffers, all threads together; makes tiles smaller.
         kernels: models of synapse chains for ONNX Runtime (see ``sessions``), by the chain's last
             synapse: given, the engine keeps its signals in ONNX Runtime's order; {} does so too.
+        events: layers driven by their spikes (see ``events``; they need numba, the extra
+            ``fast``): "auto" where that is cheaper, "always" where it is possible, "never".
         profile: measure where the time goes.
     """
 
@@ -146,8 +152,10 @@ class Simulator:
     threads: int | None = None
     mem_limit: int | None = None
     kernels: Mapping[str, bytes] | None = None
+    events: Events = "auto"
     profile: bool = False
     cost: StaticCost = field(init=False)
+    _layers: Mapping[str, EventLayer] | None = field(init=False, default=None)
     _blas: Any = field(init=False)
     _plans: dict[tuple[int, int], list[Plan]] = field(init=False, default_factory=dict)
 
@@ -156,6 +164,7 @@ class Simulator:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, got {value}")
+        check_option(self.events)
         self.cost = static_cost(self.graph)
         self._blas = ThreadpoolController()
 
@@ -193,6 +202,8 @@ class Simulator:
         samples = len(next(iter(arrays.values())))
         total = _Total(self, steps, kept, samples, early_exit is not None, on_tile)
         with one_blas_thread(self._blas):
+            if self._layers is None:
+                self._layers = self._event_layers(arrays, steps, seed)
             sizes, plans = self._prepare(samples, steps)
             for plan in plans:
                 plan.reset_clocks()
@@ -214,10 +225,43 @@ class Simulator:
         seconds = samples * steps * (macs * SECONDS_PER_MAC + neurons * SECONDS_PER_UPDATE)
         return available_threads() if seconds > SMALL_SECONDS else 1
 
+    def _event_layers(
+        self, arrays: Mapping[str, Array], steps: int, seed: int
+    ) -> Mapping[str, EventLayer]:
+        """The layers to drive by spikes, "auto": by what fires in a few steps of a few samples."""
+        if self.events == "never" or not available() or np.dtype(self.dtype) != np.float32:
+            return {}
+        layers = event_layers(self.graph, self.cost.fan_out)
+        if not layers or self.events == "always":
+            return layers
+        part = {name: x[:PILOT_SAMPLES] for name, x in arrays.items()}
+        count, steps = len(next(iter(part.values()))), min(steps, PILOT_STEPS)
+        order = self._order
+        plan = make_plan(
+            self.graph,
+            self.cost,
+            layout=Layout(PILOT_SAMPLES, order),
+            block=steps,
+            dtype=np.dtype(self.dtype),
+            kernels={},
+            clocks=new_clocks(self.graph, False),
+            events=layers,
+        )
+        found = run_tile(plan, part, 0, steps, np.asarray([steps]), Chance(seed, 0), None)
+        densities = {
+            name: float(fired.sum()) / (self.cost.neurons[name] * count * steps)
+            for name, fired in found.spikes.items()
+        }
+        return worth_it(layers, densities, order)
+
+    @property
+    def _order(self) -> Order:
+        return "rows" if self.kernels is None else "batch"
+
     def _prepare(self, samples: int, steps: int) -> tuple[Sizes, list[Plan]]:
         """Sizes for this many samples, and a plan for each thread that will have work."""
         threads = self.threads or self._useful_threads(samples, steps)
-        order: Order = "rows" if self.kernels is None else "batch"
+        order = self._order
         sizes = choose_sizes(
             self.graph,
             samples,
@@ -246,6 +290,7 @@ class Simulator:
                     dtype=np.dtype(self.dtype),
                     kernels=self.kernels or {},
                     clocks=new_clocks(self.graph, self.profile),
+                    events=self._layers or {},
                 )
             )
         return sizes, plans[:needed]

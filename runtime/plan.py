@@ -24,6 +24,7 @@ from .cells import (
     Window,
 )
 from .cells_blocked import BlockedCell
+from .cells_events import EventCell
 from .convolution import Kernel
 from .counting import Counter
 from .encoding import encode
@@ -51,7 +52,7 @@ class Segment:
     sources: tuple[str, ...]
     reads: tuple[str, ...]
     inner: list[Step]
-    cell: Cell | BlockedCell | ReadoutCell | None
+    cell: Cell | BlockedCell | EventCell | ReadoutCell | None
     chunk: int
     clock: Clock
     begin: int
@@ -188,7 +189,7 @@ class Plan:
             owned = segment.owns_input
             if isinstance(segment.cell, ReadoutCell):
                 segment.cell.read(xs[0], n, window, owned)
-            elif isinstance(segment.cell, BlockedCell):
+            elif isinstance(segment.cell, BlockedCell | EventCell):
                 assert target is not None
                 quiet = [self._is_silent(name, t0 < steps) for name in segment.reads]
                 heard = [None if q else x for q, x in zip(quiet, xs, strict=True)]

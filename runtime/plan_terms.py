@@ -10,7 +10,7 @@ membrane potentials in place (see ``sessions_blocked``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,27 +49,43 @@ def convolution_terms(graph: SpikingGraph, constant: set[str]) -> dict[str, tupl
 
     ``constant``: signals that do not change; one of them as the whole input gives no terms.
     """
+    found = sums_of_terms(graph, constant, _map_convolutions)
+    return {name: terms for name, terms in found.items() if len(graph[name].shape) == 3}
+
+
+def sums_of_terms(
+    graph: SpikingGraph,
+    constant: set[str],
+    convert: Callable[[list[Synapse], Shape], tuple[Conv, ...] | None],
+) -> dict[str, tuple[Term, ...]]:
+    """As ``convolution_terms``, for every plain population; ``convert`` writes synapses one after
+    the other on samples of a shape as convolutions, or says None."""
     found: dict[str, tuple[Term, ...]] = {}
     nodes = graph.by_name()
     for chain in synapse_chains(graph):
         node = nodes[chain.sink]
-        if not isinstance(node, Population) or len(node.shape) != 3 or not is_plain(node.neuron):
+        if not isinstance(node, Population) or not is_plain(node.neuron):
             continue
         if not chain.nodes and node.inputs[0] in constant:
             found[chain.sink] = ()
             continue
-        terms = _sum(node.inputs[0], chain, nodes)
+        terms = _sum(node.inputs[0], chain, nodes, convert)
         if terms is not None and not any(t.source in constant for t in terms):
             found[chain.sink] = terms
     return found
 
 
-def _sum(name: str, chain: Chain, nodes: Mapping[str, Node]) -> tuple[Term, ...] | None:
+def _sum(
+    name: str,
+    chain: Chain,
+    nodes: Mapping[str, Node],
+    convert: Callable[[list[Synapse], Shape], tuple[Conv, ...] | None],
+) -> tuple[Term, ...] | None:
     inner = {n.name: n for n in chain.nodes}
     if name in inner and isinstance(inner[name].op, Add):
         if any(nodes[i].shape != nodes[name].shape for i in inner[name].inputs):
             return None
-        parts = [_sum(i, chain, nodes) for i in inner[name].inputs]
+        parts = [_sum(i, chain, nodes, convert) for i in inner[name].inputs]
         if any(p is None for p in parts):
             return None
         return tuple(term for part in parts if part is not None for term in part)
@@ -79,14 +95,14 @@ def _sum(name: str, chain: Chain, nodes: Mapping[str, Node]) -> tuple[Term, ...]
         if len(inner[name].inputs) != 1:
             return None
         name = inner[name].inputs[0]
-    if len(nodes[name].shape) != 3:
-        return None
-    convs = _as_convolutions(path, nodes[name].shape)
+    convs = convert(path, nodes[name].shape)
     return None if convs is None else (Term(name, convs),)
 
 
-def _as_convolutions(path: list[Synapse], shape: Shape) -> tuple[Conv, ...] | None:
+def _map_convolutions(path: list[Synapse], shape: Shape) -> tuple[Conv, ...] | None:
     """The operations of ``path`` on samples of ``shape`` as convolutions, or None."""
+    if len(shape) != 3:
+        return None
     convs: list[Conv] = []
     at = 0
     while at < len(path):
@@ -95,20 +111,21 @@ def _as_convolutions(path: list[Synapse], shape: Shape) -> tuple[Conv, ...] | No
         if isinstance(op, Conv):
             conv: Conv | None = op if len(op.kernel) == 2 else None
         elif isinstance(op, SumPool):
-            conv = _pool(op, shape)
+            conv = pool_convolution(op, shape)
         else:
             while end < len(path) and isinstance(path[end].op, Slice | Pad | Scale):
                 end += 1
-            conv = _selection(path[at:end], shape)
+            conv = selection_convolution(path[at:end], shape)
         if conv is None:
             return None
         convs.append(conv)
         shape, at = conv.output_shape(shape), end
-    return tuple(convs) or (_depthwise(np.ones(shape[0], np.float32)),)
+    return tuple(convs) or (scale_convolution(np.ones(shape[0], np.float32)),)
 
 
-def _depthwise(values: Array, kernel: Shape = (1, 1)) -> Conv:
-    weight = np.broadcast_to(values.reshape(-1, 1, 1, 1), (len(values), 1, *kernel))
+def scale_convolution(values: Array) -> Conv:
+    """A factor per channel."""
+    weight = values.reshape(-1, 1, 1, 1)
     return Conv(
         weight=np.ascontiguousarray(weight),
         strides=(1, 1),
@@ -118,7 +135,8 @@ def _depthwise(values: Array, kernel: Shape = (1, 1)) -> Conv:
     )
 
 
-def _pool(op: SumPool, shape: Shape) -> Conv | None:
+def pool_convolution(op: SumPool, shape: Shape) -> Conv | None:
+    """A sum over windows of each channel, with weights of one."""
     if len(op.kernel) != 2:
         return None
     return Conv(
@@ -130,7 +148,7 @@ def _pool(op: SumPool, shape: Shape) -> Conv | None:
     )
 
 
-def _selection(path: list[Synapse], shape: Shape) -> Conv | None:
+def selection_convolution(path: list[Synapse], shape: Shape) -> Conv | None:
     """Slices, pads and scales as one convolution: depthwise where only scales are there, else
     1 x 1 with strides. What it should be is read off one-hot inputs and then checked on all of
     a random input, so a section that is shifted, reversed or padded in space is refused."""
@@ -148,7 +166,7 @@ def _selection(path: list[Synapse], shape: Shape) -> Conv | None:
         scales = apply(np.ones((1, *shape), np.float32))[0]
         if scales.shape != shape or np.any(scales != scales[:, :1, :1]):
             return None
-        return _depthwise(scales[:, 0, 0])
+        return scale_convolution(scales[:, 0, 0])
     out = path[-1].shape
     strides = tuple(-(-n // m) for n, m in zip(shape[1:], out[1:], strict=True))
     one_hot = np.zeros((shape[0], *shape), np.float32)

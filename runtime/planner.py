@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -10,11 +10,13 @@ import numpy as np
 
 from .buffers import zeros
 from .cells import Cell, ExpectationCell, population_cell, spike_dtype
-from .cells_blocked import BlockedCell, unblocked
+from .cells_blocked import BlockedCell
+from .cells_events import EventCell, channels_first, event_shape
 from .chains import Chain, constant_signals, synapse_chains
 from .convolution import Kernel, has_large_weight
 from .cost import StaticCost
 from .counting import Counter
+from .event_terms import EventLayer
 from .graph import Analog, Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse, onsets
 from .kernels import MOVING, synapse_kernel
 from .layout import Layout
@@ -31,6 +33,7 @@ from .sessions_blocked import (
     block_shape,
     block_size,
     fits,
+    from_blocks,
     needed_models,
     to_blocks,
 )
@@ -47,21 +50,25 @@ def make_plan(
     dtype: np.dtype,
     kernels: Mapping[str, bytes],
     clocks: dict[str, Clock],
+    events: Mapping[str, EventLayer],
 ) -> Plan:
     """Everything allocated for tiles of ``layout.lanes`` samples and blocks of ``block`` steps.
 
     ``kernels``: serialized ONNX models to run chains of synapses with, by the chain's last node
     (see ``chains``); chains without one run in NumPy. With the models of ``sessions_blocked`` among
     them, layers that these can compute run so. ``clocks``: each layer's (``new_clocks``).
+    ``events``: the layers to drive by their spikes.
     """
     shapes = {node.name: node.shape for node in graph.nodes}
     chains = synapse_chains(graph)
     onset = onsets(graph)
-    blocked = _blocked_layers(graph, layout, dtype, kernels)
+    blocked = _blocked_layers(graph, layout, dtype, kernels, events)
     fans = {**cost.fan_out, **cost.passed_on}
     fans |= {name: to_blocks(fans[name], blocked.size).reshape(-1) for name in blocked.terms}
     counters = {name: Counter(fan, layout, block, dtype) for name, fan in fans.items()}
-    maker = _Maker(graph, layout, block, dtype, kernels, shapes, counters, clocks, onset, blocked)
+    maker = _Maker(
+        graph, layout, block, dtype, kernels, shapes, counters, clocks, onset, blocked, events
+    )
     constants = {
         c.sink: zeros((1, *layout.inner(shapes[c.sink])), dtype) for c in chains if c.constant
     }
@@ -91,6 +98,7 @@ def make_plan(
             dtype=dtype,
             kernels=kernels,
             clocks=clocks,
+            events=events,
         ),
     )
 
@@ -111,7 +119,11 @@ class _Blocked:
 
 
 def _blocked_layers(
-    graph: SpikingGraph, layout: Layout, dtype: np.dtype, kernels: Mapping[str, bytes]
+    graph: SpikingGraph,
+    layout: Layout,
+    dtype: np.dtype,
+    kernels: Mapping[str, bytes],
+    events: Mapping[str, EventLayer],
 ) -> _Blocked:
     """The populations whose whole input this machine's ONNX Runtime computes in blocks: there its
     reordering passes and the addition to the potentials cost nothing, which no other way of
@@ -120,9 +132,10 @@ def _blocked_layers(
     none = _Blocked(SIZES[0], {}, sessions)
     if layout.order != "batch" or dtype != np.float32:
         return none
-    found = convolution_terms(graph, constant_signals(graph))
     found = {
-        name: terms for name, terms in found.items() if set(needed_models([terms])) <= set(kernels)
+        name: terms
+        for name, terms in convolution_terms(graph, constant_signals(graph)).items()
+        if name not in events and set(needed_models([terms])) <= set(kernels)
     }
     size = block_size(sessions, found.values())
     if size is None:
@@ -159,8 +172,9 @@ class _Maker:
         clocks: dict[str, Clock],
         onset: dict[str, int],
         blocked: _Blocked,
+        events: Mapping[str, EventLayer],
     ) -> None:
-        self.blocked = blocked
+        self.blocked, self.events = blocked, events
         self.graph, self.layout, self.block, self.dtype = graph, layout, block, dtype
         self.kernels, self.shapes, self.counters = kernels, shapes, counters
         self.clocks, self.onset = clocks, onset
@@ -195,6 +209,8 @@ class _Maker:
     def segment(self, chain: Chain) -> Segment:
         node = self.graph[chain.sink]
         clock = self.clocks[chain.sink]
+        if node.name in self.events:
+            return self._event_segment(chain, self.events[node.name], clock)
         if isinstance(node, Population) and node.name in self.blocked.terms:
             return self._blocked_segment(chain, node, clock)
         chunk = self._chunk(chain)
@@ -207,11 +223,13 @@ class _Maker:
         else:
             inner = self._inner(chain, chunk, clock)
         inputs = [self.onset[name] for name in node.inputs]
+        elsewhere = {*self.blocked.terms, *self.events}
+        moved = [name for name in chain.sources if name in elsewhere]
         return Segment(
             node=node,
             sources=chain.sources,
             reads=node.inputs,
-            inner=[*self._unblocking(chain, chunk, clock), *inner],
+            inner=[*self._reordering(moved, clock, chunk), *inner],
             cell=self._cell(node, chunk, clock),
             chunk=chunk,
             clock=clock,
@@ -241,7 +259,7 @@ class _Maker:
             node=node,
             sources=chain.sources,
             reads=tuple(t.source for t in terms) or node.inputs,
-            inner=[],
+            inner=self._reordering([n for n in chain.sources if n in self.events], clock),
             cell=cell,
             chunk=self.block,
             clock=clock,
@@ -250,17 +268,68 @@ class _Maker:
             synapses=chain.nodes,
         )
 
-    def _unblocking(self, chain: Chain, chunk: int, clock: Clock) -> list[Step]:
-        """Sources in blocks, brought into the layout's order first."""
+    def _event_segment(self, chain: Chain, layer: EventLayer, clock: Clock) -> Segment:
+        node = layer.node
+        inner: list[Step] = []
+        for name in layer.sources if layer.tables else ():
+            if name not in self.events and all(name != made for *_, made, _ in inner):
+                buffer = zeros((self.block, *self._event_shape(self.shapes[name])), np.int8)
+                inner.append((self._to_channels_last(name, clock), (name,), name, buffer))
+        return Segment(
+            node=node,
+            sources=chain.sources,
+            reads=layer.sources,
+            inner=inner,
+            cell=EventCell(layer, self.layout, self.block, self.counters[node.name], clock),
+            chunk=self.block,
+            clock=clock,
+            begin=max((self.onset[name] for name in node.inputs), default=0),
+            onset=self.onset[node.name],
+            synapses=chain.nodes,
+        )
+
+    def _event_shape(self, shape: Shape) -> Shape:
+        return (self.layout.lanes, *event_shape(shape))
+
+    def _natural(self, name: str, x: Array) -> Array:
+        """A view (time, lanes, *shape) of a signal in whatever order it is kept, with the channels
+        of blocks (C / B, H, W, B) split in two."""
+        if name in self.events:
+            return channels_first(x, self.shapes[name])
+        return from_blocks(x) if name in self.blocked.terms else self.layout.natural(x)
+
+    def _to_channels_last(self, name: str, clock: Clock) -> Kernel:
+        shape = self.shapes[name]
 
         def run(xs: list[Array], out: Array) -> None:
             with clock.copies:
-                unblocked(xs[0], out)
+                x = self._natural(name, xs[0])
+                np.copyto(channels_first(out, shape).reshape(x.shape), x)
+
+        return run
+
+    def _reordering(
+        self, names: Sequence[str], clock: Clock, chunk: int | None = None
+    ) -> list[Step]:
+        """Signals in blocks or with channels last, brought into the layout's order first."""
+
+        def reorder(name: str) -> Kernel:
+            def run(xs: list[Array], out: Array) -> None:
+                with clock.copies:
+                    natural = self.layout.natural(out)
+                    x = self._natural(name, xs[0])
+                    np.copyto(natural.reshape(x.shape), x)
+
+            return run
 
         return [
-            (run, (name,), name, zeros((chunk, *self.layout.inner(self.shapes[name])), np.int8))
-            for name in chain.sources
-            if name in self.blocked.terms
+            (
+                reorder(name),
+                (name,),
+                name,
+                zeros((chunk or self.block, *self.layout.inner(self.shapes[name])), np.int8),
+            )
+            for name in names
         ]
 
     def _inner(self, chain: Chain, chunk: int, clock: Clock) -> list[Step]:
@@ -345,6 +414,8 @@ class _Maker:
         return out
 
     def _memory_shape(self, node: Node) -> Shape:
+        if node.name in self.events:
+            return self._event_shape(node.shape)
         if node.name in self.blocked.terms:
             return (self.layout.lanes, *block_shape(node.shape, self.blocked.size))
         return self.layout.inner(node.shape)

@@ -55,6 +55,10 @@ class Clock:
     neuron: _Timer = field(default_factory=_NoTimer)
     counting: _Timer = field(default_factory=_NoTimer)
 
+    @property
+    def measures(self) -> bool:
+        return not isinstance(self.synapse, _NoTimer)
+
     def reset(self) -> None:
         for timer in (self.synapse, self.copies, self.neuron, self.counting):
             timer.reset()

@@ -1,6 +1,29 @@
 """Makes the oracle and the strategies beside the tests importable."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "without numba",
+        pytest.param(
+            "with numba",
+            marks=pytest.mark.skipif(find_spec("numba") is None, reason="needs the extra 'fast'"),
+        ),
+    ],
+)
+def numba(request):
+    """Runs a module's tests without the compiled kernels, and with them where there are any."""
+    if request.param == "with numba":
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("onnx2snn.runtime.engine.available", lambda: False)
+        yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,15 +11,16 @@ from hypothesis import strategies as st
 from random_graphs import array
 
 from onnx2snn.converter.onnxfile import synapse_models
+from onnx2snn.runtime import engine, ops
 from onnx2snn.runtime import graph as g
-from onnx2snn.runtime import ops
 from onnx2snn.runtime.cells_blocked import BlockedCell
 from onnx2snn.runtime.chains import constant_signals
-from onnx2snn.runtime.engine import EarlyExit, Simulator, simulate
+from onnx2snn.runtime.engine import EarlyExit, Simulator
 from onnx2snn.runtime.neuron import NeuronParams
 from onnx2snn.runtime.plan_terms import convolution_terms
 from onnx2snn.runtime.sessions_blocked import BlockedSessions, block_size, model_key
 
+simulate = partial(engine.simulate, events="never")
 RELAXED = settings(
     deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
@@ -94,7 +97,7 @@ def assert_same(a, b):
 
 
 def blocked_layers(graph, x, steps, kernels):
-    simulator = Simulator(graph, threads=1, kernels=kernels)
+    simulator = Simulator(graph, threads=1, kernels=kernels, events="never")
     result = simulator.run(x, steps)
     plan = next(iter(simulator._plans.values()))[0]
     return result, [s.node.name for s in plan.segments if isinstance(s.cell, BlockedCell)]

@@ -13,6 +13,8 @@ from onnx2snn.runtime.cost import WEIGHTED, adjoint, static_cost, uses_per_input
 from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.neuron import NeuronParams
 
+pytestmark = pytest.mark.usefixtures("numba")
+
 RNG = np.random.default_rng(0)
 
 

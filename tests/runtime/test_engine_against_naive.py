@@ -15,6 +15,8 @@ from onnx2snn.runtime.cost import static_cost
 from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.neuron import NeuronParams
 
+pytestmark = pytest.mark.usefixtures("numba")
+
 RELAXED = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )

@@ -6,6 +6,7 @@ import tracemalloc
 from importlib import import_module
 
 import numpy as np
+import pytest
 from test_engine_against_naive import float_network
 
 from onnx2snn import Preprocessing
@@ -15,6 +16,8 @@ from onnx2snn.runtime import graph as g
 from onnx2snn.runtime.buffers import zeros
 from onnx2snn.runtime.engine import Simulator
 from onnx2snn.runtime.neuron import NeuronParams
+
+pytestmark = pytest.mark.usefixtures("numba")
 
 evaluation = import_module("onnx2snn.evaluate")  # the package has a function of that name
 

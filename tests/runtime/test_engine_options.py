@@ -18,6 +18,8 @@ from onnx2snn.runtime.early_exit import EarlyExit
 from onnx2snn.runtime.engine import Simulator, simulate
 from onnx2snn.runtime.neuron import NeuronParams
 
+pytestmark = pytest.mark.usefixtures("numba")
+
 
 def test_threads_change_nothing():
     graph, x = float_network(dyadic=True), images(23)

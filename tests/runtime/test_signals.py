@@ -17,6 +17,8 @@ from onnx2snn.runtime.encoding import encode
 from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.reference import run_analog
 
+pytestmark = pytest.mark.usefixtures("numba")
+
 
 def identity(encoding="constant", names=("x",)):
     inputs = [g.Input(name=n, shape=(3,), encoding=encoding) for n in names]

@@ -10,6 +10,8 @@ from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.graph import Input, Population, Readout, SpikingGraph, Synapse
 from onnx2snn.runtime.neuron import NeuronParams
 
+pytestmark = pytest.mark.usefixtures("numba")
+
 
 @pytest.mark.parametrize("order", [("spikes", "w"), ("w", "spikes")])
 @pytest.mark.parametrize("block", [1, 3, 8])

@@ -1,0 +1,65 @@
+"""Which layers are driven by their spikes: by shape, and by how many spikes there really are.
+
+A layer's step costs one addition per connection of a spike when driven by spikes, and one
+multiplication and addition per connection whether there are spikes or not when computed as a
+product. How many spikes there are is measured: the first samples run for a few steps, all layers
+that qualify driven by spikes. So the choice depends on the network and the samples alone, never on
+a clock; it is made once per simulator, and changes results by rounding at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Literal, TypeAlias, get_args
+
+from ..errors import UsageError
+from .event_terms import EventLayer
+
+Events: TypeAlias = Literal["auto", "never", "always"]
+PILOT_SAMPLES = 4
+PILOT_STEPS = 8
+WIDE = 32  # floats of a row from which additions run at the full rate
+LARGE_BYTES = 1_000_000  # weights beyond a core's cache, which every spike reads again
+
+# Cost of an addition by a spike, in those of a dense multiply-and-add of the same engine (measured:
+# docs/performance.md). The dense engines share a weight among samples, spikes do not.
+COST = {"rows": 1.2, "batch": 1.8}
+NARROW_COST = 1.5  # times as much in short rows
+LARGE_COST = 3.0  # times as much where weights do not stay in the cache
+
+
+def check_option(events: str) -> None:
+    """Raises UsageError for an option that is none, or that needs what is not installed."""
+    if events not in get_args(Events):
+        raise UsageError(f"events must be one of {', '.join(get_args(Events))}, got '{events}'")
+    if events == "always" and not available():
+        raise UsageError(
+            "event-driven kernels need numba, which is not installed",
+            remedy="Install it with: pip install 'onnx2snn[fast]'.",
+        )
+
+
+def available() -> bool:
+    """Whether the compiled kernels can be used."""
+    return find_spec("numba") is not None
+
+
+def worth_it(
+    layers: Mapping[str, EventLayer], densities: Mapping[str, float], order: str
+) -> dict[str, EventLayer]:
+    """The layers for which spikes are cheaper than products, given the share of each source's
+    neurons that fire in a step."""
+    return {name: layer for name, layer in layers.items() if _is_worth(layer, densities, order)}
+
+
+def _is_worth(layer: EventLayer, densities: Mapping[str, float], order: str) -> bool:
+    dense = by_events = 0.0
+    for source, table in zip(layer.sources, layer.tables, strict=False):
+        cost = COST[order]
+        if table.targets is None:
+            cost *= NARROW_COST if table.weight.shape[-1] < WIDE else 1
+            cost *= LARGE_COST if table.weight.nbytes > LARGE_BYTES else 1
+        dense += table.operations
+        by_events += densities.get(source, 1.0) * cost * table.operations
+    return by_events <= dense
