@@ -56,13 +56,9 @@ class EventCell:
         self.steady = None if layer.tables else zeros(self.v.shape, np.float32)
         self.steady_for: tuple[bool, bool] | None = None
         self.parameters = _Parameters(layer, self.size)
-        self.terms, self.tables = _terms(layer.tables, height, event_kernels)
-        most = max((t.width * len(t.places) for t in layer.tables), default=0)
-        self.scratch = (
-            np.empty(most + 4, np.int64),
-            np.empty(most + 4, np.int64),
-            np.empty(most + 4, np.float32),
-        )
+        self.terms = _terms(layer.tables, event_kernels)
+        most = max((t.width * len(t.places) for t in layer.tables if not t.points), default=0)
+        self.events = np.empty((most + 3) * event_kernels.EVENT, np.uint8)
         self.counts = np.zeros((block, layout.lanes), np.int64)
         self.clock = clock
 
@@ -104,6 +100,7 @@ class EventCell:
         cell = (
             len(out),
             self.layout.lanes,
+            v.shape[1],
             v.ctypes.data,
             v.strides[0],
             out.ctypes.data,
@@ -112,20 +109,8 @@ class EventCell:
             0 if steady is None else steady.strides[0],
             self.size,
         )
-        places, first, runs, ready, targets = self.tables
-        self.kernels.advance(
-            cell,
-            self.parameters.rows,
-            terms[heard],
-            places,
-            first,
-            runs,
-            ready[heard],
-            targets,
-            *self.scratch,
-            counts,
-            phases,
-        )
+        rows, heard_terms = self.parameters.rows, terms[heard]
+        self.kernels.advance(cell, rows, heard_terms, self.events, counts, phases)
 
     def _set_current(self, xs: Sequence[Array | None], window: Window) -> None:
         """Which thresholds and currents the kernel sees: none fire outside the window."""
@@ -177,30 +162,21 @@ class _Parameters:
         self.rows[:, 1] = self.bias if arrives else self.nothing
 
 
-def _terms(
-    tables: Sequence[EventTable], height: int, kernels: Any
-) -> tuple[Array, tuple[Array, Array, Array, Array, Array]]:
-    """What the kernel takes: a row per term, and all tables one after the other."""
+def _terms(tables: Sequence[EventTable], kernels: Any) -> Array:
+    """What the kernel takes, a row per term; the spikes' addresses are filled in for every run."""
     terms = np.zeros((len(tables), kernels.COLUMNS), np.int64)
-    places: list[Array] = [np.zeros((0, 2), np.int32)]
-    first: list[Array] = [np.zeros(0, np.int32)]
-    runs: list[Array] = [np.zeros((0, 3), np.int32)]
-    targets: list[Array] = [np.zeros(0, np.int32)]
-    ready = np.zeros((len(tables), height), np.int64)
-    for i, (row, table) in enumerate(zip(terms, tables, strict=True)):
+    for row, table in zip(terms, tables, strict=True):
         row[kernels.WIDTH] = table.width
         row[kernels.MAGIC] = 2**32 // table.width + 1
-        row[kernels.WEIGHT] = table.weight.ctypes.data
         row[kernels.STRIDE] = table.weight[0].nbytes
-        row[kernels.POINTS] = table.targets is not None
-        for column, parts in ((kernels.AT, places), (kernels.RUNS, runs)):
-            row[column] = sum(map(len, parts))
-        row[kernels.KINDS], row[kernels.TARGETS] = sum(map(len, first)), sum(map(len, targets))
-        places.append(table.places)
-        first.append(table.first)
-        runs.append(table.runs)
-        ready[i] = table.ready
-        if table.targets is not None:
-            targets.append(table.targets)
-    joined = [np.concatenate(part) for part in (places, first, runs, targets)]
-    return terms, (joined[0], joined[1], joined[2], ready, joined[3])
+        row[kernels.POINTS] = table.points
+        for column, array in (
+            (kernels.WEIGHT, table.weight),
+            (kernels.PLACES, table.places),
+            (kernels.FIRST, table.first),
+            (kernels.RUNS, table.runs),
+            (kernels.READY, table.ready),
+        ):
+            assert array.flags.c_contiguous
+            row[column] = array.ctypes.data
+    return terms

@@ -23,17 +23,24 @@ from .vectors import (
     add4_8,
     add4_16,
     add4_32,
-    add_scaled,
+    add_bytes,
+    byte_at,
     fire_8,
     fire_32,
+    float_at,
+    int_at,
+    long_at,
     lowest_bit,
     nonzero_mask,
-    spike_at,
+    put_event,
 )
 
-# Columns of ``terms``: what a term's spikes are and where its tables begin.
-SOURCE, STEP, LANE, WIDTH, MAGIC, WEIGHT, STRIDE, POINTS, AT, KINDS, RUNS, TARGETS = range(12)
+# Columns of a term, int64: its spikes (address, bytes from a step and from a sample to the next),
+# its channels filled up and their inverse in 2^-32, its weights and the bytes of a channel's row,
+# whether channels reach one channel each, and addresses of its tables (``event_tables``).
+SOURCE, STEP, LANE, WIDTH, MAGIC, WEIGHT, STRIDE, POINTS, PLACES, FIRST, RUNS, READY = range(12)
 COLUMNS = 12
+PLACE, RUN, EVENT = 8, 12, 16  # bytes of a row of ``places``, of ``runs``, of an event's scratch
 EVENTS = 1 << 40  # of a count: events times this, plus operations
 
 
@@ -46,9 +53,16 @@ def _compiled(function: Any) -> Any:
 
 
 @_compiled
-def _collect(source, begin, end, width, magic, position, channel, gain):  # type: ignore[no-untyped-def]
-    """The spikes of positions [begin, end), ``width`` channels each, in order; their number."""
-    count = 0
+def _of(term, column):  # type: ignore[no-untyped-def]
+    return long_at(term + 8 * column)
+
+
+@_compiled
+def _collect(term, source, begin, end, events):  # type: ignore[no-untyped-def]
+    """The spikes of positions [begin, end) in order, as 16 bytes each with the address of their
+    weights; where they end. Three of no position follow."""
+    width, magic = _of(term, WIDTH), _of(term, MAGIC)
+    weight, stride = _of(term, WEIGHT), _of(term, STRIDE)
     start, size = source + begin * width, (end - begin) * width
     for i in range(0, size, 32):
         mask = nonzero_mask(start + i)
@@ -58,13 +72,11 @@ def _collect(source, begin, end, width, magic, position, channel, gain):  # type
             at = i + lowest_bit(mask)
             mask &= mask - 1
             p = (at * magic) >> 32
-            position[count] = begin + p
-            channel[count] = at - p * width
-            gain[count] = spike_at(start + at)
-            count += 1
+            put_event(events, begin + p, weight + (at - p * width) * stride, byte_at(start + at))
+            events += EVENT
     for i in range(3):
-        position[count + i] = -1
-    return count
+        put_event(events + i * EVENT, -1, 0, 0.0)
+    return events
 
 
 @_compiled
@@ -105,50 +117,57 @@ def _add_four(out, a, b, c, d, x, y, z, w, eights):  # type: ignore[no-untyped-d
 
 
 @_compiled
-def _scatter_rows(v, count, term, places, first, runs, position, channel, gain):  # type: ignore[no-untyped-def]
+def _scatter_rows(v, term, event, end):  # type: ignore[no-untyped-def]
     """Add rows of output channels: four spikes of a position together, then two, then one, so
     that potentials are read and written less often."""
-    weight, stride = term[WEIGHT], term[STRIDE]
-    i = 0
-    while i < count:
-        p = position[i]
-        place = term[AT] + p
-        out, kind = v + places[place, 0], term[KINDS] + places[place, 1]
-        low, high = term[RUNS] + first[kind], term[RUNS] + first[kind + 1]
-        a, x = weight + channel[i] * stride, gain[i]
-        if position[i + 3] == p:
-            b, y = weight + channel[i + 1] * stride, gain[i + 1]
-            c, z = weight + channel[i + 2] * stride, gain[i + 2]
-            d, w = weight + channel[i + 3] * stride, gain[i + 3]
-            for r in range(low, high):
-                to, at = out + runs[r, 0], runs[r, 1]
-                _add_four(to, a + at, b + at, c + at, d + at, x, y, z, w, runs[r, 2])
-            i += 4
-        elif position[i + 1] == p:
-            b, y = weight + channel[i + 1] * stride, gain[i + 1]
-            for r in range(low, high):
-                at = runs[r, 1]
-                _add_two(out + runs[r, 0], a + at, b + at, x, y, runs[r, 2])
-            i += 2
+    places, first, runs = _of(term, PLACES), _of(term, FIRST), _of(term, RUNS)
+    while event < end:
+        p = int_at(event)
+        place = places + p * PLACE
+        out, kind = v + int_at(place), first + 4 * int_at(place + 4)
+        run, last = runs + RUN * int_at(kind), runs + RUN * int_at(kind + 4)
+        x, a = float_at(event + 4), long_at(event + 8)
+        if int_at(event + 3 * EVENT) == p:
+            y, b = float_at(event + 20), long_at(event + 24)
+            z, c = float_at(event + 36), long_at(event + 40)
+            w, d = float_at(event + 52), long_at(event + 56)
+            while run < last:
+                at = int_at(run + 4)
+                _add_four(
+                    out + int_at(run), a + at, b + at, c + at, d + at, x, y, z, w, int_at(run + 8)
+                )
+                run += RUN
+            event += 4 * EVENT
+        elif int_at(event + EVENT) == p:
+            y, b = float_at(event + 20), long_at(event + 24)
+            while run < last:
+                at = int_at(run + 4)
+                _add_two(out + int_at(run), a + at, b + at, x, y, int_at(run + 8))
+                run += RUN
+            event += 2 * EVENT
         else:
-            for r in range(low, high):
-                _add_one(out + runs[r, 0], a + runs[r, 1], x, runs[r, 2])
-            i += 1
+            while run < last:
+                _add_one(out + int_at(run), a + int_at(run + 4), x, int_at(run + 8))
+                run += RUN
+            event += EVENT
 
 
 @_compiled
-def _scatter_points(v, count, term, places, first, runs, targets, position, channel, gain):  # type: ignore[no-untyped-def]
-    """Add single weights: channels that reach one channel each."""
-    for i in range(count):
-        c = channel[i]
-        target = targets[term[TARGETS] + c]
-        if target < 0:
-            continue
-        place = term[AT] + position[i]
-        out, kind = v + places[place, 0] + target, term[KINDS] + places[place, 1]
-        weight = term[WEIGHT] + c * 4
-        for r in range(term[RUNS] + first[kind], term[RUNS] + first[kind + 1]):
-            add_scaled(out + runs[r, 0], weight + runs[r, 1], gain[i])
+def _add_points(v, term, source, begin, end):  # type: ignore[no-untyped-def]
+    """Where channels reach one channel each: eight of a position at a time, spikes or not, which
+    costs less than finding the spikes."""
+    places, first, runs = _of(term, PLACES), _of(term, FIRST), _of(term, RUNS)
+    width, weight = _of(term, WIDTH), _of(term, WEIGHT)
+    for p in range(begin, end):
+        place = places + p * PLACE
+        out, kind = v + int_at(place), first + 4 * int_at(place + 4)
+        run, last = runs + RUN * int_at(kind), runs + RUN * int_at(kind + 4)
+        spikes = source + p * width
+        while run < last:
+            to, at = out + int_at(run), weight + int_at(run + 4)
+            for j in range(0, width, 8):
+                add_bytes(to + 4 * j, spikes + j, at + 4 * j)
+            run += RUN
 
 
 @_compiled
@@ -166,47 +185,50 @@ def _fire_row(v, theta, current, fan, spikes, size):  # type: ignore[no-untyped-
 
 
 @_compiled
-def advance(  # type: ignore[no-untyped-def]
-    cell, rows, terms, places, first, runs, ready, targets, position, channel, gain, counts, phases
-):
+def _receive(v, term, y, step, lane, events):  # type: ignore[no-untyped-def]
+    """Add what row ``y`` of the map still needs from a term's source."""
+    ready = _of(term, READY)
+    begin, end = int_at(ready + 4 * y), int_at(ready + 4 * y + 4)
+    if begin >= end:
+        return
+    source = _of(term, SOURCE) + step * _of(term, STEP) + lane * _of(term, LANE)
+    if _of(term, POINTS):
+        _add_points(v, term, source, begin, end)
+    else:
+        _scatter_rows(v, term, events, _collect(term, source, begin, end, events))
+
+
+@_compiled
+def advance(cell, rows, terms, events, counts, phases):  # type: ignore[no-untyped-def]
     """Steps of a layer for all samples.
 
     Parameters:
-        cell: (9,) steps, samples, and (in bytes from one sample or step to the next) v, sample of
-            v, spikes, step, sample of spikes, sample of the current; neurons of a row of the map.
+        cell: (10,) steps, samples, rows of the map, and in bytes: potentials, and from a sample to
+            the next; spikes, from a step and from a sample to the next; from a sample's current to
+            the next; neurons of a row of the map.
         rows: (H, 3) addresses of each row's thresholds, current of a step, and fan-outs.
-        terms: (terms, COLUMNS); ``places`` .. ``targets``: their tables, one after the other.
-        ready: (terms, H) source positions that must have been added before a row is updated.
-        position, channel, gain: scratch for the spikes of a whole map.
+        terms: (terms, COLUMNS), what adds to the potentials.
+        events: scratch for the spikes of a whole map and three more, 16 bytes each.
         counts: (steps, samples) events times ``EVENTS`` plus operations.
         phases: 1 adds spikes, 2 updates neurons, 3 does both, row by row.
     """
-    steps, lanes, potentials, v_lane, spikes, s_step, s_lane, c_lane, size = cell
+    steps, lanes, height, potentials, v_lane, spikes, s_step, s_lane, c_lane, size = cell
+    term, scratch, row = terms.ctypes.data, events.ctypes.data, rows.ctypes.data
     for lane in range(lanes):
         v = potentials + lane * v_lane
         for t in range(steps):
             out = spikes + t * s_step + lane * s_lane
             total = 0
-            for y in range(len(rows)):
-                for k in range(len(terms) if phases & 1 else 0):
-                    term = terms[k]
-                    begin, end = ready[k, y - 1] if y else 0, ready[k, y]
-                    if begin >= end:
-                        continue
-                    source = term[SOURCE] + t * term[STEP] + lane * term[LANE]
-                    count = _collect(
-                        source, begin, end, term[WIDTH], term[MAGIC], position, channel, gain
-                    )
-                    if term[POINTS]:
-                        _scatter_points(
-                            v, count, term, places, first, runs, targets, position, channel, gain
-                        )
-                    else:
-                        _scatter_rows(v, count, term, places, first, runs, position, channel, gain)
+            for y in range(height):
+                if phases & 1:
+                    for k in range(len(terms)):
+                        _receive(v, term + 8 * COLUMNS * k, y, t, lane, scratch)
                 if phases & 2:
-                    current = rows[y, 1] + lane * c_lane
+                    at = row + 24 * y
+                    theta, current, fan = long_at(at), long_at(at + 8), long_at(at + 16)
+                    now = v + 4 * y * size
                     total += _fire_row(
-                        v + 4 * y * size, rows[y, 0], current, rows[y, 2], out + y * size, size
+                        now, theta, current + lane * c_lane, fan, out + y * size, size
                     )
             if phases & 2:
                 counts[t, lane] = total

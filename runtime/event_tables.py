@@ -30,19 +30,20 @@ class EventTable:
     """How the spikes of one source reach a layer.
 
     Attributes:
-        weight: (C in, taps, C out filled up): rows, or with ``targets`` (taps, C in filled up).
-        targets: (C in filled up,) int32: bytes to the one channel each channel reaches, -1 none.
+        weight: (C in, taps, C out filled up): rows, or with ``points`` (taps, C in filled up).
+        points: whether each channel reaches one channel, as many on as the others.
         places: (positions, 2) int32: bytes to the first float reached, and the kind of position.
         first: (kinds + 1,) int32: the runs of each kind.
         runs: (runs, 3) int32: bytes on from the first float, bytes into the weights (of a row of
             ``weight``), and the length in eights of floats.
-        ready: (H out,) int32: how many positions must be added before a row is complete.
+        ready: (1 + H out,) int32: how many positions must have been added before each row of the
+            target is complete, from 0.
         width: channels in, filled up.
         operations: connections of one sample, the dense number of additions.
     """
 
     weight: Array
-    targets: Array | None
+    points: bool
     places: Array
     first: Array
     runs: Array
@@ -78,15 +79,16 @@ def event_table(convs: tuple[Conv, ...], shape: Shape) -> EventTable | None:
     made = _weights(conv, shape, gain)
     if made is None or made[0].nbytes > LARGEST:
         return None
-    weight, targets = made
-    points = targets is not None
+    weight, shift = made
+    points = shift is not None
     step = width * FLOAT if points else filled(out[0]) * FLOAT
     places, first, runs = _patterns(
         sources, reached, taps, positions, filled(out[0]), step, merge=not points
     )
+    places[:, 0] += (shift or 0) * FLOAT
     uses = int(np.count_nonzero(conv.weight)) // prod(conv.kernel)  # per tap, on average
     ready = _ready(sources // line, reached // out[2], out[1]) * line
-    return EventTable(weight, targets, places, first, runs, ready, width, uses * len(sources))
+    return EventTable(weight, points, places, first, runs, ready, width, uses * len(sources))
 
 
 def _is_depthwise(conv: Conv, shape: Shape) -> bool:
@@ -129,35 +131,36 @@ def _joined(
     """Connections ``sources`` -> ``reached`` continued by those of ``taps``."""
     order = np.argsort(taps[0], kind="stable")
     begin, target, tap = taps[0][order], taps[1][order], taps[2][order]
-    low, high = np.searchsorted(begin, reached), np.searchsorted(begin, reached, "right")
-    times = high - low
+    low: Array = np.searchsorted(begin, reached)
+    times: Array = np.searchsorted(begin, reached, "right") - low
     index = np.repeat(low - np.cumsum(times) + times, times) + np.arange(times.sum())
     return np.repeat(sources, times), target[index], tap[index]
 
 
-def _weights(conv: Conv, shape: Shape, gain: Array) -> tuple[Array, Array | None] | None:
-    """Weights in the order of the kernels, with targets where each channel reaches one."""
+def _weights(conv: Conv, shape: Shape, gain: Array) -> tuple[Array, int | None] | None:
+    """Weights in the order of the kernels; where channel c reaches channel c + n alone, also n."""
     channels, out = shape[0], len(conv.weight)
     weight = conv.weight.astype(np.float32).reshape(out, -1, *conv.kernel)[..., ::-1]
     weight = weight.reshape(out, weight.shape[1], -1)  # (out, in, taps)
-    targets = np.full(filled(channels), -1, np.int32)
+    single, shift = None, 0
     if _is_depthwise(conv, shape) and channels > 1:
-        single = weight[:, 0] * gain[:, np.newaxis]
-        targets[:channels] = np.arange(channels) * FLOAT
-    elif conv.groups == 1:
-        used = np.any(weight, axis=2)
-        if out == 1 or np.any(used.sum(axis=0) > 1):
-            rows = np.zeros((channels, weight.shape[2], filled(out)), np.float32)
-            rows[:, :, :out] = weight.transpose(1, 2, 0) * gain[:, np.newaxis, np.newaxis]
-            return copied(rows, np.float32), None
-        to = used.argmax(axis=0)
-        single = weight[to, np.arange(channels)] * gain[:, np.newaxis]
-        targets[:channels] = np.where(used.any(axis=0), to * FLOAT, -1)
-    else:
+        single = weight[:, 0]
+    elif conv.groups > 1:
         return None
+    else:
+        used = np.any(weight, axis=2)
+        to, origin = np.nonzero(used)
+        shift = int(to[0] - origin[0]) if len(to) else 0
+        inside = channels + shift <= out and filled(channels) + shift <= filled(out)
+        if out > 1 and shift >= 0 and inside and np.all(to - origin == shift):
+            single = weight[np.arange(channels) + shift, np.arange(channels)]
+    if single is None:
+        rows = np.zeros((channels, weight.shape[2], filled(out)), np.float32)
+        rows[:, :, :out] = weight.transpose(1, 2, 0) * gain[:, np.newaxis, np.newaxis]
+        return copied(rows, np.float32), None
     points = np.zeros((single.shape[1], filled(channels)), np.float32)
-    points[:, :channels] = single.T
-    return copied(points, np.float32), targets
+    points[:, :channels] = single.T * gain
+    return copied(points, np.float32), shift
 
 
 def _patterns(
@@ -189,7 +192,7 @@ def _patterns(
 
 
 def _ready(source_rows: Array, target_rows: Array, rows: int) -> Array:
-    """How many rows of the source must be added before each target row is complete."""
-    last = np.zeros(rows, np.int32)
-    np.maximum.at(last, target_rows, (source_rows + 1).astype(np.int32))
+    """From 0: how many rows of the source must be added before each target row is complete."""
+    last = np.zeros(1 + rows, np.int32)
+    np.maximum.at(last, target_rows + 1, (source_rows + 1).astype(np.int32))
     return np.maximum.accumulate(last)

@@ -57,7 +57,7 @@ def _is_worth(layer: EventLayer, densities: Mapping[str, float], order: str) -> 
     dense = by_events = 0.0
     for source, table in zip(layer.sources, layer.tables, strict=False):
         cost = COST[order]
-        if table.targets is None:
+        if not table.points:
             cost *= NARROW_COST if table.weight.shape[-1] < WIDE else 1
             cost *= LARGE_COST if table.weight.nbytes > LARGE_BYTES else 1
         dense += table.operations

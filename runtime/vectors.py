@@ -127,7 +127,7 @@ def lowest_bit(context: Any, bits: Any) -> Any:
 
 
 @intrinsic
-def spike_at(context: Any, address: Any) -> Any:
+def byte_at(context: Any, address: Any) -> Any:
     """The signed byte there, as a float32."""
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
@@ -137,16 +137,62 @@ def spike_at(context: Any, address: Any) -> Any:
 
 
 @intrinsic
-def add_scaled(context: Any, out: Any, weight: Any, gain: Any) -> Any:
-    """One float: out += gain * weight."""
+def float_at(context: Any, address: Any) -> Any:
+    """The float32 there."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return builder.load(_at(builder, arguments[0], _F32))
+
+    return types.float32(INT), generate
+
+
+@intrinsic
+def int_at(context: Any, address: Any) -> Any:
+    """The int32 there."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return builder.sext(builder.load(_at(builder, arguments[0], _I32)), _I64)
+
+    return types.int64(INT), generate
+
+
+@intrinsic
+def long_at(context: Any, address: Any) -> Any:
+    """The int64 there."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return builder.load(_at(builder, arguments[0], _I64))
+
+    return types.int64(INT), generate
+
+
+@intrinsic
+def put_event(context: Any, address: Any, position: Any, row: Any, gain: Any) -> Any:
+    """Write 16 bytes: a position (int32), a gain (float32), the address of a row (int64)."""
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> None:
-        out, weight, gain = arguments
-        target = _at(builder, out, _F32)
-        part = builder.fmul(builder.load(_at(builder, weight, _F32)), gain)
-        builder.store(builder.fadd(builder.load(target), part), target)
+        at, position, row, gain = arguments
+        builder.store(builder.trunc(position, _I32), _at(builder, at, _I32))
+        after = builder.add(at, ir.Constant(_I64, 4))
+        builder.store(gain, _at(builder, after, _F32))
+        builder.store(row, _at(builder, builder.add(at, ir.Constant(_I64, 8)), _I64))
 
-    return types.void(INT, INT, FLOAT), generate
+    return types.void(INT, INT, INT, FLOAT), generate
+
+
+@intrinsic
+def add_bytes(context: Any, out: Any, bytes_: Any, weight: Any) -> Any:
+    """Eight floats: out += weight * bytes."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> None:
+        vector, bytes_ = ir.VectorType(_F32, 8), ir.VectorType(_I8, 8)
+        target = _at(builder, arguments[0], vector)
+        spikes = builder.load(_at(builder, arguments[1], bytes_), align=1)
+        weight = builder.load(_at(builder, arguments[2], vector), align=4)
+        part = builder.fmul(builder.sitofp(spikes, vector), weight)
+        builder.store(builder.fadd(builder.load(target, align=4), part), target, align=4)
+
+    return types.void(INT, INT, INT), generate
 
 
 add1_8, add1_16, add1_32 = (_adder(1, n) for n in (8, 16, 32))
