@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-import types
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from xylo_rockpool import device as rockpool_device
 from xylo_vendor import vendor_run
 
 import onnx2snn
@@ -87,17 +86,9 @@ def test_every_spike_and_state_of_every_test_sample_equals_the_vendor_simulator(
 def test_the_emitted_specification_runs_in_the_vendors_own_tool(
     model: str, chip: str, device: str
 ) -> None:
-    """rockpool's ``XyloSim.from_specification`` takes the file's ``specification`` as it is.
-    rockpool imports a closed package for its devices: a bare package stands in for it."""
-    rockpool = pytest.importorskip("rockpool")
-    import importlib
-
-    bare = types.ModuleType("rockpool.devices.xylo")
-    bare.__path__ = [str(Path(rockpool.__path__[0]) / "devices" / "xylo")]
-    importlib.import_module("rockpool.devices")
-    sys.modules["rockpool.devices.xylo"] = bare
-    simulator = importlib.import_module(f"rockpool.devices.xylo.{device}.xylo_sim").XyloSim
-
+    """rockpool's ``XyloSim.from_specification`` takes the file's ``specification`` as it is."""
+    pytest.importorskip("rockpool")
+    simulator = rockpool_device(device, "xylo_sim").XyloSim
     mapped, x, _, _ = placed(model, chip)
     content = mapped.files[f"{chip}.json"]
     spec = json.loads(content)["specification"]

@@ -113,14 +113,14 @@ def test_file_has_the_vendor_arguments_as_integers() -> None:
     (content,) = mapped.files.values()
     raw = json.loads(content)
     spec = raw["specification"]
-    assert (raw["format"], raw["version"], raw["chip"]) == ("onnx2snn-xylo", 1, "xylo-audio2")
+    assert (raw["format"], raw["version"], raw["chip"]) == ("onnx2snn-xylo", 2, "xylo-audio2")
     assert set(spec) == {
         *("weights_in", "weights_rec", "weights_out", "dash_mem", "dash_mem_out", "dash_syn"),
         *("dash_syn_2", "dash_syn_out", "threshold", "threshold_out", "bias", "bias_out"),
         *("weight_shift_in", "weight_shift_rec", "weight_shift_out", "aliases"),
     }
-    assert np.array(spec["weights_rec"]).shape == (5, 5)
-    assert all(isinstance(w, int) for row in spec["weights_in"] for w in row)
+    assert np.array(spec["weights_rec"]).shape == (5, 5, 1)
+    assert all(isinstance(w, int) for row in spec["weights_in"] for (w,) in row)
     hardware = xylo_file.arguments(emitted(mapped).config, hardware=True)
     assert "bias" not in hardware and hardware["bias_hidden"].tolist() == spec["bias"]
 
@@ -131,11 +131,24 @@ def test_file_reads_back_without_loss() -> None:
     assert xylo_file.dump(xylo_file.load(content)) == content
 
 
+def test_version_1_with_weights_as_matrices_is_still_read() -> None:
+    (content,) = place(perceptron(4, 5, 3)).files.values()
+    raw = json.loads(content)
+    for name in ("weights_in", "weights_rec"):
+        raw["specification"][name] = np.array(raw["specification"][name])[:, :, 0].tolist()
+    old = json.dumps(raw | {"version": 1}).encode()
+    assert xylo_file.dump(xylo_file.load(old)) == content
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda raw: raw | {"format": "other"}, "format is not 'onnx2snn-xylo'"),
-        (lambda raw: raw | {"version": 2}, "version is 2, not 1"),
+        (lambda raw: raw | {"version": 3}, r"version is 3, not one of \(1, 2\)"),
+        (
+            lambda raw: raw | {"specification": raw["specification"] | {"weights_in": [[[1, 2]]]}},
+            "'weights_in' has 2 synapses per neuron, not 1",
+        ),
         (lambda raw: {k: v for k, v in raw.items() if k != "coding"}, "lacks 'coding'"),
         (
             lambda raw: raw | {"specification": raw["specification"] | {"bias": [0.5] * 5}},
