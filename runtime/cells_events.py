@@ -1,4 +1,4 @@
-"""A layer of plain neurons driven by its spikes, one call of a compiled kernel per block of steps.
+"""Layers driven by their spikes, one call of a compiled kernel per block of steps.
 
 Signals and potentials are kept with channels last, (samples, H, W, C filled up to eights). The
 arithmetic is that of ``NeuronParams.step`` apart from the order of the sum v + I + bias.
@@ -16,49 +16,119 @@ from .buffers import copied, zeros
 from .cells import Window
 from .counting import Counter
 from .event_tables import EventTable
-from .event_terms import EventLayer, as_map, channels_last
+from .event_terms import EventLayer, EventNeurons, channels_first, channels_last, event_shape
+from .graph import Population
 from .layout import Layout
 from .neuron import State
-from .ops import Array, Shape
+from .ops import Array
 from .profile import Clock
 
 SCATTER, FIRE = 1, 2  # phases of the kernel
 
 
-def event_shape(shape: Shape) -> Shape:
-    """(H, W, C filled up) of a sample shape."""
-    channels, *plane = as_map(shape)
-    return (*plane, -(-channels // 8) * 8)
+def kernels() -> Any:
+    """The compiled kernels; they need numba."""
+    from . import event_kernels
+
+    return event_kernels
 
 
-def channels_first(x: Array, shape: Shape) -> Array:
-    """A view (..., *shape) of a signal (..., H, W, C filled up)."""
-    inside = np.moveaxis(x[..., : shape[0]], -1, -3)
-    return inside.reshape(*x.shape[:-3], *shape)
+class EventDrive:
+    """What a layer's sources add, as the kernel takes it: a row per source."""
+
+    def __init__(self, layer: EventLayer) -> None:
+        self.kernels = kernels()
+        tables = [source.table for source in layer.sources]
+        self.terms = np.zeros((len(tables), self.kernels.COLUMNS), np.int64)
+        for row, table in zip(self.terms, tables, strict=True):
+            self._fill(row, table)
+        most = max((t.width * len(t.places) for t in tables if not t.points), default=0)
+        self.scratch = np.empty((most + 3) * self.kernels.EVENT, np.uint8)
+        self.tables = tables  # the rows have their addresses
+
+    def _fill(self, row: Array, table: EventTable) -> None:
+        row[self.kernels.WIDTH] = table.width
+        row[self.kernels.MAGIC] = 2**32 // table.width + 1
+        row[self.kernels.STRIDE] = table.weight[0].nbytes
+        row[self.kernels.POINTS] = table.points
+        for column, array in (
+            (self.kernels.WEIGHT, table.weight),
+            (self.kernels.PLACES, table.places),
+            (self.kernels.FIRST, table.first),
+            (self.kernels.RUNS, table.runs),
+            (self.kernels.READY, table.ready),
+        ):
+            assert array.flags.c_contiguous
+            row[column] = array.ctypes.data
+
+    def heard(self, xs: Sequence[Array | None]) -> Array:
+        """The rows of sources that are not silent, for spikes (steps, samples, H, W, C)."""
+        rows = []
+        for term, x in zip(self.terms, xs, strict=True):
+            if x is not None:
+                row = term.copy()
+                row[self.kernels.SOURCE] = x.ctypes.data
+                row[[self.kernels.STEP, self.kernels.LANE]] = x.strides[:2]
+                rows.append(row)
+        return np.array(rows, np.int64).reshape(len(rows), self.kernels.COLUMNS)
+
+
+class EventCurrent:
+    """A kernel (see ``kernels``): the current of spikes with channels last, in the plan's order."""
+
+    def __init__(self, layer: EventLayer, layout: Layout, chunk: int) -> None:
+        self.drive, self.layout = EventDrive(layer), layout
+        self.shape = layer.shape
+        self.held = zeros((chunk, layout.lanes, *event_shape(self.shape)), np.float32)
+        self.rows = np.zeros((self.held.shape[2], 3), np.int64)
+        self.counts = np.zeros((chunk, layout.lanes), np.int64)
+
+    def __call__(self, xs: list[Array], out: Array) -> None:
+        v = self.held[: len(out)]
+        v[...] = 0
+        address, (step, lane) = v.ctypes.data, v.strides[:2]
+        cell = (len(out), self.layout.lanes, v.shape[2], address, step, lane, 0, 0, 0, 0, 0)
+        terms, scratch = self.drive.heard(xs), self.drive.scratch
+        self.drive.kernels.advance(cell, self.rows, terms, scratch, self.counts, SCATTER)
+        np.copyto(self.layout.natural(out), channels_first(v, self.shape))
+
+
+class WindowSums:
+    """A kernel: spikes with channels last summed over the windows of a pool, as bytes."""
+
+    def __init__(self, table: EventTable) -> None:
+        self.table, self.kernels = table, kernels()
+
+    def __call__(self, xs: list[Array], out: Array) -> None:
+        x, table = xs[0], self.table
+        out[...] = 0
+        cell = (
+            *(len(out), x.shape[1], x.ctypes.data, *x.strides[:2]),
+            *(out.ctypes.data, *out.strides[:2], len(table.places), table.width),
+        )
+        self.kernels.sum_windows(cell, table.places, table.first, table.runs)
 
 
 class EventCell:
-    """``sources`` in order are what ``run`` reads: with channels last, or one constant current
-    (1, *inner) in the plan's layout."""
+    """Plain neurons. ``run`` reads spikes with channels last, in the order of the layer's sources,
+    or one constant current (1, *inner) in the plan's layout."""
 
     def __init__(
         self, layer: EventLayer, layout: Layout, block: int, counter: Counter, clock: Clock
     ) -> None:
-        from . import event_kernels  # needs numba
-
-        self.kernels: Any = event_kernels
-        self.layer, self.layout, self.counter = layer, layout, counter
-        height, *line = event_shape(layer.node.shape)
+        node, neurons = layer.node, layer.neurons
+        assert neurons is not None and isinstance(node, Population)
+        self.shape, self.layout, self.counter = node.shape, layout, counter
+        height, *line = event_shape(node.shape)
         self.size = prod(line)
         self.v = zeros((layout.lanes, height, *line), np.float32)
-        self.bias = channels_last(layer.node.bias, layer.node.shape)
-        self.start = channels_last(layer.node.neuron.v_init, layer.node.shape)
-        self.steady = None if layer.tables else zeros(self.v.shape, np.float32)
+        self.bias = channels_last(node.bias, node.shape)
+        self.start = channels_last(node.neuron.v_init, node.shape)
+        self.steady = None if layer.sources else zeros(self.v.shape, np.float32)
         self.steady_for: tuple[bool, bool] | None = None
-        self.parameters = _Parameters(layer, self.size)
-        self.terms = _terms(layer.tables, event_kernels)
-        most = max((t.width * len(t.places) for t in layer.tables if not t.points), default=0)
-        self.events = np.empty((most + 3) * event_kernels.EVENT, np.uint8)
+        self.parameters = _Parameters(neurons, self.size)
+        self.drive = EventDrive(layer)
+        self.kernels = self.drive.kernels
         self.counts = np.zeros((block, layout.lanes), np.int64)
         self.clock = clock
 
@@ -72,45 +142,28 @@ class EventCell:
     def run(self, xs: Sequence[Array | None], out: Array, window: Window, owned: bool) -> int:
         """As ``Cell.run``, on (steps, samples, H, W, C); ``xs`` None: a silent source."""
         self._set_current(xs, window)
-        terms = self.terms.copy()
-        for term, x in zip(terms, xs if self.layer.tables else (), strict=True):
-            if x is not None:
-                term[[self.kernels.SOURCE, self.kernels.STEP, self.kernels.LANE]] = (
-                    x.ctypes.data,
-                    x.strides[0],
-                    x.strides[1],
-                )
-        heard = [i for i, x in enumerate(xs) if x is not None and self.layer.tables]
+        terms = self.drive.heard(xs if self.steady is None else ())
         counts = self.counts[: len(out)]
         if not self.clock.measures:
-            self._advance(terms, heard, out, counts, SCATTER | FIRE)
+            self._advance(terms, out, counts, SCATTER | FIRE)
         else:
             for i in range(len(out)):
                 with self.clock.synapse:
-                    self._advance(terms, heard, out[i : i + 1], counts[i : i + 1], SCATTER)
+                    self._advance(terms, out[i : i + 1], counts[i : i + 1], SCATTER)
                 with self.clock.neuron:
-                    self._advance(terms, heard, out[i : i + 1], counts[i : i + 1], FIRE)
+                    self._advance(terms, out[i : i + 1], counts[i : i + 1], FIRE)
                 terms[:, self.kernels.SOURCE] += terms[:, self.kernels.STEP]
         return self._count(counts, window)
 
-    def _advance(
-        self, terms: Array, heard: list[int], out: Array, counts: Array, phases: int
-    ) -> None:
-        v, steady = self.v, self.steady
+    def _advance(self, terms: Array, out: Array, counts: Array, phases: int) -> None:
+        v = self.v
         cell = (
-            len(out),
-            self.layout.lanes,
-            v.shape[1],
-            v.ctypes.data,
-            v.strides[0],
-            out.ctypes.data,
-            out.strides[0],
-            out.strides[1],
-            0 if steady is None else steady.strides[0],
-            self.size,
+            *(len(out), self.layout.lanes, v.shape[1], v.ctypes.data, 0, v.strides[0]),
+            *(out.ctypes.data, *out.strides[:2]),
+            *(0 if self.steady is None else self.steady.strides[0], self.size),
         )
-        rows, heard_terms = self.parameters.rows, terms[heard]
-        self.kernels.advance(cell, rows, heard_terms, self.events, counts, phases)
+        rows, scratch = self.parameters.rows, self.drive.scratch
+        self.kernels.advance(cell, rows, terms, scratch, counts, phases)
 
     def _set_current(self, xs: Sequence[Array | None], window: Window) -> None:
         """Which thresholds and currents the kernel sees: none fire outside the window."""
@@ -123,7 +176,7 @@ class EventCell:
             if x is None:
                 self.steady[...] = 0
             else:
-                inside = channels_first(self.steady, self.layer.node.shape)
+                inside = channels_first(self.steady, self.shape)
                 np.copyto(inside, self.layout.natural(x)[0])
             if window.arrives:
                 np.add(self.steady, self.bias, out=self.steady)
@@ -140,7 +193,7 @@ class EventCell:
 class _Parameters:
     """Addresses of every row's thresholds, biases and fan-outs, (H, 3) in ``rows``."""
 
-    def __init__(self, layer: EventLayer, size: int) -> None:
+    def __init__(self, layer: EventNeurons, size: int) -> None:
         never, nothing = np.full((1, size), np.inf), np.zeros((1, size))
         self.held = {
             "threshold": copied(layer.threshold[0], np.float32),
@@ -160,23 +213,3 @@ class _Parameters:
     def choose(self, fires: bool, arrives: bool) -> None:
         self.rows[:, 0] = self.threshold if fires else self.never
         self.rows[:, 1] = self.bias if arrives else self.nothing
-
-
-def _terms(tables: Sequence[EventTable], kernels: Any) -> Array:
-    """What the kernel takes, a row per term; the spikes' addresses are filled in for every run."""
-    terms = np.zeros((len(tables), kernels.COLUMNS), np.int64)
-    for row, table in zip(terms, tables, strict=True):
-        row[kernels.WIDTH] = table.width
-        row[kernels.MAGIC] = 2**32 // table.width + 1
-        row[kernels.STRIDE] = table.weight[0].nbytes
-        row[kernels.POINTS] = table.points
-        for column, array in (
-            (kernels.WEIGHT, table.weight),
-            (kernels.PLACES, table.places),
-            (kernels.FIRST, table.first),
-            (kernels.RUNS, table.runs),
-            (kernels.READY, table.ready),
-        ):
-            assert array.flags.c_contiguous
-            row[column] = array.ctypes.data
-    return terms

@@ -24,6 +24,7 @@ from .vectors import (
     add4_16,
     add4_32,
     add_bytes,
+    add_small,
     byte_at,
     fire_8,
     fire_32,
@@ -31,8 +32,10 @@ from .vectors import (
     int_at,
     long_at,
     lowest_bit,
+    lowest_bits,
     nonzero_mask,
     put_event,
+    without_lowest,
 )
 
 # Columns of a term, int64: its spikes (address, bytes from a step and from a sample to the next),
@@ -64,13 +67,13 @@ def _collect(term, source, begin, end, events):  # type: ignore[no-untyped-def]
     width, magic = _of(term, WIDTH), _of(term, MAGIC)
     weight, stride = _of(term, WEIGHT), _of(term, STRIDE)
     start, size = source + begin * width, (end - begin) * width
-    for i in range(0, size, 32):
+    for i in range(0, size, 64):
         mask = nonzero_mask(start + i)
-        if size - i < 32:
-            mask &= (1 << (size - i)) - 1
-        while mask:
+        if size - i < 64:
+            mask &= lowest_bits(size - i)
+        while mask != 0:
             at = i + lowest_bit(mask)
-            mask &= mask - 1
+            mask = without_lowest(mask)
             p = (at * magic) >> 32
             put_event(events, begin + p, weight + (at - p * width) * stride, byte_at(start + at))
             events += EVENT
@@ -203,20 +206,20 @@ def advance(cell, rows, terms, events, counts, phases):  # type: ignore[no-untyp
     """Steps of a layer for all samples.
 
     Parameters:
-        cell: (10,) steps, samples, rows of the map, and in bytes: potentials, and from a sample to
-            the next; spikes, from a step and from a sample to the next; from a sample's current to
-            the next; neurons of a row of the map.
+        cell: (11,) steps, samples, rows of the map, and in bytes: potentials, from a step (0: they
+            stay) and from a sample to the next; spikes, from a step and from a sample to the next;
+            from a sample's current to the next; neurons of a row of the map.
         rows: (H, 3) addresses of each row's thresholds, current of a step, and fan-outs.
         terms: (terms, COLUMNS), what adds to the potentials.
         events: scratch for the spikes of a whole map and three more, 16 bytes each.
         counts: (steps, samples) events times ``EVENTS`` plus operations.
         phases: 1 adds spikes, 2 updates neurons, 3 does both, row by row.
     """
-    steps, lanes, height, potentials, v_lane, spikes, s_step, s_lane, c_lane, size = cell
+    steps, lanes, height, potentials, v_step, v_lane, spikes, s_step, s_lane, c_lane, size = cell
     term, scratch, row = terms.ctypes.data, events.ctypes.data, rows.ctypes.data
     for lane in range(lanes):
-        v = potentials + lane * v_lane
         for t in range(steps):
+            v = potentials + t * v_step + lane * v_lane
             out = spikes + t * s_step + lane * s_lane
             total = 0
             for y in range(height):
@@ -232,3 +235,24 @@ def advance(cell, rows, terms, events, counts, phases):  # type: ignore[no-untyp
                     )
             if phases & 2:
                 counts[t, lane] = total
+
+
+@_compiled
+def sum_windows(cell, places, first, runs):  # type: ignore[no-untyped-def]
+    """Sums of small integers over windows of each channel, added to ``out``.
+
+    Parameters:
+        cell: (10,) steps, samples, and in bytes: source, from a step and from a sample to the next;
+            out, the same; positions of the source, and bytes of each.
+        places, first, runs: as in ``event_tables``, for floats where there are bytes here.
+    """
+    steps, lanes, source, s_step, s_lane, out, o_step, o_lane, positions, width = cell
+    for lane in range(lanes):
+        for t in range(steps):
+            spikes, to = source + t * s_step + lane * s_lane, out + t * o_step + lane * o_lane
+            for p in range(positions):
+                kind = places[p, 1]
+                for r in range(first[kind], first[kind + 1]):
+                    at = to + (places[p, 0] + runs[r, 0]) // 4
+                    for j in range(0, width, 8):
+                        add_small(at + j, spikes + p * width + j)

@@ -1,8 +1,8 @@
 """Which layers can be driven by their spikes, and what each spike does there.
 
-A layer qualifies where its neurons are plain and its input is a sum of convolutions of spikes
-(``plan_terms``). Vectors count as maps of one position, a fully connected layer on a flattened map
-as a convolution whose kernel is the whole map.
+A layer qualifies where its input is a sum of convolutions of spikes (``plan_terms``). Vectors count
+as maps of one position, a fully connected layer on a flattened map as a convolution whose kernel is
+the whole map.
 """
 
 from __future__ import annotations
@@ -15,62 +15,119 @@ import numpy as np
 
 from .chains import constant_signals
 from .event_tables import EventTable, event_table, filled
-from .graph import Input, Population, SpikingGraph, Synapse
+from .graph import Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse
 from .ops import Array, Conv, Linear, Pad, ReduceSum, Reshape, Scale, Shape, Slice, SumPool
-from .plan_terms import pool_convolution, scale_convolution, selection_convolution, sums_of_terms
+from .plan_terms import (
+    Term,
+    is_plain,
+    pool_convolution,
+    scale_convolution,
+    selection_convolution,
+    sums_of_terms,
+)
 
 MOST_FAN_OUT = 2**31 - 1  # of all neurons of a layer: sums are kept in 32 bits
 
 
 @dataclass(frozen=True, eq=False)
-class EventLayer:
-    """A population driven by spikes: per source a table; none where its input is one constant.
+class EventSource:
+    """What reaches a layer from the spikes of ``name``, by ``table``; where there is a ``pool``,
+    the spikes are first summed over windows, to integers that still fit a byte."""
 
-    ``threshold``, ``bias``, ``fan_out``: rows of the map, (rows that differ, W * C filled up), and
-    which of them each row of the map has, (H,); float32, the fan-outs int32.
-    """
+    name: str
+    pool: EventTable | None
+    pooled: Shape
+    table: EventTable
 
-    node: Population
-    shape: Shape
-    sources: tuple[str, ...]
-    tables: tuple[EventTable, ...]
+
+@dataclass(frozen=True, eq=False)
+class EventNeurons:
+    """A plain population's parameters: rows of the map, (rows that differ, W * C filled up), and
+    which of them each row of the map has, (H,); float32, the fan-outs int32."""
+
     threshold: tuple[Array, Array]
     bias: tuple[Array, Array]
     fan_out: tuple[Array, Array]
 
 
+@dataclass(frozen=True, eq=False)
+class EventLayer:
+    """A node with state whose current is driven by spikes: none where it is one constant.
+
+    ``shape``: of the current. ``neurons``: for plain ones, which the kernel updates too; None: it
+    gives the current only.
+    """
+
+    node: Population | Readout | MaxPool
+    shape: Shape
+    sources: tuple[EventSource, ...]
+    neurons: EventNeurons | None
+
+
 def event_layers(graph: SpikingGraph, fan_out: Mapping[str, Array]) -> dict[str, EventLayer]:
     """Every layer of ``graph`` that qualifies, by name."""
-    shapes = {node.name: node.shape for node in graph.nodes}
+    nodes = graph.by_name()
+    constant = constant_signals(graph)
     layers: dict[str, EventLayer] = {}
-    made: dict[tuple[object, ...], EventTable | None] = {}
-    for name, terms in sums_of_terms(graph, constant_signals(graph), _convolutions).items():
-        node = graph[name]
-        if not isinstance(node, Population) or fan_out[name].sum() > MOST_FAN_OUT:
+    made: dict[tuple[object, ...], EventSource | None] = {}
+
+    def source(term: Term, out: Shape) -> EventSource | None:
+        key = (term.source, out, *map(id, term.convs))
+        if key not in made:
+            made[key] = _source(graph, term, out)
+        return made[key]
+
+    for name, terms in sums_of_terms(graph, constant, _is_wanted, _convolutions).items():
+        node = nodes[name]
+        assert isinstance(node, Population | Readout | MaxPool)
+        plain = isinstance(node, Population) and is_plain(node.neuron)
+        if plain and fan_out[name].sum() > MOST_FAN_OUT:
             continue
-        if not all(_emits_small_integers(graph, term.source) for term in terms):
+        inside = node.inputs[0]
+        if not plain and (not terms or not isinstance(nodes[inside], Synapse)):
             continue
-        tables = []
-        for term in terms:
-            key = (*map(id, term.convs), shapes[term.source])
-            if key not in made:
-                made[key] = event_table(term.convs, as_map(shapes[term.source]))
-            table = made[key]
-            if table is not None:
-                tables.append(table)
-        if len(tables) != len(terms):
-            continue
-        shape = as_map(node.shape)
-        layers[name] = EventLayer(
-            node=node,
-            shape=shape,
-            sources=tuple(term.source for term in terms) or node.inputs,
-            tables=tuple(tables),
-            threshold=_rows(node.neuron.v_threshold, node.shape, np.inf),
-            bias=_rows(node.bias, node.shape, 0.0),
-            fan_out=_rows(fan_out[name], node.shape, 0, np.int32),
-        )
+        found = [source(term, as_map(nodes[inside].shape)) for term in terms]
+        sources = tuple(s for s in found if s is not None)
+        if len(sources) == len(terms):
+            neurons = _neurons(node, fan_out[name]) if isinstance(node, Population) else None
+            shape = nodes[inside].shape
+            layers[name] = EventLayer(node, shape, sources, neurons if plain else None)
     return layers
+
+
+def _is_wanted(node: Node) -> bool:
+    return isinstance(node, Population | Readout | MaxPool) and len(node.shape) <= 3
+
+
+def _source(graph: SpikingGraph, term: Term, out: Shape) -> EventSource | None:
+    """The tables of a term whose convolutions must end in maps ``out``."""
+    largest = _largest_spike(graph, term.source)
+    if largest is None:
+        return None
+    shape, convs, pool = as_map(graph[term.source].shape), term.convs, None
+    last = shape
+    for conv in convs:
+        last = conv.output_shape(last)
+    if last != out:
+        return None
+    first = convs[0]
+    windows = prod(first.kernel) > 1 and bool(np.all(first.weight == 1))
+    sums = first.groups == shape[0] == len(first.weight) and windows
+    if sums and len(convs) > 1 and prod(first.kernel) * largest <= np.iinfo(np.int8).max:
+        pool, convs = event_table(convs[:1], shape), convs[1:]
+        shape = first.output_shape(shape)
+        if pool is None or not pool.points:  # one channel: the general table gives the same
+            pool, convs, shape = None, term.convs, as_map(graph[term.source].shape)
+    table = event_table(convs, shape)
+    return None if table is None else EventSource(term.source, pool, shape, table)
+
+
+def _neurons(node: Population, fan_out: Array) -> EventNeurons:
+    return EventNeurons(
+        threshold=_rows(node.neuron.v_threshold, node.shape, np.inf),
+        bias=_rows(node.bias, node.shape, 0.0),
+        fan_out=_rows(fan_out, node.shape, 0, np.int32),
+    )
 
 
 def as_map(shape: Shape) -> Shape:
@@ -78,6 +135,18 @@ def as_map(shape: Shape) -> Shape:
     if len(shape) == 1:
         return (shape[0], 1, 1)
     return (shape[0], 1, shape[1]) if len(shape) == 2 else shape
+
+
+def event_shape(shape: Shape) -> Shape:
+    """(H, W, C filled up) of a sample shape."""
+    channels, *plane = as_map(shape)
+    return (*plane, filled(channels))
+
+
+def channels_first(x: Array, shape: Shape) -> Array:
+    """A view (..., *shape) of a signal (..., H, W, C filled up)."""
+    inside = np.moveaxis(x[..., : shape[0]], -1, -3)
+    return inside.reshape(*x.shape[:-3], *shape)
 
 
 def channels_last(values: Array, shape: Shape, fill: float = 0.0, dtype: object = None) -> Array:
@@ -96,12 +165,14 @@ def _rows(values: Array, shape: Shape, fill: float, dtype: object = None) -> tup
     return rows, index.reshape(-1)
 
 
-def _emits_small_integers(graph: SpikingGraph, name: str) -> bool:
-    """Whether a signal is kept in bytes."""
+def _largest_spike(graph: SpikingGraph, name: str) -> int | None:
+    """How large spikes get, in either direction; None where a signal is not kept in bytes."""
     node = graph[name]
     if isinstance(node, Input):
-        return node.encoding != "constant"
-    return isinstance(node, Population) and node.neuron.levels <= np.iinfo(np.int8).max
+        return None if node.encoding == "constant" else 1
+    if isinstance(node, Population) and node.neuron.levels <= np.iinfo(np.int8).max:
+        return node.neuron.levels
+    return None
 
 
 def _convolutions(path: list[Synapse], shape: Shape) -> tuple[Conv, ...] | None:

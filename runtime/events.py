@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
+from math import prod
 from typing import Literal, TypeAlias, get_args
 
 from ..errors import UsageError
-from .event_terms import EventLayer
+from .event_terms import EventLayer, EventSource
 
 Events: TypeAlias = Literal["auto", "never", "always"]
 PILOT_SAMPLES = 4
@@ -27,6 +28,7 @@ LARGE_BYTES = 1_000_000  # weights beyond a core's cache, which every spike read
 COST = {"rows": 1.2, "batch": 1.8}
 NARROW_COST = 1.5  # times as much in short rows
 LARGE_COST = 3.0  # times as much where weights do not stay in the cache
+MOVE_COST = 20  # of a neuron's spike, from the order of these kernels into the other ones'
 
 
 def check_option(events: str) -> None:
@@ -55,11 +57,24 @@ def worth_it(
 
 def _is_worth(layer: EventLayer, densities: Mapping[str, float], order: str) -> bool:
     dense = by_events = 0.0
-    for source, table in zip(layer.sources, layer.tables, strict=False):
+    for source in layer.sources:
+        table = source.table
         cost = COST[order]
         if not table.points:
             cost *= NARROW_COST if table.weight.shape[-1] < WIDE else 1
             cost *= LARGE_COST if table.weight.nbytes > LARGE_BYTES else 1
         dense += table.operations
-        by_events += densities.get(source, 1.0) * cost * table.operations
+        by_events += _density(source, densities) * cost * table.operations
+        if layer.neurons is None:
+            dense += MOVE_COST * table.width * len((source.pool or table).places)
     return by_events <= dense
+
+
+def _density(source: EventSource, densities: Mapping[str, float]) -> float:
+    """The share of what a layer reads that is not zero: of window sums, as if spikes were spread
+    evenly."""
+    share = densities.get(source.name, 1.0)
+    if source.pool is None:
+        return share
+    windows = len(source.pool.places) / max(prod(source.pooled[1:]), 1)
+    return float(1 - (1 - min(share, 1.0)) ** windows)

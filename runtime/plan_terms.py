@@ -49,22 +49,27 @@ def convolution_terms(graph: SpikingGraph, constant: set[str]) -> dict[str, tupl
 
     ``constant``: signals that do not change; one of them as the whole input gives no terms.
     """
-    found = sums_of_terms(graph, constant, _map_convolutions)
-    return {name: terms for name, terms in found.items() if len(graph[name].shape) == 3}
+
+    def plain_maps(node: Node) -> bool:
+        return isinstance(node, Population) and len(node.shape) == 3 and is_plain(node.neuron)
+
+    return sums_of_terms(graph, constant, plain_maps, _map_convolutions)
 
 
 def sums_of_terms(
     graph: SpikingGraph,
     constant: set[str],
+    wanted: Callable[[Node], bool],
     convert: Callable[[list[Synapse], Shape], tuple[Conv, ...] | None],
 ) -> dict[str, tuple[Term, ...]]:
-    """As ``convolution_terms``, for every plain population; ``convert`` writes synapses one after
-    the other on samples of a shape as convolutions, or says None."""
+    """As ``convolution_terms``, for every node with state and one input that is ``wanted``;
+    ``convert`` writes synapses one after the other on samples of a shape as convolutions, or says
+    None."""
     found: dict[str, tuple[Term, ...]] = {}
     nodes = graph.by_name()
     for chain in synapse_chains(graph):
         node = nodes[chain.sink]
-        if not isinstance(node, Population) or not is_plain(node.neuron):
+        if len(node.inputs) != 1 or isinstance(node, Synapse) or not wanted(node):
             continue
         if not chain.nodes and node.inputs[0] in constant:
             found[chain.sink] = ()

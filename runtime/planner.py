@@ -11,12 +11,12 @@ import numpy as np
 from .buffers import zeros
 from .cells import Cell, ExpectationCell, population_cell, spike_dtype
 from .cells_blocked import BlockedCell
-from .cells_events import EventCell, channels_first, event_shape
+from .cells_events import EventCell, EventCurrent, WindowSums
 from .chains import Chain, constant_signals, synapse_chains
 from .convolution import Kernel, has_large_weight
 from .cost import StaticCost
 from .counting import Counter
-from .event_terms import EventLayer
+from .event_terms import EventLayer, channels_first, event_shape
 from .graph import Analog, Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse, onsets
 from .kernels import MOVING, synapse_kernel
 from .layout import Layout
@@ -175,6 +175,7 @@ class _Maker:
         events: Mapping[str, EventLayer],
     ) -> None:
         self.blocked, self.events = blocked, events
+        self.channels_last = {name for name, layer in events.items() if layer.neurons}
         self.graph, self.layout, self.block, self.dtype = graph, layout, block, dtype
         self.kernels, self.shapes, self.counters = kernels, shapes, counters
         self.clocks, self.onset = clocks, onset
@@ -209,11 +210,14 @@ class _Maker:
     def segment(self, chain: Chain) -> Segment:
         node = self.graph[chain.sink]
         clock = self.clocks[chain.sink]
-        if node.name in self.events:
+        if node.name in self.channels_last:
             return self._event_segment(chain, self.events[node.name], clock)
         if isinstance(node, Population) and node.name in self.blocked.terms:
             return self._blocked_segment(chain, node, clock)
         chunk = self._chunk(chain)
+        if node.name in self.events:
+            inner = self._event_current(chain, self.events[node.name], chunk, clock)
+            return self._segment(chain, node, inner, chunk, clock)
         model = self.kernels.get(chain.nodes[-1].name) if chain.nodes else None
         if model is not None and not self._has_large_weight(chain):
             last = chain.nodes[-1]
@@ -222,14 +226,20 @@ class _Maker:
             inner = [(kernel, chain.sources, last.name, self._scratch(last, chunk, 0))]
         else:
             inner = self._inner(chain, chunk, clock)
-        inputs = [self.onset[name] for name in node.inputs]
-        elsewhere = {*self.blocked.terms, *self.events}
+        elsewhere = {*self.blocked.terms, *self.channels_last}
         moved = [name for name in chain.sources if name in elsewhere]
+        inner = [*self._reordering(moved, clock, chunk), *inner]
+        return self._segment(chain, node, inner, chunk, clock)
+
+    def _segment(
+        self, chain: Chain, node: Node, inner: list[Step], chunk: int, clock: Clock
+    ) -> Segment:
+        inputs = [self.onset[name] for name in node.inputs]
         return Segment(
             node=node,
             sources=chain.sources,
             reads=node.inputs,
-            inner=[*self._reordering(moved, clock, chunk), *inner],
+            inner=inner,
             cell=self._cell(node, chunk, clock),
             chunk=chunk,
             clock=clock,
@@ -259,7 +269,7 @@ class _Maker:
             node=node,
             sources=chain.sources,
             reads=tuple(t.source for t in terms) or node.inputs,
-            inner=self._reordering([n for n in chain.sources if n in self.events], clock),
+            inner=self._reordering([n for n in chain.sources if n in self.channels_last], clock),
             cell=cell,
             chunk=self.block,
             clock=clock,
@@ -269,16 +279,12 @@ class _Maker:
         )
 
     def _event_segment(self, chain: Chain, layer: EventLayer, clock: Clock) -> Segment:
+        inner, reads = self._event_inputs(layer, self.block, clock)
         node = layer.node
-        inner: list[Step] = []
-        for name in layer.sources if layer.tables else ():
-            if name not in self.events and all(name != made for *_, made, _ in inner):
-                buffer = zeros((self.block, *self._event_shape(self.shapes[name])), np.int8)
-                inner.append((self._to_channels_last(name, clock), (name,), name, buffer))
         return Segment(
             node=node,
             sources=chain.sources,
-            reads=layer.sources,
+            reads=reads or node.inputs,
             inner=inner,
             cell=EventCell(layer, self.layout, self.block, self.counters[node.name], clock),
             chunk=self.block,
@@ -288,13 +294,41 @@ class _Maker:
             synapses=chain.nodes,
         )
 
+    def _event_current(
+        self, chain: Chain, layer: EventLayer, chunk: int, clock: Clock
+    ) -> list[Step]:
+        inner, reads = self._event_inputs(layer, chunk, clock)
+        last = self.graph[layer.node.inputs[0]]
+        kernel = EventCurrent(layer, self.layout, chunk)
+        return [*inner, (kernel, reads, last.name, self._scratch(last, chunk, 0))]
+
+    def _event_inputs(
+        self, layer: EventLayer, chunk: int, clock: Clock
+    ) -> tuple[list[Step], tuple[str, ...]]:
+        """What brings a layer's sources into the order its kernel reads, and the signals it reads:
+        the sources with channels last, or sums of their windows."""
+        steps: dict[str, Step] = {}
+        reads = []
+        for i, source in enumerate(layer.sources):
+            name = source.name
+            if name not in self.channels_last and name not in steps:
+                buffer = zeros((chunk, *self._event_shape(self.shapes[name])), np.int8)
+                steps[name] = (self._to_channels_last(name, clock), (name,), name, buffer)
+            if source.pool is not None:
+                pooled = f"{name} summed for {layer.node.name} {i}"
+                buffer = zeros((chunk, *self._event_shape(source.pooled)), np.int8)
+                steps[pooled] = (WindowSums(source.pool), (name,), pooled, buffer)
+                name = pooled
+            reads.append(name)
+        return list(steps.values()), tuple(reads)
+
     def _event_shape(self, shape: Shape) -> Shape:
         return (self.layout.lanes, *event_shape(shape))
 
     def _natural(self, name: str, x: Array) -> Array:
         """A view (time, lanes, *shape) of a signal in whatever order it is kept, with the channels
         of blocks (C / B, H, W, B) split in two."""
-        if name in self.events:
+        if name in self.channels_last:
             return channels_first(x, self.shapes[name])
         return from_blocks(x) if name in self.blocked.terms else self.layout.natural(x)
 
@@ -414,7 +448,7 @@ class _Maker:
         return out
 
     def _memory_shape(self, node: Node) -> Shape:
-        if node.name in self.events:
+        if node.name in self.channels_last:
             return self._event_shape(node.shape)
         if node.name in self.blocked.terms:
             return (self.layout.lanes, *block_shape(node.shape, self.blocked.size))

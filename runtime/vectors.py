@@ -105,15 +105,15 @@ def _firer(floats: int) -> Any:
 
 @intrinsic
 def nonzero_mask(context: Any, bytes_: Any) -> Any:
-    """Bit i is set where byte i of 32 is not zero."""
+    """Bit i is set where byte i of 64 is not zero."""
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        vector = ir.VectorType(_I8, 32)
+        vector = ir.VectorType(_I8, 64)
         values = builder.load(_at(builder, arguments[0], vector), align=1)
-        flags = builder.icmp_unsigned("!=", values, ir.Constant(vector, [0] * 32))
-        return builder.zext(builder.bitcast(flags, _I32), _I64)
+        flags = builder.icmp_unsigned("!=", values, ir.Constant(vector, [0] * 64))
+        return builder.bitcast(flags, _I64)
 
-    return types.int64(INT), generate
+    return types.uint64(INT), generate
 
 
 @intrinsic
@@ -123,7 +123,28 @@ def lowest_bit(context: Any, bits: Any) -> Any:
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
 
-    return types.int64(INT), generate
+    return types.int64(types.uint64), generate
+
+
+@intrinsic
+def lowest_bits(context: Any, count: Any) -> Any:
+    """A mask of the lowest ``count`` bits, 1 to 64."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        left = builder.sub(ir.Constant(_I64, 64), arguments[0])
+        return builder.lshr(ir.Constant(_I64, -1), left)
+
+    return types.uint64(INT), generate
+
+
+@intrinsic
+def without_lowest(context: Any, bits: Any) -> Any:
+    """The same bits without the lowest one."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return builder.and_(arguments[0], builder.sub(arguments[0], ir.Constant(_I64, 1)))
+
+    return types.uint64(types.uint64), generate
 
 
 @intrinsic
@@ -193,6 +214,19 @@ def add_bytes(context: Any, out: Any, bytes_: Any, weight: Any) -> Any:
         builder.store(builder.fadd(builder.load(target, align=4), part), target, align=4)
 
     return types.void(INT, INT, INT), generate
+
+
+@intrinsic
+def add_small(context: Any, out: Any, bytes_: Any) -> Any:
+    """Eight bytes: out += bytes."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> None:
+        vector = ir.VectorType(_I8, 8)
+        target, source = (_at(builder, a, vector) for a in arguments)
+        total = builder.add(builder.load(target, align=1), builder.load(source, align=1))
+        builder.store(total, target, align=1)
+
+    return types.void(INT, INT), generate
 
 
 add1_8, add1_16, add1_32 = (_adder(1, n) for n in (8, 16, 32))
