@@ -3,6 +3,7 @@
 from .assembly import PlaceData
 from .layers import ChipLayer, ChipNetwork, Projection, chip_view
 from .mapping import ChipRun, Cores, Mapped, Request, Traffic
+from .options import known_options
 from .placement import load_target, missing_kinds, place, targets
 from .report import PlacementReport, to_json
 from .report_html import render_html
@@ -25,6 +26,7 @@ __all__ = [
     "Traffic",
     "Violation",
     "chip_view",
+    "known_options",
     "load_target",
     "missing_kinds",
     "place",

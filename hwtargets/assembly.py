@@ -27,13 +27,14 @@ class PlaceData:
     """Samples to run on the chip's integers.
 
     Attributes:
-        x: (n, *input shape), as the network takes them; y: labels (n,), or None.
+        x: (n, *input shape), as the network takes them, or None: nothing is run, rates are
+            assumed; y: labels (n,), or None.
         calib: calibration samples, for mapping steps that tune in the chip's integers.
         ann: accuracy of the original model on x, y; None: the graph in analog mode is used.
         float_snn: accuracy of the floating-point network at ``steps``; None: it is simulated.
     """
 
-    x: Array
+    x: Array | None = None
     y: Array | None = None
     calib: Array | None = None
     ann: float | None = None

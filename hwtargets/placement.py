@@ -19,6 +19,7 @@ from . import rules, truenorth, xylo_rules
 from .assembly import Assembly, PlaceData
 from .layers import ChipNetwork, chip_view
 from .mapping import Request, Step
+from .options import check_names
 from .report import PlacementReport
 from .target import HardwareTarget, Violation, load
 
@@ -111,14 +112,16 @@ def place(
     A network that does not fit gives a report with ``fits`` False and every violation.
 
     Raises:
-        TargetError: unknown or bad target; DataError: samples that do not fit the input.
+        TargetError: unknown or bad target; DataError: samples that do not fit the input;
+        UsageError: E514 an option that the target does not have.
     """
     chip = target if isinstance(target, HardwareTarget) else load_target(target)
+    check_names(chip, options or {})
     network = chip_view(graph)
     _check_data(network, data)
     request = Request(
         steps=steps,
-        x=None if data is None else np.asarray(data.x, np.float32),
+        x=None if data is None or data.x is None else np.asarray(data.x, np.float32),
         y=None if data is None else data.y,
         calib=None if data is None else data.calib,
         rate=rate,
@@ -136,10 +139,11 @@ def _check_data(network: ChipNetwork, data: PlaceData | None) -> None:
     if data is None or not network.inputs:
         return
     wanted = tuple(network.inputs[0].shape)
-    if tuple(np.shape(data.x)[1:]) != wanted:
-        raise DataError(
-            f"samples have shape {np.shape(data.x)[1:]}, the network takes {wanted}",
-            where=network.inputs[0].name,
-            remedy="Give the data as the converted network takes them.",
-            code="E201",
-        )
+    for what, x in (("samples", data.x), ("calibration samples", data.calib)):
+        if x is not None and tuple(np.shape(x)[1:]) != wanted:
+            raise DataError(
+                f"{what} have shape {np.shape(x)[1:]}, the network takes {wanted}",
+                where=network.inputs[0].name,
+                remedy="Give the data as the converted network takes them.",
+                code="E201",
+            )

@@ -32,6 +32,7 @@ from ..runtime.ops import Array
 from . import rules
 from .layers import ChipNetwork
 from .mapping import ChipRun, Cores, Mapped, Request, no_traffic
+from .options import flag, whole
 from .target import HardwareTarget, Violation
 from .truenorth_coding import coding_of
 from .truenorth_compile import TrueNorthNetwork, compile_network, count_cores
@@ -69,29 +70,60 @@ def map_truenorth(network: ChipNetwork, target: HardwareTarget, request: Request
     found = kinds(network, target)
     if found:
         return _refused(network, list(found))
-    samples, origin = _samples(network, target, request)
-    copies = int(request.option(target, "copies", 1))
-    output_copies = int(request.option(target, "output_copies", 4))
-    if min(copies, output_copies) < 1 or request.steps < 1:
-        raise UsageError("copies, output_copies and steps must be at least 1", code="E124")
-    coding = str(request.option(target, "coding", "axons4"))
+    choice = Choice.of(target, request)
+    samples, origin = _samples(network, choice, request)
     try:
         net = compile_network(
             network.graph,
             target,
             samples,
             steps=request.steps,
-            coding=coding,
-            copies=copies,
-            output_copies=output_copies,
-            tune=bool(request.option(target, "tune", True)),
-            fit_steps=_fit_steps(target, request),
-            emit_cores=int(request.option(target, "emit", 1 << 14)),
+            coding=choice.coding,
+            copies=choice.copies,
+            output_copies=choice.output_copies,
+            tune=choice.tune,
+            fit_steps=choice.fit_steps,
+            emit_cores=choice.emit,
         )
     except TargetError as error:
         refused = _refused(network, [_violation(error)])
         return replace(refused, would_fit=partial(would_fit, network, target, request, {}))
-    return _mapped(network, target, request, net, samples, origin)
+    return _mapped(network, target, request, choice, net, samples, origin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The options of a request; see the module. ``compare`` None: where it is useful."""
+
+    coding: str
+    copies: int
+    output_copies: int
+    tune: bool
+    calibration: int
+    fit_steps: int
+    compare: bool | None
+    emit: int
+
+    @classmethod
+    def of(cls, target: HardwareTarget, request: Request) -> Choice:
+        """Raises UsageError: E123 an unknown coding, E124 an option out of range."""
+        if request.steps < 1:
+            raise UsageError(f"T must be at least 1, got {request.steps}", code="E124")
+
+        def number(name: str, default: int, least: int = 1) -> int:
+            return whole(name, request.option(target, name, default), "E124", least)
+
+        compare = request.option(target, "compare", None)
+        return cls(
+            coding=coding_of(str(request.option(target, "coding", "axons4"))).name,
+            copies=number("copies", 1),
+            output_copies=number("output_copies", 4),
+            tune=flag("tune", request.option(target, "tune", True), "E124"),
+            calibration=number("calibration", 256),
+            fit_steps=min(request.steps, number("fit_steps", LONGEST)),
+            compare=None if compare is None else flag("compare", compare, "E124"),
+            emit=number("emit", 1 << 14, least=0),
+        )
 
 
 def kinds(network: ChipNetwork, target: HardwareTarget) -> tuple[Violation, ...]:
@@ -145,18 +177,13 @@ def _refused(network: ChipNetwork, found: list[Violation]) -> Mapped:
     return Mapped(cores=cores, traffic=no_traffic(), violations=tuple(found))
 
 
-def _fit_steps(target: HardwareTarget, request: Request) -> int:
-    """Steps of the measuring runs."""
-    return min(request.steps, int(request.option(target, "fit_steps", LONGEST)))
-
-
 def _samples(
-    network: ChipNetwork, target: HardwareTarget, request: Request
+    network: ChipNetwork, choice: Choice, request: Request
 ) -> tuple[dict[str, Array], str]:
     """Samples to fit on by input name, and where they come from."""
-    count = int(request.option(target, "calibration", 256))
     neurons = sum(layer.neurons for layer in network.layers)
-    count = max(min(count, 2 * MEMORY // max(neurons * _fit_steps(target, request), 1)), 8)
+    held = max(2 * MEMORY // max(neurons * choice.fit_steps, 1), 8)
+    count = min(choice.calibration, held)
     name, shape = network.inputs[0].name, network.inputs[0].shape
     for x, origin in (
         (request.calib, "calibration data"),
@@ -173,6 +200,7 @@ def _mapped(
     network: ChipNetwork,
     target: HardwareTarget,
     request: Request,
+    choice: Choice,
     net: TrueNorthNetwork,
     samples: dict[str, Array],
     origin: str,
@@ -184,14 +212,15 @@ def _mapped(
     sizes = {u.name: u.size // u.copies for u in net.lowered.units if u.role != "max"}
     facts: dict[str, Any] = {
         **summary(net.routed, sizes),
-        "coding": str(request.option(target, "coding", "axons4")),
+        "coding": choice.coding,
+        "tuned": choice.tune,
         "split": dict(net.fitted.split),
         "schedule": schedule_of(net),
         "input": {"mode": "spikes", "axons": len(net.routed.pins)},
         "calibrated_on": origin,
         "highest_potential": measured.highest,
     }
-    facts["codings"] = _codings(network, target, request, net, samples)
+    facts["codings"] = _codings(network, target, choice, net, samples)
     facts["energy"] = measured_energy(network, target, request, net, measured)
     facts["latency"] = latency_of(target, request.steps, int(net.routed.start.max()))
     box = net.crossbars
@@ -204,9 +233,9 @@ def _mapped(
             target,
             samples,
             net,
-            coding=facts["coding"],
-            fit_steps=_fit_steps(target, request),
-            tune=bool(request.option(target, "tune", True)),
+            coding=choice.coding,
+            fit_steps=choice.fit_steps,
+            tune=choice.tune,
         )
         if net.fitted.split
         else None,
@@ -214,16 +243,14 @@ def _mapped(
         files={f"{target.name}.npz": dump(box)} if box is not None else {},
         facts=facts,
         notes=notes_of(net, origin, facts),
-        would_fit=partial(would_fit, network, target, request, _known(facts, net, request, target)),
+        would_fit=partial(would_fit, network, target, request, _known(facts, net, choice)),
     )
 
 
-def _known(
-    facts: Mapping[str, Any], net: TrueNorthNetwork, request: Request, target: HardwareTarget
-) -> dict[str, int]:
+def _known(facts: Mapping[str, Any], net: TrueNorthNetwork, choice: Choice) -> dict[str, int]:
     """Cores by coding, as far as they are counted; other codings are counted without copies."""
-    own = {str(facts["coding"]): net.routed.core_count}
-    if int(request.option(target, "copies", 1)) > 1:
+    own = {choice.coding: net.routed.core_count}
+    if choice.copies > 1:
         return own
     return {c["coding"]: int(c["cores"]) for c in facts["codings"]} | own
 
@@ -231,19 +258,20 @@ def _known(
 def _codings(
     network: ChipNetwork,
     target: HardwareTarget,
-    request: Request,
+    choice: Choice,
     net: TrueNorthNetwork,
     samples: dict[str, Array],
 ) -> list[dict[str, Any]]:
     """Cores of other codings, where that is cheap or where this one does not fit a chip."""
     count = net.routed.core_count
     useful = count <= 300 or count > target.limit("cores_per_chip")
-    if not request.option(target, "compare", useful):
+    if not (useful if choice.compare is None else choice.compare):
         return []
     one = {name: x[:1] for name, x in samples.items()}
-    own = str(request.option(target, "coding", "axons4"))
     return [
-        count_cores(network.graph, target, one, coding, net.routed if coding == own else None)
+        count_cores(
+            network.graph, target, one, coding, net.routed if coding == choice.coding else None
+        )
         for coding in ("ternary", "axons4")
     ]
 

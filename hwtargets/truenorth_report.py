@@ -112,7 +112,9 @@ def latency_of(target: HardwareTarget, steps: int, lag: int) -> dict[str, Any]:
 def notes_of(net: TrueNorthNetwork, origin: str, facts: dict[str, Any]) -> tuple[str, ...]:
     """Sentences for the report; ``facts`` as in ``truenorth_route.summary``, and ``codings``."""
     notes = [
-        f"Codes, scales and biases were fitted on {origin}.",
+        f"Codes, scales and biases were fitted on {origin}."
+        if facts["tuned"]
+        else f"Weights were rounded to codes; only ranges were measured, on {origin}.",
         "The input is rate-coded: value x is (x - low) / (high - low) spikes per step, spread "
         f"evenly, on {len(net.routed.pins)} axons driven by the host.",
         f"{facts['chip_neurons']:,} chip neurons for {facts['neurons']:,} of the network: "

@@ -23,6 +23,7 @@ from .energy import activity as counted
 from .energy import ann_comparison
 from .layers import ChipNetwork
 from .mapping import ChipRun, Cores, Mapped, Request, no_traffic
+from .options import flag
 from .target import HardwareTarget, Violation
 from .xylo_calibrate import Calibration, calibrate
 from .xylo_coding import XyloCoding
@@ -63,7 +64,7 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request) -> 
         raise UsageError(
             f"unknown readout '{readout}'", remedy=f"Use {' or '.join(READOUTS)}.", code="E513"
         )
-    recode = _flag("recode", request.option(target, "recode", False))
+    recode = flag("recode", request.option(target, "recode", False), "E512")
     violations = [v for v in check(network, target) if not (recode and v.rule in RECODABLE)]
     if any(v.rule not in WIRING for v in violations):
         return _refused(network, target, violations)
@@ -114,12 +115,6 @@ def _number(name: str, value: Any) -> Any:
         raise UsageError(
             f"{name} must be of type {kind.__name__}, got {value!r}", code="E512"
         ) from error
-
-
-def _flag(name: str, value: Any) -> bool:
-    if str(value).lower() not in ("true", "false"):
-        raise UsageError(f"{name} must be true or false, got {value!r}", code="E512")
-    return str(value).lower() == "true"
 
 
 def _recoded(network: ChipNetwork, target: HardwareTarget) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import click
 import numpy as np
 
 from .. import api, render
-from ..errors import TargetError
+from ..errors import TargetError, UsageError
 from ..hwtargets import (
     HardwareTarget,
     PlaceData,
     PlacementReport,
+    known_options,
     load_target,
     place,
     render_comparison,
@@ -121,22 +123,24 @@ def place_command(
     """
     graph = api.load(network)
     count = _steps(graph, steps)
-    place_data = _place_data(graph, data, calib, samples)
     names = list(known_targets()) if target == "all" else [target]
+    given = _options(pairs, names)
+    place_data = _place_data(graph, data, calib, samples)
     folder = None if output is None else opt.output_folder(output)
     reports = []
     show = opt.stage("placing")
     for done, name in enumerate(names):
         show(done, len(names))
+        chip = load_target(name)
         report = place(
             graph,
-            load_target(name),
+            chip,
             data=place_data,
             steps=count,
             chips=chips,
             seconds=seconds,
             seed=seed,
-            options=_options(pairs),
+            options=given if len(names) == 1 else _own(given, chip),
         )
         reports.append(report)
         if folder is not None:
@@ -163,22 +167,34 @@ def _steps(graph: SpikingGraph, text: str | None) -> int:
 def _place_data(
     graph: SpikingGraph, data: str | None, calib: str | None, limit: int | None
 ) -> PlaceData | None:
-    if data is None:
+    if data is None and calib is None:
         return None
+    tuning = None if calib is None else _only(api.load_samples(calib, graph).whole(), "--calib")
+    if data is None:
+        return PlaceData(calib=tuning)
     samples = api.load_samples(data, graph, limit=limit)
-    inputs = samples.whole()
+    labels = None if samples.labels is None else np.asarray(samples.labels)
+    return PlaceData(x=_only(samples.whole(), "--data"), y=labels, calib=tuning)
+
+
+def _only(inputs: Mapping[str, Any], option: str) -> Any:
+    """The samples of the one input."""
     if len(inputs) != 1:
         raise TargetError(
             f"placement with data needs one input, the network has {list(inputs)}",
-            remedy="Leave --data out: rates are then assumed.",
+            remedy=f"Leave {option} out: rates are then assumed.",
         )
-    tuning = None if calib is None else next(iter(api.load_samples(calib, graph).whole().values()))
-    labels = None if samples.labels is None else np.asarray(samples.labels)
-    return PlaceData(x=next(iter(inputs.values())), y=labels, calib=tuning)
+    return next(iter(inputs.values()))
 
 
-def _options(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """KEY=VALUE pairs; values that read as JSON are taken so, others as text."""
+def _own(given: Mapping[str, Any], chip: HardwareTarget) -> dict[str, Any]:
+    """Those of the options that a chip has."""
+    return {key: value for key, value in given.items() if key in known_options(chip)}
+
+
+def _options(pairs: tuple[str, ...], names: list[str]) -> dict[str, Any]:
+    """KEY=VALUE pairs, each known to one of the chips at least; values that read as JSON are taken
+    so, others as text."""
     out: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -188,6 +204,14 @@ def _options(pairs: tuple[str, ...]) -> dict[str, Any]:
             out[key] = json.loads(value)
         except ValueError:
             out[key] = value
+    known = {key for name in names for key in known_options(load_target(name))}
+    unknown = [key for key in out if key not in known]
+    if unknown:
+        raise UsageError(
+            f"no such option of {' or '.join(names)}: {', '.join(unknown)}",
+            remedy=f"Choose of {', '.join(sorted(known))}; see docs/placement.md.",
+            code="E514",
+        )
     return out
 
 

@@ -80,3 +80,38 @@ def test_one_chip_that_is_too_small_gives_status_1_and_what_would_fit(folder, tm
 def test_options_have_the_form_key_value(folder):
     result = run(folder, "--target", "truenorth", "--option", "ternary")
     assert result.exit_code == 2 and "KEY=VALUE" in result.output
+
+
+@pytest.mark.parametrize("target", ["truenorth", "xylo-audio2", "loihi2", "all"])
+def test_an_option_that_no_step_reads_is_refused_not_ignored(folder, target):
+    result = run(folder, "--target", target, "--option", "codng=ternary")
+    assert result.exit_code == 2
+    assert "E514" in result.output and "codng" in result.output
+
+
+def test_options_of_one_chip_reach_only_that_chip_in_the_comparison(folder, tmp_path):
+    given = ("--option", "coding=ternary", "--option", "input_spikes=3")
+    result = run(folder, "--target", "all", *data(folder), *given, "-o", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    facts = {
+        name: json.loads((tmp_path / name / "placement.json").read_text())["facts"]
+        for name in targets()
+    }
+    assert facts["truenorth"]["coding"] == "ternary"
+    assert facts["xylo-imu"]["coding"]["input_spikes"] == 3
+
+
+@pytest.mark.parametrize("target", ["truenorth", "xylo-audio2"])
+def test_calibration_samples_are_used_without_data_too(folder, target):
+    only = data(folder)[2:]
+    result = run(folder, "--target", target, *only, "--json")
+    assert result.exit_code == 0
+    report = json.loads(result.output)
+    assert report["facts"]["calibrated_on"] == "calibration data"
+    assert report["accuracy"]["samples"] == 0
+
+
+def test_calibration_samples_of_another_shape_are_refused(folder, tmp_path):
+    np.savez(tmp_path / "other.npz", x=np.zeros((4, 9), np.float32))
+    result = run(folder, "--target", "truenorth", "--calib", f"{tmp_path / 'other.npz'}:x")
+    assert result.exit_code == 2

@@ -152,6 +152,20 @@ def test_bad_options_are_usage_errors():
         placed(nets.dense_net(0), coding="float")
     with pytest.raises(UsageError, match="at least 1"):
         placed(nets.dense_net(0), copies=0)
+    with pytest.raises(UsageError, match="copies must be a whole number of at least 1, got 'two'"):
+        placed(nets.dense_net(0), copies="two")
+    with pytest.raises(UsageError, match="tune must be true or false, got 'perhaps'"):
+        placed(nets.dense_net(0), tune="perhaps")
+    with pytest.raises(UsageError, match="'truenorth' has no option codng"):
+        placed(nets.dense_net(0), codng="ternary")
+
+
+def test_text_options_mean_what_they_say_and_the_notes_say_whether_codes_were_fitted():
+    report = placed(nets.dense_net(0), tune="False", copies="2")
+    assert report.facts["tuned"] is False
+    assert any(note.startswith("Weights were rounded to codes;") for note in report.notes)
+    fitted = placed(nets.dense_net(0))
+    assert any(note.startswith("Codes, scales and biases were fitted") for note in fitted.notes)
 
 
 def test_counting_readouts_keep_their_threshold():
