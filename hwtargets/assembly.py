@@ -60,7 +60,8 @@ class Assembly:
         xy = self._positions(grid)
         flows = hops.metrics(xy, mapped.traffic, grid)
         chips = int(grid.chip_of(xy).max()) + 1 if count else 0
-        violations = (*mapped.violations, *self._too_many(chips))
+        files, late = mapped.placed(grid.chip_of(xy), xy) if mapped.placed else ({}, ())
+        violations = (*mapped.violations, *self._too_many(chips), *late)
         fits = not violations
         resources = self._resources(chips)
         return PlacementReport(
@@ -84,7 +85,7 @@ class Assembly:
             ),
             facts={**mapped.facts, "boards": _board(target, chips), "steps": self.request.steps},
             notes=(*target.notes, *mapped.notes, *_saturations(run)),
-            files=mapped.files,
+            files={**mapped.files, **files},
             plan=self._plan(grid, xy),
         )
 

@@ -103,6 +103,7 @@ class ChipRun:
 
 
 Runner = Callable[[Array, int], ChipRun]  # (x, steps): the chip's integers
+Placed = Callable[[Array, Array], tuple[Mapping[str, bytes], tuple[Violation, ...]]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -117,6 +118,8 @@ class Mapped:
             saturation, exact input): separates quantization loss from mapping loss.
         core_of: layer name -> core of each neuron, (neurons,) or (neurons, copies), -1 for none.
         files: what the chip's tools read, by file name.
+        placed: the same for what depends on where the cores are: (chip (cores,), x and y on the
+            joint grid of all chips (cores, 2)) -> files, violations; None where nothing does.
         facts: further plain JSON values for the report (replication factor, added ticks, ...).
         notes: sentences for the report: what is approximate, what is not verified.
         positions: (cores, 3) chip, x, y where the step placed the cores itself, else None.
@@ -131,6 +134,7 @@ class Mapped:
     ideal: Runner | None = None
     core_of: Callable[[str], Array] | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
+    placed: Placed | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     positions: Array | None = None

@@ -31,13 +31,13 @@ from ..runtime import graph as g
 from ..runtime.ops import Array
 from . import rules
 from .layers import ChipNetwork
-from .mapping import ChipRun, Cores, Mapped, Request, no_traffic
+from .mapping import ChipRun, Cores, Mapped, Request, Traffic, no_traffic
 from .options import flag, whole
 from .target import HardwareTarget, Violation
 from .truenorth_coding import coding_of
 from .truenorth_compile import TrueNorthNetwork, compile_network, count_cores
 from .truenorth_draft import Widths
-from .truenorth_file import dump, violations
+from .truenorth_file import Crossbars, dump, placed, too_far, violations
 from .truenorth_fit import fit
 from .truenorth_report import (
     core_of,
@@ -223,10 +223,10 @@ def _mapped(
     facts["codings"] = _codings(network, target, choice, net, samples)
     facts["energy"] = measured_energy(network, target, request, net, measured)
     facts["latency"] = latency_of(target, request.steps, int(net.routed.start.max()))
-    box = net.crossbars
+    box, flows = net.crossbars, traffic_of(net, measured.rates, request.x is not None)
     return Mapped(
         cores=cores,
-        traffic=traffic_of(net, measured.rates, request.x is not None),
+        traffic=flows,
         violations=tuple(violations(box, target)) if box is not None else (),
         run=_Runner(net, name),
         ideal=_Unsplit(
@@ -240,11 +240,19 @@ def _mapped(
         if net.fitted.split
         else None,
         core_of=lambda layer: core_of(net, network, layer),
-        files={f"{target.name}.npz": dump(box)} if box is not None else {},
+        placed=partial(_placed, box, flows, target),
         facts=facts,
         notes=notes_of(net, origin, facts),
         would_fit=partial(would_fit, network, target, request, _known(facts, net, choice)),
     )
+
+
+def _placed(
+    box: Crossbars | None, flows: Traffic, target: HardwareTarget, chip: Array, xy: Array
+) -> tuple[dict[str, bytes], tuple[Violation, ...]]:
+    """The file with the places of its cores, and packets that cannot reach; ``mapping.Placed``."""
+    files = {} if box is None else {f"{target.name}.npz": dump(placed(box, chip, xy))}
+    return files, tuple(too_far(flows.source, flows.destination, xy, target))
 
 
 def _known(facts: Mapping[str, Any], net: TrueNorthNetwork, choice: Choice) -> dict[str, int]:

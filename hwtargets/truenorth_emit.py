@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..runtime.ops import Array
-from .truenorth_file import UNUSED, Crossbars
+from .truenorth_file import UNUSED, Crossbars, nowhere
 from .truenorth_lower import Lowered, Reading
 from .truenorth_route import Core, Routed
 from .truenorth_tiles import Room
@@ -62,6 +62,7 @@ def emit(routed: Routed, lowered: Lowered, room: Room, steps: int) -> Crossbars:
         return np.concatenate([own, relay])[by_core]
 
     return Crossbars(
+        **nowhere(routed.core_count),
         axon_types=_axon_types(routed, room),
         core=core[by_core],
         neuron=slot,

@@ -8,9 +8,10 @@ tick t + d. In every tick, every neuron of every core does
                                          reset 0 (absolute): V <- reset_potential
     else V < -floor:          V <- -floor  (negative threshold, saturating)
 
-The file (``onnx2snn-truenorth``, version 1) is an NPZ archive of the arrays of ``Crossbars`` under
+The file (``onnx2snn-truenorth``, version 2) is an NPZ archive of the arrays of ``Crossbars`` under
 their own names, and ``header``: UTF-8 JSON with ``format``, ``version``, and the keys of
-``Crossbars.header``. No pickle. Later versions may add arrays and keys.
+``Crossbars.header``. No pickle. Version 1 had no places of cores; it is still read. Later versions
+may add arrays and keys.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,9 @@ from ..runtime.ops import Array, frozen
 from .target import HardwareTarget, Violation
 
 FORMAT = "onnx2snn-truenorth"
-VERSION = 1
+VERSION = 2
+KNOWN = (1, 2)  # versions that are read
+PLACES = ("core_chip", "core_x", "core_y")  # since version 2
 UNUSED = 255  # axon type of an axon that nothing drives
 ABSOLUTE, LINEAR = 0, 1
 
@@ -40,6 +43,9 @@ class Crossbars:
 
     Attributes:
         axon_types: uint8 (cores, 256): 0..3, or 255 where no one drives the axon.
+        core_chip, core_x, core_y: int32 (cores,): the chip that each core is on, and its place on
+            the joint mesh of all chips; a packet's offset is the difference of two places. -1
+            before the mesh placement.
         core, neuron: int32, uint8 (N,): where each neuron in use is.
         synapses: uint8 (N, 32): the neuron's crossbar column, bit-packed over the 256 axons,
             most significant bit first (``np.unpackbits``).
@@ -62,6 +68,9 @@ class Crossbars:
     """
 
     axon_types: Array
+    core_chip: Array
+    core_x: Array
+    core_y: Array
     core: Array
     neuron: Array
     synapses: Array
@@ -98,6 +107,9 @@ class Crossbars:
 
 DTYPES: Mapping[str, type] = {
     "axon_types": np.uint8,
+    "core_chip": np.int32,
+    "core_x": np.int32,
+    "core_y": np.int32,
     "core": np.int32,
     "neuron": np.uint8,
     "synapses": np.uint8,
@@ -147,16 +159,47 @@ def parse(data: bytes, *, where: str = "") -> Crossbars:
         header = json.loads(arrays.pop("header").tobytes())
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"not a {FORMAT} file ({error})", where=where) from error
-    if header.pop("format", None) != FORMAT or header.pop("version", 0) != VERSION:
+    version = header.pop("version", 0)
+    if header.pop("format", None) != FORMAT or version not in KNOWN:
         raise DataError(
-            f"not a {FORMAT} file of version {VERSION}",
+            f"not a {FORMAT} file of version {' or '.join(map(str, KNOWN))}",
             where=where,
             remedy="Read it with the onnx2snn version that wrote it.",
         )
+    if version == 1 and "axon_types" in arrays:
+        arrays |= nowhere(len(arrays["axon_types"]))
     missing = [name for name in ARRAYS if name not in arrays]
     if missing:
         raise DataError(f"arrays missing in the file: {', '.join(missing)}", where=where)
     return Crossbars(header=header, **{name: arrays[name] for name in ARRAYS})
+
+
+def nowhere(cores: int) -> dict[str, Array]:
+    """The places of cores that are not placed yet."""
+    return {name: np.full(cores, -1, DTYPES[name]) for name in PLACES}
+
+
+def placed(crossbars: Crossbars, chip: Array, xy: Array) -> Crossbars:
+    """With cores on a mesh: ``chip`` (cores,), ``xy`` (cores, 2) on the joint grid of all chips."""
+    return replace(crossbars, core_chip=chip, core_x=xy[:, 0], core_y=xy[:, 1])
+
+
+def too_far(
+    source: Array, destination: Array, xy: Array, target: HardwareTarget
+) -> Iterator[Violation]:
+    """Packets whose offset is wider than its field. source, destination: cores of each flow."""
+    offset = np.abs(xy[source] - xy[destination])
+    most = int(offset.max(initial=0))
+    if most > target.limit("hop_max"):
+        beyond = int(np.count_nonzero(offset.max(axis=1) > target.limit("hop_max")))
+        yield Violation(
+            node="(placed cores)",
+            rule="packet offset within hop_max",
+            used=most,
+            limit=target.limit("hop_max"),
+            remedy=f"{beyond:,} pairs of cores are too far apart on the mesh: fewer chips "
+            "(coding=ternary, or a narrower network), or more time for the placement (--seconds).",
+        )
 
 
 def violations(crossbars: Crossbars, target: HardwareTarget) -> Iterator[Violation]:

@@ -11,7 +11,7 @@ import truenorth_nets as nets
 
 from onnx2snn.errors import DataError
 from onnx2snn.hwtargets.truenorth_compile import compile_network
-from onnx2snn.hwtargets.truenorth_file import ARRAYS, DTYPES, dump, parse, violations
+from onnx2snn.hwtargets.truenorth_file import ARRAYS, DTYPES, dump, parse, too_far, violations
 
 TARGET = nets.small_target(64, 64)
 
@@ -44,10 +44,10 @@ def test_other_files_are_refused(data):
 
 
 def test_a_newer_version_is_refused_with_the_remedy(box, monkeypatch):
-    monkeypatch.setattr("onnx2snn.hwtargets.truenorth_file.VERSION", 2)
+    monkeypatch.setattr("onnx2snn.hwtargets.truenorth_file.VERSION", 3)
     data = dump(box)
     monkeypatch.undo()
-    with pytest.raises(DataError, match=r"version 1.*Read it with the onnx2snn version"):
+    with pytest.raises(DataError, match=r"version 1 or 2.*Read it with the onnx2snn version"):
         parse(data)
 
 
@@ -58,6 +58,25 @@ def test_missing_arrays_are_named(box):
     np.savez(buffer, **kept)
     with pytest.raises(DataError, match="missing in the file: leak, delay"):
         parse(buffer.getvalue())
+
+
+def test_version_1_without_places_of_cores_is_still_read(box, monkeypatch):
+    monkeypatch.setattr("onnx2snn.hwtargets.truenorth_file.VERSION", 1)
+    with np.load(io.BytesIO(dump(box))) as archive:
+        old = {n: archive[n] for n in archive.files if not n.startswith("core_")}
+    buffer = io.BytesIO()
+    np.savez(buffer, **old)
+    again = parse(buffer.getvalue())
+    assert again.core_x.tolist() == [-1] * box.cores
+    np.testing.assert_array_equal(again.synapses, box.synapses)
+
+
+def test_packets_that_cannot_reach_are_found():
+    xy = np.array([[0, 0], [255, 3], [256, 3]])
+    source, near, far = np.array([0]), np.array([1]), np.array([2])
+    assert not list(too_far(source, near, xy, TARGET))
+    (found,) = too_far(source, far, xy, TARGET)
+    assert (found.rule, found.used, found.limit) == ("packet offset within hop_max", 256, 255)
 
 
 def _changed(array, value):

@@ -40,6 +40,16 @@ def test_a_small_network_fits_one_chip_and_keeps_its_answers():
     assert json.loads(to_json(report))["facts"]["coding"] == "axons4"
 
 
+def test_the_file_says_where_its_cores_are_as_the_floor_plan_does():
+    report = placed(nets.conv_net(1))
+    box, plan = parse(report.files["truenorth.npz"]), report.plan
+    for name, column in (("core_chip", plan.chip), ("core_x", plan.x), ("core_y", plan.y)):
+        np.testing.assert_array_equal(getattr(box, name), column)
+    places = np.stack([box.core_chip, box.core_x, box.core_y], axis=1)
+    assert len(np.unique(places, axis=0)) == box.cores == report.cores
+    assert places[:, 1:].min() >= 0 and places[:, 1:].max() < 64
+
+
 def test_unverified_numbers_are_named_in_the_report():
     names = {entry["name"] for entry in placed(nets.dense_net(0)).unverified}
     assert {"potential_max", "threshold_max", "leak_max"} <= names

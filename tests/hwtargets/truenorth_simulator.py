@@ -28,7 +28,7 @@ def run(file, rasters, ticks):
     """``file``: path or file object of the NPZ; ``rasters``: per input (steps, elements) of 0/1."""
     chip = dict(np.load(file, allow_pickle=False).items())
     header = json.loads(chip["header"].tobytes())
-    assert header["format"] == "onnx2snn-truenorth" and header["version"] == 1
+    assert header["format"] == "onnx2snn-truenorth" and header["version"] in (1, 2)
     events = defaultdict(set)  # tick -> {(core, axon)}
     merged = 0
     for i, element, core, axon, delay in zip(
