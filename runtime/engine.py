@@ -50,6 +50,7 @@ Progress = Callable[[int, int], None]
 SECONDS_PER_MAC = 2e-11
 SECONDS_PER_UPDATE = 1e-9
 SMALL_SECONDS = 0.02
+SMALL_COMPILED_SECONDS = 0.004  # threads cost less than processes
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -213,8 +214,10 @@ class Simulator:
                 part = {k: a[start : start + sizes.lanes] for k, a in arrays.items()}
                 return run_tile(plan, part, start, steps, kept, Chance(seed, offset), early_exit)
 
-            # a profile is kept in the plans, which a process of its own would not share
-            run_tasks(plans, starts, one, total.collect, forks=not self.profile)
+            # a profile is kept in the plans, which a process of its own would not share; compiled
+            # kernels do not hold the interpreter's lock, so threads do as well
+            forks = not (self.profile or self._is_compiled)
+            run_tasks(plans, starts, one, total.collect, forks=forks)
         return total.result(plans)
 
     def _useful_threads(self, samples: int, steps: int) -> int:
@@ -223,7 +226,15 @@ class Simulator:
         macs = self.cost.macs_ann - self.cost.macs_once
         neurons = sum(self.cost.neurons.values())
         seconds = samples * steps * (macs * SECONDS_PER_MAC + neurons * SECONDS_PER_UPDATE)
-        return available_threads() if seconds > SMALL_SECONDS else 1
+        small = SMALL_COMPILED_SECONDS if self._is_compiled else SMALL_SECONDS
+        return available_threads() if seconds > small else 1
+
+    @property
+    def _is_compiled(self) -> bool:
+        """Whether all layers of neurons are driven by spikes."""
+        layers = self._layers or {}
+        populations = self.graph.of(Population)
+        return all(p.name in layers and layers[p.name].neurons for p in populations)
 
     def _event_layers(
         self, arrays: Mapping[str, Array], steps: int, seed: int

@@ -62,7 +62,8 @@ def event_table(convs: tuple[Conv, ...], shape: Shape) -> EventTable | None:
     channel, then any convolution of one group, depthwise, or selection. None for others."""
     gain = np.ones(shape[0], np.float32)
     positions, line = prod(shape[1:]), shape[2]
-    sources = reached = np.arange(positions)
+    sources: Array = np.arange(positions)
+    reached: Array = sources
     for conv in convs[:-1]:
         weight = conv.weight.reshape(len(conv.weight), -1)
         if not _is_depthwise(conv, shape) or np.any(weight != weight[:, :1]):
@@ -121,8 +122,8 @@ def _taps(conv: Conv, shape: Shape) -> tuple[Array, Array, Array]:
     if not found:
         none = np.zeros(0, np.int64)
         return none, none, none
-    source, target, tap = (np.concatenate(part) for part in zip(*found, strict=True))
-    return source, target, tap
+    sources, targets, taps = (np.concatenate(part) for part in zip(*found, strict=True))
+    return sources, targets, taps
 
 
 def _joined(

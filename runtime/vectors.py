@@ -14,6 +14,7 @@ from numba import extending, types
 from numba.core import cgutils
 
 intrinsic: Any = extending.intrinsic
+_declared: Any = cgutils.get_or_insert_function
 INT, FLOAT = types.int64, types.float32
 _F32, _I8, _I32, _I64 = ir.FloatType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
@@ -90,7 +91,7 @@ def _firer(floats: int) -> Any:
         each = builder.select(fired, each, ir.Constant(counts, [0] * floats))
         name = f"llvm.vector.reduce.add.v{floats}i32"
         kind = ir.FunctionType(_I32, [counts])
-        add = cgutils.get_or_insert_function(builder.module, kind, name)
+        add = _declared(builder.module, kind, name)
         operations = builder.zext(builder.call(add, [each]), _I64)
         bits = builder.zext(builder.bitcast(fired, ir.IntType(floats)), _I64)
         events = builder.shl(builder.ctpop(bits), ir.Constant(_I64, 40))

@@ -20,6 +20,7 @@ NEEDED = ("numpy", "onnx", "onnxruntime", "onnx-ir", "onnxscript", "click", "thr
 OPTIONAL = {
     "matplotlib": ("pictures", "pip install 'onnx2snn[plot]'"),
     "pillow": ("folders of images as data", "pip install 'onnx2snn[images]'"),
+    "numba": ("layers driven by their spikes", "pip install 'onnx2snn[fast]'"),
     "xylosim": ("live comparison with the vendor's Xylo simulator", "see docs/placement.md"),
 }
 

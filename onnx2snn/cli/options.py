@@ -254,6 +254,12 @@ def engine_options(function: F) -> F:
                 default="numpy",
                 help="Whose kernels compute the synapses [numpy].",
             ),
+            click.option(
+                "--events",
+                type=click.Choice(["auto", "never", "always"]),
+                default="auto",
+                help="Drive layers by their spikes: where that is cheaper [auto]. Needs numba.",
+            ),
             click.option("--threads", type=click.IntRange(min=1), help="[all cores]"),
             click.option("--mem-limit", help="Memory for buffers, such as 500M or 2G."),
             click.option("--seed", type=int, default=0, help="For stochastic encodings [0]."),
@@ -267,7 +273,7 @@ def engine_options(function: F) -> F:
     )
 
 
-ENGINE = ("engine", "threads", "mem_limit", "seed", "early_exit")
+ENGINE = ("engine", "events", "threads", "mem_limit", "seed", "early_exit")
 
 
 def engine_arguments(choices: dict[str, Any]) -> dict[str, Any]:
@@ -275,6 +281,7 @@ def engine_arguments(choices: dict[str, Any]) -> dict[str, Any]:
     exit_margin = choices["early_exit"]
     return chosen(
         engine=choices["engine"],
+        events=choices["events"],
         threads=choices["threads"],
         mem_limit=None if choices["mem_limit"] is None else size(choices["mem_limit"]),
         seed=choices["seed"],

@@ -180,9 +180,8 @@ def _profiled(
     """Where the time goes, on at most 100 samples, as text and into the document."""
     kernels = synapse_models(graph) if engine["engine"] == "onnxruntime" else None
     part = samples.batch(0, min(100, len(samples)))
-    layers = simulate(
-        graph, part, steps, threads=engine["threads"], kernels=kernels, profile=True
-    ).profile
+    options = {"threads": engine["threads"], "events": engine["events"], "kernels": kernels}
+    layers = simulate(graph, part, steps, profile=True, **options).profile
     document["profile"] = [asdict(layer) for layer in layers]
     return f"\n\nfirst {min(100, len(samples))} samples:\n{render.profile_text(layers)}"
 

@@ -239,7 +239,8 @@ class TestChoice:
         for order in ("rows", "batch"):
             assert worth_it(layers, {"p1": 0.1, "p2": 0.1, "p3": 0.1}, order) == layers
             busy = worth_it(layers, {"p1": 1.0, "p2": 1.0, "p3": 1.0}, order)
-            assert set(busy) == {"p1"}  # its current is constant
+            assert not {"p2", "p3"} & set(busy)
+            assert "p1" in busy  # its current is constant
 
     @needs_numba
     def test_the_same_samples_give_the_same_choice(self):
