@@ -42,10 +42,11 @@ from .diagnose_run import SpikingRun
 from .diagnose_structure import StructureCheck, Values, partners, units
 
 RULE = (
-    "the first layer, in execution order, that adds at least half as much error as the layer that "
-    "adds most, and that stands out: it is not the ANN's, or the largest part of its own error is "
-    "at least 1.8 times the median of that part over all populations; where none stands "
-    "out, the first that adds half as much as the most"
+    "a layer that is not the ANN's comes before any other (the first whose difference is at least "
+    "half of the largest); else the first layer, in execution order, that adds at least half as "
+    "much error as the layer that adds most, and that stands out: the largest part of its own "
+    "error is at least 1.8 times the median of that part over all populations, or half of the rms "
+    "activation; where none stands out, the first that adds half as much as the most"
 )
 
 
@@ -104,10 +105,10 @@ def measure(
             layer.add_plain(ann, sums)
         done += len(next(iter(arrays.values())))
         progress(done, total)
-    tuned = bool(net.meta.get("options", {}).get("tune"))
+    tuned = calibrated(net)
     reasons = {layer.node.name: layer.deliberate(check, tuned) for layer in accumulated}
-    small = {layer.node.name: layer.changes_little(check) for layer in accumulated}
-    findings = find(check, lowered, reasons, small)
+    small = {layer.node.name: layer.changes_little(check, tuned) for layer in accumulated}
+    findings = find(check, lowered, reasons, small, behind_a_fault=bool(tuned))
     onset = snn.onsets(net)
     return Measured(
         steps=steps,
@@ -117,6 +118,15 @@ def measure(
         findings=findings,
         unmatched=tuple(p.name for p in net.of(snn.Population) if p.name not in pairs),
     )
+
+
+def calibrated(net: snn.SpikingGraph) -> bool | None:
+    """Whether the file says that the network was calibrated in the spiking loop; None where it
+    says nothing about how it was made."""
+    if "options" not in net.meta:
+        return None
+    notes = (str(note) for note in net.meta.get("notes", ()))
+    return any(note.startswith("calibrated in the spiking loop") for note in notes)
 
 
 def batch_size(net: snn.SpikingGraph, limit: int = 256 * 2**20) -> int:

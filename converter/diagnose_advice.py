@@ -7,22 +7,14 @@ again with the remedy on the very currents they get in the network, and the erro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from math import sqrt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
-from ..runtime import graph as snn
-from ..runtime.neuron import NeuronParams, State
-from ..runtime.ops import Array
-from ..runtime.steps import run_population
-from .diagnose import Measured, ann_activation
+from .diagnose import Measured
 from .diagnose_findings import Finding
 from .diagnose_layers import LayerError
-from .diagnose_run import SpikingRun, as_population
-from .diagnose_structure import initial_charges, partners
+from .diagnose_trials import Trial
 
 Cause = Literal[
     "clipping",
@@ -36,19 +28,6 @@ Cause = Literal[
     "",
 ]
 HELPS = 0.9  # a remedy must leave at most this share of the layer's own error
-FACTORS = (0.25, 0.5, 0.7, 0.85, 1.15, 1.4, 2.0, 3.0, 4.0, 6.0)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Trial:
-    """One remedy on one layer: the layer's own error, relative to rms(a), before and after, on
-    so many samples."""
-
-    remedy: str
-    family: str
-    before: float
-    after: float
-    samples: int = 0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -67,12 +46,51 @@ class Advice:
     trials: tuple[Trial, ...] = ()
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Made:
+    """How the network was made, as its file says.
+
+    ``options``: of the conversion; ``assumed``: without data; ``thresholds``: per population the
+    ``median`` it was given, and the ``reach`` of the calibration samples: their largest activation
+    relative to the most the neurons can send, median of the channels.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    assumed: bool = False
+    thresholds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(meta: Mapping[str, Any]) -> Made:
+        notes = [str(note) for note in meta.get("notes", ())]
+        return Made(
+            options=meta.get("options", {}),
+            assumed=any(note.startswith("converted without data") for note in notes),
+            thresholds=meta.get("thresholds", {}),
+        )
+
+    def reach(self, name: str) -> float | None:
+        """See ``thresholds``; None where the file does not say."""
+        return None if self.assumed else self.thresholds.get(name, {}).get("reach")
+
+    def changed(self, layer: LayerError) -> float | None:
+        """How many times the threshold it was given a layer has, where that is another one."""
+        before = self.thresholds.get(layer.name, {}).get("median")
+        if not before or layer.threshold is None:
+            return None
+        factor = layer.threshold / before
+        return factor if abs(factor - 1) > 0.01 else None
+
+
 def jump(measured: Measured) -> LayerError | None:
     """The layer that ``diagnose.RULE`` names, or None where no layer adds anything.
 
-    A fault shows as a layer that stands out from the usual error of the others; what it does to
-    the layers after it must not hide it.
+    What a fault does to the layers behind it (a missing bias shifts them into clipping) must not
+    hide it, so a layer that is not the ANN's is named before any other.
     """
+    faulty = [layer for layer in measured.layers if fault_at(layer, measured) is not None]
+    if faulty:
+        most = max(layer.structure or 0.0 for layer in faulty)
+        return next(layer for layer in faulty if (layer.structure or 0.0) >= most / 2)
     most = max((layer.adds for layer in measured.layers), default=0.0)
     if most <= 0:
         return None
@@ -80,14 +98,23 @@ def jump(measured: Measured) -> LayerError | None:
     return next((c for c in candidates if stands_out(c, measured)), candidates[0])
 
 
+def fault_at(layer: LayerError, measured: Measured) -> Finding | None:
+    """The place where the network is not the ANN that this layer shows."""
+    found = (f for f in measured.findings if f.seen_at == layer.name and f.kind != "calibrated")
+    return next(found, None)
+
+
 def stands_out(layer: LayerError, measured: Measured) -> bool:
-    """Coarse spikes of one layer are unevenness in the next, so parts are compared by kind."""
+    """Coarse spikes of one layer are unevenness in the next, so parts are compared by kind. Half of
+    the activation lost is much, whatever the others lose."""
     if layer.kind != "population" or layer.adds > layer.own:
+        return True
+    if fault_at(layer, measured) is not None:
         return True
     part, value = _largest_part(layer)
     values = [getattr(other, part) or 0.0 for other in measured.layers if part]
     usual = sorted(v for v in values if v > 1e-6)
-    return bool(usual) and value >= 1.8 * usual[(len(usual) - 1) // 2]
+    return bool(usual) and (value >= 1.8 * usual[(len(usual) - 1) // 2] or value >= 0.5)
 
 
 def _largest_part(layer: LayerError) -> tuple[Cause, float]:
@@ -107,12 +134,9 @@ def heaviest(measured: Measured) -> LayerError | None:
 
 
 def cause_of(layer: LayerError, measured: Measured) -> tuple[Cause, Finding | None]:
-    """The largest contribution at a layer: a fault of structure, or a part of its own error."""
-    fault = next(
-        (f for f in measured.findings if f.seen_at == layer.name and f.kind != "calibrated"),
-        None,
-    ) or _shared_fault(layer, measured)
-    if fault is not None and (layer.structure or 0.0) >= layer.own:
+    """What is wrong at a layer: a fault of structure, or the largest part of its own error."""
+    fault = fault_at(layer, measured) or _shared_fault(layer, measured)
+    if fault is not None:
         return ("operation" if fault.kind == "calibrated" else fault.kind), fault
     if layer.kind == "input":
         return "encoding", None
@@ -122,119 +146,14 @@ def cause_of(layer: LayerError, measured: Measured) -> tuple[Cause, Finding | No
 
 def _shared_fault(layer: LayerError, measured: Measured) -> Finding | None:
     """A node at fault may feed several layers; it is listed once, with the first."""
-    if (layer.structure or 0.0) <= layer.own:
+    if (layer.structure or 0.0) <= layer.own or layer.adds <= layer.own:
         return None
     found = [f for f in measured.findings if f.kind != "calibrated"]
     return found[0] if found else None
 
 
-def try_remedies(
-    lowered: snn.SpikingGraph,
-    net: snn.SpikingGraph,
-    batches: Iterable[Mapping[str, Array]],
-    steps: int,
-    name: str,
-    *,
-    seed: int = 0,
-) -> tuple[Trial, ...]:
-    """Run the neurons of layer ``name`` again with other parameters on the same input currents.
-
-    Thresholds change with the weights that read the spikes, so that rates stay in the ANN's unit.
-    Trials are ordered by the error they leave; empty where the neuron model has no such remedies.
-    """
-    node = net[name]
-    population = as_population(node) if isinstance(node, snn.Population | snn.Readout) else None
-    if population is None or not isinstance(population.neuron, NeuronParams):
-        return ()
-    ceiling = (0.0, population.ceiling) if isinstance(node, snn.Population) else (-np.inf, np.inf)
-    variants = {"": ("", population.neuron), **_variants(population.neuron, steps)}
-    charge = initial_charges(net, lowered, partners(net, lowered), steps).get(name, 0.0)
-    squares, active = dict.fromkeys(variants, 0.0), 0.0
-    done = 0
-    for arrays in batches:
-        a = ann_activation(lowered, net, arrays, name)
-        trial = _Trials(population, variants, net, steps)
-        run = SpikingRun(
-            net, arrays, steps, seed=seed, offset=done, extra=trial.extra, observe=trial.observe
-        )
-        zbar = run.run().current[name] / steps + charge
-        act = np.clip(zbar, *ceiling)
-        for label, rate in trial.rates().items():
-            squares[label] += float(((rate - act) ** 2).sum())
-        active += float((a.astype(np.float64) ** 2).sum())
-        done += len(a)
-    base = active or 1.0
-    before = sqrt(squares[""] / base)
-    trials = [
-        Trial(remedy=k, family=v[0], before=before, after=sqrt(squares[k] / base), samples=done)
-        for k, v in variants.items()
-        if k
-    ]
-    return tuple(sorted(trials, key=lambda t: t.after))
-
-
-def _variants(neuron: NeuronParams, steps: int) -> dict[str, tuple[str, NeuronParams]]:
-    """Remedies by what they are called: (family, the neuron with it)."""
-    out: dict[str, tuple[str, NeuronParams]] = {}
-    for factor in FACTORS:
-        family = "lower" if factor < 1 else "raise"
-        out[f"thresholds times {factor:g}"] = (family, _scaled(neuron, factor))
-    for lag in (1, 2, 4, 8):
-        if neuron.lag < lag <= max(1, steps // 2):
-            out[f"--lag {lag}"] = ("lag", replace(neuron, lag=lag))
-    if not neuron.signed:
-        out["negative spikes"] = ("signed", replace(neuron, signed=True))
-    if neuron.levels < 15:
-        graded = replace(_scaled(neuron, neuron.levels / 15), levels=15, signed=True)
-        out["up to 15 signed levels per spike"] = ("graded", graded)
-    return out
-
-
-def _scaled(neuron: NeuronParams, factor: float) -> NeuronParams:
-    """Another threshold. What v_init is beyond theta / 2 stays: calibration has made up for that
-    charge in the bias."""
-    f = np.float32(factor)
-    moved = neuron.v_init + (f - 1) * neuron.v_threshold / 2
-    return replace(neuron, v_threshold=neuron.v_threshold * f, v_init=moved)
-
-
-class _Trials:
-    """The variants of one population, run beside the network on its input current."""
-
-    def __init__(
-        self,
-        node: snn.Population,
-        variants: Mapping[str, tuple[str, NeuronParams]],
-        net: snn.SpikingGraph,
-        steps: int,
-    ) -> None:
-        self.node, self.steps = node, steps
-        self.nodes = {k: replace(node, neuron=v[1]) for k, v in variants.items()}
-        self.states: dict[str, State] = {k: {} for k in variants}
-        self.spikes: dict[str, Array] = {}
-        onset = snn.onsets(net)
-        self.begin = onset[node.inputs[0]]
-        self.extra = max(n.neuron.lag for n in self.nodes.values())
-
-    def observe(self, node: snn.Population, current: Array, t0: int, count: int) -> None:
-        if node.name != self.node.name:
-            return
-        for label, variant in self.nodes.items():
-            first = self.begin + variant.neuron.lag
-            fire = (first, first + self.steps)
-            sent = run_population(variant, current, self.states[label], t0, count, fire)
-            total = sent.sum(axis=0, dtype=np.float64)
-            self.spikes[label] = self.spikes.get(label, 0.0) + total
-
-    def rates(self) -> dict[str, Array]:
-        return {
-            label: self.nodes[label].neuron.v_threshold.astype(np.float64) * k / self.steps
-            for label, k in self.spikes.items()
-        }
-
-
 FAMILIES: dict[str, tuple[str, ...]] = {
-    "clipping": ("raise", "graded"),
+    "clipping": ("raise", "max", "graded"),
     "quantization": ("lower", "graded"),
     "unevenness": ("lag", "signed", "graded"),
 }
@@ -246,9 +165,9 @@ def advise(
     fault: Finding | None,
     trials: tuple[Trial, ...],
     measured: Measured,
-    options: Mapping[str, Any],
+    made: Made,
 ) -> Advice:
-    """The sentence for one layer. ``options``: those the network was converted with."""
+    """The sentence for one layer."""
     node = layer.name if fault is None else fault.node
     common: dict[str, Any] = {"layer": layer.name, "node": node, "cause": cause, "adds": layer.adds}
     if fault is not None:
@@ -265,9 +184,20 @@ def advise(
         return Advice(**common, text=text)
     says = {"clipping": _clipping, "quantization": _quantization, "unevenness": _unevenness}
     best = _best(trials, FAMILIES[cause])
-    problem, remedies = says[cause](layer, measured.steps, options, best)
+    problem, remedies = says[cause](layer, measured.steps, made, best)
+    remedies = list(dict.fromkeys([*_first_of_all(measured.steps, made), *remedies]))
     text = f"layer '{layer.name}': {problem}: {', or '.join(remedies)}"
     return Advice(**common, text=text + _measured_text(best), trials=trials)
+
+
+def _first_of_all(steps: int, made: Made) -> list[str]:
+    """Thresholds chosen without data, or for another T, are the first thing to change."""
+    if made.assumed:
+        return ["give calibration data (--calib DATA): its thresholds were assumed without"]
+    made_for = made.options.get("steps")
+    if made_for in (None, steps):
+        return []
+    return [f"convert for this T (-T {steps}; the network was converted for T={made_for})"]
 
 
 def _best(trials: tuple[Trial, ...], families: tuple[str, ...]) -> dict[str, Trial]:
@@ -300,36 +230,44 @@ def _measured_text(best: Mapping[str, Trial]) -> str:
     )
 
 
+def _not_the_given(layer: LayerError, made: Made, *, too_high: bool) -> list[str]:
+    """The remedy where somebody changed the threshold after the conversion."""
+    factor = made.changed(layer)
+    if factor is None or (factor > 1) != too_high:
+        return []
+    return [f"convert again: this threshold is {factor:.3g} times the one it was converted with"]
+
+
 def _clipping(
-    layer: LayerError, steps: int, options: Mapping[str, Any], best: Mapping[str, Trial]
+    layer: LayerError, steps: int, made: Made, best: Mapping[str, Trial]
 ) -> tuple[str, list[str]]:
     problem = (
         f"{_percent(layer.above)} of its positive activations are above the most its neurons can "
         f"send (thresholds: median {layer.threshold:.3g}), and {_percent(layer.saturated)} of "
         "the neurons fire as often as they can"
     )
-    if "raise" not in best:
+    remedies = _not_the_given(layer, made, too_high=False)
+    reach = made.reach(layer.name)
+    beyond = "calibrate on more samples: activations here are larger than those it was"
+    if remedies or made.assumed:
+        pass
+    elif "raise" not in best:
         # Fewer clipped activations would cost as much in coarser steps.
-        remedies = [f"more steps, with thresholds chosen for them (-T {2 * steps})"]
-    elif options.get("method") == "max":
-        remedies = ["raise it: calibrate on more samples, these go higher"]
+        remedies.append(f"more steps, with thresholds chosen for them (-T {2 * steps})")
+    elif made.options.get("method") == "max" or (reach is not None and reach <= 1.05):
+        remedies.append(f"{beyond} calibrated on, so no other --method raises it")
+    elif "max" in best or reach is None:
+        remedies.append("raise it (--method max, or --method percentile --percentile 99.99)")
     else:
-        remedies = ["raise it (--method max, or --method percentile --percentile 99.99)"]
+        # The largest activation would raise it too far.
+        remedies.append("raise it a little (--method percentile --percentile 99.9 or lower)")
     if "graded" in best:
         remedies.append("--recipe graded")
-    return problem, [*_other_steps(steps, options), *remedies]
-
-
-def _other_steps(steps: int, options: Mapping[str, Any]) -> list[str]:
-    """Thresholds chosen for another T are the first thing to change."""
-    made_for = options.get("steps")
-    if made_for in (None, steps):
-        return []
-    return [f"convert for this T (-T {steps}; the network was converted for T={made_for})"]
+    return problem, remedies
 
 
 def _quantization(
-    layer: LayerError, steps: int, options: Mapping[str, Any], best: Mapping[str, Trial]
+    layer: LayerError, steps: int, made: Made, best: Mapping[str, Trial]
 ) -> tuple[str, list[str]]:
     step = (layer.threshold or 0.0) / steps
     share = step / layer.activation if layer.activation else 0.0
@@ -342,17 +280,23 @@ def _quantization(
         problem += (
             f", and {_percent(layer.silent)} of its neurons stay silent though they should not"
         )
-    remedies = []
-    if "lower" in best:
-        remedies.append(f"lower it (--method mmse -T {steps})")
+    remedies = _not_the_given(layer, made, too_high=True)
+    if "lower" in best and not remedies and not made.assumed:
+        same = made.options.get("steps") == steps and made.options.get("method") == "mmse"
+        known = same and layer.name in made.thresholds
+        remedies.append(
+            "lower it: calibrate on samples with activations like these"
+            if known
+            else f"lower it (--method mmse -T {steps})"
+        )
     remedies.append("more steps")
     if "graded" in best:
         remedies.append("--recipe graded")
-    return problem, [*_other_steps(steps, options), *remedies]
+    return problem, remedies
 
 
 def _unevenness(
-    layer: LayerError, steps: int, options: Mapping[str, Any], best: Mapping[str, Trial]
+    layer: LayerError, steps: int, made: Made, best: Mapping[str, Trial]
 ) -> tuple[str, list[str]]:
     problem = f"its input spikes arrive unevenly, which costs {_percent(layer.unevenness)}"
     remedies = [best["lag"].remedy] if "lag" in best else []

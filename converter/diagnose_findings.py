@@ -12,6 +12,7 @@ from ..runtime import graph as snn
 from ..runtime import ops
 from ..runtime.ops import Array
 from .calibrate import by_channel, channel_axis
+from .diagnose_run import whole_bias
 from .diagnose_structure import TOLERANCE, Comparison, StructureCheck
 
 AGAIN = ": convert again from this model"
@@ -46,6 +47,8 @@ def find(
     lowered: snn.SpikingGraph,
     calibrated: Mapping[str, str],
     small: Mapping[str, bool],
+    *,
+    behind_a_fault: bool = False,
 ) -> tuple[Finding, ...]:
     """Findings in execution order, each fault once.
 
@@ -53,18 +56,52 @@ def find(
         calibrated: per layer, why a change there is no fault ("" if it is one).
         small: per layer, whether the change is small against what its spikes cost. After a fault
             only such a change counts as calibrated: with a wrong input, anything may help.
+        behind_a_fault: the network was calibrated in the loop, so behind a fault any small change
+            is taken for that, whether it helps there or not.
     """
     bad = {n: c for n, c in check.results.items() if not c.relative <= TOLERANCE}
     out: dict[tuple[str, str], Finding] = {}
     for node in check.net.nodes:
-        if node.name not in bad or isinstance(node, snn.Synapse):
+        if isinstance(node, snn.Synapse):
             continue
-        reason = calibrated.get(node.name, "")
-        if any(f.kind != "calibrated" for f in out.values()) and not small.get(node.name):
-            reason = ""
-        finding = _finding(check, lowered, node, bad, reason)
-        out.setdefault((finding.node, finding.kind), finding)
+        missing = _missing_bias(check, lowered, node)
+        if missing is not None:
+            out.setdefault((missing.node, missing.kind), missing)
+        elif node.name in bad:
+            reason = calibrated.get(node.name, "")
+            if any(f.kind != "calibrated" for f in out.values()):
+                if not small.get(node.name):
+                    reason = ""
+                elif behind_a_fault:
+                    reason = reason or "as calibration in the loop may (behind a fault: not judged)"
+            finding = _finding(check, lowered, node, bad, reason)
+            out.setdefault((finding.node, finding.kind), finding)
     return tuple(out.values())
+
+
+def _missing_bias(
+    check: StructureCheck, lowered: snn.SpikingGraph, node: snn.Node
+) -> Finding | None:
+    """A bias that is exactly zero in every channel where the ANN has one: calibration moves biases,
+    but takes none away."""
+    if node.name not in check.results or not isinstance(node, snn.Population | snn.Readout):
+        return None
+    own = whole_bias(lowered[check.pairs[node.name]])
+    if np.any(whole_bias(node)) or not np.any(own):
+        return None
+    shift = -np.broadcast_to(own, node.shape)
+    channels, largest, listed = _listed(lowered, check.pairs[node.name], shift)
+    result = check.results[node.name]
+    return Finding(
+        node=node.name,
+        seen_at=node.name,
+        kind="bias",
+        relative=result.relative,
+        channels=channels,
+        largest=largest,
+        text=f"bias of '{node.name}' differs from the ANN's by up to {largest:.3g} in {listed}, "
+        f"for it is missing{AGAIN}",
+    )
 
 
 def _finding(
@@ -77,12 +114,8 @@ def _finding(
     result, name = bad[node.name], node.name
     base: dict[str, Any] = {"seen_at": name, "relative": result.relative}
     if result.kind() == "bias":
-        channels, largest, total = _channels(lowered, check.pairs[name], result.shift)
-        listed = ", ".join(map(str, channels)) + (", ..." if total > len(channels) else "")
-        text = (
-            f"bias of '{name}' differs from the ANN's by up to {largest:.3g} in {total} "
-            f"channel{'s' if total != 1 else ''} ({listed})"
-        )
+        channels, largest, listed = _listed(lowered, check.pairs[name], result.shift)
+        text = f"bias of '{name}' differs from the ANN's by up to {largest:.3g} in {listed}"
         kind: Literal["calibrated", "bias"] = "calibrated" if calibrated else "bias"
         text += f", {calibrated}" if calibrated else AGAIN
         return Finding(node=name, kind=kind, channels=channels, largest=largest, text=text, **base)
@@ -121,6 +154,15 @@ def _threshold(
         f"{1 / factor:.3g} times what the weights of '{reader}' expect{AGAIN}"
     )
     return Finding(node=before[0].name, kind="threshold", text=text, **base)
+
+
+def _listed(
+    lowered: snn.SpikingGraph, name: str, shift: Array
+) -> tuple[tuple[int, ...], float, str]:
+    """The channels with the largest mean shift, that shift, and the channels in words."""
+    channels, largest, total = _channels(lowered, name, shift)
+    shown = ", ".join(map(str, channels)) + (", ..." if total > len(channels) else "")
+    return channels, largest, f"{total} channel{'s' if total != 1 else ''} ({shown})"
 
 
 def _channels(

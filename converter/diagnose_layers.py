@@ -10,6 +10,7 @@ import numpy as np
 
 from ..runtime import graph as snn
 from ..runtime.neuron import NeuronParams
+from ..runtime.neuron_differential import DifferentialParams
 from ..runtime.ops import Array
 from .diagnose_findings import Finding
 from .diagnose_plain import PREFIX
@@ -37,6 +38,7 @@ class LayerError:
         saturated: share of neurons (over samples) that fired as often as they can.
         silent: share that never fired while a > theta / 2T, half a quantization step.
         above: share of the positive activations a above ``top``.
+        headroom: the largest ``top`` of the layer, relative to its largest activation.
         spikes_per_neuron: steps with a spike, per neuron and sample.
         points: (n, 2), some pairs (a, r).
     """
@@ -58,6 +60,7 @@ class LayerError:
     saturated: float | None = None
     silent: float | None = None
     above: float | None = None
+    headroom: float | None = None
     spikes_per_neuron: float | None = None
     reason: str = ""
     points: Array = field(default_factory=lambda: np.zeros((0, 2), np.float32))
@@ -77,9 +80,10 @@ class Layer:
 
     def __init__(self, node: snn.Node, partner: str, charge: Array, steps: int, total: int) -> None:
         self.node, self.partner, self.charge, self.steps = node, partner, charge, steps
-        self.squares = dict.fromkeys(("activation", "error", "own", "plain", *PARTS), 0.0)
+        kept = ("activation", "error", "own", "plain", "plain inherited", *PARTS)
+        self.squares = dict.fromkeys(kept, 0.0)
         self.counts = dict.fromkeys(("saturated", "silent", "above", "positive", "events"), 0.0)
-        self.samples, self.total = 0, total
+        self.samples, self.total, self.largest, self.top = 0, total, 0.0, 0.0
         self.mean_error: Array = np.zeros(node.shape)
         self.mean_plain: Array = np.zeros(node.shape)
         self.points: list[Array] = []
@@ -90,7 +94,8 @@ class Layer:
     @property
     def applies(self) -> bool:
         """Whether the neuron's output is its rate, so that the split means something."""
-        return self.neurons is not None and isinstance(self.neurons.neuron, NeuronParams)
+        known = NeuronParams | DifferentialParams
+        return self.neurons is not None and isinstance(self.neurons.neuron, known)
 
     def add(self, ann: Values, sums: Sums, unit: Array) -> None:
         name = self.node.name
@@ -117,6 +122,9 @@ class Layer:
     def add_plain(self, ann: Values, sums: Sums) -> None:
         """The error that the layer would have with the ANN's own weights and bias."""
         twin, a = PREFIX + self.node.name, ann[self.partner][1]
+        if twin in sums.current and isinstance(self.node, snn.Population):
+            act = np.clip(sums.current[twin] / self.steps, 0, self.node.ceiling)
+            self.squares["plain inherited"] += _square(act - a)
         if twin in sums.emitted:
             rate = sums.emitted[twin] / self.steps
             if self.neurons is not None:
@@ -148,7 +156,8 @@ class Layer:
         parts = (act - a, clipped - act, constant - clipped, rate - constant)
         for part, value in zip(PARTS, parts, strict=True):
             self.squares[part] += _square(value)
-        self.counts["saturated"] += int((spikes >= most).sum())
+        self.top, self.largest = float(top.max()), max(self.largest, float(a.max(initial=0)))
+        self.counts["saturated"] += int((spikes >= most * (1 - 1e-6)).sum())
         self.counts["silent"] += int(((spikes == 0) & (a > theta / (2 * self.steps))).sum())
         self.counts["above"] += int((a > top * (1 + 1e-6)).sum())
         self.counts["positive"] += int((a > 0).sum())
@@ -161,25 +170,34 @@ class Layer:
         pairs = np.stack([a.ravel()[index], rate.ravel()[index]], axis=1)
         self.points.append(pairs.astype(np.float32))
 
-    def deliberate(self, check: StructureCheck, tuned: bool) -> str:
+    def deliberate(self, check: StructureCheck, calibrated: bool | None) -> str:
         """Why other weights or a moved bias are no fault, or "".
 
-        Calibration in the loop changes them so that the layer's error, or its mean error, is
-        smaller (on other samples: 5 % are allowed where the file says it was ``tuned``), or
-        changes little against what the layer's spikes cost.
+        Calibration in the loop changes them so that the layer's error, or its mean error, or that
+        of its input is smaller (on other samples: 5 % are allowed where the file says that it was
+        ``calibrated``), or changes little against what the layer's spikes cost. Where the file
+        says that nothing was calibrated, nothing may differ.
         """
         result = check.results.get(self.node.name)
-        if result is None or not self.samples:
+        if result is None or not self.samples or calibrated is False:
             return ""
         error, plain = (sqrt(self.squares[k]) for k in ("error", "plain"))
-        if error < (1.05 if tuned else 1.0) * plain:
-            base = sqrt(self.squares["activation"]) or 1.0
+        base = sqrt(self.squares["activation"]) or 1.0
+        if error < (1.05 if calibrated else 1.0) * plain:
             would, now = (f"{100 * value / base:.1f} %" for value in (plain, error))
             if error < plain and would != now:
                 return (
                     f"on purpose: with the ANN's own the layer's error would be {would}, not {now}"
                 )
             return f"on purpose: it costs little here (with the ANN's own {would}, now {now})"
+        before, now_in = (sqrt(self.squares[k]) for k in ("plain inherited", "inherited"))
+        if calibrated and now_in < before:
+            return (
+                f"on purpose: with the ANN's own its mean input would be {100 * before / base:.1f}"
+                f" % off, not {100 * now_in / base:.1f} %"
+            )
+        if calibrated and result.effect < 0.25 * self.squares["plain"]:
+            return "small against the layer's error, so whether it helps cannot be told here"
         if result.kind() != "bias":
             return ""
         if _square(self.mean_error) < _square(self.mean_plain):
@@ -189,13 +207,13 @@ class Layer:
             return "small against what the layer's spikes cost"
         return ""
 
-    def changes_little(self, check: StructureCheck) -> bool:
-        """Whether what differs is small: for weights, half of the activation; for a bias, 1.5
-        times what the layer's spikes cost (both rms)."""
+    def changes_little(self, check: StructureCheck, calibrated: bool | None) -> bool:
+        """Whether what differs is small: half of the activation; for the bias of a network that
+        does not say that it was ``calibrated``, 1.5 times what the layer's spikes cost (rms)."""
         result = check.results.get(self.node.name)
         if result is None:
             return False
-        if result.kind() != "bias":
+        if result.kind() != "bias" or calibrated:
             return result.relative_effect < 0.5
         return result.effect <= 2.25 * self.squares["own"]
 
@@ -245,6 +263,7 @@ class Layer:
             saturated=self.counts["saturated"] / count,
             silent=self.counts["silent"] / count,
             above=self.counts["above"] / max(self.counts["positive"], 1),
+            headroom=self.top / self.largest if self.largest > 0 else None,
         )
 
 

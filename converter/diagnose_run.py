@@ -193,14 +193,32 @@ class SpikingRun:
 
 def constant_response(node: snn.Population, current: Array, steps: int) -> Array:
     """Spikes (batch, *shape) of the same neurons fed ``current`` (batch, *shape) in every one of
-    ``steps`` steps: what is left of the error when spikes arrive perfectly evenly."""
-    lag = node.neuron.lag
+    ``steps`` steps: what is left of the error when spikes arrive perfectly evenly. Differential
+    spikes count as in ``Sums``; ``current`` is then the mean that they stand for."""
+    neuron = node.neuron
+    if isinstance(neuron, DifferentialParams):
+        return _constant_differential(node, neuron, current, steps)
+    lag = neuron.lag
     state: State = {}
     x = current.astype(np.float32)[np.newaxis]
     total = np.zeros(current.shape, np.float64)
     for t in range(steps + lag):
         now = x if t < steps else np.zeros_like(x)
         total += run_population(node, now, state, t, 1, (lag, lag + steps))[0]
+    return total
+
+
+def _constant_differential(
+    node: snn.Population, neuron: DifferentialParams, current: Array, steps: int
+) -> Array:
+    """Differential neurons that know their mean input from the first step on."""
+    state: State = {}
+    x = (current - neuron.bias).astype(np.float32)[np.newaxis]
+    total = np.zeros(current.shape, np.float64)
+    for t in range(steps):
+        total += run_population(node, x, state, t, 1, (0, steps))[0] * (steps / (t + 1))
+        if neuron.source == "differential":
+            x = np.zeros_like(x)
     return total
 
 
@@ -215,7 +233,9 @@ def initial_charge(neuron: Neuron, steps: int, moved: Array) -> Array:
     return np.asarray(np.clip(charge, np.minimum(-moved, 0), np.maximum(-moved, 0)), np.float32)
 
 
-def most_spikes(neuron: Neuron, steps: int) -> int:
-    """The largest number of spikes a neuron can send in ``steps`` steps."""
+def most_spikes(neuron: Neuron, steps: int) -> float:
+    """The largest number of spikes a neuron can send in ``steps`` steps, counted as in ``Sums``."""
+    if isinstance(neuron, DifferentialParams):
+        return float(neuron.levels * (steps / np.arange(1, steps + 1)).sum())
     rest = neuron.refractory if isinstance(neuron, NeuronParams) else 0
     return int(neuron.levels * -(-steps // (1 + rest)))

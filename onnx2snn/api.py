@@ -21,6 +21,7 @@ import numpy as np
 from . import data
 from .converter import convert as _convert
 from .converter import onnxfile
+from .converter.diagnose_run import most_spikes
 from .converter.evaluate import evaluate as evaluate_ann
 from .converter.frontend import LoadedModel, Reference, import_onnx
 from .converter.frontend import load_onnx as load_onnx  # part of this API
@@ -34,7 +35,7 @@ from .errors import UsageError
 from .evaluate import Ann, Evaluation
 from .evaluate import evaluate as _evaluate
 from .hwtargets import Violation, missing_kinds, targets
-from .runtime.graph import Input, Readout, SpikingGraph
+from .runtime.graph import Input, Population, Readout, SpikingGraph
 from .runtime.neuron import NeuronParams
 from .runtime.ops import Array, Shape
 from .runtime.reference import run_analog
@@ -97,12 +98,30 @@ def convert(
         **result.graph.meta,
         "source": {"path": Path(loaded.path).name, "sha256": loaded.sha256},
     }
+    if inputs is not None:
+        meta["thresholds"] = _reached(result, int(meta["T"]))
     if preprocessing is not None:
         meta["preprocessing"] = preprocessing.to_json()
     if isinstance(calibration, Samples):
         meta["preprocessing"] = calibration.preprocessing.to_json()
         meta["calibration"] = {"source": calibration.source, "samples": len(calibration)}
     return replace(result.graph, meta=meta)
+
+
+def _reached(made: _convert.Conversion, steps: int) -> dict[str, dict[str, float]]:
+    """Per population its median threshold, and the largest activation seen in calibration relative
+    to the most its neurons can send (median of the channels): what `diagnose` tells causes by."""
+    out = {}
+    for node in made.graph.of(Population):
+        theta, stat = node.neuron.v_threshold, made.stats[node.name]
+        most = theta * np.float32(most_spikes(node.neuron, steps) / steps)
+        reach = stat.broadcast(stat.maximum, len(node.shape)) / most
+        seen = reach[reach > 0]
+        out[node.name] = {
+            "median": float(np.median(theta)),
+            "reach": float(np.median(seen)) if seen.size else 0.0,
+        }
+    return out
 
 
 def save(network: SpikingGraph, path: str | Path) -> None:
@@ -237,7 +256,6 @@ def _relative(got: Array, expected: Array) -> tuple[float, float]:
 def _with_arbitrary_thresholds(lowered: SpikingGraph, seed: int) -> SpikingGraph:
     """Per-channel thresholds that differ, so that a wrong fold shows."""
     from .converter.calibrate import channel_axis
-    from .runtime.graph import Population
 
     rng = np.random.default_rng(seed)
     neurons = {}

@@ -15,15 +15,16 @@ from . import comparison, render
 from .converter.diagnose import RULE, Measured, batch_size, measure
 from .converter.diagnose_advice import (
     Advice,
-    Trial,
+    Made,
     advise,
     cause_of,
+    fault_at,
     heaviest,
     jump,
     stands_out,
-    try_remedies,
 )
 from .converter.diagnose_layers import PARTS, LayerError
+from .converter.diagnose_trials import Trial, try_remedies
 from .converter.frontend import LoadedModel, import_onnx
 from .converter.lower import lower
 from .converter.passes import default_passes, run_passes
@@ -34,6 +35,7 @@ from .sweep import Sweep, SweepRun, run_json
 
 SCHEMA = "onnx2snn.diagnose/1"
 MOST = "Most is added at"
+TOO_HIGH = 2.5  # times the largest activation
 TRIED = 64  # samples on which remedies are tried
 
 
@@ -104,7 +106,7 @@ def _advice(
     lowered: SpikingGraph, network: SpikingGraph, samples: Samples, measured: Measured, seed: int
 ) -> tuple[Advice, ...]:
     size, few = batch_size(network), samples.section(0, TRIED)
-    out: list[Advice] = []
+    made, out = Made.of(network.meta), list[Advice]()
     for layer in (jump(measured), heaviest(measured)):
         if layer is None:
             continue
@@ -114,9 +116,11 @@ def _advice(
         trials: tuple[Trial, ...] = ()
         if fault is None and layer.unevenness is not None:
             batches = (batch for _, batch in few.batches(size))
-            trials = try_remedies(lowered, network, batches, measured.steps, layer.name, seed=seed)
-        options = network.meta.get("options", {})
-        out.append(advise(layer, cause, fault, trials, measured, options))
+            reach = made.reach(layer.name)
+            trials = try_remedies(
+                lowered, network, batches, measured.steps, layer.name, reach=reach, seed=seed
+            )
+        out.append(advise(layer, cause, fault, trials, measured, made))
     return tuple(out)
 
 
@@ -223,12 +227,10 @@ def summary(diagnosis: Diagnosis) -> list[str]:
     measured, lines = diagnosis.measured, []
     if not diagnosis.advice:
         lines.append("No layer adds an error of its own.")
-    jumps = diagnosis.first is not None and stands_out(diagnosis.first, measured)
-    first = "The error jumps at" if jumps else "No layer stands out; the first to add much is"
-    for advice, head in zip(diagnosis.advice, (first, MOST), strict=False):
+    for n, advice in enumerate(diagnosis.advice):
         lines.append(
-            f"{head} '{advice.layer}' (adds {100 * advice.adds:.1f} % of rms(a)); "
-            f"cause: {advice.cause or 'none found'}."
+            f"{_first(diagnosis) if n == 0 else MOST} '{advice.layer}' (adds "
+            f"{100 * advice.adds:.1f} % of rms(a)); cause: {advice.cause or 'none found'}."
         )
         lines.append(f"Try: {advice.text}.")
     shares = {k: v for k, v in parts_total(measured).items() if v > 0}
@@ -241,6 +243,12 @@ def summary(diagnosis: Diagnosis) -> list[str]:
     told = {advice.text for advice in diagnosis.advice}
     faults = [f for f in measured.findings if f.kind != "calibrated" and f.text not in told]
     lines += [f"Not the ANN either: {f.text}." for f in faults]
+    lines += [
+        f"The threshold of '{layer.name}' is high: its neurons could send {layer.headroom:.1f} "
+        "times its largest activation here."
+        for layer in measured.layers
+        if layer.headroom is not None and layer.headroom > TOO_HIGH
+    ]
     moved = [f for f in measured.findings if f.kind == "calibrated"]
     if moved:
         most = max(moved, key=lambda f: f.relative)
@@ -249,6 +257,17 @@ def summary(diagnosis: Diagnosis) -> list[str]:
             f"{most.text}."
         )
     return lines
+
+
+def _first(diagnosis: Diagnosis) -> str:
+    """How the first layer is introduced: a fault need not cost most."""
+    measured, layer = diagnosis.measured, diagnosis.first
+    if layer is None or not stands_out(layer, measured):
+        return "No layer stands out; the first to add much is"
+    most = max(other.adds for other in measured.layers)
+    if fault_at(layer, measured) is not None and layer.adds < most / 2:
+        return "The network is not the ANN at"
+    return "The error jumps at"
 
 
 def text(diagnosis: Diagnosis) -> str:

@@ -17,8 +17,9 @@ import onnx2snn
 from onnx2snn.converter.calibrate import calibrate
 from onnx2snn.converter.convert import Options, convert
 from onnx2snn.converter.diagnose import Measured, measure
-from onnx2snn.converter.diagnose_advice import advise, cause_of, jump, try_remedies
+from onnx2snn.converter.diagnose_advice import Made, advise, cause_of, jump
 from onnx2snn.converter.diagnose_run import SpikingRun
+from onnx2snn.converter.diagnose_trials import try_remedies
 from onnx2snn.converter.frontend import import_onnx, load_onnx
 from onnx2snn.converter.lower import lower
 from onnx2snn.converter.normalize import set_thresholds, thresholds
@@ -29,6 +30,7 @@ from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.neuron import NeuronParams
+from onnx2snn.runtime.neuron_differential import DifferentialParams
 from onnx2snn.runtime.reference import run_analog
 
 T = 16
@@ -78,19 +80,22 @@ def converted(
     return set_thresholds(lowered(model), neurons)
 
 
-def scaled(neuron: NeuronParams, factor: float) -> NeuronParams:
+def scaled(neuron: Any, factor: float) -> Any:
     f = np.float32(factor)
+    if not isinstance(neuron, NeuronParams):
+        return replace(neuron, v_threshold=neuron.v_threshold * f)
     return replace(neuron, v_threshold=neuron.v_threshold * f, v_init=neuron.v_init * f)
 
 
 @cache
-def default_recipe() -> snn.SpikingGraph:
+def default_recipe(recipe: str = "binary", lag: int = 0, tune: bool = True) -> snn.SpikingGraph:
     """What a user gets."""
     with np.load(str(files("onnx2snn.models") / "digits.npz")) as data:
         stored = data["x_calib"][:64]
     pre = Preprocessing(scale=16.0, layout="NHWC")
     calibration = Samples(arrays={"input": stored}, labels=None, preprocessing=pre, source="digits")
-    return onnx2snn.convert(str(files("onnx2snn.models") / "digits_cnn.onnx"), calibration, steps=T)
+    given = {"steps": T, "recipe": recipe, "lag": lag, "tune": tune}
+    return onnx2snn.convert(str(files("onnx2snn.models") / "digits_cnn.onnx"), calibration, **given)
 
 
 def with_threshold(net: snn.SpikingGraph, name: str, factor: float) -> snn.SpikingGraph:
@@ -111,7 +116,10 @@ def with_threshold(net: snn.SpikingGraph, name: str, factor: float) -> snn.Spiki
 def without_bias(net: snn.SpikingGraph, name: str) -> snn.SpikingGraph:
     node = net[name]
     assert isinstance(node, snn.Population | snn.Readout)
-    return net.with_nodes([replace(node, bias=np.zeros((), np.float32))])
+    none: dict[str, Any] = {"bias": np.zeros((), np.float32)}
+    if isinstance(node.neuron, DifferentialParams):
+        none["neuron"] = replace(node.neuron, **none)
+    return net.with_nodes([replace(node, **none)])
 
 
 def averaged(net: snn.SpikingGraph) -> snn.SpikingGraph:
@@ -269,7 +277,9 @@ def test_differential_coding_is_decoded_as_the_engine_does_and_its_bias_is_found
     error = np.sqrt(((engine.readouts["logits"][-1] - out) ** 2).mean() / (out**2).mean())
     assert result.layers[-1].error == pytest.approx(error, rel=0.02)
     assert {f.kind for f in result.findings} <= {"calibrated"}
-    assert all(r.unevenness is None and r.reason for r in result.layers if r.kind == "population")
+    populations = [r for r in result.layers if r.kind == "population"]
+    assert all(r.unevenness is not None and not r.reason for r in populations)
+    assert populations[0].unevenness == pytest.approx(0, abs=1e-4)  # a constant current
     node = net[CNN["block"]]
     assert isinstance(node, snn.Population)
     neuron = replace(node.neuron, bias=np.zeros((), np.float32))  # type: ignore[call-arg]
@@ -361,13 +371,57 @@ def test_a_sound_network_has_no_findings() -> None:
     assert all(r.structure is None or r.structure < 1e-4 for r in measured(converted()).layers)
 
 
-def test_each_fault_is_found_in_a_network_of_the_default_recipe() -> None:
+RECIPES: dict[str, dict[str, Any]] = {
+    "binary": {},
+    "binary with lag": {"lag": 4},
+    "not calibrated in the loop": {"tune": False},
+    "signed": {"recipe": "signed"},
+    "graded": {"recipe": "graded"},
+    "differential": {"recipe": "differential"},
+    "synchronous": {"recipe": "synchronous"},
+}
+
+
+@pytest.mark.parametrize("given", RECIPES.values(), ids=RECIPES.keys())
+def test_each_fault_is_found_in_a_network_of_every_recipe_and_nothing_else(
+    given: dict[str, Any],
+) -> None:
+    net, name = default_recipe(**given), CNN["block"]
+    faults = {
+        (name, "clipping", name): with_threshold(net, name, 0.2),
+        (name, "quantization", name): with_threshold(net, name, 20.0),
+        (name, "bias", name): without_bias(net, name),
+        (name, "operation", POOL): averaged(net),
+    }
+    sound = measured(net)
+    assert not [f for f in sound.findings if f.kind != "calibrated"]
+    for expected, broken in faults.items():
+        result = measured(broken)
+        assert named(result) == expected
+        found = {(f.seen_at, f.kind, f.node) for f in result.findings if f.kind != "calibrated"}
+        assert found <= {expected}
+
+
+def test_a_removed_bias_is_named_though_it_costs_next_to_nothing() -> None:
+    """Calibration moves biases, and takes none away: an effect below the spikes' own is a fault."""
     net, name = default_recipe(), CNN["block"]
-    assert not [f for f in measured(net).findings if f.kind != "calibrated"]
-    assert named(measured(with_threshold(net, name, 0.25))) == (name, "clipping", name)
-    assert named(measured(with_threshold(net, name, 5.0))) == (name, "quantization", name)
-    assert named(measured(without_bias(net, name))) == (name, "bias", name)
-    assert named(measured(averaged(net))) == (name, "operation", POOL)
+    node = lowered()[name]
+    assert isinstance(node, snn.Population)
+    faint = lowered().with_nodes([replace(node, bias=node.bias * np.float32(0.01))])
+    x = {"input": samples()}
+    result = measure(faint, without_bias(net, name), [x], T, total=24)
+    assert named(result) == (name, "bias", name)
+    assert next(r.structure for r in result.layers if r.name == name) < 0.03
+
+
+def test_where_nothing_was_calibrated_in_the_loop_nothing_differs_on_purpose() -> None:
+    net, name = default_recipe(tune=False), CNN["block"]
+    node = net[name]
+    assert isinstance(node, snn.Population)
+    moved = net.with_nodes([replace(node, bias=node.bias * np.float32(0.97))])
+    (finding,) = measured(moved).findings
+    assert (finding.node, finding.kind) == (name, "bias")
+    assert "on purpose" not in finding.text and "convert again" in finding.text
 
 
 def test_a_bias_moved_by_calibration_in_the_loop_is_no_fault() -> None:
@@ -444,8 +498,55 @@ def test_the_sentence_names_layer_problem_and_remedy(changed: float, says: str) 
     layer = jump(result)
     assert layer is not None
     trials = try_remedies(lowered(), net, [{"input": samples()}], T, name)
-    advice = advise(layer, *cause_of(layer, result), trials, result, {"method": "mmse"})
+    advice = advise(
+        layer, *cause_of(layer, result), trials, result, Made(options={"method": "mmse"})
+    )
     assert advice.layer == name and name in advice.text and says in advice.text
+
+
+def sentence(net: snn.SpikingGraph, name: str, samples_: np.ndarray | None = None) -> str:
+    """The advice for one layer, as `diagnose` gives it."""
+    x = samples() if samples_ is None else samples_
+    result = measure(lowered(), net, [{"input": x}], T, total=len(x))
+    layer = next(r for r in result.layers if r.name == name)
+    made = Made.of(net.meta)
+    trials = try_remedies(lowered(), net, [{"input": x}], T, name, reach=made.reach(name))
+    return advise(layer, *cause_of(layer, result), trials, result, made).text
+
+
+def test_activations_beyond_those_calibrated_on_are_not_helped_by_another_method() -> None:
+    text = sentence(default_recipe("graded"), CNN["block"], 3 * samples())
+    assert "calibrate on more samples: activations here are larger" in text
+    assert "so no other --method raises it" in text
+
+
+def test_a_threshold_that_somebody_changed_is_told_from_one_chosen_badly() -> None:
+    net, name = default_recipe(), CNN["block"]
+    assert "convert again: this threshold is 0.2 times" in sentence(
+        with_threshold(net, name, 0.2), name
+    )
+    assert "convert again: this threshold is 20 times" in sentence(
+        with_threshold(net, name, 20.0), name
+    )
+
+
+def test_thresholds_assumed_without_data_are_said_to_be_so_before_anything_else() -> None:
+    path = str(files("onnx2snn.models") / "digits_cnn.onnx")
+    text = sentence(onnx2snn.convert(path, None, steps=T), CNN["block"])
+    assert ": give calibration data (--calib DATA)" in text
+    assert "--method mmse" not in text and "--method max" not in text
+
+
+def test_method_max_is_recommended_for_what_it_does_to_the_layer() -> None:
+    path = str(files("onnx2snn.models") / "digits_cnn.onnx")
+    x = {"input": samples("x_calib", 64)}
+    net = onnx2snn.convert(path, x, steps=T, method="percentile", percentile=60.0, tune=False)
+    name = CNN["block"]
+    made = Made.of(net.meta)
+    reach = made.reach(name)
+    assert reach is not None and reach > 1.5
+    text = sentence(net, name, samples("x_calib", 24))
+    assert "raise it (--method max" in text and "with --method max (thresholds times" in text
 
 
 def test_no_remedy_is_recommended_that_did_not_help() -> None:
@@ -455,7 +556,7 @@ def test_no_remedy_is_recommended_that_did_not_help() -> None:
     layer = result.layers[0]
     trials = try_remedies(lowered(), net, [{"input": samples()}], T, layer.name)
     assert min(t.after / t.before for t in trials if t.family == "lower") > 0.9
-    text = advise(layer, "quantization", None, trials, result, {}).text
+    text = advise(layer, "quantization", None, trials, result, Made()).text
     assert "lower it" not in text and "more steps" in text
 
 
