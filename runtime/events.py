@@ -20,15 +20,16 @@ from .event_terms import EventLayer, EventSource
 Events: TypeAlias = Literal["auto", "never", "always"]
 PILOT_SAMPLES = 4
 PILOT_STEPS = 8
-WIDE = 32  # floats of a row from which additions run at the full rate
 LARGE_BYTES = 1_000_000  # weights beyond a core's cache, which every spike reads again
 
-# Cost of an addition by a spike, in those of a dense multiply-and-add of the same engine (measured:
-# docs/performance.md). The dense engines share a weight among samples, spikes do not.
-COST = {"rows": 1.2, "batch": 1.8}
-NARROW_COST = 1.5  # times as much in short rows
-LARGE_COST = 3.0  # times as much where weights do not stay in the cache
-MOVE_COST = 20  # of a neuron's spike, from the order of these kernels into the other ones'
+# Costs in multiply-and-adds of a dense product (measured: docs/performance.md). Dense engines share
+# a weight among samples and steps, spikes do not.
+COST = {"rows": 1.2, "batch": 1.35}  # of a spike's addition, by how fast the engine's products are
+LARGE_COST = 2.0  # times as much where weights do not stay in the cache
+EVENT_COST = 200  # of a spike, however many additions it causes
+POINT_COST = 0.3  # of a connection from one channel to one channel, spikes or not
+MOVE_COST = 30  # of a neuron's spike, from the order of these kernels into a product's operand
+UPDATE_COST = 20  # of a neuron's update in several passes, beyond that in one
 
 
 def check_option(events: str) -> None:
@@ -56,17 +57,18 @@ def worth_it(
 
 
 def _is_worth(layer: EventLayer, densities: Mapping[str, float], order: str) -> bool:
-    dense = by_events = 0.0
+    by_events = 0.0
+    dense = 0.0 if layer.neurons is None else float(UPDATE_COST * prod(layer.node.shape))
     for source in layer.sources:
         table = source.table
-        cost = COST[order]
-        if not table.points:
-            cost *= NARROW_COST if table.weight.shape[-1] < WIDE else 1
-            cost *= LARGE_COST if table.weight.nbytes > LARGE_BYTES else 1
-        dense += table.operations
-        by_events += _density(source, densities) * cost * table.operations
-        if layer.neurons is None:
-            dense += MOVE_COST * table.width * len((source.pool or table).places)
+        neurons = table.width * len(table.places)
+        dense += table.operations + MOVE_COST * table.width * len((source.pool or table).places)
+        if table.points:
+            by_events += POINT_COST * table.operations
+            continue
+        cost = COST[order] * (LARGE_COST if table.weight.nbytes > LARGE_BYTES else 1)
+        additions = table.operations + EVENT_COST * neurons
+        by_events += _density(source, densities) * cost * additions
     return by_events <= dense
 
 
