@@ -1,4 +1,4 @@
-"""Everything docs/performance.md reports, in one run of about 25 minutes on two quiet cores.
+"""Everything docs/performance.md reports, in one run of about 20 minutes on two quiet cores.
 
     python benchmarks/all.py --shared FOLDER --peers ENVIRONMENT_FOLDER --output FOLDER
 
@@ -34,15 +34,17 @@ def parts(shared: Path, peers: Path | None) -> dict[str, list[str]]:
     return {
         "resnet20": speed("resnet20", "32,8", "--modes", fast),
         "small": speed("lenet,mlp", "32,8,128", "--modes", fast),
-        "sweep": ["sweep.py", *place],
-        "memory": ["memory.py", *both],
+        "kws": speed("kws", "32,8,128", "--modes", some, "--repeats", "3"),
+        "resnet20_T128": speed("resnet20", "128", "--modes", "spikingjelly", "--repeats", "3"),
         "layers": ["layers.py", *place],
-        "kws": speed("kws", "32,8,128", "--modes", some),
-        "early_exit": ["early_exit.py", *place],
-        "vgg": speed("vgg16_random", "8,32", "--batch", "20", "--modes", "spikingjelly,sinabs"),
-        "resnet20_T128": speed("resnet20", "128", "--modes", "spikingjelly"),
-        "sparsity": ["sparsity.py", *place],
+        "vgg": speed(
+            "vgg16_random", "8,32", "--batch", "20", "--modes", "spikingjelly", "--repeats", "3"
+        ),
+        "memory": ["memory.py", *both],
         "scaling": ["scaling.py"],
+        "sparsity": ["sparsity.py", *place],
+        "sweep": ["sweep.py", *place],
+        "early_exit": ["early_exit.py", *place],
     }
 
 

@@ -13,9 +13,9 @@ from time import perf_counter
 
 import networks
 import numpy as np
+from speed import simulator
 
-from onnx2snn.converter.onnxfile import synapse_models
-from onnx2snn.runtime.engine import EarlyExit, Simulator
+from onnx2snn.runtime.engine import EarlyExit
 
 RULES = {
     "all steps": None,
@@ -28,13 +28,12 @@ RULES = {
 
 def measure(network: networks.Network, engine: str, steps: int) -> dict:
     """One row per rule; all share a simulator."""
-    kernels = synapse_models(network.graph) if engine == "onnxruntime" else None
-    simulator = Simulator(network.graph, kernels=kernels)
-    simulator.run(network.x, 2)
+    made = simulator(network.graph, engine)
+    made.run(network.x, 8)
     rows, whole = {}, 0.0
     for name, rule in RULES.items():
         start = perf_counter()
-        result = simulator.run(network.x, steps, early_exit=rule, at=[steps])
+        result = made.run(network.x, steps, early_exit=rule, at=[steps])
         taken = perf_counter() - start
         used = result.steps_used if rule else np.full(len(network.x), steps)
         answers = next(iter(result.readouts.values()))[-1].argmax(-1)
@@ -58,7 +57,7 @@ def main() -> None:
     parser.add_argument("--network", default="resnet20")
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=64)
-    parser.add_argument("--engines", default="onnxruntime")
+    parser.add_argument("--engines", default="onnxruntime,numpy+fast")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     network = networks.load(

@@ -11,19 +11,22 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 
 import networks
 import numpy as np
+from speed import simulator
 
-from onnx2snn.converter.onnxfile import synapse_models
 from onnx2snn.runtime.cells import PlainCell, Window, population_cell
 from onnx2snn.runtime.cells_blocked import BlockedCell
+from onnx2snn.runtime.cells_events import EventCell
 from onnx2snn.runtime.counting import Counter
-from onnx2snn.runtime.engine import Simulator
-from onnx2snn.runtime.graph import Population
+from onnx2snn.runtime.event_terms import event_layers
+from onnx2snn.runtime.events import available
+from onnx2snn.runtime.graph import Input, Population, Readout, SpikingGraph
 from onnx2snn.runtime.layout import Layout
 from onnx2snn.runtime.neuron import NeuronParams
 from onnx2snn.runtime.profile import Clock
@@ -54,7 +57,10 @@ def machine() -> dict:
         found["sgemm_gflops"][size] = 2 * size**3 / taken / 1e9
     x, y = np.ones(32_000_000, np.float32), np.ones(32_000_000, np.float32)
     found["stream_gb_per_s"] = 3 * x.nbytes / seconds(lambda: np.add(x, y, out=y), 11) / 1e9
-    for name, (work, updates) in {"rows": rows_update(), "blocked": blocked_update()}.items():
+    updates_of = {"rows": rows_update(), "blocked": blocked_update()}
+    if available():
+        updates_of["events"] = event_update()
+    for name, (work, updates) in updates_of.items():
         taken = seconds(work, 31)
         rate = MINIMUM * updates / taken / 1e9
         found[f"{name}_update"] = {
@@ -96,14 +102,32 @@ def blocked_update(steps: int = 8, lanes: int = 12) -> tuple[Callable[[], object
     return lambda: cell.run([current], out, window, False), out.size
 
 
+def event_update(steps: int = 8, lanes: int = 4) -> tuple[Callable[[], object], int]:
+    """The same for a layer driven by spikes, all in one pass."""
+    nodes = (
+        Input(name="x", shape=SHAPE),
+        replace(population(), inputs=("x",)),
+        Readout(name="y", shape=SHAPE, inputs=("p",)),
+    )
+    layer = event_layers(SpikingGraph(nodes=nodes), {"p": np.full(SHAPE, 144.0)})["p"]
+    layout = Layout(lanes)
+    counter = Counter(np.full(SHAPE, 144.0), layout, steps, np.dtype(np.float32))
+    cell = EventCell(layer, layout, steps, counter, Clock())
+    current = np.full((1, *layout.inner(SHAPE)), 0.1, np.float32)
+    out = np.empty((steps, *cell.v.shape), np.int8)
+    window = Window(arrives=False, fires=True, first=0, at=0)
+    cell.reset()
+    return lambda: cell.run([current], out, window, False), out.size
+
+
 def profile(network: networks.Network, engine: str, steps: int) -> dict:
     """Microseconds per image and step of every layer, and GFLOP/s of its products."""
-    kernels = synapse_models(network.graph) if engine == "onnxruntime" else None
-    plain = Simulator(network.graph, threads=1, kernels=kernels)
+    plain = simulator(network.graph, engine, threads=1)
+    plain.run(network.x, 2)
     whole = seconds(lambda: plain.run(network.x, steps), 3, process_time)
-    simulator = Simulator(network.graph, threads=1, kernels=kernels, profile=True)
-    simulator.run(network.x, 2)
-    result = simulator.run(network.x, steps)
+    profiled = simulator(network.graph, engine, threads=1, profile=True)
+    profiled.run(network.x, 2)
+    result = profiled.run(network.x, steps)
     each = 1e6 / steps / len(network.x)
     layers = [
         {
@@ -135,7 +159,7 @@ def main() -> None:
     names = options.networks or ("resnet20,lenet,mlp,kws" if options.shared else "resnet20_random")
     for name in names.split(","):
         network = networks.load(name, options.batch, options.shared)
-        for engine in ("numpy", "onnxruntime"):
+        for engine in ("numpy", "onnxruntime", "numpy+fast"):
             found = profile(network, engine, options.steps)
             results["profiles"][f"{name} {engine}"] = found
             show(name, engine, found)

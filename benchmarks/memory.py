@@ -30,13 +30,12 @@ def peak_bytes() -> int:
 
 def child(network: str, samples: str, steps: int, engine: str) -> None:
     """Simulate, and print the peaks as JSON."""
-    from onnx2snn.converter.onnxfile import synapse_models
-    from onnx2snn.runtime.engine import simulate
+    from speed import simulator
 
     graph, x = onnx2snn.load(network), np.load(samples)
-    kernels = synapse_models(graph) if engine == "onnxruntime" else None
+    made = simulator(graph, engine)
     before = peak_bytes()
-    simulate(graph, x, steps, kernels=kernels)
+    made.run(x, steps)
     forked = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     print(json.dumps({"before": before, "peak": peak_bytes(), "forked": forked}))
 
@@ -50,6 +49,7 @@ def ours(network: str, samples: str, steps: int, engine: str) -> dict:
 def main() -> None:
     import networks
     from peers import Peer, environment
+    from speed import ENGINES
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path)
@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--network", default="")
     parser.add_argument("--steps", default="8,32,128,1024")
     parser.add_argument("--batches", default="25,100,400", help="the first with all --steps")
+    parser.add_argument("--engines", help="comma-separated; default: all")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     name = options.network or ("resnet20" if options.shared else "resnet20_random")
@@ -69,7 +70,7 @@ def main() -> None:
             path, samples = f"{folder}/net.snn.onnx", f"{folder}/x.npy"
             onnx2snn.save(network.graph, path)
             np.save(samples, network.x)
-            for engine in ("numpy", "onnxruntime"):
+            for engine in options.engines.split(",") if options.engines else ENGINES:
                 for t in steps if batch == batches[0] else [USUAL]:
                     row = {"engine": engine, "T": t, "batch": batch}
                     rows.append(row | ours(path, samples, t, engine))

@@ -20,7 +20,12 @@ import numpy as np
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 
-PACKAGES = ["torch", "numpy", "spikingjelly==2.0.0", "sinabs==3.1.3"]  # versions are recorded
+PACKAGES = [
+    "torch==2.13.0",
+    "numpy",
+    "spikingjelly==2.0.0",
+    "sinabs==3.1.3",
+]  # versions are recorded
 
 
 def environment(folder: Path) -> Path:

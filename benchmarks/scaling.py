@@ -14,16 +14,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 
 import networks
 import numpy as np
 import onnx
-from speed import Ann
+from speed import ENGINES, Ann, simulator
 
 import onnx2snn
-from onnx2snn.converter.onnxfile import synapse_models
-from onnx2snn.runtime.engine import Simulator
 from onnx2snn.runtime.graph import Input
 from onnx2snn.runtime.threads import available_threads
 
@@ -47,29 +45,29 @@ def network(layers: list, encoding: str = "constant", size: int = 32):
     return graph.with_nodes(coded), x
 
 
-def step_cost(graph, x, threads: int = 1, kernels=None, repeats: int = 5) -> dict:
-    """Milliseconds per image and step, and spikes per neuron and step."""
-    simulator = Simulator(graph, threads=threads, kernels=kernels)
-    taken = seconds(lambda: simulator.run(x, 16), perf_counter, repeats)
-    rate = float(simulator.run(x, 16).spikes_per_neuron[-1]) / 16
-    return {"ms": taken / len(x) / 16 * 1e3, "rate": rate}
+def step_cost(graph, x, repeats: int = 3) -> dict:
+    """Milliseconds per image and step of every engine, and spikes per neuron and step."""
+    found: dict = {}
+    for engine in ENGINES:
+        made = simulator(graph, engine, threads=1)
+        taken = seconds(lambda made=made: made.run(x, 16), process_time, repeats)
+        found[engine] = taken / len(x) / 16 * 1e3
+    found["rate"] = float(made.run(x, 16).spikes_per_neuron[-1]) / 16
+    return found
 
 
 def thread_scaling() -> dict:
-    """The ANN in ONNX Runtime and both engines on 1, 2, ... threads, interleaved."""
+    """The ANN in ONNX Runtime and all engines on 1, 2, ... threads, interleaved."""
     name, batch, steps = "resnet20_random", 96, 8
     loaded = networks.load(name, batch, None)
-    models = {"numpy": None, "onnxruntime": synapse_models(loaded.graph)}
     each = 1e3 / batch / steps
     found: dict = {}
     for threads in range(1, available_threads() + 1):
         ann = Ann(loaded, threads)
         row = {"ann": median(ann.seconds(steps) for _ in range(6)) * each}
-        for engine, kernels in models.items():
-            simulator = Simulator(loaded.graph, threads=threads, kernels=kernels)
-            row[engine] = each * seconds(
-                lambda simulator=simulator: simulator.run(loaded.x, steps), perf_counter
-            )
+        for engine in ENGINES:
+            made = simulator(loaded.graph, engine, threads=threads)
+            row[engine] = each * seconds(lambda made=made: made.run(loaded.x, steps), perf_counter)
         found[threads] = row
     return found
 

@@ -1,13 +1,13 @@
-"""Would it pay to leave out what is silent? Measured, on one thread.
+"""What sparse spikes save, measured on one thread.
 
     python benchmarks/sparsity.py --shared FOLDER
 
-1. What could be left out: the share of steps in which a sample, a channel of a tile, or a row of a
-   channel of a tile (what one row of a matrix product's operand covers) has no spike, on real
-   networks and images.
-2. What gathering costs: a layer's current by adding up the weight rows of the neurons that fired
-   (take and reduceat, the fastest way found in NumPy), against the dense product, at several input
-   densities; and the density below which gathering is cheaper, interpolated.
+1. What a product could leave out: the share of steps in which a sample, a channel of a tile, or a
+   row of a channel of a tile (what one row of a matrix product's operand covers) has no spike, on
+   real networks and images.
+2. A layer's step driven by its spikes (the extra ``fast``) against the same layer as a product in
+   NumPy and in ONNX Runtime, neurons included, at several rates of its source; and the rate at
+   which they cost the same, interpolated.
 """
 
 from __future__ import annotations
@@ -17,32 +17,36 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import process_time
 
 import networks
 import numpy as np
 
+from onnx2snn.converter.onnxfile import synapse_models
+from onnx2snn.runtime import graph as g
+from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine import Simulator
+from onnx2snn.runtime.neuron import NeuronParams
 from onnx2snn.runtime.plan import Plan
 from onnx2snn.runtime.threads import one_blas_thread
 
 LANES = 4
-DENSITIES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
+DENSITIES = (0.01, 0.03, 0.1, 0.2, 0.4, 1.0)
 
 
 def seconds(work: Callable[[], object], repeats: int = 15) -> float:
     work()
     taken = []
     for _ in range(repeats):
-        start = perf_counter()
+        start = process_time()
         work()
-        taken.append(perf_counter() - start)
+        taken.append(process_time() - start)
     return median(taken)
 
 
 def silent_shares(network: networks.Network, steps: int = 32) -> dict:
     """Shares of silence over all layers with spikes in, weighted by their neurons."""
-    simulator = Simulator(network.graph, tile=LANES, block=steps, threads=1)
+    simulator = Simulator(network.graph, tile=LANES, block=steps, threads=1, events="never")
     seen: dict[str, list[np.ndarray]] = {}
     run = Plan.run
 
@@ -82,80 +86,87 @@ def silent_shares(network: networks.Network, steps: int = 32) -> dict:
     return dict(zip(names, map(float, means), strict=True))
 
 
-def linear_case(features: int, outputs: int, samples: int) -> tuple[Callable, Callable]:
-    """Dense product and gathering for a fully connected layer: x (samples, features) of int8."""
-    weight = np.random.default_rng(0).normal(size=(features, outputs)).astype(np.float32)
-    operand = np.empty((samples, features), np.float32)
-    out = np.empty((samples, outputs), np.float32)
-
-    def dense(x: np.ndarray) -> None:
-        np.copyto(operand, x)
-        np.matmul(operand, weight, out=out)
-
-    def gather(x: np.ndarray) -> None:
-        sample, feature = np.nonzero(x)
-        out[...] = 0
-        starts = np.flatnonzero(np.diff(sample, prepend=-1))
-        if len(starts):
-            out[sample[starts]] = np.add.reduceat(weight[feature], starts, axis=0)
-
-    return dense, gather
+def layer(op: ops.Conv | ops.Linear, shape: tuple[int, ...]) -> g.SpikingGraph:
+    """One layer of neurons behind another."""
+    theta = NeuronParams(v_threshold=np.float32(1), v_init=np.float32(0.5))
+    out = op.output_shape(shape)
+    return g.SpikingGraph(
+        nodes=(
+            g.Input(name="x", shape=shape),
+            g.Population(name="p", shape=shape, inputs=("x",), neuron=theta),
+            g.Synapse(name="s", shape=out, inputs=("p",), op=op),
+            g.Population(name="q", shape=out, inputs=("s",), neuron=theta),
+            g.Readout(name="y", shape=out, inputs=("q",)),
+        )
+    )
 
 
-def conv_case(channels: int, size: int, samples: int) -> tuple[Callable, Callable]:
-    """The same for a 3 x 3 convolution with as many channels out, x (samples, H, W, C); dense:
-    the engine's own kernel would be faster still than im2col here."""
-    rng = np.random.default_rng(0)
-    weight = rng.normal(size=(9, channels, channels)).astype(np.float32)
-    padded = np.zeros((samples, size + 2, size + 2, channels), np.float32)
-    columns = np.empty((samples, size, size, 9, channels), np.float32)
-    out = np.zeros((samples, size + 2, size + 2, channels), np.float32)
-    flat = out.reshape(-1, channels)
-    matrix = weight.reshape(9 * channels, channels)
-    shifts = [(1 - dy) * (size + 2) + (1 - dx) for dy in range(3) for dx in range(3)]
-
-    def dense(x: np.ndarray) -> None:
-        padded[:, 1:-1, 1:-1] = x
-        for k in range(9):
-            dy, dx = divmod(k, 3)
-            columns[:, :, :, k] = padded[:, dy : dy + size, dx : dx + size]
-        np.matmul(columns.reshape(-1, 9 * channels), matrix)
-
-    def gather(x: np.ndarray) -> None:
-        flat[...] = 0
-        sample, row, column, channel = np.nonzero(x)
-        position = (sample * (size + 2) + row + 1) * (size + 2) + column + 1
-        starts = np.flatnonzero(np.diff(position, prepend=-1))
-        if not len(starts):
-            return
-        at = position[starts]
-        for k in range(9):
-            flat[at + shifts[k]] += np.add.reduceat(weight[k][channel], starts, axis=0)
-
-    return dense, gather
+def conv(channels: int, out: int, kernel: int = 3, groups: int = 1, stride: int = 1) -> ops.Conv:
+    shape = (out, channels // groups, kernel, kernel)
+    weight = np.random.default_rng(0).normal(0, (channels * kernel**2 / groups) ** -0.5, shape)
+    return ops.Conv(
+        weight=weight.astype(np.float32),
+        strides=(stride, stride),
+        dilations=(1, 1),
+        pads=(kernel // 2,) * 4,
+        groups=groups,
+    )
 
 
-def cost(case: tuple[Callable, Callable], shape: tuple[int, ...]) -> dict:
-    """Milliseconds of both ways at each density, and the density where they meet (0: nowhere)."""
-    rng = np.random.default_rng(1)
-    dense_ms, gather_ms = [], []
-    for density in DENSITIES:
-        x = (rng.random(shape) < density).astype(np.int8)
-        dense_ms.append(1e3 * seconds(lambda x=x: case[0](x)))
-        gather_ms.append(1e3 * seconds(lambda x=x: case[1](x)))
-    ratio = np.log(np.array(gather_ms) / dense_ms)
-    meets = 0.0
-    if ratio[0] < 0 < ratio[-1]:
-        meets = float(np.exp(np.interp(0, ratio, np.log(DENSITIES))))
-    return {"density": DENSITIES, "dense_ms": dense_ms, "gather_ms": gather_ms, "equal_at": meets}
+def linear(features: int, out: int) -> ops.Linear:
+    weight = np.random.default_rng(0).normal(0, features**-0.5, (out, features))
+    return ops.Linear(weight=weight.astype(np.float32))
+
+
+WAYS = {
+    "events": ("always", False),
+    "numpy": ("never", False),
+    "onnxruntime": ("never", True),
+}
+
+
+def cost(graph: g.SpikingGraph, samples: int = 16, steps: int = 16) -> dict:
+    """Microseconds of a sample's step at each rate, and the rates where ways meet (1: never)."""
+    found: dict = {"density": DENSITIES}
+    spikes = np.random.default_rng(1).random(samples * steps * 4 * np.prod(graph["p"].shape))
+    for way, (events, ort) in WAYS.items():
+        simulator = Simulator(
+            graph,
+            tile=samples,
+            block=steps,
+            threads=1,
+            events=events,
+            kernels=synapse_models(graph) if ort else None,
+        )
+        simulator.run(np.zeros((samples, *graph["x"].shape), np.float32), steps)
+        plan = next(iter(simulator._plans.values()))[0]
+        segment = next(s for s in plan.segments if s.node.name == "q")
+        held = plan.signals["p"].reshape(-1)
+        plan.silent["p"] = False
+        found[way] = []
+        for density in DENSITIES:
+            held[...] = spikes[: held.size] < density
+            taken = seconds(lambda: plan._run_segment(segment, 0, steps, steps), 9)  # noqa: B023
+            found[way].append(taken / samples / steps * 1e6)
+    for way in ("numpy", "onnxruntime"):
+        ratio = np.log(np.array(found["events"]) / found[way])
+        meets = np.exp(np.interp(0, ratio, np.log(DENSITIES))) if ratio[-1] > 0 else 1.0
+        found[f"equal_to_{way}_at"] = float(meets)
+    return found
 
 
 CASES = {
-    "linear 784 -> 300": (lambda: linear_case(784, 300, 128), (128, 784)),
-    "linear 4096 -> 1024": (lambda: linear_case(4096, 1024, 128), (128, 4096)),
-    "conv 16, 32 x 32": (lambda: conv_case(16, 32, LANES), (LANES, 32, 32, 16)),
-    "conv 64, 8 x 8": (lambda: conv_case(64, 8, LANES * 4), (LANES * 4, 8, 8, 64)),
-    "conv 256, 8 x 8": (lambda: conv_case(256, 8, LANES * 4), (LANES * 4, 8, 8, 256)),
+    "conv 3 x 3, 16 on 32 x 32": (conv(16, 16), (16, 32, 32)),
+    "conv 3 x 3, 32 on 16 x 16": (conv(32, 32), (32, 16, 16)),
+    "conv 3 x 3, 64 on 8 x 8": (conv(64, 64), (64, 8, 8)),
+    "conv 3 x 3, 128 on 16 x 16": (conv(128, 128), (128, 16, 16)),
+    "conv 3 x 3, 256 on 8 x 8": (conv(256, 256), (256, 8, 8)),
+    "conv 3 x 3, 512 on 4 x 4": (conv(512, 512), (512, 4, 4)),
+    "conv 3 x 3, 512 on 2 x 2": (conv(512, 512), (512, 2, 2)),
+    "conv 1 x 1, 64 on 25 x 5": (conv(64, 64, 1), (64, 25, 5)),
+    "depthwise 3 x 3, 64 on 25 x 5": (conv(64, 64, 3, groups=64), (64, 25, 5)),
+    "linear 256 -> 128": (linear(256, 128), (256,)),
+    "linear 4096 -> 1024": (linear(4096, 1024), (4096,)),
 }
 
 
@@ -164,18 +175,22 @@ def main() -> None:
     parser.add_argument("--shared", type=Path)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    results: dict = {"schema": 1, "silent": {}, "gather": {}}
+    results: dict = {"schema": 2, "silent": {}, "events": {}}
     for name in networks.REAL if options.shared else ("resnet20_random",):
         network = networks.load(name, 4 * LANES, options.shared)
         results["silent"][name] = silent_shares(network)
         print(name, {k: f"{v:.2%}" for k, v in results["silent"][name].items()}, flush=True)
     with one_blas_thread():
-        for name, (make, shape) in CASES.items():
-            results["gather"][name] = cost(make(), shape)
-            found = results["gather"][name]
-            print(name, f"equal at {found['equal_at']:.2%};", end=" ")
+        for name, (op, shape) in CASES.items():
+            results["events"][name] = found = cost(layer(op, shape))
             at = DENSITIES.index(0.1)
-            print(f"at 10 %: {found['gather_ms'][at] / found['dense_ms'][at]:.1f} x", flush=True)
+            each = ", ".join(f"{way} {found[way][at]:.1f}" for way in WAYS)
+            print(
+                f"{name}, us at a rate of 10 %: {each};"
+                f" as much as NumPy at {found['equal_to_numpy_at']:.0%},"
+                f" as ONNX Runtime at {found['equal_to_onnxruntime_at']:.0%}",
+                flush=True,
+            )
     if options.output:
         options.output.write_text(json.dumps(results, indent=1))
 

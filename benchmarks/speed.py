@@ -1,5 +1,6 @@
 """Simulation speed, against the ANN in ONNX Runtime (times T: the floor of a dense simulator) and
-against SpikingJelly and sinabs on torch, on the same weights, thresholds and images.
+against SpikingJelly and sinabs on torch, on the same weights, thresholds and images. Both engines
+run without and with the extra ``fast`` (layers driven by their spikes where that is cheaper).
 
     python benchmarks/speed.py --shared FOLDER --peers ENVIRONMENT_FOLDER
     python benchmarks/speed.py --networks vgg16_random --steps 8,32
@@ -27,10 +28,14 @@ from threadpoolctl import threadpool_info
 
 from onnx2snn.converter.onnxfile import synapse_models
 from onnx2snn.runtime.engine import Simulator
+from onnx2snn.runtime.events import available
+from onnx2snn.runtime.graph import SpikingGraph
 from onnx2snn.runtime.threads import available_threads
 
+ENGINES = ("numpy", "onnxruntime", "numpy+fast", "onnxruntime+fast")
 PEER_MODES = ("spikingjelly", "spikingjelly-multi", "spikingjelly-compiled", "sinabs")
 MODE_LIMIT = 32  # the peers' other modes are measured up to this many steps
+WARM_STEPS = 8  # before the first measured run: plans are made, kernels compiled or loaded
 FLOOR_SECONDS = 1.0  # the ANN is run T times, or for about this long where that is less
 
 
@@ -61,9 +66,12 @@ class Ann:
 class Ours:
     """Our simulator behind the same interface as ``Peer``."""
 
-    def __init__(self, network: networks.Network, threads: int | None, kernels) -> None:
-        self.simulator = Simulator(network.graph, threads=threads, kernels=kernels)
+    def __init__(self, network: networks.Network, threads: int | None, engine: str) -> None:
+        self.simulator = simulator(network.graph, engine, threads=threads)
         self.x = network.x
+        start = perf_counter()
+        self.simulator.run(self.x, WARM_STEPS)
+        self.first_seconds = perf_counter() - start
 
     def run(self, steps: int) -> dict:
         start = perf_counter()
@@ -74,11 +82,16 @@ class Ours:
         return {"seconds": seconds, "guesses": answers.argmax(-1).tolist(), "rate": spikes}
 
 
+def simulator(graph: SpikingGraph, engine: str, **options) -> Simulator:
+    """One of ``ENGINES``."""
+    name, _, fast = engine.partition("+")
+    kernels = synapse_models(graph) if name == "onnxruntime" else None
+    events = "auto" if fast else "never"
+    return Simulator(graph, kernels=kernels, events=events, **options)
+
+
 def simulators(network: networks.Network, threads: int | None, python: Path | None, modes) -> dict:
-    made: dict = {
-        "numpy": Ours(network, threads, None),
-        "onnxruntime": Ours(network, threads, synapse_models(network.graph)),
-    }
+    made: dict = {e: Ours(network, threads, e) for e in ENGINES if available() or "+" not in e}
     for mode in modes if python else ():
         try:
             peer = Peer(python, mode, network.graph, network.x, threads or available_threads())
@@ -119,6 +132,10 @@ def measure(network, ann: Ann, runs: dict, steps: int, repeats: int) -> dict:
         "accuracy": {n: float((np.array(r["guesses"]) == labels).mean()) for n, r in last.items()},
         "ann_accuracy": float((ann.guesses() == labels).mean()),
         "spikes_per_neuron_and_step": last["numpy"]["rate"],
+        "first_seconds": {n: r.first_seconds for n, r in runs.items() if isinstance(r, Ours)},
+        "driven_by_spikes": {
+            n: len(r.simulator._layers or {}) for n, r in runs.items() if isinstance(r, Ours)
+        },
         "repeats": repeats,
     }
 
@@ -130,6 +147,7 @@ def versions(runs: dict) -> dict:
         "numpy": np.__version__,
         "onnxruntime": ort.__version__,
         "onnx2snn": version("onnx2snn"),
+        **({"numba": version("numba")} if available() else {}),
         "blas": sorted(set(blas)),
         "cores": available_threads(),
     }

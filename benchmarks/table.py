@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-ENGINES = ("numpy", "onnxruntime")
+ENGINES = ("numpy", "onnxruntime", "numpy+fast", "onnxruntime+fast")
 PEERS = ("spikingjelly", "spikingjelly-multi", "spikingjelly-compiled", "sinabs")
 
 
@@ -39,7 +39,7 @@ def speed(folder: Path) -> list[str]:
             for n in (*ENGINES, *PEERS)
         ]
         peer = min((ratios[n] for n in PEERS if n in ratios), default=0)
-        gain = ", ".join(f"{peer / ratios[n]:.2f} x {n}" for n in ENGINES)
+        gain = ", ".join(f"{peer / ratios[n]:.2f} x {n}" for n in ENGINES if n in ratios)
         ann = row["ms_per_image_and_step"]["ann"]
         out.append(line(row["network"], row["batch"], row["T"], f"{ann:.4f}", *cells, gain))
     out.append("")
