@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..runtime.engine import simulate
-from ..runtime.graph import Readout, onsets
+from ..runtime.graph import Input, MaxPool, Node, Readout, onsets
 from ..runtime.ops import Array
 from ..runtime.reference import run_analog
 from . import hops, mesh
@@ -163,7 +163,8 @@ class Assembly:
             name=name,
             cores=len(own),
             neurons=int(np.prod(shape, dtype=np.int64)),
-            kind=", ".join(dict.fromkeys(p.kind for p in projections)) or "input",
+            kind=", ".join(dict.fromkeys(p.kind for p in projections))
+            or _kind(self.network.graph[name]),
             shape=shape,
             fan_in=layer.fan_in if layer else 0,
             synapses=sum(p.synapses for p in projections),
@@ -208,6 +209,8 @@ class Assembly:
         if data is None or x is None:
             return out
         out["samples"] = len(x)
+        if run is None and y is not None and None not in (data.ann, data.float_snn):
+            return out | {"ann": data.ann, "float_snn": data.float_snn}
         name = next(iter(la.name for la in self.network.layers if la.name in _readouts(self)))
         floating = simulate(self.network.graph, x, self.request.steps).readouts[name][-1]
         answer = floating.reshape(len(x), -1).argmax(1)
@@ -216,7 +219,8 @@ class Assembly:
             out["agreement"] = float((chip == answer).mean())
             out["chip"] = None if y is None else float((chip == y).mean())
         if y is not None:
-            out["float_snn"] = data.float_snn or float((answer == y).mean())
+            known = data.float_snn
+            out["float_snn"] = float((answer == y).mean()) if known is None else known
             out["ann"] = data.ann
             if data.ann is None:
                 analog = run_analog(self.network.graph, x)[name].reshape(len(x), -1)
@@ -261,6 +265,16 @@ class Assembly:
                 xy, flows, grid.across * grid.width, ceil(grid.chips / grid.across) * grid.height
             ),
         )
+
+
+def _kind(node: Node) -> str:
+    """What takes cores without being a layer of weights."""
+    match node:
+        case Input():
+            return "input"
+        case MaxPool():
+            return "max pool"
+    return "pool"
 
 
 def _readouts(assembly: Assembly) -> set[str]:

@@ -56,10 +56,9 @@ def _cell(value: object) -> str:
 
 
 def _verdict(r: PlacementReport) -> str:
-    where = f"{r.cores:,} cores on {r.chips:,} chip{'s' if r.chips != 1 else ''}"
+    where = f"{_many(r.cores, 'core')} on {_many(r.chips, 'chip')}"
     if not r.fits:
-        count = len(r.violations)
-        return f"{r.title}: does NOT fit, {count} violation{'s' if count != 1 else ''}."
+        return f"{r.title}: does NOT fit, {_many(len(r.violations), 'violation')}."
     board = r.facts.get("boards", {}).get("smallest_that_holds_it")
     on = f" ({board})" if board else ""
     b = r.binding
@@ -68,6 +67,10 @@ def _verdict(r: PlacementReport) -> str:
         f"Binding limit: {b['name']}, {_cell(b['used'])} of {_cell(b['limit'])}, margin "
         f"{100 * b['margin']:.0f} %{'' if b['verified'] else ' (limit not verified)'}."
     )
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _violations(r: PlacementReport) -> str:
@@ -83,8 +86,10 @@ def _violations(r: PlacementReport) -> str:
 
 
 def _variant(v: Mapping[str, Any]) -> str:
-    counts = [f"{v[k]:,} {k}" for k in ("cores", "chips") if k in v]
-    return f"{v['change']}: {', '.join(['fits' if v['fits'] else 'does not fit either', *counts])}"
+    counts = [_many(v[k], k[:-1]) for k in ("cores", "chips") if k in v]
+    still = [f"still: {', '.join(v['still'])}"] if v.get("still") else []
+    verdict = "fits" if v["fits"] else "does not fit either"
+    return f"{v['change']}: {', '.join([verdict, *counts, *still])}"
 
 
 def _layers(r: PlacementReport) -> str:
@@ -116,6 +121,8 @@ def _resources(r: PlacementReport) -> str:
 
 def _traffic(r: PlacementReport) -> str:
     t = r.traffic
+    if r.cores < 2:
+        return "Traffic: none between cores." if r.cores else ""
     rates = "measured rates" if t.get("measured") else "assumed rates"
     return (
         f"Traffic per step ({rates}): {_cell(t['packets'])} packets, {_cell(t['spike_hops'])} "
@@ -171,7 +178,8 @@ def _notes(r: PlacementReport) -> str:
 
 def render_comparison(reports: Sequence[PlacementReport]) -> str:
     """One line per chip: fits, cores, binding limit, accuracy on its integers, energy. Below it,
-    what the accuracy is compared with, and why the network does not fit."""
+    what the accuracy is compared with, what the energies count, and why the network does not fit.
+    """
     rows = []
     for r in reports:
         energy, chip = r.energy.get("value"), r.accuracy.get("chip")
@@ -193,7 +201,7 @@ def render_comparison(reports: Sequence[PlacementReport]) -> str:
         for v, more in [(v, len(r.violations) - 1) for v in r.violations[:1]]
     ]
     tried = [f"{r.target}: {_variant(v)}" for r in reports for v in r.would_fit if v["fits"]]
-    parts = [table(head, rows), _compared(reports), "\n".join(refused)]
+    parts = [table(head, rows), _compared(reports), _counted(reports), "\n".join(refused)]
     if tried:
         parts.append("\n".join(["What would fit (computed):", *tried]))
     return "\n\n".join(part for part in parts if part)
@@ -203,7 +211,22 @@ def _bound(r: PlacementReport) -> str:
     if r.violations:
         v = r.violations[0]
         return f"{v.rule}: {_cell(v.used)}, limit {_cell(v.limit)}"
-    return f"{r.binding['name']}, {100 * (1 - r.binding['margin']):.0f} % used"
+    b = r.binding
+    mark = "" if b["verified"] else " (not verified)"
+    return f"{b['name']}, {100 * (1 - b['margin']):.0f} % used{mark}"
+
+
+def _counted(reports: Sequence[PlacementReport]) -> str:
+    """What each energy is made of: they are not of one kind."""
+    known = [r for r in reports if r.fits and r.energy.get("value") is not None]
+    kinds: dict[str, list[str]] = {}
+    for r in known:
+        unsure = " [not verified]" if "[not verified]" in str(r.energy.get("sources", "")) else ""
+        kinds.setdefault(" + ".join(r.energy["parts"]) + unsure, []).append(r.target)
+    if len(kinds) < 2:
+        return ""
+    listed = "; ".join(f"{', '.join(names)}: {parts}" for parts, names in kinds.items())
+    return f"Energies count different things and compare orders of magnitude at best: {listed}."
 
 
 def _short(v: Violation) -> str:

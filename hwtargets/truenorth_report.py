@@ -105,7 +105,7 @@ def latency_of(target: HardwareTarget, steps: int, lag: int) -> dict[str, Any]:
         step = target.energy["step"]
         value = (steps + lag) * step.value
         out |= {"value": value, "low": value / 10, "high": value, "unit": "s"}
-        out["source"] = step.source
+        out["source"] = f"{step.source}; low: ten times faster, an assumption [not verified]"
     return out
 
 

@@ -29,7 +29,7 @@ from .xylo_calibrate import Calibration, calibrate
 from .xylo_coding import XyloCoding
 from .xylo_core import XyloConfig, XyloRun
 from .xylo_net import is_hidden, is_output, of_view
-from .xylo_power import Activity, Power, power, report_energy, report_latency
+from .xylo_power import Activity, Power, explained, power, report_energy, report_latency
 from .xylo_quantize import Quantized, XyloSettings, quantize
 from .xylo_rules import (
     FOREIGN,
@@ -92,10 +92,14 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request) -> 
         traffic=no_traffic(),
         violations=tuple(_too_fast(estimate, target)),
         run=_Runner(chip, network, readout),
-        core_of=lambda name: np.zeros(int(np.prod(network[name].shape, dtype=int)), np.int64),
+        core_of=lambda name: _on_the_core(network, name),
         files={f"{target.name}.json": xylo_file.dump(chip)},
         facts=facts | {"calibrated_on": origin},
-        notes=(*_notes(network, quantized, origin, readout), *_recoded(network, target)),
+        notes=(
+            *_notes(network, quantized, origin, readout),
+            *_recoded(network, target),
+            explained(estimate, target),
+        ),
     )
 
 
@@ -144,8 +148,14 @@ def _refused(network: ChipNetwork, target: HardwareTarget, violations: list[Viol
         cores=_cores(network, usage),
         traffic=no_traffic(),
         violations=tuple(violations),
+        core_of=lambda name: _on_the_core(network, name),
         facts=facts,
     )
+
+
+def _on_the_core(network: ChipNetwork, name: str) -> Array:
+    """The one core, for every neuron of a layer."""
+    return np.zeros(network[name].neurons, np.int64)
 
 
 def _would_fit(
@@ -158,17 +168,19 @@ def _would_fit(
         if other.mapping == target.mapping and not check(network, other):
             yield {"change": f"target {other.name}", "fits": True, "cores": 1, "chips": 1}
     rules = {v.rule for v in violations}
-    widths = fitting_widths(network, target) if rules <= set(WIDTHS) else None
+    rest = rules - {"inputs", "outputs"}
+    widths = fitting_widths(network, target) if rest and rest <= set(WIDTHS) else None
+    changes = [f"{target.limit('inputs'):g} input channels"] if "inputs" in rules else []
     if widths:
-        listed = "-".join(str(w) for w in widths)
-        change = f"hidden layers of {listed} neurons"
-        yield {"change": change, "fits": True, "cores": 1, "chips": 1, "hidden_layers": widths}
-    elif not rules <= set(WIDTHS):
-        yield {
-            "change": "any width of hidden layers",
-            "fits": False,
-            "still": sorted(rules - {*WIDTHS}),
-        }
+        changes.append(f"hidden layers of {'-'.join(str(w) for w in widths)} neurons")
+    if "outputs" in rules:
+        changes.append(f"{target.limit('outputs'):g} outputs")
+    if widths or not rest:
+        fit = {"change": ", ".join(changes), "fits": True, "cores": 1, "chips": 1}
+        yield fit | ({"hidden_layers": widths} if widths else {})
+    else:
+        still = sorted(rest - {*WIDTHS})
+        yield {"change": "a network of any smaller size", "fits": False, "still": still}
 
 
 def _cores(network: ChipNetwork, usage: Usage) -> Cores:

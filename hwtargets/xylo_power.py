@@ -137,6 +137,20 @@ def power(
     )
 
 
+def explained(estimate: Power, target: HardwareTarget) -> str:
+    """The estimate as a sentence: clock, power, and where they come from."""
+    known, at = target.energy["core_power_uw"], target.energy["core_power_mhz"]
+    return (
+        f"Steps of {estimate.dt * 1e3:g} ms in real time need a clock of {estimate.clock_mhz:.2f} "
+        f"MHz ({estimate.cycles_worst:,.0f} cycles per step with every channel and neuron firing, "
+        f"{100 * MARGIN:g} % margin; {estimate.cycles_typical:,.0f} at the measured activity), "
+        f"hence {estimate.power_uw:.0f} uW ({estimate.power_uw_low:.0f} to "
+        f"{estimate.power_uw_high:.0f}), in proportion to the clock from {known.value:g} uW at "
+        f"{at.value:g} MHz{'' if estimate.verified else ' [not verified]'}. "
+        f"Sources: {estimate.source}."
+    )
+
+
 def report_energy(estimate: Power, steps: int) -> dict[str, Any]:
     """The estimate in the report's form: joules per inference."""
     half = (estimate.power_uw_high - estimate.power_uw_low) / (2 * estimate.power_uw)

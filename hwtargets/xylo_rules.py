@@ -287,16 +287,18 @@ def _remedy(name: str, used: int, limit: float, target: HardwareTarget, view: Ch
     most = int(limit)
     if name == "inputs":
         return (
-            f"{used - most} channels too many: merge features {-(-used // most)} to one, or select "
-            f"{most} of them, and retrain."
+            f"{used - most} {'channel' if used - most == 1 else 'channels'} too many: merge "
+            f"features {-(-used // most)} to one, or select {most} of them, and retrain."
         )
     if name == "outputs":
         return f"At most {most} classes: drop {used - most}, or use a chip with more outputs."
     widths = fitting_widths(view, target)
     if widths is None:
-        return f"{used - most} {_WHAT[name]} too many; no narrower layers would help."
+        return f"Too many {_WHAT[name]}, by {used - most:,}; no narrower layers would help."
     listed = "-".join(str(w) for w in widths)
-    return f"{used - most} {_WHAT[name]} too many: hidden layers of {listed} neurons would fit."
+    return (
+        f"Too many {_WHAT[name]}, by {used - most:,}: hidden layers of {listed} neurons would fit."
+    )
 
 
 def fitting_widths(view: ChipNetwork, target: HardwareTarget) -> tuple[int, ...] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,9 @@ def place_command(
             options=given if len(names) == 1 else _own(given, chip),
         )
         reports.append(report)
+        if place_data is not None:  # of the network, so the same for all chips
+            known = {key: report.accuracy[key] for key in ("ann", "float_snn")}
+            place_data = replace(place_data, **known)
         if folder is not None:
             _write(report, folder if len(names) == 1 else opt.output_folder(folder / name))
     show(len(names), len(names))

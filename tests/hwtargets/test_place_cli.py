@@ -48,6 +48,8 @@ def test_all_chips_are_compared_in_one_table(folder, tmp_path):
         assert column in head
     assert all(" yes " in row and row.endswith("J") and "% used" in row for row in rows)
     assert "T = 16, 24 samples: ANN " in compared
+    assert "Energies count different things" in result.output
+    assert "loihi2: synop + neuron_update + hop + static" in result.output
     for name in targets():
         report = json.loads((tmp_path / "out" / name / "placement.json").read_text())
         assert report["target"] == name and report["accuracy"]["chip"] is not None
@@ -115,3 +117,10 @@ def test_calibration_samples_of_another_shape_are_refused(folder, tmp_path):
     np.savez(tmp_path / "other.npz", x=np.zeros((4, 9), np.float32))
     result = run(folder, "--target", "truenorth", "--calib", f"{tmp_path / 'other.npz'}:x")
     assert result.exit_code == 2
+
+
+def test_the_report_of_a_xylo_has_its_clock_and_power_with_the_source(folder):
+    result = run(folder, "--target", "xylo-imu", *data(folder))
+    assert "fits, 1 core on 1 chip" in result.output
+    (line,) = [row for row in result.output.splitlines() if "need a clock of" in row]
+    assert " MHz (" in line and " uW (" in line and "power_cycles_model.py" in line

@@ -71,16 +71,21 @@ def accuracy(net, x, y, steps, tuned=True):
     return right / len(x)
 
 
+def assert_emitted_cores_spike_so(net, sample, steps):
+    """The event simulator, on the emitted file, gives the integers' output spikes."""
+    reading, x = net.lowered.readings[0], {"input": sample[np.newaxis]}
+    trains = source_spikes(net.lowered.sources, x, steps).trains[0]
+    own = net.run(x, steps, keep=(reading.unit,)).trains[reading.unit][:, 0]
+    np.testing.assert_array_equal(chip_spikes(net, [trains[:, 0]]), own)
+
+
 @pytest.mark.parametrize("coding", ["ternary", "axons4"])
 @pytest.mark.parametrize("model", ["mnist_mlp", "mnist_lenet_avgpool", "mnist_lenet_maxpool"])
 def test_mnist_networks_stay_within_one_and_a_half_points_of_their_ann(model, coding):
     net, x, y, ann = mapped(model, coding, STEPS)
     assert net.routed.core_count < 4096
     assert accuracy(net, x, y, STEPS) >= ann - 0.015
-    trains = source_spikes(net.lowered.sources, {"input": x[:1]}, STEPS).trains[0]
-    reading = net.lowered.readings[0]
-    own = net.run({"input": x[:1]}, STEPS, keep=(reading.unit,)).trains[reading.unit][:, 0]
-    np.testing.assert_array_equal(chip_spikes(net, [trains[:, 0]]), own)
+    assert_emitted_cores_spike_so(net, x[0], STEPS)
 
 
 @pytest.mark.parametrize(("coding", "loss"), [("ternary", 0.1), ("axons4", 0.02)])
@@ -88,6 +93,7 @@ def test_the_spoken_digits_network_fits_one_chip(coding, loss):
     net, x, y, ann = mapped("fsdd_cnn", coding, 2 * STEPS)
     assert net.routed.core_count < 4096
     assert accuracy(net, x, y, 2 * STEPS) >= ann - loss
+    assert_emitted_cores_spike_so(net, x[0], 2 * STEPS)
 
 
 @pytest.mark.parametrize("coding", ["ternary", "axons4"])
@@ -107,3 +113,4 @@ def test_resnet_20_takes_several_chips_and_keeps_most_of_its_answers():
     found = [net.run({"input": x[i : i + 10]}, steps) for i in range(0, 40, 10)]
     answers = np.concatenate([f.readouts["logits"][-1].argmax(1) for f in found])
     assert np.mean(answers == converted("resnet20", steps)[1][:40]) >= 0.8
+    assert_emitted_cores_spike_so(net, x[0], steps)

@@ -91,6 +91,7 @@ def test_without_data_it_still_maps_and_says_what_it_was_fitted_on():
 def test_max_pools_are_replaced_and_their_cost_is_stated():
     report = placed(nets.conv_net(0, "max"))
     assert report.fits
+    assert "max pool" in {row.kind for row in report.layers}
     note = next(n for n in report.notes if "Max pool" in n)
     assert "162 neurons and 4 ticks" in note
 

@@ -66,8 +66,19 @@ def test_widths_that_are_said_to_fit_do_fit_and_one_more_would_not() -> None:
 
 def test_another_chip_of_the_family_that_holds_the_network_is_named() -> None:
     changes = place(perceptron(16, 30, 20), "xylo-imu").facts["would_fit"]
-    assert [c["change"] for c in changes if c["fits"]] == ["target xylo-audio3"]
-    assert [c["still"] for c in changes if not c["fits"]] == [["outputs"]]
+    assert [c["change"] for c in changes] == ["target xylo-audio3", "16 outputs"]
+    assert all(c["fits"] for c in changes)
+
+
+def test_what_would_fit_in_channels_widths_and_outputs_fits_indeed() -> None:
+    (change,) = place(perceptron(20, 30, 100, 12), "xylo-audio2").facts["would_fit"]
+    assert change["change"] == "16 input channels, hidden layers of 30-64 neurons, 8 outputs"
+    assert place(perceptron(16, *change["hidden_layers"], 8), "xylo-audio2").violations == ()
+
+
+def test_what_no_size_would_help_is_said() -> None:
+    (change,) = place(perceptron(20, 5, 3, signed=True), "xylo-audio2").facts["would_fit"]
+    assert not change["fits"] and change["still"] == ["signed_spikes"]
 
 
 def test_all_violations_come_at_once() -> None:

@@ -1,7 +1,8 @@
 """An event simulator of TrueNorth cores that knows nothing of onnx2snn.
 
 It reads the documented NPZ file and nothing else: axon types, signed weights per type, binary
-synapses, leak, thresholds, reset mode, and one target per neuron. Plain loops over events.
+synapses, leak, thresholds, reset mode, and one target per neuron. Loops over ticks, cores
+and spikes.
 """
 
 from __future__ import annotations
@@ -38,19 +39,19 @@ def run(file, rasters, ticks):
         for step in np.flatnonzero(rasters[i][:, element]).tolist():
             merged += (core, axon) in events[step + delay]
             events[step + delay].add((core, axon))
-    neurons_of = defaultdict(list)
-    for n, core in enumerate(chip["core"].tolist()):
-        neurons_of[core].append(n)
+    ends = np.searchsorted(chip["core"], np.arange(len(chip["axon_types"]) + 1))
     bits = np.unpackbits(chip["synapses"], axis=1)
-    v = chip["potential"].astype(np.int64)
+    v, weights = chip["potential"].astype(np.int64), chip["weights"].astype(np.int32)
     spikes, highest, lowest = [], 0, 0
     for tick in range(ticks):
+        arrived = defaultdict(list)
         for core, axon in events.pop(tick, ()):
-            kind = int(chip["axon_types"][core, axon])
-            assert kind < 4, f"a spike arrived at unused axon {axon} of core {core}"
-            for n in neurons_of[core]:
-                if bits[n, axon]:
-                    v[n] += int(chip["weights"][n, kind])
+            arrived[core].append(axon)
+        for core, axons in arrived.items():
+            kinds = chip["axon_types"][core, axons]
+            assert kinds.max() < 4, f"a spike arrived at an unused axon of core {core}"
+            own = slice(ends[core], ends[core + 1])  # neurons are sorted by core
+            v[own] += (bits[own][:, axons] * weights[own][:, kinds]).sum(axis=1)
         v += chip["leak"]
         highest, lowest = max(highest, int(v.max())), min(lowest, int(v.min()))
         fires = v >= chip["threshold"]
@@ -58,12 +59,12 @@ def run(file, rasters, ticks):
         v = np.where(under, -chip["floor"], v)
         after = np.where(chip["reset"] == 1, v - chip["threshold"], chip["reset_potential"])
         v = np.where(fires, after, v)
-        for n in np.flatnonzero(fires).tolist():
-            if chip["output"][n] >= 0:
-                spikes.append((tick, int(chip["output"][n])))
-            if chip["target_core"][n] >= 0:
-                at = tick + int(chip["delay"][n])
-                where = (int(chip["target_core"][n]), int(chip["target_axon"][n]))
-                merged += where in events[at]
-                events[at].add(where)
+        at = np.flatnonzero(fires)
+        sent = (chip[k][at].tolist() for k in ("output", "target_core", "target_axon", "delay"))
+        for line, core, axon, delay in zip(*sent, strict=True):
+            if line >= 0:
+                spikes.append((tick, line))
+            if core >= 0:
+                merged += (core, axon) in events[tick + delay]
+                events[tick + delay].add((core, axon))
     return Result(spikes, merged, highest, lowest)
