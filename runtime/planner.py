@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -11,30 +11,24 @@ import numpy as np
 from .buffers import zeros
 from .cells import Cell, ExpectationCell, population_cell, spike_dtype
 from .cells_blocked import BlockedCell
-from .cells_events import EventCell, EventCurrent, WindowSums
+from .cells_events import EventCell, EventCurrent
 from .chains import Chain, constant_signals, synapse_chains
 from .convolution import Kernel, has_large_weight
 from .cost import StaticCost
 from .counting import Counter
-from .event_terms import EventLayer, channels_first, event_shape
+from .event_terms import EventLayer
 from .graph import Analog, Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse, onsets
 from .kernels import MOVING, synapse_kernel
 from .layout import Layout
 from .ops import Add, Array, Conv, Shape
 from .plan import Plan, Segment, Step
-from .plan_terms import Term, convolution_terms
+from .planner_blocked import BlockedLayers, blocked_layers
+from .planner_orders import Orders
 from .profile import Clock, running_clock
 from .readout import ReadoutCell
 from .sessions import session_kernel
 from .sessions_blocked import (
-    SIZES,
-    BlockedSessions,
     BlockedTerm,
-    block_shape,
-    block_size,
-    fits,
-    from_blocks,
-    needed_models,
     to_blocks,
 )
 
@@ -62,7 +56,7 @@ def make_plan(
     shapes = {node.name: node.shape for node in graph.nodes}
     chains = synapse_chains(graph)
     onset = onsets(graph)
-    blocked = _blocked_layers(graph, layout, dtype, kernels, events)
+    blocked = blocked_layers(graph, layout, dtype, kernels, events)
     fans = {**cost.fan_out, **cost.passed_on}
     fans |= {name: to_blocks(fans[name], blocked.size).reshape(-1) for name in blocked.terms}
     counters = {name: Counter(fan, layout, block, dtype) for name, fan in fans.items()}
@@ -109,54 +103,6 @@ def new_clocks(graph: SpikingGraph, profile: bool) -> dict[str, Clock]:
     return {sink: running_clock() if profile else Clock() for sink in sinks}
 
 
-@dataclass(frozen=True)
-class _Blocked:
-    """Layers computed in blocks of ``size`` channels: their terms by name, and the sessions."""
-
-    size: int
-    terms: Mapping[str, tuple[Term, ...]]
-    sessions: BlockedSessions
-
-
-def _blocked_layers(
-    graph: SpikingGraph,
-    layout: Layout,
-    dtype: np.dtype,
-    kernels: Mapping[str, bytes],
-    events: Mapping[str, EventLayer],
-) -> _Blocked:
-    """The populations whose whole input this machine's ONNX Runtime computes in blocks: there its
-    reordering passes and the addition to the potentials cost nothing, which no other way of
-    computing a convolution beat where it applies (docs/performance.md)."""
-    sessions = BlockedSessions(kernels)
-    none = _Blocked(SIZES[0], {}, sessions)
-    if layout.order != "batch" or dtype != np.float32:
-        return none
-    found = {
-        name: terms
-        for name, terms in convolution_terms(graph, constant_signals(graph)).items()
-        if name not in events and set(needed_models([terms])) <= set(kernels)
-    }
-    size = block_size(sessions, found.values())
-    if size is None:
-        return none
-    shapes = {node.name: node.shape for node in graph.nodes}
-    terms = {
-        name: terms
-        for name, terms in found.items()
-        if shapes[name][0] % size == 0 and all(fits(c, size) for t in terms for c in t.convs)
-    }
-    large = {
-        chain.sink
-        for chain in synapse_chains(graph)
-        if any(has_large_weight(n.op, shapes[n.inputs[0]]) for n in chain.nodes)
-    }
-    terms = {name: several for name, several in terms.items() if name not in large}
-    read = {term.source for several in terms.values() for term in several}
-    terms = {name: several for name, several in terms.items() if several or name in read}
-    return _Blocked(size, terms, sessions)
-
-
 class _Maker:
     """Makes the parts of a plan; scratch for currents is shared by all segments."""
 
@@ -171,11 +117,11 @@ class _Maker:
         counters: dict[str, Counter],
         clocks: dict[str, Clock],
         onset: dict[str, int],
-        blocked: _Blocked,
+        blocked: BlockedLayers,
         events: Mapping[str, EventLayer],
     ) -> None:
         self.blocked, self.events = blocked, events
-        self.channels_last = {name for name, layer in events.items() if layer.neurons}
+        self.orders = Orders(layout, shapes, blocked, events)
         self.graph, self.layout, self.block, self.dtype = graph, layout, block, dtype
         self.kernels, self.shapes, self.counters = kernels, shapes, counters
         self.clocks, self.onset = clocks, onset
@@ -210,7 +156,7 @@ class _Maker:
     def segment(self, chain: Chain) -> Segment:
         node = self.graph[chain.sink]
         clock = self.clocks[chain.sink]
-        if node.name in self.channels_last:
+        if node.name in self.orders.channels_last:
             return self._event_segment(chain, self.events[node.name], clock)
         if isinstance(node, Population) and node.name in self.blocked.terms:
             return self._blocked_segment(chain, node, clock)
@@ -226,9 +172,9 @@ class _Maker:
             inner = [(kernel, chain.sources, last.name, self._scratch(last, chunk, 0))]
         else:
             inner = self._inner(chain, chunk, clock)
-        elsewhere = {*self.blocked.terms, *self.channels_last}
+        elsewhere = {*self.blocked.terms, *self.orders.channels_last}
         moved = [name for name in chain.sources if name in elsewhere]
-        inner = [*self._reordering(moved, clock, chunk), *inner]
+        inner = [*self.orders.to_layout(moved, chunk, clock), *inner]
         return self._segment(chain, node, inner, chunk, clock)
 
     def _segment(
@@ -250,6 +196,7 @@ class _Maker:
 
     def _blocked_segment(self, chain: Chain, node: Population, clock: Clock) -> Segment:
         size, terms = self.blocked.size, self.blocked.terms[node.name]
+        moved = [name for name in chain.sources if name in self.orders.channels_last]
         counter, lanes = self.counters[node.name], self.layout.lanes
         cell = BlockedCell(node, lanes, size, counter, clock, constant=not terms)
         cell.terms = [
@@ -269,7 +216,7 @@ class _Maker:
             node=node,
             sources=chain.sources,
             reads=tuple(t.source for t in terms) or node.inputs,
-            inner=self._reordering([n for n in chain.sources if n in self.channels_last], clock),
+            inner=self.orders.to_layout(moved, self.block, clock),
             cell=cell,
             chunk=self.block,
             clock=clock,
@@ -279,7 +226,7 @@ class _Maker:
         )
 
     def _event_segment(self, chain: Chain, layer: EventLayer, clock: Clock) -> Segment:
-        inner, reads = self._event_inputs(layer, self.block, clock)
+        inner, reads = self.orders.for_events(layer, self.block, clock)
         node = layer.node
         return Segment(
             node=node,
@@ -297,74 +244,10 @@ class _Maker:
     def _event_current(
         self, chain: Chain, layer: EventLayer, chunk: int, clock: Clock
     ) -> list[Step]:
-        inner, reads = self._event_inputs(layer, chunk, clock)
+        inner, reads = self.orders.for_events(layer, chunk, clock)
         last = self.graph[layer.node.inputs[0]]
         kernel = EventCurrent(layer, self.layout, chunk)
         return [*inner, (kernel, reads, last.name, self._scratch(last, chunk, 0))]
-
-    def _event_inputs(
-        self, layer: EventLayer, chunk: int, clock: Clock
-    ) -> tuple[list[Step], tuple[str, ...]]:
-        """What brings a layer's sources into the order its kernel reads, and the signals it reads:
-        the sources with channels last, or sums of their windows."""
-        steps: dict[str, Step] = {}
-        reads = []
-        for i, source in enumerate(layer.sources):
-            name = source.name
-            if name not in self.channels_last and name not in steps:
-                buffer = zeros((chunk, *self._event_shape(self.shapes[name])), np.int8)
-                steps[name] = (self._to_channels_last(name, clock), (name,), name, buffer)
-            if source.pool is not None:
-                pooled = f"{name} summed for {layer.node.name} {i}"
-                buffer = zeros((chunk, *self._event_shape(source.pooled)), np.int8)
-                steps[pooled] = (WindowSums(source.pool), (name,), pooled, buffer)
-                name = pooled
-            reads.append(name)
-        return list(steps.values()), tuple(reads)
-
-    def _event_shape(self, shape: Shape) -> Shape:
-        return (self.layout.lanes, *event_shape(shape))
-
-    def _natural(self, name: str, x: Array) -> Array:
-        """A view (time, lanes, *shape) of a signal in whatever order it is kept, with the channels
-        of blocks (C / B, H, W, B) split in two."""
-        if name in self.channels_last:
-            return channels_first(x, self.shapes[name])
-        return from_blocks(x) if name in self.blocked.terms else self.layout.natural(x)
-
-    def _to_channels_last(self, name: str, clock: Clock) -> Kernel:
-        shape = self.shapes[name]
-
-        def run(xs: list[Array], out: Array) -> None:
-            with clock.copies:
-                x = self._natural(name, xs[0])
-                np.copyto(channels_first(out, shape).reshape(x.shape), x)
-
-        return run
-
-    def _reordering(
-        self, names: Sequence[str], clock: Clock, chunk: int | None = None
-    ) -> list[Step]:
-        """Signals in blocks or with channels last, brought into the layout's order first."""
-
-        def reorder(name: str) -> Kernel:
-            def run(xs: list[Array], out: Array) -> None:
-                with clock.copies:
-                    natural = self.layout.natural(out)
-                    x = self._natural(name, xs[0])
-                    np.copyto(natural.reshape(x.shape), x)
-
-            return run
-
-        return [
-            (
-                reorder(name),
-                (name,),
-                name,
-                zeros((chunk or self.block, *self.layout.inner(self.shapes[name])), np.int8),
-            )
-            for name in names
-        ]
 
     def _inner(self, chain: Chain, chunk: int, clock: Clock) -> list[Step]:
         at = 0
@@ -447,16 +330,9 @@ class _Maker:
             free += [_raw(out[n]) for n in done if not isinstance(self.graph[n], Input)]
         return out
 
-    def _memory_shape(self, node: Node) -> Shape:
-        if node.name in self.channels_last:
-            return self._event_shape(node.shape)
-        if node.name in self.blocked.terms:
-            return (self.layout.lanes, *block_shape(node.shape, self.blocked.size))
-        return self.layout.inner(node.shape)
-
     def _signal(self, node: Node, free: list[Array]) -> Array:
         dtype = self.dtypes[node.name]
-        shape = (self.block, *self._memory_shape(node))
+        shape = (self.block, *self.orders.memory_shape(node))
         size = prod(shape) * dtype.itemsize
         fitting = [raw for raw in free if raw.nbytes >= size]
         if not fitting:
