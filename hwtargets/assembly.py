@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, cast
@@ -15,7 +15,7 @@ from ..runtime.ops import Array
 from ..runtime.reference import run_analog
 from . import hops, mesh
 from .energy import activity, energy_of, latency_of
-from .layers import ChipNetwork
+from .layers import ChipNetwork, Projection
 from .mapping import ChipRun, Mapped, Request, Step
 from .report import FloorPlan, LayerRow, PlacementReport, ResourceRow
 from .target import HardwareTarget, Violation
@@ -163,8 +163,7 @@ class Assembly:
             name=name,
             cores=len(own),
             neurons=int(np.prod(shape, dtype=np.int64)),
-            kind=", ".join(dict.fromkeys(p.kind for p in projections))
-            or _kind(self.network.graph[name]),
+            kind=_kind(self.network.graph[name], projections),
             shape=shape,
             fan_in=layer.fan_in if layer else 0,
             synapses=sum(p.synapses for p in projections),
@@ -267,14 +266,13 @@ class Assembly:
         )
 
 
-def _kind(node: Node) -> str:
-    """What takes cores without being a layer of weights."""
-    match node:
-        case Input():
-            return "input"
-        case MaxPool():
-            return "max pool"
-    return "pool"
+def _kind(node: Node, projections: Sequence[Projection]) -> str:
+    """How a layer is connected; a pool or input that takes cores is no layer of weights."""
+    if isinstance(node, MaxPool):
+        return "max pool"
+    if isinstance(node, Input):
+        return "input"
+    return ", ".join(dict.fromkeys(p.kind for p in projections)) or "pool"
 
 
 def _readouts(assembly: Assembly) -> set[str]:
