@@ -195,7 +195,7 @@ def choose(
         ann=ann,
         fit={name: x[_spread(~held, FULL)] for name, x in arrays.items()},
         held={name: x[held] for name, x in arrays.items()},
-        labels=None if labels is None else np.asarray(labels)[held],
+        labels=None if labels is None else _labels_of(np.asarray(labels), held),
         options=options,
         progress=progress,
     )
@@ -313,6 +313,11 @@ def _arrays(ann: AnnGraph, calibration: Array | Mapping[str, Array] | None) -> d
             f"recipe 'auto' needs at least 8 calibration samples, got {count}", code="E113"
         )
     return arrays
+
+
+def _labels_of(labels: Array, held: Array) -> Array:
+    """Those of the held-back samples; what is not class numbers only says so."""
+    return labels[held] if len(labels) == len(held) else labels
 
 
 def _held_back(count: int) -> Array:

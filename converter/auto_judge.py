@@ -35,9 +35,9 @@ def drop_of(
         return max(_relative_error(got[n], wanted[n]) for n in names), None, None
     if labels is not None:
         ours, anns = (out[names[0]].argmax(-1) == labels for out in (got, wanted))
-        return _points(int((anns & ~ours).sum()), int((ours & ~anns).sum()), len(labels))
+        return paired_points(int((anns & ~ours).sum()), int((ours & ~anns).sum()), len(labels))
     lost = [int((got[n].argmax(-1) != wanted[n].argmax(-1)).sum()) for n in names]
-    drop, low, high = _points(max(lost), 0, len(wanted[names[0]]))
+    drop, low, high = paired_points(max(lost), 0, len(wanted[names[0]]))
     return drop, max(low, 0.0), high
 
 
@@ -57,7 +57,7 @@ def _relative_error(got: Array, wanted: Array) -> float:
     return 100 * float(np.sqrt(((got.reshape(wanted.shape) - wanted) ** 2).mean() / power))
 
 
-def _points(lost: int, won: int, count: int) -> tuple[float, float, float]:
+def paired_points(lost: int, won: int, count: int) -> tuple[float, float, float]:
     """The difference of two paired proportions and its 95 % interval (Agresti and Min 2005: half
     a sample added to each of the four outcomes), in points."""
     total, b, c = count + 2, lost + 0.5, won + 0.5

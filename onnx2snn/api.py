@@ -72,6 +72,7 @@ def convert(
     calibration: Samples | Array | Mapping[str, Array] | None,
     *,
     preprocessing: Preprocessing | None = None,
+    regression: bool = False,
     progress: Progress = lambda done, total: None,
     **options: Any,
 ) -> SpikingGraph:
@@ -81,6 +82,8 @@ def convert(
         calibration: samples as they come from ``load_samples``, or preprocessed arrays (samples,
             *shape). Class labels in Samples only judge the candidates of recipe "auto".
         preprocessing: what the network remembers where ``calibration`` does not say it.
+        regression: the outputs are values, not class scores, which only recipe "auto" needs to
+            know.
         options: fields of ``converter.convert.Options``: steps, recipe, lag, ...
 
     Raises ModelError, UnsupportedOps, DataError or UsageError.
@@ -91,7 +94,7 @@ def convert(
         import_onnx(loaded),
         inputs,
         _convert.Options(**options),
-        labels=calibration.labels if isinstance(calibration, Samples) else None,
+        labels=_judging(calibration, regression),
         progress=progress,
     )
     meta: dict[str, Any] = {
@@ -106,6 +109,15 @@ def convert(
         meta["preprocessing"] = calibration.preprocessing.to_json()
         meta["calibration"] = {"source": calibration.source, "samples": len(calibration)}
     return replace(result.graph, meta=meta)
+
+
+def _judging(
+    calibration: Samples | Array | Mapping[str, Array] | None, regression: bool
+) -> Array | None:
+    """What recipe "auto" judges by: class numbers, anything else for a regression, or nothing."""
+    if regression:
+        return np.zeros(0)
+    return calibration.labels if isinstance(calibration, Samples) else None
 
 
 def _reached(made: _convert.Conversion, steps: int) -> dict[str, dict[str, float]]:

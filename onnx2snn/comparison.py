@@ -45,13 +45,25 @@ def auto_text(auto: Mapping[str, Any]) -> str:
     verdict = (
         f"chosen: {best['recipe']} at T={best['T']}{lag}, {best['drop']:.2f} "
         f"{DROPS[auto['measure']]}, on {auto['held_back']} samples held back "
-        f"(limit {limit:g} for the expected drop); 'samples': how many a candidate was converted on"
+        f"(expected drop {best['expected']:.2f}, limit {limit:g})"
     )
     if not auto["within"]:
-        verdict += ": no candidate stays within the limit, this is the smallest drop"
+        verdict = (
+            f"NO candidate up to the given T stays within the limit of {limit:g}; taken is the "
+            f"smallest drop (exit status 1)\n{verdict}"
+        )
+    if best["drop"] < 0:
+        verdict += "\na negative drop is chance: the held-back samples are few"
     if best["high"] is not None:
         wide = (best["high"] - best["low"]) / 2
         verdict += f"\nthese samples tell the drop to about {wide:.1f} points either way"
+        one = 100 / auto["held_back"]
+        if one > limit > 0:
+            verdict += (
+                f"; one of them is worth {one:.1f} points, more than the limit: give more "
+                "calibration samples"
+            )
+    verdict += "\n'samples': how many a candidate was converted on"
     order = f"preferred ({auto['prefer']}): {auto['order']}"
     others = [
         f"{name}: {c['recipe']} T={c['T']}" + (f" lag {c['lag']}" if c["lag"] else "")
@@ -66,7 +78,8 @@ def auto_text(auto: Mapping[str, Any]) -> str:
 def recipe_text(meta: Mapping[str, Any]) -> str:
     """What the recipe's neurons do and what one spike carries."""
     recipe = RECIPES[str(meta["recipe"])]
-    carries = f"{recipe.bits} bits" if recipe.bits else "nothing but its address"
+    bits = "1 bit" if recipe.bits == 1 else f"{recipe.bits} bits"
+    carries = bits if recipe.bits else "nothing but its address"
     where = ", ".join(recipe.chips) + (" (here: simulation only)" * recipe.simulation_only)
     return f"recipe {recipe.name}: {recipe.summary}; a spike carries {carries}; for: {where}"
 

@@ -159,6 +159,7 @@ def document(diagnosis: Diagnosis) -> dict[str, Any]:
         "T": measured.steps,
         "latency": measured.latency,
         "samples": measured.samples,
+        **_cost(diagnosis),
         "layers": [_layer_json(layer) for layer in measured.layers],
         "rule": RULE,
         "first_layer": None if first is None else first.layer,
@@ -173,6 +174,15 @@ def document(diagnosis: Diagnosis) -> dict[str, Any]:
         "curves": [run_json(run) for run in diagnosis.curves],
         "notes": list(diagnosis.notes),
     }
+
+
+def _cost(diagnosis: Diagnosis) -> dict[str, Any]:
+    """What this network says and sends after its T steps."""
+    keys = ("accuracy", "agreement", "error", "spikes_per_neuron", "synops_per_sample")
+    if not diagnosis.curves:
+        return dict.fromkeys(keys)
+    last = diagnosis.curves[0].evaluation.points[-1]
+    return {key: getattr(last, key) for key in keys}
 
 
 def _layer_json(layer: LayerError) -> dict[str, Any]:
@@ -303,6 +313,7 @@ img { max-width: 100%; height: auto; } .note { color: #555; }
 <p class="note">Rule for the jump: {{ rule }}.</p>
 {% for picture in pictures %}<p><img alt="{{ picture.name }}"
 src="data:image/png;base64,{{ picture.data }}"></p>{% endfor %}
+{% if curves %}<h2>The whole network</h2><pre class="wide">{{ curves }}</pre>{% endif %}
 <h2>Errors by layer</h2>
 <p>Root mean square over neurons and samples, relative to that of the ANN's activation.</p>
 <div class="wide"><table><tr>{% for name in header %}<th>{{ name }}</th>{% endfor %}</tr>
@@ -327,6 +338,7 @@ def html(diagnosis: Diagnosis, pictures: Mapping[str, bytes]) -> str:
             summary=summary(diagnosis),
             rule=RULE,
             header=HEADER,
+            curves=comparison.runs_text(diagnosis.curves) if diagnosis.curves else "",
             rows=[
                 {"cells": row, "first": name == first}
                 for name, row in zip(names, rows(diagnosis.measured), strict=True)

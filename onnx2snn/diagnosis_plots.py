@@ -19,6 +19,7 @@ COLOURS = {
     "quantization": "#0072b2",
     "unevenness": "#e69f00",
     "structure": "#cc79a7",
+    "calibrated": "#666666",
 }
 MOST = 24  # layers in the picture of rates
 
@@ -38,16 +39,16 @@ def errors_png(diagnosis: Diagnosis) -> bytes:
     if any(layer.reason for layer in layers):
         width = np.array([100 * layer.own if layer.reason else 0.0 for layer in layers])
         axes.barh(y, width, 0.7, left=left, color="#56b4e9", label="its own (not split)")
-    fault = np.array([layer.structure or 0.0 for layer in layers]) * 100
-    if (fault > 0.1).any():
-        axes.barh(
-            y,
-            fault,
-            0.25,
-            color=COLOURS["structure"],
-            label="structure: not the ANN's weights or bias",
-            zorder=3,
-        )
+    findings = diagnosis.measured.findings
+    on_purpose = {f.seen_at for f in findings if f.kind == "calibrated"}
+    for told, colour, moved in (
+        ("not the ANN's weights or bias", COLOURS["structure"], False),
+        ("moved by calibration, on purpose", COLOURS["calibrated"], True),
+    ):
+        chosen = [(layer.name in on_purpose) == moved for layer in layers]
+        width = 100 * np.array([layer.structure or 0.0 for layer in layers]) * chosen
+        if (width > 0.1).any():
+            axes.barh(y, width, 0.2, color=colour, label=told, zorder=3)
     total = np.array([100 * layer.error for layer in layers])
     axes.plot(
         total, y, "k|", markersize=11, markeredgewidth=1.8, label="whole (parts partly cancel)"
@@ -87,7 +88,7 @@ def rates_png(diagnosis: Diagnosis) -> bytes:
     """Small multiples: how often each pair of ANN activation and decoded rate occurs."""
     layers = [layer for layer in diagnosis.measured.layers if len(layer.points)]
     hidden = len(layers) - MOST
-    layers = layers[:MOST]
+    layers = _shown(layers, diagnosis.first)
     columns = min(4, len(layers))
     lines = ceil(len(layers) / columns)
     fig = figure(2.9 * columns + 0.4, 2.75 * lines + 0.5)
@@ -96,12 +97,24 @@ def rates_png(diagnosis: Diagnosis) -> bytes:
         _panel(axes, layer, diagnosis.first is not None and layer.name == diagnosis.first.name)
     for axes in grid[len(layers) :]:
         axes.set_axis_off()
-    more = f" (the first {MOST} of {hidden + MOST} layers)" if hidden > 0 else ""
+    more = f" ({MOST} of {hidden + MOST} layers)" if hidden > 0 else ""
     title = f"ANN activation against decoded rate, T={diagnosis.measured.steps}{more}"
     fig.suptitle(f"{title}; darker: more pairs", fontsize=11)
     fig.supxlabel("ANN activation a", fontsize=10)
     fig.supylabel("decoded rate r", fontsize=10)
     return _png(fig)
+
+
+def _shown(layers: list[LayerError], first: LayerError | None) -> list[LayerError]:
+    """At most ``MOST`` layers, spread over the network, the one of the jump among them."""
+    if len(layers) <= MOST:
+        return layers
+    at = set(np.linspace(0, len(layers) - 1, MOST).astype(int).tolist())
+    jump = next((i for i, layer in enumerate(layers) if first and layer.name == first.name), None)
+    if jump is not None and jump not in at:
+        at.remove(min(at, key=lambda i: abs(i - jump)))
+        at.add(jump)
+    return [layers[i] for i in sorted(at)]
 
 
 def _panel(axes: Any, layer: LayerError, first: bool) -> None:

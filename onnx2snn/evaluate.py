@@ -8,13 +8,14 @@ Runtime, or analog mode).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from .converter.auto_judge import paired_points
 from .data import Samples
 from .outputs import OutputScore, concordance, is_classifier, scores, sums
 from .runtime.cost import static_cost
@@ -36,8 +37,10 @@ class Point:
     Attributes:
         T: steps of the answer; latency: T and the start lags, from input to answer.
         low, high: 95 % Wilson interval of the accuracy.
-        agreement: share of samples whose class is the ANN's; None without classes;
-            agreement_low, agreement_high: its 95 % Wilson interval.
+        difference_low, difference_high: 95 % interval of accuracy less the ANN's on the same
+            samples (Agresti and Min 2005).
+        agreement: share of samples whose class is the ANN's, and its 95 % Wilson interval
+            agreement_low, agreement_high; where the outputs are no classes the ``concordance``.
         error: norm of the difference to the ANN's outputs, relative to their norm.
         concordance: Lin's, with the ANN's values (``outputs``); that of the worst output.
         spikes_per_neuron: mean over neurons and samples, summed over the steps.
@@ -49,13 +52,15 @@ class Point:
     accuracy: float | None
     low: float | None
     high: float | None
-    agreement: float | None
+    agreement: float
     error: float
     spikes_per_neuron: float
     synops_per_sample: float
     concordance: float = 1.0
     agreement_low: float | None = None
     agreement_high: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -65,7 +70,8 @@ class Evaluation:
     ``spikes_per_neuron`` is by population, over all steps; ``stopped[t]`` is how many samples an
     early exit stopped after t steps (empty without early exit); ``seconds`` is simulation alone.
     ``classes``: whether the first output is class scores, and labels (if any) are classes; else the
-    network is judged by error and concordance. ``outputs``: each output after the last step.
+    network is judged by error and concordance; ``guessed_classes``: for want of labels, by the
+    shape of the outputs alone. ``outputs``: each output after the last step.
     """
 
     points: tuple[Point, ...]
@@ -79,6 +85,7 @@ class Evaluation:
     spikes_per_neuron: Mapping[str, float]
     stopped: tuple[int, ...] = ()
     classes: bool = True
+    guessed_classes: bool = False
     outputs: tuple[OutputScore, ...] = ()
 
 
@@ -90,6 +97,8 @@ class Tally:
         self.state: dict[str, Array] = {
             "correct": zeros.copy(),
             "agree": zeros.copy(),
+            "lost": zeros.copy(),
+            "won": zeros.copy(),
             "error": zeros.copy(),
             "spikes": zeros.copy(),
             "synops": zeros.copy(),
@@ -121,8 +130,11 @@ class Tally:
             guess, ann_guess = classes(result.readouts[first]), classes(ann[first])
             s["agree"] += (guess == ann_guess).sum(axis=1)
             if labels is not None:
-                s["correct"] += (guess == labels).sum(axis=1)
-                s["ann_correct"] += (ann_guess == labels).sum()
+                right, ann_right = guess == labels, ann_guess == labels
+                s["correct"] += right.sum(axis=1)
+                s["lost"] += (ann_right & ~right).sum(axis=1)
+                s["won"] += (right & ~ann_right).sum(axis=1)
+                s["ann_correct"] += ann_right.sum()
         s["spikes"] += sum(result.spikes.values(), start=np.zeros_like(s["spikes"]))
         s["synops"] += result.synops
         s["samples"] += result.samples
@@ -160,6 +172,7 @@ def evaluate(
     chunk: int = CHUNK,
     seed: int = 0,
     early_exit: EarlyExit | None = None,
+    regression: bool = False,
     **engine: Any,
 ) -> Evaluation:
     """Accuracy, agreement and cost of ``graph`` after each of steps ``first`` .. ``steps``.
@@ -169,10 +182,14 @@ def evaluate(
         tally: counts to go on from (its samples are skipped); ``checkpoint`` sees it after each
             chunk.
         seed, early_exit: see ``runtime.engine.Simulator.run``.
+        regression: the outputs are values, also where they look like one score per class. (Labels
+            that are no class numbers say the same.)
         engine: further fields of ``runtime.engine.Simulator``.
     """
     tally = tally or Tally(steps)
-    labels = class_labels(samples)
+    labels = None if regression else class_labels(samples)
+    classifier = _has_classes(graph) and not regression
+    classifier = classifier and (samples.labels is None or labels is not None)
     simulator = Simulator(graph, **engine)
     done = int(tally.state["samples"])
     chunk = min(chunk, _most_samples(graph, steps))
@@ -186,9 +203,7 @@ def evaluate(
         done += result.samples
         checkpoint(tally)
         progress(done, len(samples))
-    regression = samples.labels is not None and labels is None
-    made = _evaluation(graph, tally, first, steps, has_labels=labels is not None)
-    return replace(made, classes=made.classes and not regression)
+    return _evaluation(graph, tally, (first, steps), classifier, has_labels=labels is not None)
 
 
 def _most_samples(graph: SpikingGraph, steps: int) -> int:
@@ -199,23 +214,28 @@ def _most_samples(graph: SpikingGraph, steps: int) -> int:
 
 
 def _evaluation(
-    graph: SpikingGraph, tally: Tally, first: int, steps: int, *, has_labels: bool
+    graph: SpikingGraph,
+    tally: Tally,
+    span: tuple[int, int],
+    classifier: bool,
+    *,
+    has_labels: bool,
 ) -> Evaluation:
     cost, s = static_cost(graph), tally.state
     count, neurons = int(s["samples"]), max(sum(cost.neurons.values()), 1)
     onset = onsets(graph)
     latency = max(onset[r.name] for r in graph.of(Readout))
-    classifier = _has_classes(graph)
+    scored = has_labels and classifier
     shapes = {r.name: r.shape for r in graph.of(Readout)}
     totals = {name: s[f"output/{name}"] for name in shapes}
     worst = np.min([concordance(total) for total in totals.values()], axis=0)
     spikes, synops = np.cumsum(s["spikes"]), np.cumsum(s["synops"])
     points = []
-    for t in range(first - 1, steps):
+    for t in range(span[0] - 1, span[1]):
         correct = int(s["correct"][t])
-        scored = has_labels and classifier
         low, high = wilson(correct, count) if scored else (None, None)
         bounds = wilson(int(s["agree"][t]), count) if classifier else (None, None)
+        drop = paired_points(int(s["lost"][t]), int(s["won"][t]), count) if scored else None
         points.append(
             Point(
                 T=t + 1,
@@ -223,18 +243,20 @@ def _evaluation(
                 accuracy=correct / count if scored else None,
                 low=low,
                 high=high,
-                agreement=float(s["agree"][t]) / count if classifier else None,
+                agreement=float(s["agree"][t]) / count if classifier else float(worst[t]),
                 error=float(np.sqrt(s["error"][t] / max(float(s["ann_norm"]), 1e-30))),
                 spikes_per_neuron=float(spikes[t]) / neurons / count,
                 synops_per_sample=float(synops[t]) / count,
                 concordance=float(worst[t]),
                 agreement_low=bounds[0],
                 agreement_high=bounds[1],
+                difference_low=None if drop is None else -drop[2] / 100,
+                difference_high=None if drop is None else -drop[1] / 100,
             )
         )
     return Evaluation(
         points=tuple(points),
-        ann_accuracy=float(s["ann_correct"]) / count if has_labels and classifier else None,
+        ann_accuracy=float(s["ann_correct"]) / count if scored else None,
         samples=count,
         neurons=neurons,
         macs_ann=cost.macs_ann,
@@ -247,6 +269,7 @@ def _evaluation(
         },
         stopped=tuple(int(n) for n in s["stopped"]) if s["stopped"].any() else (),
         classes=classifier,
+        guessed_classes=classifier and not has_labels,
         outputs=scores(totals, shapes, count),
     )
 

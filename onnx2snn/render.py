@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment
 
 from .api import Verification
 from .converter.frontend import CheckReport
@@ -61,8 +59,8 @@ def shown_points(points: Sequence[Point]) -> list[Point]:
     return chosen if len(points) > 12 else list(points)
 
 
-def curve_table(evaluation: Evaluation) -> str:
-    """One row per shown T."""
+def curve_rows(evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
+    """Header, and one row per shown T."""
     scored = evaluation.ann_accuracy is not None
     header = ["T", "latency"]
     header += ["accuracy", "95 % interval", "to ANN"] if scored else []
@@ -80,37 +78,70 @@ def curve_table(evaluation: Evaluation) -> str:
         bounds = bounds_of(evaluation, p)
         if bounds is not None and not scored:
             row.append(interval(*bounds))
-        row += [
-            f"{p.error:.3f}",
-            f"{p.spikes_per_neuron:.2f}",
-            count(p.synops_per_sample),
-        ]
+        row += [f"{p.error:.3f}", f"{p.spikes_per_neuron:.2f}", count(p.synops_per_sample)]
         rows.append(row)
-    return table(header, rows)
+    return header, rows
+
+
+def curve_table(evaluation: Evaluation) -> str:
+    """One row per shown T."""
+    return table(*curve_rows(evaluation))
 
 
 def knee_text(evaluation: Evaluation) -> str:
-    """The knee in words."""
+    """The knee in words, and what it costs."""
     found, last = knee(evaluation), evaluation.points[-1]
-    stays = "" if len(evaluation.points) == 1 else " and stays there"
-    if not evaluation.classes:
-        if found is None:
-            return f"No step up to T={last.T} has an output error below {100 * ERROR:g} % for good."
-        return f"T={found['T']} has an output error below {100 * ERROR:g} %{stays}."
-    scored = evaluation.ann_accuracy is not None
     if found is None:
-        what = "is within 0.5 point of the ANN" if scored else "agrees with the ANN on 99.5 %"
-        return f"No step up to T={last.T} {what} for good."
+        return _no_knee(evaluation)
+    stays = "" if found["T"] == last.T else " and stays there"
     point = next(p for p in evaluation.points if found["T"] == p.T)
-    bounds = bounds_of(evaluation, point) or (0.0, 1.0)
-    if not scored:
+    if not evaluation.classes:
+        said = f"has an output error of {percent(point.error, 1)}, below {100 * ERROR:g} %"
+        return f"T={point.T} {said}{stays}: {_cost(point)}."
+    bounds = interval(*(bounds_of(evaluation, point) or (0.0, 1.0)))
+    if evaluation.ann_accuracy is None:
         return (
             f"T={point.T} agrees with the ANN on {percent(point.agreement, 1)} of the samples "
-            f"(95 % interval {interval(*bounds)}): within 0.5 point{stays}."
+            f"(95 % interval {bounds}): within 0.5 point{stays}; {_cost(point)}."
         )
     return (
-        f"T={point.T} is within 0.5 point of the ANN in accuracy (95 % interval "
-        f"{interval(*bounds)}, ANN {percent(evaluation.ann_accuracy)}){stays}."
+        f"T={point.T} is within 0.5 point of the ANN (95 % interval {bounds}, ANN "
+        f"{percent(evaluation.ann_accuracy)}{_paired(point, evaluation.ann_accuracy)}){stays}: "
+        f"{_cost(point)}."
+    )
+
+
+def _no_knee(evaluation: Evaluation) -> str:
+    last, ann = evaluation.points[-1], evaluation.ann_accuracy
+    head = f"No step up to T={last.T}"
+    if not evaluation.classes:
+        now = f"T={last.T} has one of {percent(last.error, 1)}"
+        return f"{head} has an output error below {100 * ERROR:g} % for good; {now}."
+    if ann is None:
+        now = f"T={last.T} agrees on {percent(last.agreement, 1)}"
+        return f"{head} agrees with the ANN on 99.5 % for good; {now}."
+    now = f"T={last.T} is at {percent(last.accuracy)}"
+    bounds = interval(*(bounds_of(evaluation, last) or (0.0, 1.0)))
+    return (
+        f"{head} is within 0.5 point of the ANN for good; {now} (95 % interval {bounds}, ANN "
+        f"{percent(ann)}{_paired(last, ann)})."
+    )
+
+
+def _paired(point: Point, ann: float) -> str:
+    """The difference to the ANN on the same samples."""
+    low, high = point.difference_low, point.difference_high
+    if low is None or high is None or point.accuracy is None:
+        return ""
+    apart = f"{100 * (point.accuracy - ann):+.2f}"
+    return f"; difference {apart} points, {100 * low:+.1f} to {100 * high:+.1f}"
+
+
+def _cost(point: Point) -> str:
+    """What comes with every accuracy."""
+    return (
+        f"latency {point.latency}, {point.spikes_per_neuron:.2f} spikes per neuron, "
+        f"{count(point.synops_per_sample)} synaptic operations per sample"
     )
 
 
@@ -125,15 +156,22 @@ def bounds_of(evaluation: Evaluation, point: Point) -> tuple[float, float] | Non
 def run_text(title: str, evaluation: Evaluation) -> str:
     ann = "" if evaluation.ann_accuracy is None else f"ANN {percent(evaluation.ann_accuracy)}, "
     head = f"{title}: {ann}{evaluation.samples} samples, {count(evaluation.neurons)} neurons"
+    if evaluation.guessed_classes:
+        head += "\nno labels: the outputs are taken for class scores (--regression: for values)"
     text = f"{head}\n\n{curve_table(evaluation)}"
-    if len(evaluation.outputs) > 1 or not evaluation.classes:
+    if several_outputs(evaluation):
         text += f"\n\n{outputs_table(evaluation)}"
     return f"{text}\n\n{knee_text(evaluation)}"
 
 
-def outputs_table(evaluation: Evaluation) -> str:
-    """Every output after the last step: error and agreement with the ANN."""
-    rows = [
+def several_outputs(evaluation: Evaluation) -> bool:
+    """Whether there is more to say of the outputs than one agreement."""
+    return len(evaluation.outputs) > 1 or not evaluation.classes
+
+
+def output_rows(evaluation: Evaluation) -> list[list[str]]:
+    """Name, shape, error, agreement and concordance of every output."""
+    return [
         [
             o.name,
             "x".join(map(str, o.shape)) or "scalar",
@@ -143,8 +181,13 @@ def outputs_table(evaluation: Evaluation) -> str:
         ]
         for o in evaluation.outputs
     ]
+
+
+def outputs_table(evaluation: Evaluation) -> str:
+    """Every output after the last step: error and agreement with the ANN."""
     last = evaluation.points[-1].T
-    return table([f"output at T={last}", "shape", "error", "same winner", "concordance"], rows)
+    header = [f"output at T={last}", "shape", "error", "same winner", "concordance"]
+    return table(header, output_rows(evaluation))
 
 
 def early_exit_text(stopped: Sequence[int]) -> str:
@@ -242,65 +285,6 @@ def check_text(report: CheckReport, chips: Mapping[str, Sequence[Violation]]) ->
     return "\n".join(parts)
 
 
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; }
-td, th { padding: .2rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }
-svg { max-width: 100%; height: auto; } .note { color: #555; }
-</style></head><body>
-<h1>{{ title }}</h1>
-<p>{{ sweep.data }}, {{ sweep.samples }} samples.
-{% if ann is not none %}ANN accuracy {{ "%.2f" % (100 * ann) }} %.{% endif %}</p>
-{{ chart }}
-{% for run in runs %}
-<h2>Recipe {{ run.recipe }}</h2><p>{{ run.knee }}</p>
-{% for note in run.notes %}<p class="note">{{ note }}</p>{% endfor %}
-<table><tr>{% for name in run.header %}<th>{{ name }}</th>{% endfor %}</tr>
-{% for row in run.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</table>
-{% endfor %}
-</body></html>
-"""
-
-
-def sweep_html(sweep: Sweep) -> str:
-    """One self-contained page: chart with tooltips, tables, notes."""
-    from markupsafe import Markup
-
-    environment = Environment(autoescape=True)
-    header = ["T", "latency", "accuracy", "low", "high", "agreement", "spikes/neuron", "synops"]
-    return environment.from_string(PAGE).render(
-        title=f"{sweep.model}: accuracy against time steps",
-        sweep=sweep,
-        ann=sweep.runs[0].evaluation.ann_accuracy,
-        chart=Markup(curve_svg(sweep)),  # our own numbers and escaped names only
-        runs=[
-            {
-                "recipe": r.recipe,
-                "knee": knee_text(r.evaluation),
-                "notes": r.notes,
-                "header": header,
-                "rows": [
-                    [
-                        p.T,
-                        p.latency,
-                        percent(p.accuracy),
-                        percent(p.low),
-                        percent(p.high),
-                        percent(p.agreement),
-                        f"{p.spikes_per_neuron:.2f}",
-                        count(p.synops_per_sample),
-                    ]
-                    for p in shown_points(r.evaluation.points)
-                ],
-            }
-            for r in sweep.runs
-        ],
-    )
-
-
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
@@ -308,9 +292,7 @@ def score(run: SweepRun, point: Point) -> float:
     """What the chart shows: accuracy, else agreement, else 1 - error."""
     if point.accuracy is not None:
         return point.accuracy
-    if run.evaluation.classes and point.agreement is not None:
-        return point.agreement
-    return max(0.0, 1 - point.error)
+    return point.agreement if run.evaluation.classes else max(0.0, 1 - point.error)
 
 
 def score_name(sweep: Sweep) -> str:
@@ -319,66 +301,3 @@ def score_name(sweep: Sweep) -> str:
     if first.ann_accuracy is not None:
         return "accuracy (%)"
     return "agreement with the ANN (%)" if first.classes else "100 - error of the outputs (%)"
-
-
-def curve_svg(sweep: Sweep) -> str:
-    """The curves as SVG, T on a logarithmic axis, a tooltip on every point."""
-    from math import log2
-
-    from markupsafe import escape
-
-    width, height, left, bottom = 760, 360, 60, 40
-    top_t = max(run.steps for run in sweep.runs)
-    span = log2(top_t) or 1.0
-
-    def at(t: int, value: float) -> tuple[float, float]:
-        x = left + (width - left - 20) * log2(t) / span
-        return round(x, 1), round(20 + (height - 20 - bottom) * (1 - value), 1)
-
-    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" font-size="12">']
-    for i in range(0, 11, 2):
-        _, y = at(1, i / 10)
-        parts.append(f'<path d="M{left} {y}H{width - 20}" stroke="#ddd"/>')
-        parts.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{i * 10} %</text>')
-    t = 1
-    while t <= top_t:
-        parts.append(f'<text x="{at(t, 0)[0]}" y="{height - 18}" text-anchor="middle">{t}</text>')
-        t *= 2
-    ann = sweep.runs[0].evaluation.ann_accuracy
-    if ann is not None:
-        y = at(1, ann)[1]
-        parts.append(f'<path d="M{left} {y}H{width - 20}" stroke="#333" stroke-dasharray="4"/>')
-        parts.append(f'<text x="{width - 20}" y="{y - 5}" text-anchor="end">ANN</text>')
-    at_legend = left + 10
-    for n, run in enumerate(sweep.runs):
-        colour = COLOURS[n % len(COLOURS)]
-        parts += _svg_run(run, colour, at)
-        parts.append(f'<text x="{at_legend}" y="14" fill="{colour}">{escape(run.recipe)}</text>')
-        at_legend += 7 * len(run.recipe) + 24
-    parts.append(f'<text x="{width / 2}" y="{height - 2}" text-anchor="middle">time steps T</text>')
-    return "".join([*parts, "</svg>"])
-
-
-def _svg_run(
-    run: SweepRun, colour: str, at: Callable[[int, float], tuple[float, float]]
-) -> list[str]:
-    """One curve: its interval as a bar at every point, the line, and points with tooltips."""
-    from markupsafe import escape
-
-    points = [(p, *at(p.T, score(run, p))) for p in run.evaluation.points]
-    line = " ".join(f"{x},{y}" for _, x, y in points)
-    parts = []
-    for p, x, y in points:
-        bounds, tip = (
-            bounds_of(run.evaluation, p),
-            f"{run.recipe} T={p.T}: {percent(score(run, p))}",
-        )
-        if bounds is not None:
-            top, bottom = at(p.T, bounds[1])[1], at(p.T, bounds[0])[1]
-            bar = f'd="M{x} {top}V{bottom}" stroke="{colour}" stroke-opacity=".35"'
-            parts.append(f"<path {bar}/>")
-            tip += f" ({interval(*bounds)})"
-        dot = f'cx="{x}" cy="{y}" r="3" fill="{colour}"'
-        parts.append(f"<circle {dot}><title>{escape(tip)}</title></circle>")
-    parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-    return parts

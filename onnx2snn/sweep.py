@@ -21,7 +21,7 @@ from .api import convert, evaluate, onnx_ann
 from .converter.frontend import LoadedModel
 from .data import Samples
 from .evaluate import Evaluation, Tally
-from .runtime.graph import SpikingGraph
+from .runtime.graph import Population, SpikingGraph
 
 SCHEMA = "onnx2snn.sweep/1"
 # The T that tables show, and that are run where every T costs a conversion.
@@ -66,6 +66,7 @@ def run_json(run: SweepRun) -> dict[str, Any]:
     """One curve: every point, the knee, and what it costs."""
     e = run.evaluation
     return {
+        **made_json(run.network),
         "recipe": run.recipe,
         "T_total": run.steps,
         "points": [asdict(point) for point in e.points],
@@ -78,6 +79,30 @@ def run_json(run: SweepRun) -> dict[str, Any]:
         "seconds": e.seconds,
         "notes": list(run.notes),
     }
+
+
+def made_json(network: SpikingGraph) -> dict[str, Any]:
+    """How a network was made and what its spikes are, as its file says."""
+    keys = ("recipe", "lag", "levels", "bits_per_spike", "simulation_only", "options")
+    return {key: network.meta.get(key) for key in (*keys, "calibration")}
+
+
+def early_notes(network: SpikingGraph, steps: Sequence[int]) -> tuple[str, ...]:
+    """What must be said of answers after other T than the network was converted for."""
+    made_for = network.meta.get("T")
+    others = [t for t in steps if t != made_for]
+    if made_for is None or not others:
+        return ()
+    if len(steps) == 1:
+        return (f"the network was converted for T={made_for}, not for T={steps[0]}",)
+    if max(steps) != made_for:
+        return (f"every T is an answer of one network, which was converted for T={made_for}",)
+    if any(p.neuron.lag for p in network.of(Population)):
+        return ("with start lags every T is a conversion of its own",)
+    return (
+        f"every T is an answer of one network, converted for T={made_for}: what it says early, not "
+        "what a network converted for fewer steps says",
+    )
 
 
 POINT, ERROR = 0.005, 0.05  # how near to the ANN the knee is: accuracy or agreement; output error
@@ -184,7 +209,10 @@ class _Runner:
             recipe=str(self.options["recipe"]),
             steps=last,
             evaluation=evaluation,
-            notes=tuple(network.meta.get("notes", ())),
+            notes=(
+                *(str(note) for note in network.meta.get("notes", ())),
+                *early_notes(network, [point.T for point in evaluation.points]),
+            ),
             network=network,
         )
 
@@ -216,7 +244,7 @@ class _Runner:
     def _print(self, last: int) -> str:
         """What a stored state must have been made from to be continued."""
         document = {
-            "state": 2,
+            "state": 3,
             "model": self.model.sha256,
             "options": self.options,
             "steps": last,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +146,96 @@ def test_preprocessing_is_remembered_also_without_calibration_data(tmp_path: Pat
     remembered, given = (result("run", out, *TEST, "-T", 16, *more) for more in ([], PRE))
     assert remembered["accuracy"] == given["accuracy"]
     assert remembered["ann_accuracy"] > 0.9
+
+
+def test_the_knee_is_named_in_words_with_interval_latency_and_cost(networks: list[str]) -> None:
+    done = run("run", networks[1], *TEST, "-T", "1:4")
+    found = result("run", networks[1], *TEST, "-T", "1:4")
+    assert re.search(
+        r"T=\d is within 0\.5 point of the ANN \(95 % interval [\d.]+-[\d.]+ %, ANN [\d.]+ %; "
+        r"difference [+-][\d.]+ points, [+-][\d.]+ to [+-][\d.]+\).*: latency \d, [\d.]+ spikes "
+        r"per neuron, [\d.]+k? synaptic operations per sample\.",
+        done.output,
+    ), done.output
+    apart = found["accuracy"] - found["ann_accuracy"]
+    assert found["difference_low"] <= apart <= found["difference_high"]
+    assert "every T is an answer of one network, converted for T=4" in done.output
+
+
+def test_without_t_a_network_is_run_and_diagnosed_for_the_t_it_was_converted_for(
+    networks: list[str],
+) -> None:
+    assert result("run", *networks, *TEST)["runs"][1]["T"] == 4
+    assert result("diagnose", MLP, networks[0], *TEST)["T"] == 4
+    longer = result("run", networks[0], *TEST, "-T", 6)
+    assert "the network was converted for T=4, not for T=6" in longer["notes"]
+
+
+def test_a_regression_is_judged_by_error_and_concordance_wherever_it_is_said(
+    networks: list[str], tmp_path: Path
+) -> None:
+    unlabelled = ["--data", f"{DATA}:x_test", "--samples", "40"]
+    guessed = run("run", networks[0], *unlabelled)
+    assert "taken for class scores (--regression: for values)" in guessed.output
+    found = result("run", networks[0], *TEST, "--regression", "-o", tmp_path / "out")
+    assert (found["classes"], found["accuracy"], found["ann_accuracy"]) == (False, None, None)
+    assert found["agreement"] == found["concordance"] < 1
+    page = (tmp_path / "out" / "run.html").read_text()
+    assert "concordance" in page and "n/a" not in page and "output error" in page
+    swept = ["sweep", MLP, *CALIB, *TEST, *PRE, "-T", "4", "--regression", "-o", tmp_path / "s"]
+    assert result(*swept)["runs"][0]["knee"] is None or result(*swept)["runs"][0]["points"]
+    diagnosed = result("diagnose", MLP, networks[0], *TEST, "--regression")
+    assert diagnosed["accuracy"] is None and diagnosed["error"] > 0
+    auto = ["convert", MLP, *CALIB, *PRE, "-T", 4, "--recipe", "auto", "--max-drop", 20]
+    chosen = result(*auto, "--regression", "-o", tmp_path / "a.snn.onnx")["auto"]
+    assert chosen["measure"] == "error"
+
+
+def test_auto_says_no_with_status_one_and_writes_the_nearest(tmp_path: Path) -> None:
+    out = tmp_path / "a.snn.onnx"
+    few = ["--calib", f"{DATA}:x_calib", "--calib-samples", 12]
+    arguments = ["convert", MLP, *PRE, "-T", 1, "--recipe", "auto", "-o", out]
+    # Its outputs have some error at T=1, so as values nothing is within zero.
+    done = run(*arguments, *CALIB, "--max-drop", 0, "--regression")
+    assert done.exit_code == 1, done.output
+    assert "NO candidate up to the given T stays within the limit of 0" in done.output
+    assert out.exists()
+    told = run(*arguments, *few, "--max-drop", 5)
+    assert "one of them is worth 25.0 points, more than the limit" in told.output
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--max-drop", "1"], ["--prefer", "steps"], ["--recipe", "auto", "--max-drop=-1"]]
+)
+def test_options_of_auto_are_refused_where_they_mean_nothing(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    done = run("convert", MLP, *CALIB, *PRE, "-T", 2, *arguments, "-o", tmp_path / "n.snn.onnx")
+    assert done.exit_code == 2
+    assert not (tmp_path / "n.snn.onnx").exists()
+
+
+def test_convert_without_data_says_steps_and_latency_and_what_it_did_not_measure(
+    tmp_path: Path,
+) -> None:
+    arguments = ["convert", MLP, "--calib", "none", *PRE, "-T", 4, "--lag", 2]
+    done = run(*arguments, "-o", tmp_path / "n.snn.onnx")
+    assert "T=4, latency 8 steps; without data, spikes per neuron and agreement" in done.output
+
+
+def test_every_report_of_a_sweep_has_the_three_numbers_and_says_how_it_was_made(
+    tmp_path: Path,
+) -> None:
+    swept = ["sweep", MLP, *CALIB, *TEST, *PRE, "-T", "1:4", "--recipe", "binary,synchronous"]
+    found = result(*swept, "-o", tmp_path)
+    for one in found["runs"]:
+        assert one["calibration"]["samples"] == 64
+        assert one["options"]["steps"] == 4
+        assert one["bits_per_spike"] == 0
+    late = found["runs"][1]["points"][-1]
+    assert late["latency"] == 3 * late["T"]  # two layers of neurons, and the readout's window
+    page = (tmp_path / "sweep.html").read_text()
+    for word in ("latency", "spikes/neuron", "synops/sample", "to ANN", "error"):
+        assert f"<th>{word}</th>" in page
+    rows = list(csv.DictReader((tmp_path / "sweep.csv").open()))
+    assert {"latency", "spikes_per_neuron", "synops_per_sample", "low", "high"} <= set(rows[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from ..converter.auto import PREFERENCES
 from ..converter.frontend import LoadedModel, check, load_onnx
 from ..converter.recipes import RECIPES
 from ..data import Samples
-from ..runtime.graph import Analog, Population, SpikingGraph
+from ..errors import UsageError
+from ..runtime.graph import Analog, Population, Readout, SpikingGraph, onsets
 from ..sweep import sweep as run_sweep
 from . import options as opt
 from .running import write_chart
@@ -41,12 +42,18 @@ PATH = click.Path(path_type=Path)
     help="Time steps to convert for; the most that --recipe auto may take [32].",
 )
 @click.option("--recipe", default="binary", type=click.Choice([*RECIPES, "auto"]))
-@click.option("--max-drop", type=float, help="For --recipe auto: largest drop in points [1.0].")
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(min=0),
+    help="For --recipe auto: largest drop in points [1.0]. Exit status 1 where nothing stays "
+    "below it; the nearest is then written.",
+)
 @click.option(
     "--prefer",
     type=click.Choice(list(PREFERENCES)),
     help="For --recipe auto: what decides between candidates within --max-drop [chips].",
 )
+@opt.regression_option
 @click.option("--spiking-only", is_flag=True, help="Refuse networks with analog islands.")
 @opt.conversion_options
 @opt.preprocessing_options
@@ -59,6 +66,7 @@ def convert(
     output: Path,
     steps: str,
     recipe: str,
+    regression: bool,
     spiking_only: bool,
     scale: float | None,
     mean: str | None,
@@ -72,6 +80,11 @@ def convert(
 
     The file is an ONNX model that stock ONNX Runtime runs, and that `onnx2snn run` reads.
     """
+    if recipe != "auto" and (choices["max_drop"], choices["prefer"]) != (None, None):
+        raise UsageError(
+            "--max-drop and --prefer are for --recipe auto",
+            remedy="Add --recipe auto, or leave them out.",
+        )
     opt.writable(output)
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     pre = opt.preprocessing(scale, mean, std, layout)
@@ -82,6 +95,7 @@ def convert(
         samples,
         steps=last,
         recipe=recipe,
+        regression=regression,
         preprocessing=pre,
         progress=opt.stage("converting"),
         **opt.chosen(**choices),
@@ -89,11 +103,13 @@ def convert(
     if spiking_only:
         opt.refuse_islands(network)
     api.save(network, output)
-    checked = None if samples is None else _calibration_check(network, samples)
-    document = {
+    checked = None if samples is None else _calibration_check(network, samples, regression)
+    document: dict[str, Any] = {
         "schema": "onnx2snn.convert/1",
         "output": str(output),
         "meta": dict(network.meta),
+        "T": int(network.meta["T"]),
+        "latency": _latency(network),
         "layers": _layers(network),
         "calibration_agreement": None if checked is None else checked["agreement"],
         "on_calibration": checked,
@@ -101,13 +117,24 @@ def convert(
         "analog": _analog_share(loaded, network),
     }
     opt.emit(document, _convert_text(document), as_json)
+    if document["auto"] is not None and not document["auto"]["within"]:
+        raise SystemExit(1)
 
 
-def _calibration_check(network: SpikingGraph, samples: Samples) -> dict[str, Any]:
+def _calibration_check(network: SpikingGraph, samples: Samples, regression: bool) -> dict[str, Any]:
     """What the network does on (at most 200 of) the calibration samples after its T steps."""
     steps = int(network.meta["T"])
-    found = api.evaluate(network, samples.section(0, 200), steps, first=steps)
-    return {**asdict(found.points[-1]), "samples": found.samples, "classes": found.classes}
+    part = replace(samples.section(0, 200), labels=None)
+    found = api.evaluate(network, part, steps, first=steps, regression=regression)
+    outputs = [asdict(output) for output in found.outputs]
+    point = asdict(found.points[-1])
+    return {**point, "samples": found.samples, "classes": found.classes, "outputs": outputs}
+
+
+def _latency(network: SpikingGraph) -> int:
+    """Steps from input to answer."""
+    onset = onsets(network)
+    return int(network.meta["T"]) + max(onset[r.name] for r in network.of(Readout))
 
 
 def _analog_share(loaded: LoadedModel, network: SpikingGraph) -> dict[str, Any] | None:
@@ -155,9 +182,14 @@ def _convert_text(document: dict[str, Any]) -> str:
             f"\nNot spiking: {analog['nodes']} operations ({100 * analog['nodes_share']:.1f} %), "
             f"{100 * analog['macs_share']:.1f} % of the MACs; they cannot be placed on a chip."
         )
-    checked = document["on_calibration"]
+    checked, meta = document["on_calibration"], document["meta"]
     if checked is not None:
         text += "\n" + _checked_text(checked)
+    else:
+        text += (
+            f"\nT={meta['T']}, latency {document['latency']} steps; without data, spikes per "
+            "neuron and agreement with the ANN were not measured."
+        )
     return f"{text}\nwrote {document['output']}"
 
 
@@ -165,7 +197,14 @@ def _checked_text(checked: dict[str, Any]) -> str:
     """The three numbers of every report, and how near the outputs are."""
     near = f"Outputs differ from the ANN's by {100 * checked['error']:.1f} %"
     if checked["classes"]:
-        near = f"Agreement of SNN and ANN {render.percent(checked['agreement'], 1)}"
+        bounds = render.interval(checked["agreement_low"], checked["agreement_high"])
+        near = (
+            f"Agreement of SNN and ANN {render.percent(checked['agreement'], 1)} (95 % interval "
+            f"{bounds})"
+        )
+    if len(checked["outputs"]) > 1:
+        each = (f"{o['name']} {100 * o['error']:.1f} %" for o in checked["outputs"])
+        near += f"; error of each output: {', '.join(each)};"
     return (
         f"T={checked['T']}, latency {checked['latency']} steps, "
         f"{checked['spikes_per_neuron']:.2f} spikes per neuron, "
@@ -202,7 +241,7 @@ def verify(
         pre = opt.preprocessing(scale, mean, std, layout)
         inputs = api.load_samples(data, loaded, pre, limit=samples).whole()
     result = api.verify(loaded, inputs, samples=samples)
-    document = {
+    document: dict[str, Any] = {
         "schema": "onnx2snn.verify/1",
         "max_abs_diff": result.max_abs_diff,
         "relative_diff": result.relative_diff,
@@ -229,6 +268,7 @@ def verify(
 @click.option("-o", "--output", required=True, type=PATH, help="Folder for JSON, CSV, PNG, HTML.")
 @opt.conversion_options
 @opt.engine_options
+@opt.regression_option
 @opt.preprocessing_options
 @opt.shape_option
 @opt.json_option
@@ -257,6 +297,7 @@ def sweep(
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     pre = opt.preprocessing(scale, mean, std, layout)
     engine = opt.engine_arguments({k: choices.pop(k) for k in opt.ENGINE})
+    engine["regression"] = choices.pop("regression")
     test = api.load_samples(data, loaded, pre, limit=samples)
     calibration = opt.calibration_samples(calib, loaded, pre, calib_samples)
     folder = opt.output_folder(output)

@@ -15,7 +15,7 @@ from ..converter.onnxfile import write_atomically
 from ..errors import UsageError
 from ..runtime.graph import SpikingGraph
 from . import options as opt
-from .running import converted, run_one
+from .running import converted, own_span, run_one
 
 PATH = click.Path(path_type=Path)
 
@@ -27,10 +27,11 @@ PATH = click.Path(path_type=Path)
 @opt.recipes_option
 @click.option("--calib", metavar="DATA", help="With --recipe: calibration samples, or `none`.")
 @click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
-@click.option("-T", "--steps", default="32", help="Time steps [32].")
+@click.option("-T", "--steps", help="Time steps [what the network was converted for].")
 @click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
 @click.option("-o", "--output", type=PATH, help="Folder for JSON, HTML and pictures.")
 @click.option("--seed", type=int, default=0, help="For stochastic input encodings [0].")
+@opt.regression_option
 @opt.preprocessing_options
 @opt.shape_option
 @opt.json_option
@@ -41,10 +42,11 @@ def diagnose(
     recipes: tuple[str, ...],
     calib: str | None,
     calib_samples: int | None,
-    steps: str,
+    steps: str | None,
     samples: int | None,
     output: Path | None,
     seed: int,
+    regression: bool,
     scale: float | None,
     mean: str | None,
     std: str | None,
@@ -61,9 +63,9 @@ def diagnose(
     if calib is not None and not recipes:
         raise UsageError("--calib is for --recipe", remedy="Name the recipes to draw as well.")
     folder = None if output is None else opt.output_folder(output)
-    last = api.parse_steps(steps)[1]
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     graph = api.load(network)
+    last = own_span(graph)[1] if steps is None else api.parse_steps(steps)[1]
     pre = opt.preprocessing(scale, mean, std, layout)
     loaded_samples = api.load_samples(data, graph, pre, limit=samples)
     others: dict[str, SpikingGraph] = {}
@@ -81,9 +83,9 @@ def diagnose(
         progress=opt.stage("diagnosing"),
     )
     networks = {"this network": graph, **others}
-    ann = api.onnx_ann(loaded, graph)
+    ann, judged = api.onnx_ann(loaded, graph), {"seed": seed, "regression": regression}
     curves = [
-        run_one(label, net, loaded_samples, (1, last), {"seed": seed}, ann)
+        run_one(label, net, loaded_samples, (1, last), judged, ann)
         for label, net in networks.items()
     ]
     found = replace(found, curves=tuple(curve for curve, _ in curves))

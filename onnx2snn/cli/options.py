@@ -176,6 +176,14 @@ def recipes_option(function: F) -> F:
     )(function)
 
 
+def regression_option(function: F) -> F:
+    return click.option(
+        "--regression",
+        is_flag=True,
+        help="The outputs are values, not one score per class: judge them by their error.",
+    )(function)
+
+
 def chosen(**options: Any) -> dict[str, Any]:
     """The options that were given."""
     return {name: value for name, value in options.items() if value is not None}

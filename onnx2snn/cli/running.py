@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from .. import api, comparison, plot, render
+from .. import api, comparison, page, plot, render
 from ..converter.frontend import load_onnx
 from ..converter.onnxfile import synapse_models
 from ..data import Preprocessing, Samples
@@ -19,7 +19,7 @@ from ..errors import UsageError
 from ..evaluate import Ann, Evaluation
 from ..runtime.engine import simulate
 from ..runtime.graph import SpikingGraph
-from ..sweep import Sweep, SweepRun
+from ..sweep import Sweep, SweepRun, early_notes, made_json
 from . import options as opt
 
 PATH = click.Path(path_type=Path)
@@ -28,7 +28,11 @@ PATH = click.Path(path_type=Path)
 @click.command()
 @click.argument("networks", type=PATH, nargs=-1, required=True, metavar="NET.snn.onnx...")
 @click.option("--data", required=True, metavar="DATA", help="Samples, and labels to score on.")
-@click.option("-T", "--steps", default="32", help="Time steps: N or FIRST:LAST [32].")
+@click.option(
+    "-T",
+    "--steps",
+    help="Time steps: N or FIRST:LAST [what the network was converted for; with --recipe: 32].",
+)
 @click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
 @opt.recipes_option
 @click.option("--calib", metavar="DATA", help="With --recipe: calibration samples, or `none`.")
@@ -37,13 +41,14 @@ PATH = click.Path(path_type=Path)
 @click.option("--profile", is_flag=True, help="Also say where the time goes, per layer.")
 @opt.conversion_options
 @opt.engine_options
+@opt.regression_option
 @opt.preprocessing_options
 @opt.shape_option
 @opt.json_option
 def run(
     networks: tuple[Path, ...],
     data: str,
-    steps: str,
+    steps: str | None,
     samples: int | None,
     recipes: tuple[str, ...],
     calib: str | None,
@@ -63,15 +68,17 @@ def run(
     Several files give one table and, with -o, one chart. MODEL.onnx with --recipe (repeat it, or
     a,b) and --calib is converted with each recipe first; nothing of that is kept.
     """
-    span = api.parse_steps(steps)
+    span = None if steps is None else api.parse_steps(steps)
     pre = opt.preprocessing(scale, mean, std, layout)
     engine = {k: choices.pop(k) for k in opt.ENGINE}
+    regression = choices.pop("regression")
     given = opt.chosen(**choices)
     if profile and max(len(networks), len(recipes)) > 1:
         raise UsageError("--profile takes one network", remedy="Leave it out, or name one.")
     folder = None if output is None else opt.output_folder(output)
     if recipes:
         shapes = opt.parse_shapes(input_shapes)
+        span = span or (32, 32)
         made = converted(networks, recipes, calib, calib_samples, span[1], pre, shapes, given)
     elif calib is not None or given:
         raise UsageError(
@@ -81,12 +88,15 @@ def run(
     else:
         made = {label: api.load(path) for label, path in _labels(networks).items()}
     loaded = {label: api.load_samples(data, g, pre, limit=samples) for label, g in made.items()}
-    arguments = opt.engine_arguments(engine)
-    found = [run_one(label, g, loaded[label], span, arguments) for label, g in made.items()]
+    arguments = {**opt.engine_arguments(engine), "regression": regression}
+    found = [
+        run_one(label, g, loaded[label], span or own_span(g), arguments)
+        for label, g in made.items()
+    ]
     runs, documents = [one for one, _ in found], [document for _, document in found]
     text = _text(runs, documents)
     if profile:
-        text += _profiled(runs[0].network, loaded[runs[0].recipe], span[1], engine, documents[0])
+        text += _profiled(runs[0], loaded[runs[0].recipe], engine, documents[0])
     text += f"\nsimulated in {sum(d['seconds'] for d in documents):.1f} s"
     document = documents[0]
     if len(documents) > 1:
@@ -134,6 +144,12 @@ def converted(
     return out
 
 
+def own_span(graph: SpikingGraph) -> tuple[int, int]:
+    """The T that a network was converted for."""
+    steps = int(graph.meta.get("T", 32))
+    return steps, steps
+
+
 def run_one(
     label: str,
     graph: SpikingGraph,
@@ -149,8 +165,9 @@ def run_one(
     evaluation = api.evaluate(graph, samples, last, ann, first=first, progress=progress, **engine)
     seconds = perf_counter() - began
     notes = tuple(str(note) for note in graph.meta.get("notes", ()))
+    notes += early_notes(graph, [point.T for point in evaluation.points])
     one = SweepRun(recipe=label, steps=last, evaluation=evaluation, notes=notes, network=graph)
-    recipe = {"network": label, "recipe": graph.meta.get("recipe")}
+    recipe = {"network": label, "notes": list(notes), **made_json(graph)}
     return one, {**run_document(evaluation, seconds), **recipe}
 
 
@@ -171,13 +188,13 @@ def _text(runs: list[SweepRun], documents: list[dict[str, Any]]) -> str:
 
 
 def _profiled(
-    graph: SpikingGraph,
+    run: SweepRun,
     samples: Samples,
-    steps: int,
     engine: Mapping[str, Any],
     document: dict[str, Any],
 ) -> str:
     """Where the time goes, on at most 100 samples, as text and into the document."""
+    graph, steps = run.network, run.steps
     kernels = synapse_models(graph) if engine["engine"] == "onnxruntime" else None
     part = samples.batch(0, min(100, len(samples)))
     options = {"threads": engine["threads"], "events": engine["events"], "kernels": kernels}
@@ -195,7 +212,10 @@ def run_document(evaluation: Evaluation, seconds: float) -> dict[str, Any]:
         "low": last.low,
         "high": last.high,
         "ann_accuracy": evaluation.ann_accuracy,
+        "difference_low": last.difference_low,
+        "difference_high": last.difference_high,
         "agreement": last.agreement,
+        "classes": evaluation.classes,
         "error": last.error,
         "concordance": last.concordance,
         "outputs": [asdict(output) for output in evaluation.outputs],
@@ -218,7 +238,7 @@ def write_chart(result: Sweep, document: dict[str, Any], folder: Path, stem: str
     text = json.dumps(document, indent=2, allow_nan=False) + "\n"
     opt.write_text(folder / f"{stem}.json", text)
     opt.write_text(folder / f"{stem}.csv", render.sweep_csv(result))
-    opt.write_text(folder / f"{stem}.html", render.sweep_html(result))
+    opt.write_text(folder / f"{stem}.html", page.sweep_html(result))
     names = f"{stem}.json, {stem}.csv, {stem}.html"
     if not plot.available():
         return f"wrote {names} to {folder}; no PNG: pip install 'onnx2snn[plot]'"
