@@ -25,6 +25,7 @@ from .calibrate import BINS, LayerStats
 from .lower import compact_scale
 
 Method = Literal["max", "percentile", "mmse"]
+RATIOS = np.concatenate([2 - 0.02 * np.arange(50), 1 - 0.01 * np.arange(96)])  # of the maximum
 
 
 def thresholds(
@@ -93,14 +94,32 @@ def _mmse(stat: LayerStats, count: int) -> Array:
     """argmin over theta of sum (a - theta/n clip(floor(a n / theta + 1/2), 0, n))^2, n = count.
 
     Bins are relative to each channel's maximum, so the error of a relative threshold r is the
-    same function of the bin for all channels: one matrix product does all of them.
+    same function of the bin for all channels: one matrix product does all of them. To the sum comes
+    one activation that was not seen (``_unseen``): where levels are many and samples few, nothing
+    else would keep the threshold from the largest activation that the samples happen to hold.
     """
-    ratios = 1 - 0.01 * np.arange(96)
     a = (np.arange(BINS) + 0.5) / BINS
-    rounded = np.clip(np.floor(a[:, np.newaxis] * count / ratios + 0.5), 0, count)
-    error = (a[:, np.newaxis] - rounded * ratios / count) ** 2
-    best = (stat.histogram @ error).argmin(axis=1)
-    return ratios[best] * stat.maximum
+    rounded = np.clip(np.floor(a[:, np.newaxis] * count / RATIOS + 0.5), 0, count)
+    error = (a[:, np.newaxis] - rounded * RATIOS / count) ** 2
+    best = (stat.histogram @ error + _unseen(stat)).argmin(axis=1)
+    return RATIOS[best] * stat.maximum
+
+
+def _unseen(stat: LayerStats) -> Array:
+    """Expected squared clipping error of one activation beyond the channel's maximum, relative to
+    it, (C, ratios): the excess X is exponential (as tails mostly are: Pickands 1975) with the mean
+    excess s over the ninth decile. E[(g + X)^2] = g^2 + 2 g s + 2 s^2 for a threshold g below the
+    maximum, 2 s^2 exp(-d / s) for one d above it."""
+    rows = stat.histogram
+    total = rows.sum(axis=1)
+    upper = rows * (np.cumsum(rows, axis=1) > 0.9 * total[:, np.newaxis])
+    a = (np.arange(BINS) + 0.5) / BINS
+    number = np.maximum(upper.sum(axis=1), 1)
+    first = np.argmax(upper > 0, axis=1) / BINS
+    s = np.maximum(upper @ a / number - first, 1 / BINS)[:, np.newaxis]
+    gap, above = np.maximum(1 - RATIOS, 0), np.maximum(RATIOS - 1, 0)
+    below = gap**2 + 2 * gap * s + 2 * s**2
+    return np.where(RATIOS < 1, below, 2 * s**2 * np.exp(-above / s))
 
 
 def set_thresholds(graph: snn.SpikingGraph, neurons: Mapping[str, Neuron]) -> snn.SpikingGraph:

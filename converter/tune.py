@@ -33,7 +33,8 @@ WORK = 8192  # samples times steps: more is slow and brings little
 FEWEST = 32  # samples, however many steps (if memory allows)
 SAMPLED = 1 << 16  # neurons of a population (over samples) searched at T <= 16; fewer above
 DRIVEN = 8  # tiles that the search looks at, at least
-V_INITS = (0.5, 0.25, 0.0, -0.5)
+V_INITS = (0.5, 0.25, 0.0, -0.5, -1.0)
+EVENNESS = 0.5  # of binary spikes, against the error of the whole
 SCALES = (0.7, 0.85, 1.0, 1.2)
 DIFFERENTIAL_SCALES = (0.7, 0.85, 1.0, 1.2)
 
@@ -245,9 +246,10 @@ class _Loop:
         if not self.tuning.search:
             fraction = float(np.mean(neuron.v_init / neuron.v_threshold))
             return Search(v_inits=(fraction,), rounds=self.tuning.rounds)
-        # What a signed neuron sent too early it takes back: holding spikes back only delays it.
-        v_inits = (0.5,) if neuron.signed else V_INITS
-        return Search(scales=SCALES, v_inits=v_inits, rounds=self.tuning.rounds)
+        if neuron.signed:
+            # What it sent too early it takes back: holding spikes back would only delay it.
+            return Search(scales=SCALES, rounds=self.tuning.rounds)
+        return Search(scales=SCALES, v_inits=V_INITS, rounds=self.tuning.rounds, evenness=EVENNESS)
 
     def _drive(self, node: snn.Population, target: Array, axis: int) -> Drive:
         """A sample of the population's neurons with the currents that arrive."""

@@ -4,12 +4,16 @@ Candidates are run on the currents that really arrive (spikes of the layers befo
 spaced in time), for a sample of neurons of each channel; the one with the smallest error of the
 decoded rate against the ANN's activation a is kept:
 
-    min over theta, v0, db of  mean (theta k / T - a)^2 + (mean(theta k / T) - mean(a))^2
+    min over theta, v0, db of  mean (theta k(T) / T - a)^2 + (mean(theta k(T) / T) - mean(a))^2
+                               + evenness mean_t mean (theta k(t) / T - a t / T)^2
 
-For each theta and v0 the bias is found by a few rounds of db += mean(a) - mean(theta k / T)
-(Li et al. 2021, bias calibration). A low v0 with a higher bias carries the same charge over the
-window but holds back the first spikes, which are the ones that rest on the least evidence and, in
-a binary network, cannot be taken back: unevenness shrinks at no cost in latency or spikes.
+with k(t) the spikes up to step t. For each theta and v0 the bias is found by a few rounds of
+db += mean(a) - mean(theta k / T) (Li et al. 2021, bias calibration). A low v0 with a higher bias
+carries the same charge over the window but holds back the first spikes, which are the ones that
+rest on the least evidence and, in a binary network, cannot be taken back: unevenness shrinks at no
+cost in latency or spikes. The last term is for the layers that read this one: what has been sent up
+to step t should be that part of the whole. Without it every layer holds its spikes back as suits
+itself best, the next one must decide on less, and the error of a deep network grows.
 """
 
 from __future__ import annotations
@@ -23,16 +27,20 @@ from ..runtime.neuron import Neuron, NeuronParams
 from ..runtime.ops import Array
 from .tune_signals import worth
 
+MOMENTS = 8  # times in a window at which evenness is judged
+PRIOR = 1000.0  # neurons of all channels that count beside those of one (``_shrunk``)
 CHUNK = 1 << 17  # potentials simulated together: what fits a core's cache
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Search:
-    """What is tried. ``scales`` multiply the data's threshold, ``v_inits`` are in thresholds."""
+    """What is tried. ``scales`` multiply the data's threshold, ``v_inits`` are in thresholds;
+    ``evenness`` weighs how evenly in time the spikes leave (see the module)."""
 
     scales: tuple[float, ...] = (1.0,)
     v_inits: tuple[float, ...] = (0.5,)
     rounds: int = 3
+    evenness: float = 0.0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -104,19 +112,32 @@ def _choose(
     bias = np.zeros_like(theta)
     lowest = np.full(theta.shape, np.inf, np.float32)
     best = bias.copy()
-    mean = drive.target.mean(axis=1)
+    mean, n = drive.target.mean(axis=1), drive.target.shape[1]
     for number in range(search.rounds + 1):
-        rate = decoded_rates(*_candidates(neuron, theta, v0, bias, drive), drive)
+        rate, uneven = decoded_rates(
+            *_candidates(neuron, theta, v0, bias, drive), drive, uneven=search.evenness > 0
+        )
         shift = mean - rate.mean(axis=2)
         rate -= drive.target
-        error = np.einsum("kcn,kcn->kc", rate, rate) / rate.shape[2] + shift**2
+        error = _mean_square(rate) + shift**2 + np.float32(search.evenness) * uneven
         better = error < lowest
         np.copyto(lowest, error, where=better)
         np.copyto(best, bias, where=better)
         if number < search.rounds:
             bias = bias + shift
-    chosen, at = lowest.argmin(axis=0), np.arange(len(threshold))
+    chosen = _shrunk(lowest, n, PRIOR).argmin(axis=0)
+    at = np.arange(len(threshold))
     return Choice(threshold=theta[chosen, at], v_init=v0[chosen, at], bias=best[chosen, at])
+
+
+def _shrunk(error: Array, n: int, prior: float) -> Array:
+    """Scores (candidates, channels) from errors on ``n`` neurons per channel: those of the channel,
+    and as if on ``prior`` more those of all channels, each relative to the first candidate's. Many
+    candidates on few neurons would fit these neurons only."""
+    tiny = np.float32(1e-30)
+    own = error / (error[:1] + tiny)
+    common = error.sum(axis=1) / (error[0].sum() + tiny)
+    return np.asarray(n * own + prior * common[:, np.newaxis])
 
 
 def _candidates(
@@ -130,10 +151,13 @@ def _candidates(
     return replace(neuron, v_threshold=theta, bias=drive.bias + bias), np.zeros_like(bias)
 
 
-def decoded_rates(neuron: Neuron, bias: Array, drive: Drive) -> Array:
+def decoded_rates(
+    neuron: Neuron, bias: Array, drive: Drive, *, uneven: bool = False
+) -> tuple[Array, Array]:
     """What is decoded after T steps, theta k / T, (candidates, channels, n), of neurons whose
     arrays are (candidates, channels, 1 or n) and that all get the same current, with ``bias`` on
-    top."""
+    top; and with ``uneven`` how far the spikes sent so far are from that part of the target,
+    (candidates, channels), as a mean square over ``MOMENTS`` times of the window."""
     count = len(neuron.v_threshold)
     weights = worth(neuron, drive.steps)
     shape = drive.current.shape[1:]
@@ -141,6 +165,8 @@ def decoded_rates(neuron: Neuron, bias: Array, drive: Drive) -> Array:
     spikes = np.empty((count, *shape), np.float32)
     total = np.zeros_like(spikes)
     current = np.empty_like(spikes)
+    deviation = np.zeros((count, shape[0]), np.float32)
+    moments = _moments(neuron, drive.steps) if uneven else set()
     for t in range(drive.first, drive.fire + drive.steps):
         inside = drive.begin <= t < drive.begin + drive.steps
         at = t - drive.first
@@ -151,8 +177,27 @@ def decoded_rates(neuron: Neuron, bias: Array, drive: Drive) -> Array:
         if t >= drive.fire:
             spikes *= weights[t - drive.fire]
             total += spikes
+        sent = t - drive.fire + 1
+        if sent in moments:
+            np.multiply(total, neuron.v_threshold, out=current)
+            current -= drive.target * np.float32(sent / drive.steps)
+            deviation += _mean_square(current) / np.float32(len(moments))
     total *= neuron.v_threshold
-    return total
+    return total, deviation
+
+
+def _moments(neuron: Neuron, steps: int) -> set[int]:
+    """Steps of the firing window after which evenness is judged. Not while a reader that has the
+    same start lag still integrates: the order of what arrives then does not matter to it."""
+    lag = neuron.lag if isinstance(neuron, NeuronParams) else 0
+    every = max(1, steps // MOMENTS)
+    late = {t for t in range(every, steps + 1, every) if t > lag}
+    return late or {steps}
+
+
+def _mean_square(x: Array) -> Array:
+    """(candidates, channels) of x (candidates, channels, n)."""
+    return np.asarray(np.einsum("kcn,kcn->kc", x, x) / np.float32(x.shape[2]))
 
 
 def run(
