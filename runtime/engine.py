@@ -19,7 +19,7 @@ from .cost import StaticCost, static_cost
 from .early_exit import EarlyExit, judged_readout
 from .event_terms import EventLayer, event_layers
 from .events import PILOT_SAMPLES, PILOT_STEPS, Events, available, check_option, worth_it
-from .graph import Population, Readout, SpikingGraph, onsets
+from .graph import Input, Population, Readout, SpikingGraph, onsets
 from .layout import Layout, Order
 from .ops import Array
 from .plan import Plan
@@ -263,6 +263,9 @@ class Simulator:
             name: float(fired.sum()) / (self.cost.neurons[name] * count * steps)
             for name, fired in found.spikes.items()
         }
+        for node in self.graph.of(Input):
+            if node.encoding != "constant":
+                densities[node.name] = float(np.abs(part[node.name]).mean())
         return worth_it(layers, densities, order)
 
     @property

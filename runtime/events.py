@@ -10,7 +10,7 @@ a clock; it is made once per simulator, and changes results by rounding at most.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
+from importlib import import_module
 from math import prod
 from typing import Literal, TypeAlias, get_args
 
@@ -38,14 +38,18 @@ def check_option(events: str) -> None:
         raise UsageError(f"events must be one of {', '.join(get_args(Events))}, got '{events}'")
     if events == "always" and not available():
         raise UsageError(
-            "event-driven kernels need numba, which is not installed",
+            "layers driven by their spikes need numba, which cannot be imported",
             remedy="Install it with: pip install 'onnx2snn[fast]'.",
         )
 
 
 def available() -> bool:
-    """Whether the compiled kernels can be used."""
-    return find_spec("numba") is not None
+    """Whether the compiled kernels can be used: numba is there, and takes this NumPy."""
+    try:
+        import_module("numba")
+    except ImportError:
+        return False
+    return True
 
 
 def worth_it(
