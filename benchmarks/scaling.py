@@ -39,7 +39,7 @@ def seconds(work: Callable[[], object], clock: Callable[[], float], repeats: int
 def network(layers: list, encoding: str = "constant", size: int = 32):
     path = Path(tempfile.mkdtemp()) / "net.onnx"
     onnx.save(networks.random_network(layers, size=size), path)
-    x = np.random.default_rng(1).uniform(0, 1, (32, 3, size, size)).astype(np.float32)
+    x = np.random.default_rng(1).uniform(0, 1, (16, 3, size, size)).astype(np.float32)
     graph = onnx2snn.convert(onnx2snn.load_onnx(path), x, steps=16, tune=False)
     coded = [replace(i, encoding=encoding) for i in graph.of(Input)]
     return graph.with_nodes(coded), x

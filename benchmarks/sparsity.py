@@ -125,7 +125,7 @@ WAYS = {
 }
 
 
-def cost(graph: g.SpikingGraph, samples: int = 16, steps: int = 16) -> dict:
+def cost(graph: g.SpikingGraph, samples: int = 8, steps: int = 8) -> dict:
     """Microseconds of a sample's step at each rate, and the rates where ways meet (1: never)."""
     found: dict = {"density": DENSITIES}
     spikes = np.random.default_rng(1).random(samples * steps * 4 * np.prod(graph["p"].shape))
@@ -146,7 +146,7 @@ def cost(graph: g.SpikingGraph, samples: int = 16, steps: int = 16) -> dict:
         found[way] = []
         for density in DENSITIES:
             held[...] = spikes[: held.size] < density
-            taken = seconds(lambda: plan._run_segment(segment, 0, steps, steps), 9)  # noqa: B023
+            taken = seconds(lambda: plan._run_segment(segment, 0, steps, steps), 5)  # noqa: B023
             found[way].append(taken / samples / steps * 1e6)
     for way in ("numpy", "onnxruntime"):
         ratio = np.log(np.array(found["events"]) / found[way])
