@@ -26,7 +26,7 @@ LARGE_BYTES = 1_000_000  # weights beyond a core's cache, which every spike read
 # a weight among samples and steps, spikes do not.
 COST = {"rows": 1.2, "batch": 1.35}  # of a spike's addition, by how fast the engine's products are
 LARGE_COST = 2.0  # times as much where weights do not stay in the cache
-EVENT_COST = 200  # of a spike, however many additions it causes
+EVENT_COST = 250  # of a spike, however many additions it causes
 POINT_COST = 0.3  # of a connection from one channel to one channel, spikes or not
 MOVE_COST = 30  # of a neuron's spike, from the order of these kernels into a product's operand
 UPDATE_COST = 20  # of a neuron's update in several passes, beyond that in one
