@@ -17,6 +17,7 @@ from .calibrate import LayerStats, Progress, calibrate
 from .datafree import assumed_statistics, assumption, trained_moments
 from .differential import differential
 from .graph import AnnGraph
+from .grid import on_grid, round_thresholds
 from .lower import lower
 from .normalize import Method, set_thresholds, thresholds
 from .passes import default_passes, run_passes
@@ -140,7 +141,8 @@ def convert(
             f"calibrated in the spiking loop for T={options.steps} on {tuned.samples} samples: "
             f"{_calibrated(recipe)}, all constant in time"
         )
-    graph = _with_counting(set_thresholds(graph, neurons), stats, options)
+    neurons = round_thresholds(neurons)
+    graph = on_grid(_with_counting(set_thresholds(graph, neurons), stats, options))
     meta = {**graph.meta, **_meta(recipe, options), "notes": notes}
     return Conversion(graph=replace(graph, meta=meta), lowered=lowered, stats=stats)
 

@@ -13,6 +13,7 @@ from math import prod
 import numpy as np
 
 from ..runtime import graph as snn
+from ..runtime.constants import constant_currents
 from ..runtime.encoding import encode
 from ..runtime.neuron import Neuron, NeuronParams, State
 from ..runtime.neuron_differential import DifferentialParams
@@ -104,6 +105,10 @@ class SpikingRun:
         self.seed, self.offset, self.observe = seed, offset, observe
         self.onset = snn.onsets(graph)
         self.total = steps + max(self.onset.values()) + extra
+        self.constants = {
+            name: x.astype(np.float32)[np.newaxis]
+            for name, x in constant_currents(graph).of(arrays).items()
+        }
         self.states: dict[str, State] = {}
         self.sums = Sums()
 
@@ -147,6 +152,8 @@ class SpikingRun:
                 out = gate(x, t0, count, 0, self.steps)
                 self._add(self.sums.emitted, node.name, out, count)
                 return out
+            case snn.Synapse() if node.name in self.constants:
+                return gate(self.constants[node.name], t0, count, 0, self.steps)
             case snn.Synapse():
                 return apply_synapse(node, xs)
             case snn.MaxPool() | snn.Analog():

@@ -25,6 +25,7 @@ from .cells import (
 )
 from .cells_blocked import BlockedCell
 from .cells_events import EventCell
+from .constants import ConstantCurrents
 from .convolution import Kernel
 from .counting import Counter
 from .encoding import encode
@@ -78,7 +79,7 @@ class Plan:
     segments: list[Segment]
     signals: dict[str, Array]
     constants: dict[str, Array]
-    constant_kernels: list[tuple[Kernel, tuple[str, ...], str]]
+    currents: ConstantCurrents
     counters: dict[str, Counter]
     clocks: dict[str, Clock]
     onset: dict[str, int]
@@ -103,14 +104,9 @@ class Plan:
         self.index, self.seed = index, seed
         self.inputs = dict(inputs)
         for node in self.graph.of(Input):
-            if node.name in self.constants:
-                natural = self.layout.natural(self.constants[node.name])
-                natural[:, : len(index)] = inputs[node.name]
-                natural[:, len(index) :] = 0
-            else:
+            if node.name not in self.constants:
                 self.signals[node.name][...] = 0
-        for kernel, names, name in self.constant_kernels:
-            kernel([self.constants[n] for n in names], self.constants[name])
+        self.currents.fill(inputs, self.constants, self.layout)
         for segment in self.segments:
             if segment.cell is not None:
                 segment.cell.reset()

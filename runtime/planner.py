@@ -13,6 +13,7 @@ from .cells import Cell, ExpectationCell, population_cell, spike_dtype
 from .cells_blocked import BlockedCell
 from .cells_events import EventCell, EventCurrent
 from .chains import Chain, constant_signals, synapse_chains
+from .constants import constant_currents
 from .convolution import Kernel, has_large_weight
 from .cost import StaticCost
 from .counting import Counter
@@ -66,11 +67,6 @@ def make_plan(
     constants = {
         c.sink: zeros((1, *layout.inner(shapes[c.sink])), dtype) for c in chains if c.constant
     }
-    constant_kernels = [
-        (maker.kernel(c.nodes[-1], 1, Clock()), c.nodes[-1].inputs, c.sink)
-        for c in chains
-        if c.constant and c.nodes
-    ]
     segments = [maker.segment(c) for c in chains if not c.constant and c.sink in maker.runs]
     return Plan(
         graph=graph,
@@ -80,7 +76,7 @@ def make_plan(
         segments=segments,
         signals=maker.signals(segments),
         constants=constants,
-        constant_kernels=constant_kernels,
+        currents=constant_currents(graph),
         counters=counters,
         clocks=clocks,
         onset=onset,

@@ -237,9 +237,10 @@ def test_under_constant_current_the_first_layer_inherits_nothing_and_is_not_unev
     params: dict[str, Any],
 ) -> None:
     row = measured(converted(**params)).layers[0]
-    assert row.inherited == pytest.approx(0, abs=1e-5)
+    # The current is rounded to 2^-16 of the threshold (runtime.constants).
+    assert row.inherited == pytest.approx(0, abs=1e-4)
     assert row.unevenness == pytest.approx(0, abs=0.01)
-    assert row.error == pytest.approx(row.own, rel=1e-6)
+    assert row.error == pytest.approx(row.own, rel=1e-4)
 
 
 @settings(max_examples=5, deadline=None)

@@ -56,7 +56,9 @@ def test_the_loop_sees_the_spikes_that_the_engine_emits(params: dict[str, object
     last = graph.of(snn.Readout)[0]
     got = result.readouts[last.name][-1]
     mean_error = np.abs((got - run_analog(graph, x)[last.name]).mean(axis=0)).max()
-    assert mean_error < 1e-4  # the readout's bias was fitted to exactly these spikes
+    # The readout's bias was fitted to these spikes, but for those that the rounding of the first
+    # layer's constant current moves (runtime.constants).
+    assert mean_error < 0.02
     assert replay.onset[last.name] == result.latency
 
 
