@@ -237,7 +237,10 @@ def _compared(reports: Sequence[PlacementReport]) -> str:
     """What was run; how to get what is missing."""
     a = next((r.accuracy for r in reports if r.accuracy.get("samples")), None)
     if a is None:
-        return "Nothing was run: give samples and labels for accuracy, and rates for energy."
+        return (
+            "Nothing was run: energies assume firing rates. Give samples (--data) for measured "
+            "ones, and labels for accuracy."
+        )
     known = [
         f"{label} {100 * a[key]:.2f} %"
         for key, label in (("ann", "ANN"), ("float_snn", "SNN in floating point"))

@@ -14,6 +14,7 @@ from math import floor
 import numpy as np
 
 from ..runtime import graph as g
+from ..runtime.neuron import NeuronParams
 from ..runtime.ops import Array
 from .layers import ChipLayer, ChipNetwork
 from .target import HardwareTarget, Violation
@@ -67,6 +68,15 @@ def _neuron(layer: ChipLayer) -> Iterator[Violation]:
     if not isinstance(layer.node, g.Population):
         return
     neuron = layer.node.neuron
+    if not isinstance(neuron, NeuronParams):  # its spikes are worth less and less: no plain rate
+        yield Violation(
+            node=layer.name,
+            rule="neuron_model",
+            used=type(neuron).__name__.removesuffix("Params").lower(),
+            limit="integrate-and-fire",
+            remedy="Convert with a recipe of integrate-and-fire neurons.",
+        )
+        return
     wrong: dict[str, tuple[bool, float | str, float | str, str]] = {
         "signed_spikes": (
             neuron.signed,

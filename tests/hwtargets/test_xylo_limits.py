@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from onnx2snn.hwtargets.placement import load_target
 from onnx2snn.hwtargets.xylo_rules import order, over, usage_of
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.graph import Input, Population, Readout, SpikingGraph, Synapse
+from onnx2snn.runtime.neuron_differential import DifferentialParams
 
 
 def rules(mapped: Mapped) -> dict[str, tuple[Any, Any]]:
@@ -115,6 +117,19 @@ def test_recoding_maps_the_activations_of_neurons_that_the_chip_lacks() -> None:
     assert "recode=true" in place(lacking).violations[0].remedy
     with pytest.raises(UsageError, match="recode must be true or false, got 'maybe'"):
         place(lacking, recode="maybe")
+
+
+def test_differential_neurons_are_refused_even_where_rates_are_coded_anew() -> None:
+    """What a spike is worth falls with time, so its weights are not those of a rate."""
+    graph = perceptron(4, 5, 3)
+    node = graph["relu0"]
+    assert isinstance(node, Population)
+    params = DifferentialParams(v_threshold=np.float32(1))
+    plain = replace(node, neuron=params, bias=np.zeros(5, np.float32))
+    graph = graph.with_nodes([plain])
+    for recode in ("true", "false"):
+        mapped = place(graph, recode=recode)
+        assert rules(mapped) == {"neuron_model": ("differential", "integrate-and-fire")}
 
 
 def test_a_network_without_hidden_neurons_is_refused() -> None:
