@@ -68,7 +68,11 @@ class Peer:
 
     def close(self) -> None:
         self.process.stdin.close()
-        self.process.wait(timeout=20)
+        try:
+            self.process.wait(timeout=60)
+        except subprocess.TimeoutExpired:  # torch's compile workers, on a busy machine
+            self.process.kill()
+            self.process.wait()
         self.folder.cleanup()
 
 
