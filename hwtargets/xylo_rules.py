@@ -68,14 +68,8 @@ def _neuron(layer: ChipLayer) -> Iterator[Violation]:
     if not isinstance(layer.node, g.Population):
         return
     neuron = layer.node.neuron
-    if not isinstance(neuron, NeuronParams):  # its spikes are worth less and less: no plain rate
-        yield Violation(
-            node=layer.name,
-            rule="neuron_model",
-            used=type(neuron).__name__.removesuffix("Params").lower(),
-            limit="integrate-and-fire",
-            remedy="Convert with a recipe of integrate-and-fire neurons.",
-        )
+    if not isinstance(neuron, NeuronParams):
+        yield _foreign(layer.name, neuron)
         return
     wrong: dict[str, tuple[bool, float | str, float | str, str]] = {
         "signed_spikes": (
@@ -116,6 +110,17 @@ def _neuron(layer: ChipLayer) -> Iterator[Violation]:
         if broken:
             remedy += " Or give option recode=true: rates are coded anew, at no cost in neurons."
             yield Violation(node=layer.name, rule=rule, used=used, limit=limit, remedy=remedy)
+
+
+def _foreign(name: str, neuron: object) -> Violation:
+    """A neuron whose spikes are worth less and less: its weights are not those of a plain rate."""
+    return Violation(
+        node=name,
+        rule="neuron_model",
+        used=type(neuron).__name__.removesuffix("Params").lower(),
+        limit="integrate-and-fire",
+        remedy="Convert with a recipe of integrate-and-fire neurons.",
+    )
 
 
 def _structure(view: ChipNetwork) -> Iterator[Violation]:
