@@ -284,11 +284,12 @@ def _quantization(
     if "lower" in best and not remedies and not made.assumed:
         same = made.options.get("steps") == steps and made.options.get("method") == "mmse"
         known = same and layer.name in made.thresholds
-        remedies.append(
-            "lower it: calibrate on samples with activations like these"
-            if known
-            else f"lower it (--method mmse -T {steps})"
-        )
+        if made.options.get("recipe") == "differential":  # which --method mmse does not change
+            remedies.append("lower it (--method percentile, and less than --percentile 99.9)")
+        elif known:
+            remedies.append("lower it: calibrate on samples with activations like these")
+        else:
+            remedies.append(f"lower it (--method mmse -T {steps})")
     remedies.append("more steps")
     if "graded" in best:
         remedies.append("--recipe graded")

@@ -45,7 +45,8 @@ class Diagnosis:
 
     ``first`` is the layer where the error jumps (``RULE``); ``advice`` has its sentence first,
     then that of the layer that adds most where it is another with another cause. ``curves``: the
-    accuracy of this network after every step, and of the model under other recipes.
+    accuracy of this network after every step, and of the model under other recipes. ``foreign``:
+    the file that the network was converted from, where that was another model.
     """
 
     model: str
@@ -56,6 +57,7 @@ class Diagnosis:
     advice: tuple[Advice, ...]
     notes: tuple[str, ...]
     curves: tuple[SweepRun, ...] = ()
+    foreign: str = ""
 
     def sweep(self) -> Sweep:
         """The accuracy curves as one chart's data."""
@@ -98,7 +100,8 @@ def diagnose(
         measured=measured,
         first=jump(measured),
         advice=advice,
-        notes=_notes(model, network, measured),
+        notes=_notes(network, measured),
+        foreign=_foreign(model, network),
     )
 
 
@@ -124,11 +127,15 @@ def _advice(
     return tuple(out)
 
 
-def _notes(model: LoadedModel, network: SpikingGraph, measured: Measured) -> tuple[str, ...]:
-    notes = [str(note) for note in network.meta.get("notes", ())]
+def _foreign(model: LoadedModel, network: SpikingGraph) -> str:
     source = network.meta.get("source")
     if isinstance(source, dict) and source.get("sha256") not in (None, model.sha256):
-        notes.append(f"the network was converted from another file ({source.get('path')})")
+        return str(source.get("path"))
+    return ""
+
+
+def _notes(network: SpikingGraph, measured: Measured) -> tuple[str, ...]:
+    notes = [str(note) for note in network.meta.get("notes", ())]
     if measured.unmatched:
         notes.append(f"not in the model, so not compared: {', '.join(measured.unmatched)}")
     unsplit = [layer for layer in measured.layers if layer.reason]
@@ -155,6 +162,7 @@ def document(diagnosis: Diagnosis) -> dict[str, Any]:
         "schema": SCHEMA,
         "model": diagnosis.model,
         "network": diagnosis.network,
+        "converted_from_another_file": diagnosis.foreign or None,
         "data": diagnosis.data,
         "T": measured.steps,
         "latency": measured.latency,
@@ -235,6 +243,11 @@ def rows(measured: Measured) -> list[list[str]]:
 def summary(diagnosis: Diagnosis) -> list[str]:
     """Where the error jumps and why, every place that is not the ANN, and what loses most."""
     measured, lines = diagnosis.measured, []
+    if diagnosis.foreign:
+        lines.append(
+            f"The network was converted from another file ({diagnosis.foreign}), not from "
+            f"{diagnosis.model}: what follows compares two networks."
+        )
     if not diagnosis.advice:
         lines.append("No layer adds an error of its own.")
     for n, advice in enumerate(diagnosis.advice):

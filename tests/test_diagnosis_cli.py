@@ -138,3 +138,40 @@ def test_zero_steps_are_exit_status_2(networks: tuple[str, str]) -> None:
         main, ["diagnose", CNN, networks[0], "--data", f"{DATA}:x_test", "-T", "0"]
     )
     assert done.exit_code == 2 and "E110" in done.output
+
+
+def test_a_network_of_another_file_is_said_before_anything_else(
+    networks: tuple[str, str], tmp_path: Path
+) -> None:
+    network = onnx2snn.load(networks[0])
+    source = {**network.meta["source"], "sha256": "0" * 64, "path": "other.onnx"}
+    path = str(tmp_path / "foreign.snn.onnx")
+    onnx2snn.save(replace(network, meta={**network.meta, "source": source}), path)
+    assert document(path)["converted_from_another_file"] == "other.onnx"
+    output = diagnose(path).output
+    assert output.index("converted from another file (other.onnx)") < output.index("Try:")
+    assert document(networks[0])["converted_from_another_file"] is None
+
+
+def test_the_report_has_the_three_numbers_and_the_synaptic_operations(
+    networks: tuple[str, str], tmp_path: Path
+) -> None:
+    found = document(networks[0], "-o", tmp_path / "out")
+    last = found["curves"][0]["points"][-1]
+    for key in ("spikes_per_neuron", "synops_per_sample", "agreement", "error"):
+        assert found[key] == last[key] is not None
+    page = (tmp_path / "out" / "diagnosis.html").read_text()
+    assert "spikes/neuron  synops/sample" in page and f"{last['spikes_per_neuron']:.2f}" in page
+
+
+def test_the_picture_of_rates_has_the_layer_of_the_jump_also_among_many() -> None:
+    from types import SimpleNamespace
+
+    from onnx2snn import diagnosis_plots
+
+    layers: Any = [SimpleNamespace(name=f"layer{i}") for i in range(60)]
+    for jump in (layers[0], layers[31], layers[59], None):
+        shown = diagnosis_plots._shown(layers, jump)
+        assert len(shown) == diagnosis_plots.MOST
+        assert jump is None or jump in shown
+        assert [int(s.name[5:]) for s in shown] == sorted(int(s.name[5:]) for s in shown)

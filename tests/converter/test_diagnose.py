@@ -538,6 +538,14 @@ def test_thresholds_assumed_without_data_are_said_to_be_so_before_anything_else(
     assert "--method mmse" not in text and "--method max" not in text
 
 
+def test_what_lowers_a_threshold_of_the_differential_recipe_is_recommended() -> None:
+    """--method mmse changes nothing there."""
+    net, name = default_recipe("differential"), CNN["block"]
+    high = with_threshold(net, name, 20.0)
+    text = sentence(replace(high, meta={**high.meta, "thresholds": {}}), name)
+    assert "lower it (--method percentile" in text and "mmse" not in text
+
+
 def test_method_max_is_recommended_for_what_it_does_to_the_layer() -> None:
     path = str(files("onnx2snn.models") / "digits_cnn.onnx")
     x = {"input": samples("x_calib", 64)}
