@@ -79,7 +79,9 @@ def on_grid(graph: snn.SpikingGraph) -> snn.SpikingGraph:
             before = grids.get(synapse.name)
             grids[synapse.name] = grid if before is None else np.maximum(before, grid)
     # Where calibration keeps the ANN's own values beside its own, so does this.
-    keeps = any(isinstance(n, snn.Synapse) and n.ann_op is not None for n in graph.nodes)
+    keeps = any(
+        n.ann_bias is not None for n in graph.nodes if isinstance(n, snn.Population | snn.Readout)
+    )
     for name, grid in grids.items():
         kept = walk.nodes[name]
         assert isinstance(kept, snn.Synapse)

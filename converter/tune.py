@@ -34,7 +34,7 @@ FEWEST = 32  # samples, however many steps (if memory allows)
 SAMPLED = 1 << 16  # neurons of a population (over samples) searched at T <= 16; fewer above
 DRIVEN = 8  # tiles that the search looks at, at least
 V_INITS = (0.5, 0.25, 0.0, -0.5, -1.0)
-EVENNESS = 0.5  # of binary spikes, against the error of the whole
+EVENNESS = 0.5  # of binary spikes without a lag, against the error of the whole
 SCALES = (0.7, 0.85, 1.0, 1.2)
 DIFFERENTIAL_SCALES = (0.7, 0.85, 1.0, 1.2)
 
@@ -249,7 +249,9 @@ class _Loop:
         if neuron.signed:
             # What it sent too early it takes back: holding spikes back would only delay it.
             return Search(scales=SCALES, rounds=self.tuning.rounds)
-        return Search(scales=SCALES, v_inits=V_INITS, rounds=self.tuning.rounds, evenness=EVENNESS)
+        # Behind a start lag spikes leave in a burst, whatever v_init is, and the readers wait.
+        evenness = 0.0 if neuron.lag else EVENNESS
+        return Search(scales=SCALES, v_inits=V_INITS, rounds=self.tuning.rounds, evenness=evenness)
 
     def _drive(self, node: snn.Population, target: Array, axis: int) -> Drive:
         """A sample of the population's neurons with the currents that arrive."""

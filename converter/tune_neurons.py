@@ -166,7 +166,7 @@ def decoded_rates(
     total = np.zeros_like(spikes)
     current = np.empty_like(spikes)
     deviation = np.zeros((count, shape[0]), np.float32)
-    moments = _moments(neuron, drive.steps) if uneven else set()
+    moments = _moments(drive.steps) if uneven else set()
     for t in range(drive.first, drive.fire + drive.steps):
         inside = drive.begin <= t < drive.begin + drive.steps
         at = t - drive.first
@@ -186,13 +186,10 @@ def decoded_rates(
     return total, deviation
 
 
-def _moments(neuron: Neuron, steps: int) -> set[int]:
-    """Steps of the firing window after which evenness is judged. Not while a reader that has the
-    same start lag still integrates: the order of what arrives then does not matter to it."""
-    lag = neuron.lag if isinstance(neuron, NeuronParams) else 0
+def _moments(steps: int) -> set[int]:
+    """Steps of the firing window after which evenness is judged."""
     every = max(1, steps // MOMENTS)
-    late = {t for t in range(every, steps + 1, every) if t > lag}
-    return late or {steps}
+    return set(range(every, steps + 1, every))
 
 
 def _mean_square(x: Array) -> Array:

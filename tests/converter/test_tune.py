@@ -178,9 +178,9 @@ def test_the_chosen_candidate_has_the_smallest_error_of_all(
             assert (best <= error(plain, plain * np.float32(fraction), np.zeros(3)) + 1e-6).all()
 
 
-@pytest.mark.parametrize(("lag", "moments"), [(0, [2, 4, 6, 8, 10]), (5, [6, 8, 10])])
+@pytest.mark.parametrize("lag", [0, 3])
 def test_unevenness_is_what_was_sent_against_that_part_of_the_target(
-    monkeypatch: pytest.MonkeyPatch, lag: int, moments: list[int]
+    monkeypatch: pytest.MonkeyPatch, lag: int
 ) -> None:
     monkeypatch.setattr("onnx2snn.converter.tune_neurons.MOMENTS", 5)
     rng, steps = np.random.default_rng(5), 10
@@ -201,7 +201,7 @@ def test_unevenness_is_what_was_sent_against_that_part_of_the_target(
     )[:, 0]
     np.testing.assert_allclose(rates[0], spikes.sum(axis=0) * theta[0] / steps, rtol=1e-5)
     sent = np.cumsum(spikes, axis=0) * theta[0] / steps
-    late = [((sent[t - 1] - target * t / steps) ** 2).mean(axis=1) for t in moments]
+    late = [((sent[t - 1] - target * t / steps) ** 2).mean(axis=1) for t in (2, 4, 6, 8, 10)]
     np.testing.assert_allclose(uneven[0], np.mean(late, axis=0), rtol=1e-4)
 
 
