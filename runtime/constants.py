@@ -22,7 +22,7 @@ from .neuron import NeuronParams
 from .ops import Array, Conv, ConvTranspose, Linear
 
 BITS = 16  # of the power of two below a threshold
-ELEMENTS = 1 << 17  # of the largest signal in double precision at once
+ELEMENTS = 1 << 16  # of the largest signal in double precision at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class ConstantCurrents:
             y = np.asarray(node.op.apply(*[values[i] for i in node.inputs]))
             values[node.name] = y
             grid = self.grids.get(node.name)
-            out[node.name] = y if grid is None else np.rint(y / grid) * grid
+            out[node.name] = y if grid is None else _rounded(y, grid)
         return out
 
 
@@ -86,6 +86,13 @@ def constant_currents(graph: SpikingGraph) -> ConstantCurrents:
         synapses=synapses,
         grids=grids,
     )
+
+
+def _rounded(x: Array, grid: Array) -> Array:
+    out = np.asarray(x * (1 / grid))  # exact: grids are powers of two
+    np.rint(out, out=out)
+    out *= grid
+    return out
 
 
 def _in_double(node: Synapse) -> Synapse:
