@@ -85,7 +85,7 @@ def rows_update(steps: int = 8, lanes: int = 4) -> tuple[Callable[[], object], i
     assert isinstance(cell, PlainCell)
     current = np.full((1, *layout.inner(SHAPE)), 0.1, np.float32)
     out = np.empty((steps, *layout.inner(SHAPE)), np.int8)
-    window = Window(arrives=False, fires=True, first=0, at=0)
+    window = Window(arrives=False, fires=True, first=0, at=0, steps=1)
     cell.reset()
     return lambda: cell.run([current], out, window, False), out.size
 
@@ -97,7 +97,7 @@ def blocked_update(steps: int = 8, lanes: int = 12) -> tuple[Callable[[], object
     cell = BlockedCell(population(), lanes, 16, counter, Clock(), constant=True)
     current = np.full((1, lanes, *SHAPE), 0.1, np.float32)
     out = np.empty((steps, *cell.v.shape), np.int8)
-    window = Window(arrives=False, fires=True, first=0, at=0)
+    window = Window(arrives=False, fires=True, first=0, at=0, steps=1)
     cell.reset()
     return lambda: cell.run([current], out, window, False), out.size
 
@@ -115,7 +115,7 @@ def event_update(steps: int = 8, lanes: int = 4) -> tuple[Callable[[], object], 
     cell = EventCell(layer, layout, steps, counter, Clock())
     current = np.full((1, *layout.inner(SHAPE)), 0.1, np.float32)
     out = np.empty((steps, *cell.v.shape), np.int8)
-    window = Window(arrives=False, fires=True, first=0, at=0)
+    window = Window(arrives=False, fires=True, first=0, at=0, steps=1)
     cell.reset()
     return lambda: cell.run([current], out, window, False), out.size
 

@@ -10,19 +10,27 @@ import numpy as np
 
 from ..errors import UsageError
 from ..runtime import graph as snn
-from ..runtime.neuron import Neuron, NeuronParams
+from ..runtime.neuron import Neuron, NeuronParams, PacedParams
 from ..runtime.ops import Array
 from ..runtime.threads import one_blas_thread
+from .align import aligned
 from .calibrate import LayerStats, Progress, calibrate
 from .datafree import assumed_statistics, assumption, trained_moments
 from .differential import differential
 from .graph import AnnGraph
 from .grid import on_grid, round_thresholds
-from .lower import lower
+from .lower import UNIT, lower
 from .normalize import Method, set_thresholds, thresholds
 from .passes import default_passes, run_passes
 from .recipes import Recipe, recipe_named
 from .tune import Tuning, tune
+
+PACED = (
+    "paced neurons: spikes are 0/1, sent evenly over the window and weighted by when they come (a "
+    "synaptic current that does not decay, integrated again); deciding needs one factor per step "
+    "that all neurons of a layer share, and a count of the spikes sent: programmable neurons "
+    "(Loihi 2) or simulation; --no-pace gives plain integrate-and-fire behind the lag"
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -42,6 +50,8 @@ class Options:
         v_init: initial membrane potential as a fraction of the threshold, before the search.
         lag: steps every layer integrates before its first spike; each layer has a window of T
             steps that begins so much later than its input's.
+        pace: behind a lag, binary spikes are sent evenly and read by when they come
+            (``runtime.neuron_paced``); False: plain neurons, whose spikes leave in a burst.
         levels: largest number of spikes per step; None is the recipe's.
         reset, leak, refractory: see ``runtime.neuron.NeuronParams``.
         encoding: how inputs enter (``runtime.encoding``).
@@ -59,6 +69,7 @@ class Options:
     tune: bool = True
     v_init: float = 0.5
     lag: int = 0
+    pace: bool = True
     levels: int | None = None
     reset: Literal["subtract", "zero"] = "subtract"
     leak: float = 0.0
@@ -175,6 +186,8 @@ def _notes(lowered: snn.SpikingGraph, recipe: Recipe, options: Options) -> Itera
             f"for T={options.steps} steps; successive inputs every T steps need a second membrane "
             f"potential per neuron while windows overlap, else T + {lag} steps"
         )
+        if _is_paced(recipe, options):
+            yield PACED
     islands = [node.name for node in lowered.of(snn.Analog)]
     if islands:
         yield f"computed in floating point on running means, not in spikes: {', '.join(islands)}"
@@ -219,6 +232,7 @@ def _neurons(
         return _differential(lowered, stats, theta, options.levels or recipe.levels, options)
     out: dict[str, Neuron] = {}
     levels = options.levels or recipe.levels
+    kind = PacedParams if _is_paced(recipe, options) else NeuronParams
     for population in lowered.of(snn.Population):
         threshold = theta[population.name]
         if population.ceiling is not None:
@@ -226,7 +240,7 @@ def _neurons(
             threshold = np.minimum(threshold, np.float32(population.ceiling / levels))
         stat = stats[population.name]
         v_threshold = stat.broadcast(threshold.astype(np.float32), len(population.shape))
-        out[population.name] = NeuronParams(
+        out[population.name] = kind(
             v_threshold=v_threshold,
             v_init=v_threshold * np.float32(options.v_init),
             reset=options.reset,
@@ -236,7 +250,22 @@ def _neurons(
             signed=recipe.signed,
             lag=options.steps if recipe.synchronous else options.lag,
         )
-    return lowered, out
+    if not options.lag or recipe.synchronous:
+        return lowered, out
+    late = aligned(
+        lowered.with_nodes(replace(p, neuron=out[p.name]) for p in lowered.of(snn.Population))
+    )
+    late = late.with_nodes(replace(p, neuron=UNIT) for p in late.of(snn.Population))
+    if kind is PacedParams:
+        late = late.with_nodes(replace(r, coding="paced") for r in late.of(snn.Readout))
+    return late, out
+
+
+def _is_paced(recipe: Recipe, options: Options) -> bool:
+    """Whether binary neurons behind a lag send evenly. What they do not have: see the note."""
+    asked = options.pace and options.lag > 0 and recipe.name == "binary"
+    plain = options.reset == "subtract" and not options.leak and not options.refractory
+    return asked and plain and options.readout == "membrane"
 
 
 def _differential(

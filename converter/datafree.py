@@ -130,6 +130,8 @@ def _moments(node: snn.Node, before: list[Moments], rng: np.random.Generator) ->
             return mean, squared.apply(*(v[np.newaxis] for _, v in before))[0]
         case snn.Population() | snn.Readout():
             return before[0][0] + node.bias, before[0][1]
+        case snn.Delay():
+            return before[0]
     xs = [
         m + np.sqrt(v) * rng.standard_normal((DRAWS, *m.shape)).astype(np.float32)
         for m, v in before

@@ -17,7 +17,8 @@ from ..runtime import ops
 from ..runtime.neuron import NeuronParams
 from ..runtime.neuron_differential import DifferentialParams
 from ..runtime.ops import Array
-from .diagnose_run import sends_differences
+from .align import aligned
+from .diagnose_run import paced_from, sends_differences
 
 PREFIX = "ann's own: "
 
@@ -39,7 +40,8 @@ def with_twins(
         twins.nodes.append(node)
         if node.name in pairs and isinstance(node, snn.STATEFUL):
             twins.add(node)
-    return replace(net, nodes=tuple(twins.nodes))
+    whole = replace(net, nodes=tuple(twins.nodes))
+    return aligned(whole) if paced_from(net) else whole
 
 
 class _Twins:

@@ -15,14 +15,16 @@ import numpy as np
 from ..runtime import graph as snn
 from ..runtime.constants import constant_currents
 from ..runtime.encoding import encode
-from ..runtime.neuron import Neuron, NeuronParams, State
+from ..runtime.neuron import Neuron, NeuronParams, PacedParams, State
 from ..runtime.neuron_differential import DifferentialParams
+from ..runtime.neuron_paced import weight
 from ..runtime.ops import Array
 from ..runtime.steps import (
     apply_synapse,
     gate,
     gate_bias,
     last_uses,
+    run_delay,
     run_expectation,
     run_population,
 )
@@ -62,6 +64,11 @@ def sends_differences(node: snn.Node) -> bool:
     return isinstance(node, snn.MaxPool | snn.Analog) and node.coding == "differential"
 
 
+def paced_from(graph: snn.SpikingGraph) -> bool:
+    """Whether what the nodes of a graph send counts more the earlier it comes (paced neurons)."""
+    return any(isinstance(p.neuron, PacedParams) for p in graph.of(snn.Population))
+
+
 def whole_bias(node: snn.Node) -> Array:
     """The bias of a node with one input, wherever the neuron model keeps it."""
     if isinstance(node, snn.Population) and isinstance(node.neuron, DifferentialParams):
@@ -73,8 +80,9 @@ def whole_bias(node: snn.Node) -> Array:
 
 @dataclass
 class Sums:
-    """Sums over the steps of a run, for one batch. Where coding is differential, T times the
-    running mean that the signal stands for, so that dividing by T gives the value either way.
+    """Sums over the steps of a run, for one batch. Where coding is differential or neurons are
+    paced, T times the mean that the signal stands for, so that dividing by T gives the value either
+    way.
 
     Attributes:
         current: for populations and readouts, (batch, *shape): the input, bias included.
@@ -104,6 +112,7 @@ class SpikingRun:
         self.graph, self.arrays, self.steps = graph, arrays, steps
         self.seed, self.offset, self.observe = seed, offset, observe
         self.onset = snn.onsets(graph)
+        self.paced = paced_from(graph)
         self.total = steps + max(self.onset.values()) + extra
         self.constants = {
             name: x.astype(np.float32)[np.newaxis]
@@ -150,22 +159,24 @@ class SpikingRun:
             case snn.Input():
                 x = encode(node, self.arrays[node.name], t0, count, self.seed, self.offset)
                 out = gate(x, t0, count, 0, self.steps)
-                self._add(self.sums.emitted, node.name, out, count)
+                self._add(self.sums.emitted, node.name, out, self._worth(t0, count, 0))
                 return out
             case snn.Synapse() if node.name in self.constants:
                 return gate(self.constants[node.name], t0, count, 0, self.steps)
             case snn.Synapse():
                 return apply_synapse(node, xs)
+            case snn.Delay():
+                return run_delay(node, xs[0], state, count)
             case snn.MaxPool() | snn.Analog():
                 out = run_expectation(node, xs, state, t0, count, begin, self.steps)
-                since = t0 if sends_differences(node) else None
-                self._add(self.sums.emitted, node.name, out, count, since)
+                worth = self._worth(t0, count, begin, differences=sends_differences(node))
+                self._add(self.sums.emitted, node.name, out, worth)
                 return out
         current = xs[0]
         if not receives_differences(node):
             current = gate_bias(xs[0], node.bias, t0, count, begin, self.steps)
-        since = t0 if receives_differences(node) else None
-        self._add(self.sums.current, node.name, current, count, since)
+        worth = self._worth(t0, count, begin, differences=receives_differences(node))
+        self._add(self.sums.current, node.name, current, worth)
         population = as_population(node)
         if population is None:
             return None
@@ -174,28 +185,35 @@ class SpikingRun:
         first = self.onset[node.name]
         fire = (first, first + self.steps)
         spikes = run_population(population, current, state, t0, count, fire)
-        since = t0 if sends_differences(population) else None
-        self._add(self.sums.emitted, node.name, spikes, count, since)
+        worth = self._worth(t0, count, first, differences=sends_differences(population))
+        self._add(self.sums.emitted, node.name, spikes, worth)
         self.sums.events[node.name] = self.sums.events.get(node.name, 0.0) + float(
             np.count_nonzero(spikes)
         )
         return spikes
 
-    def _add(
-        self, sums: dict[str, Array], name: str, x: Array, count: int, since: int | None = None
-    ) -> None:
-        """Add a block; ``since`` is its first step where step t counts 1/t."""
-        weights = np.ones(count)
-        if since is not None:
-            weights = self.steps / np.arange(since + 1, since + count + 1)
+    def _worth(self, t0: int, count: int, begin: int, *, differences: bool = False) -> Array:
+        """What the steps from ``t0`` on count, in a window that begins at ``begin``."""
+        return worth(t0 - begin, count, self.steps, differences=differences, paced=self.paced)
+
+    def _add(self, sums: dict[str, Array], name: str, x: Array, worth: Array) -> None:
+        """Add a block whose steps count ``worth``."""
         if len(x) == 1:
-            total = x[0] * weights.sum()
+            total = x[0] * worth.sum()
         else:
-            total = np.tensordot(weights, x.astype(np.float64), axes=1)
+            total = np.tensordot(worth, x.astype(np.float64), axes=1)
         if name in sums:
             sums[name] += total
         else:
             sums[name] = total
+
+
+def worth(position: int, count: int, steps: int, *, differences: bool, paced: bool) -> Array:
+    """(count,): what the steps from ``position`` of a window on count in ``Sums``."""
+    at = np.arange(position, position + count)
+    if differences:
+        return np.asarray(steps / (at + 1))
+    return np.asarray(2 * weight(at, steps) / (steps + 1)) if paced else np.ones(count)
 
 
 def constant_response(node: snn.Population, current: Array, steps: int) -> Array:
@@ -209,9 +227,11 @@ def constant_response(node: snn.Population, current: Array, steps: int) -> Array
     state: State = {}
     x = current.astype(np.float32)[np.newaxis]
     total = np.zeros(current.shape, np.float64)
+    paced = isinstance(neuron, PacedParams)
+    counts = worth(-lag, steps + lag, steps, differences=False, paced=paced)
     for t in range(steps + lag):
         now = x if t < steps else np.zeros_like(x)
-        total += run_population(node, now, state, t, 1, (lag, lag + steps))[0]
+        total += run_population(node, now, state, t, 1, (lag, lag + steps))[0] * counts[t]
     return total
 
 

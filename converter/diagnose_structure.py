@@ -59,7 +59,7 @@ def units(net: snn.SpikingGraph, lowered: snn.SpikingGraph) -> dict[str, Array]:
         unit: Array | None = None
         if isinstance(node, snn.Population):
             unit = node.neuron.v_threshold
-        elif isinstance(node, snn.MaxPool):
+        elif isinstance(node, snn.MaxPool | snn.Delay):
             unit = before[0]
         elif isinstance(node, snn.Synapse) and isinstance(node.op, ops.Scale):
             unit = _scaled(node.op, before[0], ann.get(node.name))
@@ -206,6 +206,8 @@ class StructureCheck:
         match node:
             case snn.Input():
                 return arrays[node.name]
+            case snn.Delay():
+                return xs[0]
             case snn.Synapse():
                 out = node.op.apply(*xs).astype(xs[0].dtype, copy=False)
                 if want is not None:

@@ -10,12 +10,12 @@ from math import sqrt
 import numpy as np
 
 from ..runtime import graph as snn
-from ..runtime.neuron import Neuron, NeuronParams, State
+from ..runtime.neuron import Neuron, NeuronParams, PacedParams, State
 from ..runtime.neuron_differential import DifferentialParams
 from ..runtime.ops import Array
 from ..runtime.steps import run_population
 from .diagnose import ann_activation
-from .diagnose_run import SpikingRun, as_population, sends_differences
+from .diagnose_run import SpikingRun, as_population, sends_differences, worth
 from .diagnose_structure import initial_charges, partners
 
 FACTORS = (0.25, 0.5, 0.7, 0.85, 1.15, 1.4, 2.0, 3.0, 4.0, 6.0)
@@ -95,6 +95,8 @@ def _variants(neuron: Neuron, steps: int) -> dict[str, tuple[str, Neuron]]:
     for lag in (1, 2, 4, 8):
         if neuron.lag < lag <= max(1, steps // 2):
             out[f"--lag {lag}"] = ("lag", replace(neuron, lag=lag))
+    if isinstance(neuron, PacedParams):
+        return out  # it is binary: the layers before and behind read spikes by when they come
     if not neuron.signed:
         out["negative spikes"] = ("signed", replace(neuron, signed=True))
     if neuron.levels < 15:
@@ -140,10 +142,14 @@ class _Trials:
             first = self.begin + variant.neuron.lag
             fire = (first, first + self.steps)
             sent = run_population(variant, current, self.states[label], t0, count, fire)
-            worth = np.ones(count)
-            if sends_differences(variant):  # in step t a spike counts 1/t
-                worth = self.steps / np.arange(t0 + 1, t0 + count + 1)
-            total = np.tensordot(worth, sent.astype(np.float64), axes=1)
+            counts = worth(
+                t0 - first,
+                count,
+                self.steps,
+                differences=sends_differences(variant),
+                paced=isinstance(variant.neuron, PacedParams),
+            )
+            total = np.tensordot(counts, sent.astype(np.float64), axes=1)
             self.spikes[label] = self.spikes.get(label, 0.0) + total
 
     def rates(self) -> dict[str, Array]:

@@ -127,6 +127,8 @@ class _Walk:
     def _largest(self, node: snn.Node) -> float | None:
         if isinstance(node, snn.Population):
             return float(node.neuron.levels) if isinstance(node.neuron, NeuronParams) else None
+        if isinstance(node, snn.Delay):
+            return self.largest(node.inputs[0])
         if isinstance(node, snn.MaxPool):
             return None if np.any(node.bias) else self.largest(node.inputs[0])
         if not isinstance(node, snn.Synapse):
@@ -153,7 +155,7 @@ def _grid(
     """The grid of every channel, broadcasting to the node's shape; None: too coarse, or the
     neurons do not only add and subtract."""
     if isinstance(node, snn.Readout):
-        if node.coding != "rate":
+        if node.coding == "differential":
             return None
         theta = np.zeros(())
     else:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -135,6 +135,9 @@ def set_thresholds(graph: snn.SpikingGraph, neurons: Mapping[str, Neuron]) -> sn
     return replace(graph, nodes=tuple(folding.nodes))
 
 
+D = TypeVar("D", snn.Synapse, snn.MaxPool, snn.Delay)
+
+
 class _Folding:
     """One walk over a graph. ``pending[name]`` times what node ``name`` now emits is its value."""
 
@@ -161,6 +164,8 @@ class _Folding:
                     self._emit(self._reading(node), scale)
                 else:
                     self._emit(replace(node, inputs=self._whole(node.inputs)), None)
+            case snn.Delay():
+                self._emit(self._reading(node), self._scale(node.inputs[0]))
             case snn.Synapse():
                 self._synapse(node)
             case _:
@@ -202,7 +207,7 @@ class _Folding:
     def _scale(self, name: str) -> Array | None:
         return self.pending[name]
 
-    def _reading(self, node: snn.Synapse | snn.MaxPool) -> snn.Synapse | snn.MaxPool:
+    def _reading(self, node: D) -> D:
         return replace(node, inputs=tuple(self._now(name) for name in node.inputs))
 
     def _whole(self, names: tuple[str, ...]) -> tuple[str, ...]:

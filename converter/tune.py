@@ -249,7 +249,7 @@ class _Loop:
         if neuron.signed:
             # What it sent too early it takes back: holding spikes back would only delay it.
             return Search(scales=SCALES, rounds=self.tuning.rounds)
-        # Behind a start lag spikes leave in a burst, whatever v_init is, and the readers wait.
+        # Behind a start lag spikes are paced, or leave in a burst whatever v_init is.
         evenness = 0.0 if neuron.lag else EVENNESS
         return Search(scales=SCALES, v_inits=V_INITS, rounds=self.tuning.rounds, evenness=evenness)
 

@@ -173,7 +173,7 @@ def decoded_rates(
         np.copyto(current, drive.current[at] if at < len(drive.current) else 0)
         if inside:
             current += bias
-        neuron.step(state, current, spikes, drive.fire <= t)
+        neuron.step(state, current, spikes, drive.fire <= t, t - drive.fire, drive.steps)
         if t >= drive.fire:
             spikes *= weights[t - drive.fire]
             total += spikes
@@ -214,7 +214,7 @@ def run(
         np.copyto(now, current[0 if len(current) == 1 else t - first] if t < last else 0)
         if begin <= t < begin + steps:
             now += bias
-        neuron.step(state, now, spikes, fire <= t)
+        neuron.step(state, now, spikes, fire <= t, t - fire, steps)
         if t >= fire:
             out[t - fire] = spikes
     return out

@@ -19,10 +19,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..runtime import analog
+from ..runtime import analog, neuron_paced
 from ..runtime import graph as snn
 from ..runtime.encoding import encode
-from ..runtime.neuron import Neuron, NeuronParams
+from ..runtime.neuron import Neuron, NeuronParams, PacedParams
 from ..runtime.ops import Array
 from ..runtime.steps import run_expectation
 from ..runtime.threads import available_threads, run_tasks
@@ -86,6 +86,8 @@ def packs(neuron: Neuron) -> bool:
 
 def worth(neuron: Neuron, steps: int) -> Array:
     """(steps,): what a spike of one threshold in each step adds to the decoded mean."""
+    if isinstance(neuron, PacedParams):
+        return neuron_paced.worth(steps)
     if isinstance(neuron, NeuronParams):
         return np.full(steps, 1 / steps, np.float32)
     return (1 / np.arange(1, steps + 1)).astype(np.float32)
@@ -121,6 +123,9 @@ class Replay:
         self.onset = snn.onsets(
             graph.with_nodes(replace(p, neuron=neurons[p.name]) for p in graph.of(snn.Population))
         )
+        self._worth = np.full(steps, 1 / steps, np.float32)
+        if any(isinstance(n, PacedParams) for n in neurons.values()):
+            self._worth = neuron_paced.worth(steps)
         self._last_reader = last_readers(graph)
         self._kernels = Kernels()
 
@@ -171,6 +176,8 @@ class Replay:
                 return self.inputs[node.name][part]
             case snn.Synapse():
                 return self._kernels.apply(node.op, *xs)
+            case snn.Delay():
+                return xs[0]
             case snn.MaxPool():
                 return node.op.apply(xs[0] + node.bias.astype(xs[0].dtype))
             case snn.Analog():
@@ -191,13 +198,17 @@ class Replay:
                     out = self._kernels.apply(node.op, *xs)
                 case snn.Population():
                     out = self.trains[name].mean[part]
-                case snn.MaxPool() | snn.Analog():
+                case snn.Delay():
+                    out = self.mean(node.inputs[0], part, memo)
+                case snn.MaxPool() | snn.Analog() if self._worth[0] == self._worth[-1]:
                     # Expectation compensation: their running mean is f of their input's.
                     out = self._analog(node, [self.mean(i, part, memo) for i in node.inputs], part)
                 case snn.Input() if node.encoding == "constant":
                     out = self.inputs[name][part]
                 case _:
-                    out = self.signal(name, part)[1].sum(axis=0) / np.float32(self.steps)
+                    first, x = self.signal(name, part)
+                    window = x[self.onset[name] - first :]
+                    out = np.tensordot(self._worth, window[: self.steps], axes=1)
             memo[name] = out
         return memo[name]
 
@@ -217,6 +228,9 @@ class Replay:
             return 0, encode(node, x, 0, self.steps, self.seed, index).astype(np.float32)
         if isinstance(node, snn.Population):
             return self.onset[node.name], self.trains[node.name].decoded(part)
+        if isinstance(node, snn.Delay):
+            first, x = self.signal(node.inputs[0], part, memo)
+            return first + node.steps, x
         first, xs = self._aligned([self.signal(i, part, memo) for i in node.inputs])
         if isinstance(node, snn.Synapse):
             time, batch = xs[0].shape[:2]

@@ -63,7 +63,7 @@ def _tile(
     last = {p.source: layer.name for layer in quantized.layers for p in layer.projections}
     answer: Array | None = None
     for layer in quantized.layers:
-        begin = max((onset[p.source] for p in layer.projections), default=0)
+        begin = max((onset[p.source] + p.delay for p in layer.projections), default=0)
         current = _current(layer, signals, x, total, begin, steps)
         if layer.name in readouts and answer is None:
             answer = _read(layer, quantized, current, begin, steps, tally)
@@ -106,12 +106,20 @@ def _apply(p: IntProjection, signal: Array) -> Array:
     return np.round(out) if p.host else np.floor(out * 2.0**p.exponent)
 
 
+def _later(signal: Array, delay: int, total: int) -> Array:
+    """A signal over all steps, ``delay`` later; others begin with the layer's window anyway."""
+    if not delay or len(signal) != total:
+        return signal
+    return np.concatenate([np.zeros_like(signal[:delay]), signal[: total - delay]])
+
+
 def _current(
     layer: IntLayer, signals: dict[str, Array], x: Array, total: int, begin: int, steps: int
 ) -> Array:
     """(total or 1, n, *shape) in membrane steps, bias included in the layer's window."""
     parts = [
-        _apply(p, signals[p.source]) * (1 if p.host else 2**layer.shift) for p in layer.projections
+        _later(_apply(p, signals[p.source]), p.delay, total) * (1 if p.host else 2**layer.shift)
+        for p in layer.projections
     ]
     parts.append(np.broadcast_to(layer.bias, (1, len(x), *layer.shape)))
     window = slice(begin, begin + steps)

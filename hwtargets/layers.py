@@ -8,7 +8,7 @@ that reads a sum has one projection for each path that leads to it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from typing import Literal, TypeAlias
@@ -35,6 +35,7 @@ class Projection:
         names: the synapse nodes on the way, in order.
         chain: their operations, each with which of its inputs the path enters by.
         source_shape, target_shape: per sample.
+        delay: steps that spikes wait on the way (``graph.Delay``).
         geometry: which part of the source a part of the target reads, and how weights are shared;
             None where the path is irregular (kind "sparse").
     """
@@ -46,6 +47,7 @@ class Projection:
     source_shape: Shape
     target_shape: Shape
     geometry: Geometry | None
+    delay: int = 0
 
     @property
     def kind(self) -> Kind:
@@ -181,17 +183,21 @@ def _analog(node: g.Node) -> str:
 
 def _paths(nodes: dict[str, g.Node], end: str, target: Stateful) -> Iterator[Projection]:
     """Every path of synapses that ends at node ``end``, walked upstream depth first."""
-    stack: list[tuple[str, tuple[str, ...], tuple[Link, ...]]] = [(end, (), ())]
+    stack: list[tuple[str, tuple[str, ...], tuple[Link, ...], int]] = [(end, (), (), 0)]
     while stack:
-        at, names, chain = stack.pop()
+        at, names, chain, delay = stack.pop()
         node = nodes[at]
+        if isinstance(node, g.Delay):
+            stack.append((node.inputs[0], names, chain, delay + node.steps))
+            continue
         if not isinstance(node, g.Synapse):
-            yield _projection(node, target, names, chain, nodes[end].shape)
+            found = _projection(node, target, names, chain, nodes[end].shape)
+            yield replace(found, delay=delay)
             continue
         shapes = tuple(nodes[name].shape for name in node.inputs)
         for position in reversed(range(len(node.inputs))):
             link = (node.op, position, shapes)
-            stack.append((node.inputs[position], (at, *names), (link, *chain)))
+            stack.append((node.inputs[position], (at, *names), (link, *chain), delay))
 
 
 def _projection(

@@ -33,13 +33,14 @@ MAX_COMPOSED = 1 << 24  # entries of a product of two weight matrices
 class IntProjection:
     """current = floor(2^exponent ops(k)): ``ops`` with integer weights. ``host``: ops are in
     floating point and run on the host once per sample (analog input as bias). ``narrow``: no
-    partial sum can exceed 2^24, so float32 holds it exactly."""
+    partial sum can exceed 2^24, so float32 holds it exactly. ``delay``: steps the spikes wait."""
 
     source: str
     ops: tuple[LinearOp, ...]
     exponent: int = 0
     host: bool = False
     narrow: bool = False
+    delay: int = 0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -233,7 +234,8 @@ class _Builder:
     def _projection(self, chain: _Chain, s: float, host: bool) -> IntProjection:
         if host:
             scaled = chain.with_weights(np.asarray(chain.weights, np.float64) / s * 2**self.shift)
-            return IntProjection(source=chain.projection.source, ops=scaled, host=True)
+            delay = chain.projection.delay
+            return IntProjection(source=chain.projection.source, ops=scaled, host=True, delay=delay)
         w = np.asarray(chain.weights, np.float64) * self._source_unit(chain) / s
         top = float(np.abs(w).max(initial=0))
         exponent = ceil(log2(top / self.largest) - 1e-9) if top > 0 else 0
@@ -245,7 +247,11 @@ class _Builder:
         if narrow:
             stored = stored.astype(np.float32)
         return IntProjection(
-            source=source, ops=chain.with_weights(stored), exponent=exponent, narrow=narrow
+            source=source,
+            ops=chain.with_weights(stored),
+            exponent=exponent,
+            narrow=narrow,
+            delay=chain.projection.delay,
         )
 
     def _bias(self, layer: ChipLayer, bias: Array) -> Array:

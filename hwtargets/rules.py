@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from ..runtime.graph import MaxPool
-from ..runtime.neuron import NeuronParams
+from ..runtime.neuron import NeuronParams, PacedParams
 from .layers import ChipLayer, ChipNetwork
 from .target import DesignRule, HardwareTarget, Violation
 
@@ -127,6 +127,21 @@ def _lag(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
             )
 
 
+def _paced(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
+    if target.can("paced"):
+        return
+    for layer, neuron in _neurons(network):
+        if isinstance(neuron, PacedParams):
+            yield Violation(
+                node=layer.name,
+                rule="paced neurons",
+                used="spikes paced behind a start lag",
+                limit="integrate-and-fire",
+                remedy="Its integers are not modelled here. Convert with --no-pace (plain neurons "
+                "behind the lag) or without a lag.",
+            )
+
+
 def _dynamics(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
     wanted = (
         ("leak", lambda n: n.leak > 0, "Convert with IF neurons (leak 0)."),
@@ -172,6 +187,7 @@ RULES: Sequence[DesignRule] = (
         name="negative spikes", statement="Spikes are positive, or may be signed.", check=_signed
     ),
     DesignRule(name="start lag", statement="A start lag can be realized.", check=_lag),
+    DesignRule(name="paced neurons", statement="Paced neurons can be realized.", check=_paced),
     DesignRule(name="bias", statement="Biases may differ per neuron, or are equal.", check=_biases),
     DesignRule(
         name="dynamics",

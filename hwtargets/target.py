@@ -118,6 +118,7 @@ CAPABILITIES: Mapping[str, Any] = {
     "signed": False,  # negative spikes
     "leak": True,  # multiplicative membrane leak
     "lag": False,  # integrating without firing for the first steps
+    "paced": False,  # behind a lag: even spikes, read by when they come
     "refractory": False,
     "per_neuron_bias": True,
     "v_init": True,  # an initial membrane potential other than 0

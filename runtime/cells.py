@@ -32,12 +32,14 @@ class Window:
         fires: whether the cell may emit (its own window).
         first: position of the first step in the cell's own window, from 0.
         at: position of the first step in the block.
+        steps: length of the windows.
     """
 
     arrives: bool
     fires: bool
     first: int
     at: int
+    steps: int
 
 
 class Cell(Protocol):
@@ -217,7 +219,9 @@ class GeneralCell:
             current = self.layout.natural(self.bias.add(xs[0], window.arrives, owned))
             spikes, total = self.layout.natural(self.spikes)[0], 0
             for i in range(len(out)):
-                self.neuron.step(self.state, current[0 if steady else i], spikes, window.fires)
+                now = current[0 if steady else i]
+                when = window.first + i
+                self.neuron.step(self.state, now, spikes, window.fires, when, window.steps)
                 np.copyto(out[i], self.spikes[0], casting="unsafe")
                 events = int(np.count_nonzero(out[i])) if window.fires else 0
                 total += events
@@ -226,6 +230,34 @@ class GeneralCell:
                         np.not_equal(self.spikes[0], 0, out=self.fired)
                         self.counter.add(window.at + i, self.fired, events)
             return total
+
+
+class DelayCell:
+    """A ring of the last ``steps`` values of a signal, in the memory order and type it has."""
+
+    def __init__(
+        self, steps: int, shape: Shape, dtype: np.dtype, layout: Layout, clock: Clock
+    ) -> None:
+        self.ring = zeros((steps, *layout.inner(shape)), dtype)
+        self.layout, self.clock, self.at = layout, clock, np.zeros((), np.int64)
+
+    def reset(self) -> None:
+        self.ring[...] = 0
+        self.at[...] = 0
+
+    def states(self) -> State:
+        natural = self.layout.natural(self.ring)
+        return {"at": self.at, **{f"held{i}": held for i, held in enumerate(natural)}}
+
+    def run(self, xs: list[Array], out: Array, window: Window, owned: bool) -> int:
+        with self.clock.copies:
+            steady = len(xs[0]) != len(out)
+            for i in range(len(out)):
+                held = self.ring[int(self.at)]
+                out[i] = held
+                held[...] = xs[0][0 if steady else i]
+                self.at[...] = (self.at + 1) % len(self.ring)
+            return int(np.count_nonzero(out))
 
 
 class ExpectationCell:

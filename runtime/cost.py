@@ -16,7 +16,17 @@ from math import prod
 
 import numpy as np
 
-from .graph import Analog, Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse
+from .graph import (
+    Analog,
+    Delay,
+    Input,
+    MaxPool,
+    Node,
+    Population,
+    Readout,
+    SpikingGraph,
+    Synapse,
+)
 from .ops import (
     Add,
     Array,
@@ -102,7 +112,7 @@ def _what_is_carried(graph: SpikingGraph) -> dict[str, str]:
                 out[node.name] = "spikes" if before == {"spikes"} else "current"
             case Synapse() if isinstance(node.op, WEIGHTED):
                 out[node.name] = "constant" if before == {"constant"} else "current"
-            case Synapse():
+            case Synapse() | Delay():
                 out[node.name] = before.pop() if len(before) == 1 else "current"
             case _:
                 out[node.name] = "current"
@@ -122,6 +132,8 @@ def _fan_out(
             elif isinstance(reader, Synapse):
                 inputs = [shapes[i] for i in reader.inputs]
                 total += adjoint(reader.op, fans[reader.name], inputs, position)
+            elif isinstance(reader, Delay):
+                total += fans[reader.name]
             elif isinstance(reader, MaxPool):
                 total += 1  # one comparison in the pooling unit; what follows is counted there
             elif isinstance(reader, Population | Readout | Analog):

@@ -15,7 +15,7 @@ import numpy as np
 
 from .chains import constant_signals
 from .event_tables import EventTable, event_table, filled
-from .graph import Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse
+from .graph import Delay, Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse
 from .ops import Array, Conv, Linear, Pad, ReduceSum, Reshape, Scale, Shape, Slice, SumPool
 from .plan_terms import (
     Term,
@@ -170,6 +170,8 @@ def _largest_spike(graph: SpikingGraph, name: str) -> int | None:
     node = graph[name]
     if isinstance(node, Input):
         return None if node.encoding == "constant" else 1
+    if isinstance(node, Delay):
+        return _largest_spike(graph, node.inputs[0])
     if isinstance(node, Population) and node.neuron.levels <= np.iinfo(np.int8).max:
         return node.neuron.levels
     return None

@@ -4,7 +4,8 @@
 
 * ``Synapse`` is linear, stateless and without bias; chains of synapses (conv, pool, linear) need no
   neuron in between, and a sum of several currents is a synapse with the op ``Add``.
-* All state, and every bias, is in ``Population``, ``MaxPool``, ``Analog`` and ``Readout``.
+* All state, and every bias, is in ``Population``, ``MaxPool``, ``Analog`` and ``Readout``; a
+  ``Delay`` passes a signal on some steps later.
 * Populations emit integers. What one spike is worth (the threshold) is folded into the weights
   that read it, so currents and membrane potentials have the unit of the ANN's activations.
 
@@ -25,6 +26,7 @@ from .neuron import Neuron
 from .ops import Array, LinearOp, Shape, frozen
 
 Coding: TypeAlias = Literal["rate", "differential"]
+Reading: TypeAlias = Literal["rate", "paced", "differential"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -121,19 +123,32 @@ class Analog(_Node):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Delay(_Node):
+    """Passes its input on ``steps`` steps later (an axonal delay): with start lags a skip
+    connection would else run ahead of the branch that it skips."""
+
+    steps: int
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise GraphError(f"a delay has at least 1 step, '{self.name}' has {self.steps}")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Readout(_Biased):
     """An output of the network. "membrane": neurons that integrate and never fire, read as the
     mean input so far; "count": each output neuron's spike count (threshold in ``neuron``) so far,
-    times its threshold. ``coding`` "differential": the input's running mean is the answer."""
+    times its threshold. ``coding`` "differential": the input's running mean is the answer; "paced"
+    (membrane only): early steps weigh more, see ``neuron_paced``."""
 
     mode: Literal["membrane", "count"] = "membrane"
     neuron: Neuron | None = None
-    coding: Coding = "rate"
+    coding: Reading = "rate"
 
 
-Node: TypeAlias = Input | Synapse | Population | MaxPool | Analog | Readout
-N = TypeVar("N", Input, Synapse, Population, MaxPool, Analog, Readout)
-STATEFUL = (Population, MaxPool, Analog, Readout)
+Node: TypeAlias = Input | Synapse | Population | MaxPool | Analog | Delay | Readout
+N = TypeVar("N", Input, Synapse, Population, MaxPool, Analog, Delay, Readout)
+STATEFUL = (Population, MaxPool, Analog, Readout)  # what a network computes with, so no delays
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -198,7 +213,7 @@ def _expected_shape(node: Node, inputs: list[Shape]) -> Shape | None:
             return None
         case Synapse() | MaxPool():
             return node.op.output_shape(*inputs)
-        case Population() | Readout():
+        case Population() | Readout() | Delay():
             if len(inputs) != 1:
                 raise GraphError(f"'{node.name}' must read exactly one node, reads {len(inputs)}")
             return inputs[0]
@@ -216,17 +231,25 @@ def depths(graph: SpikingGraph) -> dict[str, int]:
 
 
 def onsets(graph: SpikingGraph) -> dict[str, int]:
-    """For every node, the step at which its output window begins: the sum of the start lags on
-    the longest path. With no lag anywhere all are 0."""
+    """For every node, the step at which its output window begins: the sum of the start lags (and
+    delays) on the longest path. With no lag anywhere all are 0."""
     out: dict[str, int] = {}
     for node in graph.nodes:
         before = max((out[name] for name in node.inputs), default=0)
-        out[node.name] = before + (node.neuron.lag if isinstance(node, Population) else 0)
+        out[node.name] = before + own_lag(node)
     return out
 
 
+def own_lag(node: Node) -> int:
+    """How much later than its input's a node's output window begins."""
+    if isinstance(node, Population):
+        return node.neuron.lag
+    return node.steps if isinstance(node, Delay) else 0
+
+
 def iter_upstream(graph: SpikingGraph, name: str) -> Iterator[Node]:
-    """The synapses and stateful nodes whose output reaches ``name`` through synapses only."""
+    """The synapses, delays and stateful nodes whose output reaches ``name`` through synapses and
+    delays only."""
     nodes = graph.by_name()
     seen: set[str] = set()
     stack = list(nodes[name].inputs)
@@ -236,5 +259,5 @@ def iter_upstream(graph: SpikingGraph, name: str) -> Iterator[Node]:
             continue
         seen.add(current)
         yield nodes[current]
-        if isinstance(nodes[current], Synapse):
+        if isinstance(nodes[current], Synapse | Delay):
             stack.extend(nodes[current].inputs)

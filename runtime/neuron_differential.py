@@ -80,7 +80,13 @@ class DifferentialParams:
         return {"v": zero, "received": received, "sent": zero.copy(), "t": np.zeros((), dtype)}
 
     def step(
-        self, state: dict[str, Array], current: Array, spikes: Array, may_fire: bool = True
+        self,
+        state: dict[str, Array],
+        current: Array,
+        spikes: Array,
+        may_fire: bool = True,
+        position: int = 0,
+        steps: int = 1,
     ) -> None:
         """One time step in place; see ``NeuronParams.step``."""
         v, received, sent = state["v"], state["received"], state["sent"]

@@ -19,10 +19,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from .cells import (
-    Cell,
-    Window,
-)
+from .cells import Cell, Window
 from .cells_blocked import BlockedCell
 from .cells_events import EventCell
 from .constants import ConstantCurrents
@@ -32,6 +29,8 @@ from .encoding import encode
 from .graph import (
     Input,
     Node,
+    Population,
+    Readout,
     SpikingGraph,
     Synapse,
 )
@@ -47,7 +46,10 @@ Step: TypeAlias = tuple[Kernel, tuple[str, ...], str, Array]  # kernel, inputs, 
 @dataclass
 class Segment:
     """``inner`` are (kernel, input names, own name, output buffer) in execution order; then
-    ``node`` is run by ``cell`` (None: it is the synapse whose kernel comes last) on ``reads``."""
+    ``node`` is run by ``cell`` (None: it is the synapse whose kernel comes last) on ``reads``.
+
+    Steps: inputs begin to arrive at ``first``, the last of them and the bias at ``begin``; the
+    output's window begins at ``onset``."""
 
     node: Node
     sources: tuple[str, ...]
@@ -56,9 +58,24 @@ class Segment:
     cell: Cell | BlockedCell | EventCell | ReadoutCell | None
     chunk: int
     clock: Clock
+    first: int
     begin: int
     onset: int
     synapses: tuple[Synapse, ...]
+
+    def rests(self, t0: int, count: int, steps: int) -> bool:
+        """Whether nothing reaches or leaves it in these steps: with start lags most layers wait
+        for their window or are done with it."""
+        if isinstance(self.node, Readout):
+            return False
+        return t0 >= self.onset + steps or (t0 + count <= self.first and self._keeps_still)
+
+    @property
+    def _keeps_still(self) -> bool:
+        """Whether its state does not change by itself."""
+        if not isinstance(self.node, Population):
+            return True
+        return not self.node.neuron.leak and self.node.neuron.v_min is None
 
     @property
     def owns_input(self) -> bool:
@@ -132,6 +149,8 @@ class Plan:
             for name, array in old.cell.states().items():
                 if array.ndim and len(array) == self.layout.lanes:
                     target[name][: len(lanes)] = array[lanes]
+                elif not array.ndim and plan is not self:  # the same for all: steps so far
+                    target[name][...] = array
         if plan is self:
             for constant in self.constants.values():
                 natural = self.layout.natural(constant)[0]
@@ -165,6 +184,11 @@ class Plan:
     def _run_segment(self, segment: Segment, t0: int, count: int, steps: int) -> None:
         node, total = segment.node, 0
         out = self.signals.get(node.name)
+        if segment.rests(t0, count, steps):
+            assert out is not None
+            out[:count] = 0
+            self.silent[node.name] = True
+            return
         for at in range(0, count, segment.chunk):
             n = min(segment.chunk, count - at)
             values = {name: self._source(name, t0, at, n, steps) for name in segment.sources}
@@ -180,6 +204,7 @@ class Plan:
                 fires=segment.onset <= t0 < segment.onset + steps,
                 first=t0 + at - segment.onset,
                 at=at,
+                steps=steps,
             )
             xs = [values[name] for name in segment.reads]
             owned = segment.owns_input

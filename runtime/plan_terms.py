@@ -34,7 +34,7 @@ class Term:
 def is_plain(neuron: object) -> bool:
     """Integrate-and-fire with soft reset and at most one positive spike per step."""
     return (
-        isinstance(neuron, NeuronParams)
+        type(neuron) is NeuronParams
         and neuron.levels == 1
         and not neuron.signed
         and not neuron.leak

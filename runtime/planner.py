@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from .buffers import zeros
-from .cells import Cell, ExpectationCell, population_cell, spike_dtype
+from .cells import Cell, DelayCell, ExpectationCell, population_cell, spike_dtype
 from .cells_blocked import BlockedCell
 from .cells_events import EventCell, EventCurrent
 from .chains import Chain, constant_signals, synapse_chains
@@ -18,7 +18,18 @@ from .convolution import Kernel, has_large_weight
 from .cost import StaticCost
 from .counting import Counter
 from .event_terms import EventLayer
-from .graph import Analog, Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse, onsets
+from .graph import (
+    Analog,
+    Delay,
+    Input,
+    MaxPool,
+    Node,
+    Population,
+    Readout,
+    SpikingGraph,
+    Synapse,
+    onsets,
+)
 from .kernels import MOVING, synapse_kernel
 from .layout import Layout
 from .ops import Add, Array, Conv, Shape
@@ -140,6 +151,8 @@ class _Maker:
                 out[node.name] = np.dtype(np.int8)
             elif isinstance(node, Population):
                 out[node.name] = spike_dtype(node.neuron, self.dtype)
+            elif isinstance(node, Delay):
+                out[node.name] = out[node.inputs[0]]
             elif isinstance(node, Synapse) and isinstance(node.op, MOVING):
                 before = {out[name] for name in node.inputs}
                 out[node.name] = before.pop() if len(before) == 1 else self.dtype
@@ -176,7 +189,6 @@ class _Maker:
     def _segment(
         self, chain: Chain, node: Node, inner: list[Step], chunk: int, clock: Clock
     ) -> Segment:
-        inputs = [self.onset[name] for name in node.inputs]
         return Segment(
             node=node,
             sources=chain.sources,
@@ -185,10 +197,17 @@ class _Maker:
             cell=self._cell(node, chunk, clock),
             chunk=chunk,
             clock=clock,
-            begin=max(inputs, default=0),
-            onset=self.onset[node.name],
+            **self._window(chain, node),
             synapses=chain.nodes,
         )
+
+    def _window(self, chain: Chain, node: Node) -> dict[str, int]:
+        """When inputs arrive and when the output's window begins (see ``Segment``)."""
+        return {
+            "first": min((self.onset[name] for name in chain.sources), default=0),
+            "begin": max((self.onset[name] for name in node.inputs), default=0),
+            "onset": self.onset[node.name],
+        }
 
     def _blocked_segment(self, chain: Chain, node: Population, clock: Clock) -> Segment:
         size, terms = self.blocked.size, self.blocked.terms[node.name]
@@ -216,8 +235,7 @@ class _Maker:
             cell=cell,
             chunk=self.block,
             clock=clock,
-            begin=max((self.onset[name] for name in node.inputs), default=0),
-            onset=self.onset[node.name],
+            **self._window(chain, node),
             synapses=chain.nodes,
         )
 
@@ -232,8 +250,7 @@ class _Maker:
             cell=EventCell(layer, self.layout, self.block, self.counters[node.name], clock),
             chunk=self.block,
             clock=clock,
-            begin=max((self.onset[name] for name in node.inputs), default=0),
-            onset=self.onset[node.name],
+            **self._window(chain, node),
             synapses=chain.nodes,
         )
 
@@ -306,6 +323,9 @@ class _Maker:
             case MaxPool() | Analog():
                 passed = self.counters.get(node.name)
                 return ExpectationCell(node, shapes, self.layout, self.dtype, chunk, passed, clock)
+            case Delay():
+                dtype = self.dtypes[node.name]
+                return DelayCell(node.steps, node.shape, dtype, self.layout, clock)
             case Readout():
                 return ReadoutCell(node, self.layout, self.dtype, chunk, clock)
         return None

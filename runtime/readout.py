@@ -9,6 +9,7 @@ from .cells import Bias, GeneralCell, Window
 from .graph import Readout
 from .layout import Layout
 from .neuron import State
+from .neuron_paced import weight
 from .ops import Array
 from .profile import Clock
 
@@ -24,6 +25,7 @@ class ReadoutCell:
     ) -> None:
         self.node, self.layout, self.clock = node, layout, clock
         self.differential = node.coding == "differential"
+        self.paced = node.coding == "paced"
         self.bias = Bias(node.bias, node.shape, layout, dtype, chunk)
         self.sum = zeros(layout.inner(node.shape), np.float64)
         self.neurons: GeneralCell | None = None
@@ -65,6 +67,10 @@ class ReadoutCell:
             t = t.reshape(-1, *(1,) * (current.ndim - 1))
             if self.differential:  # a spike in step t moves the mean by 1/t
                 sums = np.cumsum(current / t, axis=0, dtype=np.float64)
+            elif self.paced:
+                weights = weight(t - 1, window.steps)
+                sums = np.cumsum(current * weights, axis=0, dtype=np.float64)
+                t *= (2 * window.steps + 1 - t) / 2  # the sum of the weights so far
             else:
                 sums = np.cumsum(current, axis=0, dtype=np.float64)
             sums += self.sum

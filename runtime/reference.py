@@ -12,7 +12,17 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from . import analog
-from .graph import Analog, Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse
+from .graph import (
+    Analog,
+    Delay,
+    Input,
+    MaxPool,
+    Node,
+    Population,
+    Readout,
+    SpikingGraph,
+    Synapse,
+)
 from .ops import Array
 from .samples import as_inputs
 from .steps import last_uses
@@ -89,6 +99,8 @@ def _evaluate(
     match node:
         case Input():
             return arrays[node.name], arrays[node.name]
+        case Delay():
+            return xs[0], xs[0]
         case Synapse():
             out = apply(node.ann_op or node.op, *xs).astype(xs[0].dtype, copy=False)
             return out, out

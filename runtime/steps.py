@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import analog
-from .graph import Analog, MaxPool, Population, SpikingGraph, Synapse
+from .graph import Analog, Delay, MaxPool, Population, SpikingGraph, Synapse
 from .neuron import State
 from .ops import Array
 
@@ -70,8 +70,19 @@ def run_population(
     spikes = np.empty((count, batch, *node.shape), current.dtype)
     for i in range(count):
         may_fire = fire[0] <= t0 + i < fire[1]
-        node.neuron.step(state, current[i if len(current) > 1 else 0], spikes[i], may_fire)
+        now = current[i if len(current) > 1 else 0]
+        node.neuron.step(state, now, spikes[i], may_fire, t0 + i - fire[0], fire[1] - fire[0])
     return spikes
+
+
+def run_delay(node: Delay, x: Array, state: State, count: int) -> Array:
+    """``x`` (time or 1, batch, *shape) some steps later: (count, batch, *shape)."""
+    if len(x) == 1:
+        x = np.broadcast_to(x, (count, *x.shape[1:]))
+    held = state.get("held", np.zeros((node.steps, *x.shape[1:]), x.dtype))
+    both = np.concatenate([held, x])
+    state["held"] = both[count:]
+    return np.asarray(both[:count])
 
 
 def run_expectation(

@@ -33,6 +33,7 @@ RECORDS: dict[str, type] = {
             snn.Population,
             snn.MaxPool,
             snn.Analog,
+            snn.Delay,
             snn.Readout,
         )
     },

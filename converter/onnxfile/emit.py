@@ -16,12 +16,13 @@ from onnx import TensorProto, helper, numpy_helper
 from ...errors import GraphError
 from ...runtime import graph as snn
 from ...runtime import ops
-from ...runtime.neuron import Neuron
+from ...runtime.neuron import Neuron, PacedParams
 from ...runtime.neuron_differential import DifferentialParams
 from ...runtime.ops import Array, Shape
 from . import functions as fn
 from .codec import array_name
 from .differential import differential_name, differential_neuron
+from .paced import paced_name, paced_neuron, paced_readout
 from .synapses import emit_op
 
 ARRAY_FIELDS = {
@@ -152,6 +153,11 @@ class _Emission:
                 self._max_pool(node)
             case snn.Analog():
                 self._analog(node)
+            case snn.Delay():
+                amount = self.constant(np.array([node.steps], np.int64))
+                source = self._varying(node.inputs[0])
+                self.call("Delay", source, amount, self.total, out=node.name)
+                self.declare(node.name, node.shape)
             case snn.Readout():
                 self._readout(node)
 
@@ -203,9 +209,12 @@ class _Emission:
         if isinstance(p, DifferentialParams):
             self._differential(node, p, out)
             return
-        lagged = bool(self.latency)
+        lagged = bool(self.latency) or isinstance(p, PacedParams)
         name = fn.neuron_name(p) + ("_windowed" if lagged else "")
-        if name not in self.functions:
+        if isinstance(p, PacedParams):
+            name = paced_name(p)
+            self.functions.setdefault(name, paced_neuron(p))
+        elif name not in self.functions:
             self.functions[name] = fn.neuron(p, name, windowed=lagged)
         base = array_name(f"{node.name}.neuron.{{}}")
         arguments = [
@@ -308,12 +317,15 @@ class _Emission:
             signal = self.call("Difference", total, self.total)
         else:
             signal = self._varying(node.inputs[0])
-        arguments = [signal, bias, self.total]
-        if self.latency:
+        if self.latency or node.coding == "paced":
             begin = self.constant(np.array([self.onset[node.name]], np.int64))
-            self.call("ReadoutWindow", signal, bias, begin, "steps", self.total, out=out)
+            kind = "ReadoutWindow"
+            if node.coding == "paced":
+                kind = "PacedReadout"
+                self.functions.setdefault(kind, paced_readout())
+            self.call(kind, signal, bias, begin, "steps", self.total, out=out)
         else:
-            self.call("Readout", *arguments, out=out)
+            self.call("Readout", signal, bias, self.total, out=out)
         shape: list[str | int | None] = ["steps", "batch", *node.shape]
         self.outputs.append(helper.make_tensor_value_info(out, TensorProto.FLOAT, shape))
 

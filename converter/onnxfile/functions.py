@@ -94,7 +94,7 @@ def difference() -> onnx.FunctionProto:
     return function("Difference", ["x", "steps"], "y", b, "Change of a running sum per time step.")
 
 
-def _step_numbers(b: Body, like: str, steps: str = "steps") -> str:
+def step_numbers(b: Body, like: str, steps: str = "steps") -> str:
     """1, 2, ..., steps as floats, shaped to broadcast along the first axis of ``like``."""
     count = b.add("Squeeze", steps, b.ints(0))
     numbers = b.add(
@@ -115,7 +115,7 @@ def per_step(name: str, op: str, doc: str) -> onnx.FunctionProto:
     """x times or divided by the number of steps so far."""
     b = Body()
     x = split_time(b, "x", "steps")
-    merge_time(b, b.add(op, x, _step_numbers(b, x)), "y")
+    merge_time(b, b.add(op, x, step_numbers(b, x)), "y")
     return function(name, ["x", "steps"], "y", b, doc)
 
 
@@ -124,12 +124,12 @@ def readout() -> onnx.FunctionProto:
     b = Body()
     x = b.add("Add", split_time(b, "x", "steps"), "bias")
     sums = b.add("CumSum", x, b.constant(0, np.int64))
-    b.add("Div", sums, _step_numbers(b, sums), out="y")
+    b.add("Div", sums, step_numbers(b, sums), out="y")
     doc = "Neurons that integrate and never fire: membrane potential over time, per step."
     return function("Readout", ["x", "bias", "steps"], "y", b, doc)
 
 
-def _mask(b: Body, begin: str, length: str, total: str) -> str:
+def mask(b: Body, begin: str, length: str, total: str) -> str:
     """(total,): 1 in steps [begin, begin + length), else 0."""
     zero = b.constant(0, np.int64)
     t = b.add("Range", zero, b.add("Squeeze", total, b.ints(0)), b.constant(1, np.int64))
@@ -141,20 +141,30 @@ def _mask(b: Body, begin: str, length: str, total: str) -> str:
     return b.add("Cast", inside, to=FLOAT)
 
 
-def _masked(b: Body, x: str, value: str, begin: str, length: str, total: str) -> str:
+def masked(b: Body, x: str, value: str, begin: str, length: str, total: str) -> str:
     """``value`` in the window, 0 outside, shaped to broadcast over ``x`` (total, ...)."""
     rank = b.add("Size", b.add("Shape", x))
     axes = b.add("Range", b.constant(1, np.int64), rank, b.constant(1, np.int64))
-    return b.add("Mul", b.add("Unsqueeze", _mask(b, begin, length, total), axes), value)
+    return b.add("Mul", b.add("Unsqueeze", mask(b, begin, length, total), axes), value)
 
 
 def window() -> onnx.FunctionProto:
     """Zero outside the window [begin, begin + length)."""
     b = Body()
     x = split_time(b, "x", "steps")
-    merge_time(b, _masked(b, x, x, "begin", "length", "steps"), "y")
+    merge_time(b, masked(b, x, x, "begin", "length", "steps"), "y")
     doc = "The signal in its window of time steps, zero elsewhere."
     return function("Window", ["x", "begin", "length", "steps"], "y", b, doc)
+
+
+def delay() -> onnx.FunctionProto:
+    """The signal ``amount`` steps later, zero before."""
+    b = Body()
+    x = split_time(b, "x", "steps")
+    first = b.add("Slice", x, b.ints(0), "amount", b.ints(0))
+    rest = b.add("Slice", x, b.ints(0), b.add("Neg", "amount"), b.ints(0))
+    merge_time(b, b.add("Concat", b.add("Sub", first, first), rest, axis=0), "y")
+    return function("Delay", ["x", "amount", "steps"], "y", b, "The signal some steps later.")
 
 
 def readout_window() -> onnx.FunctionProto:
@@ -163,11 +173,11 @@ def readout_window() -> onnx.FunctionProto:
     What arrived before the window counts into its first step, as in the NumPy engine."""
     b = Body()
     x = split_time(b, "x", "steps")
-    x = b.add("Add", x, _masked(b, x, "bias", "begin", "length", "steps"))
+    x = b.add("Add", x, masked(b, x, "bias", "begin", "length", "steps"))
     sums = b.add("CumSum", x, b.constant(0, np.int64))
     end = b.add("Add", "begin", "length")
     shown = b.add("Slice", sums, "begin", end, b.ints(0))
-    b.add("Div", shown, _step_numbers(b, shown, "length"), out="y")
+    b.add("Div", shown, step_numbers(b, shown, "length"), out="y")
     doc = "Neurons that integrate and never fire, read in their own window of time steps."
     return function("ReadoutWindow", ["x", "bias", "begin", "length", "steps"], "y", b, doc)
 
@@ -176,7 +186,7 @@ def rate_encode() -> onnx.FunctionProto:
     """Evenly spaced spikes: the running sum is floor(t |x| + 1/2)."""
     b = Body()
     size = b.add("Unsqueeze", b.add("Abs", "x"), b.ints(0))
-    t = _step_numbers(b, size)
+    t = step_numbers(b, size)
     half = b.constant(0.5)
     now = b.add("Floor", b.add("Add", b.add("Mul", t, size), half))
     before = b.add(
@@ -201,6 +211,7 @@ def time_functions() -> list[onnx.FunctionProto]:
     """Every function but the neurons."""
     return [
         window(),
+        delay(),
         readout_window(),
         rate_encode(),
         poisson_encode(),
@@ -251,7 +262,7 @@ def neuron(p: NeuronParams, name: str, *, windowed: bool) -> onnx.FunctionProto:
     inputs = ["current", "bias", "v_threshold", "v_init", "steps"]
     if windowed:
         # Within Scan the masks are scalars: no broadcasting over an unknown rank.
-        scanned += [_mask(b, start, "length", "steps") for start in ("begin", "fire")]
+        scanned += [mask(b, start, "length", "steps") for start in ("begin", "fire")]
         inputs += ["begin", "fire", "length"]
     b.nodes.append(
         helper.make_node(

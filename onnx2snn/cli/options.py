@@ -134,6 +134,12 @@ def conversion_options(function: F) -> F:
                 help="Steps each layer integrates before it fires.",
             ),
             click.option(
+                "--pace/--no-pace",
+                default=None,
+                help="Behind a lag: spikes even in time and read by when they come (default), or "
+                "plain integrate-and-fire.",
+            ),
+            click.option(
                 "--encoding",
                 type=click.Choice(["constant", "poisson", "rate"]),
                 help="How samples enter [constant current].",

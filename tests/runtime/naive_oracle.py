@@ -7,6 +7,7 @@ Values in the tests are dyadic, so that float32 sums are exact in any order.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import product
 from math import floor, prod
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
+from onnx2snn.runtime.neuron import PacedParams
 
 
 def simulate(graph, x, steps):
@@ -33,6 +35,8 @@ def naive_onsets(graph):
         out[node.name] = max([out[n] for n in node.inputs], default=0)
         if isinstance(node, g.Population):
             out[node.name] += node.neuron.lag
+        if isinstance(node, g.Delay):
+            out[node.name] += node.steps
     return out
 
 
@@ -50,12 +54,21 @@ def _one_sample(graph, sample, steps, total, onset, i, spikes, readouts):
             if isinstance(node, g.Synapse):
                 values[node.name] = linear(node.op, before)
                 continue
+            if isinstance(node, g.Delay):
+                held = memory.setdefault(node.name, {"line": []})["line"]
+                held.append(before[0])
+                late = len(held) > node.steps
+                values[node.name] = held[t - node.steps] if late else np.zeros(node.shape)
+                continue
             bias = np.broadcast_to(node.bias, graph[node.inputs[0]].shape).astype(float)
             current = before[0] + bias * window
             state = memory.setdefault(node.name, {})
             if isinstance(node, g.Population):
-                may_fire = onset[node.name] <= t < onset[node.name] + steps
-                out = fire(node.neuron, node.shape, current, state, may_fire)
+                at = t - onset[node.name]
+                if isinstance(node.neuron, PacedParams):
+                    out = pace(node.neuron, node.shape, current, state, at, steps)
+                else:
+                    out = fire(node.neuron, node.shape, current, state, 0 <= at < steps)
                 spikes[node.name][t, i] = values[node.name] = out
             elif isinstance(node, g.MaxPool):
                 values[node.name] = _max_pool(node, current, state, window)
@@ -75,12 +88,45 @@ def _max_pool(node, current, state, window):
 
 def _read(node, current, state, t, steps, i, readouts):
     unit = 1.0
+    if node.coding == "paced":
+        _read_paced(node, current, state, t, steps, i, readouts)
+        return
     if node.mode == "count":
         current = fire(node.neuron, node.shape, current, state, 0 <= t < steps)
         unit = np.broadcast_to(node.neuron.v_threshold, node.shape).astype(float)
     state["sum"] = state.get("sum", 0.0) + current
     if 0 <= t < steps:
         readouts[node.name][t, i] = state["sum"] / (t + 1) * unit
+
+
+def _read_paced(node, current, state, t, steps, i, readouts):
+    """The mean of all currents so far, each counting as many times as steps were left."""
+    state.setdefault("seen", []).append(current)
+    if 0 <= t < steps:
+        early = len(state["seen"]) - 1 - t  # before the window: as its first step
+        counts = [steps] * early + [steps - k for k in range(t + 1)]
+        total = sum(c * x for c, x in zip(counts, state["seen"], strict=True))
+        readouts[node.name][t, i] = total / sum(counts[early:])
+
+
+def pace(neuron, shape, current, state, at, steps):
+    """Paced neurons, one after the other, the whole past summed up anew in every step, in
+    fractions."""
+    state.setdefault("seen", []).append(current)
+    theta = np.broadcast_to(neuron.v_threshold, shape)
+    v_init = np.broadcast_to(neuron.v_init, shape)
+    sent = state.setdefault("sent", np.zeros(shape, int))
+    out = np.zeros(shape)
+    first = at + neuron.lag - (len(state["seen"]) - 1)  # of what was seen, in the input's window
+    for where in np.ndindex(*shape) if 0 <= at < steps else ():
+        charge = Fraction(0)
+        for n, seen in enumerate(state["seen"]):
+            charge += (steps - min(max(first + n, 0), steps - 1)) * Fraction(float(seen[where]))
+        arrived = sum(steps - k for k in range(min(steps, at + 1 + neuron.lag)))
+        reached = charge / arrived * (at + 1) + Fraction(float(v_init[where]))
+        out[where] = reached - sent[where] * Fraction(float(theta[where])) >= theta[where]
+    sent += out.astype(int)
+    return out
 
 
 def fire(neuron, shape, current, state, may_fire):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
-from onnx2snn.runtime.neuron import NeuronParams
+from onnx2snn.runtime.neuron import NeuronParams, PacedParams
 
 PLAIN = {
     "reset": "subtract",
@@ -31,8 +31,10 @@ def neurons(draw, shape, lags=True):
     rng = np.random.default_rng(draw(st.integers(0, 2**31)))
     per_channel = (shape[0], *(1,) * (len(shape) - 1))
     where = draw(st.sampled_from([(), per_channel, shape]))
-    options = dict(PLAIN)
-    if draw(st.booleans()):
+    options, kind = dict(PLAIN), NeuronParams
+    if lags and draw(st.integers(0, 3)) == 0:
+        kind, options["lag"] = PacedParams, draw(st.integers(0, 3))
+    elif draw(st.booleans()):
         options = {
             "reset": draw(st.sampled_from(["subtract", "zero"])),
             "v_reset": draw(st.sampled_from([0.0, 0.25])),
@@ -43,9 +45,7 @@ def neurons(draw, shape, lags=True):
             "signed": draw(st.booleans()),
             "v_min": draw(st.sampled_from([None, -0.5])),
         }
-    return NeuronParams(
-        v_threshold=array(rng, where, 2, 12), v_init=array(rng, where, 0, 6), **options
-    )
+    return kind(v_threshold=array(rng, where, 2, 12), v_init=array(rng, where, 0, 6), **options)
 
 
 class _Builder:
@@ -72,6 +72,10 @@ class _Builder:
         return self.add(
             g.Population, before.shape, [before.name], neuron=neuron, bias=self.bias(before.shape)
         )
+
+    def delayed(self, x):
+        steps = self.draw(st.integers(0, 3))
+        return self.add(g.Delay, x.shape, [x.name], steps=steps) if steps else x
 
     def conv(self, x, groups=1, stride=1, pad=1, out=None):
         channels = x.shape[0]
@@ -104,7 +108,8 @@ class _Builder:
             return self.population(self.conv(x, groups="depthwise"))
         if kind == "skip":
             unit = array(self.rng, (x.shape[0], 1, 1), 1, 8)
-            skip = self.synapse(ops.Scale(scale=unit), x)
+            late = self.delayed(x) if self.lags else x
+            skip = self.synapse(ops.Scale(scale=unit), late)
             return self.population(self.synapse(ops.Add(), self.conv(x), skip))
         if kind == "concat":
             both = self.synapse(ops.Concat(axis=0), self.population(self.conv(x, out=2)), x)
@@ -144,6 +149,8 @@ def graphs(draw, lags=True, max_stages=3):
         b.add(g.Readout, p.shape, [p.name])
     last = b.synapse(ops.Linear(weight=array(b.rng, (3, x.shape[0]))), x)
     b.add(g.Readout, last.shape, [last.name], bias=b.bias(last.shape))
+    if lags:
+        b.add(g.Readout, last.shape, [last.name], bias=b.bias(last.shape), coding="paced")
     b.add(g.Readout, last.shape, [last.name], mode="count", neuron=draw(neurons((3,), lags=False)))
     return g.SpikingGraph(nodes=tuple(b.nodes))
 

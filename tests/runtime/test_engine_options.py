@@ -186,7 +186,7 @@ class SlowNeuron:
     def initial_state(self, batch, shape, dtype):
         return {"v": np.zeros((batch, *shape), dtype), "t": np.zeros((), np.int64)}
 
-    def step(self, state, current, spikes, may_fire=True):
+    def step(self, state, current, spikes, may_fire=True, position=0, steps=1):
         state["t"] = state["t"] + 1
         state["v"] = state["v"] + current
         spikes[...] = 0
