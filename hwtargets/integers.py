@@ -8,6 +8,9 @@ counted. The neuron of a population is
     fires where v > threshold (strict chips) or v >= threshold, k times if graded
     v <- v - k threshold   or   v <- v_reset
 
+Paced neurons (``runtime.neuron_paced``) hold their weighted charge in the membrane's width, and
+compare products that take some bits more.
+
 ``cuba_step`` is Lava's public bit-accurate LIF, which resets to zero and has a current state; the
 tests pin it to vectors recorded from Lava.
 """
@@ -19,7 +22,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..runtime.graph import Input, onsets
-from ..runtime.neuron import NeuronParams
+from ..runtime.neuron import NeuronParams, PacedParams
+from ..runtime.neuron_paced import progress, weight
 from ..runtime.ops import Array
 from .layers import ChipNetwork
 from .mapping import ChipRun
@@ -139,6 +143,8 @@ def _population(
 ) -> Array:
     neuron, threshold = layer.neuron, layer.threshold
     assert neuron is not None and threshold is not None and layer.v_init is not None
+    if isinstance(neuron, PacedParams):
+        return _paced_population(layer, neuron, quantized, current, fire, tally)
     total = max(len(current), fire[1])
     state = {"v": np.zeros(current.shape[1:]) + layer.v_init}
     state["sent"] = np.zeros_like(state["v"])
@@ -150,6 +156,38 @@ def _population(
         saturated += _integrate(layer, neuron, state, now, quantized.state_max)
         if fire[0] <= t < fire[1]:
             spikes[t] = _fire(layer, neuron, state, threshold, quantized.strict)
+    tally.saturations[layer.name] = tally.saturations.get(layer.name, 0) + saturated
+    _count(tally, layer.name, spikes)
+    return spikes
+
+
+def _paced_population(
+    layer: IntLayer,
+    neuron: PacedParams,
+    quantized: IntNetwork,
+    current: Array,
+    fire: tuple[int, int],
+    tally: _Tally,
+) -> Array:
+    threshold, limit = layer.threshold, quantized.state_max
+    assert threshold is not None and layer.v_init is not None
+    steps, total = fire[1] - fire[0], max(len(current), fire[1])
+    charge = np.zeros(current.shape[1:])
+    due = charge + threshold - layer.v_init
+    spikes = np.zeros((total, *current.shape[1:]), np.float32)
+    saturated = 0
+    for t in range(fire[1]):
+        position = t - fire[0]
+        charge += current[t if len(current) > 1 else 0] * weight(position + neuron.lag, steps)
+        over = np.abs(charge) > limit
+        if over.any():
+            saturated += int(over.sum())
+            np.clip(charge, -limit, limit, out=charge)
+        if position >= 0:
+            passed, arrived = progress(position, neuron.lag, steps)
+            left, right = charge * passed, due * arrived
+            spikes[t] = left > right if quantized.strict else left >= right
+            due += spikes[t] * threshold
     tally.saturations[layer.name] = tally.saturations.get(layer.name, 0) + saturated
     _count(tally, layer.name, spikes)
     return spikes
@@ -210,10 +248,24 @@ def _read(
     window = current[begin : begin + steps] if len(current) > 1 else current
     if len(window) == 1:
         window = np.broadcast_to(window, (steps, *window.shape[1:]))
+    if layer.paced:
+        return _read_paced(layer, quantized, window, tally)
     v = np.cumsum(window, axis=0)
     over = int((np.abs(v) > quantized.state_max).sum())
     tally.saturations[layer.name] = tally.saturations.get(layer.name, 0) + over
     return np.clip(v, -quantized.state_max, quantized.state_max)
+
+
+def _read_paced(layer: IntLayer, quantized: IntNetwork, window: Array, tally: _Tally) -> Array:
+    """As ``_read``; t times the weighted mean so far, which is what a plain membrane holds."""
+    steps = len(window)
+    along = (-1, *(1,) * (window.ndim - 1))
+    charge = np.cumsum(window * weight(np.arange(steps), steps).reshape(along), axis=0)
+    over = int((np.abs(charge) > quantized.state_max).sum())
+    tally.saturations[layer.name] = tally.saturations.get(layer.name, 0) + over
+    bounded = np.clip(charge, -quantized.state_max, quantized.state_max)
+    sums = 2 * steps - np.arange(steps)  # twice the sum of the weights so far, over t
+    return np.asarray(2 * bounded / sums.reshape(along))
 
 
 def _count(tally: _Tally, name: str, spikes: Array) -> None:

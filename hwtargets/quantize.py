@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import TargetError
 from ..runtime import ops
-from ..runtime.neuron import NeuronParams
+from ..runtime.neuron import NeuronParams, PacedParams
 from ..runtime.ops import Array, LinearOp, Shape
 from . import sparse
 from .layers import ChipLayer, ChipNetwork, Link, Projection
@@ -46,7 +46,8 @@ class IntProjection:
 @dataclass(frozen=True, eq=False, kw_only=True)
 class IntLayer:
     """A layer in integers. ``unit``: ANN units per step of the membrane; ``bias``, ``v_init``,
-    ``threshold`` are in these steps; ``neuron`` is None for a membrane readout."""
+    ``threshold`` are in these steps; ``neuron`` is None for a membrane readout. ``paced``: a
+    readout that weighs early steps more."""
 
     name: str
     shape: Shape
@@ -59,6 +60,7 @@ class IntLayer:
     v_init: Array | None = None
     v_min: float | None = None
     v_reset: int = 0
+    paced: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -155,7 +157,8 @@ class _Builder:
         theta = np.asarray(neuron.v_threshold, np.float64) if neuron else np.ones(())
         chains, theta, norm = self._equal_thresholds(layer, chains, theta)
         host = [self.mode == "bias" and c.projection.source in self.inputs for c in chains]
-        s = self._unit(chains, host, float(theta.min()) if neuron else None)
+        paced = isinstance(neuron, PacedParams) or getattr(layer.node, "coding", "") == "paced"
+        s = self._unit(chains, host, float(theta.min()) if neuron else None, paced)
         projections = [self._projection(c, s, h) for c, h in zip(chains, host, strict=True)]
         step = s / 2**self.shift
         rounding = 2.0 ** (self.shift - 1) * sum(p.exponent < 0 for p in projections)
@@ -165,7 +168,7 @@ class _Builder:
             "bias": bias, "unit": step, "shift": self.shift,
         }  # fmt: skip
         if neuron is None:
-            return IntLayer(**common)
+            return IntLayer(**common, paced=getattr(layer.node, "coding", "") == "paced")
         return IntLayer(
             **common,
             neuron=neuron,
@@ -199,29 +202,34 @@ class _Builder:
     def _source_unit(self, chain: _Chain) -> float:
         return self.unit if chain.projection.source in self.inputs else 1.0
 
-    def _unit(self, chains: list[_Chain], host: list[bool], theta: float | None) -> float:
-        """s: the finest step that uses all weight bits, with room for 256 thresholds."""
+    def _unit(
+        self, chains: list[_Chain], host: list[bool], theta: float | None, paced: bool
+    ) -> float:
+        """s: the finest step that uses all weight bits, with room for 256 thresholds; for the
+        charges of paced neurons, whose weights sum to T (T + 1) / 2, for four times what a spike in
+        every step needs."""
         steps = [
             float(np.abs(c.weights).max(initial=0)) * self._source_unit(c) / self.largest
             for c, h in zip(chains, host, strict=True)
             if not h
         ]
         found = min((x for x in steps if x > 0), default=0.0)
-        room = self.threshold_max / 256
+        weights = (self.steps + 1) / 2 if paced else 1.0
+        room = self.threshold_max / max(256.0, 4 * self.steps * weights if paced else 0.0)
         if theta is None:
-            return self._readout_unit(found or 1.0, chains)
+            return self._readout_unit(found or 1.0, chains, weights)
         if not found:
             return theta / room
         while theta / found > room:
             found *= 2
         return found
 
-    def _readout_unit(self, found: float, chains: list[_Chain]) -> float:
+    def _readout_unit(self, found: float, chains: list[_Chain], weights: float) -> float:
         """Coarser where ``steps`` steps of the largest possible input would overflow: the sum is
         shifted, the weights keep their bits."""
         reach = sum(_largest_sum(c, c.weights) * self._largest_source(c) for c in chains)
         most = self.state_max / 2**self.shift
-        while reach * self.steps / found > most and np.isfinite(most):
+        while reach * self.steps * weights / found > most and np.isfinite(most):
             found *= 2
         return found
 

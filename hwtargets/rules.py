@@ -137,9 +137,24 @@ def _paced(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
                 rule="paced neurons",
                 used="spikes paced behind a start lag",
                 limit="integrate-and-fire",
-                remedy="Its integers are not modelled here. Convert with --no-pace (plain neurons "
-                "behind the lag) or without a lag.",
+                remedy="No neuron of this chip is known to do so. Convert with --no-pace (plain "
+                "neurons behind the lag) or without a lag.",
             )
+
+
+def _delays(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
+    known = target.limits.get("delay_max")
+    most = int(known.value) if known is not None else 0
+    for layer in network.layers:
+        for p in layer.projections:
+            if p.delay > most:
+                yield Violation(
+                    node=layer.name,
+                    rule="delay",
+                    used=f"spikes of '{p.source}' wait {p.delay} steps",
+                    limit=most,
+                    remedy="Convert with a shorter --lag: skip connections wait for the branch.",
+                )
 
 
 def _dynamics(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
@@ -188,6 +203,7 @@ RULES: Sequence[DesignRule] = (
     ),
     DesignRule(name="start lag", statement="A start lag can be realized.", check=_lag),
     DesignRule(name="paced neurons", statement="Paced neurons can be realized.", check=_paced),
+    DesignRule(name="delay", statement="Spikes wait no longer than they can.", check=_delays),
     DesignRule(name="bias", statement="Biases may differ per neuron, or are equal.", check=_biases),
     DesignRule(
         name="dynamics",

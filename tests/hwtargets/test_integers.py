@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from chip_nets import Net, build, neuron
 
-from onnx2snn.hwtargets import chip_view, load_target
+from onnx2snn.converter.align import aligned
+from onnx2snn.hwtargets import chip_view, load_target, place
 from onnx2snn.hwtargets.integers import cuba_step, run
 from onnx2snn.hwtargets.quantize import quantize
+from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine import simulate
-from onnx2snn.runtime.neuron import NeuronParams
+from onnx2snn.runtime.neuron import NeuronParams, PacedParams
 
 RECORDED = Path(__file__).with_name("lava_lif.npz")
 CASES = ("if", "bias", "cuba", "leaky_negative", "wrap")
@@ -177,3 +179,73 @@ def test_a_membrane_that_is_too_narrow_is_counted_as_saturated() -> None:
     tight = run(network, quantize(network, narrow, "graded", 1.0, 8), x, 8)
     assert sum(wide.saturations.values()) == 0
     assert tight.saturations["p2"] > 0
+
+
+def late_skip(lag: int) -> g.SpikingGraph:
+    """Two layers of paced neurons; the second also reads the first's input spikes, delayed."""
+
+    def paced(theta: float) -> PacedParams:
+        return PacedParams(v_threshold=np.float32(theta), v_init=np.float32(theta / 2), lag=lag)
+
+    net = Net((6,), seed=3)
+    net.dense(8)
+    net.population("first", paced(0.7))
+    net.dense(8)
+    net.population("branch", paced(0.5))
+    inside = net.dense(8)
+    net.nodes.append(g.Synapse(name="skip", inputs=("first",), shape=(8,), op=half()))
+    net.synapse(ops.Add(), inside, "skip")
+    net.population("sum", paced(0.9))
+    net.readout(3)
+    return aligned(net.graph)
+
+
+def half() -> ops.Scale:
+    return ops.Scale(scale=np.float32(0.5))
+
+
+@pytest.mark.parametrize("lag", [1, 8])
+def test_paced_neurons_and_delayed_skips_run_on_the_chip(lag: int) -> None:
+    graph = late_skip(lag)
+    graph = graph.with_nodes(replace(r, coding="paced") for r in graph.of(g.Readout))
+    network = chip_view(graph)
+    assert {p.delay for p in network["sum"].projections} == {0, lag}
+    x = np.random.default_rng(4).random((20, 6)).astype(np.float32)
+    quantized = quantize(network, load_target("loihi2"), "graded", 1.0, 16)
+    got = run(network, quantized, x, 16)
+    assert not any(got.saturations.values())
+    t = np.arange(1, 17).reshape(-1, 1, 1)
+    floating = simulate(graph, x, 16)
+    answers = got.readout * quantized.layers[-1].unit / t
+    off = np.abs(answers - floating.readouts["out"])[-1].mean()
+    assert off < 0.1 * np.abs(floating.readouts["out"][-1]).mean()
+    for name, spikes in floating.spikes.items():
+        assert got.rates[name].sum() * 20 * 16 == pytest.approx(spikes.sum(), rel=0.03)
+
+
+def test_the_room_of_a_charge_is_that_of_a_spike_in_every_step() -> None:
+    neuron = PacedParams(v_threshold=np.float32(1), v_init=np.float32(0.5), lag=4)
+    net = Net((4,), seed=5)
+    net.dense(6)
+    net.population("p", neuron)
+    net.readout(2)
+    x = np.full((2, 4), 1.0, np.float32)
+    graph = net.graph.with_nodes(
+        replace(n, bias=np.full((6,), 1.0, np.float32)) for n in net.graph.of(g.Population)
+    )
+    network = chip_view(graph)
+    found = run(network, quantize(network, load_target("loihi2"), "graded", 1.0, 64), x, 64)
+    assert not found.saturations["p"]
+
+
+def test_a_delay_longer_than_the_chip_can_wait_is_refused() -> None:
+    assert place(late_skip(62), "loihi2", seconds=0).fits
+    report = place(late_skip(63), "loihi2", seconds=0)
+    assert [(v.node, v.rule) for v in report.violations] == [("sum", "delay")]
+    assert "--lag" in report.violations[0].remedy
+
+
+def test_paced_neurons_are_refused_where_no_neuron_does_so() -> None:
+    report = place(late_skip(2), "loihi1", seconds=0)
+    assert {v.rule for v in report.violations} == {"start lag", "paced neurons", "delay"}
+    assert any("--no-pace" in v.remedy for v in report.violations)
