@@ -185,10 +185,12 @@ def _segment(graph: snn.SpikingGraph, name: str) -> dict[str, snn.Node]:
 def _changed(check: StructureCheck, lowered: snn.SpikingGraph, name: str) -> tuple[str, str] | None:
     """The first node on the way to ``name`` that is another operation in the two graphs.
 
-    Scales are left out: conversion folds them into weights and adds its own.
+    Scales are left out: conversion folds them into weights and adds its own; so are delays.
     """
     there = _segment(lowered, check.pairs[name])
-    here = _segment(check.net, name)
+    segment = _segment(check.net, name)
+    here: dict[str, snn.Node] = {}
+    here |= {k: n for k, n in segment.items() if not isinstance(n, snn.Delay)}
     if isinstance(check.net[name], snn.MaxPool):
         there[check.pairs[name]], here[name] = lowered[check.pairs[name]], check.net[name]
     known = {check.pairs.get(n, n) for n in here}

@@ -256,7 +256,9 @@ def initial_charge(neuron: Neuron, steps: int, moved: Array) -> Array:
     """
     if not isinstance(neuron, NeuronParams) or neuron.leak:
         return np.zeros((), np.float32)
-    charge = (neuron.v_init - neuron.v_threshold / 2) / steps
+    # A paced neuron's initial potential moves the count of every step, not only the last one's.
+    counts = (steps + 1) / 2 if isinstance(neuron, PacedParams) else steps
+    charge = (neuron.v_init - neuron.v_threshold / 2) / counts
     return np.asarray(np.clip(charge, np.minimum(-moved, 0), np.maximum(-moved, 0)), np.float32)
 
 

@@ -45,8 +45,8 @@ class Recipe:
 _ALL = (
     Recipe(
         name="binary",
-        summary="integrate-and-fire, soft reset, spikes 0/1",
-        chips=("any chip with soft reset",),
+        summary="integrate-and-fire, soft reset, spikes 0/1; behind --lag paced",
+        chips=("any chip with soft reset; with --lag programmable neurons",),
     ),
     Recipe(
         name="signed",

@@ -403,6 +403,28 @@ def test_each_fault_is_found_in_a_network_of_every_recipe_and_nothing_else(
         assert found <= {expected}
 
 
+def test_paced_spikes_are_measured_as_they_are_read_and_delays_are_no_fault() -> None:
+    net = default_recipe(lag=4)
+    assert net.of(snn.Delay)
+    result = measured(net)
+    assert {f.kind for f in result.findings} <= {"calibrated"}
+    first = result.layers[
+        0
+    ]  # reads a constant current: its spikes are what quantization makes them
+    assert first.unevenness == pytest.approx(0, abs=1e-3)
+    assert first.inherited is not None and first.inherited < 0.5 * first.error
+    assert first.quantization == pytest.approx(first.error, rel=0.2)
+    # By count alone the same spikes say less.
+    plain = measured(net.with_nodes(_counted(p) for p in net.of(snn.Population))).layers[0]
+    assert plain.quantization is not None and plain.quantization > 1.4 * first.error
+
+
+def _counted(population: snn.Population) -> snn.Population:
+    old = population.neuron
+    neuron = NeuronParams(v_threshold=old.v_threshold, v_init=old.v_init, lag=old.lag)
+    return replace(population, neuron=neuron)
+
+
 def test_a_removed_bias_is_named_though_it_costs_next_to_nothing() -> None:
     """Calibration moves biases, and takes none away: an effect below the spikes' own is a fault."""
     net, name = default_recipe(), CNN["block"]
