@@ -147,7 +147,19 @@ class _Maker:
 
     def kernel(self, node: Synapse, chunk: int, clock: Clock) -> Kernel:
         shapes = [self.shapes[name] for name in node.inputs]
-        return synapse_kernel(node.op, shapes, self.layout, self.dtype, chunk, clock)
+        most = self._most(node.inputs[0])
+        return synapse_kernel(node.op, shapes, self.layout, self.dtype, chunk, clock, most)
+
+    def _most(self, name: str) -> int | None:
+        """The largest magnitude of a signal of small integers; None for other signals."""
+        node, kind = self.graph[name], self.dtypes[name]
+        if kind != np.int8:
+            return None
+        if isinstance(node, Population):
+            return node.neuron.levels
+        if isinstance(node, Synapse):  # it moves spikes
+            return max(self._most(i) or 0 for i in node.inputs)
+        return int(np.iinfo(kind).max)
 
     def segment(self, chain: Chain) -> Segment:
         node = self.graph[chain.sink]
