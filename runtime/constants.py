@@ -15,14 +15,18 @@ from math import prod
 
 import numpy as np
 
+from .buffers import zeros
 from .chains import constant_signals
+from .convolution import Kernel
 from .graph import Input, Population, SpikingGraph, Synapse
+from .kernels import synapse_kernel
 from .layout import Layout
 from .neuron import NeuronParams
-from .ops import Array, Conv, ConvTranspose, Linear
+from .ops import Array, Conv, ConvTranspose, Linear, Shape
+from .profile import Clock
 
 BITS = 16  # of the power of two below a threshold
-ELEMENTS = 1 << 16  # of the largest signal in double precision at once
+ELEMENTS = 1 << 16  # of the largest signal in double precision at once, sample by sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,25 +38,6 @@ class ConstantCurrents:
     synapses: tuple[Synapse, ...]
     grids: Mapping[str, Array]
 
-    def fill(self, inputs: Mapping[str, Array], into: Mapping[str, Array], layout: Layout) -> None:
-        """Put the signals of samples ``inputs``, (samples, *shape), into ``into``, (1, *inner) in
-        ``layout``; lanes without a sample get zeros."""
-        if not self.inputs:
-            return
-        samples = len(inputs[self.inputs[0]])
-        natural = {name: layout.natural(x)[0] for name, x in into.items()}
-        for array in natural.values():
-            array[samples:] = 0
-        for name in self.inputs:
-            natural[name][:samples] = inputs[name]
-        if not self.synapses:
-            return
-        batch = max(1, ELEMENTS // max(prod(node.shape) for node in self.synapses))
-        for start in range(0, samples, batch):
-            part = slice(start, min(start + batch, samples))
-            for name, y in self.of({k: inputs[k][part] for k in self.inputs}).items():
-                natural[name][part] = y
-
     def of(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The synapses' outputs in every step for ``inputs``, (samples, *shape), in double
         precision."""
@@ -62,7 +47,10 @@ class ConstantCurrents:
             y = np.asarray(node.op.apply(*[values[i] for i in node.inputs]))
             values[node.name] = y
             grid = self.grids.get(node.name)
-            out[node.name] = y if grid is None else _rounded(y, grid)
+            if grid is not None:
+                y = np.array(y)
+                _round(y, grid)
+            out[node.name] = y
         return out
 
 
@@ -88,11 +76,78 @@ def constant_currents(graph: SpikingGraph) -> ConstantCurrents:
     )
 
 
-def _rounded(x: Array, grid: Array) -> Array:
-    out = np.asarray(x * (1 / grid))  # exact: grids are powers of two
-    np.rint(out, out=out)
-    out *= grid
-    return out
+class Filler:
+    """Puts constant signals where a plan keeps them: into ``into``, (1, *inner) in ``layout``.
+
+    In "rows" order by the kernels that run in every step, in double precision, which costs a third
+    of computing them sample by sample.
+    """
+
+    def __init__(
+        self, currents: ConstantCurrents, into: Mapping[str, Array], layout: Layout
+    ) -> None:
+        self.currents, self.into, self.layout = currents, into, layout
+        self.values: dict[str, Array] = {}
+        self.steps: list[tuple[Synapse, Kernel, Array | None]] = []
+        if layout.order == "rows" and currents.synapses:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        double = np.dtype(np.float64)
+        self.values = {name: zeros(array.shape, double) for name, array in self.into.items()}
+        for node in self.currents.synapses:
+            shapes = [self._shape(name) for name in node.inputs]
+            kernel = synapse_kernel(node.op, shapes, self.layout, double, 1, Clock())
+            grid = self.currents.grids.get(node.name)
+            if grid is not None:
+                parameter = self.layout.parameter(grid, node.shape, double)
+                grid = self.layout.long_rows(parameter, node.shape)
+            self.steps.append((node, kernel, grid))
+
+    def _shape(self, name: str) -> Shape:
+        return self.layout.natural(self.into[name]).shape[2:]
+
+    def fill(self, inputs: Mapping[str, Array]) -> None:
+        """The signals of samples ``inputs``, (samples, *shape); lanes without one get zeros."""
+        if not self.currents.inputs:
+            return
+        samples = len(inputs[self.currents.inputs[0]])
+        natural = {name: self.layout.natural(x)[0] for name, x in self.into.items()}
+        for array in natural.values():
+            array[samples:] = 0
+        for name in self.currents.inputs:
+            natural[name][:samples] = inputs[name]
+        if self.steps:
+            self._by_kernels()
+        elif self.currents.synapses:
+            self._by_samples(inputs, natural)
+
+    def _by_kernels(self) -> None:
+        for name in self.currents.inputs:
+            np.copyto(self.values[name], self.into[name])
+        for node, kernel, _ in self.steps:
+            kernel([self.values[i] for i in node.inputs], self.values[node.name])
+        for node, _, grid in self.steps:
+            y = self.values[node.name]
+            if grid is not None:
+                _round(y.reshape(-1, grid.size) if grid.size > 1 else y, grid)
+            np.copyto(self.into[node.name], y)
+
+    def _by_samples(self, inputs: Mapping[str, Array], natural: Mapping[str, Array]) -> None:
+        samples = len(inputs[self.currents.inputs[0]])
+        batch = max(1, ELEMENTS // max(prod(node.shape) for node in self.currents.synapses))
+        for start in range(0, samples, batch):
+            part = slice(start, min(start + batch, samples))
+            given = {name: inputs[name][part] for name in self.currents.inputs}
+            for name, y in self.currents.of(given).items():
+                natural[name][part] = y
+
+
+def _round(x: Array, grid: Array) -> None:
+    """In place."""
+    np.multiply(x, 1 / grid, out=x)  # exact: grids are powers of two
+    np.rint(x, out=x)
+    np.multiply(x, grid, out=x)
 
 
 def _in_double(node: Synapse) -> Synapse:

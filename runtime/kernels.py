@@ -260,7 +260,7 @@ def _sum_pool_kernel(
 
 def _byte_pool_kernel(op: SumPool, shape: Shape, layout: Layout, chunk: int) -> Kernel:
     """Sums of spikes that a byte holds, along one axis after the other: long runs first."""
-    passes = []
+    passes: list[tuple[Array, list[Any], list[tuple[Any, Any]]]] = []
     out = op.output_shape(shape)
     for i in range(len(op.kernel)):
         window = (op.kernel[i], op.strides[i], op.dilations[i], op.pads[i])
@@ -279,7 +279,7 @@ def _byte_pool_kernel(op: SumPool, shape: Shape, layout: Layout, chunk: int) -> 
         passes.append((held, pair, others))
 
     def run(xs: list[Array], out: Array) -> None:
-        x, sums = xs[0], xs[0]
+        x = sums = xs[0]
         for held, pair, others in passes:
             sums = held[: len(out)]
             before, now = layout.natural(x), layout.natural(sums)

@@ -13,7 +13,7 @@ from .cells import Cell, ExpectationCell, population_cell, spike_dtype
 from .cells_blocked import BlockedCell
 from .cells_events import EventCell, EventCurrent
 from .chains import Chain, constant_signals, synapse_chains
-from .constants import constant_currents
+from .constants import Filler, constant_currents
 from .convolution import Kernel, has_large_weight
 from .cost import StaticCost
 from .counting import Counter
@@ -76,7 +76,7 @@ def make_plan(
         segments=segments,
         signals=maker.signals(segments),
         constants=constants,
-        currents=constant_currents(graph),
+        currents=Filler(constant_currents(graph), constants, layout),
         counters=counters,
         clocks=clocks,
         onset=onset,
