@@ -11,7 +11,9 @@ from .graph import Population, SpikingGraph
 from .layout import Order
 from .ops import Conv
 
-CACHE_BYTES = 1_500_000  # of a core's own cache (2 MiB on recent servers) for one layer's step
+CACHE_BYTES = (
+    3_000_000  # for one layer's step, some of a core's own cache: fewer tiles, fewer calls
+)
 SPIKE_BYTES = 2_500_000  # for a block's spikes of one layer
 BATCH_BYTES = 4_700_000  # in "batch" order: calls into ONNX Runtime want more work each
 MOST_LANES = 128
