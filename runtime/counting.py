@@ -40,10 +40,10 @@ class Counter:
         self.channels = self._over_channels(fan_out, dtype)
 
     def _over_channels(self, fan_out: Array, dtype: np.dtype) -> _ChannelSums | None:
-        if self.constant is not None or self.layout.order != "rows" or fan_out.ndim != 3:
+        if self.layout.order != "rows" or fan_out.ndim != 3 or np.any(fan_out != fan_out[:1]):
             return None
-        same = bool(np.all(fan_out == fan_out[:1]))
-        if not same or not 4 <= len(fan_out) <= 255 or self.layout.lanes % 4:
+        channels, _, width = fan_out.shape
+        if not 4 <= channels <= 255 or width * self.layout.lanes % 4:
             return None
         counter = Counter(fan_out[:1], self.layout, 0, dtype)
         counter.events, counter.operations = self.events, self.operations
@@ -134,7 +134,10 @@ class Counter:
     def _add_lanes(self, step: int, fired: Array) -> None:
         flat = self.layout.neurons_by_lanes(fired)
         self.events[step] = self._ones @ flat
-        self.operations[step] = self._per_lane(fired)
+        if self.constant is not None:
+            self.operations[step] = self.events[step] * self.constant
+        else:
+            self.operations[step] = self._per_lane(fired)
 
     def _per_lane(self, fired: Array) -> Array:
         flat = self.layout.neurons_by_lanes(fired)
