@@ -15,8 +15,8 @@ import signal
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, Generic, NoReturn, TypeVar
@@ -62,17 +62,27 @@ class Team(Generic[Task, Result]):
         in this thread, in the order they are done. The first error stops the rest."""
         count = len(self)
         arrived: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        waiting: list[Connection] = []
         working = 0
-        for k, (_, connection) in enumerate(self._members, 1):
-            if tasks[k::count]:
-                order = (connection, tasks[k::count], arrived)
-                threading.Thread(target=_lead, args=order, daemon=True).start()
-                working += 1
         try:
+            for k, (_, connection) in enumerate(self._members, 1):
+                mine = tasks[k::count]
+                if not mine:
+                    continue
+                working += 1
+                with _reachable():
+                    connection.send(mine[0])
+                if len(mine) == 1:  # there is time for its answer when this process is done
+                    waiting.append(connection)
+                    continue
+                order = (connection, mine[1:], arrived)
+                threading.Thread(target=_lead, args=order, daemon=True).start()
             for task in tasks[::count]:
                 collect(self._work(task))
                 while not arrived.empty():
                     working -= _take(arrived.get(), collect)
+            for connection in waiting:
+                _lead(connection, (), arrived)
             while working:
                 working -= _take(arrived.get(), collect)
         except BaseException:
@@ -109,16 +119,26 @@ def _serve(connection: Connection, work: Callable[[Any], Any]) -> NoReturn:
         os._exit(0)  # also where the pipe has no other end any more
 
 
-def _lead(connection: Connection, tasks: Sequence[Any], arrived: queue.SimpleQueue[Any]) -> None:
-    """Give a member its tasks, one when the last is done, and pass on what it sends; what arrives
-    last is ("end", None) or an error."""
-    for task in tasks:
+@contextmanager
+def _reachable() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, OSError):
+        raise RuntimeError("a simulating process ended unexpectedly") from None
+
+
+def _lead(
+    connection: Connection, later: Sequence[Any], arrived: queue.SimpleQueue[tuple[str, Any]]
+) -> None:
+    """Pass on what a member sends, and give it a task more after each; what arrives last is
+    ("end", None) or an error."""
+    for i in range(len(later) + 1):
         try:
-            connection.send(task)
-            kind, value = connection.recv()
-        except (EOFError, OSError):
-            kind, value = "error", RuntimeError("a simulating process ended unexpectedly")
-        except Exception as error:  # of pickling
+            with _reachable():
+                kind, value = connection.recv()
+                if i < len(later) and kind == "result":
+                    connection.send(later[i])
+        except Exception as error:
             kind, value = "error", error
         arrived.put((kind, value))
         if kind == "error":
