@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 
@@ -87,7 +88,7 @@ class Filler:
         self, currents: ConstantCurrents, into: Mapping[str, Array], layout: Layout
     ) -> None:
         self.currents, self.into, self.layout = currents, into, layout
-        self.own = Layout(min(layout.lanes, LANES))
+        self.own = Layout(ceil(layout.lanes / ceil(layout.lanes / LANES)))
         double = np.dtype(np.float64)
         shapes = {name: layout.natural(x).shape[2:] for name, x in into.items()}
         self.values = {name: zeros((1, *self.own.inner(s)), double) for name, s in shapes.items()}

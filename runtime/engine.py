@@ -52,7 +52,8 @@ Tile = tuple[Any, ...]  # the arguments of ``run_tile`` after the plan
 # A recent server core, to tell small work from large (measured: docs/performance.md).
 SECONDS_PER_MAC = 2e-11
 SECONDS_PER_UPDATE = 1e-9
-SMALL_SECONDS = 0.01
+SMALL_SECONDS = 0.02  # of a run alone: starting processes costs some ten milliseconds
+SMALL_AGAIN_SECONDS = 0.004  # of the same simulator's next ones, for which they stay
 SMALL_COMPILED_SECONDS = 0.004  # threads cost less than processes
 
 
@@ -161,6 +162,8 @@ class Simulator:
     cost: StaticCost = field(init=False)
     _layers: Mapping[str, EventLayer] | None = field(init=False, default=None)
     _blas: Any = field(init=False)
+    _has_run: bool = field(init=False, default=False)
+    _planned_for: int = field(init=False, default=0)  # threads
     _team: Team[Tile, TileResult] | None = field(init=False, default=None)
     _plans: dict[tuple[int, int], list[Plan]] = field(init=False, default_factory=dict)
 
@@ -221,6 +224,7 @@ class Simulator:
                 self._team_of(plans[0], workers).run(tiles, total.collect)
             else:
                 run_tasks(plans, tiles, _run_tile, total.collect, forks=False)
+        self._has_run = True
         return total.result(plans)
 
     @property
@@ -240,12 +244,13 @@ class Simulator:
         return team
 
     def _useful_threads(self, samples: int, steps: int) -> int:
-        """All cores, or one where the work is too little for threads to help: their many small
-        calls would wait for each other's interpreter lock."""
+        """All cores, or one where the work is too little for threads or processes to help."""
         macs = self.cost.macs_ann - self.cost.macs_once
         neurons = sum(self.cost.neurons.values())
         seconds = samples * steps * (macs * SECONDS_PER_MAC + neurons * SECONDS_PER_UPDATE)
-        small = SMALL_COMPILED_SECONDS if self._is_compiled else SMALL_SECONDS
+        small = SMALL_AGAIN_SECONDS if self._has_run else SMALL_SECONDS
+        if self._is_compiled:
+            small = SMALL_COMPILED_SECONDS
         return available_threads() if seconds > small else 1
 
     @property
@@ -305,9 +310,11 @@ class Simulator:
             itemsize=np.dtype(self.dtype).itemsize,
             order=self._order,
         )
-        for lanes, block in self._plans:  # of an earlier run, as large or larger: used again
-            if lanes >= sizes.lanes and block >= sizes.block:
-                sizes = Sizes(lanes, block)
+        if threads <= self._planned_for:
+            for lanes, block in self._plans:  # of an earlier run, as large or larger: used again
+                if lanes >= sizes.lanes and block >= sizes.block:
+                    sizes = Sizes(lanes, block)
+        self._planned_for = max(threads, self._planned_for)
         return sizes, min(threads, -(-samples // sizes.lanes))
 
     def _prepare(self, sizes: Sizes, count: int) -> list[Plan]:

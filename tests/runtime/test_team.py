@@ -99,6 +99,19 @@ def test_a_simulator_keeps_its_processes_and_takes_them_along():
     assert not any(map(alive, members))
 
 
+def test_small_work_is_shared_from_the_second_run_on(monkeypatch):
+    graph, x = float_network(dyadic=True), images(24)
+    alone = Simulator(graph, threads=1, events="never").run(x, 6)
+    monkeypatch.setattr("onnx2snn.runtime.engine.available_threads", lambda: 2)
+    monkeypatch.setattr("onnx2snn.runtime.engine.SMALL_AGAIN_SECONDS", 0)
+    simulator = Simulator(graph, events="never")
+    assert_same(simulator.run(x, 6), alone)
+    assert simulator._team is None
+    for _ in range(2):
+        assert_same(simulator.run(x, 6), alone)
+        assert simulator._team is not None
+
+
 def test_members_end_with_the_process_that_has_their_pipes():
     """A process is killed without a chance to close anything."""
     here, there = os.pipe()
