@@ -112,7 +112,8 @@ class Counter:
 
     def settle(self, first: int, fired: Array, events: list[int]) -> None:
         """Count steps from ``first`` whose operations ``add_part`` has seen: ``fired`` (steps,
-        lanes, neurons) of ones and zeros, ``events`` their number in each step."""
+        lanes, neurons) of ones and zeros, ``events`` their number in each step. Where all fan-outs
+        are ``constant``, ``add_part`` need not have seen them."""
         where = slice(first, first + len(events))
         if self.by_lane:
             # No events are listed while a start lag lasts: there are no rows to fill then.
@@ -121,6 +122,8 @@ class Counter:
         else:
             self.events[where, 0] = events
             self.operations[where, 0] = self.by_lanes[where].sum(axis=1)
+        if self.constant is not None:
+            self.operations[where] = self.events[where] * self.constant
 
     def take(self, first: int, events: Array, operations: Array) -> None:
         """Steps from ``first`` counted elsewhere: (steps, lanes) each."""
