@@ -90,18 +90,25 @@ class Bias:
             if self.buffer is None:
                 self.buffer = zeros(self.shape, self.dtype)
             out = self.buffer[: len(x)]
-            np.copyto(out, x)
+            if x.dtype != out.dtype:  # ufuncs on mixed types are several times slower
+                np.copyto(out, x)
+                x = out
         if self.bias is not None and arrives:
-            rows = out.reshape(-1, self.bias.size)
-            np.add(rows, self.bias, out=rows)
+            rows = (-1, self.bias.size)
+            np.add(x.reshape(rows), self.bias, out=out.reshape(rows))
+        elif x is not out:
+            np.copyto(out, x)
         return out
 
 
 class PlainCell:
     """Integrate-and-fire with soft reset and binary spikes: four passes over the potentials.
 
-    The same operations in the same order as ``NeuronParams.step``, without its temporaries; the
-    current's own buffer, dead after the addition, holds the spikes as numbers.
+    The same numbers as from ``NeuronParams.step``. With w = v - threshold a neuron fires where
+    w >= 0, and has w left there and v elsewhere. As the bits of a float are ordered, taken as an
+    unsigned integer (first the positive numbers, by magnitude, then the negative ones, by
+    magnitude), that is the smaller of w and v: with a positive threshold w < 0 comes after v,
+    whatever v's sign. The current's own buffer, dead after the addition, holds w.
     """
 
     def __init__(
@@ -115,13 +122,13 @@ class PlainCell:
         clock: Clock,
     ) -> None:
         theta = layout.parameter(neuron.v_threshold, shape, dtype)
-        self.unit = theta.ndim == 0 and float(theta) == 1.0
         self.theta = layout.long_rows(theta, shape)
         self.v_init = layout.parameter(neuron.v_init, shape, dtype)
         self.v = zeros(layout.inner(shape), dtype)
         length = self.v.size if theta.ndim == 0 else self.theta.size
         self.rows = (self.v.size // length, length)
         self.flat = self.v.reshape(self.rows)
+        self.bits = np.dtype(f"u{dtype.itemsize}")
         self.spare: Array | None = None
         self.bias, self.layout, self.counter, self.clock = bias, layout, counter, clock
 
@@ -150,16 +157,15 @@ class PlainCell:
             return total
 
     def _fire(self, fired: Array, spare: Array, step: int) -> int:
-        np.greater_equal(self.flat, self.theta, out=fired)
+        np.subtract(self.flat, self.theta, out=spare)
+        np.greater_equal(spare, 0, out=fired)
         events = int(np.count_nonzero(fired))
         if events == 0:
             return 0
-        np.copyto(spare, fired.view(np.int8))
+        bits = self.flat.view(self.bits)
+        np.minimum(bits, spare.view(self.bits), out=bits)
         with self.clock.counting:
-            self.counter.add(step, spare, events)
-        if not self.unit:
-            np.multiply(spare, self.theta, out=spare)
-        np.subtract(self.flat, spare, out=self.flat)
+            self.counter.add_spikes(step, fired, events, spare)
         return events
 
 

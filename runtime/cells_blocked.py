@@ -46,7 +46,6 @@ class BlockedCell:
         self.v = zeros((lanes, *block_shape(node.shape, size)), np.float32)
         self.flat = self.v.reshape(lanes, -1)
         self.theta = self._table(node.neuron.v_threshold)
-        self.unit = self.theta.size == 1 and float(self.theta[0, 0]) == 1.0
         self.v_init = self._table(node.neuron.v_init)
         per_channel = node.bias.ndim < 3 or node.bias.shape[-2:] == (1, 1)
         bias = np.broadcast_to(node.bias, node.shape).astype(np.float32)
@@ -151,17 +150,18 @@ class BlockedCell:
             if current is not None:
                 np.add(v, current[lanes, neurons], out=v)
             flag = fired[lanes, neurons]
-            np.greater_equal(v_rows, theta, out=flag.reshape(v_rows.shape))
+            np.subtract(v_rows, theta, out=spare_rows)  # as in ``PlainCell``
+            np.greater_equal(spare, 0, out=flag)
             events = int(np.count_nonzero(flag))
             if not events:
                 continue
             total += events
-            np.copyto(spare, flag.view(np.int8))
-            with self.clock.counting:
-                self.counter.add_part(step, lanes, neurons, spare)
-            if not self.unit:
-                np.multiply(spare_rows, theta, out=spare_rows)
-            np.subtract(v, spare, out=v)
+            bits = v.view(np.uint32)
+            np.minimum(bits, spare.view(np.uint32), out=bits)
+            if self.counter.constant is None:
+                np.copyto(spare, flag.view(np.int8))
+                with self.clock.counting:
+                    self.counter.add_part(step, lanes, neurons, spare)
         return total
 
 

@@ -10,9 +10,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from .buffers import copied
+from .buffers import copied, zeros
 from .layout import Layout
-from .ops import Array
+from .ops import Array, Shape
 
 EXACT = 2.0**24  # integers up to here are exact in float32
 
@@ -37,6 +37,17 @@ class Counter:
         self.constant = float(fan[0]) if fan.size and np.all(fan == fan[0]) else None
         self.pieces = _exact_pieces(fan)
         self.table = self._table(fan, fan_out, dtype)
+        self.channels = self._over_channels(fan_out, dtype)
+
+    def _over_channels(self, fan_out: Array, dtype: np.dtype) -> _ChannelSums | None:
+        if self.layout.order != "rows" or fan_out.ndim != 3 or np.any(fan_out != fan_out[:1]):
+            return None
+        channels, _, width = fan_out.shape
+        if not 4 <= channels <= 255 or width * self.layout.lanes % 4:
+            return None
+        counter = Counter(fan_out[:1], self.layout, 0, dtype)
+        counter.events, counter.operations = self.events, self.operations
+        return _ChannelSums(counter, fan_out.shape, self.layout.lanes, dtype)
 
     def _table(self, fan: Array, fan_out: Array, dtype: np.dtype) -> Array | None:
         """Fan-outs of a whole step with its lanes, (rows, row length): one dot product per row."""
@@ -53,6 +64,18 @@ class Counter:
         self.events[...] = 0
         self.operations[...] = 0
         self.by_lanes[...] = 0
+
+    def add_spikes(self, step: int, fired: Array, events: int, spare: Array) -> None:
+        """Count a step: ``fired`` are single bytes in the order of *inner, 1 where a spike left,
+        ``events`` their number; ``spare`` is as large and may be overwritten."""
+        if self.constant is not None and not self.by_lane:
+            self.events[step, 0], self.operations[step, 0] = events, events * self.constant
+        elif self.channels is not None:
+            self.channels.counter.by_lane = self.by_lane
+            self.channels.add(step, fired, events)
+        else:
+            np.copyto(spare, fired.view(np.int8))
+            self.add(step, spare, events)
 
     def add(self, step: int, fired: Array, events: int) -> None:
         """Count a step: ``fired`` (*inner) is 1.0 where a spike left, ``events`` their number."""
@@ -89,7 +112,8 @@ class Counter:
 
     def settle(self, first: int, fired: Array, events: list[int]) -> None:
         """Count steps from ``first`` whose operations ``add_part`` has seen: ``fired`` (steps,
-        lanes, neurons) of ones and zeros, ``events`` their number in each step."""
+        lanes, neurons) of ones and zeros, ``events`` their number in each step. Where all fan-outs
+        are ``constant``, ``add_part`` need not have seen them."""
         where = slice(first, first + len(events))
         if self.by_lane:
             # No events are listed while a start lag lasts: there are no rows to fill then.
@@ -98,6 +122,8 @@ class Counter:
         else:
             self.events[where, 0] = events
             self.operations[where, 0] = self.by_lanes[where].sum(axis=1)
+        if self.constant is not None:
+            self.operations[where] = self.events[where] * self.constant
 
     def take(self, first: int, events: Array, operations: Array) -> None:
         """Steps from ``first`` counted elsewhere: (steps, lanes) each."""
@@ -111,7 +137,10 @@ class Counter:
     def _add_lanes(self, step: int, fired: Array) -> None:
         flat = self.layout.neurons_by_lanes(fired)
         self.events[step] = self._ones @ flat
-        self.operations[step] = self._per_lane(fired)
+        if self.constant is not None:
+            self.operations[step] = self.events[step] * self.constant
+        else:
+            self.operations[step] = self._per_lane(fired)
 
     def _per_lane(self, fired: Array) -> Array:
         flat = self.layout.neurons_by_lanes(fired)
@@ -119,6 +148,24 @@ class Counter:
         for a, b in self.pieces:
             total += self.fan[a:b] @ flat[a:b]
         return total
+
+
+class _ChannelSums:
+    """Where all channels of a position have the same fan-out: spikes are summed over channels,
+    which a byte holds, four bytes as an integer; ``counter`` counts the sums."""
+
+    def __init__(self, counter: Counter, shape: Shape, lanes: int, dtype: np.dtype) -> None:
+        channels, height, width = shape
+        self.counter = counter
+        self.words = (height, channels, width * lanes // 4)
+        self.sums = zeros((height, width * lanes // 4), np.uint32)
+        self.floats = zeros((height, width * lanes), dtype)
+
+    def add(self, step: int, fired: Array, events: int) -> None:
+        words = fired.reshape(-1).view(np.uint32).reshape(self.words)
+        np.add.reduce(words, axis=1, out=self.sums, dtype=np.uint32)
+        np.copyto(self.floats, self.sums.view(np.uint8))
+        self.counter.add(step, self.floats, events)
 
 
 def _exact_pieces(fan: Array) -> list[tuple[int, int]]:

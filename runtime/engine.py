@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from .report import profiles
 from .samples import as_inputs
 from .sizes import Sizes, choose_sizes
 from .steps import apply_synapse, gate, gate_bias, run_expectation, run_population
+from .team import CAN_FORK, Team
 from .threads import available_threads, one_blas_thread, run_tasks
 from .tiles import Chance, TileResult, run_tile
 
@@ -45,11 +47,13 @@ __all__ = [
 ]
 
 Progress = Callable[[int, int], None]
+Tile = tuple[Any, ...]  # the arguments of ``run_tile`` after the plan
 
 # A recent server core, to tell small work from large (measured: docs/performance.md).
 SECONDS_PER_MAC = 2e-11
 SECONDS_PER_UPDATE = 1e-9
-SMALL_SECONDS = 0.02
+SMALL_SECONDS = 0.02  # of a run alone: starting processes costs some ten milliseconds
+SMALL_AGAIN_SECONDS = 0.004  # of the same simulator's next ones, for which they stay
 SMALL_COMPILED_SECONDS = 0.004  # threads cost less than processes
 
 
@@ -158,6 +162,9 @@ class Simulator:
     cost: StaticCost = field(init=False)
     _layers: Mapping[str, EventLayer] | None = field(init=False, default=None)
     _blas: Any = field(init=False)
+    _has_run: bool = field(init=False, default=False)
+    _planned_for: int = field(init=False, default=0)  # threads
+    _team: Team[Tile, TileResult] | None = field(init=False, default=None)
     _plans: dict[tuple[int, int], list[Plan]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -205,28 +212,45 @@ class Simulator:
         with one_blas_thread(self._blas):
             if self._layers is None:
                 self._layers = self._event_layers(arrays, steps, seed)
-            sizes, plans = self._prepare(samples, steps)
+            sizes, workers = self._sizes(samples, steps)
+            plans = self._prepare(sizes, 1 if self._forks else workers)
             for plan in plans:
                 plan.reset_clocks()
-            starts = range(0, samples, sizes.lanes)
-
-            def one(plan: Plan, start: int) -> TileResult:
+            tiles = []
+            for start in range(0, samples, sizes.lanes):
                 part = {k: a[start : start + sizes.lanes] for k, a in arrays.items()}
-                return run_tile(plan, part, start, steps, kept, Chance(seed, offset), early_exit)
-
-            # a profile is kept in the plans, which a process of its own would not share; compiled
-            # kernels do not hold the interpreter's lock, so threads do as well
-            forks = not (self.profile or self._is_compiled)
-            run_tasks(plans, starts, one, total.collect, forks=forks)
+                tiles.append((part, start, steps, kept, Chance(seed, offset), early_exit))
+            if self._forks and workers > 1:
+                self._team_of(plans[0], workers).run(tiles, total.collect)
+            else:
+                run_tasks(plans, tiles, _run_tile, total.collect, forks=False)
+        self._has_run = True
         return total.result(plans)
 
+    @property
+    def _forks(self) -> bool:
+        """Whether tiles run in processes. A profile is kept in the plans, which a process of its
+        own would not share; compiled kernels do not hold the interpreter's lock, so threads do as
+        well."""
+        return CAN_FORK and not (self.profile or self._is_compiled)
+
+    def _team_of(self, plan: Plan, workers: int) -> Team[Tile, TileResult]:
+        """Processes with a copy of the plan each, kept from run to run."""
+        team = self._team
+        if team is None or not team.usable or len(team) < workers:
+            if team is not None:
+                team.close()
+            team = self._team = Team([partial(_run_tile, plan)] * workers)
+        return team
+
     def _useful_threads(self, samples: int, steps: int) -> int:
-        """All cores, or one where the work is too little for threads to help: their many small
-        calls would wait for each other's interpreter lock."""
+        """All cores, or one where the work is too little for threads or processes to help."""
         macs = self.cost.macs_ann - self.cost.macs_once
         neurons = sum(self.cost.neurons.values())
         seconds = samples * steps * (macs * SECONDS_PER_MAC + neurons * SECONDS_PER_UPDATE)
-        small = SMALL_COMPILED_SECONDS if self._is_compiled else SMALL_SECONDS
+        small = SMALL_AGAIN_SECONDS if self._has_run else SMALL_SECONDS
+        if self._is_compiled:
+            small = SMALL_COMPILED_SECONDS
         return available_threads() if seconds > small else 1
 
     @property
@@ -272,10 +296,9 @@ class Simulator:
     def _order(self) -> Order:
         return "rows" if self.kernels is None else "batch"
 
-    def _prepare(self, samples: int, steps: int) -> tuple[Sizes, list[Plan]]:
-        """Sizes for this many samples, and a plan for each thread that will have work."""
+    def _sizes(self, samples: int, steps: int) -> tuple[Sizes, int]:
+        """Sizes for this many samples, and how many threads or processes will have work."""
         threads = self.threads or self._useful_threads(samples, steps)
-        order = self._order
         sizes = choose_sizes(
             self.graph,
             samples,
@@ -285,21 +308,28 @@ class Simulator:
             block=self.block,
             mem_limit=self.mem_limit,
             itemsize=np.dtype(self.dtype).itemsize,
-            order=order,
+            order=self._order,
         )
-        needed = min(threads, -(-samples // sizes.lanes))
-        for lanes, block in self._plans:  # of an earlier run, as large or larger: used again
-            if lanes >= sizes.lanes and block >= sizes.block:
-                sizes = Sizes(lanes, block)
+        if threads <= self._planned_for:
+            for lanes, block in self._plans:  # of an earlier run, as large or larger: used again
+                if lanes >= sizes.lanes and block >= sizes.block:
+                    sizes = Sizes(lanes, block)
+        self._planned_for = max(threads, self._planned_for)
+        return sizes, min(threads, -(-samples // sizes.lanes))
+
+    def _prepare(self, sizes: Sizes, count: int) -> list[Plan]:
+        """``count`` plans of these sizes."""
         if (sizes.lanes, sizes.block) not in self._plans:
             self._plans.clear()
+            if self._team is not None:
+                self._team.close()
         plans = self._plans.setdefault((sizes.lanes, sizes.block), [])
-        while len(plans) < needed:
+        while len(plans) < count:
             plans.append(
                 make_plan(
                     self.graph,
                     self.cost,
-                    layout=Layout(sizes.lanes, order),
+                    layout=Layout(sizes.lanes, self._order),
                     block=sizes.block,
                     dtype=np.dtype(self.dtype),
                     kernels=self.kernels or {},
@@ -307,7 +337,11 @@ class Simulator:
                     events=self._layers or {},
                 )
             )
-        return sizes, plans[:needed]
+        return plans[:count]
+
+
+def _run_tile(plan: Plan, tile: Tile) -> TileResult:
+    return run_tile(plan, *tile)
 
 
 class _Total:

@@ -247,12 +247,13 @@ def sum_windows(cell, places, first, runs):  # type: ignore[no-untyped-def]
         places, first, runs: as in ``event_tables``, for floats where there are bytes here.
     """
     steps, lanes, source, s_step, s_lane, out, o_step, o_lane, positions, width = cell
+    place, kinds, run = places.ctypes.data, first.ctypes.data, runs.ctypes.data
     for lane in range(lanes):
         for t in range(steps):
             spikes, to = source + t * s_step + lane * s_lane, out + t * o_step + lane * o_lane
             for p in range(positions):
-                kind = places[p, 1]
-                for r in range(first[kind], first[kind + 1]):
-                    at = to + (places[p, 0] + runs[r, 0]) // 4
+                target, kind = int_at(place + PLACE * p), kinds + 4 * int_at(place + PLACE * p + 4)
+                for r in range(int_at(kind), int_at(kind + 4)):
+                    at = to + ((target + int_at(run + RUN * r)) >> 2)
                     for j in range(0, width, 8):
                         add_small(at + j, spikes + p * width + j)

@@ -54,8 +54,10 @@ def synapse_kernel(
     dtype: np.dtype,
     chunk: int,
     clock: Clock,
+    most: int | None = None,
 ) -> Kernel:
-    """The kernel of ``op`` on inputs of sample ``shapes``, for at most ``chunk`` steps at once."""
+    """The kernel of ``op`` on inputs of sample ``shapes``, for at most ``chunk`` steps at once.
+    ``most``: the largest magnitude of an input of small integers, None for other inputs."""
     if layout.order == "rows":
         if isinstance(op, Conv):
             kernel = conv_kernel(op, shapes[0], layout, dtype, chunk, clock)
@@ -73,6 +75,8 @@ def synapse_kernel(
         case Concat():
             return _concat_kernel(op, layout)
         case SumPool():
+            if most is not None and most * prod(op.kernel) <= np.iinfo(np.int8).max:
+                return _byte_pool_kernel(op, shapes[0], layout, chunk)
             return _sum_pool_kernel(op, shapes[0], layout, dtype, chunk)
         case Reshape():
             return _reshape_kernel(op, shapes[0], layout)
@@ -250,6 +254,46 @@ def _sum_pool_kernel(
         for target, source in taps:
             part = natural[target]
             np.add(part, x[source], out=part)
+
+    return run
+
+
+def _byte_pool_kernel(op: SumPool, shape: Shape, layout: Layout, chunk: int) -> Kernel:
+    """Sums of spikes that a byte holds, along one axis after the other: long runs first."""
+    passes: list[tuple[Array, list[Any], list[tuple[Any, Any]]]] = []
+    out = op.output_shape(shape)
+    for i in range(len(op.kernel)):
+        window = (op.kernel[i], op.strides[i], op.dilations[i], op.pads[i])
+        taps = list(valid_taps(*window, shape[i + 1], out[i + 1]))
+        after = (slice(None),) * (len(op.kernel) - 1 - i)
+        shape = (*shape[: i + 1], out[i + 1], *shape[i + 2 :])
+        held = zeros((chunk, *layout.inner(shape)), np.int8)
+        # the first two that reach all of the output fill it, the others are added
+        whole = [tap for tap, target, _ in taps if target == slice(0, out[i + 1])][:2]
+        pair = [(..., source, *after) for tap, _, source in taps if tap in whole]
+        others = [
+            ((..., target, *after), (..., source, *after))
+            for tap, target, source in taps
+            if tap not in whole
+        ]
+        passes.append((held, pair, others))
+
+    def run(xs: list[Array], out: Array) -> None:
+        x = sums = xs[0]
+        for held, pair, others in passes:
+            sums = held[: len(out)]
+            before, now = layout.natural(x), layout.natural(sums)
+            if len(pair) == 2:
+                np.add(before[pair[0]], before[pair[1]], out=now)
+            elif pair:
+                np.copyto(now, before[pair[0]])
+            else:
+                now[...] = 0
+            for target, source in others:
+                part = now[target]
+                np.add(part, before[source], out=part)
+            x = sums
+        np.copyto(out, sums)
 
     return run
 

@@ -22,7 +22,7 @@ import numpy as np
 from .cells import Cell, Window
 from .cells_blocked import BlockedCell
 from .cells_events import EventCell
-from .constants import ConstantCurrents
+from .constants import Filler
 from .convolution import Kernel
 from .counting import Counter
 from .encoding import encode
@@ -96,7 +96,7 @@ class Plan:
     segments: list[Segment]
     signals: dict[str, Array]
     constants: dict[str, Array]
-    currents: ConstantCurrents
+    currents: Filler
     counters: dict[str, Counter]
     clocks: dict[str, Clock]
     onset: dict[str, int]
@@ -123,7 +123,7 @@ class Plan:
         for node in self.graph.of(Input):
             if node.name not in self.constants:
                 self.signals[node.name][...] = 0
-        self.currents.fill(inputs, self.constants, self.layout)
+        self.currents.fill(inputs)
         for segment in self.segments:
             if segment.cell is not None:
                 segment.cell.reset()

@@ -13,7 +13,7 @@ from .cells import Cell, DelayCell, ExpectationCell, population_cell, spike_dtyp
 from .cells_blocked import BlockedCell
 from .cells_events import EventCell, EventCurrent
 from .chains import Chain, constant_signals, synapse_chains
-from .constants import constant_currents
+from .constants import Filler, constant_currents
 from .convolution import Kernel, has_large_weight
 from .cost import StaticCost
 from .counting import Counter
@@ -87,7 +87,7 @@ def make_plan(
         segments=segments,
         signals=maker.signals(segments),
         constants=constants,
-        currents=constant_currents(graph),
+        currents=Filler(constant_currents(graph), constants, layout),
         counters=counters,
         clocks=clocks,
         onset=onset,
@@ -160,7 +160,19 @@ class _Maker:
 
     def kernel(self, node: Synapse, chunk: int, clock: Clock) -> Kernel:
         shapes = [self.shapes[name] for name in node.inputs]
-        return synapse_kernel(node.op, shapes, self.layout, self.dtype, chunk, clock)
+        most = self._most(node.inputs[0])
+        return synapse_kernel(node.op, shapes, self.layout, self.dtype, chunk, clock, most)
+
+    def _most(self, name: str) -> int | None:
+        """The largest magnitude of a signal of small integers; None for other signals."""
+        node, kind = self.graph[name], self.dtypes[name]
+        if kind != np.int8:
+            return None
+        if isinstance(node, Population):
+            return node.neuron.levels
+        if isinstance(node, Synapse):  # it moves spikes
+            return max(self._most(i) or 0 for i in node.inputs)
+        return int(np.iinfo(kind).max)
 
     def segment(self, chain: Chain) -> Segment:
         node = self.graph[chain.sink]

@@ -11,11 +11,16 @@ from .graph import Population, SpikingGraph
 from .layout import Order
 from .ops import Conv
 
-CACHE_BYTES = 1_500_000  # of a core's own cache (2 MiB on recent servers) for one layer's step
+CACHE_BYTES = (
+    3_000_000  # for one layer's step, some of a core's own cache: fewer tiles, fewer calls
+)
 SPIKE_BYTES = 2_500_000  # for a block's spikes of one layer
 BATCH_BYTES = 4_700_000  # in "batch" order: calls into ONNX Runtime want more work each
 MOST_LANES = 128
 LANES_STEP = 4
+TILE_LANES = (
+    4  # in "rows" order a tile costs about as much as so many lanes more (measured: 0 to 7)
+)
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,9 @@ def choose_sizes(
     if tile is None:
         budget = CACHE_BYTES if order == "rows" else BATCH_BYTES
         most = min(max(budget // per_sample, LANES_STEP), MOST_LANES)
-        tile = _balanced(most, samples, threads, LANES_STEP if order == "rows" else 1)
-    lanes = -(-tile // LANES_STEP) * LANES_STEP if order == "rows" else tile
+        lanes = _balanced(most, samples, threads, order)
+    else:
+        lanes = -(-tile // LANES_STEP) * LANES_STEP if order == "rows" else tile
     if block is None:
         spikes = max((prod(p.shape) for p in graph.of(Population)), default=1)
         block = min(max(SPIKE_BYTES // (spikes * lanes), 8), 32, steps)
@@ -68,16 +74,20 @@ def choose_sizes(
     return sizes
 
 
-def _balanced(most: int, samples: int, threads: int, step: int) -> int:
+def _balanced(most: int, samples: int, threads: int, order: Order) -> int:
     """Lanes up to ``most`` (and not below half of it) with which the threads are done soonest: as
     few lanes as possible through the rounds of tiles that each thread does, unused ones counted.
-    A lane more is charged for every round, for what a tile costs however small it is."""
+    Some lanes more are charged for every round, for what a tile costs however small it is."""
     share = ceil(samples / threads)
+    if order == "batch":
+        step, charge = 1, 1
+    else:  # few lanes are moved as one integer of four or eight bytes
+        step, charge = (LANES_STEP if min(most, share) < 4 * LANES_STEP else 2), TILE_LANES
     most = min(ceil(most / step), ceil(share / step)) * step
     sizes = range(most, max(step, most // 2) - 1, -step)
 
     def cost(lanes: int) -> int:
-        return ceil(ceil(samples / lanes) / threads) * (lanes + 1)
+        return ceil(ceil(samples / lanes) / threads) * (lanes + charge)
 
     return min(sizes, key=cost)
 

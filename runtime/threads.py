@@ -2,25 +2,22 @@
 
 BLAS, ufuncs and copies release the interpreter lock, but a layer's step is some dozens of them, and
 whoever waits for the lock goes to sleep and is woken again: two threads were hardly faster than
-one. So tiles run in forked processes where the system has them (Linux), which share everything made
-before, and in threads elsewhere. A BLAS that also started threads would only get in their way.
+one. So tiles run in forked processes where the system has them (``team``), in threads elsewhere.
+A BLAS that also started threads would only get in their way.
 """
 
 from __future__ import annotations
 
 import os
-import queue
-import signal
-import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
-from typing import Any, NoReturn, TypeVar
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
+
+from .team import CAN_FORK, Team
 
 Task = TypeVar("Task")
 Worker = TypeVar("Worker")
@@ -53,93 +50,17 @@ def run_tasks(
     the results in this thread, in the order they are done. The first error stops the rest.
 
     ``forks``: in processes where there are any; what ``run`` changes is then lost but for its
-    result, which is pickled.
+    result, which is pickled, as tasks are.
     """
     if len(workers) == 1 or len(tasks) == 1:
         for task in tasks:
             collect(run(workers[0], task))
-    elif forks and sys.platform == "linux":
-        _run_forked(workers, tasks, run, collect)
+    elif forks and CAN_FORK:
+        works = [partial(run, worker) for worker in workers[: len(tasks)]]
+        with closing(Team(works)) as team:
+            team.run(tasks, collect)
     else:
         _run_threads(workers, tasks, run, collect)
-
-
-def _run_forked(
-    workers: Sequence[Worker],
-    tasks: Sequence[Task],
-    run: Callable[[Worker, Task], Result],
-    collect: Callable[[Result], None],
-) -> None:
-    """Task i by worker i modulo their number; the first worker is this process."""
-    children: list[tuple[int, Connection]] = []
-    arrived: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-    count, working = min(len(workers), len(tasks)), 0
-    try:
-        for k in range(1, count):
-            receiver, sender = Pipe(duplex=False)
-            pid = os.fork()
-            if pid == 0:
-                _child(sender, workers[k], tasks[k::count], run)
-            sender.close()
-            children.append((pid, receiver))
-        for _, receiver in children:
-            threading.Thread(target=_listen, args=(receiver, arrived), daemon=True).start()
-        working = len(children)
-        for task in tasks[::count]:
-            collect(run(workers[0], task))
-            while not arrived.empty():
-                working -= _take(arrived.get(), collect)
-        while working:
-            working -= _take(arrived.get(), collect)
-    finally:
-        for pid, _ in children:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-
-
-def _child(
-    sender: Connection,
-    worker: Worker,
-    tasks: Sequence[Task],
-    run: Callable[[Worker, Task], Result],
-) -> NoReturn:
-    """Do the tasks, send what they give, and leave without what a process does at its end."""
-    try:
-        for task in tasks:
-            sender.send(("result", run(worker, task)))
-        sender.send(("end", None))
-    except BaseException as error:  # whatever it was, the parent is to raise it
-        try:
-            sender.send(("error", error))
-        except Exception:
-            sender.send(("error", RuntimeError(f"{type(error).__name__}: {error}")))
-    finally:
-        sender.close()
-        os._exit(0)
-
-
-def _listen(receiver: Connection, arrived: queue.SimpleQueue[tuple[str, Any]]) -> None:
-    """Pass on what a child sends, so that it never waits; the last is its end or an error."""
-    while True:
-        try:
-            kind, value = receiver.recv()
-        except (EOFError, OSError):
-            kind, value = "error", RuntimeError("a simulating process ended unexpectedly")
-        arrived.put((kind, value))
-        if kind != "result":
-            receiver.close()
-            return
-
-
-def _take(message: tuple[str, Any], collect: Callable[[Any], None]) -> int:
-    """Collect a result; how many children (0 or 1) are done with this message. Raises theirs."""
-    kind, value = message
-    if kind == "error":
-        raise value
-    if kind == "result":
-        collect(value)
-    return int(kind == "end")
 
 
 def _run_threads(

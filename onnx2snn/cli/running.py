@@ -71,24 +71,19 @@ def run(
     span = None if steps is None else api.parse_steps(steps)
     pre = opt.preprocessing(scale, mean, std, layout)
     engine = {k: choices.pop(k) for k in opt.ENGINE}
-    regression = choices.pop("regression")
-    given = opt.chosen(**choices)
+    arguments = {**opt.engine_arguments(engine), "regression": choices.pop("regression")}
     if profile and max(len(networks), len(recipes)) > 1:
         raise UsageError("--profile takes one network", remedy="Leave it out, or name one.")
     folder = None if output is None else opt.output_folder(output)
+    given = opt.chosen(**choices)
     if recipes:
         shapes = opt.parse_shapes(input_shapes)
         span = span or (32, 32)
         made = converted(networks, recipes, calib, calib_samples, span[1], pre, shapes, given)
-    elif calib is not None or given:
-        raise UsageError(
-            "a converted network is run as it is: conversion options need --recipe",
-            remedy="Give MODEL.onnx with --recipe, or leave them out.",
-        )
     else:
+        _no_conversion_asked_for(calib, given)
         made = {label: api.load(path) for label, path in _labels(networks).items()}
     loaded = {label: api.load_samples(data, g, pre, limit=samples) for label, g in made.items()}
-    arguments = {**opt.engine_arguments(engine), "regression": regression}
     found = [
         run_one(label, g, loaded[label], span or own_span(g), arguments)
         for label, g in made.items()
@@ -98,15 +93,31 @@ def run(
     if profile:
         text += _profiled(runs[0], loaded[runs[0].recipe], engine, documents[0])
     text += f"\nsimulated in {sum(d['seconds'] for d in documents):.1f} s"
-    document = documents[0]
-    if len(documents) > 1:
-        document = {"schema": "onnx2snn.runs/1", "data": data, "runs": documents}
+    document = _document(documents, data)
     if folder is not None:
-        title = ", ".join(dict.fromkeys(path.name for path in networks))
-        count = runs[0].evaluation.samples
-        result = Sweep(model=title, data=data, samples=count, runs=tuple(runs))
-        text += "\n" + write_chart(result, document, folder, "run")
+        text += "\n" + write_chart(_as_sweep(networks, data, runs), document, folder, "run")
     opt.emit(document, text, as_json)
+
+
+def _no_conversion_asked_for(calib: str | None, options: Mapping[str, Any]) -> None:
+    if calib is not None or options:
+        raise UsageError(
+            "a converted network is run as it is: conversion options need --recipe",
+            remedy="Give MODEL.onnx with --recipe, or leave them out.",
+        )
+
+
+def _document(documents: list[dict[str, Any]], data: str) -> dict[str, Any]:
+    """One network's JSON document as it is, several in one."""
+    if len(documents) == 1:
+        return documents[0]
+    return {"schema": "onnx2snn.runs/1", "data": data, "runs": documents}
+
+
+def _as_sweep(networks: tuple[Path, ...], data: str, runs: list[SweepRun]) -> Sweep:
+    """The runs as what charts are made of."""
+    title = ", ".join(dict.fromkeys(path.name for path in networks))
+    return Sweep(model=title, data=data, samples=runs[0].evaluation.samples, runs=tuple(runs))
 
 
 def _labels(paths: tuple[Path, ...]) -> dict[str, Path]:

@@ -40,6 +40,10 @@ MORE = [
     (conv(3, 2, (4, 4), pads=(3, 3, 3, 3)), (2, 2, 2)),  # windows larger than the map
     (ops.Linear(weight=weight(300, 400)), (400,)),
     (ops.SumPool(kernel=(4, 5), strides=(4, 5), dilations=(1, 1), pads=(0,) * 4), (3, 4, 5)),
+    (ops.SumPool(kernel=(2, 2), strides=(2, 2), dilations=(1, 1), pads=(0,) * 4), (3, 4, 6)),
+    (ops.SumPool(kernel=(3, 2), strides=(2, 1), dilations=(1, 2), pads=(1, 0, 1, 2)), (3, 9, 8)),
+    (ops.SumPool(kernel=(1, 3), strides=(1, 2), dilations=(1, 1), pads=(0, 2, 0, 2)), (2, 5, 7)),
+    (ops.SumPool(kernel=(3,), strides=(1,), dilations=(2,), pads=(4, 4)), (3, 5)),
     (ops.Reshape(shape=(2, 3, 10)), (3, 4, 5)),
     (ops.Reshape(shape=(60,)), (3, 4, 5)),
     (ops.Transpose(perm=(1, 0)), (3, 4)),
@@ -54,7 +58,8 @@ ALL += [(op, [shape]) for op, shape in MORE]
 def test_a_kernel_gives_what_the_record_gives(case, order, kind):
     op, shapes = case
     layout = Layout(LANES, order)
-    kernel = synapse_kernel(op, shapes, layout, np.dtype(np.float32), STEPS, Clock())
+    most = 1 if kind == "spikes" else None
+    kernel = synapse_kernel(op, shapes, layout, np.dtype(np.float32), STEPS, Clock(), most)
     for count in (STEPS, 2):  # the second call finds used buffers
         xs, values = [], []
         for shape in shapes:
