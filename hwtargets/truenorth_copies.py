@@ -98,8 +98,8 @@ def _judged(one: Count, two: Count) -> Chosen:
         return Chosen(number=1, why="two have no room on a core", counted=counted)
     free = two.chips <= one.chips
     sizes = f"two take {two.cores:,} cores on {two.chips:,} chip(s), one {one.cores:,}"
-    why = "no chip more" if free else f"on {one.chips:,}"
-    return Chosen(number=2 if free else 1, why=f"{sizes} {why}", counted=counted)
+    why = ", no chip more" if free else f" on {one.chips:,}"
+    return Chosen(number=2 if free else 1, why=sizes + why, counted=counted)
 
 
 def count_chosen(lowered: Lowered, target: HardwareTarget, coding: str, copies: Copies) -> Count:
