@@ -43,15 +43,17 @@ def check_names(target: HardwareTarget, options: Mapping[str, Any]) -> None:
         )
 
 
-def whole(name: str, value: Any, code: str, least: int = 1) -> int:
-    """A whole number of at least ``least``, or UsageError."""
+def whole(name: str, value: Any, code: str, least: int = 1, other: str = "") -> int:
+    """A whole number of at least ``least``, or UsageError. ``other``: what else the caller takes,
+    for the message."""
     try:
         number = int(str(value))
     except ValueError:
         number = least - 1
     if number < least:
+        instead = f"{other} or " if other else ""
         raise UsageError(
-            f"{name} must be a whole number of at least {least}, got {value!r}", code=code
+            f"{name} must be {instead}a whole number of at least {least}, got {value!r}", code=code
         )
     return number
 

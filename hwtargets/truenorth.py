@@ -3,7 +3,8 @@
 Options (of the target file's ``[options]`` or the request):
 
 * ``coding``: "ternary" (2 axons per input), "axons2", "axons3", "axons4" (k axons, k-bit weights);
-* ``copies``: staggered neurons per partial sum (1), ``output_copies``: per output (4);
+* ``copies``: staggered neurons per partial sum ("auto": two where that takes no chip more, else
+  one; see ``truenorth_copies``), ``output_copies``: per output (4);
 * ``tune``: fit codes, scales and biases to measured rates (true); false is plain rounding;
 * ``calibration``: how many samples to fit on (256; fewer where memory asks for it), ``fit_steps``:
   steps of the measuring runs (T, at most 128);
@@ -35,7 +36,8 @@ from .mapping import ChipRun, Cores, Mapped, Request, Traffic, no_traffic
 from .options import flag, whole
 from .target import HardwareTarget, Violation
 from .truenorth_coding import coding_of
-from .truenorth_compile import TrueNorthNetwork, compile_network, count_cores
+from .truenorth_compile import TrueNorthNetwork, compile_network
+from .truenorth_copies import Copies, Count, copies_option, count_chosen
 from .truenorth_draft import Widths
 from .truenorth_file import Crossbars, dump, placed, too_far, violations
 from .truenorth_fit import fit
@@ -96,7 +98,7 @@ class Choice:
     """The options of a request; see the module. ``compare`` None: where it is useful."""
 
     coding: str
-    copies: int
+    copies: Copies
     output_copies: int
     tune: bool
     calibration: int
@@ -116,7 +118,7 @@ class Choice:
         compare = request.option(target, "compare", None)
         return cls(
             coding=coding_of(str(request.option(target, "coding", "axons4"))).name,
-            copies=number("copies", 1),
+            copies=copies_option(target, request),
             output_copies=number("output_copies", 4),
             tune=flag("tune", request.option(target, "tune", True), "E124"),
             calibration=number("calibration", 256),
@@ -213,6 +215,7 @@ def _mapped(
     facts: dict[str, Any] = {
         **summary(net.routed, sizes),
         "coding": choice.coding,
+        "partial_sum_copies": net.copies.facts,
         "tuned": choice.tune,
         "split": dict(net.fitted.split),
         "schedule": schedule_of(net),
@@ -220,7 +223,8 @@ def _mapped(
         "calibrated_on": origin,
         "highest_potential": measured.highest,
     }
-    facts["codings"] = _codings(network, target, choice, net, samples)
+    counted = _counted(target, choice, net)
+    facts["codings"] = [_coding_facts(name, c) for name, c in counted.items() if len(counted) > 1]
     facts["energy"] = measured_energy(network, target, request, net, measured)
     facts["latency"] = latency_of(target, request.steps, int(net.routed.start.max()))
     box, flows = net.crossbars, traffic_of(net, measured.rates, request.x is not None)
@@ -243,7 +247,7 @@ def _mapped(
         placed=partial(_placed, box, flows, target),
         facts=facts,
         notes=notes_of(net, origin, facts),
-        would_fit=partial(would_fit, network, target, request, _known(facts, net, choice)),
+        would_fit=partial(would_fit, network, target, request, counted),
     )
 
 
@@ -255,33 +259,34 @@ def _placed(
     return files, tuple(too_far(flows.source, flows.destination, xy, target))
 
 
-def _known(facts: Mapping[str, Any], net: TrueNorthNetwork, choice: Choice) -> dict[str, int]:
-    """Cores by coding, as far as they are counted; other codings are counted without copies."""
-    own = {choice.coding: net.routed.core_count}
-    if choice.copies > 1:
-        return own
-    return {c["coding"]: int(c["cores"]) for c in facts["codings"]} | own
-
-
-def _codings(
-    network: ChipNetwork,
-    target: HardwareTarget,
-    choice: Choice,
-    net: TrueNorthNetwork,
-    samples: dict[str, Array],
-) -> list[dict[str, Any]]:
-    """Cores of other codings, where that is cheap or where this one does not fit a chip."""
-    count = net.routed.core_count
-    useful = count <= 300 or count > target.limit("cores_per_chip")
+def _counted(target: HardwareTarget, choice: Choice, net: TrueNorthNetwork) -> dict[str, Count]:
+    """Cores by coding: of this one, and of others where that is cheap or where this one does not
+    fit a chip; each with as many neurons per partial sum as it would get."""
+    own = Count(
+        cores=net.routed.core_count,
+        per_chip=int(target.limit("cores_per_chip")),
+        copies=net.copies.number,
+        split=bool(net.fitted.split),
+    )
+    useful = net.routed.core_count <= 300 or own.chips > 1
     if not (useful if choice.compare is None else choice.compare):
-        return []
-    one = {name: x[:1] for name, x in samples.items()}
-    return [
-        count_cores(
-            network.graph, target, one, coding, net.routed if coding == choice.coding else None
-        )
-        for coding in ("ternary", "axons4")
-    ]
+        return {choice.coding: own}
+    others = {
+        name: count_chosen(net.lowered, target, name, choice.copies)
+        for name in ("ternary", "axons4")
+        if name != choice.coding
+    }
+    return dict(sorted({choice.coding: own, **others}.items(), key=lambda c: coding_of(c[0]).axons))
+
+
+def _coding_facts(name: str, found: Count) -> dict[str, Any]:
+    return {
+        "coding": name,
+        "axons_per_input": coding_of(name).axons,
+        "copies": found.copies,
+        "cores": found.cores,
+        "chips": found.chips,
+    }
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,8 @@ moments H of the inputs that were measured:
   (w - q delta)' H (w - q delta);
 * rounding with error feedback: the error made on one input is passed on to the inputs not yet
   rounded, so that it cancels in the sum (optimal brain quantization: Frantar et al. 2022, "GPTQ");
+* then input by input again, the level that suits all others best, as long as levels change: the
+  first inputs were rounded without knowing what became of the last;
 * delta again by least squares, and a correction of the bias (see ``truenorth_fit``).
 """
 
@@ -24,6 +26,8 @@ from ..errors import UsageError
 from ..runtime.ops import Array
 
 DAMPING = 0.01  # of the mean second moment, added to the diagonal of H
+DELTAS = 8  # scales that rounding with error feedback is tried with
+SWEEPS = 8  # over all inputs, at most, in which levels are changed one at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,26 +80,32 @@ def coding_of(name: str) -> Coding:
     return CODINGS[name]
 
 
-def encode(
-    weights: Array, coding: Coding, moments: Array | None, rounds: int = 3
-) -> tuple[Array, Array]:
+def encode(weights: Array, coding: Coding, moments: Array | None) -> tuple[Array, Array]:
     """Levels and scale of weights (O, F) with second moments (F, F) of their inputs.
 
     ``moments`` None: every input counts the same, and nothing is fed back.
     Returns: levels int64 (O, F), delta float64 (O,) > 0; weights ~ levels * delta.
     """
     weights = np.asarray(weights, np.float64)
-    moments = np.eye(weights.shape[1]) if moments is None else moments
-    diagonal = np.diag(moments)
-    damped = moments + np.eye(len(moments)) * max(DAMPING * diagonal.mean(), 1e-12)
+    if moments is None:
+        return _fed_back(weights, coding, np.eye(weights.shape[1]), deltas=3)
+    levels, delta = _fed_back(weights, coding, moments, DELTAS)
+    for _ in range(2):
+        levels = _settled(weights, coding, levels, delta, moments)
+        delta = _refit(weights, levels, delta, moments)
+    return levels, delta
+
+
+def _fed_back(weights: Array, coding: Coding, moments: Array, deltas: int) -> tuple[Array, Array]:
+    """Levels and scale by error feedback, the best of so many scales per neuron."""
+    damped = _damped(moments)
     delta = _search(weights, coding, np.diag(damped))
     best_levels = _round(weights / delta[:, None], coding)
     best_error = _error(weights, best_levels, delta, moments)
     factor = _feedback_factor(damped)
     best_delta = delta
-    for shrink in (
-        np.linspace(1.0, 0.7, rounds) if coding.axons > 2 else np.linspace(1.3, 0.8, rounds)
-    ):
+    first, last = (1.0, 0.7) if coding.axons > 2 else (1.3, 0.8)
+    for shrink in np.linspace(first, last, deltas):
         levels = _feed_back(weights, coding, delta * shrink, factor)
         fitted = _refit(weights, levels, delta * shrink, moments)
         error = _error(weights, levels, fitted, moments)
@@ -104,6 +114,10 @@ def encode(
         best_delta = np.where(better, fitted, best_delta)
         best_error = np.where(better, error, best_error)
     return best_levels, best_delta
+
+
+def _damped(moments: Array) -> Array:
+    return moments + np.eye(len(moments)) * max(DAMPING * np.diag(moments).mean(), 1e-12)
 
 
 def _round(x: Array, coding: Coding) -> Array:
@@ -155,4 +169,21 @@ def _feed_back(weights: Array, coding: Coding, delta: Array, factor: Array) -> A
         levels[:, i] = _round(left[:, i] / delta, coding)
         error = (left[:, i] - levels[:, i] * delta) / factor[i, i]
         left[:, i + 1 :] -= error[:, None] * factor[i, i + 1 :]
+    return levels
+
+
+def _settled(weights: Array, coding: Coding, levels: Array, delta: Array, moments: Array) -> Array:
+    """Levels after changing them one input at a time, each time to the one of least error."""
+    damped, levels = _damped(moments), levels.copy()
+    pull = (weights - levels * delta[:, None]) @ damped  # down the slope of the error
+    for _ in range(SWEEPS):
+        changed = False
+        for i in range(levels.shape[1]):
+            better = _round(levels[:, i] + pull[:, i] / (damped[i, i] * delta), coding)
+            step = better - levels[:, i]
+            if step.any():
+                changed, levels[:, i] = True, better
+                pull -= (step * delta)[:, None] * damped[i]
+        if not changed:
+            break
     return levels

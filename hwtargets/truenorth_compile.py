@@ -9,10 +9,11 @@ from ..runtime import graph as g
 from ..runtime.ops import Array
 from .target import HardwareTarget
 from .truenorth_coding import coding_of
+from .truenorth_copies import Chosen, Copies, after_fit, choose
 from .truenorth_draft import Widths
 from .truenorth_emit import at_window, emit
 from .truenorth_file import Crossbars
-from .truenorth_fit import Fitted, fit, outline
+from .truenorth_fit import Fitted, fit
 from .truenorth_lower import Lowered, lower
 from .truenorth_route import Routed, route
 from .truenorth_run import NetworkRun, run_network
@@ -22,9 +23,11 @@ from .truenorth_tiles import Room
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrueNorthNetwork:
     """A mapped network: float units, integer units (in ``routed.units``), cores, and the room of a
-    core. ``crossbars``: the bits; None where they were not asked for."""
+    core. ``crossbars``: the bits; None where they were not asked for. ``copies``: of partial sums.
+    """
 
     lowered: Lowered
+    copies: Chosen
     fitted: Fitted
     routed: Routed
     crossbars: Crossbars | None
@@ -43,7 +46,7 @@ def compile_network(
     *,
     steps: int,
     coding: str = "axons4",
-    copies: int = 1,
+    copies: Copies = "auto",
     output_copies: int = 4,
     tune: bool = True,
     fit_steps: int | None = None,
@@ -54,6 +57,7 @@ def compile_network(
     Parameters:
         samples: to fit on, by input name, (n, *shape); no labels are used.
         steps: the longest window T for which no potential may overflow.
+        copies: staggered neurons per partial sum; see ``truenorth_copies`` on "auto".
         fit_steps: of the measuring runs; None is T, at most 128.
 
     Raises:
@@ -61,46 +65,32 @@ def compile_network(
     """
     room = Room(axons=int(target.limit("axons")), neurons=int(target.limit("neurons")))
     lowered = lower(graph, samples, output_copies=output_copies)
-    fitted = fit(
-        lowered,
-        samples,
-        coding_of(coding),
-        Widths.of(target, steps),
-        room,
-        steps=min(steps, fit_steps or 128),
-        copies=copies,
-        tune=tune,
-    )
-    routed = route(fitted.units, lowered.sources, room)
+
+    def routed_with(number: int) -> tuple[Fitted, Routed]:
+        fitted = fit(
+            lowered,
+            samples,
+            coding_of(coding),
+            Widths.of(target, steps),
+            room,
+            steps=min(steps, fit_steps or 128),
+            copies=number,
+            tune=tune,
+        )
+        return fitted, route(fitted.units, lowered.sources, room)
+
+    first = choose(lowered, target, coding, copies)
+    fitted, routed = routed_with(first.number)
+    chosen = after_fit(first, routed.core_count)
+    if chosen.number != first.number:
+        fitted, routed = routed_with(chosen.number)
     routed = replace(routed, units=tuple(at_window(routed.units, routed.start)))
     small = routed.core_count <= emit_cores
     return TrueNorthNetwork(
         lowered=lowered,
+        copies=chosen,
         fitted=fitted,
         routed=routed,
         crossbars=emit(routed, lowered, room, steps) if small else None,
         steps=steps,
     )
-
-
-def count_cores(
-    graph: g.SpikingGraph,
-    target: HardwareTarget,
-    sample: Mapping[str, Array],
-    coding: str,
-    known: Routed | None = None,
-) -> dict[str, int | str]:
-    """Cores and chips that a coding needs, without fitting or running anything. ``known``: where
-    the network is mapped with this coding already."""
-    room = Room(axons=int(target.limit("axons")), neurons=int(target.limit("neurons")))
-    if known is None:
-        lowered = lower(graph, sample)
-        made = outline(lowered, coding_of(coding), Widths.of(target, 1), room)
-        known = route(made.units, lowered.sources, room)
-    cores = known.core_count
-    return {
-        "coding": coding,
-        "axons_per_input": coding_of(coding).axons,
-        "cores": cores,
-        "chips": -(-cores // int(target.limit("cores_per_chip"))),
-    }

@@ -2,8 +2,9 @@
 
 Each unit is coded against what its sources really send (spike rates measured on the calibration
 samples with everything before it already in integers), towards the input it should have (analog
-mode). Per neuron: delta by least squares, bias by the mean error, and one factor s that makes
-delta * s, threshold * s and bias * s integers within the chip's widths.
+mode); its weights are first corrected for the difference (``View.corrected``). Per neuron: delta
+by least squares, bias by the mean error, and one factor s that makes delta * s, threshold * s and
+bias * s integers within the chip's widths.
 
 Where the fields need more than one core, each part p of the sum is a *partial-sum neuron* that
 counts  c_p - sum  with c_p > 0 in its leak (so its rate is positive whatever the sign of the sum),
@@ -144,10 +145,13 @@ class _Fitter:
         )
 
     def _coded(self, draft: Draft, group: Group, spikes: Spikes | None) -> list[ChipUnit]:
-        view = None if spikes is None else View(draft.unit, group, spikes)
+        view = None if spikes is None else View.measured(draft.unit, group, spikes)
         fitted = view if self.tune else None
-        levels, delta = encode(group.weights, self.coding, fitted.moments if fitted else None)
-        if fitted:
+        if fitted is None:
+            levels, delta = encode(group.weights, self.coding, None)
+        else:
+            wanted = fitted.corrected(group.weights)
+            levels, delta = encode(wanted, self.coding, fitted.moments)
             delta, shift = fitted.refit(levels, delta)
             draft.bias[group.outputs] += shift
         parts = parts_of(group, self.coding.axons, self.copies, self.room)

@@ -126,17 +126,14 @@ def notes_of(net: TrueNorthNetwork, origin: str, facts: dict[str, Any]) -> tuple
         "cannot merge.",
         *net.lowered.notes,
     ]
-    notes += [
-        f"Coding '{c['coding']}' ({c['axons_per_input']} axons per input) takes {c['cores']:,} "
-        f"cores on {c['chips']:,} chip(s)."
-        for c in facts["codings"]
-    ]
+    notes += [_coding_note(c) for c in facts["codings"]]
     if net.fitted.split:
         listed = ", ".join(f"'{k}' in {int(v['parts'])}" for k, v in net.fitted.split.items())
         notes.append(
             "Fan-in above one core is split into partial sums, forwarded as spike counts rounded "
             f"to whole spikes: {listed} parts."
         )
+    notes.append(f"Neurons per partial sum (option copies): {net.copies.number}; {net.copies.why}.")
     if net.crossbars is None:
         notes.append(
             f"{net.routed.core_count} cores: the crossbars were counted and executed, not written "
@@ -146,3 +143,11 @@ def notes_of(net: TrueNorthNetwork, origin: str, facts: dict[str, Any]) -> tuple
     if clipped:
         notes.append(f"Biases beyond the leak's range were clipped in: {', '.join(clipped)}.")
     return tuple(notes)
+
+
+def _coding_note(c: dict[str, Any]) -> str:
+    takes = f"Coding '{c['coding']}' ({c['axons_per_input']} axons per input)"
+    if c["cores"] is None:
+        return f"{takes} has no form on these cores."
+    per_sum = f"with {c['copies']} neuron(s) per partial sum"
+    return f"{takes} takes {c['cores']:,} cores on {c['chips']:,} chip(s) {per_sum}."

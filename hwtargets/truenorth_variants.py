@@ -8,7 +8,7 @@ layer (to be trained as such; here its neurons and lines are left out and the re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -20,46 +20,25 @@ from .layers import ChipNetwork
 from .mapping import Request
 from .target import HardwareTarget
 from .truenorth_coding import CODINGS, coding_of
-from .truenorth_draft import Widths
-from .truenorth_fit import outline
+from .truenorth_copies import Copies, Count, copies_option, count_chosen
 from .truenorth_lower import Lowered, Unit, lower
-from .truenorth_route import route
-from .truenorth_tiles import Room
 from .truenorth_wiring import Block
 
 SHARES = (0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)
 FEWER = ("axons3", "ternary")  # codings in the order of their axons per input
 
 
-@dataclass(frozen=True, kw_only=True)
-class Count:
-    """Cores of one variant; None where it has no TrueNorth form."""
-
-    cores: int | None
-    per_chip: int
-
-    @property
-    def chips(self) -> int:
-        return -(-(self.cores or 0) // self.per_chip)
-
-    def entry(self, change: str, chips: int) -> dict[str, Any]:
-        """A line of the report's ``would_fit``."""
-        if self.cores is None:
-            return {"change": change, "fits": False}
-        fits = self.chips <= chips
-        return {"change": change, "fits": fits, "cores": self.cores, "chips": self.chips}
-
-
 def would_fit(
     network: ChipNetwork,
     target: HardwareTarget,
     request: Request,
-    known: Mapping[str, int],
+    known: Mapping[str, Count],
     chips: int,
 ) -> tuple[Mapping[str, Any], ...]:
-    """Variants that were counted, {change, fits, cores, chips}.
+    """Variants that were counted, {change, fits, cores, chips, copies}: each with as many neurons
+    per partial sum as it would get if it were followed with the request's option ``copies``.
 
-    ``known``: cores by coding, where they were counted already; ``chips``: how many there are.
+    ``known``: by coding, what was counted already; ``chips``: how many there are.
     """
     inputs = {n.name: _sample(n.shape, request) for n in network.inputs}
     try:
@@ -69,12 +48,10 @@ def would_fit(
     except TargetError:
         return ()  # no size would help
     coding = str(request.option(target, "coding", "axons4"))
-    copies = int(request.option(target, "copies", 1))
+    copies = copies_option(target, request)
 
     def coded(name: str) -> Count:
-        if name in known:
-            return Count(cores=known[name], per_chip=int(target.limit("cores_per_chip")))
-        return count(lowered, target, name, copies)
+        return known.get(name) or count_chosen(lowered, target, name, copies)
 
     now = coded(coding)
     kinds = (
@@ -91,18 +68,6 @@ def _sample(shape: Shape, request: Request) -> Array:
         if x is not None:
             return np.asarray(x[:1], np.float32)
     return np.full((1, *shape), 0.5, np.float32)
-
-
-def count(lowered: Lowered, target: HardwareTarget, coding: str, copies: int = 1) -> Count:
-    """Cut and route, without fitting or running anything."""
-    room = Room(axons=int(target.limit("axons")), neurons=int(target.limit("neurons")))
-    per_chip = int(target.limit("cores_per_chip"))
-    try:
-        made = outline(lowered, coding_of(coding), Widths.of(target, 1), room, copies=copies)
-        routed = route(made.units, lowered.sources, room)
-    except TargetError:
-        return Count(cores=None, per_chip=per_chip)
-    return Count(cores=routed.core_count, per_chip=per_chip)
 
 
 Variant = tuple[str, Count, int]  # what changes, its count, how many chips it is meant for (0: all)
@@ -135,7 +100,7 @@ def _codings(coding: str, coded: Callable[[str], Count]) -> Iterator[Variant]:
 
 
 def _narrower(
-    lowered: Lowered, target: HardwareTarget, coding: str, copies: int, now: Count, chips: int
+    lowered: Lowered, target: HardwareTarget, coding: str, copies: Copies, now: Count, chips: int
 ) -> Iterator[Variant]:
     """Shares of the channels, from the largest that can be hoped for: cores fall at most with
     the square of the share."""
@@ -143,7 +108,7 @@ def _narrower(
     for share in SHARES:
         if now.cores is not None and now.cores * share**2 > room and share > SHARES[-1]:
             continue
-        found = count(thinned(lowered, share), target, coding, copies)
+        found = count_chosen(thinned(lowered, share), target, coding, copies)
         yield f"{share:g} times the channels of every hidden layer", found, 0
 
 

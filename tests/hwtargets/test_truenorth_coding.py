@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnx2snn.errors import UsageError
-from onnx2snn.hwtargets.truenorth_coding import CODINGS, coding_of, encode
+from onnx2snn.hwtargets.truenorth_coding import CODINGS, _damped, _settled, coding_of, encode
 from onnx2snn.hwtargets.truenorth_fit import phases_of
+from onnx2snn.hwtargets.truenorth_view import View
 
 
 @pytest.mark.parametrize("name", sorted(CODINGS))
@@ -85,3 +86,57 @@ def test_partial_sums_of_like_rates_do_not_fire_in_step(parts, copies):
         counted = np.floor(phases + rate * np.arange(1, 200)).sum(axis=0)
         exact = parts * copies * rate * np.arange(1, 200)
         assert np.abs(counted - exact).max() <= 0.5 + 1e-9  # all in one phase: parts * copies / 2
+
+
+def _view(seed, outs=5, ins=20, rows=150):
+    """A group's inputs as measured, and as they should have been: (view, weights)."""
+    weights, x = _problem(seed, outs, ins, rows)
+    disturbed = x * np.random.default_rng(seed + 1).uniform(0.6, 1.2, ins)
+    view = View(disturbed, x @ weights.T)
+    return view, weights
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_weights_are_corrected_for_what_the_layers_before_send(seed):
+    view, weights = _view(seed)
+
+    def missing(of):
+        off = view.y - view.x @ of.T
+        return ((off - off.mean(axis=0)) ** 2).mean()
+
+    corrected = view.corrected(weights)
+    assert missing(corrected) < 0.7 * missing(weights)
+    exact = View(view.x, view.x @ weights.T)
+    np.testing.assert_allclose(exact.corrected(weights), weights, atol=1e-12)
+
+
+def test_silent_inputs_keep_their_weights():
+    view, weights = _view(0)
+    x = view.x.copy()
+    x[:, 3] = 0
+    corrected = View(x, view.y).corrected(weights)
+    np.testing.assert_array_equal(corrected[:, 3], weights[:, 3])
+    nothing = View(np.zeros_like(x), view.y).corrected(weights)
+    np.testing.assert_array_equal(nothing, weights)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), name=st.sampled_from(sorted(CODINGS)))
+def test_no_single_level_could_be_better(seed, name):
+    coding = coding_of(name)
+    weights, x = _problem(seed)
+    moments = x.T @ x / len(x) + 0.05 * np.eye(x.shape[1])
+    start, delta = encode(weights, coding, None)
+    settled = _settled(weights, coding, start, delta, moments)
+    assert settled.min() >= coding.lowest and settled.max() <= coding.highest
+
+    def errors(levels):
+        off = weights - levels * delta[:, None]
+        return np.einsum("of,fg,og->o", off, _damped(moments), off)
+
+    best = errors(settled)
+    assert (best <= errors(start) + 1e-9).all()
+    for i, step in product(range(weights.shape[1]), (-1, 1)):
+        other = settled.copy()
+        other[:, i] = np.clip(other[:, i] + step, coding.lowest, coding.highest)
+        assert (errors(other) >= best * (1 - 1e-9) - 1e-9).all()

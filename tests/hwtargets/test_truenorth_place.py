@@ -98,9 +98,10 @@ def test_max_pools_are_replaced_and_their_cost_is_stated():
 
 def test_split_fan_in_is_reported_per_layer():
     graph = nets.dense_net(0, inputs=100, hidden=(20,))
-    report = placed(graph)
-    assert report.facts["split"]["n2"]["parts"] == 2
-    assert report.facts["partial_sum_neurons"] == 40
+    for copies, number in ((1, 1), (3, 3), ("auto", 2)):
+        report = placed(graph, copies=copies)
+        assert report.facts["split"]["n2"]["parts"] == 2
+        assert report.facts["partial_sum_neurons"] == 40 * number
     assert any("split into partial sums" in note for note in report.notes)
 
 
@@ -161,10 +162,12 @@ def test_the_crossbars_of_a_large_network_are_counted_without_being_written():
 def test_bad_options_are_usage_errors():
     with pytest.raises(UsageError, match="unknown weight coding"):
         placed(nets.dense_net(0), coding="float")
-    with pytest.raises(UsageError, match="at least 1"):
-        placed(nets.dense_net(0), copies=0)
-    with pytest.raises(UsageError, match="copies must be a whole number of at least 1, got 'two'"):
-        placed(nets.dense_net(0), copies="two")
+    for value in (0, -1, "two", "1.5", ""):
+        with pytest.raises(UsageError, match="copies must be auto or a whole number") as caught:
+            placed(nets.dense_net(0), copies=value)
+        assert caught.value.code == "E124"
+    with pytest.raises(UsageError, match="output_copies must be a whole number of at least 1"):
+        placed(nets.dense_net(0), output_copies=0)
     with pytest.raises(UsageError, match="tune must be true or false, got 'perhaps'"):
         placed(nets.dense_net(0), tune="perhaps")
     with pytest.raises(UsageError, match="'truenorth' has no option codng"):

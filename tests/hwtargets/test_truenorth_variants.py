@@ -10,8 +10,9 @@ import truenorth_nets as nets
 
 from onnx2snn.hwtargets import load_target, render_text
 from onnx2snn.hwtargets.placement import place
+from onnx2snn.hwtargets.truenorth_copies import count
 from onnx2snn.hwtargets.truenorth_lower import lower
-from onnx2snn.hwtargets.truenorth_variants import count, thinned
+from onnx2snn.hwtargets.truenorth_variants import thinned
 from onnx2snn.runtime import ops
 
 
