@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..runtime import graph as snn
+from ..runtime.chains import constant_signals
 from ..runtime.graph import own_lag
 
 
@@ -21,6 +22,7 @@ def aligned(graph: snn.SpikingGraph) -> snn.SpikingGraph:
 class _Aligner:
     def __init__(self, graph: snn.SpikingGraph) -> None:
         self.graph, self.consumers = graph, graph.consumers()
+        self.constant = constant_signals(graph)
         self.nodes: dict[str, snn.Node] = {}
         self.onset: dict[str, int] = {}
 
@@ -44,8 +46,10 @@ class _Aligner:
         if missing == 0:
             return name
         node = self.nodes[name]
-        if isinstance(node, snn.Synapse) and len(self.consumers[name]) == 1:
-            # Nobody else reads it: delay the spikes before it instead of its currents.
+        alone = isinstance(node, snn.Synapse) and len(self.consumers[name]) == 1
+        if alone and name not in self.constant:
+            # Nobody else reads it: delay the spikes before it instead of its currents. (What is
+            # computed once per sample from a constant input stays so.)
             inputs = tuple(self._late(n, self.onset[n] + missing) for n in node.inputs)
             self._put(replace(node, inputs=inputs))
             return name

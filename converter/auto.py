@@ -26,7 +26,8 @@ from ..runtime.reference import run_analog
 from .auto_judge import drop_of, measured_by, shrunk
 from .calibrate import Progress
 from .convert import Conversion, Options, convert
-from .graph import AnnGraph
+from .graph import AnnGraph, Opaque
+from .passes import default_passes, run_passes
 
 HELD_BACK = 512  # at most, and at most a third
 TRIAL, FULL = 128, 512  # samples for a first look at a candidate, and where that does not decide
@@ -120,6 +121,11 @@ class _Search:
     best: dict[str, Candidate] = field(default_factory=dict)  # by preference
     left_out: list[str] = field(default_factory=list)
     answers: dict[str, Array] = field(default_factory=dict)
+
+    @property
+    def has_islands(self) -> bool:
+        rewritten = run_passes(self.ann, default_passes())
+        return any(isinstance(node.layer, Opaque) for node in rewritten.nodes)
 
     def weigh(self, kind: Kind, steps: int, lag: int) -> bool:
         """Whether this candidate is within the limit."""
@@ -228,7 +234,7 @@ def _search_all(search: _Search, kinds: tuple[Kind, ...]) -> Candidate:
     found: dict[Kind, Candidate] = {}
     most = options.steps
     for kind in kinds:
-        reason = _left_out(kind, options, most, found)
+        reason = _left_out(kind, options, most, found, search.has_islands)
         if reason:
             search.left_out.append(f"{kind.title}: {reason}")
             continue
@@ -245,8 +251,12 @@ def _search_all(search: _Search, kinds: tuple[Kind, ...]) -> Candidate:
     return found[best]
 
 
-def _left_out(kind: Kind, options: Options, most: int, found: Mapping[Kind, Candidate]) -> str:
+def _left_out(
+    kind: Kind, options: Options, most: int, found: Mapping[Kind, Candidate], has_islands: bool
+) -> str:
     """Why a kind is not weighed, "" where it is."""
+    if kind.lagged and has_islands:
+        return "the network has analog islands"
     if most < (2 if kind.lagged else 1):
         if found:
             last = list(found.values())[-1]

@@ -133,6 +133,8 @@ def convert(
     recipe = recipe_named(options.recipe)
     rewritten = run_passes(ann, default_passes())
     lowered = _with_encoding(lower(rewritten), options)
+    if options.lag:
+        _check_lag(lowered, recipe)
     with one_blas_thread():
         if calibration is None:
             stats = assumed_statistics(lowered, trained_moments(rewritten))
@@ -156,6 +158,24 @@ def convert(
     graph = on_grid(_with_counting(set_thresholds(graph, neurons), stats, options))
     meta = {**graph.meta, **_meta(recipe, options), "notes": notes}
     return Conversion(graph=replace(graph, meta=meta), lowered=lowered, stats=stats)
+
+
+def _check_lag(lowered: snn.SpikingGraph, recipe: Recipe) -> None:
+    """Raise UsageError E114 where a start lag means nothing, or E115 where the file could not be
+    written."""
+    if recipe.synchronous:
+        raise UsageError(
+            "recipe 'synchronous' waits T steps in every layer, it takes no lag",
+            remedy="Leave --lag out, or use --recipe binary.",
+            code="E114",
+        )
+    islands = [node.name for node in lowered.of(snn.Analog)]
+    if islands:
+        raise UsageError(
+            f"a start lag before an analog island has no ONNX form: {', '.join(islands)}",
+            remedy="Leave --lag out; `onnx2snn check` says how to do without islands.",
+            code="E115",
+        )
 
 
 def _stage(progress: Progress, number: int) -> Progress:
@@ -188,6 +208,16 @@ def _notes(lowered: snn.SpikingGraph, recipe: Recipe, options: Options) -> Itera
         )
         if _is_paced(recipe, options):
             yield PACED
+        elif recipe.name == "binary":
+            yield (
+                "plain neurons behind the lag, whose spikes leave in a burst"
+                + (
+                    ""
+                    if not options.pace
+                    else ": paced ones have soft reset, no leak or "
+                    "refractory steps, and outputs that are not counted"
+                )
+            )
     islands = [node.name for node in lowered.of(snn.Analog)]
     if islands:
         yield f"computed in floating point on running means, not in spikes: {', '.join(islands)}"

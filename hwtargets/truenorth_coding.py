@@ -80,20 +80,26 @@ def coding_of(name: str) -> Coding:
     return CODINGS[name]
 
 
-def encode(weights: Array, coding: Coding, moments: Array | None) -> tuple[Array, Array]:
+def encode(
+    weights: Array, coding: Coding, moments: Array | None, least: Array | float = 0.0
+) -> tuple[Array, Array]:
     """Levels and scale of weights (O, F) with second moments (F, F) of their inputs.
 
-    ``moments`` None: every input counts the same, and nothing is fed back.
+    ``moments`` None: every input counts the same, and nothing is fed back. ``least``: the smallest
+    scale that can be had, (O,) or one for all.
     Returns: levels int64 (O, F), delta float64 (O,) > 0; weights ~ levels * delta.
     """
     weights = np.asarray(weights, np.float64)
     if moments is None:
-        return _fed_back(weights, coding, np.eye(weights.shape[1]), deltas=3)
-    levels, delta = _fed_back(weights, coding, moments, DELTAS)
-    for _ in range(2):
-        levels = _settled(weights, coding, levels, delta, moments)
-        delta = _refit(weights, levels, delta, moments)
-    return levels, delta
+        levels, delta = _fed_back(weights, coding, np.eye(weights.shape[1]), deltas=3)
+    else:
+        levels, delta = _fed_back(weights, coding, moments, DELTAS)
+        for _ in range(2):
+            levels = _settled(weights, coding, levels, delta, moments)
+            delta = _refit(weights, levels, delta, moments)
+    fine = delta < least
+    delta = np.maximum(delta, least)
+    return np.where(fine[:, None], _round(weights / delta[:, None], coding), levels), delta
 
 
 def _fed_back(weights: Array, coding: Coding, moments: Array, deltas: int) -> tuple[Array, Array]:

@@ -147,12 +147,15 @@ class _Fitter:
     def _coded(self, draft: Draft, group: Group, spikes: Spikes | None) -> list[ChipUnit]:
         view = None if spikes is None else View.measured(draft.unit, group, spikes)
         fitted = view if self.tune else None
+        # Where weights are next to nothing, thresholds in units of delta would outgrow their field.
+        least = draft.unit.threshold[group.outputs].max(axis=0) / (self.widths.threshold - 1)
         if fitted is None:
-            levels, delta = encode(group.weights, self.coding, None)
+            levels, delta = encode(group.weights, self.coding, None, least)
         else:
             wanted = fitted.corrected(group.weights)
-            levels, delta = encode(wanted, self.coding, fitted.moments)
+            levels, delta = encode(wanted, self.coding, fitted.moments, least)
             delta, shift = fitted.refit(levels, delta)
+            delta = np.maximum(delta, least)
             draft.bias[group.outputs] += shift
         parts = parts_of(group, self.coding.axons, self.copies, self.room)
         if len(group.wires) > 3:

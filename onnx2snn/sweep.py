@@ -87,17 +87,28 @@ def made_json(network: SpikingGraph) -> dict[str, Any]:
     return {key: network.meta.get(key) for key in (*keys, "calibration")}
 
 
-def early_notes(network: SpikingGraph, steps: Sequence[int]) -> tuple[str, ...]:
-    """What must be said of answers after other T than the network was converted for."""
+def early_notes(
+    network: SpikingGraph, steps: Sequence[int], *, sweeps: bool = True
+) -> tuple[str, ...]:
+    """What must be said of answers after other T than the network was converted for. ``sweeps``:
+    whether networks with start lags were converted for every T."""
     made_for = network.meta.get("T")
     others = [t for t in steps if t != made_for]
     if made_for is None or not others:
         return ()
+    lagged = any(p.neuron.lag for p in network.of(Population))
+    tied = "; behind start lags calibration holds for that T only: convert for the other one"
     if len(steps) == 1:
-        return (f"the network was converted for T={made_for}, not for T={steps[0]}",)
+        made = f"the network was converted for T={made_for}, not for T={steps[0]}"
+        return (made + (tied if lagged else ""),)
+    if lagged and not sweeps:
+        return (
+            f"every T is an answer on the way to T={max(steps)}, of a network converted for "
+            f"T={made_for}; run with another last T, spikes and answers are others{tied}",
+        )
     if max(steps) != made_for:
         return (f"every T is an answer of one network, which was converted for T={made_for}",)
-    if any(p.neuron.lag for p in network.of(Population)):
+    if lagged:
         return ("with start lags every T is a conversion of its own",)
     return (
         f"every T is an answer of one network, converted for T={made_for}: what it says early, not "

@@ -64,9 +64,9 @@ class SimulationResult:
     Attributes:
         readouts: per readout, (steps, samples, *shape): the answer after every step (with
             ``at``: after those steps only). After an early exit the sample's answer stands.
-        spikes: per population, (steps,): spikes (graded ones count once) in its window's step t,
-            summed over samples.
-        synops: (steps,): synaptic operations in step t, summed over samples.
+        spikes: per population, (steps,): spikes (graded ones count once) in step latency + t,
+            summed over samples; with start lags, those of all steps before that in the first.
+        synops: (steps,): synaptic operations, the same.
         neurons: per population, how many neurons.
         macs_per_step, macs_once: dense operations per sample (see ``cost``).
         latency: steps from input to the first answer's window: sum of start lags.

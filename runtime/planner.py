@@ -186,7 +186,7 @@ class _Maker:
             inner = self._event_current(chain, self.events[node.name], chunk, clock)
             return self._segment(chain, node, inner, chunk, clock)
         model = self.kernels.get(chain.nodes[-1].name) if chain.nodes else None
-        if model is not None and not self._has_large_weight(chain):
+        if model is not None and _ends_once(chain, node) and not self._has_large_weight(chain):
             last = chain.nodes[-1]
             shapes = [self.shapes[s] for s in chain.sources]
             kernel = session_kernel(model, shapes, self.layout, self.dtype, chunk, clock)
@@ -368,6 +368,12 @@ class _Maker:
         raw = min(fitting, key=lambda r: r.nbytes)
         free[:] = [r for r in free if r is not raw]
         return raw[:size].view(dtype).reshape(shape)
+
+
+def _ends_once(chain: Chain, node: Node) -> bool:
+    """Whether ``node`` reads nothing of its chain's synapses but the last one (an island may)."""
+    inner = {synapse.name for synapse in chain.nodes[:-1]}
+    return not inner & set(node.inputs)
 
 
 def _raw(signal: Array) -> Array:

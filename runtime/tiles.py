@@ -90,6 +90,7 @@ class _Tile:
         self.synops = np.zeros(steps)
         self.watch = Watch(early_exit, self.samples) if early_exit else None
         self.judge = judged_readout(graph) if early_exit else ""
+        self.latency = max(plan.onset[r.name] for r in graph.of(Readout))
         self.active = np.arange(self.samples)
         self.first = start + chance.offset
         plan.start(inputs, self.first + self.active, chance.seed)
@@ -146,14 +147,15 @@ class _Tile:
                     out[rows, sample] = answers[done - first - 1, lane]
 
     def _count(self, t0: int, count: int, last: Array) -> None:
-        """Add the block's counts, each layer in its own window, each sample until it stopped."""
+        """Add the block's counts, each sample until it stopped: what was sent before the first
+        answer's step counts into that, so that the sum up to an answer is what it cost."""
         alive = last[self.active] - t0  # steps of this block in which each lane still ran
         for name, counter in self.plan.counters.items():
             events, operations = counter.events, counter.operations
             for i in range(count):
-                t = t0 + i - self.plan.onset[name]
-                if not 0 <= t < self.steps:
+                if not 0 <= t0 + i - self.plan.onset[name] < self.steps:
                     continue
+                t = max(t0 + i - self.latency, 0)
                 if counter.by_lane:
                     runs = np.flatnonzero(alive > i)
                     spikes, synops = events[i, runs].sum(), operations[i, runs].sum()

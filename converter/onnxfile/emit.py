@@ -253,32 +253,28 @@ class _Emission:
         change = self.call("Difference", mean, self.total)
         self.call("FromMean", change, self.total, out=out)
 
-    def _bias(self, node: snn.MaxPool | snn.Analog | snn.Readout, path: str) -> str:
-        """Running sums start at a node's own window only if the bias does too."""
+    def _accumulated(self, name: str, bias: str, begin: int = 0) -> str:
+        """The running sum of a signal and a bias that arrive in the window from ``begin`` on."""
         if self.latency:
-            raise GraphError(
-                "a start lag before a biased max pool, island or readout has no ONNX form",
-                where=f"node '{node.name}'",
-            )
-        return array_name(f"{node.name}.{path}")
-
-    def _accumulated(self, name: str, bias: str) -> str:
+            window = self._window(begin)
+            return self.call("AccumulateWindow", self._varying(name), bias, *window)
         return self.call("Accumulate", self._varying(name), bias, self.total)
 
     def _zero(self) -> str:
         return self.constant(np.zeros((), np.float32))
 
     def _max_pool(self, node: snn.MaxPool) -> None:
-        bias = self._bias(node, "bias") if np.any(node.bias) else self._zero()
+        bias = array_name(f"{node.name}.bias") if np.any(node.bias) else self._zero()
         if node.coding == "differential":
             mean = self.add("Add", self._decoded(node.inputs[0]), bias)
             emit_op(node.op, [mean], f"{node.name}/pooled", "", self.add, self.constant)
             self._as_differential(f"{node.name}/pooled", node.name)
             return
-        sums = self._accumulated(node.inputs[0], bias)
+        sums = self._accumulated(node.inputs[0], bias, self.onset[node.name])
         pooled = f"{node.name}/pooled"
         emit_op(node.op, [sums], pooled, "", self.add, self.constant)
         self.call("Difference", pooled, self.total, out=node.name)
+        self.declare(node.name, node.shape)
 
     def _analog(self, node: snn.Analog) -> None:
         if self.latency:

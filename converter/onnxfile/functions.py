@@ -83,6 +83,16 @@ def accumulate() -> onnx.FunctionProto:
     return function("Accumulate", ["x", "bias", "steps"], "y", b, doc)
 
 
+def accumulate_window() -> onnx.FunctionProto:
+    """As ``accumulate``, with a bias in the window [begin, begin + length) only."""
+    b = Body()
+    x = split_time(b, "x", "steps")
+    x = b.add("Add", x, masked(b, x, "bias", "begin", "length", "steps"))
+    merge_time(b, b.add("CumSum", x, b.constant(0, np.int64)), "y")
+    doc = "Sum of the input up to and including each time step, the bias added in its window."
+    return function("AccumulateWindow", ["x", "bias", "begin", "length", "steps"], "y", b, doc)
+
+
 def difference() -> onnx.FunctionProto:
     """Undoes Accumulate: the change of a running sum in each step."""
     b = Body()
@@ -217,6 +227,7 @@ def time_functions() -> list[onnx.FunctionProto]:
         poisson_encode(),
         repeat(),
         accumulate(),
+        accumulate_window(),
         difference(),
         per_step("RunningMean", "Div", "A running sum divided by the number of steps so far."),
         per_step("FromMean", "Mul", "A running mean times the number of steps so far."),

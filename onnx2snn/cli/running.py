@@ -176,7 +176,7 @@ def run_one(
     evaluation = api.evaluate(graph, samples, last, ann, first=first, progress=progress, **engine)
     seconds = perf_counter() - began
     notes = tuple(str(note) for note in graph.meta.get("notes", ()))
-    notes += early_notes(graph, [point.T for point in evaluation.points])
+    notes += early_notes(graph, [point.T for point in evaluation.points], sweeps=False)
     one = SweepRun(recipe=label, steps=last, evaluation=evaluation, notes=notes, network=graph)
     recipe = {"network": label, "notes": list(notes), **made_json(graph)}
     return one, {**run_document(evaluation, seconds), **recipe}

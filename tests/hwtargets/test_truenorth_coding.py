@@ -140,3 +140,16 @@ def test_no_single_level_could_be_better(seed, name):
         other = settled.copy()
         other[:, i] = np.clip(other[:, i] + step, coding.lowest, coding.highest)
         assert (errors(other) >= best * (1 - 1e-9) - 1e-9).all()
+
+
+@pytest.mark.parametrize("name", CODINGS)
+def test_weights_too_small_for_the_threshold_field_become_zeros(name):
+    """In units of its own scale the threshold of a nearly dead channel would pass 18 bits."""
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(3, 20)) * np.array([[1.0], [1e-7], [1e-3]])
+    x = rng.random((200, 20))
+    for moments in (None, x.T @ x / 200):
+        levels, delta = encode(weights, CODINGS[name], moments, 1e-5)
+        assert (delta >= 1e-5).all() and not levels[1].any()
+        free = encode(weights, CODINGS[name], moments)
+        np.testing.assert_array_equal(levels[[0, 2]], free[0][[0, 2]])
