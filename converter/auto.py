@@ -232,9 +232,9 @@ def _search_all(search: _Search, kinds: tuple[Kind, ...]) -> Candidate:
     """Every kind's smallest T; the best of all, or the smallest drop where none is within."""
     options = search.options
     found: dict[Kind, Candidate] = {}
-    most = options.steps
+    most, has_islands = options.steps, search.has_islands
     for kind in kinds:
-        reason = _left_out(kind, options, most, found, search.has_islands)
+        reason = _left_out(kind, options, most, found, has_islands)
         if reason:
             search.left_out.append(f"{kind.title}: {reason}")
             continue

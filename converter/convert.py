@@ -209,15 +209,12 @@ def _notes(lowered: snn.SpikingGraph, recipe: Recipe, options: Options) -> Itera
         if _is_paced(recipe, options):
             yield PACED
         elif recipe.name == "binary":
-            yield (
-                "plain neurons behind the lag, whose spikes leave in a burst"
-                + (
-                    ""
-                    if not options.pace
-                    else ": paced ones have soft reset, no leak or "
-                    "refractory steps, and outputs that are not counted"
-                )
+            lacking = (
+                ": paced ones have soft reset, no leak or refractory steps, and outputs that are "
+                "not counted"
             )
+            burst = "plain neurons behind the lag, whose spikes leave in a burst"
+            yield burst + (lacking if options.pace else "")
     islands = [node.name for node in lowered.of(snn.Analog)]
     if islands:
         yield f"computed in floating point on running means, not in spikes: {', '.join(islands)}"
