@@ -13,7 +13,7 @@ from time import perf_counter
 
 import networks
 import numpy as np
-from speed import simulator
+from engines import simulator
 
 from onnx2snn.runtime.engine import EarlyExit
 

@@ -18,7 +18,7 @@ from time import perf_counter, process_time
 
 import networks
 import numpy as np
-from speed import simulator
+from engines import simulator
 
 from onnx2snn.runtime.cells import PlainCell, Window, population_cell
 from onnx2snn.runtime.cells_blocked import BlockedCell

@@ -3,15 +3,15 @@
     python benchmarks/memory.py --shared FOLDER --peers ENVIRONMENT_FOLDER
 
 Every measurement is a process of its own: the peak of its resident memory, the same before the
-simulation began (interpreter, libraries, network and samples), and that of the process it forked
-(most of which it shares with the first: the sum is an upper bound).
+simulation began (interpreter, libraries, network and samples), and what the process it forked has
+for itself (the rest it shares with the first). Peaks are the kernel's VmHWM, which begins with the
+program; getrusage's ru_maxrss would begin with what started it, here a larger one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,8 +24,14 @@ import onnx2snn
 USUAL = 32  # steps for the other batches, and for the peer
 
 
+def status(path: str, *names: str) -> int:
+    """Bytes: the sum of these lines of a file of /proc that counts kilobytes."""
+    lines = (line.split() for line in Path(path).read_text().splitlines())
+    return sum(int(line[1]) * 1024 for line in lines if line[0].rstrip(":") in names)
+
+
 def peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return status("/proc/self/status", "VmHWM")
 
 
 def children() -> list[str]:
@@ -34,22 +40,20 @@ def children() -> list[str]:
     return [pid for task in tasks for pid in task.read_text().split()]
 
 
-def peak_of(pid: str) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
+def own_bytes(pid: str) -> int:
+    """What a process shares with no other; its buffers stay as they are between two runs."""
+    return status(f"/proc/{pid}/smaps_rollup", "Private_Clean", "Private_Dirty")
 
 
 def child(network: str, samples: str, steps: int, engine: str) -> None:
     """Simulate, and print the peaks as JSON."""
-    from speed import simulator
+    from engines import simulator
 
     graph, x = onnx2snn.load(network), np.load(samples)
     made = simulator(graph, engine)
     before = peak_bytes()
     made.run(x, steps)
-    forked = max((peak_of(pid) for pid in children()), default=0)
+    forked = sum(own_bytes(pid) for pid in children())
     print(json.dumps({"before": before, "peak": peak_bytes(), "forked": forked}))
 
 
@@ -61,8 +65,8 @@ def ours(network: str, samples: str, steps: int, engine: str) -> dict:
 
 def main() -> None:
     import networks
+    from engines import ENGINES
     from peers import Peer, environment
-    from speed import ENGINES
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path)
@@ -104,7 +108,8 @@ def show(row: dict) -> str:
     peak, before = row["peak"] / 2**20, row["before"] / 2**20
     where = f"{row['engine']} T={row['T']} batch={row['batch']}"
     forked = row.get("forked", 0) / 2**20
-    return f"{where}: peak {peak:.0f} MiB (before {before:.0f}), forked {forked:.0f} MiB"
+    parts = f"peak {peak:.0f} MiB (before {before:.0f}), forked {forked:.0f} MiB"
+    return f"{where}: {parts}: {peak + forked:.0f} MiB"
 
 
 if __name__ == "__main__":

@@ -23,16 +23,13 @@ from time import perf_counter
 import networks
 import numpy as np
 import onnxruntime as ort
+from engines import ENGINES, simulator
 from peers import Peer, environment
 from threadpoolctl import threadpool_info
 
-from onnx2snn.converter.onnxfile import synapse_models
-from onnx2snn.runtime.engine import Simulator
 from onnx2snn.runtime.events import available
-from onnx2snn.runtime.graph import SpikingGraph
 from onnx2snn.runtime.threads import available_threads
 
-ENGINES = ("numpy", "onnxruntime", "numpy+fast", "onnxruntime+fast")
 PEER_MODES = ("spikingjelly", "spikingjelly-multi", "spikingjelly-compiled", "sinabs")
 MODE_LIMIT = 32  # the peers' other modes are measured up to this many steps
 WARM_STEPS = 8  # before the first measured run: plans are made, kernels compiled or loaded
@@ -80,14 +77,6 @@ class Ours:
         answers = next(iter(result.readouts.values()))[-1]
         spikes = float(result.spikes_per_neuron[-1]) / steps
         return {"seconds": seconds, "guesses": answers.argmax(-1).tolist(), "rate": spikes}
-
-
-def simulator(graph: SpikingGraph, engine: str, **options) -> Simulator:
-    """One of ``ENGINES``."""
-    name, _, fast = engine.partition("+")
-    kernels = synapse_models(graph) if name == "onnxruntime" else None
-    events = "auto" if fast else "never"
-    return Simulator(graph, kernels=kernels, events=events, **options)
 
 
 def simulators(network: networks.Network, threads: int | None, python: Path | None, modes) -> dict:
