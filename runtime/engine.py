@@ -260,11 +260,16 @@ class Simulator:
         populations = self.graph.of(Population)
         return all(p.name in layers and layers[p.name].neurons for p in populations)
 
+    @property
+    def _compiles(self) -> bool:
+        """Whether compiled kernels may be used; they take single precision."""
+        return self.events != "never" and np.dtype(self.dtype) == np.float32 and available()
+
     def _event_layers(
         self, arrays: Mapping[str, Array], steps: int, seed: int
     ) -> Mapping[str, EventLayer]:
         """The layers to drive by spikes, "auto": by what fires in a few steps of a few samples."""
-        if self.events == "never" or not available() or np.dtype(self.dtype) != np.float32:
+        if not self._compiles:
             return {}
         layers = event_layers(self.graph, self.cost.fan_out)
         if not layers or self.events == "always":
@@ -281,6 +286,7 @@ class Simulator:
             kernels={},
             clocks=new_clocks(self.graph, False),
             events=layers,
+            compiled=True,
         )
         found = run_tile(plan, part, 0, steps, np.asarray([steps]), Chance(seed, 0), None)
         densities = {
@@ -335,6 +341,7 @@ class Simulator:
                     kernels=self.kernels or {},
                     clocks=new_clocks(self.graph, self.profile),
                     events=self._layers or {},
+                    compiled=self._compiles,
                 )
             )
         return plans[:count]

@@ -47,20 +47,20 @@ PLACE, RUN, EVENT = 8, 12, 16  # bytes of a row of ``places``, of ``runs``, of a
 EVENTS = 1 << 40  # of a count: events times this, plus operations
 
 
-def _compiled(function: Any) -> Any:
+def compiled(function: Any) -> Any:
     """Compiled on first use and kept on disk, where there is a place for it."""
     try:
-        return numba.njit(nogil=True, cache=True)(function)
+        return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
     except RuntimeError:  # no folder that can be written
-        return numba.njit(nogil=True)(function)
+        return numba.njit(nogil=True, error_model="numpy")(function)
 
 
-@_compiled
+@compiled
 def _of(term, column):  # type: ignore[no-untyped-def]
     return long_at(term + 8 * column)
 
 
-@_compiled
+@compiled
 def _collect(term, source, begin, end, events):  # type: ignore[no-untyped-def]
     """The spikes of positions [begin, end) in order, as 16 bytes each with the address of their
     weights; where they end. Three of no position follow."""
@@ -82,7 +82,7 @@ def _collect(term, source, begin, end, events):  # type: ignore[no-untyped-def]
     return events
 
 
-@_compiled
+@compiled
 def _add_one(out, a, x, eights):  # type: ignore[no-untyped-def]
     while eights >= 4:
         add1_32(out, a, x)
@@ -94,7 +94,7 @@ def _add_one(out, a, x, eights):  # type: ignore[no-untyped-def]
         add1_8(out, a, x)
 
 
-@_compiled
+@compiled
 def _add_two(out, a, b, x, y, eights):  # type: ignore[no-untyped-def]
     while eights >= 4:
         add2_32(out, a, b, x, y)
@@ -106,7 +106,7 @@ def _add_two(out, a, b, x, y, eights):  # type: ignore[no-untyped-def]
         add2_8(out, a, b, x, y)
 
 
-@_compiled
+@compiled
 def _add_four(out, a, b, c, d, x, y, z, w, eights):  # type: ignore[no-untyped-def]
     at = 0
     while eights >= 4:
@@ -119,7 +119,7 @@ def _add_four(out, a, b, c, d, x, y, z, w, eights):  # type: ignore[no-untyped-d
         add4_8(out + at, a + at, b + at, c + at, d + at, x, y, z, w)
 
 
-@_compiled
+@compiled
 def _scatter_rows(v, term, event, end):  # type: ignore[no-untyped-def]
     """Add rows of output channels: four spikes of a position together, then two, then one, so
     that potentials are read and written less often."""
@@ -155,7 +155,7 @@ def _scatter_rows(v, term, event, end):  # type: ignore[no-untyped-def]
             event += EVENT
 
 
-@_compiled
+@compiled
 def _add_points(v, term, source, begin, end):  # type: ignore[no-untyped-def]
     """Where channels reach one channel each: eight of a position at a time, spikes or not, which
     costs less than finding the spikes."""
@@ -173,7 +173,7 @@ def _add_points(v, term, source, begin, end):  # type: ignore[no-untyped-def]
             run += RUN
 
 
-@_compiled
+@compiled
 def _fire_row(v, theta, current, fan, spikes, size):  # type: ignore[no-untyped-def]
     """Update ``size`` neurons (a multiple of eight); events and operations, packed."""
     total = 0
@@ -187,7 +187,7 @@ def _fire_row(v, theta, current, fan, spikes, size):  # type: ignore[no-untyped-
     return total
 
 
-@_compiled
+@compiled
 def _receive(v, term, y, step, lane, events):  # type: ignore[no-untyped-def]
     """Add what row ``y`` of the map still needs from a term's source."""
     ready = _of(term, READY)
@@ -201,7 +201,7 @@ def _receive(v, term, y, step, lane, events):  # type: ignore[no-untyped-def]
         _scatter_rows(v, term, events, _collect(term, source, begin, end, events))
 
 
-@_compiled
+@compiled
 def advance(cell, rows, terms, events, counts, phases):  # type: ignore[no-untyped-def]
     """Steps of a layer for all samples.
 
@@ -237,7 +237,7 @@ def advance(cell, rows, terms, events, counts, phases):  # type: ignore[no-untyp
                 counts[t, lane] = total
 
 
-@_compiled
+@compiled
 def sum_windows(cell, places, first, runs):  # type: ignore[no-untyped-def]
     """Sums of small integers over windows of each channel, added to ``out``.
 

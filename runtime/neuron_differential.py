@@ -26,7 +26,10 @@ import numpy as np
 from ..errors import GraphError
 from .ops import Array, Shape, frozen
 
-FIRING_POINT = 0.75  # of a level: nearer to it than to the next smaller one
+FIRING_POINT = (
+    0.75  # of a level: nearer to it than to the next smaller one (``_levels`` is for 3/4)
+)
+TOLERANCE = 1e-3  # of a unit: what rounding may have taken from what was sent
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -77,7 +80,8 @@ class DifferentialParams:
         zero = np.zeros((batch, *shape), dtype)
         received = zero.copy()
         received[...] = self.bias
-        return {"v": zero, "received": received, "sent": zero.copy(), "t": np.zeros((), dtype)}
+        state = {"v": zero, "received": received, "sent": zero.copy(), "t": np.zeros((), dtype)}
+        return state | {"scratch": zero.copy(), "limit": zero.copy()}
 
     def step(
         self,
@@ -89,30 +93,51 @@ class DifferentialParams:
         steps: int = 1,
     ) -> None:
         """One time step in place; see ``NeuronParams.step``."""
-        v, received, sent = state["v"], state["received"], state["sent"]
+        v, received, sent, scratch = (state[k] for k in ("v", "received", "sent", "scratch"))
         state["t"] += 1
         t = state["t"]
         v += current
         v += received
         v -= sent
         if self.source == "differential":
-            received += current / t
+            received += np.divide(current, t, out=scratch)
         if not may_fire:
             spikes[...] = 0
             return
         unit = self.v_threshold.astype(v.dtype, copy=False)
-        self._levels(v / unit, sent * t / unit, spikes)
-        emitted = spikes * unit
+        total = np.multiply(sent, t, out=state["limit"])
+        total /= unit
+        self._levels(np.divide(v, unit, out=scratch), total, spikes)
+        emitted = np.multiply(spikes, unit, out=scratch)
         v -= emitted
         emitted /= t
         sent += emitted
 
     def _levels(self, m: Array, total: Array, spikes: Array) -> None:
-        """The level each neuron fires, given its potential and t A, both in units of u."""
-        size = np.abs(m)
-        limit = np.where(m >= 0, np.inf, total + 1e-3)
-        spikes[...] = 0
-        for j in range(self.powers):
-            level = float(1 << j)
-            np.copyto(spikes, level, where=(size >= FIRING_POINT * level) & (limit >= level))
-        np.copysign(spikes, m, out=spikes)
+        """The level each neuron fires, given its potential ``m`` and t A in ``total``, both in
+        units of u; these two are overwritten.
+
+        On the bits of floats: a number without its mantissa is the largest power of two up to it,
+        and half a mantissa added first carries from 3/4 of the next power of two on.
+        """
+        whole = np.dtype(f"u{m.dtype.itemsize}")
+        fraction = np.finfo(m.dtype).nmant
+        sign = whole.type(1) << whole.type(8 * whole.itemsize - 1)
+        half = whole.type(1) << whole.type(fraction - 1)
+        exponent = ~sign & ~((whole.type(1) << whole.type(fraction)) - whole.type(1))
+        bits = m.view(whole)
+        size, most = spikes.view(whole), total.view(whole)
+        np.add(bits, half, out=size)
+        np.bitwise_and(size, exponent, out=size)
+        bits &= sign
+        # What was sent can be taken back, and not more; to a positive spike that is no limit.
+        total += m.dtype.type(TOLERANCE)
+        np.maximum(total, 0, out=total)
+        most &= exponent
+        bits |= np.asarray(self.levels, m.dtype).view(whole)
+        np.maximum(total, m, out=total)
+        np.minimum(total, self.levels, out=total)
+        np.minimum(spikes, total, out=spikes)
+        np.floor(spikes, out=spikes)
+        bits &= sign
+        size |= bits

@@ -71,6 +71,8 @@ class NeuronParams:
         v = np.empty((batch, *shape), dtype)
         v[...] = self.v_init
         state = {"v": v}
+        if self.levels > 1 or self.signed:
+            state["scratch"] = np.zeros((batch, *shape), dtype)
         if self.signed:
             state["sent"] = np.zeros((batch, *shape), dtype)
         if self.refractory:
@@ -115,13 +117,17 @@ class NeuronParams:
         else:
             np.divide(v, threshold, out=spikes)
             np.floor(spikes, out=spikes)
-            lowest = -np.minimum(state["sent"], self.levels) if self.signed else 0
-            np.clip(spikes, lowest, self.levels, out=spikes)
+            lowest: Array | float = 0.0
+            if self.signed:
+                lowest = np.minimum(state["sent"], self.levels, out=state["scratch"])
+                np.negative(lowest, out=lowest)
+            np.maximum(spikes, lowest, out=spikes)
+            np.minimum(spikes, self.levels, out=spikes)
         if self.refractory:
             np.multiply(spikes, active, out=spikes)
             np.copyto(state["wait"], self.refractory, where=spikes != 0)
         if self.reset == "subtract":
-            v -= spikes * threshold
+            v -= np.multiply(spikes, threshold, out=state.get("scratch"))
         else:
             np.copyto(v, v.dtype.type(self.v_reset), where=spikes != 0)
         if self.signed:

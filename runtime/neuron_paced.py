@@ -54,7 +54,8 @@ class PacedParams(NeuronParams):
         reach for the next spike, (M + 1) v_threshold - v_init."""
         charge = np.zeros((batch, *shape), np.float64)
         due = charge + (self.v_threshold.astype(np.float64) - self.v_init)
-        return {"charge": charge, "due": due, "left": charge.copy(), "right": charge.copy()}
+        scratch = {"left": charge.copy(), "right": charge.copy()}
+        return {"charge": charge, "due": due, **scratch, "fired": np.zeros(charge.shape, np.bool_)}
 
     def step(
         self,
@@ -67,17 +68,20 @@ class PacedParams(NeuronParams):
     ) -> None:
         """One time step in place; see ``NeuronParams.step``."""
         charge, due, left, right = (state[k] for k in ("charge", "due", "left", "right"))
-        np.multiply(current, np.float64(weight(position + self.lag, steps)), out=left)
+        np.copyto(left, current)  # operations on mixed types are several times slower
+        left *= weight(position + self.lag, steps)
         charge += left
         if not may_fire:
             spikes[...] = 0
             return
         # Both sides times the sum of the weights, so that nothing is rounded.
         over, arrived = progress(position, self.lag, steps)
-        np.multiply(charge, np.float64(over), out=left)
-        np.multiply(due, np.float64(arrived), out=right)
-        np.greater_equal(left, right, out=spikes)
-        np.multiply(spikes, self.v_threshold, out=left)
+        np.multiply(charge, over, out=left)
+        np.multiply(due, arrived, out=right)
+        np.greater_equal(left, right, out=state["fired"])
+        np.copyto(spikes, state["fired"])
+        np.copyto(left, spikes)
+        left *= self.v_threshold.astype(np.float64)
         due += left
 
 

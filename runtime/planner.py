@@ -11,6 +11,7 @@ import numpy as np
 from .buffers import zeros
 from .cells import Cell, DelayCell, ExpectationCell, population_cell, spike_dtype
 from .cells_blocked import BlockedCell
+from .cells_compiled import CompiledCell, has_compiled_step
 from .cells_events import EventCell, EventCurrent
 from .chains import Chain, constant_signals, synapse_chains
 from .constants import Filler, constant_currents
@@ -34,6 +35,7 @@ from .kernels import MOVING, synapse_kernel
 from .layout import Layout
 from .ops import Add, Array, Conv, Shape
 from .plan import Plan, Segment, Step
+from .plan_terms import is_plain
 from .planner_blocked import BlockedLayers, blocked_layers
 from .planner_orders import Orders
 from .profile import Clock, running_clock
@@ -57,13 +59,15 @@ def make_plan(
     kernels: Mapping[str, bytes],
     clocks: dict[str, Clock],
     events: Mapping[str, EventLayer],
+    compiled: bool,
 ) -> Plan:
     """Everything allocated for tiles of ``layout.lanes`` samples and blocks of ``block`` steps.
 
     ``kernels``: serialized ONNX models to run chains of synapses with, by the chain's last node
     (see ``chains``); chains without one run in NumPy. With the models of ``sessions_blocked`` among
     them, layers that these can compute run so. ``clocks``: each layer's (``new_clocks``).
-    ``events``: the layers to drive by their spikes.
+    ``events``: the layers to drive by their spikes. ``compiled``: neurons are updated in one pass
+    where their model has one (``compiled_steps``).
     """
     shapes = {node.name: node.shape for node in graph.nodes}
     chains = synapse_chains(graph)
@@ -73,7 +77,8 @@ def make_plan(
     fans |= {name: to_blocks(fans[name], blocked.size).reshape(-1) for name in blocked.terms}
     counters = {name: Counter(fan, layout, block, dtype) for name, fan in fans.items()}
     maker = _Maker(
-        graph, layout, block, dtype, kernels, shapes, counters, clocks, onset, blocked, events
+        *(graph, layout, block, dtype, kernels, shapes, counters, clocks, onset, blocked),
+        *(events, compiled),
     )
     constants = {
         c.sink: zeros((1, *layout.inner(shapes[c.sink])), dtype) for c in chains if c.constant
@@ -100,6 +105,7 @@ def make_plan(
             kernels=kernels,
             clocks=clocks,
             events=events,
+            compiled=compiled,
         ),
     )
 
@@ -126,8 +132,9 @@ class _Maker:
         onset: dict[str, int],
         blocked: BlockedLayers,
         events: Mapping[str, EventLayer],
+        compiled: bool,
     ) -> None:
-        self.blocked, self.events = blocked, events
+        self.blocked, self.events, self.compiled = blocked, events, compiled
         self.orders = Orders(layout, shapes, blocked, events)
         self.graph, self.layout, self.block, self.dtype = graph, layout, block, dtype
         self.kernels, self.shapes, self.counters = kernels, shapes, counters
@@ -331,6 +338,8 @@ class _Maker:
         match node:
             case Population():
                 counter = self.counters[node.name]
+                if self.compiled and has_compiled_step(node.neuron) and not is_plain(node.neuron):
+                    return CompiledCell(node, self.layout, chunk, counter, clock)
                 return population_cell(node, self.layout, self.dtype, chunk, counter, clock)
             case MaxPool() | Analog():
                 passed = self.counters.get(node.name)

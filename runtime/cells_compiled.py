@@ -1,0 +1,90 @@
+"""Neurons of any model that has a compiled step (the extra ``fast``), in the plan's layout."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .buffers import copied, zeros
+from .cells import Bias, GeneralCell, Window
+from .counting import Counter
+from .graph import Population
+from .layout import Layout
+from .neuron import Neuron, NeuronParams, PacedParams
+from .neuron_differential import DifferentialParams
+from .ops import Array
+from .profile import Clock
+
+
+def has_compiled_step(neuron: Neuron) -> bool:
+    """Whether ``compiled_steps`` has this model with these options."""
+    if isinstance(neuron, DifferentialParams | PacedParams):
+        return True
+    if type(neuron) is not NeuronParams or neuron.levels > np.iinfo(np.int8).max:
+        return False
+    other = neuron.leak or neuron.refractory or neuron.v_min is not None
+    return neuron.reset == "subtract" and not other
+
+
+class CompiledCell(GeneralCell):
+    """As ``GeneralCell``, with one pass over state, current and spikes per step."""
+
+    def __init__(
+        self, node: Population, layout: Layout, chunk: int, counter: Counter, clock: Clock
+    ) -> None:
+        from . import compiled_steps
+
+        kind, shape = np.dtype(np.float32), node.shape
+        bias = Bias(node.bias, shape, layout, kind, chunk)
+        super().__init__(node.neuron, shape, bias, layout, kind, counter, clock)
+        self.advance = compiled_steps.advance
+        theta = layout.long_rows(layout.parameter(node.neuron.v_threshold, shape, kind), shape)
+        size = self.fired.size
+        length = size // layout.inner(shape)[0] if theta.size == 1 else theta.size
+        self.theta = copied(np.broadcast_to(theta.reshape(-1), length), kind)
+        self.rows = (size // length, length)
+        self.flags = zeros(self.rows, np.uint8)
+        self.spare = self.fired.reshape(self.rows)
+        self.flat: dict[str, Array] = {}
+
+    def reset(self) -> None:
+        super().reset()
+        if not self.flat:  # the state's memory stays as it is from now on
+            for name, array in self.state.items():
+                assert isinstance(array, np.ndarray)
+                self.flat[name] = self._in_rows(array) if array.ndim else array
+
+    def _in_rows(self, natural: Array) -> Array:
+        """A view of a state array as the compiled step takes it."""
+        order = np.argsort([-step for step in natural.strides], kind="stable")
+        inner = natural.transpose(order)
+        assert inner.flags.c_contiguous
+        return inner.reshape(self.rows)
+
+    def run(self, xs: list[Array], out: Array, window: Window, owned: bool) -> int:
+        with self.clock.neuron:
+            steady = len(xs[0]) != len(out)
+            current = self.bias.add(xs[0], window.arrives, owned).reshape(-1, *self.rows)
+            spikes, total = out.reshape(-1, *self.rows), 0
+            fired = self.flags.view(np.bool_)
+            for i in range(len(out)):
+                now, when = current[0 if steady else i], window.first + i
+                if not window.fires:
+                    self._integrate(now, when, window.steps)
+                    out[i] = 0
+                    continue
+                self.advance(
+                    *(self.neuron, self.flat, now, self.theta),
+                    *(spikes[i], self.flags, when, window.steps),
+                )
+                events = int(np.count_nonzero(fired))
+                total += events
+                if events and self.counter is not None:
+                    with self.clock.counting:
+                        self.counter.add_spikes(window.at + i, fired, events, self.spare)
+            return total
+
+    def _integrate(self, current: Array, when: int, steps: int) -> None:
+        """A step without spikes."""
+        now = self.layout.natural(current.reshape(self.spikes.shape))[0]
+        spikes = self.layout.natural(self.spikes)[0]
+        self.neuron.step(self.state, now, spikes, False, when, steps)
