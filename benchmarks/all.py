@@ -35,6 +35,9 @@ def parts(shared: Path, peers: Path | None) -> dict[str, list[str]]:
         "resnet20": speed("resnet20", "32,8", "--modes", fast),
         "small": speed("lenet,mlp", "32,8,128", "--modes", fast),
         "kws": speed("kws", "32,8,128", "--modes", some, "--repeats", "3"),
+        "recipes": speed(
+            *("resnet20", "32", "--recipes", "signed,graded,differential,lag", "--repeats", "3")
+        ),
         "resnet20_T128": speed("resnet20", "128", "--modes", "spikingjelly", "--repeats", "3"),
         "layers": ["layers.py", *place],
         "vgg": speed(

@@ -28,6 +28,7 @@ REAL = {
     "mlp": ("mnist_mlp.onnx", "mnist.npz", MNIST),
     "kws": ("kws_dscnn.onnx", "kws_dscnn.npz", Preprocessing()),
 }
+STEPS = 32  # that networks are converted for
 RANDOM = ("vgg16_random", "resnet20_random")
 BUNDLED = Path(__file__).parents[1] / "models"
 
@@ -48,29 +49,31 @@ def available(shared: Path | None) -> list[str]:
 
 
 def load(
-    name: str, batch: int, shared: Path | None, steps: int = 32, tune: bool = False
+    name: str, batch: int, shared: Path | None, steps: int = STEPS, tune: bool = False, **options
 ) -> Network:
     """One network with ``batch`` samples, thresholds chosen for ``steps`` steps (MMSE), or
-    calibrated in the spiking loop (``tune``), which changes numbers but not the work of a step."""
+    calibrated in the spiking loop (``tune``), which changes numbers but not the work of a step.
+    ``options`` of the conversion: recipe, lag."""
+    options |= {"steps": steps, "tune": tune}
     if name in RANDOM:
-        return _random(name, batch, steps)
+        return _random(name, batch, options)
     if shared is None:
         raise SystemExit(f"'{name}' needs --shared FOLDER with models/ and data/")
     file, data, preprocessing = REAL[name]
     path, data_path = shared / "models" / file, shared / "data" / data
     model = onnx2snn.load_onnx(path)
     calibration = onnx2snn.load_samples(f"{data_path}:x_calib", model, preprocessing, limit=256)
-    graph = onnx2snn.convert(model, calibration, steps=steps, tune=tune)
+    graph = onnx2snn.convert(model, calibration, **options)
     test = onnx2snn.load_samples(f"{data_path}:x_test,y_test", model, preprocessing, limit=batch)
     return Network(name, path, graph, next(iter(test.whole().values())), test.labels)
 
 
-def _random(name: str, batch: int, steps: int) -> Network:
+def _random(name: str, batch: int, options: dict) -> Network:
     path = Path(tempfile.mkdtemp()) / f"{name}.onnx"
     layers = VGG16 if name.startswith("vgg16") else RESNET20
     onnx.save(random_network(layers), path)
     x = np.random.default_rng(1).normal(size=(batch + 64, 3, 32, 32)).astype(np.float32)
-    graph = onnx2snn.convert(onnx2snn.load_onnx(path), x[batch:], steps=steps, tune=False)
+    graph = onnx2snn.convert(onnx2snn.load_onnx(path), x[batch:], **options)
     return Network(name, path, graph, x[:batch], None)
 
 

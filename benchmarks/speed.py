@@ -4,6 +4,7 @@ run without and with the extra ``fast`` (layers driven by their spikes where tha
 
     python benchmarks/speed.py --shared FOLDER --peers ENVIRONMENT_FOLDER
     python benchmarks/speed.py --networks vgg16_random --steps 8,32
+    python benchmarks/speed.py --networks resnet20_random --recipes signed,graded,differential,lag
 
 Every repetition runs all simulators in turn, the ANN before and after each of them (T inferences,
 or as many as take a second); each ratio is taken to the mean of the two. Medians of the repetitions
@@ -16,6 +17,7 @@ import argparse
 import json
 import platform
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -151,6 +153,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, help="environment for the peers, made if missing")
     parser.add_argument("--modes", default=",".join(PEER_MODES))
     parser.add_argument("--networks", help="comma-separated; default: all available")
+    parser.add_argument("--recipes", default="binary", help="'lag': binary with a lag of T/2")
     parser.add_argument("--steps", default="8,32,128")
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=5)
@@ -161,13 +164,16 @@ def main() -> None:
     python = environment(options.peers) if options.peers else None
     names = options.networks.split(",") if options.networks else networks.available(options.shared)
     rows, used = [], {}
-    for name in names:
-        network = networks.load(name, options.batch, options.shared)
+    for name, recipe in product(names, options.recipes.split(",")):
+        recipe = {"recipe": recipe} if recipe != "lag" else {"lag": networks.STEPS // 2}
+        network = networks.load(name, options.batch, options.shared, **recipe)
         ann = Ann(network, threads)
-        runs = simulators(network, options.threads, python, options.modes.split(","))
+        plain = recipe == {"recipe": "binary"}  # what the peers run
+        modes = options.modes.split(",") if plain else ()
+        runs = simulators(network, options.threads, python, modes)
         used |= versions(runs)
         for steps in map(int, options.steps.split(",")):
-            rows.append(measure(network, ann, runs, steps, options.repeats))
+            rows.append(measure(network, ann, runs, steps, options.repeats) | recipe)
             show(rows[-1])
             if options.output:
                 document = {"schema": 1, "threads": threads, "versions": used, "results": rows}
@@ -181,7 +187,10 @@ def show(row: dict) -> None:
     ratios = "  ".join(f"{n} {r:.2f}" for n, r in row["ratio_to_T_times_ann"].items())
     accuracy = "  ".join(f"{n} {a:.3f}" for n, a in row["accuracy"].items())
     floor = row["ms_per_image_and_step"]["ann"]
-    print(f"{row['network']} T={row['T']} (ANN {floor:.4f} ms/image): {ratios}", flush=True)
+    recipe = row.get("recipe", f"lag {row.get('lag')}")
+    print(
+        f"{row['network']} {recipe} T={row['T']} (ANN {floor:.4f} ms/image): {ratios}", flush=True
+    )
     print(f"  accuracy: {accuracy}", flush=True)
 
 

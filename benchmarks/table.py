@@ -26,7 +26,7 @@ def line(*cells: object) -> str:
 
 
 def speed(folder: Path) -> list[str]:
-    names = ("resnet20", "resnet20_T128", "small", "kws", "vgg")
+    names = ("resnet20", "resnet20_T128", "small", "kws", "vgg", "recipes")
     rows = [row for name in names for row in read(folder, name).get("results", [])]
     head = ("network", "batch", "T", "ANN, ms per image", *ENGINES, *PEERS, "fastest peer")
     out = [line(*head), line(*["---"] * len(head))]
@@ -41,7 +41,9 @@ def speed(folder: Path) -> list[str]:
         peer = min((ratios[n] for n in PEERS if n in ratios), default=0)
         gain = ", ".join(f"{peer / ratios[n]:.2f} x {n}" for n in ENGINES if n in ratios)
         ann = row["ms_per_image_and_step"]["ann"]
-        out.append(line(row["network"], row["batch"], row["T"], f"{ann:.4f}", *cells, gain))
+        lag = f"lag {row['lag']}" if "lag" in row else "binary"
+        name = f"{row['network']} {row.get('recipe', lag)}"
+        out.append(line(name, row["batch"], row["T"], f"{ann:.4f}", *cells, gain))
     out.append("")
     for row in rows:
         same = ", ".join(f"{n} {a:.3f}" for n, a in row["accuracy"].items())
@@ -50,11 +52,12 @@ def speed(folder: Path) -> list[str]:
 
 
 def memory(folder: Path) -> list[str]:
-    out = [line("engine", "batch", "T", "peak MiB", "before", "forked"), line(*["---"] * 6)]
+    head = ("engine", "batch", "T", "peak MiB", "before", "forked", "together")
+    out = [line(*head), line(*["---"] * len(head))]
     for row in read(folder, "memory").get("results", []):
         peak, before = row["peak"] / 2**20, row["before"] / 2**20
         forked = row.get("forked", 0) / 2**20
-        cells = (f"{number:.0f}" for number in (peak, before, forked))
+        cells = (f"{number:.0f}" for number in (peak, before, forked, peak + forked))
         out.append(line(row["engine"], row["batch"], row["T"], *cells))
     return out
 
