@@ -58,9 +58,11 @@ def _significant(x: Array) -> Array:
 def on_grid(graph: snn.SpikingGraph) -> snn.SpikingGraph:
     """``graph`` (thresholds folded) with its weights, biases and initial potentials on grids.
 
-    Left as they are: neurons with a leak or another model than integrate-and-fire, whose updates
-    are not sums; currents that are not sums of spikes (of analog islands, or of linear layers with
-    no neuron in between); layers that would need a grid coarser than 2^-10 of a threshold.
+    Differential neurons divide, but neuron by neuron: where the currents of a step are exact, all
+    engines do the same to the same numbers. Left as they are: neurons with a leak; currents that
+    are not sums of spikes (of analog islands, of max pools between differential layers, of linear
+    layers with no neuron in between); layers that would need a grid coarser than 2^-10 of a
+    threshold.
     """
     walk = _Walk(graph)
     grids: dict[str, Array] = {}
@@ -126,11 +128,12 @@ class _Walk:
 
     def _largest(self, node: snn.Node) -> float | None:
         if isinstance(node, snn.Population):
-            return float(node.neuron.levels) if isinstance(node.neuron, NeuronParams) else None
+            return float(node.neuron.levels)
         if isinstance(node, snn.Delay):
             return self.largest(node.inputs[0])
         if isinstance(node, snn.MaxPool):
-            return None if np.any(node.bias) else self.largest(node.inputs[0])
+            whole = node.coding == "rate" and not np.any(node.bias)
+            return self.largest(node.inputs[0]) if whole else None
         if not isinstance(node, snn.Synapse):
             return None
         sources = [self.largest(name) for name in node.inputs]
@@ -155,12 +158,10 @@ def _grid(
     """The grid of every channel, broadcasting to the node's shape; None: too coarse, or the
     neurons do not only add and subtract."""
     if isinstance(node, snn.Readout):
-        if node.coding == "differential":
-            return None
         theta = np.zeros(())
     else:
         neuron = node.neuron
-        if not isinstance(neuron, NeuronParams) or neuron.leak or neuron.reset != "subtract":
+        if neuron.leak or neuron.reset not in ("subtract", "differential"):
             return None
         if not terms:
             return grid_of(node)
@@ -199,7 +200,8 @@ def _rounded_node(node: snn.Population | snn.Readout, grid: Array) -> snn.Popula
     if isinstance(node, snn.Readout):
         return node
     neuron = node.neuron
-    assert isinstance(neuron, NeuronParams)
+    if not isinstance(neuron, NeuronParams):  # it begins at zero
+        return node
     return replace(node, neuron=replace(neuron, v_init=_rounded(neuron.v_init, grid)))
 
 

@@ -21,7 +21,6 @@ from .convolution import Kernel
 from .graph import Input, Population, SpikingGraph, Synapse
 from .kernels import synapse_kernel
 from .layout import Layout
-from .neuron import NeuronParams
 from .ops import Array, Conv, ConvTranspose, Linear
 from .profile import Clock
 
@@ -146,9 +145,6 @@ def _in_double(node: Synapse) -> Synapse:
 
 
 def grid_of(population: Population) -> Array:
-    """2^-16 of the power of two below its threshold, in double precision; the smallest positive
-    number where neurons have another model, whose arithmetic is not exact anyway."""
-    if not isinstance(population.neuron, NeuronParams):
-        return np.full((), np.finfo(np.float32).tiny, np.float64)
+    """2^-16 of the power of two below its threshold, in double precision."""
     exponent = np.floor(np.log2(population.neuron.v_threshold.astype(np.float64)))
     return np.asarray(2.0 ** (exponent - BITS))

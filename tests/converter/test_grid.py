@@ -16,6 +16,7 @@ from onnx2snn.runtime.engine import SimulationResult, Simulator
 from onnx2snn.runtime.neuron import NeuronParams
 
 T = 12
+DIFFERENTIAL = {"recipe": "differential"}
 
 
 def assert_same(a: SimulationResult, b: SimulationResult) -> None:
@@ -29,8 +30,8 @@ def assert_same(a: SimulationResult, b: SimulationResult) -> None:
 @pytest.mark.parametrize("model", ["digits_cnn", "digits_mlp"])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"lag": 3}, {"recipe": "signed"}, {"recipe": "graded"}, {"tune": False}],
-    ids=["binary", "lag", "signed", "graded", "plain"],
+    [{}, {"lag": 3}, {"recipe": "signed"}, {"recipe": "graded"}, {"tune": False}, DIFFERENTIAL],
+    ids=["binary", "lag", "signed", "graded", "plain", "differential"],
 )
 def test_engines_and_tiles_agree_to_the_last_bit(model: str, options: dict[str, object]) -> None:
     network = converted(model, steps=T, **options).graph
