@@ -6,9 +6,11 @@ import numpy as np
 
 from .buffers import copied, zeros
 from .cells import Bias, GeneralCell, Window
+from .compiled_steps import Step, compiled_step
 from .counting import Counter
 from .graph import Population
 from .layout import Layout
+from .native import loaded
 from .neuron import Neuron, NeuronParams, PacedParams
 from .neuron_differential import DifferentialParams
 from .ops import Array
@@ -16,7 +18,7 @@ from .profile import Clock
 
 
 def has_compiled_step(neuron: Neuron) -> bool:
-    """Whether ``compiled_steps`` has this model with these options."""
+    """Whether ``step_kernels`` has this model with these options."""
     if isinstance(neuron, DifferentialParams | PacedParams):
         return True
     if type(neuron) is not NeuronParams or neuron.levels > np.iinfo(np.int8).max:
@@ -31,12 +33,11 @@ class CompiledCell(GeneralCell):
     def __init__(
         self, node: Population, layout: Layout, chunk: int, counter: Counter, clock: Clock
     ) -> None:
-        from . import compiled_steps
-
         kind, shape = np.dtype(np.float32), node.shape
         bias = Bias(node.bias, shape, layout, kind, chunk)
         super().__init__(node.neuron, shape, bias, layout, kind, counter, clock)
-        self.advance = compiled_steps.advance
+        self.kernels = loaded()
+        self.advance: Step | None = None
         theta = layout.long_rows(layout.parameter(node.neuron.v_threshold, shape, kind), shape)
         size = self.fired.size
         length = size // layout.inner(shape)[0] if theta.size == 1 else theta.size
@@ -52,6 +53,9 @@ class CompiledCell(GeneralCell):
             for name, array in self.state.items():
                 assert isinstance(array, np.ndarray)
                 self.flat[name] = self._in_rows(array) if array.ndim else array
+            self.advance = compiled_step(
+                self.kernels, self.neuron, self.flat, self.theta, self.flags
+            )
 
     def _in_rows(self, natural: Array) -> Array:
         """A view of a state array as the compiled step takes it."""
@@ -64,18 +68,17 @@ class CompiledCell(GeneralCell):
         with self.clock.neuron:
             steady = len(xs[0]) != len(out)
             current = self.bias.add(xs[0], window.arrives, owned).reshape(-1, *self.rows)
-            spikes, total = out.reshape(-1, *self.rows), 0
-            fired = self.flags.view(np.bool_)
+            assert self.advance is not None and current.flags.c_contiguous
+            assert out.dtype == np.int8 and out.flags.c_contiguous
+            charge, spikes, total = current.ctypes.data, out.ctypes.data, 0
+            fired, size = self.flags.view(np.bool_), self.flags.size
             for i in range(len(out)):
-                now, when = current[0 if steady else i], window.first + i
+                now, when = 0 if steady else i, window.first + i
                 if not window.fires:
-                    self._integrate(now, when, window.steps)
+                    self._integrate(current[now], when, window.steps)
                     out[i] = 0
                     continue
-                self.advance(
-                    *(self.neuron, self.flat, now, self.theta),
-                    *(spikes[i], self.flags, when, window.steps),
-                )
+                self.advance(charge + 4 * now * size, spikes + i * size, when, window.steps)
                 events = int(np.count_nonzero(fired))
                 total += events
                 if events and self.counter is not None:

@@ -7,18 +7,36 @@ arithmetic is that of ``NeuronParams.step`` apart from the order of the sum v + 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ctypes import addressof, c_int64
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from .buffers import copied, zeros
 from .cells import Window
 from .counting import Counter
-from .event_tables import EventTable
+from .event_tables import (
+    COLUMNS,
+    EVENT,
+    EVENTS,
+    FIRST,
+    LANE,
+    MAGIC,
+    PLACES,
+    POINTS,
+    READY,
+    RUNS,
+    SOURCE,
+    STEP,
+    STRIDE,
+    WEIGHT,
+    WIDTH,
+    EventTable,
+)
 from .event_terms import EventLayer, EventNeurons, channels_first, channels_last, event_shape
 from .graph import Population
 from .layout import Layout
+from .native import loaded
 from .neuron import State
 from .ops import Array
 from .profile import Clock
@@ -26,37 +44,30 @@ from .profile import Clock
 SCATTER, FIRE = 1, 2  # phases of the kernel
 
 
-def kernels() -> Any:
-    """The compiled kernels; they need numba."""
-    from . import event_kernels
-
-    return event_kernels
-
-
 class EventDrive:
     """What a layer's sources add, as the kernel takes it: a row per source."""
 
     def __init__(self, layer: EventLayer) -> None:
-        self.kernels = kernels()
+        self.kernels = loaded()
         tables = [source.table for source in layer.sources]
-        self.terms = np.zeros((len(tables), self.kernels.COLUMNS), np.int64)
+        self.terms = np.zeros((len(tables), COLUMNS), np.int64)
         for row, table in zip(self.terms, tables, strict=True):
             self._fill(row, table)
         most = max((t.width * len(t.places) for t in tables if not t.points), default=0)
-        self.scratch = np.empty((most + 3) * self.kernels.EVENT, np.uint8)
+        self.scratch = np.empty((most + 3) * EVENT, np.uint8)
         self.tables = tables  # the rows have their addresses
 
     def _fill(self, row: Array, table: EventTable) -> None:
-        row[self.kernels.WIDTH] = table.width
-        row[self.kernels.MAGIC] = 2**32 // table.width + 1
-        row[self.kernels.STRIDE] = table.weight[0].nbytes
-        row[self.kernels.POINTS] = table.points
+        row[WIDTH] = table.width
+        row[MAGIC] = 2**32 // table.width + 1
+        row[STRIDE] = table.weight[0].nbytes
+        row[POINTS] = table.points
         for column, array in (
-            (self.kernels.WEIGHT, table.weight),
-            (self.kernels.PLACES, table.places),
-            (self.kernels.FIRST, table.first),
-            (self.kernels.RUNS, table.runs),
-            (self.kernels.READY, table.ready),
+            (WEIGHT, table.weight),
+            (PLACES, table.places),
+            (FIRST, table.first),
+            (RUNS, table.runs),
+            (READY, table.ready),
         ):
             assert array.flags.c_contiguous
             row[column] = array.ctypes.data
@@ -67,14 +78,23 @@ class EventDrive:
         for term, x in zip(self.terms, xs, strict=True):
             if x is not None:
                 row = term.copy()
-                row[self.kernels.SOURCE] = x.ctypes.data
-                row[[self.kernels.STEP, self.kernels.LANE]] = x.strides[:2]
+                row[SOURCE] = x.ctypes.data
+                row[[STEP, LANE]] = x.strides[:2]
                 rows.append(row)
-        return np.array(rows, np.int64).reshape(len(rows), self.kernels.COLUMNS)
+        return np.array(rows, np.int64).reshape(len(rows), COLUMNS)
+
+    def advance(
+        self, cell: tuple[int, ...], rows: Array, terms: Array, counts: Array, phases: int
+    ) -> None:
+        """``event_kernels.advance``."""
+        assert counts.flags.c_contiguous
+        addresses = (rows.ctypes.data, terms.ctypes.data, len(terms), self.scratch.ctypes.data)
+        given = (c_int64 * len(cell))(*cell)
+        self.kernels.advance(addressof(given), *addresses, counts.ctypes.data, phases)
 
 
 class EventCurrent:
-    """A kernel (see ``kernels``): the current of spikes with channels last, in the plan's order."""
+    """A kernel of ``kernels``: the current of spikes with channels last, in the plan's order."""
 
     def __init__(self, layer: EventLayer, layout: Layout, chunk: int) -> None:
         self.drive, self.layout = EventDrive(layer), layout
@@ -88,8 +108,7 @@ class EventCurrent:
         v[...] = 0
         address, (step, lane) = v.ctypes.data, v.strides[:2]
         cell = (len(out), self.layout.lanes, v.shape[2], address, step, lane, 0, 0, 0, 0, 0)
-        terms, scratch = self.drive.heard(xs), self.drive.scratch
-        self.drive.kernels.advance(cell, self.rows, terms, scratch, self.counts, SCATTER)
+        self.drive.advance(cell, self.rows, self.drive.heard(xs), self.counts, SCATTER)
         np.copyto(self.layout.natural(out), channels_first(v, self.shape))
 
 
@@ -97,7 +116,7 @@ class WindowSums:
     """A kernel: spikes with channels last summed over the windows of a pool, as bytes."""
 
     def __init__(self, table: EventTable) -> None:
-        self.table, self.kernels = table, kernels()
+        self.table, self.kernels = table, loaded()
 
     def __call__(self, xs: list[Array], out: Array) -> None:
         x, table = xs[0], self.table
@@ -106,7 +125,9 @@ class WindowSums:
             *(len(out), x.shape[1], x.ctypes.data, *x.strides[:2]),
             *(out.ctypes.data, *out.strides[:2], len(table.places), table.width),
         )
-        self.kernels.sum_windows(cell, table.places, table.first, table.runs)
+        given = (c_int64 * len(cell))(*cell)
+        tables = (array.ctypes.data for array in (table.places, table.first, table.runs))
+        self.kernels.sum_windows(addressof(given), *tables)
 
 
 class EventCell:
@@ -128,7 +149,6 @@ class EventCell:
         self.steady_for: tuple[bool, bool] | None = None
         self.parameters = _Parameters(neurons, self.size)
         self.drive = EventDrive(layer)
-        self.kernels = self.drive.kernels
         self.counts = np.zeros((block, layout.lanes), np.int64)
         self.clock = clock
 
@@ -152,7 +172,7 @@ class EventCell:
                     self._advance(terms, out[i : i + 1], counts[i : i + 1], SCATTER)
                 with self.clock.neuron:
                     self._advance(terms, out[i : i + 1], counts[i : i + 1], FIRE)
-                terms[:, self.kernels.SOURCE] += terms[:, self.kernels.STEP]
+                terms[:, SOURCE] += terms[:, STEP]
         return self._count(counts, window)
 
     def _advance(self, terms: Array, out: Array, counts: Array, phases: int) -> None:
@@ -162,8 +182,7 @@ class EventCell:
             *(out.ctypes.data, *out.strides[:2]),
             *(0 if self.steady is None else self.steady.strides[0], self.size),
         )
-        rows, scratch = self.parameters.rows, self.drive.scratch
-        self.kernels.advance(cell, rows, terms, scratch, counts, phases)
+        self.drive.advance(cell, self.parameters.rows, terms, counts, phases)
 
     def _set_current(self, xs: Sequence[Array | None], window: Window) -> None:
         """Which thresholds and currents the kernel sees: none fire outside the window."""
@@ -185,7 +204,7 @@ class EventCell:
         self.parameters.rows[:, 1] = self.steady.ctypes.data + np.arange(height) * row
 
     def _count(self, counts: Array, window: Window) -> int:
-        events, operations = np.divmod(counts, self.kernels.EVENTS)
+        events, operations = np.divmod(counts, EVENTS)
         self.counter.take(window.at, events, operations)
         return int(events.sum())
 

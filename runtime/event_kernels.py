@@ -13,6 +13,24 @@ from typing import Any
 
 import numba
 
+from .event_tables import (
+    COLUMNS,
+    EVENT,
+    FIRST,
+    LANE,
+    MAGIC,
+    PLACE,
+    PLACES,
+    POINTS,
+    READY,
+    RUN,
+    RUNS,
+    SOURCE,
+    STEP,
+    STRIDE,
+    WEIGHT,
+    WIDTH,
+)
 from .vectors import (
     add1_8,
     add1_16,
@@ -35,24 +53,14 @@ from .vectors import (
     lowest_bits,
     nonzero_mask,
     put_event,
+    put_long,
     without_lowest,
 )
 
-# Columns of a term, int64: its spikes (address, bytes from a step and from a sample to the next),
-# its channels filled up and their inverse in 2^-32, its weights and the bytes of a channel's row,
-# whether channels reach one channel each, and addresses of its tables (``event_tables``).
-SOURCE, STEP, LANE, WIDTH, MAGIC, WEIGHT, STRIDE, POINTS, PLACES, FIRST, RUNS, READY = range(12)
-COLUMNS = 12
-PLACE, RUN, EVENT = 8, 12, 16  # bytes of a row of ``places``, of ``runs``, of an event's scratch
-EVENTS = 1 << 40  # of a count: events times this, plus operations
-
 
 def compiled(function: Any) -> Any:
-    """Compiled on first use and kept on disk, where there is a place for it."""
-    try:
-        return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
-    except RuntimeError:  # no folder that can be written
-        return numba.njit(nogil=True, error_model="numpy")(function)
+    """Compiled into its callers."""
+    return numba.njit(error_model="numpy")(function)
 
 
 @compiled
@@ -201,22 +209,23 @@ def _receive(v, term, y, step, lane, events):  # type: ignore[no-untyped-def]
         _scatter_rows(v, term, events, _collect(term, source, begin, end, events))
 
 
-@compiled
-def advance(cell, rows, terms, events, counts, phases):  # type: ignore[no-untyped-def]
-    """Steps of a layer for all samples.
+def advance(cell, rows, terms, count, events, counts, phases):  # type: ignore[no-untyped-def]
+    """Steps of a layer for all samples. All but ``count`` and ``phases`` are addresses.
 
     Parameters:
-        cell: (11,) steps, samples, rows of the map, and in bytes: potentials, from a step (0: they
-            stay) and from a sample to the next; spikes, from a step and from a sample to the next;
-            from a sample's current to the next; neurons of a row of the map.
+        cell: (11,) int64: steps, samples, rows of the map, and in bytes: potentials, from a step
+            (0: they stay) and from a sample to the next; spikes, from a step and from a sample to
+            the next; from a sample's current to the next; neurons of a row of the map.
         rows: (H, 3) addresses of each row's thresholds, current of a step, and fan-outs.
-        terms: (terms, COLUMNS), what adds to the potentials.
+        terms: (count, COLUMNS) int64, what adds to the potentials.
         events: scratch for the spikes of a whole map and three more, 16 bytes each.
-        counts: (steps, samples) events times ``EVENTS`` plus operations.
+        counts: (steps, samples) int64, events times ``EVENTS`` plus operations.
         phases: 1 adds spikes, 2 updates neurons, 3 does both, row by row.
     """
-    steps, lanes, height, potentials, v_step, v_lane, spikes, s_step, s_lane, c_lane, size = cell
-    term, scratch, row = terms.ctypes.data, events.ctypes.data, rows.ctypes.data
+    steps, lanes, height = _of(cell, 0), _of(cell, 1), _of(cell, 2)
+    potentials, v_step, v_lane = _of(cell, 3), _of(cell, 4), _of(cell, 5)
+    spikes, s_step, s_lane = _of(cell, 6), _of(cell, 7), _of(cell, 8)
+    c_lane, size = _of(cell, 9), _of(cell, 10)
     for lane in range(lanes):
         for t in range(steps):
             v = potentials + t * v_step + lane * v_lane
@@ -224,36 +233,40 @@ def advance(cell, rows, terms, events, counts, phases):  # type: ignore[no-untyp
             total = 0
             for y in range(height):
                 if phases & 1:
-                    for k in range(len(terms)):
-                        _receive(v, term + 8 * COLUMNS * k, y, t, lane, scratch)
+                    for k in range(count):
+                        _receive(v, terms + 8 * COLUMNS * k, y, t, lane, events)
                 if phases & 2:
-                    at = row + 24 * y
+                    at = rows + 24 * y
                     theta, current, fan = long_at(at), long_at(at + 8), long_at(at + 16)
                     now = v + 4 * y * size
                     total += _fire_row(
                         now, theta, current + lane * c_lane, fan, out + y * size, size
                     )
             if phases & 2:
-                counts[t, lane] = total
+                put_long(counts + 8 * (t * lanes + lane), total)
 
 
-@compiled
 def sum_windows(cell, places, first, runs):  # type: ignore[no-untyped-def]
-    """Sums of small integers over windows of each channel, added to ``out``.
+    """Sums of small integers over windows of each channel, added to ``out``. All are addresses.
 
     Parameters:
-        cell: (10,) steps, samples, and in bytes: source, from a step and from a sample to the next;
-            out, the same; positions of the source, and bytes of each.
+        cell: (10,) int64: steps, samples, and in bytes: source, from a step and from a sample to
+            the next; out, the same; positions of the source, and bytes of each.
         places, first, runs: as in ``event_tables``, for floats where there are bytes here.
     """
-    steps, lanes, source, s_step, s_lane, out, o_step, o_lane, positions, width = cell
-    place, kinds, run = places.ctypes.data, first.ctypes.data, runs.ctypes.data
+    steps, lanes = _of(cell, 0), _of(cell, 1)
+    source, s_step, s_lane = _of(cell, 2), _of(cell, 3), _of(cell, 4)
+    out, o_step, o_lane = _of(cell, 5), _of(cell, 6), _of(cell, 7)
+    positions, width = _of(cell, 8), _of(cell, 9)
     for lane in range(lanes):
         for t in range(steps):
             spikes, to = source + t * s_step + lane * s_lane, out + t * o_step + lane * o_lane
             for p in range(positions):
-                target, kind = int_at(place + PLACE * p), kinds + 4 * int_at(place + PLACE * p + 4)
+                target, kind = (
+                    int_at(places + PLACE * p),
+                    first + 4 * int_at(places + PLACE * p + 4),
+                )
                 for r in range(int_at(kind), int_at(kind + 4)):
-                    at = to + ((target + int_at(run + RUN * r)) >> 2)
+                    at = to + ((target + int_at(runs + RUN * r)) >> 2)
                     for j in range(0, width, 8):
                         add_small(at + j, spikes + p * width + j)

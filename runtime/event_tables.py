@@ -24,6 +24,14 @@ LANE_FLOATS = 8  # channels are filled up to a multiple of this
 FLOAT = 4  # bytes
 LARGEST = 2**31 - 1
 
+# Columns of a term, int64: its spikes (address, bytes from a step and from a sample to the next),
+# its channels filled up and their inverse in 2^-32, its weights and the bytes of a channel's row,
+# whether channels reach one channel each, and addresses of its tables (``event_tables``).
+SOURCE, STEP, LANE, WIDTH, MAGIC, WEIGHT, STRIDE, POINTS, PLACES, FIRST, RUNS, READY = range(12)
+COLUMNS = 12
+PLACE, RUN, EVENT = 8, 12, 16  # bytes of a row of ``places``, of ``runs``, of an event's scratch
+EVENTS = 1 << 40  # of a count: events times this, plus operations
+
 
 @dataclass(frozen=True, eq=False)
 class EventTable:

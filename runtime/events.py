@@ -10,12 +10,12 @@ a clock; it is made once per simulator, and changes results by rounding at most.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from math import prod
 from typing import Literal, TypeAlias, get_args
 
 from ..errors import UsageError
 from .event_terms import EventLayer, EventSource
+from .native import kernels
 
 Events: TypeAlias = Literal["auto", "never", "always"]
 PILOT_SAMPLES = 4
@@ -38,18 +38,14 @@ def check_option(events: str) -> None:
         raise UsageError(f"events must be one of {', '.join(get_args(Events))}, got '{events}'")
     if events == "always" and not available():
         raise UsageError(
-            "layers driven by their spikes need numba, which cannot be imported",
+            "layers driven by their spikes need kernels that numba compiles, which cannot be used",
             remedy="Install it with: pip install 'onnx2snn[fast]'.",
         )
 
 
 def available() -> bool:
-    """Whether the compiled kernels can be used: numba is there, and takes this NumPy."""
-    try:
-        import_module("numba")
-    except ImportError:
-        return False
-    return True
+    """Whether the compiled kernels can be used (``native``)."""
+    return kernels() is not None
 
 
 def worth_it(

@@ -30,6 +30,7 @@ FIRING_POINT = (
     0.75  # of a level: nearer to it than to the next smaller one (``_levels`` is for 3/4)
 )
 TOLERANCE = 1e-3  # of a unit: what rounding may have taken from what was sent
+MOST_POWERS = 7  # spikes are kept as int8
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -63,8 +64,8 @@ class DifferentialParams:
         object.__setattr__(self, "bias", frozen(self.bias))
         if not np.all(self.v_threshold > 0):
             raise GraphError("v_threshold must be greater than 0 everywhere")
-        if not 1 <= self.powers <= 7:
-            raise GraphError(f"powers must be 1 to 7, got {self.powers}")
+        if not 1 <= self.powers <= MOST_POWERS:
+            raise GraphError(f"powers must be 1 to {MOST_POWERS}, got {self.powers}")
         if self.lag:
             raise GraphError("differential coding has no start lag")
         if self.source not in ("rate", "differential"):

@@ -189,6 +189,16 @@ def long_at(context: Any, address: Any) -> Any:
 
 
 @intrinsic
+def put_long(context: Any, address: Any, value: Any) -> Any:
+    """Write an int64."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> None:
+        builder.store(arguments[1], _at(builder, arguments[0], _I64))
+
+    return types.void(INT, INT), generate
+
+
+@intrinsic
 def put_event(context: Any, address: Any, position: Any, row: Any, gain: Any) -> Any:
     """Write 16 bytes: a position (int32), a gain (float32), the address of a row (int64)."""
 

@@ -253,10 +253,7 @@ class TestChoice:
         assert chosen[0] == chosen[1]
 
     def test_without_numba_nothing_is_chosen_and_always_is_refused(self, monkeypatch):
-        def missing(name):
-            raise ImportError(f"no {name}")
-
-        monkeypatch.setattr("onnx2snn.runtime.events.import_module", missing)
+        monkeypatch.setattr("onnx2snn.runtime.events.kernels", lambda: None)
         graph, x = float_network(dyadic=True), images(4)
         simulator = Simulator(graph)
         assert_same(simulator.run(x, 5), simulate(graph, x, 5, events="never"))
