@@ -19,10 +19,11 @@ from ..errors import UsageError
 from .cost import StaticCost, static_cost
 from .early_exit import EarlyExit, judged_readout
 from .event_terms import EventLayer, event_layers
-from .events import PILOT_SAMPLES, PILOT_STEPS, Events, available, check_option, worth_it
-from .graph import Input, Population, Readout, SpikingGraph, onsets
+from .events import Events, available, check_option
+from .graph import Population, Readout, SpikingGraph, onsets
 from .layout import Layout, Order
 from .ops import Array
+from .pilot import cheaper_by_spikes
 from .plan import Plan
 from .planner import make_plan, new_clocks
 from .profile import LayerProfile
@@ -274,29 +275,7 @@ class Simulator:
         layers = event_layers(self.graph, self.cost.fan_out)
         if not layers or self.events == "always":
             return layers
-        part = {name: x[:PILOT_SAMPLES] for name, x in arrays.items()}
-        count, steps = len(next(iter(part.values()))), min(steps, PILOT_STEPS)
-        order = self._order
-        plan = make_plan(
-            self.graph,
-            self.cost,
-            layout=Layout(PILOT_SAMPLES, order),
-            block=steps,
-            dtype=np.dtype(self.dtype),
-            kernels={},
-            clocks=new_clocks(self.graph, False),
-            events=layers,
-            compiled=True,
-        )
-        found = run_tile(plan, part, 0, steps, np.asarray([steps]), Chance(seed, 0), None)
-        densities = {
-            name: float(fired.sum()) / (self.cost.neurons[name] * count * steps)
-            for name, fired in found.spikes.items()
-        }
-        for node in self.graph.of(Input):
-            if node.encoding != "constant":
-                densities[node.name] = float(np.abs(part[node.name]).mean())
-        return worth_it(layers, densities, order)
+        return cheaper_by_spikes(self.graph, self.cost, layers, arrays, steps, seed, self._order)
 
     @property
     def _order(self) -> Order:
