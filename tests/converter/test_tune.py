@@ -11,6 +11,7 @@ from digits_nets import answers, converted, logit_error, lowered, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onnx2snn.converter import tune_weights
 from onnx2snn.converter.calibrate import calibrate
 from onnx2snn.converter.normalize import set_thresholds, thresholds
 from onnx2snn.converter.tune import Tuning, bytes_per_sample, tune
@@ -89,6 +90,38 @@ def test_one_calibration_sample_is_enough_to_run() -> None:
     assert tuned.samples == 1
     out = simulate(set_thresholds(tuned.graph, tuned.neurons), samples("x_test")[:8], T)
     assert np.isfinite(next(iter(out.readouts.values()))).all()
+
+
+@pytest.mark.parametrize(("count", "most"), [(200, 8192), (300, 32768)])
+def test_fits_look_at_more_where_there_are_more_samples(
+    count: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Spikes of a 16 x 16 map: 200 samples have 51,200 positions, 300 have 76,800.
+    weight = np.random.default_rng(0).normal(size=(2, 3, 1, 1)).astype(np.float32)
+    conv = ops.Conv(weight=weight, strides=(1, 1), dilations=(1, 1), pads=(0,) * 4)
+    graph = snn.SpikingGraph(
+        nodes=(
+            snn.Input(name="x", shape=(3, 16, 16)),
+            snn.Synapse(name="s", shape=(2, 16, 16), inputs=("x",), op=conv),
+            snn.Population(name="p", shape=(2, 16, 16), inputs=("s",), neuron=unit_neuron()),
+            snn.Readout(name="y", shape=(2, 16, 16), inputs=("p",)),
+        )
+    )
+    x = np.random.default_rng(1).random((count, 3, 16, 16), np.float32)
+    rows: list[int] = []
+    choose_rows = tune_weights._choose
+
+    def counted(total: int, wanted: int, rng: np.random.Generator) -> np.ndarray:
+        rows.append(len(choose_rows(total, wanted, rng)))
+        return choose_rows(total, wanted, rng)
+
+    monkeypatch.setattr(tune_weights, "_choose", counted)
+    tune(graph, x, {"p": unit_neuron()}, T)
+    assert most <= sum(rows) <= most + count  # rounded up for every sample
+
+
+def unit_neuron() -> NeuronParams:
+    return NeuronParams(v_threshold=np.ones((), np.float32), v_init=np.full((), 0.5, np.float32))
 
 
 def test_memory_bounds_the_number_of_samples() -> None:
