@@ -38,8 +38,9 @@ def speed(folder: Path) -> list[str]:
             else "-"
             for n in (*ENGINES, *PEERS)
         ]
-        peer = min((ratios[n] for n in PEERS if n in ratios), default=0)
-        gain = ", ".join(f"{peer / ratios[n]:.2f} x {n}" for n in ENGINES if n in ratios)
+        peers = [ratios[n] for n in PEERS if n in ratios]
+        there = [n for n in ENGINES if n in ratios and peers]
+        gain = ", ".join(f"{min(peers) / ratios[n]:.2f} x {n}" for n in there) or "-"
         ann = row["ms_per_image_and_step"]["ann"]
         lag = f"lag {row['lag']}" if "lag" in row else "binary"
         name = f"{row['network']} {row.get('recipe', lag)}"
