@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from onnx2snn.cli import main
+from onnx2snn.runtime import native
 
 MODELS = Path(__file__).parent.parent / "models"
 CNN, MLP, DATA = (str(MODELS / n) for n in ("digits_cnn.onnx", "digits_mlp.onnx", "digits.npz"))
@@ -163,6 +164,22 @@ def test_bad_input_gets_one_line_a_code_status_two_and_no_file(tmp_path: Path) -
         assert len(done.stderr.splitlines()) == 1, case
         assert "Traceback" not in done.output
         assert set(tmp_path.iterdir()) == before, case
+
+
+def test_a_warning_is_one_line_and_no_part_of_the_answer(
+    network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The extra `fast` is there, and what it compiles cannot be loaded.
+    monkeypatch.setattr(native, "version", lambda package: "1")
+    monkeypatch.setattr(native, "_machine_code", lambda versions: b"not an object file")
+    native.kernels.cache_clear()
+    try:
+        done = run("run", network, "--data", f"{DATA}:x_test,y_test", "-T", 4, "--json")
+    finally:
+        native.kernels.cache_clear()
+    assert done.exit_code == 0 and "accuracy" in json.loads(done.stdout)
+    lines = [line for line in done.stderr.splitlines() if "fast" in line]
+    assert len(lines) == 1 and lines[0].startswith("warning: the kernels of the extra 'fast'")
 
 
 def test_no_progress_is_printed_into_a_pipe(network: str) -> None:

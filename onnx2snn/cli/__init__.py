@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Any, NoReturn
 
 import click
@@ -18,11 +19,13 @@ from .running import COMMANDS as RUNNING
 
 
 class Cli(click.Group):
-    """Turns every error of ours into one line and exit status 2."""
+    """Turns every error of ours into one line and exit status 2, and every warning into a line."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return super().main(*args, **kwargs)
+            with warnings.catch_warnings():
+                warnings.showwarning = _warn
+                return super().main(*args, **kwargs)
         except Onnx2SnnError as error:
             fail(error.code, str(error))
         except MemoryError:
@@ -36,6 +39,18 @@ class Cli(click.Group):
                 raise
             what = f"{type(error).__name__}: {error}".replace("\n", " ")
             fail("E999", f"{what}. This is a bug in onnx2snn; ONNX2SNN_TRACEBACK=1 shows where.")
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    """In place of ``warnings.showwarning``: where in the code it arose tells a user nothing."""
+    click.echo(f"warning: {message}", err=True)
 
 
 def fail(code: str, text: str) -> NoReturn:
