@@ -15,6 +15,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from ctypes import CFUNCTYPE, c_double, c_float, c_int32, c_int64, c_void_p, create_string_buffer
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -124,7 +125,8 @@ def _folders() -> Iterator[Path]:
     for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
         if os.environ.get(variable):
             yield Path(os.environ[variable]) / "onnx2snn"
-    yield Path.home() / ".cache" / "onnx2snn"
+    with suppress(RuntimeError):  # a user without a home
+        yield Path.home() / ".cache" / "onnx2snn"
 
 
 def _compiled(path: Path) -> bytes:
