@@ -1,6 +1,6 @@
 """Points below the ANN per network, recipe and T: the accuracy table, as text and JSON.
 
-    python benchmarks/accuracy.py --shared FOLDER [--samples 2000] [--only resnet20] [-o table.json]
+    python benchmarks/accuracy.py --shared FOLDER [--samples 2000] [--only NETWORK] [--seed 0] [-o FILE]
 
 FOLDER holds ``models/*.onnx`` and ``data/*.npz`` with x_test, y_test and x_calib. Every row is one
 conversion with the same rule for every network; calibration sees x_calib only, and no labels.
@@ -81,7 +81,7 @@ class Row:
     seconds: float
 
 
-def measure(shared: Path, network: str, samples: int) -> Iterator[Row]:
+def measure(shared: Path, network: str, samples: int, seed: int) -> Iterator[Row]:
     """All rows of one network."""
     data, preprocessing = NETWORKS[network]
     model = onnx2snn.load_onnx(shared / "models" / f"{network}.onnx")
@@ -91,7 +91,7 @@ def measure(shared: Path, network: str, samples: int) -> Iterator[Row]:
     bars = next(bars for prefix, bars in BARS.items() if network.startswith(prefix))
     for (recipe, steps, lag), bar in bars.items():
         began = perf_counter()
-        options: dict[str, Any] = {"recipe": recipe, "steps": steps, "lag": lag}
+        options: dict[str, Any] = {"recipe": recipe, "steps": steps, "lag": lag, "seed": seed}
         net = onnx2snn.convert(model, calibration, **options)
         found = onnx2snn.evaluate(net, test, steps, onnx_ann(model, net), first=steps)
         point = found.points[-1]
@@ -117,6 +117,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--only", action="append", choices=list(NETWORKS))
+    parser.add_argument("--seed", type=int, default=0, help="of what calibration draws")
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
     print(
@@ -125,7 +126,7 @@ def main() -> None:
     )
     rows = []
     for network in given.only or NETWORKS:
-        for row in measure(given.shared, network, given.samples):
+        for row in measure(given.shared, network, given.samples, given.seed):
             rows.append(row)
             print(
                 f"{row.network:20} {row.recipe:13} {row.T:3d} {row.lag:3d} {row.gap:6.2f} "
