@@ -1,6 +1,6 @@
 """Points below the ANN per network, recipe and T: the accuracy table, as text and JSON.
 
-    python benchmarks/accuracy.py --shared FOLDER [--samples 2000] [--only NETWORK] [--seed 0] [-o FILE]
+    python benchmarks/accuracy.py --shared FOLDER [--only NETWORK] [--seed 0] [-o FILE]
 
 FOLDER holds ``models/*.onnx`` and ``data/*.npz`` with x_test, y_test and x_calib. Every row is one
 conversion with the same rule for every network; calibration sees x_calib only, and no labels.
