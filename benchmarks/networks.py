@@ -53,8 +53,9 @@ def load(
 ) -> Network:
     """One network with ``batch`` samples, thresholds chosen for ``steps`` steps (MMSE), or
     calibrated in the spiking loop (``tune``), which changes numbers but not the work of a step.
-    ``options`` of the conversion: recipe, lag."""
-    options |= {"steps": steps, "tune": tune}
+    ``options`` of the conversion: recipe, lag, copies."""
+    # One neuron per value everywhere: what the peers simulate.
+    options = {"copies": 1, **options, "steps": steps, "tune": tune}
     if name in RANDOM:
         return _random(name, batch, options)
     if shared is None:

@@ -25,7 +25,7 @@ from ..runtime.ops import Array
 from ..runtime.reference import run_analog
 from .auto_judge import drop_of, measured_by, shrunk
 from .calibrate import Progress
-from .convert import Conversion, Options, convert
+from .convert import Conversion, Options, can_copy, convert
 from .graph import AnnGraph, Opaque
 from .passes import default_passes, run_passes
 
@@ -107,6 +107,16 @@ class Selection:
     within: bool
 
 
+def _as_candidate(options: Options, recipe: str, steps: int, lag: int) -> Options:
+    """``options`` for one candidate: what only some recipes have is left out for the others."""
+    plain = replace(options, recipe=recipe, steps=steps, lag=lag, levels=None, copies=None)
+    return replace(
+        plain,
+        levels=options.levels if recipe == "graded" else None,
+        copies=options.copies if can_copy(plain) else None,
+    )
+
+
 @dataclass
 class _Search:
     """What is weighed on what, and what was found."""
@@ -149,9 +159,7 @@ class _Search:
     def _candidate(self, kind: Kind, steps: int, lag: int, most: int) -> Candidate:
         chosen = _spread(np.ones(len(_first(self.fit)), bool), most)
         fit = {name: x[chosen] for name, x in self.fit.items()}
-        levels = self.options.levels if kind.recipe == "graded" else None
-        given = replace(self.options, recipe=kind.recipe, steps=steps, lag=lag, levels=levels)
-        made = convert(self.ann, fit, given)
+        made = convert(self.ann, fit, _as_candidate(self.options, kind.recipe, steps, lag))
         if not self.answers:
             self.answers = _analog(made.lowered, self.held)
         result = simulate(made.graph, self.held, steps, at=[steps])
@@ -206,17 +214,7 @@ def choose(
         progress=progress,
     )
     best = _search_all(search, kinds)
-    final = convert(
-        ann,
-        arrays,
-        replace(
-            options,
-            recipe=best.recipe,
-            steps=best.T,
-            lag=best.lag,
-            levels=options.levels if best.recipe == "graded" else None,
-        ),
-    )
+    final = convert(ann, arrays, _as_candidate(options, best.recipe, best.T, best.lag))
     meta = {**final.graph.meta, "auto": _record(search, best)}
     final = replace(final, graph=replace(final.graph, meta=meta))
     progress(1, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..runtime.ops import Array
 from ..runtime.threads import one_blas_thread
 from .align import aligned
 from .calibrate import LayerStats, Progress, calibrate
+from .copies import FEW_STEPS, SMALL_SHARE, front, spread
 from .datafree import assumed_statistics, assumption, trained_moments
 from .differential import differential
 from .graph import AnnGraph
@@ -52,6 +54,9 @@ class Options:
             steps that begins so much later than its input's.
         pace: behind a lag, binary spikes are sent evenly and read by when they come
             (``runtime.neuron_paced``); False: plain neurons, whose spikes leave in a burst.
+        copies: neurons for each value of the layers that read the input only (``copies``), of the
+            recipes with one level per spike and no start lag; None: 2 up to T = 32 where that is at
+            most a quarter more neurons, else 1.
         levels: largest number of spikes per step; None is the recipe's.
         reset, leak, refractory: see ``runtime.neuron.NeuronParams``.
         encoding: how inputs enter (``runtime.encoding``).
@@ -70,6 +75,7 @@ class Options:
     v_init: float = 0.5
     lag: int = 0
     pace: bool = True
+    copies: int | None = None
     levels: int | None = None
     reset: Literal["subtract", "zero"] = "subtract"
     leak: float = 0.0
@@ -88,6 +94,13 @@ class Options:
                     f"recipe '{self.recipe}' has spikes of one level, not {self.levels}",
                     remedy="Use --recipe graded.",
                     code="E112",
+                )
+            if self.copies is not None and self.copies > 1 and not can_copy(self):
+                raise UsageError(
+                    "copies of the first layer's neurons are for the recipes binary and signed, "
+                    "with a constant input current, soft reset, no leak, refractory steps or lag",
+                    remedy="Leave --copies out, or the options that do not go with it.",
+                    code="E114",
                 )
 
 
@@ -141,9 +154,11 @@ def convert(
         else:
             stats = calibrate(lowered, calibration, progress=_stage(progress, 0))
     assumed = (assumption(rewritten),) if calibration is None else ()
-    theta = _thresholds(stats, recipe, options)
     notes = [*assumed, *_notes(lowered, recipe, options)]
-    graph, neurons = _neurons(lowered, stats, theta, recipe, options)
+    copies = dict.fromkeys(front(lowered), _copies(lowered, options))
+    notes += _copied(lowered, copies, options)
+    theta = _thresholds(stats, copies, recipe, options)
+    graph, neurons = _neurons(lowered, stats, theta, copies, recipe, options)
     if options.tune and calibration is not None:
         tuning = Tuning(search=options.reset == "subtract", seed=options.seed)
         tuned = tune(
@@ -154,9 +169,9 @@ def convert(
             f"calibrated in the spiking loop for T={options.steps} on {tuned.samples} samples: "
             f"{_calibrated(recipe)}, all constant in time"
         )
-    neurons = round_thresholds(neurons)
+    graph, neurons = spread(graph, round_thresholds(neurons), copies)
     graph = on_grid(_with_counting(set_thresholds(graph, neurons), stats, options))
-    meta = {**graph.meta, **_meta(recipe, options), "notes": notes}
+    meta = {**graph.meta, **_meta(recipe, options, max(copies.values(), default=1)), "notes": notes}
     return Conversion(graph=replace(graph, meta=meta), lowered=lowered, stats=stats)
 
 
@@ -183,13 +198,14 @@ def _stage(progress: Progress, number: int) -> Progress:
     return lambda done, total: progress(number * total + done, 2 * total)
 
 
-def _meta(recipe: Recipe, options: Options) -> dict[str, Any]:
+def _meta(recipe: Recipe, options: Options, copies: int) -> dict[str, Any]:
     lag = options.steps if recipe.synchronous else options.lag
     return {
         "recipe": recipe.name,
         "T": options.steps,
         "lag": lag,
         "levels": options.levels or recipe.levels,
+        "copies": copies,
         "bits_per_spike": recipe.bits,
         "simulation_only": recipe.simulation_only,
         "options": asdict(options),
@@ -224,21 +240,61 @@ def _notes(lowered: snn.SpikingGraph, recipe: Recipe, options: Options) -> Itera
         yield "reset to zero loses what exceeds the threshold: rates are lower than the ANN's"
 
 
+def _copied(
+    lowered: snn.SpikingGraph, copies: Mapping[str, int], options: Options
+) -> Iterator[str]:
+    """What a report must say about copies."""
+    count = max(copies.values(), default=1)
+    if not copies and (options.copies or 1) > 1:
+        yield "no copies of neurons: no layer reads the input only, through weights alone"
+    if count > 1:
+        more = sum((count - 1) * prod(lowered[name].shape) for name in copies)
+        yield (
+            f"{count} neurons for each value of {', '.join(sorted(copies))}, which read the input "
+            f"only and so decide how finely the network sees it: {more:,} neurons and their spikes "
+            "on top, counted everywhere (--copies 1 leaves them out)"
+        )
+
+
 def _thresholds(
-    stats: Mapping[str, LayerStats], recipe: Recipe, options: Options
+    stats: Mapping[str, LayerStats],
+    copies: Mapping[str, int],
+    recipe: Recipe,
+    options: Options,
 ) -> dict[str, Array]:
+    """Per population, with as many levels per step as its ``copies`` have together."""
     method = options.method
     levels = options.levels or recipe.levels
     if recipe.model == "differential":
         method, levels = ("percentile" if method == "mmse" else method), 1
-    return thresholds(
-        stats,
-        method=method,
-        percentile=options.percentile,
-        steps=options.steps,
-        levels=levels,
-        per_channel=options.per_channel,
-    )
+    out: dict[str, Array] = {}
+    for count in {1, *copies.values()}:
+        out |= thresholds(
+            {name: stat for name, stat in stats.items() if copies.get(name, 1) == count},
+            method=method,
+            percentile=options.percentile,
+            steps=options.steps,
+            levels=levels * count,
+            per_channel=options.per_channel,
+        )
+    return out
+
+
+def _copies(lowered: snn.SpikingGraph, options: Options) -> int:
+    """Neurons for each value of the layers that read the input only."""
+    if options.copies is not None or not can_copy(options):
+        return options.copies or 1
+    sizes = {p.name: prod(p.shape) for p in lowered.of(snn.Population)}
+    share = sum(sizes[name] for name in front(lowered)) / max(sum(sizes.values()), 1)
+    return 2 if options.steps <= FEW_STEPS and share <= SMALL_SHARE else 1
+
+
+def can_copy(options: Options) -> bool:
+    """Whether copies of a neuron do what a neuron with more levels does (``copies``)."""
+    recipe = recipe_named(options.recipe)
+    one = recipe.model == "if" and recipe.levels == 1 and not recipe.synchronous
+    plain = options.reset == "subtract" and not options.leak and not options.refractory
+    return one and plain and not options.lag and options.encoding == "constant"
 
 
 def _calibrated(recipe: Recipe) -> str:
@@ -251,6 +307,7 @@ def _neurons(
     lowered: snn.SpikingGraph,
     stats: Mapping[str, LayerStats],
     theta: Mapping[str, Array],
+    copies: Mapping[str, int],
     recipe: Recipe,
     options: Options,
 ) -> tuple[snn.SpikingGraph, dict[str, Neuron]]:
@@ -262,9 +319,10 @@ def _neurons(
     kind = PacedParams if _is_paced(recipe, options) else NeuronParams
     for population in lowered.of(snn.Population):
         threshold = theta[population.name]
+        own = levels * copies.get(population.name, 1)
         if population.ceiling is not None:
             # The activation's own bound is then exact: no neuron passes it.
-            threshold = np.minimum(threshold, np.float32(population.ceiling / levels))
+            threshold = np.minimum(threshold, np.float32(population.ceiling / own))
         stat = stats[population.name]
         v_threshold = stat.broadcast(threshold.astype(np.float32), len(population.shape))
         out[population.name] = kind(
@@ -273,7 +331,7 @@ def _neurons(
             reset=options.reset,
             leak=options.leak,
             refractory=options.refractory,
-            levels=levels,
+            levels=own,
             signed=recipe.signed,
             lag=options.steps if recipe.synchronous else options.lag,
         )

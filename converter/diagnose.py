@@ -35,6 +35,7 @@ from ..errors import DataError, UsageError
 from ..runtime import graph as snn
 from ..runtime.ops import Array
 from ..runtime.reference import run_analog
+from .copies import gathered
 from .diagnose_findings import Finding, find
 from .diagnose_layers import Layer, LayerError
 from .diagnose_plain import with_twins
@@ -72,7 +73,8 @@ def measure(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Measured:
-    """Compare ``net`` over ``steps`` steps with the ANN (``lowered``, in analog mode).
+    """Compare ``net`` over ``steps`` steps with the ANN (``lowered``, in analog mode). Copies of
+    neurons (``copies``) are one layer.
 
     Parameters:
         batches: preprocessed samples (batch, *shape) by input name; any number, one at a time in
@@ -83,12 +85,20 @@ def measure(
     """
     if steps < 1:
         raise UsageError(f"T must be at least 1, got {steps}", code="E110")
+    net, copies = gathered(net)
     pairs = partners(net, lowered)
     _same_network(lowered, net, pairs)
     check = StructureCheck(net, lowered, pairs, steps)
     none = np.zeros((), np.float32)
     accumulated = [
-        Layer(node, pairs[node.name], check.charges.get(node.name, none), steps, total)
+        Layer(
+            node,
+            pairs[node.name],
+            check.charges.get(node.name, none),
+            steps,
+            total,
+            copies=copies.get(node.name, 1),
+        )
         for node in _rows(net)
         if node.name in pairs
     ]

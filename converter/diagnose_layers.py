@@ -78,8 +78,18 @@ KINDS = {
 class Layer:
     """Sums over batches for one row."""
 
-    def __init__(self, node: snn.Node, partner: str, charge: Array, steps: int, total: int) -> None:
+    def __init__(
+        self,
+        node: snn.Node,
+        partner: str,
+        charge: Array,
+        steps: int,
+        total: int,
+        *,
+        copies: int = 1,
+    ) -> None:
         self.node, self.partner, self.charge, self.steps = node, partner, charge, steps
+        self.copies = copies
         kept = ("activation", "error", "own", "plain", "plain inherited", *PARTS)
         self.squares = dict.fromkeys(kept, 0.0)
         self.counts = dict.fromkeys(("saturated", "silent", "above", "positive", "events"), 0.0)
@@ -106,7 +116,9 @@ class Layer:
             spikes = sums.emitted[name]
             rate = theta * spikes / self.steps
             self._spiking(self.neurons, a, zbar, spikes, rate)
-            self.counts["events"] += sums.events[name]
+            # A spike of C thresholds is one of each of C copies.
+            sent = sums.events[name] if self.copies == 1 else float(np.abs(spikes).sum())
+            self.counts["events"] += sent
         elif isinstance(self.node, snn.Readout):
             rate = sums.current[name] / self.steps
         else:
@@ -229,7 +241,7 @@ class Layer:
         row = LayerError(
             name=self.node.name,
             kind=KINDS[type(self.node)],
-            neurons=neurons,
+            neurons=neurons * self.copies,
             activation=rms["activation"],
             error=rms["error"] / base,
             own=rms["own"] / base,
@@ -249,7 +261,7 @@ class Layer:
             row,
             threshold=float(np.median(theta)),
             spread=(float(theta.min()), float(theta.max())),
-            spikes_per_neuron=self.counts["events"] / count,
+            spikes_per_neuron=self.counts["events"] / (count * self.copies),
         )
         if not self.applies:
             reason = f"the output of a {type(neuron).__name__} neuron is not its rate"

@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 MEMORY = 768 << 20  # bytes for the spikes and activations of the populations in use
 WORK = 8192  # samples times steps: more is slow and brings little
 FEWEST = 32  # samples, however many steps (if memory allows)
-SAMPLED = 1 << 18  # neurons of a population searched at T <= 16 (``Replay.share``); fewer above
+SAMPLED = 1 << 18  # neurons of a population searched at T <= 16; fewer above
 DRIVEN = 8  # tiles that the search looks at, at least
 V_INITS = (0.5, 0.25, 0.0, -0.5, -1.0)
 EVENNESS = 0.5  # of binary spikes without a lag, against the error of the whole
@@ -258,7 +258,7 @@ class _Loop:
         replay, steps = self.replay, self.replay.steps
         begin, fire = self._window(node.name)
         channels = node.shape[axis]
-        budget = int(SAMPLED * replay.share) * min(16, steps) // steps
+        budget = SAMPLED * min(16, steps) // steps
         per_channel = max(budget // channels, min(256, 8192 // steps), 64)
         bias = np.broadcast_to(self._bias(node.name), node.shape)
         inside = isinstance(self.neurons[node.name], NeuronParams)

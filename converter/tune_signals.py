@@ -31,7 +31,6 @@ from .kernels import Kernels
 Signal = tuple[int, Array]
 R = TypeVar("R")
 TILE_BYTES = 32 << 20  # of the largest signal of a tile
-MANY_SAMPLES = 256
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -129,12 +128,6 @@ class Replay:
             self._worth = neuron_paced.worth(steps)
         self._last_reader = last_readers(graph)
         self._kernels = Kernels()
-
-    @property
-    def share(self) -> float:
-        """How much to look at of what there is to fit to: all, or a quarter where samples are few.
-        More neurons of the same samples then say nothing new (docs/methods.md)."""
-        return 1.0 if self.samples >= MANY_SAMPLES else 0.25
 
     def tiles(self) -> Iterator[slice]:
         for start in range(0, self.samples, self.tile):

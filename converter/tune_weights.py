@@ -26,7 +26,7 @@ from .tune_signals import Replay
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 MAX_FEATURES = 5000  # a Gram matrix of this size takes 100 MB
-ROWS = 32768  # of inputs in a fit, over all samples (``Replay.share``)
+ROWS = 32768  # of inputs in a fit, over all samples
 
 
 def correctable(replay: Replay, name: str) -> tuple[snn.Synapse, ...]:
@@ -66,7 +66,7 @@ def correct(
     op = synapse.op
     assert isinstance(op, Linear | Conv)
     fit, held = _Gram(op), _Gram(op)
-    per_sample = -(-max(int(ROWS * replay.share), 4 * _features(op)) // replay.samples)
+    per_sample = -(-max(ROWS, 4 * _features(op)) // replay.samples)
     for number, part in enumerate(replay.tiles()):
         x = replay.mean(synapse.inputs[0], part)
         gram = held if number % 4 == 3 else fit

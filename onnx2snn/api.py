@@ -21,6 +21,7 @@ import numpy as np
 from . import data
 from .converter import convert as _convert
 from .converter import onnxfile
+from .converter.copies import gathered
 from .converter.diagnose_run import most_spikes
 from .converter.evaluate import evaluate as evaluate_ann
 from .converter.frontend import LoadedModel, Reference, import_onnx
@@ -124,7 +125,7 @@ def _reached(made: _convert.Conversion, steps: int) -> dict[str, dict[str, float
     """Per population its median threshold, and the largest activation seen in calibration relative
     to the most its neurons can send (median of the channels): what `diagnose` tells causes by."""
     out = {}
-    for node in made.graph.of(Population):
+    for node in gathered(made.graph)[0].of(Population):
         theta, stat = node.neuron.v_threshold, made.stats[node.name]
         most = theta * np.float32(most_spikes(node.neuron, steps) / steps)
         reach = stat.broadcast(stat.maximum, len(node.shape)) / most

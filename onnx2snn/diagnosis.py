@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment
 
 from . import comparison, render
+from .converter.copies import gathered
 from .converter.diagnose import RULE, Measured, batch_size, measure
 from .converter.diagnose_advice import (
     Advice,
@@ -92,7 +93,7 @@ def diagnose(
             seed=seed,
             progress=progress,
         )
-        advice = _advice(lowered, network, samples, measured, seed)
+        advice = _advice(lowered, gathered(network)[0], samples, measured, seed)
     return Diagnosis(
         model=Path(model.path).name,
         network=name,

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ...errors import GraphError
 from ...runtime import graph as snn
 from ...runtime import ops
+from ...runtime.constants import constant_currents
 from ...runtime.neuron import Neuron, PacedParams
 from ...runtime.neuron_differential import DifferentialParams
 from ...runtime.ops import Array, Shape
@@ -107,6 +108,7 @@ class _Emission:
         self.signals: list[onnx.ValueInfoProto] = []
         self.shapes = {node.name: node.shape for node in graph.nodes}
         self.current = ""
+        self.grids = constant_currents(graph).grids
         self.onset = snn.onsets(graph)
         self.latency = max((self.onset[r.name] for r in graph.of(snn.Readout)), default=0)
         self.total = self._total_steps()
@@ -202,8 +204,22 @@ class _Emission:
             self.constant_signals.add(node.name)
         field = ARRAY_FIELDS.get(type(node.op))
         weight = array_name(f"{node.name}.op.{field}") if field else ""
-        emit_op(node.op, xs, node.name, weight, self.add, self.constant)
+        grid = self.grids.get(node.name)
+        out = node.name if grid is None else f"{node.name}/exact"
+        emit_op(node.op, xs, out, weight, self.add, self.constant)
+        if grid is not None:
+            self._round(out, grid, node.name)
         self.declare(node.name, node.shape)
+
+    def _round(self, name: str, grid: Array, out: str) -> None:
+        """A constant current to whole steps of its ``grid``, as in the engines: in single precision
+        all but a few then are the same numbers, and so are the spikes."""
+        sizes = {"grid": grid, "steps": 1 / grid}
+        for key, values in sizes.items():
+            at = f"{out}/{key}"
+            self.constants[at] = numpy_helper.from_array(values.astype(np.float32), at)
+        whole = self.add("Round", self.add("Mul", name, f"{out}/steps"))
+        self.add("Mul", whole, f"{out}/grid", out=out)
 
     def _population(self, node: snn.Population | snn.Readout, p: Neuron, out: str) -> None:
         if isinstance(p, DifferentialParams):

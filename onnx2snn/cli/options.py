@@ -140,6 +140,12 @@ def conversion_options(function: F) -> F:
                 "plain integrate-and-fire.",
             ),
             click.option(
+                "--copies",
+                type=click.IntRange(min=1),
+                help="Neurons for each value of the first layer [2 up to T=32 where that is a "
+                "quarter more neurons or less, else 1]; recipes binary and signed without a lag.",
+            ),
+            click.option(
                 "--encoding",
                 type=click.Choice(["constant", "poisson", "rate"]),
                 help="How samples enter [constant current].",

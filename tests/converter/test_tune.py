@@ -92,11 +92,12 @@ def test_one_calibration_sample_is_enough_to_run() -> None:
     assert np.isfinite(next(iter(out.readouts.values()))).all()
 
 
-@pytest.mark.parametrize(("count", "most"), [(200, 8192), (300, 32768)])
-def test_fits_look_at_more_where_there_are_more_samples(
-    count: int, most: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("count", [150, 300])
+def test_fits_look_at_as_much_however_many_samples_there_are(
+    count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Spikes of a 16 x 16 map: 200 samples have 51,200 positions, 300 have 76,800.
+    # Spikes of a 16 x 16 map: 150 samples have 38,400 positions, 300 have 76,800.
+    most = 32768
     weight = np.random.default_rng(0).normal(size=(2, 3, 1, 1)).astype(np.float32)
     conv = ops.Conv(weight=weight, strides=(1, 1), dilations=(1, 1), pads=(0,) * 4)
     graph = snn.SpikingGraph(
