@@ -305,15 +305,19 @@ def _step_graph(p: NeuronParams, states: list[str], windowed: bool) -> onnx.Grap
         k = b.add("Cast", b.add("GreaterOrEqual", v, "v_threshold"), to=FLOAT)
     else:
         k = b.add("Floor", b.add("Div", v, "v_threshold"))
-        low = b.constant(0.0)
+        # ONNX Runtime warns of constants that no node reads, so there is none too many.
         if p.signed:
             low = b.add("Neg", b.add("Min", "sent", b.constant(p.levels)))
+        else:
+            low = b.constant(0.0)
         k = b.add("Max", b.add("Min", k, b.constant(p.levels)), low)
     if p.refractory:
         k = b.add("Mul", k, b.add("Cast", active, to=FLOAT))
     if windowed:
         k = b.add("Mul", k, "may_fire")
-    fired = b.add("Cast", k, to=TensorProto.BOOL)
+    fired = ""
+    if p.reset != "subtract" or p.refractory:
+        fired = b.add("Cast", k, to=TensorProto.BOOL)
     if p.reset == "subtract":
         b.add("Sub", v, b.add("Mul", k, "v_threshold"), out="v_next")
     else:
