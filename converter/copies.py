@@ -38,6 +38,12 @@ def front(graph: snn.SpikingGraph) -> set[str]:
     return {p.name for p in graph.of(snn.Population) if p.inputs[0] in constant}
 
 
+def can_be_copied(neuron: NeuronParams) -> bool:
+    """Whether copies do what one neuron with more levels does: it only adds and subtracts."""
+    plain = type(neuron) is NeuronParams and neuron.reset == "subtract" and neuron.v_min is None
+    return plain and not neuron.leak and not neuron.refractory and not neuron.lag
+
+
 def spread(
     graph: snn.SpikingGraph, neurons: Mapping[str, Neuron], copies: Mapping[str, int]
 ) -> tuple[snn.SpikingGraph, dict[str, Neuron]]:

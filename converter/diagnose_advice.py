@@ -154,7 +154,7 @@ def _shared_fault(layer: LayerError, measured: Measured) -> Finding | None:
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "clipping": ("raise", "max", "graded"),
-    "quantization": ("lower", "graded"),
+    "quantization": ("lower", "copies", "graded"),
     "unevenness": ("lag", "signed", "graded"),
 }
 
@@ -291,6 +291,8 @@ def _quantization(
         else:
             remedies.append(f"lower it (--method mmse -T {steps})")
     remedies.append("more steps")
+    if "copies" in best:
+        remedies.append(best["copies"].remedy)
     if "graded" in best:
         remedies.append("--recipe graded")
     return problem, remedies

@@ -14,10 +14,12 @@ from ..runtime.neuron import Neuron, NeuronParams, PacedParams, State
 from ..runtime.neuron_differential import DifferentialParams
 from ..runtime.ops import Array
 from ..runtime.steps import run_population
+from .copies import can_be_copied, front
 from .diagnose import ann_activation
 from .diagnose_run import SpikingRun, as_population, sends_differences, worth
 from .diagnose_structure import initial_charges, partners
 
+COPIES = 8  # neurons per value at most
 FACTORS = (0.25, 0.5, 0.7, 0.85, 1.15, 1.4, 2.0, 3.0, 4.0, 6.0)
 
 
@@ -55,7 +57,10 @@ def try_remedies(
     if population is None or not isinstance(population.neuron, known):
         return ()
     ceiling = (0.0, population.ceiling) if isinstance(node, snn.Population) else (-np.inf, np.inf)
-    variants = {"": ("", population.neuron), **_variants(population.neuron, steps)}
+    variants = {
+        "": ("", population.neuron),
+        **_variants(population.neuron, steps, _copies(net, name)),
+    }
     if reach is not None and reach > 1.05:
         largest = f"--method max (thresholds times {reach:.2g})"
         variants[largest] = ("max", _scaled(population.neuron, reach))
@@ -84,8 +89,20 @@ def try_remedies(
     return tuple(sorted(trials, key=lambda t: t.after))
 
 
-def _variants(neuron: Neuron, steps: int) -> dict[str, tuple[str, Neuron]]:
-    """Remedies by what they are called: (family, the neuron with it)."""
+def _copies(net: snn.SpikingGraph, name: str) -> int | None:
+    """How many neurons per value layer ``name`` should be tried with, None where it cannot."""
+    node, recipe = net[name], net.meta.get("recipe", "binary")
+    if name not in front(net) or not isinstance(node, snn.Population):
+        return None
+    known = isinstance(node.neuron, NeuronParams) and can_be_copied(node.neuron)
+    # Of these recipes' neurons one with more levels is so many.
+    more = 2 * node.neuron.levels
+    return more if known and recipe in ("binary", "signed") and more <= COPIES else None
+
+
+def _variants(neuron: Neuron, steps: int, copies: int | None) -> dict[str, tuple[str, Neuron]]:
+    """Remedies by what they are called: (family, the neuron with it). ``copies``: neurons per value
+    that the layer may have."""
     out: dict[str, tuple[str, Neuron]] = {}
     for factor in FACTORS:
         family = "lower" if factor < 1 else "raise"
@@ -97,14 +114,21 @@ def _variants(neuron: Neuron, steps: int) -> dict[str, tuple[str, Neuron]]:
             out[f"--lag {lag}"] = ("lag", replace(neuron, lag=lag))
     if isinstance(neuron, PacedParams):
         return out  # it is binary: the layers before and behind read spikes by when they come
+    if copies is not None:
+        out[f"--copies {copies}"] = ("copies", _with_levels(neuron, copies))
     if not neuron.signed:
         out["negative spikes"] = ("signed", replace(neuron, signed=True))
     if neuron.levels < 15:
-        finer = _scaled(neuron, neuron.levels / 15)
-        assert isinstance(finer, NeuronParams)
-        graded = replace(finer, levels=15, signed=True)
+        graded = replace(_with_levels(neuron, 15), signed=True)
         out["up to 15 signed levels per spike"] = ("graded", graded)
     return out
+
+
+def _with_levels(neuron: NeuronParams, levels: int) -> NeuronParams:
+    """A neuron that sends as much per step in more levels."""
+    finer = _scaled(neuron, neuron.levels / levels)
+    assert isinstance(finer, NeuronParams)
+    return replace(finer, levels=levels)
 
 
 def _scaled(neuron: Neuron, factor: float) -> Neuron:

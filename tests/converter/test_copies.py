@@ -19,6 +19,7 @@ from onnx2snn.converter.convert import Options
 from onnx2snn.converter.copies import front, gathered
 from onnx2snn.converter.diagnose import measure
 from onnx2snn.converter.diagnose_run import SpikingRun
+from onnx2snn.converter.diagnose_trials import Trial, try_remedies
 from onnx2snn.errors import UsageError
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime.engine import simulate
@@ -27,6 +28,7 @@ from onnx2snn.runtime.reference import run_analog
 
 T = 8
 FIRST = "/stem/stem.2/Relu"
+LAST = "/tail/tail.2/Relu"
 
 
 def trains(neuron: NeuronParams, currents: np.ndarray) -> np.ndarray:
@@ -158,6 +160,34 @@ def test_diagnosis_shows_one_layer_with_all_neurons():
     assert counted / neurons == pytest.approx(
         float(np.ravel(events.spikes_per_neuron)[-1]), rel=1e-3
     )
+
+
+@pytest.mark.parametrize("recipe", ["binary", "signed"])
+def test_diagnosis_advises_more_of_them_where_they_help(recipe):
+    """What is tried on the first layer alone is what a conversion with as many copies has."""
+    x = samples("x_test")[:40]
+
+    def own(copies: int) -> tuple[float, dict[str, Trial]]:
+        network = gathered(converted(recipe=recipe, steps=T, copies=copies).graph)[0]
+        name = network.of(snn.Input)[0].name
+        found = measure(lowered(), network, [{name: x}], T, total=len(x))
+        trials = try_remedies(lowered(), network, [{name: x}], T, FIRST)
+        assert not [
+            t
+            for t in try_remedies(lowered(), network, [{name: x}], T, LAST)
+            if t.family == "copies"
+        ]
+        return found.layers[0].own, {t.family: t for t in trials}
+
+    one, tried = own(1)
+    two, next_tried = own(2)
+    assert tried["copies"].remedy == "--copies 2" and next_tried["copies"].remedy == "--copies 4"
+    assert tried["copies"].before == pytest.approx(one, rel=0.02)
+    assert tried["copies"].after == pytest.approx(two, rel=0.25)
+    assert "copies" not in own(8)[1]
+    graded = converted(recipe="graded", steps=T).graph
+    trials = try_remedies(lowered(), graded, [{graded.of(snn.Input)[0].name: x}], T, FIRST)
+    assert "copies" not in {t.family for t in trials}
 
 
 def test_by_itself_only_deep_networks_at_few_steps(monkeypatch):
