@@ -22,6 +22,7 @@ from engines import simulator
 
 from onnx2snn.runtime.cells import PlainCell, Window, population_cell
 from onnx2snn.runtime.cells_blocked import BlockedCell
+from onnx2snn.runtime.cells_compiled import CompiledPlainCell
 from onnx2snn.runtime.cells_events import EventCell
 from onnx2snn.runtime.counting import Counter
 from onnx2snn.runtime.event_terms import event_layers
@@ -36,7 +37,7 @@ SHAPE = (16, 32, 32)
 MINIMUM = 13  # bytes of an update: potential read and written, current read, spike written
 # What passes of their own read and write (as STREAM counts): current added 12, threshold taken off
 # 8, compared 5, spikes counted 1, the smaller bits kept 12; the compiled kernel is one pass.
-MOVED = {"rows": 38, "blocked": 38, "events": MINIMUM}
+MOVED = {"rows": 38, "blocked": 38}
 
 
 def seconds(
@@ -62,6 +63,8 @@ def machine() -> dict:
     found["stream_gb_per_s"] = 3 * x.nbytes / seconds(lambda: np.add(x, y, out=y), 11) / 1e9
     updates_of = {"rows": rows_update(), "blocked": blocked_update()}
     if available():
+        updates_of["rows_fast"] = rows_update(compiled=True)
+        updates_of["blocked_fast"] = blocked_update(compiled=True)
         updates_of["events"] = event_update()
     for name, (work, updates) in updates_of.items():
         taken = seconds(work, 31)
@@ -69,7 +72,7 @@ def machine() -> dict:
         found[f"{name}_update"] = {
             "ns_per_neuron_and_step": taken / updates * 1e9,
             "gb_per_s": rate,
-            "moved_gb_per_s": rate * MOVED[name] / MINIMUM,
+            "moved_gb_per_s": rate * MOVED.get(name, MINIMUM) / MINIMUM,
             "of_stream": rate / found["stream_gb_per_s"],
         }
     return found
@@ -81,11 +84,16 @@ def population() -> Population:
     return Population(name="p", shape=SHAPE, inputs=("x",), neuron=neuron)
 
 
-def rows_update(steps: int = 8, lanes: int = 4) -> tuple[Callable[[], object], int]:
+def rows_update(
+    steps: int = 8, lanes: int = 4, *, compiled: bool = False
+) -> tuple[Callable[[], object], int]:
     """Eight steps of a layer in the NumPy engine, counting included; and how many updates."""
     layout, kind = Layout(lanes), np.dtype(np.float32)
     counter = Counter(np.full(SHAPE, 144.0), layout, steps, kind)
-    cell = population_cell(population(), layout, kind, steps, counter, Clock())
+    if compiled:
+        cell = CompiledPlainCell(population(), layout, steps, counter, Clock())
+    else:
+        cell = population_cell(population(), layout, kind, steps, counter, Clock())
     assert isinstance(cell, PlainCell)
     current = np.full((1, *layout.inner(SHAPE)), 0.1, np.float32)
     out = np.empty((steps, *layout.inner(SHAPE)), np.int8)
@@ -94,11 +102,14 @@ def rows_update(steps: int = 8, lanes: int = 4) -> tuple[Callable[[], object], i
     return lambda: cell.run([current], out, window, False), out.size
 
 
-def blocked_update(steps: int = 8, lanes: int = 12) -> tuple[Callable[[], object], int]:
+def blocked_update(
+    steps: int = 8, lanes: int = 12, *, compiled: bool = False
+) -> tuple[Callable[[], object], int]:
     """The same for a layer in the ONNX Runtime engine."""
-    layout, kind = Layout(lanes, "batch"), np.dtype(np.float32)
-    counter = Counter(np.full(SHAPE, 144.0).reshape(-1), layout, steps, kind)
-    cell = BlockedCell(population(), lanes, 16, counter, Clock(), constant=True)
+    layout = Layout(lanes, "batch")
+    counter = Counter(np.full(SHAPE, 144.0).reshape(-1), layout, steps, np.dtype(np.float32))
+    kind = {"constant": True, "compiled": compiled}
+    cell = BlockedCell(population(), lanes, 16, counter, Clock(), **kind)
     current = np.full((1, lanes, *SHAPE), 0.1, np.float32)
     out = np.empty((steps, *cell.v.shape), np.int8)
     window = Window(arrives=False, fires=True, first=0, at=0, steps=1)

@@ -148,15 +148,17 @@ class PlainCell:
             total = 0
             for i in range(len(out)):
                 now = current[0 if steady else i]
-                np.add(self.flat, now, out=self.flat)
                 if not window.fires:
+                    np.add(self.flat, now, out=self.flat)
                     out[i] = 0
                     continue
                 spare = self.spare if self.spare is not None and steady else now
-                total += self._fire(fired[i], spare, window.at + i)
+                total += self._step(fired[i], now, spare, window.at + i)
             return total
 
-    def _fire(self, fired: Array, spare: Array, step: int) -> int:
+    def _step(self, fired: Array, current: Array, spare: Array, step: int) -> int:
+        """One step with spikes, counted; ``spare`` may be ``current``'s own memory."""
+        np.add(self.flat, current, out=self.flat)
         np.subtract(self.flat, self.theta, out=spare)
         np.greater_equal(spare, 0, out=fired)
         events = int(np.count_nonzero(fired))

@@ -1,7 +1,8 @@
 """Integrate-and-fire layers whose synapses add to the membrane potentials in place.
 
 Signals and potentials are (lanes, C/B, H, W, B), see ``sessions_blocked``. The update that follows
-the synapses goes over pieces that stay in a core's cache, all passes on one piece before the next.
+the synapses goes over pieces that stay in a core's cache, all passes on one piece before the next;
+with the extra ``fast`` it is one pass.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from .buffers import copied, zeros
 from .cells import Window
 from .counting import Counter
 from .graph import Population
+from .native import loaded
 from .neuron import State
 from .ops import Array
 from .profile import Clock
@@ -29,6 +31,7 @@ class BlockedCell:
     """Binary integrate-and-fire with soft reset; ``terms`` of the current read ``xs`` in order.
 
     ``constant``: there are no terms, and the only source is a constant current (1, lanes, C, H, W).
+    ``compiled``: by the kernel in ``step_kernels``.
     The arithmetic is that of ``NeuronParams.step`` apart from the order of the sum v + I + bias.
     """
 
@@ -39,7 +42,9 @@ class BlockedCell:
         size: int,
         counter: Counter,
         clock: Clock,
+        *,
         constant: bool,
+        compiled: bool = False,
     ) -> None:
         self.size, self.counter, self.clock = size, counter, clock
         self.lanes, self.shape = lanes, node.shape
@@ -58,6 +63,7 @@ class BlockedCell:
         self.terms: list[BlockedTerm] = []
         self.steady = zeros(self.flat.shape, np.float32) if constant else None
         self.steady_for: tuple[bool, bool] | None = None
+        self.plain = loaded().plain if compiled else None
         self.pieces = [self._piece(*where) for where in _pieces(lanes, self.flat.shape[1])]
 
     def _piece(self, lanes: slice, neurons: slice) -> _Piece:
@@ -67,7 +73,10 @@ class BlockedCell:
         v = self.flat[lanes, neurons]
         spare = self.spare[: v.size].reshape(v.shape)
         if self.theta.size == 1:
-            return (v, v, self.theta, spare, spare, lanes, neurons)
+            theta = self.theta
+            if self.plain is not None:  # which takes one for every neuron of a lane
+                theta = copied(np.broadcast_to(theta, (1, v.shape[1])), np.float32)
+            return (v, v, theta, spare, spare, lanes, neurons)
         area = self.shape[1] * self.shape[2]
         each = max(k for k in range(1, area + 1) if area % k == 0 and k * self.size <= ROW)
         theta = self.theta.reshape(-1, area // each, each * self.size)
@@ -146,23 +155,43 @@ class BlockedCell:
         """Spikes into ``fired`` (lanes, neurons), counted; the threshold taken off."""
         total = 0
         for piece in self.pieces:
-            v, v_rows, theta, spare, spare_rows, lanes, neurons = piece
-            if current is not None:
-                np.add(v, current[lanes, neurons], out=v)
+            *_, spare, _, lanes, neurons = piece
+            now = None if current is None else current[lanes, neurons]
             flag = fired[lanes, neurons]
-            np.subtract(v_rows, theta, out=spare_rows)  # as in ``PlainCell``
-            np.greater_equal(spare, 0, out=flag)
-            events = int(np.count_nonzero(flag))
-            if not events:
-                continue
+            update = self._by_passes if self.plain is None else self._in_one_pass
+            events = update(piece, now, flag)
             total += events
-            bits = v.view(np.uint32)
-            np.minimum(bits, spare.view(np.uint32), out=bits)
-            if self.counter.constant is None:
+            if events and self.counter.constant is None:
                 np.copyto(spare, flag.view(np.int8))
                 with self.clock.counting:
                     self.counter.add_part(step, lanes, neurons, spare)
         return total
+
+    def _by_passes(self, piece: _Piece, current: Array | None, flag: Array) -> int:
+        """How many neurons of a piece fired, ``flag`` says which; as ``PlainCell`` does it."""
+        v, v_rows, theta, spare, spare_rows, *_ = piece
+        if current is not None:
+            np.add(v, current, out=v)
+        np.subtract(v_rows, theta, out=spare_rows)
+        np.greater_equal(spare, 0, out=flag)
+        events = int(np.count_nonzero(flag))
+        if events:
+            bits = v.view(np.uint32)
+            np.minimum(bits, spare.view(np.uint32), out=bits)
+        return events
+
+    def _in_one_pass(self, piece: _Piece, current: Array | None, flag: Array) -> int:
+        """The same by the compiled kernel."""
+        v, v_rows, theta, *_ = piece
+        assert self.plain is not None
+        # Thresholds repeat along the rows of a channel block, and from lane to lane.
+        lanes, blocks, repeats, size = (
+            v_rows.shape if v_rows.ndim == 4 else (len(v), 1, 1, v.shape[1])
+        )
+        now = v if current is None else current
+        places = (x.ctypes.data for x in (v, now, theta, flag))
+        self.plain(*places, lanes, blocks, repeats, size, current is not None)
+        return int(np.count_nonzero(flag))
 
 
 def _pieces(lanes: int, neurons: int) -> list[tuple[slice, slice]]:

@@ -1,11 +1,11 @@
-"""Neurons of any model that has a compiled step (the extra ``fast``), in the plan's layout."""
+"""Neurons with a compiled step (the extra ``fast``), in the plan's layout."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from .buffers import copied, zeros
-from .cells import Bias, GeneralCell, Window
+from .cells import Bias, GeneralCell, PlainCell, Window
 from .compiled_steps import Step, compiled_step
 from .counting import Counter
 from .graph import Population
@@ -27,6 +27,36 @@ def has_compiled_step(neuron: Neuron) -> bool:
     return neuron.reset == "subtract" and not other
 
 
+class CompiledPlainCell(PlainCell):
+    """As ``PlainCell``, with one pass over potentials, current and spikes per step."""
+
+    def __init__(
+        self, node: Population, layout: Layout, chunk: int, counter: Counter, clock: Clock
+    ) -> None:
+        kind, shape = np.dtype(np.float32), node.shape
+        bias = Bias(node.bias, shape, layout, kind, chunk)
+        super().__init__(node.neuron, shape, bias, layout, kind, counter, clock)
+        self.plain = loaded().plain
+        self.row = _repeating(self.theta, self.v.size // layout.inner(shape)[0])
+        self.places = self.flat.ctypes.data, self.row.ctypes.data
+        self.sizes = (1, 1, self.flat.size // self.row.size, self.row.size)
+
+    def _step(self, fired: Array, current: Array, spare: Array, step: int) -> int:
+        v, theta = self.places
+        self.plain(v, current.ctypes.data, theta, fired.ctypes.data, *self.sizes, True)
+        events = int(np.count_nonzero(fired))
+        if events:
+            with self.clock.counting:
+                self.counter.add_spikes(step, fired, events, spare)
+        return events
+
+
+def _repeating(theta: Array, length: int) -> Array:
+    """Thresholds as a row: a single value written out to ``length``."""
+    row = theta.reshape(-1)
+    return copied(np.broadcast_to(row, length) if row.size == 1 else row, np.float32)
+
+
 class CompiledCell(GeneralCell):
     """As ``GeneralCell``, with one pass over state, current and spikes per step."""
 
@@ -40,9 +70,8 @@ class CompiledCell(GeneralCell):
         self.advance: Step | None = None
         theta = layout.long_rows(layout.parameter(node.neuron.v_threshold, shape, kind), shape)
         size = self.fired.size
-        length = size // layout.inner(shape)[0] if theta.size == 1 else theta.size
-        self.theta = copied(np.broadcast_to(theta.reshape(-1), length), kind)
-        self.rows = (size // length, length)
+        self.theta = _repeating(theta, size // layout.inner(shape)[0])
+        self.rows = (size // self.theta.size, self.theta.size)
         self.flags = zeros(self.rows, np.uint8)
         self.spare = self.fired.reshape(self.rows)
         self.flat: dict[str, Array] = {}

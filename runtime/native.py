@@ -28,6 +28,7 @@ from typing import Any, TypeAlias
 SIGNATURES = {
     "event_kernels": {"advance": "iiiiiii", "sum_windows": "iiii"},
     "step_kernels": {
+        "plain": "FFFBiiiii",
         "burst": "FFFFBBiifi",
         "paced": "DDFFBBiiddd",
         "differential": "FFFFFBBiiffi",

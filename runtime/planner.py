@@ -11,7 +11,7 @@ import numpy as np
 from .buffers import zeros
 from .cells import Cell, DelayCell, ExpectationCell, population_cell, spike_dtype
 from .cells_blocked import BlockedCell
-from .cells_compiled import CompiledCell, has_compiled_step
+from .cells_compiled import CompiledCell, CompiledPlainCell, has_compiled_step
 from .cells_events import EventCell, EventCurrent
 from .chains import Chain, constant_signals, synapse_chains
 from .constants import Filler, constant_currents
@@ -232,7 +232,8 @@ class _Maker:
         size, terms = self.blocked.size, self.blocked.terms[node.name]
         moved = [name for name in chain.sources if name in self.orders.channels_last]
         counter, lanes = self.counters[node.name], self.layout.lanes
-        cell = BlockedCell(node, lanes, size, counter, clock, constant=not terms)
+        kind = {"constant": not terms, "compiled": self.compiled}
+        cell = BlockedCell(node, lanes, size, counter, clock, **kind)
         cell.terms = [
             BlockedTerm(
                 term,
@@ -338,8 +339,9 @@ class _Maker:
         match node:
             case Population():
                 counter = self.counters[node.name]
-                if self.compiled and has_compiled_step(node.neuron) and not is_plain(node.neuron):
-                    return CompiledCell(node, self.layout, chunk, counter, clock)
+                if self.compiled and has_compiled_step(node.neuron):
+                    kind = CompiledPlainCell if is_plain(node.neuron) else CompiledCell
+                    return kind(node, self.layout, chunk, counter, clock)
                 return population_cell(node, self.layout, self.dtype, chunk, counter, clock)
             case MaxPool() | Analog():
                 passed = self.counters.get(node.name)

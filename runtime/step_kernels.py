@@ -1,4 +1,4 @@
-"""One step of the neuron models other than plain ones, as numba compiles it (the extra ``fast``).
+"""One step of the neuron models, as numba compiles it (the extra ``fast``).
 
 A model's ``step`` is written for whole arrays, so every operation in it passes over the potentials
 once; here all of it happens to a neuron while its state is in registers. The numbers are the same,
@@ -17,6 +17,23 @@ import numpy as np
 from .neuron_differential import FIRING_POINT, MOST_POWERS, TOLERANCE
 
 F32, F64 = numba.float32, numba.float64
+
+
+def plain(v, current, theta, spikes, lanes, blocks, repeats, size, adds):  # type: ignore[no-untyped-def]
+    """Binary ``NeuronParams`` with soft reset. Potentials are (lanes, blocks, repeats, size),
+    thresholds (blocks, size); ``adds``: there is a current, else the potentials have it already.
+    There are as many spikes as ones in ``spikes``."""
+    for lane in range(lanes):
+        for block in range(blocks):
+            for repeat in range(repeats):
+                start = ((lane * blocks + block) * repeats + repeat) * size
+                for column in range(size):
+                    i = start + column
+                    now = v[i] + current[i] if adds else v[i]
+                    left = now - theta[block * size + column]
+                    flag = left >= 0
+                    v[i] = left if flag else now
+                    spikes[i] = flag
 
 
 def burst(v, sent, current, theta, spikes, fired, rows, size, most, signed):  # type: ignore[no-untyped-def]

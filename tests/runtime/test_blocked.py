@@ -14,8 +14,10 @@ from onnx2snn.converter.onnxfile import synapse_models
 from onnx2snn.runtime import engine, ops
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime.cells_blocked import BlockedCell
+from onnx2snn.runtime.cells_compiled import CompiledPlainCell
 from onnx2snn.runtime.chains import constant_signals
 from onnx2snn.runtime.engine import EarlyExit, Simulator
+from onnx2snn.runtime.events import available
 from onnx2snn.runtime.neuron import NeuronParams
 from onnx2snn.runtime.plan_terms import convolution_terms
 from onnx2snn.runtime.sessions_blocked import BlockedSessions, block_size, model_key
@@ -111,6 +113,28 @@ def test_every_kind_of_layer_gives_the_spikes_of_the_numpy_engine(bias_shape):
     expected = simulate(graph, x, 9)
     assert all(spikes.sum() > 0 for spikes in expected.spikes.values())
     assert_same(result, expected)
+
+
+@pytest.mark.skipif(not available(), reason="needs the extra 'fast'")
+@pytest.mark.parametrize("blocked", [False, True])
+def test_behind_products_neurons_are_updated_in_one_compiled_pass(blocked, monkeypatch):
+    """Where no layer is driven by its spikes, in both engines."""
+    monkeypatch.setattr(engine, "cheaper_by_spikes", lambda *given: {})
+    graph, x = residual(lag=0), images(7)
+    kernels = synapse_models(graph) if blocked else None
+    simulator = Simulator(graph, threads=1, kernels=kernels, events="auto")
+    result = simulator.run(x, 9)
+    plan = next(iter(simulator._plans.values()))[0]
+    cells = [s.cell for s in plan.segments if isinstance(s.node, g.Population)]
+    compiled = [
+        cell
+        for cell in cells
+        if isinstance(cell, CompiledPlainCell)
+        or (isinstance(cell, BlockedCell) and cell.plain is not None)
+    ]
+    assert compiled == cells
+    assert any(isinstance(cell, BlockedCell) for cell in cells) == blocked
+    assert_same(result, simulate(graph, x, 9))
 
 
 @RELAXED

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from onnx2snn.runtime import cells_blocked
 from onnx2snn.runtime.cells import Bias, GeneralCell, Window
-from onnx2snn.runtime.cells_compiled import CompiledCell, has_compiled_step
+from onnx2snn.runtime.cells_blocked import BlockedCell
+from onnx2snn.runtime.cells_compiled import CompiledCell, CompiledPlainCell, has_compiled_step
 from onnx2snn.runtime.counting import Counter
 from onnx2snn.runtime.engine import Simulator
 from onnx2snn.runtime.events import available
@@ -14,6 +16,7 @@ from onnx2snn.runtime.graph import Input, Population, Readout, SpikingGraph
 from onnx2snn.runtime.layout import Layout
 from onnx2snn.runtime.neuron import NeuronParams, PacedParams
 from onnx2snn.runtime.neuron_differential import DifferentialParams
+from onnx2snn.runtime.plan_terms import is_plain
 from onnx2snn.runtime.profile import Clock
 
 pytestmark = pytest.mark.skipif(not available(), reason="needs the extra 'fast'")
@@ -28,6 +31,8 @@ def thresholds(where):
 
 
 MODELS = {
+    "plain": lambda v: NeuronParams(v_threshold=v, v_init=v / 2),
+    "plain, late": lambda v: NeuronParams(v_threshold=v, v_init=v / 3, lag=LAG),
     "signed": lambda v: NeuronParams(v_threshold=v, v_init=v / 2, signed=True),
     "signed burst": lambda v: NeuronParams(v_threshold=v, v_init=v / 2, signed=True, levels=15),
     "burst": lambda v: NeuronParams(v_threshold=v, v_init=v / 3, levels=5, lag=LAG),
@@ -46,7 +51,8 @@ def both_cells(neuron, layout, bias):
     counters = [Counter(fan, layout, STEPS, KIND) for _ in range(2)]
     plain = Bias(bias, SHAPE, layout, KIND, STEPS)
     general = GeneralCell(neuron, SHAPE, plain, layout, KIND, counters[0], Clock())
-    compiled = CompiledCell(node, layout, STEPS, counters[1], Clock())
+    kind = CompiledPlainCell if is_plain(neuron) else CompiledCell
+    compiled = kind(node, layout, STEPS, counters[1], Clock())
     return (general, compiled), counters
 
 
@@ -90,6 +96,37 @@ def test_spikes_states_and_counts_are_the_same(model, where, order):
         assert sent > 1000
         for name in {"v", "sent", "received", "charge", "due"} & set(cells[0].states()):
             np.testing.assert_array_equal(cells[0].states()[name], cells[1].states()[name])
+
+
+@pytest.mark.parametrize("where", ["one", "channel", "neuron"])
+@pytest.mark.parametrize("size", [2, 3])  # channels of a block
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_plain_neurons_of_the_blocked_order(where, size, lanes, monkeypatch):
+    """One pass does what NumPy's passes do, on pieces of one lane, of several, and of less."""
+    for piece in (40, 150, 1000):  # a lane has 120 neurons
+        monkeypatch.setattr(cells_blocked, "PIECE", piece)
+        theta = thresholds(where)
+        neuron = NeuronParams(v_threshold=theta, v_init=theta / 2)
+        node = Population(name="p", shape=SHAPE, inputs=("x",), neuron=neuron)
+        rng = np.random.default_rng(4)
+        fan = rng.integers(1, 9, 120).astype(np.float64)
+        layout = Layout(lanes, "batch")
+        counters = [Counter(fan, layout, STEPS, KIND) for _ in range(2)]
+        cells = [
+            BlockedCell(node, lanes, size, counter, Clock(), constant=True, compiled=compiled)
+            for counter, compiled in zip(counters, (False, True), strict=True)
+        ]
+        current = rng.normal(0.3, 0.8, (1, lanes, *SHAPE)).astype(np.float32)
+        window = Window(arrives=True, fires=True, first=0, at=0, steps=STEPS)
+        out = [np.empty((STEPS, *cell.v.shape), np.int8) for cell in cells]
+        for counter, cell in zip(counters, cells, strict=True):
+            counter.start(False)
+            cell.reset()
+        events = [c.run([current], o, window, False) for c, o in zip(cells, out, strict=True)]
+        assert events[0] == events[1] > 100 * lanes
+        np.testing.assert_array_equal(out[0], out[1])
+        np.testing.assert_array_equal(cells[0].v, cells[1].v)
+        np.testing.assert_array_equal(counters[0].operations, counters[1].operations)
 
 
 @pytest.mark.parametrize(
