@@ -16,7 +16,7 @@ from ..runtime.ops import Array
 from ..runtime.threads import one_blas_thread
 from .align import aligned
 from .calibrate import LayerStats, Progress, calibrate
-from .copies import FEW_STEPS, SMALL_SHARE, front, spread
+from .copies import FEW_STEPS, front, spread, worth_copying
 from .datafree import assumed_statistics, assumption, trained_moments
 from .differential import differential
 from .graph import AnnGraph
@@ -56,7 +56,7 @@ class Options:
             (``runtime.neuron_paced``); False: plain neurons, whose spikes leave in a burst.
         copies: neurons for each value of the layers that read the input only (``copies``), of the
             recipes with one level per spike and no start lag; None: 2 up to T = 32 where that is at
-            most a quarter more neurons, else 1.
+            most a quarter more neurons (``copies.worth_copying``), else 1.
         levels: largest number of spikes per step; None is the recipe's.
         reset, leak, refractory: see ``runtime.neuron.NeuronParams``.
         encoding: how inputs enter (``runtime.encoding``).
@@ -284,9 +284,7 @@ def _copies(lowered: snn.SpikingGraph, options: Options) -> int:
     """Neurons for each value of the layers that read the input only."""
     if options.copies is not None or not can_copy(options):
         return options.copies or 1
-    sizes = {p.name: prod(p.shape) for p in lowered.of(snn.Population)}
-    share = sum(sizes[name] for name in front(lowered)) / max(sum(sizes.values()), 1)
-    return 2 if options.steps <= FEW_STEPS and share <= SMALL_SHARE else 1
+    return 2 if options.steps <= FEW_STEPS and worth_copying(lowered) else 1
 
 
 def can_copy(options: Options) -> bool:

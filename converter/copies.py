@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -36,6 +37,16 @@ def front(graph: snn.SpikingGraph) -> set[str]:
     """The populations whose input is the same current in every step."""
     constant = constant_signals(graph)
     return {p.name for p in graph.of(snn.Population) if p.inputs[0] in constant}
+
+
+def worth_copying(graph: snn.SpikingGraph) -> bool:
+    """Whether copies cost little: they are a small share of the neurons, and no max pool reads
+    them, which chips can only take over spikes, not over sums of them."""
+    first, consumers = front(graph), graph.consumers()
+    sizes = {p.name: prod(p.shape) for p in graph.of(snn.Population)}
+    share = sum(sizes[name] for name in first) / max(sum(sizes.values()), 1)
+    pooled = any(isinstance(reader, snn.MaxPool) for name in first for reader in consumers[name])
+    return share <= SMALL_SHARE and not pooled
 
 
 def can_be_copied(neuron: NeuronParams) -> bool:

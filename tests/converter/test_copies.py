@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from test_lag import inputs, made
 
 from onnx2snn.converter import convert as conversion
+from onnx2snn.converter import copies as copies_module
 from onnx2snn.converter import onnxfile
 from onnx2snn.converter.auto import choose
 from onnx2snn.converter.convert import Options
@@ -193,7 +194,7 @@ def test_diagnosis_advises_more_of_them_where_they_help(recipe):
 def test_by_itself_only_deep_networks_at_few_steps(monkeypatch):
     """The digits' first layer has 27 % of the neurons, so it gets none; were it less, it would."""
     assert converted(steps=T).graph.meta["copies"] == 1
-    monkeypatch.setattr(conversion, "SMALL_SHARE", 0.3)
+    monkeypatch.setattr(copies_module, "SMALL_SHARE", 0.3)
 
     def copies(**options: object) -> object:
         given = Options(tune=False, **options)  # type: ignore[arg-type]
@@ -203,6 +204,14 @@ def test_by_itself_only_deep_networks_at_few_steps(monkeypatch):
     assert copies(steps=33) == copies(steps=8, lag=4) == copies(steps=8, recipe="graded") == 1
     assert copies(steps=8, leak=0.1) == copies(steps=8, encoding="poisson") == 1
     assert copies(steps=8, copies=1) == 1
+
+
+def test_none_before_a_max_pool_unless_asked_for(monkeypatch):
+    """A chip can take the maximum of neurons, not of sums of neurons."""
+    monkeypatch.setattr(copies_module, "SMALL_SHARE", 1.0)
+    assert made("skip").graph.meta["copies"] == 2
+    assert made("relu, pool").graph.meta["copies"] == 1
+    assert made("relu, pool", copies=2).graph.meta["copies"] == 2
 
 
 def test_reports_say_what_they_cost():
@@ -229,7 +238,7 @@ def test_auto_uses_them_for_the_candidates_that_can():
     assert chosen.conversion.graph.meta["copies"] in (1, 2)
 
 
-@pytest.mark.parametrize("kind", ["pool", "skip", "concat", "island"])
+@pytest.mark.parametrize("kind", ["pool", "relu, pool", "skip", "concat", "island"])
 def test_every_kind_of_reader(kind):
     """Max pools, sums, joins and islands behind the copies."""
     results = {}

@@ -24,8 +24,8 @@ T = 8
 
 
 def network(kind: str) -> bytes:
-    """conv, then "pool": max pool before ReLU; "skip": ReLU and a skip over the next convolution;
-    "concat": the same, joined; "island": x sigmoid(x); a convolution and a dense layer follow."""
+    """conv, then "pool": max pool before ReLU; "relu, pool": behind it; "skip": ReLU and a skip over
+    the next convolution; "concat": the same, joined; "island": x sigmoid(x); a convolution and a dense layer follow."""
     rng = np.random.default_rng(0)
     weights: list[onnx.TensorProto] = []
     nodes: list[onnx.NodeProto] = []
@@ -49,6 +49,8 @@ def network(kind: str) -> bytes:
     if kind == "island":
         x = add("Mul", x, add("Sigmoid", x))
     x = add("Relu", x)
+    if kind == "relu, pool":
+        x = add("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
     if kind in ("skip", "concat"):
         inner = conv(add("Relu", conv(x, 6, 6)), 6, 6)
         join = {"skip": ("Add", {}), "concat": ("Concat", {"axis": 1})}[kind]
