@@ -24,8 +24,9 @@ T = 8
 
 
 def network(kind: str) -> bytes:
-    """conv, then "pool": max pool before ReLU; "relu, pool": behind it; "skip": ReLU and a skip over
-    the next convolution; "concat": the same, joined; "island": x sigmoid(x); a convolution and a dense layer follow."""
+    """conv, then "pool": max pool before ReLU; "relu, pool": behind it; "skip": ReLU and a skip
+    over the next convolution; "concat": the same, joined; "island": x sigmoid(x); a convolution and
+    a dense layer follow."""
     rng = np.random.default_rng(0)
     weights: list[onnx.TensorProto] = []
     nodes: list[onnx.NodeProto] = []
