@@ -140,25 +140,31 @@ class PlainCell:
 
     def run(self, xs: list[Array], out: Array, window: Window, owned: bool) -> int:
         with self.clock.neuron:
-            steady = len(xs[0]) != len(out)
             current = self.bias.add(xs[0], window.arrives, owned).reshape(-1, *self.rows)
-            if steady and self.spare is None:
-                self.spare = zeros(self.rows, self.flat.dtype)
-            fired = out.view(np.bool_).reshape(-1, *self.rows)
-            total = 0
+            if window.fires:
+                return self._steps(out.view(np.bool_).reshape(-1, *self.rows), current, window)
+            steady = len(current) != len(out)
             for i in range(len(out)):
-                now = current[0 if steady else i]
-                if not window.fires:
-                    np.add(self.flat, now, out=self.flat)
-                    out[i] = 0
-                    continue
-                spare = self.spare if self.spare is not None and steady else now
-                total += self._step(fired[i], now, spare, window.at + i)
-            return total
+                np.add(self.flat, current[0 if steady else i], out=self.flat)
+            out[...] = 0
+            return 0
 
-    def _step(self, fired: Array, current: Array, spare: Array, step: int) -> int:
-        """One step with spikes, counted; ``spare`` may be ``current``'s own memory."""
-        np.add(self.flat, current, out=self.flat)
+    def _steps(self, fired: Array, current: Array, window: Window) -> int:
+        """Steps with spikes, (steps, *rows), counted; ``current`` (steps or 1, *rows) may be
+        overwritten where every step has its own."""
+        steady, total = len(current) != len(fired), 0
+        for i, flag in enumerate(fired):
+            now = current[0 if steady else i]
+            np.add(self.flat, now, out=self.flat)
+            total += self._fire(flag, self._spare() if steady else now, window.at + i)
+        return total
+
+    def _spare(self) -> Array:
+        if self.spare is None:
+            self.spare = zeros(self.rows, self.flat.dtype)
+        return self.spare
+
+    def _fire(self, fired: Array, spare: Array, step: int) -> int:
         np.subtract(self.flat, self.theta, out=spare)
         np.greater_equal(spare, 0, out=fired)
         events = int(np.count_nonzero(fired))

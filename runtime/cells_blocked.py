@@ -7,7 +7,7 @@ with the extra ``fast`` it is one pass.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -107,17 +107,20 @@ class BlockedCell:
             current = None if self.terms else self._constant(xs[0], window)
         fired = out.view(np.bool_).reshape(len(out), *self.flat.shape)
         events: list[int] = []
-        for i in range(len(out)):
+        # Where no synapse comes in between, all steps of a piece before the next piece.
+        each = 1 if self.terms else len(out)
+        for i in range(0, len(out), each):
             if self.terms:
                 with self.clock.synapse:
                     self._integrate(xs, i, window)
             with self.clock.neuron:
                 if window.fires:
-                    events.append(self._fire(fired[i], current, window.at + i))
+                    events += self._fire(fired[i : i + each], current, window.at + i)
                     continue
-                out[i] = 0
+                out[i : i + each] = 0
                 if current is not None:
-                    np.add(self.flat, current, out=self.flat)
+                    for _ in range(each):
+                        np.add(self.flat, current, out=self.flat)
         with self.clock.counting:
             self.counter.settle(window.at, fired, events)
         return sum(events)
@@ -151,47 +154,48 @@ class BlockedCell:
         if pending:
             np.add(self.flat, self.bias_table, out=self.flat)
 
-    def _fire(self, fired: Array, current: Array | None, step: int) -> int:
-        """Spikes into ``fired`` (lanes, neurons), counted; the threshold taken off."""
-        total = 0
+    def _fire(self, fired: Array, current: Array | None, first: int) -> list[int]:
+        """Steps with spikes into ``fired`` (steps, lanes, neurons), counted: how many in each."""
+        totals = [0] * len(fired)
+        update = self._by_passes if self.plain is None else self._in_one_pass
         for piece in self.pieces:
             *_, spare, _, lanes, neurons = piece
             now = None if current is None else current[lanes, neurons]
-            flag = fired[lanes, neurons]
-            update = self._by_passes if self.plain is None else self._in_one_pass
-            events = update(piece, now, flag)
-            total += events
-            if events and self.counter.constant is None:
-                np.copyto(spare, flag.view(np.int8))
-                with self.clock.counting:
-                    self.counter.add_part(step, lanes, neurons, spare)
-        return total
+            flags = fired[:, lanes, neurons]
+            for i, events in enumerate(update(piece, now, flags)):
+                totals[i] += events
+                if events and self.counter.constant is None:
+                    np.copyto(spare, flags[i].view(np.int8))
+                    with self.clock.counting:
+                        self.counter.add_part(first + i, lanes, neurons, spare)
+        return totals
 
-    def _by_passes(self, piece: _Piece, current: Array | None, flag: Array) -> int:
-        """How many neurons of a piece fired, ``flag`` says which; as ``PlainCell`` does it."""
+    def _by_passes(self, piece: _Piece, current: Array | None, flags: Array) -> Iterator[int]:
+        """How many neurons of a piece fired in each step, ``flags`` says which; as ``PlainCell``
+        does it."""
         v, v_rows, theta, spare, spare_rows, *_ = piece
-        if current is not None:
-            np.add(v, current, out=v)
-        np.subtract(v_rows, theta, out=spare_rows)
-        np.greater_equal(spare, 0, out=flag)
-        events = int(np.count_nonzero(flag))
-        if events:
-            bits = v.view(np.uint32)
-            np.minimum(bits, spare.view(np.uint32), out=bits)
-        return events
+        bits = v.view(np.uint32)
+        for flag in flags:
+            if current is not None:
+                np.add(v, current, out=v)
+            np.subtract(v_rows, theta, out=spare_rows)
+            np.greater_equal(spare, 0, out=flag)
+            events = int(np.count_nonzero(flag))
+            if events:
+                np.minimum(bits, spare.view(np.uint32), out=bits)
+            yield events
 
-    def _in_one_pass(self, piece: _Piece, current: Array | None, flag: Array) -> int:
+    def _in_one_pass(self, piece: _Piece, current: Array | None, flags: Array) -> Iterator[int]:
         """The same by the compiled kernel."""
         v, v_rows, theta, *_ = piece
         assert self.plain is not None
         # Thresholds repeat along the rows of a channel block, and from lane to lane.
-        lanes, blocks, repeats, size = (
-            v_rows.shape if v_rows.ndim == 4 else (len(v), 1, 1, v.shape[1])
-        )
+        shape = v_rows.shape if v_rows.ndim == 4 else (len(v), 1, 1, v.shape[1])
         now = v if current is None else current
-        places = (x.ctypes.data for x in (v, now, theta, flag))
-        self.plain(*places, lanes, blocks, repeats, size, current is not None)
-        return int(np.count_nonzero(flag))
+        places = (x.ctypes.data for x in (v, now, theta, flags))
+        self.plain(*places, len(flags), 0, self.flat.size, *shape, current is not None)
+        for flag in flags:
+            yield int(np.count_nonzero(flag))
 
 
 def _pieces(lanes: int, neurons: int) -> list[tuple[slice, slice]]:

@@ -41,14 +41,20 @@ class CompiledPlainCell(PlainCell):
         self.places = self.flat.ctypes.data, self.row.ctypes.data
         self.sizes = (1, 1, self.flat.size // self.row.size, self.row.size)
 
-    def _step(self, fired: Array, current: Array, spare: Array, step: int) -> int:
-        v, theta = self.places
-        self.plain(v, current.ctypes.data, theta, fired.ctypes.data, *self.sizes, True)
-        events = int(np.count_nonzero(fired))
-        if events:
-            with self.clock.counting:
-                self.counter.add_spikes(step, fired, events, spare)
-        return events
+    def _steps(self, fired: Array, current: Array, window: Window) -> int:
+        (v, theta), size = self.places, self.flat.size
+        steady = len(current) != len(fired)
+        runs = (len(fired), 0 if steady else size, size)
+        self.plain(v, current.ctypes.data, theta, fired.ctypes.data, *runs, *self.sizes, True)
+        total = 0
+        with self.clock.counting:
+            for i, step in enumerate(fired):
+                events = int(np.count_nonzero(step))
+                if events:
+                    spare = self._spare() if steady else current[i]
+                    self.counter.add_spikes(window.at + i, step, events, spare)
+                    total += events
+        return total
 
 
 def _repeating(theta: Array, length: int) -> Array:

@@ -28,7 +28,7 @@ from typing import Any, TypeAlias
 SIGNATURES = {
     "event_kernels": {"advance": "iiiiiii", "sum_windows": "iiii"},
     "step_kernels": {
-        "plain": "FFFBiiiii",
+        "plain": "FFFBiiiiiiii",
         "burst": "FFFFBBiifi",
         "paced": "DDFFBBiiddd",
         "differential": "FFFFFBBiiffi",

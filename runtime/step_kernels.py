@@ -19,21 +19,27 @@ from .neuron_differential import FIRING_POINT, MOST_POWERS, TOLERANCE
 F32, F64 = numba.float32, numba.float64
 
 
-def plain(v, current, theta, spikes, lanes, blocks, repeats, size, adds):  # type: ignore[no-untyped-def]
-    """Binary ``NeuronParams`` with soft reset. Potentials are (lanes, blocks, repeats, size),
-    thresholds (blocks, size); ``adds``: there is a current, else the potentials have it already.
-    There are as many spikes as ones in ``spikes``."""
+def plain(v, current, theta, spikes, steps, shift, sent, lanes, blocks, repeats, size, adds):  # type: ignore[no-untyped-def]
+    """Binary ``NeuronParams`` with soft reset, all ``steps`` of a row before the next row, so that
+    its potentials stay in the L1 cache.
+
+    Potentials are (lanes, blocks, repeats, size), thresholds (blocks, size). ``shift``, ``sent``:
+    from one step's current and spikes to the next's (0 where the current is the same); ``adds``:
+    there is a current, else the potentials have it already.
+    """
     for lane in range(lanes):
         for block in range(blocks):
             for repeat in range(repeats):
                 start = ((lane * blocks + block) * repeats + repeat) * size
-                for column in range(size):
-                    i = start + column
-                    now = v[i] + current[i] if adds else v[i]
-                    left = now - theta[block * size + column]
-                    flag = left >= 0
-                    v[i] = left if flag else now
-                    spikes[i] = flag
+                for step in range(steps):
+                    source, target = start + step * shift, start + step * sent
+                    for column in range(size):
+                        i = start + column
+                        now = v[i] + current[source + column] if adds else v[i]
+                        left = now - theta[block * size + column]
+                        flag = left >= 0
+                        v[i] = left if flag else now
+                        spikes[target + column] = flag
 
 
 def burst(v, sent, current, theta, spikes, fired, rows, size, most, signed):  # type: ignore[no-untyped-def]
