@@ -1,7 +1,8 @@
 """Copies: several neurons for each value of the layers that read the network's input only.
 
 What such a layer gets is exact and the same in every step, so that all of its error is
-quantization, theta / T per level; every layer behind it inherits that. C neurons with one threshold
+quantization, theta / T per level, and the clipping that a small theta is paid for with; every layer
+behind it inherits that. C neurons with one threshold
 and input, whose initial potentials lie theta / C apart, send together
 
     sum_i floor((x t + v0 + i theta / C) / theta) = floor((x t + v0) / (theta / C))    (Hermite)

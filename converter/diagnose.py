@@ -89,19 +89,7 @@ def measure(
     pairs = partners(net, lowered)
     _same_network(lowered, net, pairs)
     check = StructureCheck(net, lowered, pairs, steps)
-    none = np.zeros((), np.float32)
-    accumulated = [
-        Layer(
-            node,
-            pairs[node.name],
-            check.charges.get(node.name, none),
-            steps,
-            total,
-            copies=copies.get(node.name, 1),
-        )
-        for node in _rows(net)
-        if node.name in pairs
-    ]
+    accumulated = [_layer(node, check, copies, total) for node in _rows(net) if node.name in pairs]
     scale = units(net, lowered)
     wanted = set(pairs.values())
     done = 0
@@ -128,6 +116,13 @@ def measure(
         findings=findings,
         unmatched=tuple(p.name for p in net.of(snn.Population) if p.name not in pairs),
     )
+
+
+def _layer(node: snn.Node, check: StructureCheck, copies: Mapping[str, int], total: int) -> Layer:
+    """The sums of one row, of ``total`` samples."""
+    charge = check.charges.get(node.name, np.zeros((), np.float32))
+    count = copies.get(node.name, 1)
+    return Layer(node, check.pairs[node.name], charge, check.steps, total, copies=count)
 
 
 def calibrated(net: snn.SpikingGraph) -> bool | None:

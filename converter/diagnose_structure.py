@@ -169,7 +169,7 @@ class StructureCheck:
         pairs: Mapping[str, str],
         steps: int,
     ) -> None:
-        self.net, self.pairs, self.unit = net, pairs, units(net, lowered)
+        self.net, self.pairs, self.steps, self.unit = net, pairs, steps, units(net, lowered)
         self.charges = initial_charges(net, lowered, pairs, steps)
         self.ann = lowered.by_name()
         self.results = {

@@ -13,8 +13,10 @@ from .layout import Layout
 from .native import loaded
 from .neuron import Neuron, NeuronParams, PacedParams
 from .neuron_differential import DifferentialParams
-from .ops import Array
+from .ops import Array, Shape
 from .profile import Clock
+
+KIND = np.dtype(np.float32)
 
 
 def has_compiled_step(neuron: Neuron) -> bool:
@@ -33,11 +35,9 @@ class CompiledPlainCell(PlainCell):
     def __init__(
         self, node: Population, layout: Layout, chunk: int, counter: Counter, clock: Clock
     ) -> None:
-        kind, shape = np.dtype(np.float32), node.shape
-        bias = Bias(node.bias, shape, layout, kind, chunk)
-        super().__init__(node.neuron, shape, bias, layout, kind, counter, clock)
+        super().__init__(*_parts(node, layout, chunk), counter, clock)
         self.plain = loaded().plain
-        self.row = _repeating(self.theta, self.v.size // layout.inner(shape)[0])
+        self.row = _repeating(self.theta, self.v.size // layout.inner(node.shape)[0])
         self.places = self.flat.ctypes.data, self.row.ctypes.data
         self.sizes = (1, 1, self.flat.size // self.row.size, self.row.size)
 
@@ -57,6 +57,14 @@ class CompiledPlainCell(PlainCell):
         return total
 
 
+def _parts(
+    node: Population, layout: Layout, chunk: int
+) -> tuple[Neuron, Shape, Bias, Layout, np.dtype]:
+    """What every cell of neurons is made from."""
+    bias = Bias(node.bias, node.shape, layout, KIND, chunk)
+    return node.neuron, node.shape, bias, layout, KIND
+
+
 def _repeating(theta: Array, length: int) -> Array:
     """Thresholds as a row: a single value written out to ``length``."""
     row = theta.reshape(-1)
@@ -69,14 +77,13 @@ class CompiledCell(GeneralCell):
     def __init__(
         self, node: Population, layout: Layout, chunk: int, counter: Counter, clock: Clock
     ) -> None:
-        kind, shape = np.dtype(np.float32), node.shape
-        bias = Bias(node.bias, shape, layout, kind, chunk)
-        super().__init__(node.neuron, shape, bias, layout, kind, counter, clock)
+        super().__init__(*_parts(node, layout, chunk), counter, clock)
         self.kernels = loaded()
         self.advance: Step | None = None
-        theta = layout.long_rows(layout.parameter(node.neuron.v_threshold, shape, kind), shape)
+        theta = layout.parameter(node.neuron.v_threshold, node.shape, KIND)
+        theta = layout.long_rows(theta, node.shape)
         size = self.fired.size
-        self.theta = _repeating(theta, size // layout.inner(shape)[0])
+        self.theta = _repeating(theta, size // layout.inner(node.shape)[0])
         self.rows = (size // self.theta.size, self.theta.size)
         self.flags = zeros(self.rows, np.uint8)
         self.spare = self.fired.reshape(self.rows)
