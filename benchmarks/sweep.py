@@ -21,7 +21,8 @@ def sweep(shared: Path, samples: int, steps: int, engine: str) -> dict:
     """Seconds and peak memory of the command, and what it found at the last step."""
     data = shared / "data" / "cifar10.npz"
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "onnx2snn", "sweep", str(shared / "models/resnet20.onnx")]
+        command = [sys.executable, "-P", "-m", "onnx2snn", "sweep"]
+        command += [str(shared / "models/resnet20.onnx")]
         command += ["--data", f"{data}:x_test,y_test", "--calib", f"{data}:x_calib"]
         command += ["--scale", "255", "--mean", MEAN, "--std", STD, "--layout", "NHWC"]
         command += ["--recipe", "binary", "--samples", str(samples), "-T", f"1:{steps}"]

@@ -2,26 +2,27 @@
 
 numba (the extra ``fast``) compiles ``event_kernels`` and ``step_kernels`` to machine code in a
 process of its own (``native_build``), once per machine and version, and the code is kept in a
-folder. A simulation loads it through llvmlite, which comes with numba, and has neither numba's
-memory (60 MiB) nor its start (a second).
+folder (``native_cache``). A simulation loads it through llvmlite, which comes with numba, and has
+neither numba's memory (60 MiB) nor its start (a second).
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from ctypes import CFUNCTYPE, c_double, c_float, c_int32, c_int64, c_void_p, create_string_buffer
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeAlias
+
+from . import native_cache
 
 # Module -> kernel -> its arguments: i an integer or address, f a float32, d a float64; B, F and D
 # the address of int8, float32 or float64.
@@ -39,7 +40,21 @@ SOURCES = (
     *("event_kernels", "event_tables", "native", "native_build"),
     *("neuron_differential", "step_kernels", "vectors"),
 )
-COMPILERS = ("numba", "llvmlite")
+COMPILERS = ("numba", "llvmlite", "numpy")
+# What the compiling process runs: packages are entered without their own code, which needs more.
+BOOTSTRAP = """
+import json, sys
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
+packages, places = json.loads(sys.argv[1])
+sys.path += places
+for name, path in packages.items():
+    spec = ModuleSpec(name, None, is_package=True)
+    spec.submodule_search_locations = path
+    sys.modules[name] = module_from_spec(spec)
+import_module(sys.argv[2]).main()
+"""
 TYPES: dict[str, Any] = dict.fromkeys("BFD", c_void_p)
 TYPES |= {"i": c_int64, "f": c_float, "d": c_double}
 
@@ -90,24 +105,21 @@ def target_machine() -> Any:
 
 
 def _machine_code(versions: list[str]) -> bytes:
-    """The kernels as an object file: from a folder, or compiled now and kept in the first folder
-    that can be written."""
-    name = f"kernels-{_key(versions)}.o"
-    folders = list(_folders())
-    for folder in folders:
-        if (folder / name).is_file():
-            return (folder / name).read_bytes()
-    for folder in folders:
+    """The kernels as an object file, kept from before or compiled now. Warns where the next
+    process has to compile them again."""
+    key = _key(versions)
+    code = native_cache.kept(key)
+    if code is None:
+        code = _compiled()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                code = _compiled(Path(scratch) / name)
-                os.replace(Path(scratch) / name, folder / name)
-                return code
-        except OSError:
-            continue
-    with tempfile.TemporaryDirectory() as scratch:
-        return _compiled(Path(scratch) / name)
+            native_cache.keep(key, code)
+        except OSError as error:
+            warnings.warn(
+                f"the kernels of the extra 'fast' are compiled anew by every process, as no folder "
+                f"can keep them: {error}",
+                stacklevel=2,
+            )
+    return code
 
 
 def _key(versions: list[str]) -> str:
@@ -115,30 +127,38 @@ def _key(versions: list[str]) -> str:
     from llvmlite import binding
 
     processor = (binding.get_process_triple(), binding.get_host_cpu_name())
-    parts = [*versions, *processor, binding.get_host_cpu_features().flatten()]
+    parts = [sys.version, *versions, *processor, binding.get_host_cpu_features().flatten()]
     parts += [(Path(__file__).parent / f"{name}.py").read_text("utf-8") for name in SOURCES]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 
-def _folders() -> Iterator[Path]:
-    """Where machine code is kept: beside Python's own, or with the user's."""
-    yield Path(__file__).parent / "__pycache__"
-    for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
-        if os.environ.get(variable):
-            yield Path(os.environ[variable]) / "onnx2snn"
-    with suppress(RuntimeError):  # a user without a home
-        yield Path.home() / ".cache" / "onnx2snn"
+def _compiled() -> bytes:
+    """What ``native_build`` makes, which comes through a pipe, so that nothing is left of it when
+    either process is killed. Raises RuntimeError with its last words.
 
-
-def _compiled(path: Path) -> bytes:
-    """What ``native_build`` writes to ``path``. Raises RuntimeError with its last words."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-m", f"{__package__}.native_build", str(path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    The process imports nothing from the working directory, from PYTHONPATH or from beside a
+    script: it has the interpreter's own path (``-I``), after that the folders where the compilers
+    are installed, and of this package the modules that this process has, whatever way it found
+    them. It starts in this folder and without numba's variables, as numba would read settings
+    from a file where it starts.
+    """
+    parents = __package__.split(".")
+    names = [".".join(parents[: i + 1]) for i in range(len(parents))]
+    packages = {name: list(sys.modules[name].__path__) for name in names}
+    places = {str(distribution(package).locate_file("")) for package in COMPILERS}
+    order = json.dumps([packages, sorted(filter(os.path.isabs, places))])
+    done = subprocess.run(
+        [sys.executable, "-I", "-B", "-c", BOOTSTRAP, order, f"{__package__}.native_build"],
+        env={k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")},
+        cwd=Path(__file__).parent,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
     if done.returncode != 0:
-        words = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise RuntimeError(words[-1])
-    return path.read_bytes()
+        words = done.stderr.decode(errors="replace").strip().splitlines()
+        raise RuntimeError(words[-1] if words else f"exit status {done.returncode}")
+    return done.stdout
 
 
 def _load(code: bytes) -> SimpleNamespace:

@@ -1,14 +1,13 @@
-"""``python -m onnx2snn.runtime.native_build PATH``: compile all kernels to an object file.
+"""A process of its own (see ``native``) that compiles all kernels to an object file.
 
-Only this process imports numba (see ``native``). numba wraps a function for its callers in Python
+Only this process imports numba. numba wraps a function for its callers in Python
 or C; the wrappers, which need numba's own library, are dropped, and what is left needs none.
 """
 
 from __future__ import annotations
 
-import sys
+import os
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numba
@@ -59,5 +58,8 @@ def _module(name: str, function: Any, letters: str, machine: Any) -> Any:
     return module
 
 
-if __name__ == "__main__":
-    Path(sys.argv[1]).write_bytes(build())
+def main() -> None:
+    """Write the object file to standard output; whatever is printed goes to standard error."""
+    with os.fdopen(os.dup(1), "wb") as out:
+        os.dup2(2, 1)
+        out.write(build())

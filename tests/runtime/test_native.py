@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
+import time
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -54,22 +56,21 @@ class TestFolders:
         versions = [native.version(package) for package in native.COMPILERS]
         code, made = native._machine_code(versions), []
 
-        def compiled(path: Path) -> bytes:
-            made.append(path)
-            path.write_bytes(code)
+        def compiled() -> bytes:
+            made.append(code)
             return code
 
         monkeypatch.setattr(native, "_compiled", compiled)
         return made
 
     def test_code_is_kept(self, compilations, monkeypatch, tmp_path):
-        monkeypatch.setattr(native, "_folders", lambda: iter([tmp_path / "kept"]))
+        monkeypatch.setattr(native.native_cache, "folders", lambda: iter([tmp_path / "kept"]))
         first, second = native._machine_code(["1", "2"]), native._machine_code(["1", "2"])
         assert first == second and len(compilations) == 1
-        assert [p.suffix for p in (tmp_path / "kept").iterdir()] == [".o"]  # nothing half-written
+        assert [p.suffix for p in (tmp_path / "kept").iterdir()] == [".bin"]  # nothing half-written
 
     def test_another_version_is_compiled_again(self, compilations, monkeypatch, tmp_path):
-        monkeypatch.setattr(native, "_folders", lambda: iter([tmp_path]))
+        monkeypatch.setattr(native.native_cache, "folders", lambda: iter([tmp_path]))
         native._machine_code(["1", "2"])
         native._machine_code(["1", "3"])
         assert len(compilations) == 2 and len(list(tmp_path.iterdir())) == 2
@@ -95,18 +96,31 @@ class TestFolders:
     ):
         (tmp_path / "file").write_text("in the way")
         folders = [tmp_path / "file" / "inside", tmp_path / "next"]
-        monkeypatch.setattr(native, "_folders", lambda: iter(folders))
+        monkeypatch.setattr(native.native_cache, "folders", lambda: iter(folders))
         native._machine_code(["1", "2"])
         native._machine_code(["1", "2"])
         assert len(list((tmp_path / "next").iterdir())) == 1 and len(compilations) == 1
 
-    def test_without_any_folder_the_code_is_used_and_not_kept(
+    def test_without_any_folder_the_code_is_used_and_that_is_said(
         self, compilations, monkeypatch, tmp_path
     ):
         (tmp_path / "file").write_text("in the way")
-        monkeypatch.setattr(native, "_folders", lambda: iter([tmp_path / "file" / "inside"]))
-        assert native._machine_code(["1", "2"]) == native._machine_code(["1", "2"])
-        assert len(compilations) == 2 and not compilations[0].exists()
+        monkeypatch.setattr(
+            native.native_cache, "folders", lambda: iter([tmp_path / "file" / "inside"])
+        )
+        with pytest.warns(UserWarning, match=r"compiled anew by every process.*inside: Not a dir"):
+            assert native._machine_code(["1", "2"]) == native._machine_code(["1", "2"])
+        assert len(compilations) == 2
+
+    @pytest.mark.parametrize("damage", [lambda c: c[:-1], lambda c: b"", lambda c: c[:40] + c[41:]])
+    def test_cut_code_is_compiled_again(self, compilations, monkeypatch, tmp_path, damage):
+        monkeypatch.setattr(native.native_cache, "folders", lambda: iter([tmp_path]))
+        code = native._machine_code(["1", "2"])
+        (kept,) = tmp_path.iterdir()
+        whole = kept.read_bytes()
+        kept.write_bytes(damage(whole))
+        assert native._machine_code(["1", "2"]) == code and len(compilations) == 2
+        assert kept.read_bytes() == whole and list(tmp_path.iterdir()) == [kept]
 
 
 class TestFailures:
@@ -119,10 +133,9 @@ class TestFailures:
 
     @needs_numba
     def test_a_compilation_that_fails_is_said(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(native, "_folders", lambda: iter([tmp_path]))
-        monkeypatch.setattr(native.sys, "executable", sys.executable)
-        monkeypatch.setattr(native, "__package__", "no.such.package")
-        with pytest.warns(UserWarning, match=r"extra 'fast' cannot be used .*no\.such"):
+        monkeypatch.setattr(native.native_cache, "folders", lambda: iter([tmp_path]))
+        monkeypatch.setattr(native, "BOOTSTRAP", "import no_such")
+        with pytest.warns(UserWarning, match=r"extra 'fast' cannot be used .*No.*no_such"):
             assert native.kernels.__wrapped__() is None
         assert list(tmp_path.iterdir()) == []
 
@@ -135,6 +148,78 @@ class TestFailures:
         monkeypatch.setattr(native, "_machine_code", lambda _: machine.emit_object(other))
         with pytest.warns(UserWarning, match="extra 'fast' cannot be used"):
             assert native.kernels.__wrapped__() is None
+
+
+KEPT_IN = """
+import os, sys
+from pathlib import Path
+from onnx2snn.runtime import native_cache
+native_cache.folders = lambda: iter([Path(sys.argv[1])])
+os.environ["PYTHONPATH"] = os.getcwd()
+"""
+ANSWER = "[[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]"
+
+
+def started(script: str, folder: Path, working: Path) -> subprocess.Popen[str]:
+    """A process that keeps kernels in ``folder`` and runs in ``working``, which it does not import
+    from itself, but for which PYTHONPATH and numba's variables would win in what it starts."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-W", "error::UserWarning", "-c", KEPT_IN + script, str(folder)],
+        cwd=working,
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@needs_numba
+class TestProcesses:
+    """With the real compiler, which takes seconds."""
+
+    def test_nothing_in_the_working_directory_is_used_and_a_wrong_bit_is_compiled_again(
+        self, tmp_path
+    ):
+        kept, working = tmp_path / "kept", tmp_path / "working"
+        working.mkdir()
+        executed = tmp_path / "executed"
+        for name in ("numba", "types", "random", "llvmlite", "onnx2snn", "tempfile", "json"):
+            (working / f"{name}.py").write_text(f"open({str(executed)!r}, 'a').write(__name__)\n")
+        (working / ".numba_config.yaml").write_text("disable_jit: 1\n")
+
+        out, err = started(SIMULATE, kept, working).communicate()
+        assert out.startswith(ANSWER), err
+        (file,) = kept.iterdir()
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 4
+        file.write_bytes(content)
+        out, err = started(SIMULATE, kept, working).communicate()
+        assert out.startswith(ANSWER), err
+        assert list(kept.iterdir()) == [file] and file.read_bytes() != content
+        assert not executed.exists()
+
+    @pytest.mark.parametrize("victim", ["compiler", "its parent"])
+    def test_a_killed_compilation_leaves_nothing(self, tmp_path, victim):
+        psutil = pytest.importorskip("psutil")
+        kept, temporary = tmp_path / "kept", tmp_path / "temporary"
+        kept.mkdir()
+        temporary.mkdir()
+        script = "import tempfile; tempfile.tempdir = '.'\n" + SIMULATE
+        parent = started(script, kept, temporary)
+        children: list[psutil.Process] = []
+        while not children and parent.poll() is None:
+            time.sleep(0.02)
+            children = psutil.Process(parent.pid).children()
+        assert children, parent.communicate()
+        time.sleep(0.5)  # into the compilation
+        (children[0] if victim == "compiler" else parent).kill()
+        _, err = parent.communicate()
+        if victim == "compiler":
+            assert "extra 'fast' cannot be used (slower ones are): exit status -9" in err
+        psutil.wait_procs(
+            children, timeout=60
+        )  # it may outlive its parent; then nobody reads what it makes
+        assert list(kept.iterdir()) == list(temporary.iterdir()) == []
 
 
 @needs_numba
