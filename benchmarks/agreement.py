@@ -17,14 +17,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 from accuracy import NETWORKS
 
 import onnx2snn
 from onnx2snn.converter.onnxfile import synapse_models, to_model
 from onnx2snn.runtime.engine import SimulationResult, Simulator
 from onnx2snn.runtime.graph import Readout, SpikingGraph
+from onnx2snn.runtime.onnx_runtime import onnx_runtime
 
+ort = onnx_runtime()
 CASES = (("binary", 16), ("signed", 16), ("graded", 4), ("differential", 8))
 
 

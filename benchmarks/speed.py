@@ -24,14 +24,15 @@ from time import perf_counter
 
 import networks
 import numpy as np
-import onnxruntime as ort
 from engines import ENGINES, simulator
 from peers import Peer, environment
 from threadpoolctl import threadpool_info
 
 from onnx2snn.runtime.events import available
+from onnx2snn.runtime.onnx_runtime import onnx_runtime
 from onnx2snn.runtime.threads import available_threads
 
+ort = onnx_runtime()
 PEER_MODES = ("spikingjelly", "spikingjelly-multi", "spikingjelly-compiled", "sinabs")
 MODE_LIMIT = 32  # the peers' other modes are measured up to this many steps
 WARM_STEPS = 8  # before the first measured run: plans are made, kernels compiled or loaded

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..errors import ModelError
+from ..runtime.onnx_runtime import onnx_runtime
 from ..runtime.ops import LINEAR_OPS, Array, MaxPool
 from .graph import AnnGraph, AnnNode, Clip, Input, LeakyRelu, Opaque, Relu
 
@@ -46,7 +47,7 @@ def compute(node: AnnNode, xs: list[Array]) -> Array:
 
 
 def _opaque(layer: Opaque, xs: list[Array]) -> Array:
-    import onnxruntime as ort
+    ort = onnx_runtime()
 
     options = ort.SessionOptions()
     options.log_severity_level = 4

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..runtime import graph as snn
+from ..runtime.onnx_runtime import onnx_runtime
 from ..runtime.ops import Array, Conv, ConvTranspose, LinearOp
 from .onnxfile import operation_model
 
@@ -49,7 +50,7 @@ class Kernels:
 
 
 def _open(model: bytes) -> Any:
-    import onnxruntime as ort  # only calibration needs it here
+    ort = onnx_runtime()  # only calibration needs it here
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1

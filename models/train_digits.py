@@ -16,13 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
+from onnx2snn.runtime.onnx_runtime import onnx_runtime
+
+ort = onnx_runtime()
 SCALE = 16.0  # the digits hold integers 0..16; the networks expect value / SCALE
 TEST_ROWS = 360
 CALIB_ROWS = 320

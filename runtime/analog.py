@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from .onnx_runtime import onnx_runtime
 from .ops import Array
 
 
 @lru_cache(maxsize=64)
 def _session(model: bytes) -> Any:
-    import onnxruntime as ort  # only networks with islands need it
+    ort = onnx_runtime()  # only networks with islands need it
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1

@@ -13,6 +13,7 @@ import numpy as np
 
 from .buffers import zeros
 from .layout import Layout
+from .onnx_runtime import onnx_runtime
 from .ops import Array, Shape
 from .profile import Clock
 
@@ -27,7 +28,7 @@ def session_kernel(
 ) -> Callable[[list[Array], Array], None]:
     """A kernel (see ``kernels``) that runs ``model`` on signals in the "batch" layout, writing
     into the plan's own buffers."""
-    import onnxruntime as ort  # only this engine needs it
+    ort = onnx_runtime()  # only this engine needs it
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # tiles run in threads

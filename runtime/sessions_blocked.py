@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from .buffers import copied, zeros
+from .onnx_runtime import onnx_runtime
 from .ops import Array, Conv, Shape
 from .plan_terms import Term
 
@@ -90,7 +91,7 @@ class BlockedSessions:
 
     def session(self, key: str) -> Any:
         """Raises whatever ONNX Runtime raises for a model it does not know."""
-        import onnxruntime as ort  # only this engine needs it
+        ort = onnx_runtime()  # only this engine needs it
 
         if key not in self.made:
             options = ort.SessionOptions()

@@ -57,6 +57,15 @@ def test_only_the_frontend_and_the_converted_file_import_onnx() -> None:
                 assert name.split(".")[0] not in ("onnx", "onnxscript", "onnx_ir"), path
 
 
+def test_onnx_runtime_is_imported_in_one_place() -> None:
+    """The one that turns its telemetry off first (``runtime/onnx_runtime.py``)."""
+    scripts = [*(ROOT / "models").glob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+    for path in [*scripts, *(path for paths in SOURCES.values() for path in paths)]:
+        names = {name.split(".")[0] for name in absolute_imports(path)}
+        is_home = path == ROOT / "runtime" / "onnx_runtime.py"
+        assert ("onnxruntime" in names) == is_home, path
+
+
 def test_only_the_command_line_prints_and_imports_click() -> None:
     for paths in SOURCES.values():
         for path in paths:

@@ -18,6 +18,7 @@ import onnx
 from onnx import numpy_helper
 
 from ...errors import ModelError
+from ...runtime.onnx_runtime import onnx_runtime
 from ...runtime.ops import Array, Shape
 from .floats import widen_floats
 from .refusals import RANDOM
@@ -147,7 +148,7 @@ def session(model: onnx.ModelProto, *, threads: int = 1, optimize: str = "basic"
 
 
 def _options(threads: int, optimize: str) -> Any:
-    import onnxruntime as ort
+    ort = onnx_runtime()
 
     options = ort.SessionOptions()
     options.log_severity_level = 4
@@ -163,7 +164,7 @@ def _options(threads: int, optimize: str) -> Any:
 
 
 def _session(model: onnx.ModelProto, options: Any) -> Any:
-    import onnxruntime as ort
+    ort = onnx_runtime()
 
     return ort.InferenceSession(
         model.SerializeToString(),
