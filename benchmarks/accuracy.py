@@ -18,7 +18,7 @@ from typing import Any
 
 import onnx2snn
 from onnx2snn import Preprocessing
-from onnx2snn.api import onnx_ann
+from onnx2snn.evaluation.ann import onnx_ann
 
 CIFAR = Preprocessing(
     scale=255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), layout="NHWC"

@@ -20,18 +20,20 @@ import networks
 import numpy as np
 from engines import simulator
 
-from onnx2snn.runtime.cells import PlainCell, Window, population_cell
-from onnx2snn.runtime.cells_blocked import BlockedCell
-from onnx2snn.runtime.cells_compiled import CompiledPlainCell
-from onnx2snn.runtime.cells_events import EventCell
-from onnx2snn.runtime.counting import Counter
-from onnx2snn.runtime.event_terms import event_layers
-from onnx2snn.runtime.events import available
+from onnx2snn.runtime.engine.cells.base import Window
+from onnx2snn.runtime.engine.cells.blocked import BlockedCell
+from onnx2snn.runtime.engine.cells.choose import population_cell
+from onnx2snn.runtime.engine.cells.compiled import CompiledPlainCell
+from onnx2snn.runtime.engine.cells.events import EventCell
+from onnx2snn.runtime.engine.cells.plain import PlainCell
+from onnx2snn.runtime.engine.counting import Counter
+from onnx2snn.runtime.engine.events.choice import available
+from onnx2snn.runtime.engine.events.layers import event_layers
+from onnx2snn.runtime.engine.layout import Layout
+from onnx2snn.runtime.engine.profile import Clock
 from onnx2snn.runtime.graph import Input, Population, Readout, SpikingGraph
-from onnx2snn.runtime.layout import Layout
-from onnx2snn.runtime.neuron import NeuronParams
-from onnx2snn.runtime.profile import Clock
-from onnx2snn.runtime.threads import one_blas_thread
+from onnx2snn.runtime.neurons import NeuronParams
+from onnx2snn.runtime.parallel.threads import one_blas_thread
 
 SHAPE = (16, 32, 32)
 MINIMUM = 13  # bytes of an update: potential read and written, current read, spike written

@@ -24,12 +24,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "hwtargets"))
 from chip_nets import PILOTNET, RESNET20, build
 
 from onnx2snn.hwtargets import chip_view, load_target
-from onnx2snn.hwtargets.hops import metrics
+from onnx2snn.hwtargets.cores.memory import memory_model
+from onnx2snn.hwtargets.cores.partition import partition
+from onnx2snn.hwtargets.cores.traffic import traffic
 from onnx2snn.hwtargets.mapping import Traffic
-from onnx2snn.hwtargets.memory import memory_model
-from onnx2snn.hwtargets.mesh import Mesh, mesh_for, place_on_mesh
-from onnx2snn.hwtargets.partition import partition
-from onnx2snn.hwtargets.traffic import traffic
+from onnx2snn.hwtargets.placement.hops import metrics
+from onnx2snn.hwtargets.placement.mesh import Mesh, mesh_for, place_on_mesh
 
 
 def cut(graph: Any) -> tuple[int, Traffic]:

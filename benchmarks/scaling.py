@@ -23,7 +23,7 @@ from speed import ENGINES, Ann, simulator
 
 import onnx2snn
 from onnx2snn.runtime.graph import Input
-from onnx2snn.runtime.threads import available_threads
+from onnx2snn.runtime.parallel.threads import available_threads
 
 
 def seconds(work: Callable[[], object], clock: Callable[[], float], repeats: int = 5) -> float:

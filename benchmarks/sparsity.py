@@ -22,13 +22,13 @@ from time import process_time
 import networks
 import numpy as np
 
-from onnx2snn.converter.onnxfile import synapse_models
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
-from onnx2snn.runtime.engine import Simulator
-from onnx2snn.runtime.neuron import NeuronParams
-from onnx2snn.runtime.plan import Plan
-from onnx2snn.runtime.threads import one_blas_thread
+from onnx2snn.runtime.engine.planning.plan import Plan
+from onnx2snn.runtime.engine.products.models import synapse_models
+from onnx2snn.runtime.engine.simulator import Simulator
+from onnx2snn.runtime.neurons import NeuronParams
+from onnx2snn.runtime.parallel.threads import one_blas_thread
 
 LANES = 4
 DENSITIES = (0.01, 0.03, 0.1, 0.2, 0.4, 1.0)

@@ -28,9 +28,9 @@ from engines import ENGINES, simulator
 from peers import Peer, environment
 from threadpoolctl import threadpool_info
 
-from onnx2snn.runtime.events import available
+from onnx2snn.runtime.engine.events.choice import available
 from onnx2snn.runtime.onnx_runtime import onnx_runtime
-from onnx2snn.runtime.threads import available_threads
+from onnx2snn.runtime.parallel.threads import available_threads
 
 ort = onnx_runtime()
 PEER_MODES = ("spikingjelly", "spikingjelly-multi", "spikingjelly-compiled", "sinabs")

@@ -1,14 +1,12 @@
 """Neuromorphic chips as data, and the placement of spiking networks on them."""
 
-from .assembly import PlaceData
-from .layers import ChipLayer, ChipNetwork, Projection, chip_view
 from .mapping import ChipRun, Cores, Mapped, Request, Traffic
 from .options import known_options
-from .placement import load_target, missing_kinds, place, targets
-from .report import PlacementReport, to_json
-from .report_html import render_html
-from .report_text import render_comparison, render_text
-from .target import DesignRule, HardwareTarget, Limit, Violation
+from .placement import load_target, missing_kinds, place
+from .placement.assembly import PlaceData
+from .placement.report import PlacementReport, to_json
+from .target import DesignRule, HardwareTarget, Limit, Violation, targets
+from .view.network import ChipLayer, ChipNetwork, Projection, chip_view
 
 __all__ = [
     "ChipLayer",
@@ -30,9 +28,6 @@ __all__ = [
     "load_target",
     "missing_kinds",
     "place",
-    "render_comparison",
-    "render_html",
-    "render_text",
     "targets",
     "to_json",
 ]

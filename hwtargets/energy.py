@@ -19,8 +19,8 @@ import numpy as np
 
 from ..runtime.graph import onsets
 from ..runtime.ops import Array
-from .layers import ChipNetwork
 from .target import HardwareTarget, Limit
+from .view.network import ChipNetwork
 
 HOROWITZ = (
     "Horowitz, ISSCC 2014, 45 nm, 0.9 V: 32-bit integer add 0.1 pJ, 64-bit read of an 8 kB cache "

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..runtime.ops import Array
-from .layers import ChipNetwork
 from .target import HardwareTarget, Violation
+from .view.network import ChipNetwork
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from ..runtime.graph import MaxPool
-from ..runtime.neuron import NeuronParams, PacedParams
-from .layers import ChipLayer, ChipNetwork
+from ..runtime.neurons import NeuronParams, PacedParams
 from .target import DesignRule, HardwareTarget, Violation
+from .view.network import ChipLayer, ChipNetwork
 
 
 def _neurons(network: ChipNetwork) -> Iterator[tuple[ChipLayer, NeuronParams]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..errors import TargetError
-from .layers import ChipNetwork
+from .view.network import ChipNetwork
 
 SCHEMA = "onnx2snn-target/1"
 
@@ -164,6 +164,12 @@ def load(path: str | Path) -> HardwareTarget:
         notes=tuple(raw.get("notes", ())),
         path=Path(path).name,
     )
+
+
+def targets() -> dict[str, HardwareTarget]:
+    """Every target that comes with onnx2snn, by name."""
+    found = (load(path) for path in sorted(Path(__file__).parent.glob("*/*.toml")))
+    return {target.name: target for target in found}
 
 
 def _numbers(table: Mapping[str, Mapping[str, Any]]) -> dict[str, Limit]:

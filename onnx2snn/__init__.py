@@ -3,16 +3,8 @@
 from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
 from importlib.metadata import version as _version
 
-from .api import (
-    convert,
-    evaluate,
-    load,
-    load_onnx,
-    load_samples,
-    onnx_ann,
-    save,
-    verify,
-)
+from .api import load, load_samples, save
+from .converter.frontend import load_onnx
 from .data import Preprocessing, Samples
 from .errors import (
     DataError,
@@ -23,6 +15,9 @@ from .errors import (
     UnsupportedOps,
     UsageError,
 )
+from .evaluation.ann import evaluate, onnx_ann
+from .evaluation.verify import verify
+from .provenance import convert
 
 try:
     __version__ = _version("onnx2snn")

@@ -16,36 +16,11 @@ from math import prod
 
 import numpy as np
 
-from .graph import (
-    Analog,
-    Delay,
-    Input,
-    MaxPool,
-    Node,
-    Population,
-    Readout,
-    SpikingGraph,
-    Synapse,
-)
-from .ops import (
-    Add,
-    Array,
-    Broadcast,
-    Concat,
-    Conv,
-    ConvTranspose,
-    Linear,
-    LinearOp,
-    Pad,
-    ReduceSum,
-    Reshape,
-    Scale,
-    Shape,
-    Slice,
-    SumPool,
-    Take,
-    Transpose,
-)
+from .graph import Analog, Delay, Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse
+from .ops import Array, Broadcast, Concat, LinearOp, Pad, Reshape, Shape, Slice, Take, Transpose
+from .ops.convolution import Conv, ConvTranspose
+from .ops.linear import Add, Linear, ReduceSum, Scale
+from .ops.pool import SumPool
 
 WEIGHTED = (Linear, Conv, ConvTranspose)
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from ..errors import GraphError
 from . import ops
-from .neuron import Neuron
+from .neurons import Neuron
 from .ops import Array, LinearOp, Shape, frozen
 
 Coding: TypeAlias = Literal["rate", "differential"]
@@ -95,7 +95,7 @@ class MaxPool(_Biased):
 
     Exact at every t: the running mean of the output is the max of the running means. The output
     may be graded or negative. ``coding`` "differential": input and output are differential (see
-    ``neuron_differential``), R(t) = R(t-1) + x(t) / t from R(0) = bias, out = t (max R(t) - max
+    ``neurons.differential``), R(t) = R(t-1) + x(t) / t from R(0) = bias, out = t (max R(t) - max
     R(t-1)).
     """
 
@@ -139,7 +139,7 @@ class Readout(_Biased):
     """An output of the network. "membrane": neurons that integrate and never fire, read as the
     mean input so far; "count": each output neuron's spike count (threshold in ``neuron``) so far,
     times its threshold. ``coding`` "differential": the input's running mean is the answer; "paced"
-    (membrane only): early steps weigh more, see ``neuron_paced``."""
+    (membrane only): early steps weigh more, see ``neurons.paced``."""
 
     mode: Literal["membrane", "count"] = "membrane"
     neuron: Neuron | None = None

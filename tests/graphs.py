@@ -8,7 +8,7 @@ import numpy as np
 
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime import ops
-from onnx2snn.runtime.neuron import NeuronParams
+from onnx2snn.runtime.neurons import NeuronParams
 
 
 def dyadic(rng: np.random.Generator, shape: tuple[int, ...], bits: int = 4) -> np.ndarray:

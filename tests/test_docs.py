@@ -1,11 +1,11 @@
 """Documentation that cannot drift: error codes, verbs, README's examples."""
 
 import re
-from pathlib import Path
+
+from places import ROOT
 
 from onnx2snn.cli import main
 
-ROOT = Path(__file__).parent.parent
 SOURCES = [
     path
     for folder in ("converter", "runtime", "hwtargets", "onnx2snn")

@@ -4,28 +4,38 @@ import ast
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
+
+def _linked(path: Path) -> bool:
+    return any(parent.is_symlink() for parent in path.parents)
+
+
 # A folder may import these folders' modules (and itself, and errors).
 ALLOWED = {
     "runtime": {"runtime"},
     "converter": {"converter", "runtime"},
     "hwtargets": {"hwtargets", "runtime"},
 }
+# Not the links in onnx2snn, which lead to the folders beside it.
 SOURCES = {
-    folder: sorted((ROOT / folder).rglob("*.py"))
-    for folder in ("runtime", "converter", "hwtargets")
+    folder: sorted(path for path in (ROOT / folder).rglob("*.py") if not _linked(path))
+    for folder in ("runtime", "converter", "hwtargets", "onnx2snn")
 }
-# Not the links beside them, which lead to the folders above.
-SOURCES["onnx2snn"] = sorted(
-    [*(ROOT / "onnx2snn").glob("*.py"), *(ROOT / "onnx2snn" / "cli").glob("*.py")]
-)
+
+
+def _package(path: Path) -> list[str]:
+    folders = list(path.relative_to(ROOT).parts[:-1])
+    return folders if folders[0] == "onnx2snn" else ["onnx2snn", *folders]
+
+
+def _module(path: Path) -> list[str]:
+    return _package(path) + ([] if path.stem == "__init__" else [path.stem])
 
 
 def absolute_imports(path: Path) -> list[str]:
     """Every module a file imports, by its full name."""
-    folders = list(path.relative_to(ROOT).parts[:-1])
-    parts = folders if folders[0] == "onnx2snn" else ["onnx2snn", *folders]
+    parts = _package(path)
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -51,7 +61,9 @@ def test_only_the_frontend_and_the_converted_file_import_onnx() -> None:
     for paths in SOURCES.values():
         for path in paths:
             relative = path.relative_to(ROOT).as_posix()
-            if relative.startswith(("converter/frontend/", "converter/onnxfile/")):
+            if relative.startswith(
+                ("converter/frontend/", "runtime/file/", "runtime/engine/products/")
+            ):
                 continue
             for name in absolute_imports(path):
                 assert name.split(".")[0] not in ("onnx", "onnxscript", "onnx_ir"), path
@@ -75,3 +87,33 @@ def test_only_the_command_line_prints_and_imports_click() -> None:
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                     assert node.func.id != "print", f"{path}:{node.lineno} prints"
+
+
+def test_the_engine_has_one_door() -> None:
+    """Outside it only the names in ``runtime/engine/__init__.py`` are known."""
+    for paths in SOURCES.values():
+        for path in paths:
+            if path.is_relative_to(ROOT / "runtime" / "engine"):
+                continue
+            for name in absolute_imports(path):
+                if name.startswith("onnx2snn.runtime.engine."):
+                    assert name.count(".") == 3, f"{path}: imports {name}"
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    """Imports inside functions included."""
+    modules = {".".join(_module(path)): path for paths in SOURCES.values() for path in paths}
+    imports = {
+        module: {
+            known
+            for name in absolute_imports(path)
+            if (known := name if name in modules else name.rpartition(".")[0]) in modules
+        }
+        for module, path in modules.items()
+    }
+    while leaves := [module for module, known in imports.items() if not known]:
+        for module in leaves:
+            del imports[module]
+        for known in imports.values():
+            known.difference_update(leaves)
+    assert not imports

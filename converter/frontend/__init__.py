@@ -1,8 +1,8 @@
 """From an ``.onnx`` file to the AnnGraph, and the ANN itself as the reference."""
 
 from .check import CheckReport, Finding, check, save_tagged
+from .file.load import LoadedModel, TensorInfo, load_onnx
 from .importing import import_onnx
-from .load import LoadedModel, TensorInfo, load_onnx
 from .reference import Reference
 from .registry import OPERATIONS, Operation
 from .table import OperationRow, operations, operations_markdown

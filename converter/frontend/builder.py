@@ -17,8 +17,8 @@ import numpy as np
 
 from ...runtime import ops
 from ...runtime.ops import Array, Shape
-from ..graph import AnnNode, Clip, Input, Layer, LeakyRelu, Relu
-from .registry import NoSpikingForm, OnnxNode
+from ..ann.graph import AnnNode, Clip, Input, Layer, LeakyRelu, Relu
+from .node import NoSpikingForm, OnnxNode
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from typing import Any, Literal, TypeAlias
 import onnx
 
 from ...errors import ModelError, UnsupportedOps
+from .file.load import LoadedModel, PathLike, TensorInfo, load_onnx
 from .importing import Survey, named_nodes, survey
-from .load import LoadedModel, PathLike, TensorInfo, load_onnx
-from .registry import OPERATIONS, OnnxNode
+from .node import OnnxNode
+from .registry import OPERATIONS
 
 Verdict: TypeAlias = Literal["spiking", "approximate", "analog", "unsupported"]
 VERDICTS: tuple[Verdict, ...] = ("spiking", "approximate", "analog", "unsupported")

@@ -16,16 +16,17 @@ from onnx import TensorProto
 
 from ...errors import GraphError, ModelError, UnsupportedOps
 from ...runtime.ops import Array, Shape
-from ..graph import AnnGraph, AnnOutput, Opaque
-from . import activation, conv, linear, merge, pool, resize, shape
-from .batchnorm import batch_moments, with_moments
+from ..ann.graph import AnnGraph, AnnOutput, Opaque
 from .builder import GraphBuilder, Value
-from .constants import constants_of, folded
-from .island_model import Border, island_model
-from .islands import Island, units, with_light
-from .load import LoadedModel, PathLike, load_onnx
+from .file.constants import constants_of, folded
+from .file.load import LoadedModel, PathLike, load_onnx
+from .islands.model import Border, island_model
+from .islands.units import Island, units, with_light
+from .node import NoSpikingForm, OnnxNode, Refused
+from .ops import activation, conv, linear, merge, pool, resize, shape
+from .ops.batchnorm import batch_moments, with_moments
 from .refusals import STANDARD, refusal
-from .registry import OPERATIONS, NoSpikingForm, OnnxNode, Refused
+from .registry import OPERATIONS
 
 FAMILIES = (activation, conv, linear, merge, pool, resize, shape)  # importing them registers them
 DROPPED = ("Softmax", "LogSoftmax", "ArgMax")

@@ -10,8 +10,8 @@ import onnx
 
 from ...errors import DataError, ModelError
 from ...runtime.ops import Array
-from .cleanup import first_line, session
-from .load import LoadedModel, PathLike, TensorInfo, load_onnx
+from .file.cleanup import first_line, session
+from .file.load import LoadedModel, PathLike, TensorInfo, load_onnx
 
 
 class Reference:

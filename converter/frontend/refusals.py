@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import onnx
 
-from .registry import OnnxNode
+from .node import OnnxNode
 
 CONTROL = ("If", "Loop", "Scan")
 RECURRENT = ("LSTM", "GRU", "RNN")

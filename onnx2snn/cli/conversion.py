@@ -10,14 +10,19 @@ from typing import Any
 import click
 import numpy as np
 
-from .. import api, comparison, render
+from .. import api
 from ..converter.auto import PREFERENCES
 from ..converter.frontend import LoadedModel, check, load_onnx
 from ..converter.recipes import RECIPES
 from ..data import Samples
 from ..errors import UsageError
+from ..evaluation.ann import evaluate
+from ..evaluation.sweep import sweep as run_sweep
+from ..evaluation.verify import verify as run_verify
+from ..provenance import convert as run_convert
+from ..reports import comparison
+from ..reports import text as render
 from ..runtime.graph import Analog, Population, Readout, SpikingGraph, onsets
-from ..sweep import sweep as run_sweep
 from . import options as opt
 from .running import write_chart
 
@@ -89,8 +94,8 @@ def convert(
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     pre = opt.preprocessing(scale, mean, std, layout)
     samples = opt.calibration_samples(calib, loaded, pre, calib_samples)
-    last = api.parse_steps(steps)[1]
-    network = api.convert(
+    last = opt.parse_steps(steps)[1]
+    network = run_convert(
         loaded,
         samples,
         steps=last,
@@ -125,7 +130,7 @@ def _calibration_check(network: SpikingGraph, samples: Samples, regression: bool
     """What the network does on (at most 200 of) the calibration samples after its T steps."""
     steps = int(network.meta["T"])
     part = replace(samples.section(0, 200), labels=None)
-    found = api.evaluate(network, part, steps, first=steps, regression=regression)
+    found = evaluate(network, part, steps, first=steps, regression=regression)
     outputs = [asdict(output) for output in found.outputs]
     point = asdict(found.points[-1])
     return {**point, "samples": found.samples, "classes": found.classes, "outputs": outputs}
@@ -240,7 +245,7 @@ def verify(
     if data is not None:
         pre = opt.preprocessing(scale, mean, std, layout)
         inputs = api.load_samples(data, loaded, pre, limit=samples).whole()
-    result = api.verify(loaded, inputs, samples=samples)
+    result = run_verify(loaded, inputs, samples=samples)
     document: dict[str, Any] = {
         "schema": "onnx2snn.verify/1",
         "max_abs_diff": result.max_abs_diff,
@@ -293,7 +298,7 @@ def sweep(
 
     The network is converted for the last step; the other points show how its answer builds up.
     """
-    span = api.parse_steps(steps)
+    span = opt.parse_steps(steps)
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     pre = opt.preprocessing(scale, mean, std, layout)
     engine = opt.engine_arguments({k: choices.pop(k) for k in opt.ENGINE})

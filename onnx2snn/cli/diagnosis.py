@@ -9,10 +9,13 @@ from typing import Any
 
 import click
 
-from .. import api, diagnosis, diagnosis_plots, plot
+from .. import api, diagnosis
 from ..converter.frontend import load_onnx
-from ..converter.onnxfile import write_atomically
 from ..errors import UsageError
+from ..evaluation.ann import onnx_ann
+from ..reports import diagnosis as reports
+from ..reports import diagnosis_plots, plot
+from ..runtime.file import write_atomically
 from ..runtime.graph import SpikingGraph
 from . import options as opt
 from .running import converted, own_span, run_one
@@ -65,7 +68,7 @@ def diagnose(
     folder = None if output is None else opt.output_folder(output)
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     graph = api.load(network)
-    last = own_span(graph)[1] if steps is None else api.parse_steps(steps)[1]
+    last = own_span(graph)[1] if steps is None else opt.parse_steps(steps)[1]
     pre = opt.preprocessing(scale, mean, std, layout)
     loaded_samples = api.load_samples(data, graph, pre, limit=samples)
     others: dict[str, SpikingGraph] = {}
@@ -83,15 +86,15 @@ def diagnose(
         progress=opt.stage("diagnosing"),
     )
     networks = {"this network": graph, **others}
-    ann, judged = api.onnx_ann(loaded, graph), {"seed": seed, "regression": regression}
+    ann, judged = onnx_ann(loaded, graph), {"seed": seed, "regression": regression}
     curves = [
         run_one(label, net, loaded_samples, (1, last), judged, ann)
         for label, net in networks.items()
     ]
     found = replace(found, curves=tuple(curve for curve, _ in curves))
-    document = diagnosis.document(found)
+    document = reports.document(found)
     written = "" if folder is None else f"\n\n{write(found, document, folder)}"
-    opt.emit(document, diagnosis.text(found) + written, as_json)
+    opt.emit(document, reports.text(found) + written, as_json)
 
 
 def write(found: diagnosis.Diagnosis, document: dict[str, Any], folder: Path) -> str:
@@ -103,7 +106,7 @@ def write(found: diagnosis.Diagnosis, document: dict[str, Any], folder: Path) ->
         pictures["accuracy.png"] = plot.sweep_png(found.sweep())
     text = json.dumps(document, indent=2, allow_nan=False) + "\n"
     opt.write_text(folder / "diagnosis.json", text)
-    opt.write_text(folder / "diagnosis.html", diagnosis.html(found, pictures))
+    opt.write_text(folder / "diagnosis.html", reports.html(found, pictures))
     for name, picture in pictures.items():
         write_atomically(folder / name, picture)
     names = ", ".join(["diagnosis.json", "diagnosis.html", *pictures])

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import numpy as np
 
-from .. import api, render
+from .. import api
 from ..errors import TargetError, UsageError
 from ..hwtargets import (
     HardwareTarget,
@@ -20,12 +20,12 @@ from ..hwtargets import (
     known_options,
     load_target,
     place,
-    render_comparison,
-    render_html,
-    render_text,
     to_json,
 )
 from ..hwtargets import targets as known_targets
+from ..reports import text as render
+from ..reports.placement import render_comparison, render_text
+from ..reports.placement_html import render_html
 from ..runtime.graph import SpikingGraph
 from . import options as opt
 
@@ -164,7 +164,7 @@ def place_command(
 
 def _steps(graph: SpikingGraph, text: str | None) -> int:
     if text is not None:
-        return api.parse_steps(text)[1]
+        return opt.parse_steps(text)[1]
     return int(graph.meta.get("options", {}).get("steps", 32))
 
 

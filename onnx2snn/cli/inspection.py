@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from .. import api, render
+from .. import api
 from ..converter import frontend
+from ..reports import text as render
 from . import options as opt
 
 PATH = click.Path(path_type=Path)

@@ -13,11 +13,11 @@ from typing import Any, Literal, TypeVar, cast
 import click
 
 from .. import api
-from ..converter.onnxfile import write_atomically
 from ..converter.recipes import RECIPES, recipe_named
 from ..data import Preprocessing, Samples
 from ..errors import DataError, UnsupportedOps, UsageError
 from ..runtime.engine import EarlyExit
+from ..runtime.file import write_atomically
 from ..runtime.graph import Analog, SpikingGraph
 from ..runtime.ops import Shape
 
@@ -327,3 +327,17 @@ def refuse_islands(network: SpikingGraph) -> None:
         raise UnsupportedOps(
             [(i.name, "+".join(i.ops), "runs as an analog island, not in spikes") for i in islands]
         )
+
+
+def parse_steps(text: str) -> tuple[int, int]:
+    """``N`` or ``FIRST:LAST`` as (first, last). Raises UsageError for anything else."""
+    first, colon, last = text.partition(":")
+    try:
+        begin, end = int(first), int(last if colon else first)
+    except ValueError:
+        raise UsageError(
+            f"-T takes N or FIRST:LAST, got '{text}'", remedy="Example: -T 32 or -T 1:64."
+        ) from None
+    if begin < 1 or end < begin:
+        raise UsageError(f"-T must be at least 1 and FIRST at most LAST, got '{text}'", code="E110")
+    return (begin, end) if colon else (end, end)

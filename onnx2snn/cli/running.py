@@ -11,15 +11,19 @@ from typing import Any
 
 import click
 
-from .. import api, comparison, page, plot, render
+from .. import api
 from ..converter.frontend import load_onnx
-from ..converter.onnxfile import synapse_models
 from ..data import Preprocessing, Samples
 from ..errors import UsageError
-from ..evaluate import Ann, Evaluation
-from ..runtime.engine import simulate
+from ..evaluation.ann import evaluate
+from ..evaluation.evaluate import Ann, Evaluation
+from ..evaluation.sweep import Sweep, SweepRun, early_notes, made_json
+from ..provenance import convert
+from ..reports import comparison, plot
+from ..reports import sweep_html as page
+from ..reports import text as render
+from ..runtime.engine import simulate, synapse_models
 from ..runtime.graph import SpikingGraph
-from ..sweep import Sweep, SweepRun, early_notes, made_json
 from . import options as opt
 
 PATH = click.Path(path_type=Path)
@@ -68,7 +72,7 @@ def run(
     Several files give one table and, with -o, one chart. MODEL.onnx with --recipe (repeat it, or
     a,b) and --calib is converted with each recipe first; nothing of that is kept.
     """
-    span = None if steps is None else api.parse_steps(steps)
+    span = None if steps is None else opt.parse_steps(steps)
     pre = opt.preprocessing(scale, mean, std, layout)
     engine = {k: choices.pop(k) for k in opt.ENGINE}
     arguments = {**opt.engine_arguments(engine), "regression": choices.pop("regression")}
@@ -151,7 +155,7 @@ def converted(
     for recipe in recipes:
         progress = opt.stage(f"converting ({recipe}, T={steps})")
         given = {**options, "recipe": recipe, "steps": steps}
-        out[recipe] = api.convert(loaded, samples, preprocessing=pre, progress=progress, **given)
+        out[recipe] = convert(loaded, samples, preprocessing=pre, progress=progress, **given)
     return out
 
 
@@ -173,7 +177,7 @@ def run_one(
     began = perf_counter()
     progress = opt.stage(f"simulating ({label})")
     first, last = span
-    evaluation = api.evaluate(graph, samples, last, ann, first=first, progress=progress, **engine)
+    evaluation = evaluate(graph, samples, last, ann, first=first, progress=progress, **engine)
     seconds = perf_counter() - began
     notes = tuple(str(note) for note in graph.meta.get("notes", ()))
     notes += early_notes(graph, [point.T for point in evaluation.points], sweeps=False)

@@ -7,15 +7,16 @@ from importlib.resources import files
 
 import numpy as np
 
-from onnx2snn.converter.convert import Conversion, Options, convert
+from onnx2snn.converter.ann.graph import AnnGraph
+from onnx2snn.converter.ann.passes import default_passes, run_passes
+from onnx2snn.converter.convert import Conversion, convert
 from onnx2snn.converter.frontend import import_onnx, load_onnx
-from onnx2snn.converter.graph import AnnGraph
-from onnx2snn.converter.lower import lower
-from onnx2snn.converter.passes import default_passes, run_passes
+from onnx2snn.converter.lowering.lower import lower
+from onnx2snn.converter.recipes.options import Options
 from onnx2snn.data import Preprocessing
 from onnx2snn.runtime import graph as snn
-from onnx2snn.runtime.engine import simulate
-from onnx2snn.runtime.reference import run_analog
+from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.semantics.analog import run_analog
 
 
 @cache

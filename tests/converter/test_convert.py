@@ -1,14 +1,12 @@
 """What a conversion says about itself."""
 
-from pathlib import Path
-
 import numpy as np
+from places import FIXTURES
 
-from onnx2snn.converter.convert import Options, convert
+from onnx2snn.converter.convert import convert
 from onnx2snn.converter.frontend import import_onnx
+from onnx2snn.converter.recipes.options import Options
 from onnx2snn.runtime.graph import Analog, Population
-
-FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 def notes_of(name: str) -> str:

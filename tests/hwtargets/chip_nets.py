@@ -15,7 +15,7 @@ import numpy as np
 
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.graph import Input, Node, Population, Readout, SpikingGraph, Synapse
-from onnx2snn.runtime.neuron import NeuronParams
+from onnx2snn.runtime.neurons import NeuronParams
 
 F32 = np.float32
 

@@ -1,12 +1,8 @@
-"""Makes the oracle and the strategies beside the tests importable."""
+"""Fixtures of the runtime's tests."""
 
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(
@@ -25,5 +21,5 @@ def numba(request):
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("onnx2snn.runtime.engine.available", lambda: False)
+        patch.setattr("onnx2snn.runtime.engine.simulator.available", lambda: False)
         yield

@@ -15,7 +15,7 @@ import numpy as np
 
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
-from onnx2snn.runtime.neuron import PacedParams
+from onnx2snn.runtime.neurons import PacedParams
 
 
 def simulate(graph, x, steps):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
-from onnx2snn.runtime.neuron import NeuronParams, PacedParams
+from onnx2snn.runtime.neurons import NeuronParams, PacedParams
 
 PLAIN = {
     "reset": "subtract",

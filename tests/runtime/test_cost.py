@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from random_graphs import PLAIN, array
-from test_ops_against_onnxruntime import CASES
 
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.cost import WEIGHTED, adjoint, static_cost, uses_per_input
-from onnx2snn.runtime.engine import simulate
-from onnx2snn.runtime.neuron import NeuronParams
+from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.neurons import NeuronParams
+from runtime.ops.test_against_onnxruntime import CASES
+from runtime.random_graphs import PLAIN, array
 
 pytestmark = pytest.mark.usefixtures("numba")
 

@@ -15,7 +15,7 @@ import onnx2snn.models
 SESSION = """
 import sys, time
 import numpy as np
-from onnx2snn.converter.kernels import Kernels
+from onnx2snn.converter.statistics.kernels import Kernels
 from onnx2snn.runtime.ops import Conv
 weight = np.ones((1, 1, 2, 2), np.float32)
 conv = Conv(weight=weight, strides=(1, 1), dilations=(1, 1), pads=(0, 0, 0, 0))

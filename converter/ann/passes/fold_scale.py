@@ -1,0 +1,160 @@
+"""A Scale (a BatchNormalization, a Mul by a constant) folded into the weights beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from ....runtime.ops import Array
+from ....runtime.ops.convolution import Conv, ConvTranspose
+from ....runtime.ops.linear import Linear, Scale
+from ..graph import AnnGraph, AnnNode, bias_of
+
+WEIGHTED = (Conv, ConvTranspose, Linear)
+
+
+def fold_scale(graph: AnnGraph) -> AnnGraph:
+    """Fold where it is exact and nothing else reads the value in between:
+
+    * after a weighted layer: s (W x + b) + c = (s W) x + (s b + c), s per output channel;
+    * before a weighted layer: W (s x + c) + b = (W s) x + (W c + b), s per input channel; with
+      c != 0 only where no window reaches into the padding (zeros there are not shifted by c);
+    * after another Scale: s2 (s1 x + c1) + c2 = (s2 s1) x + (s2 c1 + c2).
+
+    The surviving node keeps its own name; its tensor is the one it now computes.
+    """
+    changed = True
+    while changed:
+        graph, changed = _fold_one(graph)
+    return graph
+
+
+def _fold_one(graph: AnnGraph) -> tuple[AnnGraph, bool]:
+    nodes = {node.name: node for node in graph.nodes}
+    readers = graph.consumers()
+    kept = {output.node for output in graph.outputs}
+    for node in graph.nodes:
+        if not isinstance(node.layer, Scale):
+            continue
+        before = nodes[node.inputs[0]]
+        alone = len(readers[before.name]) == 1 and before.name not in kept
+        if alone and isinstance(before.layer, WEIGHTED):
+            merged = _after(before, node)
+            if merged is not None:
+                return _replaced(graph, merged, gone=node.name), True
+        if alone and isinstance(before.layer, Scale) and node.shape == before.shape:
+            return _replaced(graph, _both(before, node), gone=node.name), True
+        after = readers[node.name]
+        if len(after) == 1 and node.name not in kept and isinstance(after[0].layer, WEIGHTED):
+            merged = _before(node, after[0])
+            if merged is not None and before.shape == node.shape:
+                return _bypassed(graph, merged, gone=node), True
+    return graph, False
+
+
+def _after(weighted: AnnNode, scale: AnnNode) -> AnnNode | None:
+    factor = _per_channel(scale, weighted, output=True)
+    if factor is None or scale.shape != weighted.shape:
+        return None
+    layer = weighted.layer
+    assert isinstance(layer, WEIGHTED)
+    if isinstance(layer, ConvTranspose):
+        grouped = layer.weight.reshape(layer.groups, -1, *layer.weight.shape[1:])
+        weight = grouped * factor.reshape(layer.groups, 1, -1, *(1,) * len(layer.kernel))
+        weight = weight.reshape(layer.weight.shape)
+    else:
+        weight = layer.weight * factor.reshape(-1, *(1,) * (layer.weight.ndim - 1))
+    assert isinstance(scale.layer, Scale)
+    bias = bias_of(weighted) * scale.layer.scale + bias_of(scale)
+    return replace(
+        weighted,
+        layer=replace(layer, weight=weight.astype(np.float32)),
+        bias=bias.astype(np.float32) if np.any(bias) else None,
+        tensor=scale.tensor,
+        moments=scale.moments,
+    )
+
+
+def _both(first: AnnNode, second: AnnNode) -> AnnNode:
+    assert isinstance(first.layer, Scale) and isinstance(second.layer, Scale)
+    bias = second.layer.scale * bias_of(first) + bias_of(second)
+    return replace(
+        first,
+        layer=Scale(scale=second.layer.scale * first.layer.scale),
+        bias=bias.astype(np.float32) if np.any(bias) else None,
+        tensor=second.tensor,
+        moments=second.moments,
+    )
+
+
+def _before(scale: AnnNode, weighted: AnnNode) -> AnnNode | None:
+    factor = _per_channel(scale, scale, output=False, weighted=weighted)
+    layer = weighted.layer
+    if factor is None or isinstance(layer, ConvTranspose):
+        return None
+    assert isinstance(layer, Conv | Linear)
+    shift = np.broadcast_to(bias_of(scale), scale.shape)
+    padded = isinstance(layer, Conv) and any(layer.pads)
+    if padded and shift.any():
+        return None
+    if isinstance(layer, Linear):
+        weight = layer.weight * factor
+    else:
+        grouped = layer.weight.reshape(layer.groups, -1, *layer.weight.shape[1:])
+        weight = grouped * factor.reshape(layer.groups, 1, -1, *(1,) * len(layer.kernel))
+        weight = weight.reshape(layer.weight.shape)
+    bias = bias_of(weighted) + (_narrow(layer.apply(shift[None])[0]) if shift.any() else 0)
+    return replace(
+        weighted,
+        layer=replace(layer, weight=weight.astype(np.float32)),
+        bias=bias.astype(np.float32) if np.any(bias) else None,
+        inputs=scale.inputs,
+    )
+
+
+def _narrow(array: Array) -> Array:
+    """The array with every axis along which it is constant cut to size one."""
+    for axis in range(array.ndim):
+        first = array.take([0], axis=axis)
+        array = first if np.array_equal(np.broadcast_to(first, array.shape), array) else array
+    return array
+
+
+def _per_channel(
+    scale: AnnNode, at: AnnNode, *, output: bool, weighted: AnnNode | None = None
+) -> Array | None:
+    """The scale as one number per channel of ``at`` (the last axis of a Linear, the first of a
+    convolution), None where it varies within a channel."""
+    assert isinstance(scale.layer, Scale)
+    linear = isinstance((at if output else weighted or at).layer, Linear)
+    axis = len(at.shape) - 1 if linear else 0
+    full = scale.layer.scale
+    if full.ndim > len(at.shape):
+        return None
+    lead = (1,) * (len(at.shape) - full.ndim)
+    full = full.reshape(*lead, *full.shape)
+    if any(n != 1 for i, n in enumerate(full.shape) if i != axis):
+        return None
+    return np.broadcast_to(full.reshape(-1), (at.shape[axis],))
+
+
+def _replaced(graph: AnnGraph, merged: AnnNode, *, gone: str) -> AnnGraph:
+    """``merged`` in its place, ``gone`` removed and its readers pointed to ``merged``."""
+    return _rewired(graph, merged, {gone: merged.name})
+
+
+def _bypassed(graph: AnnGraph, merged: AnnNode, *, gone: AnnNode) -> AnnGraph:
+    return _rewired(graph, merged, {gone.name: gone.inputs[0]})
+
+
+def _rewired(graph: AnnGraph, merged: AnnNode, moved: Mapping[str, str]) -> AnnGraph:
+    nodes = [merged if n.name == merged.name else n for n in graph.nodes if n.name not in moved]
+    return replace(
+        graph,
+        nodes=tuple(
+            replace(n, inputs=tuple(moved.get(name, name) for name in n.inputs)) for n in nodes
+        ),
+        outputs=tuple(replace(o, node=moved.get(o.node, o.node)) for o in graph.outputs),
+    )

@@ -1,0 +1,370 @@
+"""``--recipe auto``: the recipe and the smallest T whose drop stays under a limit.
+
+Part of the calibration samples is held back; candidates are converted on some of the rest (on more
+where that leaves it open whether they stay within the limit) and judged on the held-back part: by
+the accuracy they lose against the ANN where there are labels, by disagreement with the ANN where
+there are none, by the error of the outputs where the network does not classify. Every kind of
+network in ``KINDS`` is searched for its smallest T: doubling until the drop is within the limit,
+then halving the gap. ``KINDS`` is in the order of what a chip must be able to do; a kind is only
+searched below the smallest T found before it, for at more steps it would lose to one that needs
+less of a chip. All candidates are listed with what they cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ...errors import UsageError
+from ...runtime.engine import simulate
+from ...runtime.graph import SpikingGraph
+from ...runtime.ops import Array
+from ...runtime.semantics.analog import run_analog
+from ..ann.graph import AnnGraph, Opaque
+from ..ann.passes import default_passes, run_passes
+from ..convert import Conversion, convert
+from ..recipes.options import Options, can_copy
+from ..statistics.measure import Progress
+from .judge import drop_of, measured_by, shrunk
+
+HELD_BACK = 512  # at most, and at most a third
+TRIAL, FULL = 128, 512  # samples for a first look at a candidate, and where that does not decide
+NEAR = 1.5  # an error this many times the limit may be within it with more samples
+FINE, COARSE = 8, 4  # T is found to within T/8; T/4 for what is not going to be taken
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What is searched for its smallest T, beginning at ``start``."""
+
+    recipe: str
+    lagged: bool = False
+    start: int = 4
+
+    @property
+    def title(self) -> str:
+        return f"{self.recipe} with lag" if self.lagged else self.recipe
+
+
+# Cheapest for chips first. `synchronous` is a reference for what thresholds can do, no candidate.
+KINDS = (
+    Kind(recipe="binary"),
+    Kind(recipe="binary", lagged=True),
+    Kind(recipe="signed"),
+    Kind(recipe="graded", start=2),
+    Kind(recipe="differential", start=2),
+)
+# What makes one candidate within the limit better than another.
+PREFERENCES: Mapping[str, str] = {
+    "chips": "what every chip can run first: " + ", ".join(k.title for k in KINDS),
+    "steps": "fewest steps T between two answers",
+    "latency": "fewest steps from input to answer",
+    "spikes": "fewest spikes per neuron",
+    "synops": "fewest synaptic operations",
+}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Candidate:
+    """One recipe at one T on the held-back samples. ``drop``: points lost (of accuracy, of
+    agreement, or 100 times the relative error of the outputs); ``expected``: what is judged, the
+    drop itself but for accuracy (``auto_judge.shrunk``); ``low``, ``high``: 95 % interval, None for
+    an error; ``samples``: how many it was converted on."""
+
+    recipe: str
+    T: int
+    lag: int
+    latency: int
+    drop: float
+    expected: float
+    low: float | None
+    high: float | None
+    within: bool
+    samples: int
+    spikes_per_neuron: float
+    synops_per_sample: float
+
+
+RANKING: Mapping[str, Callable[[Candidate], float]] = {
+    "chips": lambda c: 0,  # what was found is in that order, and min takes the first
+    "steps": lambda c: c.T,
+    "latency": lambda c: c.latency,
+    "spikes": lambda c: c.spikes_per_neuron,
+    "synops": lambda c: c.synops_per_sample,
+}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Selection:
+    """``conversion`` is the chosen one, converted on all calibration samples; its meta lists all
+    ``candidates``. ``within``: whether it stays under the limit (else the best there was)."""
+
+    conversion: Conversion
+    chosen: Candidate
+    candidates: tuple[Candidate, ...]
+    within: bool
+
+
+def _as_candidate(options: Options, recipe: str, steps: int, lag: int) -> Options:
+    """``options`` for one candidate: what only some recipes have is left out for the others."""
+    plain = replace(options, recipe=recipe, steps=steps, lag=lag, levels=None, copies=None)
+    return replace(
+        plain,
+        levels=options.levels if recipe == "graded" else None,
+        copies=options.copies if can_copy(plain) else None,
+    )
+
+
+@dataclass
+class _Search:
+    """What is weighed on what, and what was found."""
+
+    ann: AnnGraph
+    fit: Mapping[str, Array]
+    held: Mapping[str, Array]
+    labels: Array | None
+    options: Options
+    progress: Progress
+    tried: dict[tuple[str, int, int], Candidate] = field(default_factory=dict)
+    best: dict[str, Candidate] = field(default_factory=dict)  # by preference
+    left_out: list[str] = field(default_factory=list)
+    answers: dict[str, Array] = field(default_factory=dict)
+
+    @property
+    def has_islands(self) -> bool:
+        rewritten = run_passes(self.ann, default_passes())
+        return any(isinstance(node.layer, Opaque) for node in rewritten.nodes)
+
+    def weigh(self, kind: Kind, steps: int, lag: int) -> bool:
+        """Whether this candidate is within the limit."""
+        key = (kind.recipe, steps, lag)
+        if key not in self.tried:
+            found = self._candidate(kind, steps, lag, TRIAL)
+            if not found.within and len(_first(self.fit)) > TRIAL and self._open(found):
+                found = self._candidate(kind, steps, lag, FULL)
+            self.tried[key] = found
+            done = len(self.tried)
+            self.progress(done, done + 4)  # how many there will be is not known
+        return self.tried[key].within
+
+    def _open(self, found: Candidate) -> bool:
+        """Whether a candidate that is over the limit may be within it with more samples."""
+        limit = self.options.max_drop
+        if found.low is None:
+            return found.drop <= NEAR * limit
+        return found.low <= limit
+
+    def _candidate(self, kind: Kind, steps: int, lag: int, most: int) -> Candidate:
+        chosen = _spread(np.ones(len(_first(self.fit)), bool), most)
+        fit = {name: x[chosen] for name, x in self.fit.items()}
+        made = convert(self.ann, fit, _as_candidate(self.options, kind.recipe, steps, lag))
+        if not self.answers:
+            self.answers = _analog(made.lowered, self.held)
+        result = simulate(made.graph, self.held, steps, at=[steps])
+        got = {name: out[-1] for name, out in result.readouts.items()}
+        drop, low, high = drop_of(self.answers, got, self.labels)
+        expected = drop
+        if measured_by(self.answers, self.labels) == "accuracy":
+            expected = shrunk(drop, drop_of(self.answers, got, None)[0], len(_first(self.held)))
+        return Candidate(
+            recipe=kind.recipe,
+            T=steps,
+            lag=lag,
+            latency=steps + result.latency,
+            drop=drop,
+            expected=expected,
+            low=low,
+            high=high,
+            within=expected <= self.options.max_drop,
+            samples=len(_first(fit)),
+            spikes_per_neuron=float(result.spikes_per_neuron[-1]),
+            synops_per_sample=float(result.synops_per_sample[-1]),
+        )
+
+
+def choose(
+    ann: AnnGraph,
+    calibration: Array | Mapping[str, Array] | None,
+    options: Options,
+    *,
+    labels: Array | None = None,
+    kinds: tuple[Kind, ...] = KINDS,
+    progress: Progress = lambda done, total: None,
+) -> Selection:
+    """The best candidate (by ``options.prefer``) whose drop is at most ``options.max_drop`` points.
+
+    T goes up to ``options.steps``; a given ``options.lag`` is the largest that is tried (without
+    one, T/2). Raises UsageError without calibration data, or with fewer than 8 samples: there
+    would be nothing to hold back.
+
+    Parameters:
+        labels: (samples,) class numbers of the calibration samples; they only judge. Anything else
+            says that the network does not classify.
+    """
+    arrays = _arrays(ann, calibration)
+    held = _held_back(len(_first(arrays)))
+    search = _Search(
+        ann=ann,
+        fit={name: x[_spread(~held, FULL)] for name, x in arrays.items()},
+        held={name: x[held] for name, x in arrays.items()},
+        labels=None if labels is None else _labels_of(np.asarray(labels), held),
+        options=options,
+        progress=progress,
+    )
+    best = _search_all(search, kinds)
+    final = convert(ann, arrays, _as_candidate(options, best.recipe, best.T, best.lag))
+    meta = {**final.graph.meta, "auto": _record(search, best)}
+    final = replace(final, graph=replace(final.graph, meta=meta))
+    progress(1, 1)
+    return Selection(
+        conversion=final,
+        chosen=best,
+        candidates=tuple(search.tried.values()),
+        within=best.within,
+    )
+
+
+def _search_all(search: _Search, kinds: tuple[Kind, ...]) -> Candidate:
+    """Every kind's smallest T; the best of all, or the smallest drop where none is within."""
+    options = search.options
+    found: dict[Kind, Candidate] = {}
+    most, has_islands = options.steps, search.has_islands
+    for kind in kinds:
+        reason = _left_out(kind, options, most, found, has_islands)
+        if reason:
+            search.left_out.append(f"{kind.title}: {reason}")
+            continue
+        hit = _smallest(search, kind, most, COARSE if found else FINE)
+        if hit is not None:
+            found[kind] = hit
+            most = min(most, hit.T - 1)
+    if not found:
+        return min(search.tried.values(), key=lambda c: c.expected)
+    best = min(found, key=lambda kind: RANKING[options.prefer](found[kind]))
+    finer = _smallest(search, best, found[best].T, FINE)  # what was weighed is not weighed again
+    found[best] = finer or found[best]
+    search.best = {name: min(found.values(), key=key) for name, key in RANKING.items()}
+    return found[best]
+
+
+def _left_out(
+    kind: Kind, options: Options, most: int, found: Mapping[Kind, Candidate], has_islands: bool
+) -> str:
+    """Why a kind is not weighed, "" where it is."""
+    if kind.lagged and has_islands:
+        return "the network has analog islands"
+    if most < (2 if kind.lagged else 1):
+        if found:
+            last = list(found.values())[-1]
+            return f"{last.recipe} is within the limit at T={last.T}"
+        return "a lag is at most T/2"
+    plain = options.readout == "membrane" and options.reset == "subtract" and not options.leak
+    if kind.recipe == "differential" and not plain:
+        return "has no leak, reset to zero or output spike counts"
+    return ""
+
+
+def _smallest(search: _Search, kind: Kind, most: int, part: int) -> Candidate | None:
+    """The candidate of the smallest T <= ``most`` within the limit, to within T / ``part``; None
+    where there is none. With a lag, then of the smallest of T/2, T/4, ..."""
+    largest = search.options.lag
+
+    def lag(steps: int) -> int:
+        half = max(1, steps // 2)
+        return (min(half, largest) if largest else half) if kind.lagged else 0
+
+    steps = max(min(kind.start, most), 1)
+    missed = max(
+        (t for (recipe, t, n), c in search.tried.items()
+         if recipe == kind.recipe and n == lag(t) and t < most and not c.within),
+        default=1 if kind.lagged else 0,
+    )  # fmt: skip
+    while not search.weigh(kind, steps, lag(steps)):
+        if steps == most:
+            return None
+        missed, steps = max(missed, steps), min(2 * steps, most)
+    steps = _bisect(missed, steps, lambda t: search.weigh(kind, t, lag(t)), part)
+    short = lag(steps)
+    while short > 1 and search.weigh(kind, steps, short // 2):
+        short //= 2
+    return search.tried[kind.recipe, steps, short]
+
+
+def _bisect(missed: int, hit: int, within: Callable[[int], bool], part: int) -> int:
+    """The smallest value within the limit between ``missed`` and ``hit``, to within 1 / ``part``
+    of itself."""
+    while hit - missed > max(hit // part, 1):
+        middle = (missed + hit) // 2
+        if within(middle):
+            hit = middle
+        else:
+            missed = middle
+    return hit
+
+
+def _arrays(ann: AnnGraph, calibration: Array | Mapping[str, Array] | None) -> dict[str, Array]:
+    if calibration is None:
+        raise UsageError(
+            "recipe 'auto' needs calibration data to judge candidates on",
+            remedy="Give --calib DATA, or choose a recipe.",
+            code="E113",
+        )
+    if isinstance(calibration, Mapping):
+        arrays = {name: np.asarray(x) for name, x in calibration.items()}
+    else:
+        arrays = {ann.inputs[0].name: np.asarray(calibration)}
+    count = len(_first(arrays))
+    if count < 8:
+        raise UsageError(
+            f"recipe 'auto' needs at least 8 calibration samples, got {count}", code="E113"
+        )
+    return arrays
+
+
+def _labels_of(labels: Array, held: Array) -> Array:
+    """Those of the held-back samples; what is not class numbers only says so."""
+    return labels[held] if len(labels) == len(held) else labels
+
+
+def _held_back(count: int) -> Array:
+    """Which samples judge: every third, at most ``HELD_BACK``, spread over all."""
+    return _spread(np.arange(count) % 3 == 2, HELD_BACK)
+
+
+def _spread(among: Array, most: int) -> Array:
+    """At most ``most`` of the samples marked in ``among``, spread over all, as marks."""
+    chosen = np.flatnonzero(among)
+    marks = np.zeros(len(among), bool)
+    marks[chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), most)).astype(int)]] = True
+    return marks
+
+
+def _first(arrays: Mapping[str, Array]) -> Array:
+    return next(iter(arrays.values()))
+
+
+def _analog(lowered: SpikingGraph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    parts = [
+        run_analog(lowered, {k: x[at : at + 32] for k, x in inputs.items()})
+        for at in range(0, len(_first(inputs)), 32)
+    ]
+    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+def _record(search: _Search, best: Candidate) -> dict[str, Any]:
+    """``auto`` in the meta of the chosen network: plain JSON values."""
+    return {
+        "max_drop": search.options.max_drop,
+        "measure": measured_by(search.answers, search.labels),
+        "prefer": search.options.prefer,
+        "order": PREFERENCES[search.options.prefer],
+        "within": best.within,
+        "held_back": len(_first(search.held)),
+        "chosen": asdict(best),
+        "candidates": [asdict(c) for c in search.tried.values()],
+        "best": {name: asdict(c) for name, c in search.best.items()},
+        "left_out": list(search.left_out),
+    }

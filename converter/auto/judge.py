@@ -1,0 +1,66 @@
+"""How much a candidate of ``--recipe auto`` loses against the ANN on held-back samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from ...runtime.ops import Array
+
+DOUBT = 10  # disagreements, see ``shrunk``
+Z95 = 1.96
+
+Measure = Literal["accuracy", "agreement", "error"]
+
+
+def measured_by(answers: Mapping[str, Array], labels: Array | None) -> Measure:
+    """What ``drop`` means for outputs (samples, *shape): their error as soon as one of them does
+    not classify, or the labels are no class numbers."""
+    if any(out.ndim != 2 or out.shape[1] < 2 for out in answers.values()):
+        return "error"
+    if labels is not None and (labels.ndim != 1 or labels.dtype.kind not in "iub"):
+        return "error"
+    return "agreement" if labels is None else "accuracy"
+
+
+def drop_of(
+    wanted: Mapping[str, Array], got: Mapping[str, Array], labels: Array | None
+) -> tuple[float, float | None, float | None]:
+    """(drop, low, high) in points; that of the worst output where there are no labels."""
+    names = list(wanted)
+    measure = measured_by(wanted, labels)
+    if measure == "error":
+        return max(_relative_error(got[n], wanted[n]) for n in names), None, None
+    if labels is not None:
+        ours, anns = (out[names[0]].argmax(-1) == labels for out in (got, wanted))
+        return paired_points(int((anns & ~ours).sum()), int((ours & ~anns).sum()), len(labels))
+    lost = [int((got[n].argmax(-1) != wanted[n].argmax(-1)).sum()) for n in names]
+    drop, low, high = paired_points(max(lost), 0, len(wanted[names[0]]))
+    return drop, max(low, 0.0), high
+
+
+def shrunk(drop: float, disagreement: float, count: int) -> float:
+    """The accuracy lost, in points, where few samples say it: of ``DOUBT`` more samples that the
+    two networks disagree on, the ANN would be right in half and the SNN in none.
+
+    On few samples lost and won ones can cancel by chance, and a search takes such chances.
+    """
+    apart = disagreement * count / 100
+    lost = drop * count / 100
+    return 100 * apart / count * (lost + DOUBT / 2) / (apart + DOUBT)
+
+
+def _relative_error(got: Array, wanted: Array) -> float:
+    power = float((wanted.astype(np.float64) ** 2).mean()) or 1.0
+    return 100 * float(np.sqrt(((got.reshape(wanted.shape) - wanted) ** 2).mean() / power))
+
+
+def paired_points(lost: int, won: int, count: int) -> tuple[float, float, float]:
+    """The difference of two paired proportions and its 95 % interval (Agresti and Min 2005: half
+    a sample added to each of the four outcomes), in points."""
+    total, b, c = count + 2, lost + 0.5, won + 0.5
+    centre = (b - c) / total
+    half = Z95 * np.sqrt(b + c - (b - c) ** 2 / total) / total
+    return 100 * (lost - won) / count, 100 * float(centre - half), 100 * float(centre + half)

@@ -1,0 +1,318 @@
+"""Clean-up of an ONNX model: batch size 1, static shapes, constants folded, patterns fused.
+
+ONNX Runtime's basic optimisation (only standard operations in its output) folds constants and
+shape arithmetic and fuses what it knows; onnxscript's rewrites then take what it leaves (Gemm and
+BatchNormalization, Min and Max to Clip).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from ....errors import ModelError
+from ....runtime.onnx_runtime import onnx_runtime
+from ....runtime.ops import Array, Shape
+from ..refusals import RANDOM
+from .floats import widen_floats
+
+NEWEST_REWRITES = 13  # the rewrites write Clip, Squeeze, ... as this operation set has them
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sized:
+    """A model with static input shapes; ``inputs`` are (name, ONNX shape, batched)."""
+
+    model: onnx.ModelProto
+    inputs: tuple[tuple[str, Shape, bool], ...]
+
+
+def sized(
+    model: onnx.ModelProto,
+    input_shapes: Mapping[str, tuple[int, ...]],
+    *,
+    where: str,
+    weights: Collection[str] = (),
+) -> Sized:
+    """A copy with the batch size 1 and every other input dimension as declared or given.
+
+    ``weights`` names inputs that are weights. Any other input has a batch axis where it has two
+    axes or more. Raises ModelError (E306) where a dimension is not known, or a given shape does
+    not fit.
+    """
+    out = onnx.ModelProto()
+    out.CopyFrom(model)
+    held = {t.name for t in out.graph.initializer} | set(weights)
+    inputs = [v for v in out.graph.input if v.name not in held]
+    unknown = set(input_shapes) - {v.name for v in inputs}
+    if unknown:
+        names = ", ".join(v.name for v in inputs)
+        raise ModelError(
+            f"no input is named {sorted(unknown)}; the inputs are {names}",
+            where=where,
+            code="E306",
+        )
+    symbols = _symbols(inputs, input_shapes)
+    records = tuple(_fix(v, input_shapes.get(v.name), symbols, where) for v in inputs)
+    del out.graph.value_info[:]
+    for value in out.graph.output:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
+    return Sized(model=out, inputs=records)
+
+
+def _symbols(
+    inputs: list[onnx.ValueInfoProto], given: Mapping[str, tuple[int, ...]]
+) -> dict[str, int]:
+    """Sizes of named dimensions, as the given shapes bind them."""
+    return {
+        d.dim_param: n
+        for v in inputs
+        for d, n in zip(v.type.tensor_type.shape.dim, given.get(v.name, ()), strict=False)
+        if d.dim_param
+    }
+
+
+def _fix(
+    value: onnx.ValueInfoProto,
+    given: tuple[int, ...] | None,
+    symbols: Mapping[str, int],
+    where: str,
+) -> tuple[str, Shape, bool]:
+    tensor = value.type.tensor_type
+    dims = [d.dim_value or symbols.get(d.dim_param, 0) for d in tensor.shape.dim]
+    fixed = [d.dim_value for d in tensor.shape.dim]
+    if given is not None:
+        if len(given) != len(dims) and tensor.HasField("shape"):
+            raise ModelError(
+                f"input '{value.name}' has {len(dims)} axes, the given shape {given} has "
+                f"{len(given)}",
+                where=where,
+                remedy="Give the batch axis too, as 1.",
+                code="E306",
+            )
+        fixed = fixed if tensor.HasField("shape") else [0] * len(given)
+        if any(f and f != g for f, g in zip(fixed[1:], given[1:], strict=True)):
+            raise ModelError(
+                f"input '{value.name}' is fixed at {tuple(fixed)}, not {given}",
+                where=where,
+                code="E306",
+            )
+        dims = list(given)
+    batched = len(dims) > 1
+    if batched:
+        dims[0] = 1
+    if (not dims and not tensor.HasField("shape")) or any(d < 1 for d in dims):
+        named = "x".join(str(d.dim_value or d.dim_param or "?") for d in tensor.shape.dim)
+        raise ModelError(
+            f"the shape of input '{value.name}' is not fixed ({named or 'no shape'})",
+            where=where,
+            remedy=f"Give it: --input-shape {value.name}:1x3x224x224 (your sizes).",
+            code="E306",
+        )
+    tensor.shape.ClearField("dim")
+    for size in dims:
+        tensor.shape.dim.add().dim_value = size
+    return value.name, tuple(dims), batched
+
+
+def clean(
+    model: onnx.ModelProto, *, where: str, weights: Mapping[str, Array] | None = None
+) -> onnx.ModelProto:
+    """The model folded, fused and with the shape of every tensor in it.
+
+    ``weights``: values of the inputs that are weights.
+
+    Raises ModelError (E303) where ONNX Runtime refuses the model.
+    """
+    # functions that ONNX Runtime inlines may compute in other floating-point types
+    model = widen_floats(_rewritten(_optimized(model, where)))
+    if fold_constants(model):
+        model = _rewritten(_optimized(model, where))
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    if _unknown(inferred):
+        _measure(inferred, where, weights or {})
+    return inferred
+
+
+def session(model: onnx.ModelProto, *, threads: int = 1, optimize: str = "basic") -> Any:
+    """An ONNX Runtime session on the CPU; warnings are not printed."""
+    return _session(model, _options(threads, optimize))
+
+
+def _options(threads: int, optimize: str) -> Any:
+    ort = onnx_runtime()
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    levels = {
+        "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+        "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+        "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    }
+    options.graph_optimization_level = levels[optimize]
+    return options
+
+
+def _session(model: onnx.ModelProto, options: Any) -> Any:
+    ort = onnx_runtime()
+
+    return ort.InferenceSession(
+        model.SerializeToString(),
+        options,
+        providers=["CPUExecutionProvider"],
+        enable_fallback=0,  # the fallback prints
+    )
+
+
+def _optimized(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    options = _options(1, "basic")
+    with tempfile.TemporaryDirectory(prefix="onnx2snn-") as folder:
+        file = Path(folder) / "optimized.onnx"
+        options.optimized_model_filepath = str(file)
+        try:
+            _session(model, options)
+            return onnx.load(str(file))
+        except Exception as error:
+            raise ModelError(
+                f"ONNX Runtime refuses the model: {first_line(error)}",
+                where=where,
+                remedy="Check it with onnx.checker.check_model and export it again.",
+                code="E303",
+            ) from error
+
+
+def first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines() or [type(error).__name__]
+    return text[0].rstrip(".")[:300]
+
+
+def _rewritten(model: onnx.ModelProto) -> onnx.ModelProto:
+    """onnxscript's rewrites; operation sets before 13 are left to the importer.
+
+    The importer reads the graph as well without them, so a rewrite that fails changes nothing.
+    """
+    version = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    if version < NEWEST_REWRITES:
+        return model
+    from onnxscript import rewriter
+
+    typed = onnx.shape_inference.infer_shapes(model)
+    try:
+        rewritten: onnx.ModelProto = rewriter.rewrite(typed)
+    except Exception:
+        return model
+    return rewritten
+
+
+def fold_constants(model: onnx.ModelProto) -> bool:
+    """Compute, in place, every node whose inputs are all constant and that the optimizers left.
+
+    Returns whether there was any. Nodes that ONNX Runtime cannot run alone stay.
+    """
+    held = {t.name for t in model.graph.initializer}
+    held |= {o for n in model.graph.node if n.op_type == "Constant" for o in n.output}
+    chosen: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        closed = not any(a.HasField("g") for a in node.attribute)
+        if closed and node.input and node.op_type not in RANDOM and held.issuperset(
+            {name for name in node.input if name}
+        ):  # fmt: skip
+            chosen.append(node)
+            held.update(node.output)
+    if not chosen:
+        return False
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    del probe.graph.node[:], probe.graph.input[:], probe.graph.output[:]
+    probe.graph.node.extend(n for n in model.graph.node if n.op_type == "Constant")
+    probe.graph.node.extend(chosen)
+    made = [o for node in chosen for o in node.output if o]
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in made)
+    try:
+        arrays = session(probe).run(made, {})
+    except Exception:
+        return False
+    for node in chosen:
+        model.graph.node.remove(node)
+    model.graph.initializer.extend(
+        numpy_helper.from_array(a, name) for a, name in zip(arrays, made, strict=True)
+    )
+    return True
+
+
+def _unknown(model: onnx.ModelProto) -> list[str]:
+    """Tensors whose shape inference left open."""
+    known = {
+        v.name
+        for v in (*model.graph.input, *model.graph.value_info, *model.graph.output)
+        if v.type.tensor_type.HasField("shape")
+        and all(d.HasField("dim_value") for d in v.type.tensor_type.shape.dim)
+    }
+    return [o for node in model.graph.node for o in node.output if o and o not in known]
+
+
+def _measure(model: onnx.ModelProto, where: str, weights: Mapping[str, Array]) -> None:
+    """Fill in open shapes by running the model on zeros and on ones.
+
+    Raises ModelError (E306) where it does not run, or a shape depends on the data.
+    """
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    wanted = _unknown(model)
+    have = {o.name for o in probe.graph.output}
+    probe.graph.output.extend(onnx.ValueInfoProto(name=n) for n in wanted if n not in have)
+    try:
+        runner = session(probe)
+        arrays, others = (
+            runner.run(
+                wanted,
+                {
+                    i.name: weights.get(i.name, np.full(i.shape, fill, _numpy(i.type)))
+                    for i in runner.get_inputs()
+                },
+            )
+            for fill in (0, 1)
+        )
+    except Exception as error:
+        raise ModelError(
+            f"the shapes of {wanted[:3]} cannot be inferred: {first_line(error)}",
+            where=where,
+            remedy="Export with fixed sizes, or give --input-shape.",
+            code="E306",
+        ) from error
+    moving = [
+        n
+        for n, a, b in zip(wanted, arrays, others, strict=True)
+        if a.shape != b.shape or not a.size
+    ]
+    if moving:
+        raise ModelError(
+            f"the shapes of {moving[:3]} depend on the data",
+            where=where,
+            remedy="Export with fixed sizes.",
+            code="E306",
+        )
+    declared = {v.name: v for v in (*model.graph.value_info, *model.graph.output)}
+    for name, array in zip(wanted, arrays, strict=True):
+        made = onnx.helper.make_tensor_value_info(
+            name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
+        )
+        if name in declared:
+            declared[name].CopyFrom(made)
+        else:
+            model.graph.value_info.append(made)
+
+
+def _numpy(kind: str) -> str:
+    names = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(bool)": "bool"}
+    return names.get(kind, kind.removeprefix("tensor(").removesuffix(")"))

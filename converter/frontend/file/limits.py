@@ -1,0 +1,176 @@
+"""Cheap checks of a model before ONNX Runtime sees it: what is declared must be there, and fit.
+
+A file can say that a tensor of 10^12 numbers follows, or fold a constant of that size. Such a model
+is refused here, with the tensor named, instead of by running out of memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from math import prod
+
+import numpy as np
+import onnx
+from onnx import TensorProto, numpy_helper
+
+from ....errors import ModelError
+from ....runtime.ops import Array
+
+LARGEST = 2**26  # numbers in one computed tensor at batch size 1: 256 MiB of float32
+LARGEST_CONSTANT = 2**29  # numbers in one constant that the clean-up computes: 2 GiB
+LARGE_WEIGHT = 2**14  # bytes; constants that shapes depend on are smaller
+DEEPEST = 8  # subgraphs inside each other
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+DAMAGED = "The file is damaged; export the model again."
+
+
+def _bad(what: str, where: str, code: str = "E303", remedy: str = DAMAGED) -> ModelError:
+    return ModelError(what, where=where, remedy=remedy, code=code)
+
+
+def check_structure(model: onnx.ModelProto, where: str, weights: Mapping[str, Array]) -> None:
+    """Raise ModelError (E303) for names defined twice, nesting, and nodes without what they need;
+    (E305) for NaN or infinity in weights."""
+    _check_depth(model.graph, where, 0)
+    made = [o for node in model.graph.node for o in node.output if o]
+    made += [v.name for v in model.graph.input]
+    twice = sorted({name for name in made if made.count(name) > 1}) if len(made) < 50_000 else []
+    if twice:
+        raise _bad(f"the tensor '{twice[0]}' is computed twice", where)
+    if not model.graph.output:
+        raise _bad("the graph has no output", where)
+    for name, array in weights.items():
+        _check_finite(name, array, where)
+    for tensor in model.graph.initializer:
+        _check_tensor(tensor, where)
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                _check_tensor(attribute.t, where)
+
+
+def _check_depth(graph: onnx.GraphProto, where: str, depth: int) -> None:
+    if depth > DEEPEST:
+        raise _bad(f"more than {DEEPEST} graphs inside each other", where)
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                _check_depth(inner, where, depth + 1)
+
+
+def _check_tensor(tensor: TensorProto, where: str) -> None:
+    name, dims = tensor.name, tuple(tensor.dims)
+    if any(d < 0 for d in dims):
+        raise _bad(f"the tensor '{name}' has the shape {dims}", where)
+    try:
+        array = numpy_helper.to_array(tensor)
+    except Exception as error:
+        what = f"the tensor '{name}' does not hold what its shape {dims} and type say"
+        raise _bad(what, where) from error
+    if tensor.data_type in FLOATS:
+        _check_finite(name, array, where)
+
+
+def _check_finite(name: str, array: Array, where: str) -> None:
+    if array.dtype.kind in "iub":
+        return
+    numbers = array.astype(np.float32, copy=False)
+    if array.size == 1 and not np.isnan(numbers).any():
+        return  # infinity: a bound or a mask, not a weight
+    if not np.isfinite(numbers).all():
+        raise ModelError(
+            f"the weights '{name}' contain NaN or infinity",
+            where=where,
+            remedy="The training diverged; take an earlier checkpoint.",
+            code="E305",
+        )
+
+
+def check_sizes(model: onnx.ModelProto, where: str, weights: Collection[str] = ()) -> None:
+    """Raise ModelError (E311) for a tensor that would be too large; ``model`` has static input
+    shapes."""
+    inferred = _inferred(model, where)
+    if inferred is None:
+        return  # ONNX Runtime will say what is wrong
+    graph = inferred.graph
+    held = {t.name for t in model.graph.initializer} | set(weights)
+    computed = _computed(graph, held)
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        if value.name in held:
+            continue
+        size = prod(max(d.dim_value, 1) for d in value.type.tensor_type.shape.dim)
+        limit = LARGEST if value.name in computed else LARGEST_CONSTANT
+        if size > limit:
+            raise _bad(
+                f"the tensor '{value.name}' would have {size} numbers, {limit} are the limit",
+                where,
+                "E311",
+                "Check the sizes in the model, or give smaller ones with --input-shape.",
+            )
+
+
+def _inferred(model: onnx.ModelProto, where: str) -> onnx.ModelProto | None:
+    """``model`` with shapes, None where they contradict each other.
+
+    ONNX's inference ends the whole process on a Slice along an axis of size zero, so every Slice
+    is first an Identity, and becomes itself again once the shape of its input is known.
+    """
+    probe = _without_large_weights(model)
+    slices = [node for node in probe.graph.node if node.op_type == "Slice" and not node.domain]
+    originals = [onnx.NodeProto.FromString(node.SerializeToString()) for node in slices]
+    for node in slices:
+        node.op_type = "Identity"
+        del node.input[1:]
+        del node.attribute[:]
+    try:
+        inferred = onnx.shape_inference.infer_shapes(probe, data_prop=True)
+        for node, original in zip(slices, originals, strict=True):
+            if _has_empty_axis(inferred.graph, original.input[0]):
+                raise _bad(
+                    f"node '{original.name or original.output[0]}' slices a tensor with an axis "
+                    "of size zero",
+                    where,
+                    "E306",
+                    "Check the sizes in the model, or give others with --input-shape.",
+                )
+            node.CopyFrom(original)
+            inferred = onnx.shape_inference.infer_shapes(probe, data_prop=True)
+    except ModelError:
+        raise
+    except Exception:
+        return None
+    return inferred
+
+
+def _without_large_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which large weights are inputs of their shape: inference needs no more of them,
+    and copies the model each time."""
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    large = [t for t in probe.graph.initializer if t.ByteSize() > LARGE_WEIGHT]
+    listed = {value.name for value in probe.graph.input}
+    for tensor in large:
+        if tensor.name not in listed:
+            info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            probe.graph.input.append(info)
+    kept = [t for t in probe.graph.initializer if t.ByteSize() <= LARGE_WEIGHT]
+    del probe.graph.initializer[:]
+    probe.graph.initializer.extend(kept)
+    return probe
+
+
+def _has_empty_axis(graph: onnx.GraphProto, name: str) -> bool:
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        if value.name == name:
+            dims = value.type.tensor_type.shape.dim
+            return any(d.HasField("dim_value") and d.dim_value <= 0 for d in dims)
+    return any(0 in weight.dims for weight in graph.initializer if weight.name == name)
+
+
+def _computed(graph: onnx.GraphProto, weights: Collection[str]) -> set[str]:
+    """Tensors that depend on an input."""
+    found = {v.name for v in graph.input} - {t.name for t in graph.initializer} - set(weights)
+    for node in graph.node:
+        if found.intersection(node.input):
+            found.update(node.output)
+    return found

@@ -1,0 +1,192 @@
+"""Reading an ``.onnx`` file: bytes, external data, floating-point types, inputs and outputs.
+
+Everything a file can do wrong is found here, before ONNX Runtime sees it, and is a ModelError:
+
+    E301  missing or unreadable file      E304  external data that is missing or leaves the folder
+    E302  not an ONNX model               E305  NaN or infinity in the weights
+    E303  a graph that is inconsistent    E306  shapes that are not known or do not fit
+                                          E311  a tensor that is too large
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import onnx
+
+from ....errors import ModelError, UnsupportedOps
+from ....runtime.ops import Array, Shape
+from ..refusals import custom_operations
+from .cleanup import clean, sized
+from .external import attach_external_data
+from .floats import widen_floats
+from .limits import check_sizes, check_structure
+from .quantized import fold_quantization
+
+PathLike: TypeAlias = "str | Path"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TensorInfo:
+    """A network input or output.
+
+    Attributes:
+        shape: without the batch axis where ``batched``, else the ONNX shape.
+        batched: whether ONNX has a batch axis in front of ``shape``.
+        dtype: NumPy name of the element type in the file ("float32", "float16", ...).
+    """
+
+    name: str
+    shape: Shape
+    batched: bool
+    dtype: str
+
+    @property
+    def onnx_shape(self) -> Shape:
+        return (1, *self.shape) if self.batched else self.shape
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LoadedModel:
+    """An ONNX model in memory.
+
+    Attributes:
+        path: where it came from.
+        sha256: of the file (external data not included).
+        original: as in the file, weights attached, 16-bit and 64-bit floats as float32.
+        cleaned: what the importer reads: batch size 1, static shapes, constants folded.
+        inputs, outputs: in the model's order; initializers that are also inputs are left out.
+        approximated: (name, op, what is left out) of nodes that the clean-up replaced by
+            something simpler.
+        weights: values of large external weights, which are inputs of both graphs (see
+            ``external``); empty for models of ordinary size.
+    """
+
+    path: str
+    sha256: str
+    original: onnx.ModelProto
+    cleaned: onnx.ModelProto
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    approximated: tuple[tuple[str, str, str], ...] = ()
+    weights: Mapping[str, Array] = field(default_factory=dict)
+
+
+def load_onnx(
+    path: PathLike, *, input_shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> LoadedModel:
+    """Read and clean up an ONNX model.
+
+    ``input_shapes`` gives the ONNX shape (batch axis included, its size is ignored) of inputs
+    whose shape in the file is not fixed.
+
+    Raises ModelError (E301 to E306) where the file cannot be used, UnsupportedOps where it uses
+    custom operations.
+    """
+    path = Path(path)
+    data = _read(path)
+    original = _parse(path, data)
+    custom = custom_operations(original)
+    if custom:
+        raise UnsupportedOps(custom, where=str(path))
+    weights = attach_external_data(original, path)
+    check_structure(original, str(path), weights)
+    widened = widen_floats(original)
+    folded, notes = fold_quantization(widened)
+    fixed = sized(folded, input_shapes or {}, where=str(path), weights=weights)
+    check_sizes(fixed.model, str(path), weights)
+    cleaned = clean(fixed.model, where=str(path), weights=weights)
+    shapes = _declared(cleaned)
+    inputs = tuple(
+        TensorInfo(name=name, shape=shape[batched:], batched=batched, dtype=_dtype(original, name))
+        for name, shape, batched in fixed.inputs
+    )
+    batched = any(i.batched for i in inputs)
+    outputs = tuple(
+        _output(original, value.name, shapes[value.name], batched) for value in cleaned.graph.output
+    )
+    return LoadedModel(
+        path=str(path),
+        sha256=hashlib.sha256(data).hexdigest(),
+        original=widened,
+        cleaned=cleaned,
+        inputs=inputs,
+        outputs=outputs,
+        approximated=notes,
+        weights=weights,
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"cannot read the model: {error.strerror or error}",
+            where=str(path),
+            remedy="Check the path.",
+            code="E301",
+        ) from error
+
+
+def _parse(path: Path, data: bytes) -> onnx.ModelProto:
+    """The model. A file that is cut off or something else fails in protobuf or has no graph."""
+    remedy = "Check that it is a complete .onnx file."
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except Exception as error:
+        raise ModelError(
+            "not an ONNX model (protobuf cannot read it)",
+            where=str(path),
+            remedy=remedy,
+            code="E302",
+        ) from error
+    if not model.graph.node or not model.opset_import or not _readable(model.graph):
+        raise ModelError(
+            "not an ONNX model (no readable graph in it)",
+            where=str(path),
+            remedy=remedy,
+            code="E302",
+        )
+    return model
+
+
+def _readable(graph: onnx.GraphProto) -> bool:
+    """Whether all names are text in UTF-8."""
+    try:
+        for node in graph.node:
+            names = [node.name, node.op_type, node.domain, *node.input, *node.output]
+            "".join((*names, *(a.name for a in node.attribute))).encode()
+        "".join(v.name for v in (*graph.input, *graph.output, *graph.initializer)).encode()
+    except (UnicodeError, TypeError):  # protobuf gives bytes where it is not text
+        return False
+    return True
+
+
+def _declared(model: onnx.ModelProto) -> dict[str, Shape]:
+    return {
+        v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim)
+        for v in (*model.graph.input, *model.graph.value_info, *model.graph.output)
+    }
+
+
+def _dtype(model: onnx.ModelProto, name: str) -> str:
+    for value in (*model.graph.input, *model.graph.output):
+        if value.name == name:
+            kind = value.type.tensor_type.elem_type
+            return str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)))
+    return "float32"
+
+
+def _output(model: onnx.ModelProto, name: str, shape: Shape, batched: bool) -> TensorInfo:
+    """An output has a batch axis where the inputs have one and its first axis is 1."""
+    has_batch = batched and len(shape) > 1 and shape[0] == 1
+    return TensorInfo(
+        name=name, shape=shape[has_batch:], batched=has_batch, dtype=_dtype(model, name)
+    )

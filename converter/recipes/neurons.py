@@ -1,0 +1,123 @@
+"""The neurons that a recipe and its options ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from ...errors import UsageError
+from ...runtime import graph as snn
+from ...runtime.neurons import Neuron, NeuronParams, PacedParams
+from ...runtime.ops import Array
+from ..lowering.align import aligned
+from ..lowering.copies import FEW_STEPS, worth_copying
+from ..lowering.differential import differential
+from ..lowering.lower import UNIT
+from ..statistics.measure import LayerStats
+from ..statistics.thresholds import thresholds
+from . import Recipe
+from .options import Options, can_copy
+
+
+def thresholds_of(
+    stats: Mapping[str, LayerStats],
+    copies: Mapping[str, int],
+    recipe: Recipe,
+    options: Options,
+) -> dict[str, Array]:
+    """Per population, with as many levels per step as its ``copies`` have together."""
+    method = options.method
+    levels = options.levels or recipe.levels
+    if recipe.model == "differential":
+        method, levels = ("percentile" if method == "mmse" else method), 1
+    out: dict[str, Array] = {}
+    for count in {1, *copies.values()}:
+        out |= thresholds(
+            {name: stat for name, stat in stats.items() if copies.get(name, 1) == count},
+            method=method,
+            percentile=options.percentile,
+            steps=options.steps,
+            levels=levels * count,
+            per_channel=options.per_channel,
+        )
+    return out
+
+
+def copies_of(lowered: snn.SpikingGraph, options: Options) -> int:
+    """Neurons for each value of the layers that read the input only."""
+    if options.copies is not None or not can_copy(options):
+        return options.copies or 1
+    return 2 if options.steps <= FEW_STEPS and worth_copying(lowered) else 1
+
+
+def neurons_of(
+    lowered: snn.SpikingGraph,
+    stats: Mapping[str, LayerStats],
+    theta: Mapping[str, Array],
+    copies: Mapping[str, int],
+    recipe: Recipe,
+    options: Options,
+) -> tuple[snn.SpikingGraph, dict[str, Neuron]]:
+    """The neuron parameters of every population, and the graph as these neurons need it."""
+    if recipe.model == "differential":
+        return _differential(lowered, stats, theta, options.levels or recipe.levels, options)
+    out: dict[str, Neuron] = {}
+    levels = options.levels or recipe.levels
+    kind = PacedParams if is_paced(recipe, options) else NeuronParams
+    for population in lowered.of(snn.Population):
+        threshold = theta[population.name]
+        own = levels * copies.get(population.name, 1)
+        if population.ceiling is not None:
+            # The activation's own bound is then exact: no neuron passes it.
+            threshold = np.minimum(threshold, np.float32(population.ceiling / own))
+        stat = stats[population.name]
+        v_threshold = stat.broadcast(threshold.astype(np.float32), len(population.shape))
+        out[population.name] = kind(
+            v_threshold=v_threshold,
+            v_init=v_threshold * np.float32(options.v_init),
+            reset=options.reset,
+            leak=options.leak,
+            refractory=options.refractory,
+            levels=own,
+            signed=recipe.signed,
+            lag=options.steps if recipe.synchronous else options.lag,
+        )
+    if not options.lag or recipe.synchronous:
+        return lowered, out
+    late = aligned(
+        lowered.with_nodes(replace(p, neuron=out[p.name]) for p in lowered.of(snn.Population))
+    )
+    late = late.with_nodes(replace(p, neuron=UNIT) for p in late.of(snn.Population))
+    if kind is PacedParams:
+        late = late.with_nodes(replace(r, coding="paced") for r in late.of(snn.Readout))
+    return late, out
+
+
+def is_paced(recipe: Recipe, options: Options) -> bool:
+    """Whether binary neurons behind a lag send evenly. What they do not have: see the note."""
+    asked = options.pace and options.lag > 0 and recipe.name == "binary"
+    plain = options.reset == "subtract" and not options.leak and not options.refractory
+    return asked and plain and options.readout == "membrane"
+
+
+def _differential(
+    lowered: snn.SpikingGraph,
+    stats: Mapping[str, LayerStats],
+    theta: Mapping[str, Array],
+    powers: int,
+    options: Options,
+) -> tuple[snn.SpikingGraph, dict[str, Neuron]]:
+    if options.lag or options.readout == "count" or options.reset == "zero" or options.leak:
+        raise UsageError(
+            "recipe 'differential' has no start lag, leak, reset to zero or output spike counts",
+            remedy="Leave these options out, or use --recipe graded.",
+            code="E114",
+        )
+    largest = {
+        p.name: stats[p.name].broadcast(theta[p.name].astype(np.float32), len(p.shape))
+        for p in lowered.of(snn.Population)
+    }
+    graph, neurons = differential(lowered, largest, powers)
+    return graph, dict(neurons)

@@ -1,0 +1,68 @@
+"""What a report must say about a conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import prod
+
+from ...runtime import graph as snn
+from . import Recipe
+from .neurons import is_paced
+from .options import Options
+
+PACED = (
+    "paced neurons: spikes are 0/1, sent evenly over the window and weighted by when they come (a "
+    "synaptic current that does not decay, integrated again); deciding needs one factor per step "
+    "that all neurons of a layer share, and a count of the spikes sent: programmable neurons "
+    "(Loihi 2) or simulation; --no-pace gives plain integrate-and-fire behind the lag"
+)
+
+
+def conversion_notes(lowered: snn.SpikingGraph, recipe: Recipe, options: Options) -> Iterator[str]:
+    """What a report must say about this conversion."""
+    yield from recipe.notes
+    if options.lag and not recipe.synchronous:
+        lag = options.lag
+        yield (
+            f"start lag {lag}: every layer integrates {lag} steps before its first spike and fires "
+            f"for T={options.steps} steps; successive inputs every T steps need a second membrane "
+            f"potential per neuron while windows overlap, else T + {lag} steps"
+        )
+        if is_paced(recipe, options):
+            yield PACED
+        elif recipe.name == "binary":
+            lacking = (
+                ": paced ones have soft reset, no leak or refractory steps, and outputs that are "
+                "not counted"
+            )
+            burst = "plain neurons behind the lag, whose spikes leave in a burst"
+            yield burst + (lacking if options.pace else "")
+    islands = [node.name for node in lowered.of(snn.Analog)]
+    if islands:
+        yield f"computed in floating point on running means, not in spikes: {', '.join(islands)}"
+    if not lowered.of(snn.Population):
+        yield "the network has no ReLU: nothing in it spikes, every value is a current"
+    if options.reset == "zero":
+        yield "reset to zero loses what exceeds the threshold: rates are lower than the ANN's"
+
+
+def copy_notes(
+    lowered: snn.SpikingGraph, copies: Mapping[str, int], options: Options
+) -> Iterator[str]:
+    """What a report must say about copies."""
+    count = max(copies.values(), default=1)
+    if not copies and (options.copies or 1) > 1:
+        yield "no copies of neurons: no layer reads the input only, through weights alone"
+    if count > 1:
+        more = sum((count - 1) * prod(lowered[name].shape) for name in copies)
+        yield (
+            f"{count} neurons for each value of {', '.join(sorted(copies))}, which read the input "
+            f"only and so decide how finely the network sees it: {more:,} neurons and their spikes "
+            "on top, counted everywhere (--copies 1 leaves them out)"
+        )
+
+
+def calibrated_parts(recipe: Recipe) -> str:
+    if recipe.model == "differential":  # which begin at no potential
+        return "weights, thresholds and biases"
+    return "weights, thresholds, initial potentials and biases"

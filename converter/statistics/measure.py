@@ -1,0 +1,140 @@
+"""Activation statistics of every population and readout, in memory that does not grow with data.
+
+The lowered graph runs in analog mode (which equals the ANN, see ``runtime.semantics.analog``) over
+the calibration samples twice: once for the maximum of every channel, once for a histogram of the
+positive activations between 0 and that maximum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...runtime import graph as snn
+from ...runtime.ops import Array, Transpose
+from ...runtime.ops.convolution import Conv, ConvTranspose
+from ...runtime.ops.linear import Linear
+from ...runtime.semantics.analog import run_analog
+from ...runtime.semantics.samples import as_inputs
+from .kernels import Kernels
+
+BINS = 2048
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LayerStats:
+    """Statistics of one population's ANN activations a = clip(z, 0, ceiling), per channel.
+
+    Attributes:
+        axis: the channel axis of the population's shape.
+        maximum: (C,), largest activation seen.
+        mean: (C,), mean activation.
+        histogram: (C, BINS), counts of a > 0; bin b covers maximum * [b, b+1) / BINS.
+        count: activations per channel, zeros included.
+    """
+
+    axis: int
+    maximum: Array
+    mean: Array
+    histogram: Array
+    count: int
+
+    def broadcast(self, per_channel: Array, rank: int) -> Array:
+        """(C,) as an array that broadcasts along the channel axis of a shape of ``rank`` axes."""
+        shape = [1] * rank
+        shape[self.axis] = len(per_channel)
+        return per_channel.reshape(shape)
+
+
+def calibrate(
+    graph: snn.SpikingGraph,
+    inputs: Array | Mapping[str, Array],
+    *,
+    batch: int = 32,
+    progress: Progress = lambda done, total: None,
+) -> dict[str, LayerStats]:
+    """Statistics per population and readout (negative outputs count as 0) of a lowered graph.
+
+    Raises DataError where ``inputs`` do not fit the graph.
+    """
+    arrays = as_inputs(graph, inputs, np.float32)
+    measured = (*graph.of(snn.Population), *graph.of(snn.Readout))
+    axes = {node.name: channel_axis(graph, node.name) for node in measured}
+    total = len(next(iter(arrays.values())))
+    maxima: dict[str, Array] = {}
+    sums: dict[str, Array] = {}
+    counts: dict[str, int] = dict.fromkeys(axes, 0)
+    histograms: dict[str, Array] = {}
+
+    def first(node: snn.Node, pre: Array, out: Array) -> None:
+        if node.name in axes:
+            rows = by_channel(np.maximum(out, 0), axes[node.name])
+            peak = rows.max(axis=1)
+            name = node.name
+            maxima[name] = np.maximum(maxima[name], peak) if name in maxima else peak
+            sums[name] = sums.get(name, 0) + rows.sum(axis=1, dtype=np.float64)
+            counts[name] += rows.shape[1]
+
+    def second(node: snn.Node, pre: Array, out: Array) -> None:
+        if node.name in axes:
+            rows = by_channel(np.maximum(out, 0), axes[node.name])
+            histograms[node.name] = histograms.get(node.name, 0) + _histogram(
+                rows, maxima[node.name]
+            )
+
+    kernels = Kernels()
+    for number, observe in enumerate((first, second)):
+        for start in range(0, total, batch):
+            part = {k: a[start : start + batch] for k, a in arrays.items()}
+            run_analog(graph, part, observe=observe, apply=kernels.apply)
+            progress(number * total + min(start + batch, total), 2 * total)
+    return {
+        name: LayerStats(
+            axis=axes[name],
+            maximum=maxima[name],
+            mean=(sums[name] / counts[name]).astype(np.float32),
+            histogram=histograms[name],
+            count=counts[name],
+        )
+        for name in axes
+    }
+
+
+def by_channel(x: Array, axis: int) -> Array:
+    """(batch, *shape) -> (channels, everything else)."""
+    return np.moveaxis(x, axis + 1, 0).reshape(x.shape[axis + 1], -1)
+
+
+def _histogram(rows: Array, maximum: Array) -> Array:
+    """Counts (C, BINS) of the positive values of rows (C, n), relative to each row's maximum."""
+    channels = len(rows)
+    scale = np.divide(BINS, maximum, out=np.zeros_like(maximum), where=maximum > 0)
+    bins = np.minimum((rows * scale[:, np.newaxis]).astype(np.int64), BINS - 1)
+    bins += np.arange(channels)[:, np.newaxis] * BINS
+    counts = np.bincount(bins[rows > 0], minlength=channels * BINS)
+    return counts.reshape(channels, BINS)
+
+
+def channel_axis(graph: snn.SpikingGraph, name: str) -> int:
+    """Which axis of a node's shape is its channels: 0 after a convolution, the last after a
+    linear layer, followed through element-wise operations and transposes."""
+    nodes = graph.by_name()
+    node = nodes[name]
+    moves: list[Transpose] = []
+    while node.inputs:
+        op = getattr(node, "op", None)
+        if isinstance(op, Linear | Conv | ConvTranspose):
+            axis = len(node.shape) - 1 if isinstance(op, Linear) else 0
+            for move in reversed(moves):
+                axis = move.perm.index(axis)
+            return axis
+        if isinstance(op, Transpose):
+            moves.append(op)
+        before = nodes[node.inputs[0]]
+        if len(before.shape) != len(node.shape):
+            break
+        node = before
+    return 0

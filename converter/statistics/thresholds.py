@@ -1,0 +1,111 @@
+"""Thresholds from activation statistics: maximum, percentile, or least squares for T steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from ...errors import UsageError
+from ...runtime.ops import Array
+from .measure import BINS, LayerStats
+
+Method = Literal["max", "percentile", "mmse"]
+
+
+RATIOS = np.concatenate([2 - 0.02 * np.arange(50), 1 - 0.01 * np.arange(96)])  # of the maximum
+
+
+def thresholds(
+    stats: Mapping[str, LayerStats],
+    *,
+    method: Method = "mmse",
+    percentile: float = 99.9,
+    steps: int = 32,
+    levels: int = 1,
+    per_channel: bool = True,
+) -> dict[str, Array]:
+    """Threshold per channel, (C,), of every population.
+
+    "max" is the largest activation; "percentile" that of the positive activations; "mmse"
+    minimizes the error of quantizing to ``steps * levels`` levels (Li et al. 2021), with the
+    rounding that v0 = theta/2 gives. With ``levels`` > 1 one step carries up to levels * theta,
+    so theta is that much smaller. Channels that are never active get the layer's largest value.
+
+    Raises UsageError for an unknown method or a percentile outside (0, 100].
+    """
+    if not 0 < percentile <= 100:
+        raise UsageError(f"percentile must be in (0, 100], got {percentile}")
+    out: dict[str, Array] = {}
+    for name, layer in stats.items():
+        stat = layer if per_channel else pooled(layer)
+        if method == "max":
+            top = stat.maximum
+        elif method == "percentile":
+            top = _percentile(stat, percentile)
+        elif method == "mmse":
+            top = _mmse(stat, steps * levels)
+        else:
+            raise UsageError(f"unknown normalization method '{method}'")
+        fallback = top.max(initial=0) or 1.0
+        top = np.where(top > 0, top, fallback).astype(np.float32) / levels
+        out[name] = np.broadcast_to(top, layer.maximum.shape)
+    return out
+
+
+def pooled(stat: LayerStats) -> LayerStats:
+    """The statistics of all channels together, as one channel."""
+    top = stat.maximum.max(initial=0)
+    histogram = np.zeros(BINS)
+    for row, peak in zip(stat.histogram, stat.maximum, strict=True):
+        if peak > 0:
+            # Bin b of a channel lies at b * peak / top of the layer's bins.
+            index = ((np.arange(BINS) + 0.5) * (peak / top)).astype(np.int64)
+            histogram += np.bincount(index, weights=row, minlength=BINS)
+    return LayerStats(
+        axis=stat.axis,
+        maximum=np.array([top], np.float32),
+        mean=stat.mean.mean(keepdims=True),
+        histogram=histogram[np.newaxis],
+        count=stat.count * len(stat.maximum),
+    )
+
+
+def _percentile(stat: LayerStats, percentile: float) -> Array:
+    cumulated = np.cumsum(stat.histogram, axis=1)
+    wanted = cumulated[:, -1:] * (percentile / 100)
+    bins = (cumulated < wanted).sum(axis=1) + 1
+    return np.minimum(bins / BINS, 1.0) * stat.maximum
+
+
+def _mmse(stat: LayerStats, count: int) -> Array:
+    """argmin over theta of sum (a - theta/n clip(floor(a n / theta + 1/2), 0, n))^2, n = count.
+
+    Bins are relative to each channel's maximum, so the error of a relative threshold r is the
+    same function of the bin for all channels: one matrix product does all of them. To the sum comes
+    one activation that was not seen (``_unseen``): where levels are many and samples few, nothing
+    else would keep the threshold from the largest activation that the samples happen to hold.
+    """
+    a = (np.arange(BINS) + 0.5) / BINS
+    rounded = np.clip(np.floor(a[:, np.newaxis] * count / RATIOS + 0.5), 0, count)
+    error = (a[:, np.newaxis] - rounded * RATIOS / count) ** 2
+    best = (stat.histogram @ error + _unseen(stat)).argmin(axis=1)
+    return RATIOS[best] * stat.maximum
+
+
+def _unseen(stat: LayerStats) -> Array:
+    """Expected squared clipping error of one activation beyond the channel's maximum, relative to
+    it, (C, ratios): the excess X is exponential (as tails mostly are: Pickands 1975) with the mean
+    excess s over the ninth decile. E[(g + X)^2] = g^2 + 2 g s + 2 s^2 for a threshold g below the
+    maximum, 2 s^2 exp(-d / s) for one d above it."""
+    rows = stat.histogram
+    total = rows.sum(axis=1)
+    upper = rows * (np.cumsum(rows, axis=1) > 0.9 * total[:, np.newaxis])
+    a = (np.arange(BINS) + 0.5) / BINS
+    number = np.maximum(upper.sum(axis=1), 1)
+    first = np.argmax(upper > 0, axis=1) / BINS
+    s = np.maximum(upper @ a / number - first, 1 / BINS)[:, np.newaxis]
+    gap, above = np.maximum(1 - RATIOS, 0), np.maximum(RATIOS - 1, 0)
+    below = gap**2 + 2 * gap * s + 2 * s**2
+    return np.where(RATIOS < 1, below, 2 * s**2 * np.exp(-above / s))

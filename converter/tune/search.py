@@ -1,0 +1,220 @@
+"""Threshold, initial potential and bias of one population, chosen in the spiking loop.
+
+Candidates are run on the currents that really arrive (spikes of the layers before, as they are
+spaced in time), for a sample of neurons of each channel; the one with the smallest error of the
+decoded rate against the ANN's activation a is kept:
+
+    min over theta, v0, db of  mean (theta k(T) / T - a)^2 + (mean(theta k(T) / T) - mean(a))^2
+                               + evenness mean_t mean (theta k(t) / T - a t / T)^2
+
+with k(t) the spikes up to step t. For each theta and v0 the bias is found by a few rounds of
+db += mean(a) - mean(theta k / T) (Li et al. 2021, bias calibration). A low v0 with a higher bias
+carries the same charge over the window but holds back the first spikes, which are the ones that
+rest on the least evidence and, in a binary network, cannot be taken back: unevenness shrinks at no
+cost in latency or spikes. The last term is for the layers that read this one: what has been sent up
+to step t should be that part of the whole. Without it every layer holds its spikes back as suits
+itself best, the next one must decide on less, and the error of a deep network grows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+
+from ...runtime.neurons import Neuron, NeuronParams
+from ...runtime.ops import Array
+from .replay import worth
+
+MOMENTS = 8  # times in a window at which evenness is judged
+PRIOR = 1000.0  # neurons of all channels that count beside those of one (``_shrunk``)
+CHUNK = 1 << 17  # potentials simulated together: what fits a core's cache
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Search:
+    """What is tried. ``scales`` multiply the data's threshold, ``v_inits`` are in thresholds;
+    ``evenness`` weighs how evenly in time the spikes leave (see the module)."""
+
+    scales: tuple[float, ...] = (1.0,)
+    v_inits: tuple[float, ...] = (0.5,)
+    rounds: int = 3
+    evenness: float = 0.0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Drive:
+    """Sampled input of a population: ``current`` (time, channels, n) from absolute step ``first``
+    on, bias included; ``target`` (channels, n) activations. The bias arrives in [begin, begin + T)
+    and spikes leave in [fire, fire + T). ``bias`` (channels, n): of differential neurons, who
+    keep it in their state; the current is then without it."""
+
+    current: Array
+    target: Array
+    first: int
+    begin: int
+    fire: int
+    steps: int
+    bias: Array | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Choice:
+    """Per channel, (channels,): threshold, initial potential and change of the bias."""
+
+    threshold: Array
+    v_init: Array
+    bias: Array
+
+
+def choose(
+    neuron: Neuron,
+    threshold: Array,
+    drive: Drive,
+    search: Search,
+    ceiling: float | None = None,
+) -> Choice:
+    """The best candidate of every channel; ``threshold`` (channels,) is the data's."""
+    channels, n = drive.target.shape
+    candidates = list(product(search.scales, search.v_inits))
+    per_chunk = max(1, CHUNK // (len(candidates) * n))
+    parts = []
+    for at in range(0, channels, per_chunk):
+        where = slice(at, min(at + per_chunk, channels))
+        part = replace(
+            drive,
+            current=drive.current[:, where],
+            target=drive.target[where],
+            bias=None if drive.bias is None else drive.bias[where],
+        )
+        parts.append(_choose(neuron, threshold[where], part, search, candidates, ceiling))
+    return Choice(
+        threshold=np.concatenate([p.threshold for p in parts]),
+        v_init=np.concatenate([p.v_init for p in parts]),
+        bias=np.concatenate([p.bias for p in parts]),
+    )
+
+
+def _choose(
+    neuron: Neuron,
+    threshold: Array,
+    drive: Drive,
+    search: Search,
+    candidates: list[tuple[float, float]],
+    ceiling: float | None,
+) -> Choice:
+    scale, v_init = np.array(candidates, np.float32).T
+    theta = scale[:, np.newaxis] * threshold
+    if ceiling is not None:
+        theta = np.minimum(theta, np.float32(ceiling / neuron.levels))
+    v0 = theta * v_init[:, np.newaxis]
+    bias = np.zeros_like(theta)
+    lowest = np.full(theta.shape, np.inf, np.float32)
+    best = bias.copy()
+    mean, n = drive.target.mean(axis=1), drive.target.shape[1]
+    for number in range(search.rounds + 1):
+        rate, uneven = decoded_rates(
+            *_candidates(neuron, theta, v0, bias, drive), drive, uneven=search.evenness > 0
+        )
+        shift = mean - rate.mean(axis=2)
+        rate -= drive.target
+        error = _mean_square(rate) + shift**2 + np.float32(search.evenness) * uneven
+        better = error < lowest
+        np.copyto(lowest, error, where=better)
+        np.copyto(best, bias, where=better)
+        if number < search.rounds:
+            bias = bias + shift
+    chosen = _shrunk(lowest, n, PRIOR).argmin(axis=0)
+    at = np.arange(len(threshold))
+    return Choice(threshold=theta[chosen, at], v_init=v0[chosen, at], bias=best[chosen, at])
+
+
+def _shrunk(error: Array, n: int, prior: float) -> Array:
+    """Scores (candidates, channels) from errors on ``n`` neurons per channel: those of the channel,
+    and as if on ``prior`` more those of all channels, each relative to the first candidate's. Many
+    candidates on few neurons would fit these neurons only."""
+    tiny = np.float32(1e-30)
+    own = error / (error[:1] + tiny)
+    common = error.sum(axis=1) / (error[0].sum() + tiny)
+    return np.asarray(n * own + prior * common[:, np.newaxis])
+
+
+def _candidates(
+    neuron: Neuron, theta: Array, v0: Array, bias: Array, drive: Drive
+) -> tuple[Neuron, Array]:
+    """Neurons with arrays (candidates, channels, 1 or n), and the bias current beside them."""
+    theta, v0, bias = (x[..., np.newaxis] for x in (theta, v0, bias))
+    if isinstance(neuron, NeuronParams):
+        return replace(neuron, v_threshold=theta, v_init=v0), bias
+    assert drive.bias is not None
+    return replace(neuron, v_threshold=theta, bias=drive.bias + bias), np.zeros_like(bias)
+
+
+def decoded_rates(
+    neuron: Neuron, bias: Array, drive: Drive, *, uneven: bool = False
+) -> tuple[Array, Array]:
+    """What is decoded after T steps, theta k / T, (candidates, channels, n), of neurons whose
+    arrays are (candidates, channels, 1 or n) and that all get the same current, with ``bias`` on
+    top; and with ``uneven`` how far the spikes sent so far are from that part of the target,
+    (candidates, channels), as a mean square over ``MOMENTS`` times of the window."""
+    count = len(neuron.v_threshold)
+    weights = worth(neuron, drive.steps)
+    shape = drive.current.shape[1:]
+    state = neuron.initial_state(count, shape, np.dtype(np.float32))
+    spikes = np.empty((count, *shape), np.float32)
+    total = np.zeros_like(spikes)
+    current = np.empty_like(spikes)
+    deviation = np.zeros((count, shape[0]), np.float32)
+    moments = _moments(drive.steps) if uneven else set()
+    for t in range(drive.first, drive.fire + drive.steps):
+        inside = drive.begin <= t < drive.begin + drive.steps
+        at = t - drive.first
+        np.copyto(current, drive.current[at] if at < len(drive.current) else 0)
+        if inside:
+            current += bias
+        neuron.step(state, current, spikes, drive.fire <= t, t - drive.fire, drive.steps)
+        if t >= drive.fire:
+            spikes *= weights[t - drive.fire]
+            total += spikes
+        sent = t - drive.fire + 1
+        if sent in moments:
+            np.multiply(total, neuron.v_threshold, out=current)
+            current -= drive.target * np.float32(sent / drive.steps)
+            deviation += _mean_square(current) / np.float32(len(moments))
+    total *= neuron.v_threshold
+    return total, deviation
+
+
+def _moments(steps: int) -> set[int]:
+    """Steps of the firing window after which evenness is judged."""
+    every = max(1, steps // MOMENTS)
+    return set(range(every, steps + 1, every))
+
+
+def _mean_square(x: Array) -> Array:
+    """(candidates, channels) of x (candidates, channels, n)."""
+    return np.asarray(np.einsum("kcn,kcn->kc", x, x) / np.float32(x.shape[2]))
+
+
+def run(
+    neuron: Neuron, bias: Array, current: Array, first: int, begin: int, fire: int, steps: int
+) -> Array:
+    """Spikes (steps, batch, *shape) in the window from ``fire`` on, as small integers.
+
+    ``current``: (time or 1, batch, *shape) from step ``first``; one step holds for ``steps``.
+    """
+    shape = current.shape[1:]
+    state = neuron.initial_state(shape[0], shape[1:], np.dtype(np.float32))
+    out = np.empty((steps, *shape), np.int8 if neuron.levels <= 127 else np.int16)
+    spikes = np.empty(shape, np.float32)
+    now = np.empty(shape, np.float32)
+    last = first + (steps if len(current) == 1 else len(current))
+    for t in range(first, fire + steps):
+        np.copyto(now, current[0 if len(current) == 1 else t - first] if t < last else 0)
+        if begin <= t < begin + steps:
+            now += bias
+        neuron.step(state, now, spikes, fire <= t, t - fire, steps)
+        if t >= fire:
+            out[t - fire] = spikes
+    return out

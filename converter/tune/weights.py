@@ -1,0 +1,161 @@
+"""Weights that compensate the spiking error of what they read: ridge regression, no gradient.
+
+A synapse reads decoded rates r instead of the ANN's activations a. With the mean current over the
+window z' = W r + b + rest and the ANN's z, the change of weights and bias that explains the
+remaining difference best is
+
+    min over dW, db of  mean (z - z' - dW r - db)^2 + strength * mean(r^2) |dW|^2
+
+in closed form per layer and group, earlier layers already corrected (the asymmetric
+reconstruction of Nagel et al. 2020, solved exactly and for spiking errors). ``rest`` contains skip
+connections, so what went wrong there is compensated too. A row counts nothing where both z and z'
+are negative (no spike either way), and only up to zero where the ANN is silent. The strength is
+chosen per layer on samples left out of the fit; the choice "no change" is among the candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ...runtime import graph as snn
+from ...runtime.ops import Array
+from ...runtime.ops.convolution import Conv
+from ...runtime.ops.linear import Add, Linear
+from .replay import Replay
+
+STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+MAX_FEATURES = 5000  # a Gram matrix of this size takes 100 MB
+ROWS = 32768  # of inputs in a fit, over all samples
+
+
+def correctable(replay: Replay, name: str) -> tuple[snn.Synapse, ...]:
+    """The weighted synapses whose currents reach node ``name`` unchanged, and only it."""
+    consumers = replay.graph.consumers()
+    out: list[snn.Synapse] = []
+    stack = list(replay.graph[name].inputs)
+    while stack:
+        node = replay.nodes[stack.pop()]
+        if not isinstance(node, snn.Synapse) or len(consumers[node.name]) != 1:
+            continue
+        if isinstance(node.op, Linear | Conv):
+            if sum(map(len, (node.inputs,))) == 1 and _features(node.op) <= MAX_FEATURES:
+                out.append(node)
+        elif isinstance(node.op, Add) and all(
+            replay.nodes[i].shape == node.shape for i in node.inputs
+        ):
+            stack += node.inputs
+    return tuple(out)
+
+
+def residual(z: Array, mean: Array, *, spiking: bool) -> Array:
+    """What a change of the mean current should add (see the module)."""
+    if not spiking:
+        return z - mean
+    wanted = np.where(z > 0, z, np.minimum(mean, 0))
+    return wanted - mean
+
+
+def correct(
+    replay: Replay, synapse: snn.Synapse, missing: Array, rng: np.random.Generator
+) -> tuple[snn.Synapse, Array]:
+    """The corrected synapse and the bias change per output channel, (channels,).
+
+    ``missing``: what its output should gain, (samples, *shape).
+    """
+    op = synapse.op
+    assert isinstance(op, Linear | Conv)
+    fit, held = _Gram(op), _Gram(op)
+    per_sample = -(-max(ROWS, 4 * _features(op)) // replay.samples)
+    for number, part in enumerate(replay.tiles()):
+        x = replay.mean(synapse.inputs[0], part)
+        gram = held if number % 4 == 3 else fit
+        gram.add(*_rows(op, x, missing[part], per_sample * len(x), rng))
+    both = fit.plus(held)
+    strength = _best_strength(fit, held) if held.count and fit.count else 1.0
+    if strength is None:
+        return synapse, np.zeros(len(op.weight), np.float32)
+    solution = both.solve(strength)
+    change = solution[:, :-1].swapaxes(1, 2).reshape(op.weight.shape)
+    new = replace(op, weight=(op.weight + change).astype(np.float32))
+    return replace(synapse, op=new), solution[:, -1].reshape(-1).astype(np.float32)
+
+
+def _features(op: Linear | Conv) -> int:
+    return int(np.prod(op.weight.shape[1:]))
+
+
+def _rows(
+    op: Linear | Conv, x: Array, y: Array, count: int, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """At most ``count`` rows of inputs (groups, n, features) and outputs (groups, n, out)."""
+    if isinstance(op, Linear):
+        inputs, outputs = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
+        chosen = _choose(len(inputs), count, rng)
+        return inputs[chosen][np.newaxis], outputs[chosen][np.newaxis]
+    batch, groups = len(x), op.groups
+    columns = op.columns(x).reshape(batch, groups, _features(op), -1)
+    wanted = y.reshape(batch, groups, len(op.weight) // groups, -1)
+    positions = columns.shape[3]
+    chosen = _choose(batch * positions, count, rng)
+    sample, position = chosen // positions, chosen % positions
+    return (
+        columns[sample, :, :, position].swapaxes(0, 1),
+        wanted[sample, :, :, position].swapaxes(0, 1),
+    )
+
+
+def _choose(total: int, count: int, rng: np.random.Generator) -> Array:
+    if total <= count:
+        return np.arange(total)
+    return np.sort(rng.choice(total, count, replace=False))
+
+
+class _Gram:
+    """Sums over rows (x, 1) and y: all that ridge regression needs."""
+
+    def __init__(self, op: Linear | Conv) -> None:
+        groups = op.groups if isinstance(op, Conv) else 1
+        size, out = _features(op) + 1, len(op.weight) // groups
+        self.xx = np.zeros((groups, size, size))
+        self.xy = np.zeros((groups, size, out))
+        self.count = 0
+
+    def add(self, x: Array, y: Array) -> None:
+        one = np.ones((*x.shape[:2], 1), np.float32)
+        rows = np.concatenate([x, one], axis=2)
+        self.xx += rows.swapaxes(1, 2) @ rows
+        self.xy += rows.swapaxes(1, 2) @ y
+        self.count += x.shape[1]
+
+    def plus(self, other: _Gram) -> _Gram:
+        out = object.__new__(_Gram)
+        out.xx, out.xy = self.xx + other.xx, self.xy + other.xy
+        out.count = self.count + other.count
+        return out
+
+    def solve(self, strength: float) -> Array:
+        """(groups, features + 1, out): dW transposed, then db."""
+        size = self.xx.shape[1] - 1
+        at = np.arange(size)
+        matrix = self.xx.copy()
+        power = matrix[:, at, at].mean(axis=1, keepdims=True)
+        matrix[:, at, at] += strength * power + 1e-12 * self.count
+        matrix[:, size, size] += 1e-3 * self.count
+        return np.linalg.solve(matrix, self.xy)
+
+    def gain(self, solution: Array) -> float:
+        """How much of the squared error a solution takes away on these rows."""
+        change = 2 * (self.xy * solution).sum() - (solution * (self.xx @ solution)).sum()
+        return float(change)
+
+
+def _best_strength(fit: _Gram, held: _Gram) -> float | None:
+    """The strength that helps most on held-out rows; None where none helps."""
+    large = fit.xx.shape[1] > 1500
+    candidates: Sequence[float] = (0.03, 0.3) if large else STRENGTHS
+    gains = [held.gain(fit.solve(strength)) for strength in candidates]
+    best = int(np.argmax(gains))
+    return candidates[best] if gains[best] > 0 else None

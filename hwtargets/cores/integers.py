@@ -1,0 +1,293 @@
+"""Runs a quantized network in the chip's own integers, layer by layer over all time steps.
+
+Every number is an integer held in float64, exact below 2^53 (sums over synapses in float32 where
+they stay below 2^24); the bounds of the chip (membrane width) are applied after every step and
+counted. The neuron of a population is
+
+    v <- v - floor(v decay / 4096) + I 2^shift + bias        (clipped to the membrane's width)
+    fires where v > threshold (strict chips) or v >= threshold, k times if graded
+    v <- v - k threshold   or   v <- v_reset
+
+Paced neurons (``runtime.neurons.paced``) hold their weighted charge in the membrane's width, and
+compare products that take some bits more.
+
+``cuba_step`` is Lava's public bit-accurate LIF, which resets to zero and has a current state; the
+tests pin it to vectors recorded from Lava.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...runtime.graph import Input, onsets
+from ...runtime.neurons import NeuronParams, PacedParams
+from ...runtime.neurons.paced import progress, weight
+from ...runtime.ops import Array
+from ..mapping import ChipRun
+from ..view.network import ChipNetwork
+from .quantize import IntLayer, IntNetwork, IntProjection
+
+TILE_BYTES = 400_000_000
+
+
+@dataclass
+class _Tally:
+    spikes: dict[str, Array] = field(default_factory=dict)
+    saturations: dict[str, int] = field(default_factory=dict)
+
+
+def run(network: ChipNetwork, quantized: IntNetwork, x: Array, steps: int) -> ChipRun:
+    """Execute on samples x (n, *shape) of the one input for ``steps`` steps."""
+    tally = _Tally()
+    per_sample = 8 * steps * sum(layer.neurons for layer in network.layers)
+    tile = int(np.clip(TILE_BYTES // max(per_sample, 1), 1, 100))
+    parts = [
+        _tile(network, quantized, x[i : i + tile], steps, tally) for i in range(0, len(x), tile)
+    ]
+    n = max(1, len(x) * steps)
+    return ChipRun(
+        readout=np.concatenate(parts, axis=1),
+        spikes={name: float(a.sum()) for name, a in tally.spikes.items()},
+        saturations=tally.saturations,
+        rates={name: a / n for name, a in tally.spikes.items()},
+    )
+
+
+def _tile(
+    network: ChipNetwork, quantized: IntNetwork, x: Array, steps: int, tally: _Tally
+) -> Array:
+    onset = onsets(network.graph)
+    readouts = {r.name for r in network.layers if type(r.node).__name__ == "Readout"}
+    total = steps + max((onset[n] for n in readouts), default=0)
+    signals: dict[str, Array] = {}
+    for node in network.inputs:
+        signals[node.name] = _encode(node, quantized, np.asarray(x, np.float64), steps, tally)
+    last = {p.source: layer.name for layer in quantized.layers for p in layer.projections}
+    answer: Array | None = None
+    for layer in quantized.layers:
+        begin = max((onset[p.source] + p.delay for p in layer.projections), default=0)
+        current = _current(layer, signals, x, total, begin, steps)
+        if layer.name in readouts and answer is None:
+            answer = _read(layer, quantized, current, begin, steps, tally)
+        elif layer.name not in readouts:
+            fire = (onset[layer.name], onset[layer.name] + steps)
+            signals[layer.name] = _population(layer, quantized, current, fire, tally)
+        for name in [n for n, reader in last.items() if reader == layer.name]:
+            signals.pop(name, None)
+    assert answer is not None
+    return answer
+
+
+def _encode(node: Input, quantized: IntNetwork, x: Array, steps: int, tally: _Tally) -> Array:
+    """The input as integers per step: (steps or 1, n, *shape)."""
+    if quantized.input_mode == "graded":
+        return np.round(x / quantized.input_unit)[np.newaxis]
+    if quantized.input_mode == "bias":
+        return x[np.newaxis]
+    t = np.arange(1, steps + 1).reshape(-1, *(1,) * x.ndim)
+    if quantized.input_mode == "population":
+        # an IF neuron with constant current x and threshold 1 (the input's unit), v_init 1/2
+        sent = np.floor(np.abs(x / quantized.input_unit) * t + 0.5) * np.sign(x)
+    elif node.encoding == "rate":
+        sent = np.floor(np.abs(x) * t + 0.5) * np.sign(x)
+    else:
+        rng = np.random.default_rng(0)
+        return np.sign(x) * (rng.random((steps, *x.shape)) < np.abs(x))
+    spikes = np.diff(sent, axis=0, prepend=0)
+    _count(tally, node.name, spikes)
+    return np.asarray(spikes)
+
+
+def _apply(p: IntProjection, signal: Array) -> Array:
+    """A projection on (steps or 1, n, *shape): integers out (membrane steps if ``host``)."""
+    merged = signal.reshape(-1, *signal.shape[2:])
+    merged = merged.astype(np.float32 if p.narrow else np.float64, copy=False)
+    for op in p.ops:
+        merged = op.apply(merged)
+    out = merged.reshape(*signal.shape[:2], *merged.shape[1:]).astype(np.float64, copy=False)
+    return np.round(out) if p.host else np.floor(out * 2.0**p.exponent)
+
+
+def _later(signal: Array, delay: int, total: int) -> Array:
+    """A signal over all steps, ``delay`` later; others begin with the layer's window anyway."""
+    if not delay or len(signal) != total:
+        return signal
+    return np.concatenate([np.zeros_like(signal[:delay]), signal[: total - delay]])
+
+
+def _current(
+    layer: IntLayer, signals: dict[str, Array], x: Array, total: int, begin: int, steps: int
+) -> Array:
+    """(total or 1, n, *shape) in membrane steps, bias included in the layer's window."""
+    parts = [
+        _later(_apply(p, signals[p.source]), p.delay, total) * (1 if p.host else 2**layer.shift)
+        for p in layer.projections
+    ]
+    parts.append(np.broadcast_to(layer.bias, (1, len(x), *layer.shape)))
+    window = slice(begin, begin + steps)
+    if all(len(a) == 1 for a in parts) and total == steps:
+        return np.asarray(sum(parts))
+    out = np.zeros((total, len(x), *layer.shape))
+    for a in parts:
+        if len(a) == total:
+            out += a
+        else:
+            out[window] += a  # constant, or an input of ``steps`` steps
+    return out
+
+
+def _population(
+    layer: IntLayer, quantized: IntNetwork, current: Array, fire: tuple[int, int], tally: _Tally
+) -> Array:
+    neuron, threshold = layer.neuron, layer.threshold
+    assert neuron is not None and threshold is not None and layer.v_init is not None
+    if isinstance(neuron, PacedParams):
+        return _paced_population(layer, neuron, quantized, current, fire, tally)
+    total = max(len(current), fire[1])
+    state = {"v": np.zeros(current.shape[1:]) + layer.v_init}
+    state["sent"] = np.zeros_like(state["v"])
+    state["wait"] = np.zeros_like(state["v"])
+    spikes = np.zeros((total, *current.shape[1:]), np.float32)
+    saturated = 0
+    for t in range(total):
+        now = current[t if len(current) > 1 else 0]
+        saturated += _integrate(layer, neuron, state, now, quantized.state_max)
+        if fire[0] <= t < fire[1]:
+            spikes[t] = _fire(layer, neuron, state, threshold, quantized.strict)
+    tally.saturations[layer.name] = tally.saturations.get(layer.name, 0) + saturated
+    _count(tally, layer.name, spikes)
+    return spikes
+
+
+def _paced_population(
+    layer: IntLayer,
+    neuron: PacedParams,
+    quantized: IntNetwork,
+    current: Array,
+    fire: tuple[int, int],
+    tally: _Tally,
+) -> Array:
+    threshold, limit = layer.threshold, quantized.state_max
+    assert threshold is not None and layer.v_init is not None
+    steps, total = fire[1] - fire[0], max(len(current), fire[1])
+    charge = np.zeros(current.shape[1:])
+    due = charge + threshold - layer.v_init
+    spikes = np.zeros((total, *current.shape[1:]), np.float32)
+    saturated = 0
+    for t in range(fire[1]):
+        position = t - fire[0]
+        charge += current[t if len(current) > 1 else 0] * weight(position + neuron.lag, steps)
+        over = np.abs(charge) > limit
+        if over.any():
+            saturated += int(over.sum())
+            np.clip(charge, -limit, limit, out=charge)
+        if position >= 0:
+            passed, arrived = progress(position, neuron.lag, steps)
+            left, right = charge * passed, due * arrived
+            spikes[t] = left > right if quantized.strict else left >= right
+            due += spikes[t] * threshold
+    tally.saturations[layer.name] = tally.saturations.get(layer.name, 0) + saturated
+    _count(tally, layer.name, spikes)
+    return spikes
+
+
+def _integrate(
+    layer: IntLayer, neuron: NeuronParams, state: dict[str, Array], now: Array, limit: float
+) -> int:
+    v = state["v"]
+    active = state["wait"] == 0 if neuron.refractory else None
+    if neuron.leak:
+        decay = round(neuron.leak * 4096)
+        lost = np.sign(v) * np.ceil(np.abs(v) * decay / 4096)
+        v -= lost if active is None else lost * active
+    v += now if active is None else now * active
+    if neuron.refractory:
+        np.maximum(state["wait"] - 1, 0, out=state["wait"])
+    if layer.v_min is not None:
+        np.maximum(v, layer.v_min, out=v)
+    over = np.abs(v) > limit
+    count = int(over.sum())
+    if count:
+        np.clip(v, -limit, limit, out=v)
+    state["active"] = np.ones(1) if active is None else active.astype(v.dtype)
+    return count
+
+
+def _fire(
+    layer: IntLayer, neuron: NeuronParams, state: dict[str, Array], threshold: Array, strict: bool
+) -> Array:
+    v = state["v"]
+    if neuron.levels == 1 and not neuron.signed:
+        k = ((v > threshold) if strict else (v >= threshold)).astype(v.dtype)
+    else:
+        exceeded = np.ceil(v / threshold) - 1 if strict else np.floor(v / threshold)
+        down = np.floor(v / threshold)
+        lowest = -np.minimum(state["sent"], neuron.levels) if neuron.signed else 0.0
+        k = np.clip(np.where(v > 0, exceeded, down), lowest, neuron.levels)
+    k = k * state["active"]
+    if neuron.reset == "subtract":
+        v -= k * threshold
+    else:
+        np.copyto(v, layer.v_reset, where=k != 0)
+    if neuron.refractory:
+        np.copyto(state["wait"], neuron.refractory, where=k != 0)
+    state["sent"] += k
+    return np.asarray(k)
+
+
+def _read(
+    layer: IntLayer, quantized: IntNetwork, current: Array, begin: int, steps: int, tally: _Tally
+) -> Array:
+    """The answer after every step, (steps, n, *shape): membrane, or spike counts."""
+    if layer.neuron is not None:
+        fire = (begin, begin + steps)
+        spikes = _population(layer, quantized, current, fire, tally)[begin : begin + steps]
+        return np.cumsum(spikes, axis=0)
+    window = current[begin : begin + steps] if len(current) > 1 else current
+    if len(window) == 1:
+        window = np.broadcast_to(window, (steps, *window.shape[1:]))
+    if layer.paced:
+        return _read_paced(layer, quantized, window, tally)
+    v = np.cumsum(window, axis=0)
+    over = int((np.abs(v) > quantized.state_max).sum())
+    tally.saturations[layer.name] = tally.saturations.get(layer.name, 0) + over
+    return np.clip(v, -quantized.state_max, quantized.state_max)
+
+
+def _read_paced(layer: IntLayer, quantized: IntNetwork, window: Array, tally: _Tally) -> Array:
+    """As ``_read``; t times the weighted mean so far, which is what a plain membrane holds."""
+    steps = len(window)
+    along = (-1, *(1,) * (window.ndim - 1))
+    charge = np.cumsum(window * weight(np.arange(steps), steps).reshape(along), axis=0)
+    over = int((np.abs(charge) > quantized.state_max).sum())
+    tally.saturations[layer.name] = tally.saturations.get(layer.name, 0) + over
+    bounded = np.clip(charge, -quantized.state_max, quantized.state_max)
+    sums = 2 * steps - np.arange(steps)  # twice the sum of the weights so far, over t
+    return np.asarray(2 * bounded / sums.reshape(along))
+
+
+def _count(tally: _Tally, name: str, spikes: Array) -> None:
+    events = (spikes != 0).sum(axis=(0, 1)).astype(np.float64)
+    tally.spikes[name] = tally.spikes.get(name, np.zeros(events.shape)) + events
+
+
+def cuba_step(
+    u: Array, v: Array, activation: Array, *, du: int, dv: int, bias: Array, threshold: int
+) -> tuple[Array, Array, Array]:
+    """One step of Lava's bit-accurate current-based LIF, all int64: (u, v, spikes).
+
+        u <- sign(u) floor(|u| (4096 - du - 1) / 4096) + activation 2^6     (wraps at 24 bits)
+        v <- sign(v) floor(|v| (4096 - dv) / 4096) + u + bias               (clips at 24 bits)
+        s = v > threshold 2^6;   v <- 0 where s
+
+    du, dv: decays 0..4095 (du = 4095 forgets the current, dv = 0 is IF); threshold: 17 bits;
+    bias: mantissa 2^exponent. Source: lava-nc 0.10.0, proc/lif/models.py, fixed_pt.
+    """
+    u = np.sign(u) * ((np.abs(u) * (4096 - (du + 1))) >> 12) + (activation << 6)
+    u = (u + (1 << 23)) % (1 << 24) - (1 << 23)
+    v = np.sign(v) * ((np.abs(v) * (4096 - dv)) >> 12) + u + bias
+    v = np.clip(v, -(1 << 23) + 1, (1 << 23) - 1)
+    spikes = v > (threshold << 6)
+    return u, np.where(spikes, 0, v), spikes

@@ -1,0 +1,219 @@
+"""What synapses cost in a core's memory: one parametrized formula, as data in a target's file.
+
+A core stores, for every input row, the list of weights to its own neurons:
+
+    units = rows * ceil((bits * n / interleave + header) / word)
+
+dense: rows are the input axons and n the neurons on the core. Convolution with shared weights:
+rows = input channels x kernel positions, n the output channels of the tile, which ``interleave``
+word banks hold side by side. Lists longer than ``block`` weights are split, each with a header.
+Where input axons stand for positions (``axons = "position"``, Loihi 1) a list serves all positions
+that see the same taps of the kernel: those at the border of a tile, and those between strides, have
+lists of their own. Without sharing, every synapse is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from math import ceil, prod
+from typing import Any, Literal
+
+import numpy as np
+
+from ...errors import TargetError
+from ...runtime.ops import Array, Shape
+from ..view.network import ChipLayer, Projection
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryModel:
+    """``[options.memory]`` of a target with cores.
+
+    Attributes:
+        weight_bits: bits of a stored weight, with what is stored beside it.
+        header_bits: bits per list.
+        word_bits: lists are rounded up to this; also the unit that limits are counted in.
+        block: largest number of weights in one list; 0 is no limit.
+        shared: convolution kernels are stored once per core.
+        interleave: output channels that share a word bank (shared convolutions only).
+        index_bits: added to each weight of an irregular (sparse) list; lists of positions have
+            as many as their largest index needs.
+        axons: what a convolution's input axon stands for: one per "neuron", per "position"
+            (all channels of a pixel), or per "projection".
+        merge: source neurons with equal weights (pooled before a dense layer) share an input axon.
+    """
+
+    weight_bits: float = 8
+    header_bits: float = 0
+    word_bits: int = 1
+    block: int = 0
+    shared: bool = False
+    interleave: int = 1
+    index_bits: float = 0
+    axons: Literal["neuron", "position", "projection"] = "neuron"
+    merge: bool = False
+
+    def row(self, n: float, extra: float = 0) -> int:
+        """Words of one list of n weights."""
+        if self.block and n > self.block:
+            full, rest = divmod(n, self.block)
+            return int(full) * self.row(self.block, extra) + (self.row(rest, extra) if rest else 0)
+        return ceil((n * (self.weight_bits + extra) + self.header_bits) / self.word_bits)
+
+
+def memory_model(options: Mapping[str, Any], where: str) -> MemoryModel:
+    """The model that a target's file describes; TargetError on unknown keys."""
+    table = options.get("memory", {})
+    known = {f.name for f in fields(MemoryModel)}
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise TargetError(
+            f"[options.memory] has unknown keys {unknown}",
+            where=where,
+            remedy=f"Known: {', '.join(sorted(known))}.",
+            code="E501",
+        )
+    return MemoryModel(**table)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileCost:
+    """What one tile of a layer uses. ``synapses``: memory of convolutions and sparse lists, in
+    units of the target's word; ``dense``: memory of dense projections plus their input axons
+    (both in the same pool); ``row``: words of the longest dense list."""
+
+    neurons: int
+    in_axons: int
+    synapses: int
+    dense: int
+    row: int
+    out_axons: int
+
+    def used(self) -> dict[str, int]:
+        """By the name of the limit that each is held against."""
+        memory = self.synapses + (self.dense - self.in_axons if self.dense else 0)
+        return {
+            "neurons_per_core": self.neurons,
+            "in_axons_per_core": self.in_axons,
+            "synapse_memory": memory,
+            "dense_memory": self.dense,
+            "dense_row_words": self.row,
+            "core_memory": memory + self.in_axons + self.neurons + self.out_axons,
+        }
+
+
+def tile_cost(
+    layer: ChipLayer | None, model: MemoryModel, tile: Sequence[int], padded: int
+) -> TileCost:
+    """The cost of the largest tile of a layer: ``tile`` is its size along (channel, *spatial),
+    ``padded`` its number of neurons as the chip allocates them. An input has no ``layer``."""
+    axons = words = dense = row = 0
+    for p in layer.projections if layer else ():
+        a, w, r = _projection_cost(p, model, tile)
+        axons += a
+        if p.kind == "dense":
+            dense, row = dense + w + a, max(row, r)
+        else:
+            words += w
+    positions = prod(tile[1:]) if model.shared and len(tile) > 1 else prod(tile)
+    return TileCost(
+        neurons=padded, in_axons=axons, synapses=words, dense=dense, row=row, out_axons=positions
+    )
+
+
+def _projection_cost(
+    p: Projection, model: MemoryModel, tile: Sequence[int]
+) -> tuple[int, int, int]:
+    """Input axons, words, longest list."""
+    if p.geometry is None:
+        return _sparse_cost(p, model, tile)
+    channels = _source_channels(p, tile[0])
+    reach = _reach(p, tile)
+    if p.kind == "dense":
+        row = model.row(tile[0])
+        axons = min(channels * reach, p.geometry.rows) if model.merge else channels * reach
+        return axons, axons * row, row
+    outs = max(1, min(tile[0], p.target_shape[0] // p.geometry.groups))
+    positions = prod(tile[1:])
+    if model.shared and model.axons == "position":
+        words, row = _by_position(p, model, tile, channels * outs), 0
+    elif model.shared:
+        row = model.row(outs / model.interleave)
+        words = channels * p.geometry.taps * row
+    else:
+        row = model.row(1, model.index_bits)
+        words = channels * p.geometry.taps * outs * positions * row
+    axons = {"neuron": channels * reach, "position": reach, "projection": 1}[model.axons]
+    return axons, words, row
+
+
+def _by_position(p: Projection, model: MemoryModel, tile: Sequence[int], pairs: int) -> int:
+    """Words of the lists of all kinds of positions; ``pairs``: source channels x outputs."""
+    assert p.geometry is not None
+    kinds, index = np.ones(1, np.int64), 0
+    stride = tile[0]
+    for axis in reversed(p.geometry.axes):
+        n = 1 if axis.target is None else tile[1 + axis.target]
+        taps = _tap_counts(axis.stride, axis.offsets, n)
+        kinds = np.multiply.outer(taps, kinds).reshape(-1)
+        index += (int(taps.max()) - 1) * stride
+        stride *= n
+    bits = (index + tile[0] - 1).bit_length()
+    bits = 0 if bits == 0 else max(bits, 6)  # index fields have 0 or 6..12 bits
+    return sum(model.row(int(n) * pairs, bits) for n in kinds)
+
+
+@cache
+def _tap_counts(stride: int, offsets: tuple[int, ...], n: int) -> Array:
+    """How many taps each kind of source position along an axis sees, one entry per kind."""
+    seen: dict[int, list[int]] = {}
+    for k, offset in enumerate(offsets):
+        for o in range(n):
+            seen.setdefault(o * stride + offset, []).append(k)
+    return np.array([len(taps) for taps in {tuple(t) for t in seen.values()}])
+
+
+def _source_channels(p: Projection, n: int) -> int:
+    """The most source channels that a run of n aligned target channels reads."""
+    assert p.geometry is not None
+    source, target, groups = p.source_shape[0], p.target_shape[0], p.geometry.groups
+    if groups == 1:
+        return source
+    per_group = target // groups
+    touched = min(groups, ceil(n / per_group) + (1 if n % per_group else 0))
+    return touched * (source // groups)
+
+
+def _reach(p: Projection, tile: Sequence[int]) -> int:
+    """Source positions that a tile in the middle of the map reads."""
+    assert p.geometry is not None
+    out = 1
+    for axis, size in zip(p.geometry.axes, p.source_shape[1:], strict=True):
+        n = 1 if axis.target is None else tile[1 + axis.target]
+        found = np.unique(np.arange(n)[:, None] * axis.stride + np.array(axis.offsets))
+        out *= min(len(found), size)
+    return out
+
+
+def _sparse_cost(p: Projection, model: MemoryModel, tile: Sequence[int]) -> tuple[int, int, int]:
+    """By counting: the worst tile's axons and list words."""
+    matrix = p.matrix
+    core = tile_of(p.target_shape, tile)[matrix.rows]
+    pair, lengths = np.unique(core * matrix.shape[1] + matrix.cols, return_counts=True)
+    if not len(pair):
+        return 0, 0, 0
+    rows = np.array([model.row(int(n), model.index_bits) for n in range(lengths.max() + 1)])
+    cores = pair // matrix.shape[1]
+    words = np.bincount(cores, weights=rows[lengths])
+    return int(np.bincount(cores).max()), int(words.max()), int(rows[lengths].max())
+
+
+def tile_of(shape: Shape, tile: Sequence[int]) -> np.ndarray:
+    """The number of the tile (C order over the grid of tiles) of every neuron: (neurons,)."""
+    at = np.zeros(shape, np.int64)
+    for axis, (n, t) in enumerate(zip(shape, tile, strict=True)):
+        index = np.arange(n) // t
+        at = at * ceil(n / t) + index.reshape(*(-1 if i == axis else 1 for i in range(len(shape))))
+    return at.reshape(-1)

@@ -1,0 +1,378 @@
+"""Weights, thresholds, biases to a chip's integers, one common exponent per connection.
+
+Per layer one unit of synaptic input, s (ANN units), so that
+
+    I = sum_p floor(2^e_p (W_p k)),   W_p = round(w_p / (s 2^e_p)),   |W_p| < 2^(weight_bits - 1)
+    theta = round(threshold / s) 2^shift,   bias = mantissa 2^exponent,   v in units of s / 2^shift
+
+with k the source's integer spikes. ``shift`` is the chip's own alignment of input and membrane
+(6 on Loihi). Thresholds that differ per channel are made equal by scaling the channel's weights,
+because chips of this kind store one threshold per layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil, log2, prod
+
+import numpy as np
+
+from ...errors import TargetError
+from ...runtime import ops
+from ...runtime.neurons import NeuronParams, PacedParams
+from ...runtime.ops import Array, LinearOp, Shape
+from ..target import HardwareTarget
+from ..view import sparse
+from ..view.network import ChipLayer, ChipNetwork, Link, Projection
+
+MAX_COMPOSED = 1 << 24  # entries of a product of two weight matrices
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class IntProjection:
+    """current = floor(2^exponent ops(k)): ``ops`` with integer weights. ``host``: ops are in
+    floating point and run on the host once per sample (analog input as bias). ``narrow``: no
+    partial sum can exceed 2^24, so float32 holds it exactly. ``delay``: steps the spikes wait."""
+
+    source: str
+    ops: tuple[LinearOp, ...]
+    exponent: int = 0
+    host: bool = False
+    narrow: bool = False
+    delay: int = 0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class IntLayer:
+    """A layer in integers. ``unit``: ANN units per step of the membrane; ``bias``, ``v_init``,
+    ``threshold`` are in these steps; ``neuron`` is None for a membrane readout. ``paced``: a
+    readout that weighs early steps more."""
+
+    name: str
+    shape: Shape
+    projections: tuple[IntProjection, ...]
+    bias: Array
+    unit: float
+    shift: int
+    neuron: NeuronParams | None = None
+    threshold: Array | None = None
+    v_init: Array | None = None
+    v_min: float | None = None
+    v_reset: int = 0
+    paced: bool = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class IntNetwork:
+    """``input_mode``: "graded" (integers of step ``input_unit`` sent in every step), "bias" (the
+    host computes the first layer's current), "population" (encoding neurons), "spikes" (the graph
+    itself encodes). ``state_max``: largest membrane; ``strict``: fires at v > threshold."""
+
+    layers: tuple[IntLayer, ...]
+    input_mode: str
+    input_unit: float
+    input_max: float
+    state_max: float
+    strict: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Chain:
+    """A projection as before -> carrier (the operation with the weights) -> after."""
+
+    projection: Projection
+    before: tuple[LinearOp, ...]
+    carrier: ops.Linear | ops.Conv | ops.ConvTranspose | ops.Scale
+    after: tuple[LinearOp, ...]
+
+    @property
+    def weights(self) -> Array:
+        c = self.carrier
+        return c.scale if isinstance(c, ops.Scale) else c.weight
+
+    def with_weights(self, w: Array) -> tuple[LinearOp, ...]:
+        return (*self.before, _reweighted(self.carrier, w), *self.after)
+
+
+def _reweighted(op: LinearOp, w: Array) -> LinearOp:
+    if isinstance(op, ops.Scale):
+        return replace(op, scale=w)
+    assert isinstance(op, ops.Linear | ops.Conv | ops.ConvTranspose)
+    return replace(op, weight=w)
+
+
+def quantize(
+    network: ChipNetwork, target: HardwareTarget, mode: str, largest_input: float, steps: int
+) -> IntNetwork:
+    """The network in the chip's integers. ``mode``: how analog input enters (see ``IntNetwork``);
+    ``largest_input``: of |x|, which sets the input's unit; ``steps``: T, for which readouts must
+    not overflow."""
+    spiking = {n.name for n in network.inputs if n.encoding != "constant"}
+    mode = "spikes" if network.inputs and len(spiking) == len(network.inputs) else mode
+    bits = int(target.limits["input_bits"].value) if "input_bits" in target.limits else 8
+    unit = {"graded": largest_input / (2**bits - 1), "population": largest_input}.get(mode, 1.0)
+    notes: list[str] = []
+    names = {n.name for n in network.inputs}
+    state_max = 2.0 ** (target.bound("state_bits") - 1) - 1
+    build = _Builder(target, mode, unit or 1.0, names, notes)
+    build.state_max, build.steps = state_max, steps
+    neurons = ((la.name, getattr(la.node, "neuron", None)) for la in network.layers)
+    build.levels = {name: neuron.levels for name, neuron in neurons if neuron is not None}
+    build.input_max = 2.0**bits - 1 if mode == "graded" else 1.0
+    layers = tuple(build.layer(layer) for layer in network.layers)
+    return IntNetwork(
+        layers=layers,
+        input_mode=mode,
+        input_unit=unit or 1.0,
+        input_max=2**bits - 1,
+        state_max=state_max,
+        strict=bool(target.can("strict")),
+        notes=tuple(notes),
+    )
+
+
+class _Builder:
+    """The chip's numbers, and what is said once for the whole network."""
+
+    def __init__(
+        self, target: HardwareTarget, mode: str, unit: float, inputs: set[str], notes: list[str]
+    ) -> None:
+        value = target.bound
+        self.largest = 2 ** (int(_or(value("weight_bits"), 8)) - 1) - 1
+        self.threshold_max = 2 ** int(_or(value("threshold_bits"), 16)) - 1
+        self.bias_max = 2 ** (int(_or(value("bias_bits"), 32)) - 1) - 1
+        self.bias_exponent = int(_or(value("bias_exponent"), 0))
+        self.shift = int(_or(value("state_shift"), 0))
+        self.fraction = int(_or(value("weight_exponent"), 0))
+        self.mode, self.unit, self.inputs, self.notes = mode, unit, inputs, notes
+        self.state_max, self.steps, self.input_max = float("inf"), 1, 1.0
+        self.levels: dict[str, int] = {}
+        self.per_neuron = target.can("threshold_per") == "neuron"
+
+    def layer(self, layer: ChipLayer) -> IntLayer:
+        neuron = getattr(layer.node, "neuron", None)
+        chains = [split(p) for p in layer.projections]
+        theta = np.asarray(neuron.v_threshold, np.float64) if neuron else np.ones(())
+        chains, theta, norm = self._equal_thresholds(layer, chains, theta)
+        host = [self.mode == "bias" and c.projection.source in self.inputs for c in chains]
+        paced = isinstance(neuron, PacedParams) or getattr(layer.node, "coding", "") == "paced"
+        s = self._unit(chains, host, float(theta.min()) if neuron else None, paced)
+        projections = [self._projection(c, s, h) for c, h in zip(chains, host, strict=True)]
+        step = s / 2**self.shift
+        rounding = 2.0 ** (self.shift - 1) * sum(p.exponent < 0 for p in projections)
+        bias = self._bias(layer, np.asarray(layer.bias * norm) / step + rounding)
+        common = {
+            "name": layer.name, "shape": layer.shape, "projections": tuple(projections),
+            "bias": bias, "unit": step, "shift": self.shift,
+        }  # fmt: skip
+        if neuron is None:
+            return IntLayer(**common, paced=getattr(layer.node, "coding", "") == "paced")
+        return IntLayer(
+            **common,
+            neuron=neuron,
+            threshold=np.maximum(1, np.round(theta / s)) * 2**self.shift,
+            v_init=np.round(np.asarray(neuron.v_init * norm, np.float64) / step),
+            v_min=None if neuron.v_min is None else float(np.round(neuron.v_min / step)),
+            v_reset=round(neuron.v_reset / step),
+        )
+
+    def _equal_thresholds(
+        self, layer: ChipLayer, chains: list[_Chain], theta: Array
+    ) -> tuple[list[_Chain], Array, Array]:
+        """One threshold for the layer, by scaling weights per channel."""
+        one = np.ones(())
+        if theta.size == 1 or np.ptp(theta) == 0:
+            return chains, theta.reshape(-1)[:1].reshape(()), one
+        full = np.broadcast_to(theta, layer.shape)
+        if self.per_neuron:
+            return chains, full, one
+        per_channel = full.reshape(layer.shape[0], -1)
+        reference = theta.min()
+        if np.ptp(per_channel, axis=1).max() == 0:
+            factor = reference / per_channel[:, 0]
+            scaled = [_scale_outputs(c, factor) for c in chains]
+            if all(c is not None for c in scaled):
+                norm = factor.reshape(-1, *(1,) * (len(layer.shape) - 1))
+                return [c for c in scaled if c is not None], np.asarray(reference), norm
+        self.notes.append(f"'{layer.name}' keeps one threshold per neuron.")
+        return chains, full, one
+
+    def _source_unit(self, chain: _Chain) -> float:
+        return self.unit if chain.projection.source in self.inputs else 1.0
+
+    def _unit(
+        self, chains: list[_Chain], host: list[bool], theta: float | None, paced: bool
+    ) -> float:
+        """s: the finest step that uses all weight bits, with room for 256 thresholds; for the
+        charges of paced neurons, whose weights sum to T (T + 1) / 2, for four times what a spike in
+        every step needs."""
+        steps = [
+            float(np.abs(c.weights).max(initial=0)) * self._source_unit(c) / self.largest
+            for c, h in zip(chains, host, strict=True)
+            if not h
+        ]
+        found = min((x for x in steps if x > 0), default=0.0)
+        weights = (self.steps + 1) / 2 if paced else 1.0
+        room = self.threshold_max / max(256.0, 4 * self.steps * weights if paced else 0.0)
+        if theta is None:
+            return self._readout_unit(found or 1.0, chains, weights)
+        if not found:
+            return theta / room
+        while theta / found > room:
+            found *= 2
+        return found
+
+    def _readout_unit(self, found: float, chains: list[_Chain], weights: float) -> float:
+        """Coarser where ``steps`` steps of the largest possible input would overflow: the sum is
+        shifted, the weights keep their bits."""
+        reach = sum(_largest_sum(c, c.weights) * self._largest_source(c) for c in chains)
+        most = self.state_max / 2**self.shift
+        while reach * self.steps * weights / found > most and np.isfinite(most):
+            found *= 2
+        return found
+
+    def _largest_source(self, chain: _Chain) -> float:
+        source = chain.projection.source
+        if source in self.inputs:
+            return self.unit * self.input_max
+        return self.levels.get(source, 1)
+
+    def _projection(self, chain: _Chain, s: float, host: bool) -> IntProjection:
+        if host:
+            scaled = chain.with_weights(np.asarray(chain.weights, np.float64) / s * 2**self.shift)
+            delay = chain.projection.delay
+            return IntProjection(source=chain.projection.source, ops=scaled, host=True, delay=delay)
+        w = np.asarray(chain.weights, np.float64) * self._source_unit(chain) / s
+        top = float(np.abs(w).max(initial=0))
+        exponent = ceil(log2(top / self.largest) - 1e-9) if top > 0 else 0
+        exponent = max(-self.fraction, exponent)
+        stored = np.round(w / 2.0**exponent)
+        source = chain.projection.source
+        most = self.input_max if source in self.inputs else self.levels.get(source, 1)
+        narrow = _largest_sum(chain, stored) * most < 2**24
+        if narrow:
+            stored = stored.astype(np.float32)
+        return IntProjection(
+            source=source,
+            ops=chain.with_weights(stored),
+            exponent=exponent,
+            narrow=narrow,
+            delay=chain.projection.delay,
+        )
+
+    def _bias(self, layer: ChipLayer, bias: Array) -> Array:
+        top = float(np.abs(bias).max(initial=0))
+        need = ceil(log2(top / self.bias_max)) if top > self.bias_max else 0
+        exponent = min(need, self.bias_exponent)
+        if need > exponent:
+            self.notes.append(f"'{layer.name}': biases are clipped to the chip's range.")
+        mantissa = np.clip(np.round(bias / 2**exponent), -self.bias_max, self.bias_max)
+        return np.asarray(mantissa * 2**exponent)
+
+
+def _or(value: float, default: float) -> float:
+    return value if np.isfinite(value) else default
+
+
+def _largest_sum(chain: _Chain, weights: Array) -> float:
+    """The largest input that one target can get from sources of at most 1."""
+    ones: Array = np.ones((1, *chain.projection.source_shape))
+    for op in chain.with_weights(np.abs(weights)):
+        ones = op.apply(ones)
+    return float(ones.max(initial=0))
+
+
+def split(p: Projection) -> _Chain:
+    """The chain with all scales folded into its one operation with weights."""
+    found = _folded(p.chain)
+    if found is None:
+        return _composed(p)
+    before, carrier, after = found
+    return _Chain(projection=p, before=tuple(before), carrier=carrier, after=tuple(after))
+
+
+def _single(link: Link) -> LinearOp | None:
+    """A chain's operation as one with a single input; None where it does nothing."""
+    op, position, shapes = link
+    out = op.output_shape(*shapes)
+    match op:
+        case ops.Add():
+            return None if shapes[position] == out else ops.Broadcast(shape=out)
+        case ops.Concat():
+            begins = [0] * len(out)
+            ends = [0] * len(out)
+            begins[op.axis] = sum(s[op.axis] for s in shapes[:position])
+            ends[op.axis] = sum(s[op.axis] for s in shapes[position + 1 :])
+            return ops.Pad(pads=(*begins, *ends))
+    return op
+
+
+def _folded(
+    chain: Sequence[Link],
+) -> (
+    tuple[list[LinearOp], ops.Linear | ops.Conv | ops.ConvTranspose | ops.Scale, list[LinearOp]]
+    | None
+):
+    """Scalar scales are multiplied into the weights; None where that does not work."""
+    factor, plain = 1.0, []
+    for link in chain:
+        op, _, shapes = link
+        if (
+            isinstance(op, ops.Scale)
+            and op.scale.size == 1
+            and op.output_shape(*shapes) == shapes[0]
+        ):
+            factor *= float(op.scale.reshape(-1)[0])
+            continue
+        single = _single(link)
+        if single is not None:
+            plain.append(single)
+    carriers = [
+        i
+        for i, op in enumerate(plain)
+        if isinstance(op, ops.Linear | ops.Conv | ops.ConvTranspose | ops.Scale)
+    ]
+    if len(carriers) > 1:
+        return None
+    if not carriers:
+        return plain, ops.Scale(scale=np.array(factor)), []
+    at = carriers[0]
+    op = plain[at]
+    weights = op.scale if isinstance(op, ops.Scale) else op.weight  # type: ignore[union-attr]
+    carrier = _reweighted(op, np.asarray(weights, np.float64) * factor)
+    return plain[:at], carrier, plain[at + 1 :]  # type: ignore[return-value]
+
+
+def _composed(p: Projection) -> _Chain:
+    """Several weighted operations in a row: their product, as one dense layer."""
+    size = prod(p.source_shape) * prod(p.target_shape)
+    if size > MAX_COMPOSED:
+        raise TargetError(
+            f"synapses {', '.join(p.names)} into '{p.target}' are {len(p.names)} weighted "
+            f"operations in a row, whose product has {size:,} weights",
+            remedy="Put an activation between them, or merge them in the model.",
+            code="E505",
+        )
+    dense = sparse.of_chain(p.chain, prod(p.source_shape)).dense()
+    return _Chain(
+        projection=p,
+        before=(ops.Reshape(shape=(prod(p.source_shape),)),),
+        carrier=ops.Linear(weight=dense),
+        after=(ops.Reshape(shape=p.target_shape),),
+    )
+
+
+def _scale_outputs(chain: _Chain, factor: Array) -> _Chain | None:
+    """The chain with every output channel scaled, None where channels are mixed afterwards."""
+    op = chain.carrier
+    keeps = all(isinstance(o, ops.SumPool) for o in chain.after)
+    if (isinstance(op, ops.Conv) and keeps) or (isinstance(op, ops.Linear) and not chain.after):
+        w = op.weight * factor.reshape(-1, *(1,) * (op.weight.ndim - 1))
+        return replace(chain, carrier=_reweighted(op, w))  # type: ignore[arg-type]
+    if isinstance(op, ops.Scale) and keeps:
+        rank = len(chain.projection.target_shape)
+        scale = op.scale * factor.reshape(-1, *(1,) * (rank - 1))
+        return replace(chain, carrier=_reweighted(op, scale))  # type: ignore[arg-type]
+    return None

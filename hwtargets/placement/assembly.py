@@ -1,0 +1,319 @@
+"""From a mapping to the report: mesh, accuracy on the chip's integers, energy, what would fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, cast
+
+import numpy as np
+
+from ...runtime.engine import simulate
+from ...runtime.graph import Input, MaxPool, Node, Readout, onsets
+from ...runtime.ops import Array
+from ...runtime.semantics.analog import run_analog
+from ..cores.variants import would_fit
+from ..energy import activity, energy_of, latency_of
+from ..mapping import ChipRun, Mapped, Request, Step
+from ..target import HardwareTarget, Violation
+from ..view.network import ChipNetwork, Projection
+from . import hops, mesh
+from .report import FloorPlan, LayerRow, PlacementReport, ResourceRow
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PlaceData:
+    """Samples to run on the chip's integers.
+
+    Attributes:
+        x: (n, *input shape), as the network takes them, or None: nothing is run, rates are
+            assumed; y: labels (n,), or None.
+        calib: calibration samples, for mapping steps that tune in the chip's integers.
+        ann: accuracy of the original model on x, y; None: the graph in analog mode is used.
+        float_snn: accuracy of the floating-point network at ``steps``; None: it is simulated.
+    """
+
+    x: Array | None = None
+    y: Array | None = None
+    calib: Array | None = None
+    ann: float | None = None
+    float_snn: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Assembly:
+    """Everything the report is made of."""
+
+    network: ChipNetwork
+    target: HardwareTarget
+    request: Request
+    mapped: Mapped
+    available: int
+    step: Step
+    data: PlaceData | None
+
+    def report(self) -> PlacementReport:
+        mapped, target, count = self.mapped, self.target, self.mapped.cores.count
+        run = self._run()
+        grid = self._mesh()
+        xy = self._positions(grid)
+        flows = hops.metrics(xy, mapped.traffic, grid)
+        chips = int(grid.chip_of(xy).max()) + 1 if count else 0
+        files, late = mapped.placed(grid.chip_of(xy), xy) if mapped.placed else ({}, ())
+        violations = (*mapped.violations, *self._too_many(chips), *late)
+        fits = not violations
+        resources = self._resources(chips)
+        return PlacementReport(
+            target=target.name,
+            title=target.title,
+            fits=fits,
+            cores=count,
+            chips=chips,
+            layers=self._layers(),
+            resources=resources,
+            binding=_binding(resources),
+            violations=violations,
+            traffic=flows,
+            accuracy=self._accuracy(run),
+            energy=self._energy(flows["spike_hops"], chips, run),
+            latency=mapped.facts.get("latency")
+            or latency_of(self.network, target, self.request.steps),
+            would_fit=() if fits else self._would_fit(),
+            unverified=tuple(
+                {"name": n.name, "value": n.value, "source": n.source} for n in target.unverified
+            ),
+            facts={**mapped.facts, "boards": _board(target, chips), "steps": self.request.steps},
+            notes=(*target.notes, *mapped.notes, *_saturations(run)),
+            files={**mapped.files, **files},
+            plan=self._plan(grid, xy),
+        )
+
+    def _would_fit(self) -> tuple[Mapping[str, Any], ...]:
+        """What the mapping step found itself, else what the common variants give."""
+        if "would_fit" in self.mapped.facts:
+            return tuple(self.mapped.facts["would_fit"])
+        if self.mapped.would_fit is not None:
+            return self.mapped.would_fit(self.available)
+        return would_fit(self.network, self.target, self.request, self.step, self.available)
+
+    def _run(self) -> ChipRun | None:
+        if self.mapped.run is None or self.request.x is None or self.mapped.violations:
+            return None
+        return self.mapped.run(self.request.x, self.request.steps)
+
+    def _mesh(self) -> mesh.Mesh:
+        value = self.target.limits
+        width = int(value["mesh_width"].value) if "mesh_width" in value else 0
+        height = int(value["mesh_height"].value) if "mesh_height" in value else 0
+        per_chip = int(self.target.limit("cores_per_chip"))
+        return mesh.mesh_for(self.mapped.cores.count, per_chip, width, height)
+
+    def _positions(self, grid: mesh.Mesh) -> Array:
+        given = self.mapped.positions
+        if given is not None:
+            chip, xy = given[:, 0], given[:, 1:]
+            row, column = chip // grid.across, chip % grid.across
+            column = np.where(row % 2 == 1, grid.across - 1 - column, column)
+            corner = np.stack([column * grid.width, row * grid.height], axis=1)
+            return np.asarray(xy + corner)
+        request = self.request
+        return mesh.place_on_mesh(
+            self.mapped.cores.count, self.mapped.traffic, grid, request.seconds, request.seed
+        )
+
+    def _too_many(self, chips: int) -> tuple[Violation, ...]:
+        if chips <= self.available:
+            return ()
+        per_chip = int(self.target.limit("cores_per_chip"))
+        needs = self.mapped.cores.count
+        largest = max(self._layers(), key=lambda row: row.cores)
+        board = "chip" if self.available == 1 else f"board of {self.available} chips"
+        return (
+            Violation(
+                node=largest.name,
+                rule="cores",
+                used=needs,
+                limit=per_chip * self.available,
+                remedy=f"The network needs {chips} chips and the {board} has {self.available}; "
+                f"'{largest.name}' alone takes {largest.cores} cores. See would_fit.",
+            ),
+        )
+
+    def _layers(self) -> tuple[LayerRow, ...]:
+        return tuple(self._row(name) for name in self.mapped.cores.layers)
+
+    def _row(self, name: str) -> LayerRow:
+        cores = self.mapped.cores
+        index = cores.layers.index(name)
+        own = np.flatnonzero(cores.layer == index)
+        if self.mapped.core_of is not None and not len(own):
+            own = np.unique(self.mapped.core_of(name))
+            own = own[own >= 0]
+        layer = self.network.find(name)
+        shape = layer.shape if layer else self.network.graph[name].shape
+        projections = layer.projections if layer else ()
+        limits = self.target.limits
+        share = {
+            key: float(np.mean(used[own] / limits[key].value))
+            for key, used in cores.used.items()
+            if key in limits and limits[key].value and len(own)
+        }
+        return LayerRow(
+            name=name,
+            cores=len(own),
+            neurons=int(np.prod(shape, dtype=np.int64)),
+            kind=_kind(self.network.graph[name], projections),
+            shape=shape,
+            fan_in=layer.fan_in if layer else 0,
+            synapses=sum(p.synapses for p in projections),
+            weights=sum(p.weights for p in projections),
+            tile=tuple(self.mapped.facts.get("tiles", {}).get(name, ())),
+            binding=max(share, key=lambda k: share[k]) if share else "",
+            utilization=share,
+        )
+
+    def _resources(self, chips: int) -> tuple[ResourceRow, ...]:
+        rows = []
+        for name, used in self.mapped.cores.used.items():
+            if name in self.target.limits and len(used):
+                rows.append(_resource(self.target, name, float(used.max())))
+        limit = self.target.limit("cores_per_chip") * self.available
+        cores = _resource(self.target, "cores_per_chip", float(self.mapped.cores.count))
+        return (
+            *rows,
+            ResourceRow(
+                name="cores", used=cores.used, limit=limit, verified=cores.verified,
+                source=cores.source,
+            ),
+            ResourceRow(name="chips", used=float(chips), limit=float(self.available)),
+        )  # fmt: skip
+
+    def _energy(self, spike_hops: float, chips: int, run: ChipRun | None) -> Mapping[str, Any]:
+        if "energy" in self.mapped.facts:
+            return cast(Mapping[str, Any], self.mapped.facts["energy"])
+        mode = self.mapped.facts.get("input", {}).get("mode", "")
+        x = self.request.x
+        full = 1.0 if x is None else float(np.count_nonzero(x) / max(x.size, 1))
+        sent = {"graded": full, "spikes": self.request.rate}.get(mode, 0.0)
+        found = activity(self.network, run.rates if run else None, self.request.rate, sent)
+        lag = max(onsets(self.network.graph).values(), default=0)
+        return energy_of(self.target, found, spike_hops, self.request.steps, chips, lag)
+
+    def _accuracy(self, run: ChipRun | None) -> dict[str, Any]:
+        keys = ("ann", "float_snn", "chip", "quantization_loss", "mapping_loss", "total_loss")
+        out: dict[str, Any] = dict.fromkeys((*keys, "agreement"))
+        out |= {"T": self.request.steps, "samples": 0}
+        data, x, y = self.data, self.request.x, self.request.y
+        if data is None or x is None:
+            return out
+        out["samples"] = len(x)
+        if run is None and y is not None and None not in (data.ann, data.float_snn):
+            return out | {"ann": data.ann, "float_snn": data.float_snn}
+        name = next(iter(la.name for la in self.network.layers if la.name in _readouts(self)))
+        floating = simulate(self.network.graph, x, self.request.steps).readouts[name][-1]
+        answer = floating.reshape(len(x), -1).argmax(1)
+        if run is not None:
+            chip = run.readout[-1].reshape(len(x), -1).argmax(1)
+            out["agreement"] = float((chip == answer).mean())
+            out["chip"] = None if y is None else float((chip == y).mean())
+        if y is not None:
+            known = data.float_snn
+            out["float_snn"] = float((answer == y).mean()) if known is None else known
+            out["ann"] = data.ann
+            if data.ann is None:
+                analog = run_analog(self.network.graph, x)[name].reshape(len(x), -1)
+                out["ann"] = float((analog.argmax(1) == y).mean())
+            if out["chip"] is not None:
+                ideal = self._ideal_accuracy(out["chip"])
+                out["quantization_loss"] = out["float_snn"] - ideal
+                out["mapping_loss"] = ideal - out["chip"]
+                out["total_loss"] = out["ann"] - out["chip"]
+        return out
+
+    def _ideal_accuracy(self, chip: float) -> float:
+        """Accuracy with quantization alone; the chip's own where the step cannot separate it."""
+        x, y = self.request.x, self.request.y
+        if self.mapped.ideal is None or x is None:
+            return chip
+        readout = self.mapped.ideal(x, self.request.steps).readout[-1]
+        return float((readout.reshape(len(x), -1).argmax(1) == y).mean())
+
+    def _plan(self, grid: mesh.Mesh, xy: Array) -> FloorPlan | None:
+        cores = self.mapped.cores
+        if not cores.count:
+            return None
+        load = np.zeros(cores.count)
+        for name, used in cores.used.items():
+            if name in self.target.limits and self.target.limits[name].value:
+                load = np.maximum(load, used / self.target.limits[name].value)
+        flows = self.mapped.traffic
+        return FloorPlan(
+            width=grid.width,
+            height=grid.height,
+            layers=cores.layers,
+            chip=grid.chip_of(xy),
+            x=xy[:, 0] % grid.width,
+            y=xy[:, 1] % grid.height,
+            layer=cores.layer,
+            neurons=cores.neurons,
+            load=load,
+            sent=np.bincount(flows.source, weights=flows.weight, minlength=cores.count),
+            received=np.bincount(flows.destination, weights=flows.weight, minlength=cores.count),
+            links=hops.link_loads(
+                xy, flows, grid.across * grid.width, ceil(grid.chips / grid.across) * grid.height
+            ),
+        )
+
+
+def _kind(node: Node, projections: Sequence[Projection]) -> str:
+    """How a layer is connected; a pool or input that takes cores is no layer of weights."""
+    if isinstance(node, MaxPool):
+        return "max pool"
+    if isinstance(node, Input):
+        return "input"
+    return ", ".join(dict.fromkeys(p.kind for p in projections)) or "pool"
+
+
+def _readouts(assembly: Assembly) -> set[str]:
+    return {r.name for r in assembly.network.graph.of(Readout)}
+
+
+def _resource(target: HardwareTarget, name: str, used: float) -> ResourceRow:
+    limit = target.limits[name]
+    return ResourceRow(
+        name=name, used=used, limit=limit.value, unit=limit.unit, verified=limit.verified,
+        source=limit.source,
+    )  # fmt: skip
+
+
+def _binding(resources: tuple[ResourceRow, ...]) -> dict[str, Any]:
+    """The resource closest to its limit. A limit of one (one core, one chip) that is kept says
+    nothing, and counts only where there is no other."""
+    rows = [r for r in resources if r.limit]
+    telling = [r for r in rows if r.limit > 1 or r.used > r.limit]
+    found = max(telling or rows, key=lambda r: r.share)
+    return {
+        "name": found.name,
+        "used": found.used,
+        "limit": found.limit,
+        "margin": 1 - found.share,
+        "verified": found.verified,
+    }
+
+
+def _board(target: HardwareTarget, chips: int) -> dict[str, Any]:
+    """The smallest known board that holds that many chips."""
+    fitting = {name: n for name, n in target.boards.items() if n >= chips}
+    smallest = min(fitting, key=lambda name: fitting[name]) if fitting else None
+    return {"known": dict(target.boards), "smallest_that_holds_it": smallest}
+
+
+def _saturations(run: ChipRun | None) -> tuple[str, ...]:
+    if run is None:
+        return ()
+    hit = {name: n for name, n in run.saturations.items() if n}
+    if not hit:
+        return ("No state saturated in the integer run.",)
+    listed = ", ".join(f"'{name}' {n:,} times" for name, n in hit.items())
+    return (f"States hit their bit width: {listed}.",)

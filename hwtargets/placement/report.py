@@ -1,0 +1,140 @@
+"""The placement report as a record of plain values, and as JSON.
+
+The JSON has a published schema (docs/placement.md, ``onnx2snn-placement/1``): keys are never
+renamed, more may be added.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...runtime.ops import Array
+from ..target import Violation
+
+SCHEMA = "onnx2snn-placement/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerRow:
+    """One layer: what it takes. ``utilization``: per resource, mean share of the cores' limit."""
+
+    name: str
+    cores: int
+    neurons: int
+    kind: str = ""
+    shape: tuple[int, ...] = ()
+    fan_in: int = 0
+    synapses: int = 0
+    weights: int = 0
+    tile: tuple[int, ...] = ()
+    binding: str = ""
+    utilization: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResourceRow:
+    """One resource: the largest use in any one core (or chip) against its limit."""
+
+    name: str
+    used: float
+    limit: float
+    unit: str = ""
+    verified: bool = True
+    source: str = ""
+
+    @property
+    def share(self) -> float:
+        return self.used / self.limit if self.limit else 0.0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FloorPlan:
+    """Where cores are. Arrays have one entry per core: chip, x, y, layer index, load (share of the
+    core's binding resource). ``sent``, ``received``: spikes per step over the core's router;
+    ``links``: per chip (width, height, 4) spikes per step east, west, north, south."""
+
+    width: int
+    height: int
+    layers: tuple[str, ...]
+    chip: Array
+    x: Array
+    y: Array
+    layer: Array
+    neurons: Array
+    load: Array
+    sent: Array
+    received: Array
+    links: Array
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PlacementReport:
+    """See docs/placement.md for every key. ``binding`` is {name, used, limit, margin};
+    ``traffic`` has spike_hops, avg_hops, max_hops, max_link, energy, chip_crossings, packets;
+    ``accuracy`` has ann, float_snn, chip, quantization_loss, total_loss, T, samples (None where
+    no data was given); ``energy`` and ``latency`` have value, low, high, sources."""
+
+    target: str
+    title: str
+    fits: bool
+    cores: int
+    chips: int
+    layers: tuple[LayerRow, ...]
+    resources: tuple[ResourceRow, ...]
+    binding: Mapping[str, Any]
+    violations: tuple[Violation, ...]
+    traffic: Mapping[str, Any]
+    accuracy: Mapping[str, Any]
+    energy: Mapping[str, Any] = field(default_factory=dict)
+    latency: Mapping[str, Any] = field(default_factory=dict)
+    would_fit: tuple[Mapping[str, Any], ...] = ()
+    unverified: tuple[Mapping[str, Any], ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    plan: FloorPlan | None = None
+
+
+def to_json(report: PlacementReport, *, indent: int | None = 2) -> str:
+    """The report as JSON; emitted files are listed by name and size, infinities become null."""
+    fields = {
+        name: getattr(report, name)
+        for name in report.__dataclass_fields__
+        if name not in ("files", "plan")
+    }
+    fields = {"schema": SCHEMA, **fields}
+    fields["layers"] = [asdict(row) for row in report.layers]
+    fields["resources"] = [asdict(row) | {"share": row.share} for row in report.resources]
+    fields["violations"] = [asdict(v) for v in report.violations]
+    fields["files"] = {name: len(data) for name, data in report.files.items()}
+    fields["floor_plan"] = _plan(report.plan)
+    return json.dumps(plain(fields), indent=indent, allow_nan=False)
+
+
+def _plan(plan: FloorPlan | None) -> dict[str, Any] | None:
+    if plan is None:
+        return None
+    columns = ("chip", "x", "y", "layer", "neurons", "load", "sent", "received")
+    arrays = {name: getattr(plan, name) for name in columns}
+    return {"width": plan.width, "height": plan.height, "layers": plan.layers, **arrays}
+
+
+def plain(value: Any) -> Any:
+    """Only what JSON knows: arrays become lists, non-finite numbers null."""
+    match value:
+        case Mapping():
+            return {str(k): plain(v) for k, v in value.items()}
+        case list() | tuple():
+            return [plain(v) for v in value]
+        case np.ndarray():
+            return plain(value.tolist())
+        case np.generic():
+            return plain(value.item())
+        case float():
+            return round(value, 9) if np.isfinite(value) else None
+    return value

@@ -1,0 +1,153 @@
+"""What the placement report takes from a mapped TrueNorth network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...runtime.ops import Array
+from ..energy import Activity, activity, energy_of
+from ..mapping import Cores, Request, Traffic
+from ..target import HardwareTarget
+from ..view.network import ChipNetwork
+from .compile import TrueNorthNetwork
+from .run import NetworkRun
+
+
+def cores_of(net: TrueNorthNetwork) -> Cores:
+    routed = net.routed
+    layers = tuple(dict.fromkeys(unit.layer for unit in routed.units))
+    index = {name: i for i, name in enumerate(layers)}
+    of_unit = np.array([index[unit.layer] for unit in routed.units])
+    unit = np.r_[np.array([c.unit for c in routed.cores], np.int64), routed.relay_of]
+    count = routed.core_count
+    neurons = np.bincount(np.r_[routed.neurons[:, 0], routed.relays[:, 0]], minlength=count)
+    axons = np.zeros(count)
+    axons[: len(routed.cores)] = [len(core.keys) for core in routed.cores]
+    nodes = np.unique(routed.relays[:, :2], axis=0)
+    axons += np.bincount(nodes[:, 0], minlength=count)
+    return Cores(
+        layer=of_unit[unit],
+        layers=layers,
+        neurons=neurons,
+        used={"axons": axons, "neurons": neurons.astype(np.float64)},
+    )
+
+
+def traffic_of(net: TrueNorthNetwork, rates: Array, measured: bool) -> Traffic:
+    """Every neuron has one target, so its spikes are counted once; input pins come from outside."""
+    rows = np.concatenate([net.routed.neurons[:, [0, 1, 2]], net.routed.relays[:, [0, 2, 3]]])
+    rows = rows[rows[:, 2] >= 0]
+    count = net.routed.core_count
+    key, of = np.unique(rows[:, 0] * count + rows[:, 2], return_inverse=True)
+    weight = np.bincount(of.reshape(-1), weights=rates[rows[:, 1]], minlength=len(key))
+    return Traffic(source=key // count, destination=key % count, weight=weight, measured=measured)
+
+
+def core_of(net: TrueNorthNetwork, network: ChipNetwork, layer: str) -> Array:
+    """Core of each neuron of a layer, (neurons, copies)."""
+    size = network[layer].neurons
+    unit = [u for u in net.routed.units if u.layer == layer and u.role != "partial"][-1]
+    core = np.full(unit.size, -1)
+    local = net.routed.neurons[:, 1] - unit.first
+    mine = (local >= 0) & (local < unit.size)
+    core[local[mine]] = net.routed.neurons[mine, 0]
+    return core.reshape(-1, size).T
+
+
+def schedule_of(net: TrueNorthNetwork) -> list[dict[str, Any]]:
+    """When each unit's step 0 is, and what it takes."""
+    routed = net.routed
+    own = np.bincount([c.unit for c in routed.cores], minlength=len(routed.units))
+    splitters = np.bincount(routed.relay_of, minlength=len(routed.units))
+    return [
+        {
+            "unit": unit.name,
+            "layer": unit.layer,
+            "role": unit.role,
+            "neurons": unit.size,
+            "tick": int(routed.start[i]),
+            "cores": int(own[i]),
+            "splitter_cores": int(splitters[i]),
+        }
+        for i, unit in enumerate(routed.units)
+    ]
+
+
+def measured_energy(
+    network: ChipNetwork,
+    target: HardwareTarget,
+    request: Request,
+    net: TrueNorthNetwork,
+    measured: NetworkRun,
+) -> dict[str, Any]:
+    """Of the synaptic events that really happen, splitters included."""
+    events = 0.0
+    for unit in net.routed.units:
+        for conn in unit.conns:
+            taps = conn.planes.sum(axis=(0, 1))
+            rates = np.where(conn.fields >= 0, measured.rates[conn.fields], 0.0)
+            events += float((rates @ taps).sum())
+    relays = net.routed.relays
+    events += float(measured.rates[relays[:, 2]].sum())
+    macs = activity(network, None, request.rate).macs
+    neurons = len(net.routed.neurons) + len(relays)
+    found = Activity(synops=events, neurons=neurons, spikes=0.0, macs=macs)
+    chips = -(-net.routed.core_count // int(target.limit("cores_per_chip")))
+    lag = int(net.routed.start.max())
+    return energy_of(target, found, 0.0, request.steps, lag, chips)
+
+
+def latency_of(target: HardwareTarget, steps: int, lag: int) -> dict[str, Any]:
+    out: dict[str, Any] = {"steps": steps, "lag_steps": lag, "ticks": steps + lag}
+    if "step" in target.energy:
+        step = target.energy["step"]
+        value = (steps + lag) * step.value
+        out |= {"value": value, "low": value / 10, "high": value, "unit": "s"}
+        out["source"] = f"{step.source}; low: ten times faster, an assumption [not verified]"
+    return out
+
+
+def notes_of(net: TrueNorthNetwork, origin: str, facts: dict[str, Any]) -> tuple[str, ...]:
+    """Sentences for the report; ``facts`` as in ``compile.route.summary``, and ``codings``."""
+    notes = [
+        f"Codes, scales and biases were fitted on {origin}."
+        if facts["tuned"]
+        else f"Weights were rounded to codes; only ranges were measured, on {origin}.",
+        "The input is rate-coded: value x is (x - low) / (high - low) spikes per step, spread "
+        f"evenly, on {len(net.routed.pins)} axons driven by the host.",
+        f"{facts['chip_neurons']:,} chip neurons for {facts['neurons']:,} of the network: "
+        f"replication factor {facts['replication_factor']:.2f} ({facts['copies']:,} copies, "
+        f"{facts['relays']:,} relays on {facts['splitter_cores']:,} splitter cores, "
+        f"{facts['partial_sum_neurons']:,} partial sums).",
+        f"Step t of the answer is at tick {facts['ticks_before_answer'] - 1} + t: "
+        f"{facts['added_ticks']} ticks more than one per layer. Every axon has one driver: spikes "
+        "cannot merge.",
+        *net.lowered.notes,
+    ]
+    notes += [_coding_note(c) for c in facts["codings"]]
+    if net.fitted.split:
+        listed = ", ".join(f"'{k}' in {int(v['parts'])}" for k, v in net.fitted.split.items())
+        notes.append(
+            "Fan-in above one core is split into partial sums, forwarded as spike counts rounded "
+            f"to whole spikes: {listed} parts."
+        )
+    notes.append(f"Neurons per partial sum (option copies): {net.copies.number}; {net.copies.why}.")
+    if net.crossbars is None:
+        notes.append(
+            f"{net.routed.core_count} cores: the crossbars were counted and executed, not written "
+            "(option emit raises the limit)."
+        )
+    clipped = [u.name for u in net.routed.units if u.note]
+    if clipped:
+        notes.append(f"Biases beyond the leak's range were clipped in: {', '.join(clipped)}.")
+    return tuple(notes)
+
+
+def _coding_note(c: dict[str, Any]) -> str:
+    takes = f"Coding '{c['coding']}' ({c['axons_per_input']} axons per input)"
+    if c["cores"] is None:
+        return f"{takes} has no form on these cores."
+    per_sum = f"with {c['copies']} neuron(s) per partial sum"
+    return f"{takes} takes {c['cores']:,} cores on {c['chips']:,} chip(s) {per_sum}."

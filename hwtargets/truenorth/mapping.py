@@ -1,0 +1,337 @@
+"""The mapping step ``truenorth``: a spiking graph as 256 x 256 binary crossbars.
+
+Options (of the target file's ``[options]`` or the request):
+
+* ``coding``: "ternary" (2 axons per input), "axons2", "axons3", "axons4" (k axons, k-bit weights);
+* ``copies``: staggered neurons per partial sum ("auto": two where that takes no chip more, else
+  one; see ``compile.copies``), ``output_copies``: per output (4);
+* ``tune``: fit codes, scales and biases to measured rates (true); false is plain rounding;
+* ``calibration``: how many samples to fit on (256; fewer where memory asks for it), ``fit_steps``:
+  steps of the measuring runs (T, at most 128);
+* ``compare``: count the cores of the other codings too (true for small networks and for those
+  that need several chips);
+* ``emit``: write the crossbars up to this many cores (16384).
+
+The steps are modules of their own, called in ``compile``: ``compile.lower`` (what must
+change to be spikes only), ``compile.fit`` with ``compile.coding`` (integers),
+``compile.tiles`` and ``compile.route`` (cores, copies, splitters, ticks), ``compile.emit``
+and ``file`` (bits), ``run`` (the integers executed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ...errors import TargetError, UsageError
+from ...runtime import graph as g
+from ...runtime.ops import Array
+from .. import rules
+from ..mapping import ChipRun, Cores, Mapped, Request, Traffic, no_traffic
+from ..options import flag, whole
+from ..target import HardwareTarget, Violation
+from ..view.network import ChipNetwork
+from .compile import TrueNorthNetwork, compile_network
+from .compile.coding import coding_of
+from .compile.copies import Copies, Count, copies_option, count_chosen
+from .compile.draft import Widths
+from .compile.fit import fit
+from .compile.route import summary
+from .compile.tiles import Room
+from .facts import core_of, cores_of, latency_of, measured_energy, notes_of, schedule_of, traffic_of
+from .file import Crossbars, dump, placed, too_far, violations
+from .variants import would_fit
+
+SYNTHETIC = 64  # random samples to fit on where there are no data
+MEASURED = 32  # samples that firing rates are measured on
+LONGEST = 128  # steps of the measuring runs, at most: biases are fitted to what T steps give
+MEMORY = 1 << 30  # bytes of spike trains held while fitting or running
+
+
+def map_truenorth(network: ChipNetwork, target: HardwareTarget, request: Request) -> Mapped:
+    """Check, fit, cut into cores, route and emit; see ``mapping.Step``.
+
+    The fit uses ``request.calib``; without it the request's samples (labels are never used),
+    without those uniform ones in [0, 1]; the notes say which.
+
+    Raises:
+        UsageError: E123 an unknown coding, E124 an option out of range.
+    """
+    found = kinds(network, target)
+    if found:
+        return _refused(network, list(found))
+    choice = Choice.of(target, request)
+    samples, origin = _samples(network, choice, request)
+    try:
+        net = compile_network(
+            network.graph,
+            target,
+            samples,
+            steps=request.steps,
+            coding=choice.coding,
+            copies=choice.copies,
+            output_copies=choice.output_copies,
+            tune=choice.tune,
+            fit_steps=choice.fit_steps,
+            emit_cores=choice.emit,
+        )
+    except TargetError as error:
+        refused = _refused(network, [_violation(error)])
+        return replace(refused, would_fit=partial(would_fit, network, target, request, {}))
+    return _mapped(network, target, request, choice, net, samples, origin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The options of a request; see the module. ``compare`` None: where it is useful."""
+
+    coding: str
+    copies: Copies
+    output_copies: int
+    tune: bool
+    calibration: int
+    fit_steps: int
+    compare: bool | None
+    emit: int
+
+    @classmethod
+    def of(cls, target: HardwareTarget, request: Request) -> Choice:
+        """Raises UsageError: E123 an unknown coding, E124 an option out of range."""
+        if request.steps < 1:
+            raise UsageError(f"T must be at least 1, got {request.steps}", code="E124")
+
+        def number(name: str, default: int, least: int = 1) -> int:
+            return whole(name, request.option(target, name, default), "E124", least)
+
+        compare = request.option(target, "compare", None)
+        return cls(
+            coding=coding_of(str(request.option(target, "coding", "axons4"))).name,
+            copies=copies_option(target, request),
+            output_copies=number("output_copies", 4),
+            tune=flag("tune", request.option(target, "tune", True), "E124"),
+            calibration=number("calibration", 256),
+            fit_steps=min(request.steps, number("fit_steps", LONGEST)),
+            compare=None if compare is None else flag("compare", compare, "E124"),
+            emit=number("emit", 1 << 14, least=0),
+        )
+
+
+def kinds(network: ChipNetwork, target: HardwareTarget) -> tuple[Violation, ...]:
+    """Neurons and structures that the chip does not have, whatever their size."""
+    return (*_checked(network, target), *_unsupported(network))
+
+
+def _checked(network: ChipNetwork, target: HardwareTarget) -> Iterator[Violation]:
+    """The common rules; max pools are replaced, so they break none."""
+    pools = {node.name for node in network.graph.of(g.MaxPool)}
+    for found in rules.check(network, target):
+        if found.node not in pools:
+            yield found
+
+
+def _unsupported(network: ChipNetwork) -> Iterator[Violation]:
+    if len(network.inputs) != 1:
+        yield Violation(
+            node=", ".join(node.name for node in network.inputs),
+            rule="one input",
+            used=len(network.inputs),
+            limit=1,
+            remedy="Join the inputs into one tensor in the model.",
+        )
+    for layer in network.layers:
+        if layer.shape != network.graph[layer.name].shape:
+            yield Violation(
+                node=layer.name,
+                rule="the weights to be coded are there",
+                used="a narrower variant",
+                limit="the network itself",
+                remedy="Convert and train the narrower network, then place it.",
+            )
+            return
+
+
+def _violation(error: TargetError) -> Violation:
+    return Violation(
+        node=error.where.removeprefix("node ").strip("'"),
+        rule=error.code,
+        used=error.what,
+        limit="a TrueNorth form",
+        remedy=error.remedy,
+    )
+
+
+def _refused(network: ChipNetwork, found: list[Violation]) -> Mapped:
+    nothing = np.zeros(0, np.int64)
+    layers = tuple(layer.name for layer in network.layers)
+    cores = Cores(layer=nothing, layers=layers, neurons=nothing, used={})
+    return Mapped(cores=cores, traffic=no_traffic(), violations=tuple(found))
+
+
+def _samples(
+    network: ChipNetwork, choice: Choice, request: Request
+) -> tuple[dict[str, Array], str]:
+    """Samples to fit on by input name, and where they come from."""
+    neurons = sum(layer.neurons for layer in network.layers)
+    held = max(2 * MEMORY // max(neurons * choice.fit_steps, 1), 8)
+    count = min(choice.calibration, held)
+    name, shape = network.inputs[0].name, network.inputs[0].shape
+    for x, origin in (
+        (request.calib, "calibration data"),
+        (request.x, "the evaluation samples, without labels"),
+    ):
+        if x is not None:
+            return {name: np.asarray(x[:count], np.float32)}, origin
+    rng = np.random.default_rng(request.seed)
+    drawn = rng.random((min(SYNTHETIC, count), *shape), dtype=np.float32)
+    return {name: drawn}, "uniform random samples in [0, 1] (no data given)"
+
+
+def _mapped(
+    network: ChipNetwork,
+    target: HardwareTarget,
+    request: Request,
+    choice: Choice,
+    net: TrueNorthNetwork,
+    samples: dict[str, Array],
+    origin: str,
+) -> Mapped:
+    name = network.inputs[0].name
+    x = request.x if request.x is not None else samples[name]
+    measured = net.run({name: np.asarray(x[:MEASURED], np.float32)}, request.steps)
+    cores = cores_of(net)
+    sizes = {u.name: u.size // u.copies for u in net.lowered.units if u.role != "max"}
+    facts: dict[str, Any] = {
+        **summary(net.routed, sizes),
+        "coding": choice.coding,
+        "partial_sum_copies": net.copies.facts,
+        "tuned": choice.tune,
+        "split": dict(net.fitted.split),
+        "schedule": schedule_of(net),
+        "input": {"mode": "spikes", "axons": len(net.routed.pins)},
+        "calibrated_on": origin,
+        "highest_potential": measured.highest,
+    }
+    counted = _counted(target, choice, net)
+    facts["codings"] = [_coding_facts(name, c) for name, c in counted.items() if len(counted) > 1]
+    facts["energy"] = measured_energy(network, target, request, net, measured)
+    facts["latency"] = latency_of(target, request.steps, int(net.routed.start.max()))
+    box, flows = net.crossbars, traffic_of(net, measured.rates, request.x is not None)
+    return Mapped(
+        cores=cores,
+        traffic=flows,
+        violations=tuple(violations(box, target)) if box is not None else (),
+        run=_Runner(net, name),
+        ideal=_Unsplit(
+            target,
+            samples,
+            net,
+            coding=choice.coding,
+            fit_steps=choice.fit_steps,
+            tune=choice.tune,
+        )
+        if net.fitted.split
+        else None,
+        core_of=lambda layer: core_of(net, network, layer),
+        placed=partial(_placed, box, flows, target),
+        facts=facts,
+        notes=notes_of(net, origin, facts),
+        would_fit=partial(would_fit, network, target, request, counted),
+    )
+
+
+def _placed(
+    box: Crossbars | None, flows: Traffic, target: HardwareTarget, chip: Array, xy: Array
+) -> tuple[dict[str, bytes], tuple[Violation, ...]]:
+    """The file with the places of its cores, and packets that cannot reach; ``mapping.Placed``."""
+    files = {} if box is None else {f"{target.name}.npz": dump(placed(box, chip, xy))}
+    return files, tuple(too_far(flows.source, flows.destination, xy, target))
+
+
+def _counted(target: HardwareTarget, choice: Choice, net: TrueNorthNetwork) -> dict[str, Count]:
+    """Cores by coding: of this one, and of others where that is cheap or where this one does not
+    fit a chip; each with as many neurons per partial sum as it would get."""
+    own = Count(
+        cores=net.routed.core_count,
+        per_chip=int(target.limit("cores_per_chip")),
+        copies=net.copies.number,
+        split=bool(net.fitted.split),
+    )
+    useful = net.routed.core_count <= 300 or own.chips > 1
+    if not (useful if choice.compare is None else choice.compare):
+        return {choice.coding: own}
+    others = {
+        name: count_chosen(net.lowered, target, name, choice.copies)
+        for name in ("ternary", "axons4")
+        if name != choice.coding
+    }
+    return dict(sorted({choice.coding: own, **others}.items(), key=lambda c: coding_of(c[0]).axons))
+
+
+def _coding_facts(name: str, found: Count) -> dict[str, Any]:
+    return {
+        "coding": name,
+        "axons_per_input": coding_of(name).axons,
+        "copies": found.copies,
+        "cores": found.cores,
+        "chips": found.chips,
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _Runner:
+    """Runs samples on the integers, a few at a time; see ``mapping.Runner``."""
+
+    net: TrueNorthNetwork
+    name: str
+
+    def __call__(self, x: Array, steps: int) -> ChipRun:
+        units = self.net.routed.units
+        lines = sum(u.size for u in units)
+        chunk = int(np.clip(MEMORY // max(lines * steps, 1), 1, 64))
+        outs, rates = [], np.zeros(max(u.first + u.size for u in units))
+        floored: dict[str, int] = {}
+        for first in range(0, len(x), chunk):
+            part = np.asarray(x[first : first + chunk], np.float32)
+            run = self.net.run({self.name: part}, steps)
+            outs.append(next(iter(run.readouts.values())))
+            rates += run.rates * (len(part) / len(x))
+            for name, count in run.floored.items():
+                floored[name] = floored.get(name, 0) + count
+        by_layer = {u.name: rates[u.first : u.first + u.size] for u in units if u.name == u.layer}
+        total = len(x) * steps
+        return ChipRun(
+            readout=np.concatenate(outs, axis=1),
+            spikes={name: float(r.sum() * total) for name, r in by_layer.items()},
+            saturations=floored,
+            rates=by_layer,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Unsplit:
+    """The same coding on a core without bounds: what is left of the loss is the splitting's."""
+
+    target: HardwareTarget
+    samples: Mapping[str, Array]
+    net: TrueNorthNetwork
+    coding: str
+    fit_steps: int
+    tune: bool
+
+    def __call__(self, x: Array, steps: int) -> ChipRun:
+        fitted = fit(
+            self.net.lowered,
+            self.samples,
+            coding_of(self.coding),
+            Widths.of(self.target, steps),
+            Room(axons=1 << 30, neurons=1 << 30),
+            steps=min(steps, self.fit_steps),
+            tune=self.tune,
+        )
+        routed = replace(self.net.routed, units=fitted.units)
+        whole = replace(self.net, fitted=fitted, routed=routed, crossbars=None)
+        return _Runner(whole, next(iter(self.samples)))(x, steps)

@@ -1,0 +1,218 @@
+"""The chip's view of a spiking graph: layers of neurons, and projections between them.
+
+Chains of synapses (pool, conv, flatten, linear) have no neurons in between, so a chip sees one
+connection: a ``Projection`` from a source to a layer, with the chain's composed geometry. A layer
+that reads a sum has one projection for each path that leads to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import prod
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from ...runtime import graph as g
+from ...runtime.ops import Array, LinearOp, Shape
+from . import geometry, sparse
+from .geometry import Geometry
+
+Link: TypeAlias = tuple[LinearOp, int, tuple[Shape, ...]]  # op, which input, all input shapes
+Kind: TypeAlias = Literal["dense", "conv", "pool", "identity", "sparse"]
+Stateful: TypeAlias = g.Population | g.MaxPool | g.Analog | g.Readout
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """All connections from ``source`` to ``target`` along one path of synapses.
+
+    Attributes:
+        source, target: node names; the source is an input, a population or another node with
+            state.
+        names: the synapse nodes on the way, in order.
+        chain: their operations, each with which of its inputs the path enters by.
+        source_shape, target_shape: per sample.
+        delay: steps that spikes wait on the way (``graph.Delay``).
+        geometry: which part of the source a part of the target reads, and how weights are shared;
+            None where the path is irregular (kind "sparse").
+    """
+
+    source: str
+    target: str
+    names: tuple[str, ...]
+    chain: tuple[Link, ...]
+    source_shape: Shape
+    target_shape: Shape
+    geometry: Geometry | None
+    delay: int = 0
+
+    @property
+    def kind(self) -> Kind:
+        if self.geometry is None:
+            return "sparse"
+        return self.geometry.kind
+
+    @cached_property
+    def matrix(self) -> sparse.Coo:
+        """Every synapse: (target size, source size). Computed once, on demand."""
+        return sparse.of_chain(self.chain, prod(self.source_shape))
+
+    @cached_property
+    def synapses(self) -> int:
+        """Connections, counted with padding excluded; zero weights count in regular kinds."""
+        if self.geometry is None:
+            return len(self.matrix.values)
+        return self.geometry.synapses(self.source_shape, self.target_shape)
+
+    @cached_property
+    def weights(self) -> int:
+        """Distinct stored weights: a convolution's kernel once."""
+        if self.geometry is None:
+            return len(self.matrix.values)
+        return self.geometry.weights(self.source_shape, self.target_shape)
+
+    @cached_property
+    def fan_in(self) -> int:
+        """The largest number of source neurons that one target neuron reads."""
+        if self.geometry is None:
+            return int(self.matrix.fan_in().max(initial=0))
+        return self.geometry.fan_in(self.source_shape)
+
+    @cached_property
+    def fan_out(self) -> int:
+        """The largest number of target neurons that one source neuron drives."""
+        if self.geometry is None:
+            return int(self.matrix.fan_out().max(initial=0))
+        return self.geometry.fan_out(self.source_shape, self.target_shape)
+
+
+@dataclass(frozen=True, eq=False)
+class ChipLayer:
+    """One node with state as a chip sees it. ``analog`` says why no neuron model can run it
+    (a running maximum, an ONNX island), "" for neurons."""
+
+    node: Stateful
+    projections: tuple[Projection, ...]
+    analog: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    @property
+    def shape(self) -> Shape:
+        return self.node.shape
+
+    @property
+    def neurons(self) -> int:
+        return prod(self.node.shape)
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of the summed current (differs from ``shape`` only for pools and islands)."""
+        return self.projections[0].target_shape if self.projections else self.node.shape
+
+    @property
+    def bias(self) -> Array:
+        """Constant current per step, broadcast to the input shape."""
+        own = getattr(self.node, "bias", np.zeros((), np.float32))
+        return np.broadcast_to(own, self.input_shape)
+
+    @property
+    def fan_in(self) -> int:
+        return sum(p.fan_in for p in self.projections)
+
+
+@dataclass(frozen=True, eq=False)
+class ChipNetwork:
+    """Inputs, then layers in execution order."""
+
+    graph: g.SpikingGraph
+    inputs: tuple[g.Input, ...]
+    layers: tuple[ChipLayer, ...]
+    _by_name: dict[str, ChipLayer] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self._by_name.update({layer.name: layer for layer in self.layers})
+
+    def __getitem__(self, name: str) -> ChipLayer:
+        return self._by_name[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def find(self, name: str) -> ChipLayer | None:
+        """The layer of that name, None for an input."""
+        return self._by_name.get(name)
+
+    def readers(self, name: str) -> tuple[Projection, ...]:
+        """The projections that leave a node."""
+        return tuple(p for layer in self.layers for p in layer.projections if p.source == name)
+
+    @property
+    def projections(self) -> tuple[Projection, ...]:
+        return tuple(p for layer in self.layers for p in layer.projections)
+
+
+def chip_view(graph: g.SpikingGraph) -> ChipNetwork:
+    """The layers and projections of a spiking graph, in execution order."""
+    nodes = graph.by_name()
+    layers = tuple(
+        ChipLayer(
+            node=node,
+            projections=tuple(p for name in node.inputs for p in _paths(nodes, name, node)),
+            analog=_analog(node),
+        )
+        for node in graph.nodes
+        if isinstance(node, g.STATEFUL)
+    )
+    return ChipNetwork(graph=graph, inputs=graph.of(g.Input), layers=layers)
+
+
+def _analog(node: g.Node) -> str:
+    match node:
+        case g.MaxPool():
+            return "a running maximum of cumulated input"
+        case g.Analog():
+            return f"an analog island ({', '.join(node.ops) or 'ONNX operations'})"
+    return ""
+
+
+def _paths(nodes: dict[str, g.Node], end: str, target: Stateful) -> Iterator[Projection]:
+    """Every path of synapses that ends at node ``end``, walked upstream depth first."""
+    stack: list[tuple[str, tuple[str, ...], tuple[Link, ...], int]] = [(end, (), (), 0)]
+    while stack:
+        at, names, chain, delay = stack.pop()
+        node = nodes[at]
+        if isinstance(node, g.Delay):
+            stack.append((node.inputs[0], names, chain, delay + node.steps))
+            continue
+        if not isinstance(node, g.Synapse):
+            found = _projection(node, target, names, chain, nodes[end].shape)
+            yield replace(found, delay=delay)
+            continue
+        shapes = tuple(nodes[name].shape for name in node.inputs)
+        for position in reversed(range(len(node.inputs))):
+            link = (node.op, position, shapes)
+            stack.append((node.inputs[position], (at, *names), (link, *chain), delay))
+
+
+def _projection(
+    source: g.Node,
+    target: Stateful,
+    names: tuple[str, ...],
+    chain: tuple[Link, ...],
+    target_shape: Shape,
+) -> Projection:
+    return Projection(
+        source=source.name,
+        target=target.name,
+        names=names,
+        chain=chain,
+        source_shape=source.shape,
+        target_shape=target_shape,
+        geometry=geometry.compose(source.shape, chain),
+    )

@@ -1,0 +1,344 @@
+"""The mapping step ``xylo``: one core that holds the whole network, or the reasons why it cannot.
+
+Options (of the target file's ``[options]`` or the request): ``readout`` ("count" or "charge"),
+``dt`` (seconds per step, for clock and power), ``recode`` (true: neurons that the chip lacks, such
+as signed ones, are mapped as plain rates of their ReLU activation instead of refused), and the
+fields of ``quantize.XyloSettings`` except ``steps``, which is the request's, and
+``bias_bits``, which is a limit of the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from ...errors import UsageError
+from ...runtime import graph as g
+from ...runtime.ops import Array
+from ..energy import activity as counted
+from ..energy import ann_comparison
+from ..mapping import ChipRun, Cores, Mapped, Request, no_traffic
+from ..options import flag
+from ..target import HardwareTarget, Violation, targets
+from ..view.network import ChipNetwork
+from . import core as xylo_core
+from . import file as xylo_file
+from .calibrate import Calibration, calibrate
+from .coding import XyloCoding
+from .core import XyloConfig, XyloRun
+from .network import is_hidden, is_output, of_view
+from .power import Activity, Power, explained, power, report_energy, report_latency
+from .quantize import Quantized, XyloSettings, quantize
+from .rules import FOREIGN, RECODABLE, Usage, check, fitting_widths, order, over, sizes_of, usage_of
+
+CHUNK = 128  # samples that one call of the core takes, to bound memory
+SYNTHETIC = 256  # samples drawn where no data was given
+READOUTS = ("count", "charge")
+WIDTHS = ("hidden_neurons", "input_expansion", "output_expansion", "fan_out", "hidden_synapses")
+WIRING = ("fan_out", "hidden_synapses")  # limits that depend on how many weights are not 0
+
+
+def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request) -> Mapped:
+    """Check, quantize, calibrate and emit a network for a Xylo chip; see ``mapping.Step``.
+
+    The calibration data are ``request.calib``; without them the request's samples (labels are
+    never used), without those uniform ones in [0, 1]; the notes say which.
+
+    Raises:
+        UsageError: E512 an option out of range, E513 an unknown readout.
+    """
+    settings, readout = _settings(target, request), request.option(target, "readout", "count")
+    if readout not in READOUTS:
+        raise UsageError(
+            f"unknown readout '{readout}'", remedy=f"Use {' or '.join(READOUTS)}.", code="E513"
+        )
+    recode = flag("recode", request.option(target, "recode", False), "E512")
+    violations = [v for v in check(network, target) if not (recode and v.rule in RECODABLE)]
+    if any(v.rule not in WIRING for v in violations):
+        return _refused(network, target, violations)
+    x, origin = _calibration_data(network, request)
+    net = of_view(network)
+    quantized = quantize(net, x, settings)
+    usage = usage_of_config(_arranged(network, target, quantized).config)
+    violations = list(over(usage, target, network))  # weights that are 0 in 8 bits take no place
+    if violations:
+        return _refused(network, target, violations)
+    quantized, report = calibrate(net, quantized, x)
+    chip = _arranged(network, target, quantized)
+    activity, rates = _activity(chip, x)
+    dt = _positive("dt", request.option(target, "dt", 0.01))
+    estimate = power(chip.config, target, request.steps, activity, dt)
+    facts = _facts(chip, quantized, report) | {"steps": request.steps, "readout": readout}
+    facts |= {"activity": asdict(activity), "power": asdict(estimate)}
+    against = ann_comparison(counted(network, rates, 0.0), request.steps)
+    facts |= {
+        "energy": report_energy(estimate, request.steps) | {"ann": against},
+        "latency": report_latency(estimate, request.steps),
+    }
+    return Mapped(
+        cores=_cores(network, usage),
+        traffic=no_traffic(),
+        violations=tuple(_too_fast(estimate, target)),
+        run=_Runner(chip, network, readout),
+        core_of=lambda name: _on_the_core(network, name),
+        files={f"{target.name}.json": xylo_file.dump(chip)},
+        facts=facts | {"calibrated_on": origin},
+        notes=(
+            *_notes(network, quantized, origin, readout),
+            *_recoded(network, target),
+            explained(estimate, target),
+        ),
+    )
+
+
+def _settings(target: HardwareTarget, request: Request) -> XyloSettings:
+    names = [f.name for f in fields(XyloSettings) if f.name not in ("steps", "bias_bits")]
+    chosen = {n: _number(n, request.option(target, n, getattr(XyloSettings, n))) for n in names}
+    bits = int(min(target.bound("bias_bits"), 16))
+    return XyloSettings(steps=request.steps, bias_bits=bits, **chosen)
+
+
+def _number(name: str, value: Any) -> Any:
+    """An option in its setting's type: the command line gives text."""
+    kind = type(getattr(XyloSettings, name))
+    try:
+        return kind(value)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{name} must be of type {kind.__name__}, got {value!r}", code="E512"
+        ) from error
+
+
+def _recoded(network: ChipNetwork, target: HardwareTarget) -> tuple[str, ...]:
+    """What option recode has passed over; the mapping has not used it."""
+    found = [v for v in check(network, target) if v.rule in RECODABLE]
+    if not found:
+        return ()
+    listed = ", ".join(f"{v.rule} of '{v.node}'" for v in found)
+    return (f"Recoded as plain rates of the ReLU activations, without: {listed}.",)
+
+
+def _positive(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = 0.0
+    if not 0 < number < np.inf:
+        raise UsageError(f"{name} must be a positive number, got {value!r}", code="E512")
+    return number
+
+
+def _refused(network: ChipNetwork, target: HardwareTarget, violations: list[Violation]) -> Mapped:
+    foreign = any(v.rule in FOREIGN for v in violations)
+    usage = sizes_of(network) if foreign else usage_of(network)
+    facts = {"would_fit": list(_would_fit(network, target, violations)), "usage": asdict(usage)}
+    return Mapped(
+        cores=_cores(network, usage),
+        traffic=no_traffic(),
+        violations=tuple(violations),
+        core_of=lambda name: _on_the_core(network, name),
+        facts=facts,
+    )
+
+
+def _on_the_core(network: ChipNetwork, name: str) -> Array:
+    """The one core, for every neuron of a layer."""
+    return np.zeros(network[name].neurons, np.int64)
+
+
+def _would_fit(
+    network: ChipNetwork, target: HardwareTarget, violations: list[Violation]
+) -> Iterator[dict[str, Any]]:
+    """Other chips of the family that hold the network, and narrower layers that this one holds."""
+    for other in targets().values():
+        if other.mapping == target.mapping and not check(network, other):
+            yield {"change": f"target {other.name}", "fits": True, "cores": 1, "chips": 1}
+    rules = {v.rule for v in violations}
+    rest = rules - {"inputs", "outputs"}
+    widths = fitting_widths(network, target) if rest and rest <= set(WIDTHS) else None
+    changes = [f"{target.limit('inputs'):g} input channels"] if "inputs" in rules else []
+    if widths:
+        changes.append(f"hidden layers of {'-'.join(str(w) for w in widths)} neurons")
+    if "outputs" in rules:
+        changes.append(f"{target.limit('outputs'):g} outputs")
+    if widths or not rest:
+        fit = {"change": ", ".join(changes), "fits": True, "cores": 1, "chips": 1}
+        yield fit | ({"hidden_layers": widths} if widths else {})
+    else:
+        still = sorted(rest - {*WIDTHS})
+        yield {"change": "a network of any smaller size", "fits": False, "still": still}
+
+
+def _cores(network: ChipNetwork, usage: Usage) -> Cores:
+    """One core with everything on it."""
+    layers = tuple(layer.name for layer in network.layers)
+    neurons = sum(layer.neurons for layer in network.layers)
+    used = {name: np.array([float(value)]) for name, value in asdict(usage).items()}
+    return Cores(layer=np.zeros(1, np.int64), layers=layers, neurons=np.array([neurons]), used=used)
+
+
+def _calibration_data(network: ChipNetwork, request: Request) -> tuple[Array, str]:
+    """Samples (n, features) and where they come from."""
+    size = sum(int(np.prod(node.shape, dtype=int)) for node in network.inputs)
+    for x, origin in (
+        (request.calib, "calibration data"),
+        (request.x, "the evaluation samples, without labels"),
+    ):
+        if x is not None:
+            return np.asarray(x, np.float64).reshape(len(x), size), origin
+    rng = np.random.default_rng(request.seed)
+    return rng.random((SYNTHETIC, size)), "uniform random samples in [0, 1] (no data given)"
+
+
+def _arranged(
+    network: ChipNetwork, target: HardwareTarget, quantized: Quantized
+) -> xylo_file.XyloFile:
+    """The configuration with hidden neurons in the chip's order."""
+    at = order(network)
+    config = quantized.config
+    per_neuron = {n: getattr(config, n)[at] for n in ("dash_mem", "dash_syn", "threshold", "bias")}
+    config = replace(
+        config,
+        weights_in=config.weights_in[:, at],
+        weights_rec=config.weights_rec[np.ix_(at, at)],
+        weights_out=config.weights_out[at],
+        **per_neuron,
+    )
+    place = np.empty_like(at)
+    place[at] = np.arange(len(at))
+    hidden, first = {}, 0
+    for layer in filter(is_hidden, network.layers):
+        hidden[layer.name] = place[first : first + layer.neurons]
+        first += layer.neurons
+    return xylo_file.XyloFile(
+        chip=target.name,
+        config=config,
+        coding=quantized.coding,
+        inputs=tuple((node.name, tuple(node.shape)) for node in network.inputs),
+        hidden=hidden,
+        outputs=tuple((la.name, tuple(la.shape)) for la in network.layers if is_output(la)),
+    )
+
+
+def usage_of_config(config: XyloConfig) -> Usage:
+    """What the emitted configuration takes: weights rounded to zero take no place."""
+    reached = np.flatnonzero(np.any(config.weights_in != 0, axis=0))
+    read = np.flatnonzero(np.any(config.weights_out != 0, axis=1))
+    wired = config.weights_rec != 0
+    return Usage(
+        inputs=config.inputs,
+        hidden_neurons=config.hidden,
+        outputs=config.outputs,
+        input_expansion=int(reached.max(initial=-1)) + 1,
+        output_expansion=config.hidden - int(read.min(initial=config.hidden)),
+        fan_out=int(wired.sum(axis=1).max(initial=0)),
+        hidden_synapses=int(wired.sum()),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Runner:
+    """Runs samples on the emitted configuration; see ``mapping.Runner``."""
+
+    chip: xylo_file.XyloFile
+    network: ChipNetwork
+    readout: str
+
+    def __call__(self, x: Array, steps: int) -> ChipRun:
+        coding = replace(self.chip.coding, steps=steps)
+        values, spikes = [], np.zeros(self.chip.config.hidden)
+        saturated = np.zeros(self.chip.config.hidden + self.chip.config.outputs)
+        for first in range(0, len(x), CHUNK):
+            run = run_chip(self.chip.config, coding, x[first : first + CHUNK])
+            values.append(coding.decode(self.chip.config, run, self.readout))
+            spikes += run.spikes.sum(axis=(0, 1))
+            saturated += run.saturated["current"] + run.saturated["above"]
+        hidden = self.chip.hidden
+        shapes = {name: self.network[name].shape for name in hidden}
+        total = max(len(x) * steps, 1)
+        return ChipRun(
+            readout=np.concatenate(values).transpose(1, 0, 2),
+            spikes={name: float(spikes[at].sum()) for name, at in hidden.items()},
+            saturations={name: int(saturated[at].sum()) for name, at in hidden.items()},
+            rates={n: (spikes[at] / total).reshape(shapes[n]) for n, at in hidden.items()},
+        )
+
+
+def run_chip(config: XyloConfig, coding: XyloCoding, x: Array) -> XyloRun:
+    """Encode samples x and run them from rest."""
+    return xylo_core.run(config, coding.encode(np.asarray(x)))
+
+
+def _activity(chip: xylo_file.XyloFile, x: Array) -> tuple[Activity, dict[str, Array]]:
+    """How often channels and hidden neurons fire at all, and the spikes per step of every layer
+    and input, on calibration samples."""
+    trains = chip.coding.encode(x[:CHUNK])
+    spikes = xylo_core.run(chip.config, trains).spikes
+    rates = {name: spikes[:, :, at].mean(axis=(0, 1)) for name, at in chip.hidden.items()}
+    rates |= {name: np.asarray(trains.mean()) for name, _ in chip.inputs}
+    return Activity(inputs=float(np.mean(trains > 0)), hidden=float(np.mean(spikes > 0))), rates
+
+
+def _too_fast(estimate: Power, target: HardwareTarget) -> Iterator[Violation]:
+    """The needed clock against the chip's."""
+    if estimate.clock_mhz > target.limit("clock_mhz"):
+        yield Violation(
+            node="network",
+            rule="clock_mhz",
+            used=round(estimate.clock_mhz, 2),
+            limit=target.limit("clock_mhz"),
+            remedy=f"Give dt of at least {estimate.dt_least:.6f} s per step.",
+        )
+
+
+def _facts(chip: xylo_file.XyloFile, quantized: Quantized, report: Calibration) -> dict[str, Any]:
+    config = chip.config
+    names = ("bias", "bias_out", "threshold", "threshold_out")
+    shifts = (config.weight_shift_in, config.weight_shift_rec, config.weight_shift_out)
+    return {
+        "coding": asdict(chip.coding),
+        "registers": {
+            "weight_shifts": list(shifts),
+            "largest": {n: int(np.abs(getattr(config, n)).max(initial=0)) for n in names},
+            "clipped": quantized.clipped,
+        },
+        "calibration": asdict(report),
+    }
+
+
+def _notes(
+    network: ChipNetwork, quantized: Quantized, origin: str, readout: str
+) -> tuple[str, ...]:
+    """What is approximate, in sentences."""
+    notes = [
+        f"Ranges, thresholds and biases were calibrated on {origin}; weights are the network's, "
+        "thresholds are chosen anew for the chip.",
+        "Every membrane leaks at least 1 of 65536 per step, and there is no initial potential: "
+        "half a threshold per run is added to the bias, calibration takes the rest out.",
+    ]
+    if quantized.settings.window == "winner":
+        notes.append(
+            "Output rates code the range of the largest output of each calibration sample; smaller "
+            "outputs read as the lower end (window = full codes the range of all of them)."
+        )
+    if readout == "charge":
+        notes.append(
+            "Outputs are spike counts plus the charge left in the membrane, which the chip shows "
+            "in its manual mode only."
+        )
+    leaky = [
+        layer.name
+        for layer in network.layers
+        if isinstance(layer.node, g.Population) and layer.node.neuron.leak > 0
+    ]
+    if leaky:
+        notes.append(f"The leak of {', '.join(leaky)} is rounded to a power of two.")
+    if any(node.encoding != "constant" for node in network.inputs):
+        notes.append("Inputs are coded as even spike trains, whatever the network's encoding.")
+    if quantized.clipped:
+        listed = ", ".join(f"{count} of {name}" for name, count in quantized.clipped.items())
+        notes.append(f"At the end of their registers: {listed}.")
+    return tuple(notes)

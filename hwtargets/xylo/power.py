@@ -1,0 +1,183 @@
+"""Clock cycles and power, after the vendor's published cycle model.
+
+Model: SynSense, rockpool 3.1.0, ``devices/xylo/{syns61201,syns63300}/power_cycles_model.py``
+(the second for Audio 3 and IMU). Cycles of one time step, with firing probabilities p (a step with
+several spikes counts as one):
+
+    N_in (3.5 p_in N_ien + 1) + N_hid (7 p_hid fan_out + 3) + N_oen p_hid (8 N_out + 1)
+    + N_hid (19 + 3 p_hid + alias terms) + 12 N_out
+
+The clock has to run the worst case (all p = 1) in real time, with 20 % margin. Power is taken as
+proportional to the clock (so says the vendor's hint on reducing power), from one published
+measurement per chip; its spread is the report's uncertainty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..target import HardwareTarget
+from .core import XyloConfig
+
+MARGIN = 0.2
+SOURCE = (
+    "SynSense rockpool 3.1.0, devices/xylo/*/power_cycles_model.py (cycles_model, est_clock_freq)"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activity:
+    """Probability that a channel or neuron fires at all in a step; 1 is the worst case."""
+
+    inputs: float = 1.0
+    hidden: float = 1.0
+
+
+WORST = Activity()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What the cycle model asks of a configuration. ``expansion_in``, ``expansion_out``: hidden
+    neurons that inputs project to, and that project to outputs; ``fan_out``: mean over hidden
+    neurons; ``aliases``: neurons with an alias (each a source, each alias a target)."""
+
+    inputs: int
+    hidden: int
+    outputs: int
+    expansion_in: int
+    expansion_out: int
+    fan_out: float
+    aliases: int = 0
+
+
+def shape_of(config: XyloConfig, *, expansion: bool) -> Shape:
+    """``expansion``: the chip has input and output expansion (Audio 3, IMU); without it every
+    hidden neuron takes part (Audio 2)."""
+    reached = int(np.count_nonzero(np.any(config.weights_in != 0, axis=0)))
+    read = int(np.count_nonzero(np.any(config.weights_out != 0, axis=1)))
+    return Shape(
+        inputs=config.inputs,
+        hidden=config.hidden,
+        outputs=config.outputs,
+        expansion_in=reached if expansion else config.hidden,
+        expansion_out=read if expansion else config.hidden,
+        fan_out=float(np.count_nonzero(config.weights_rec)) / max(config.hidden, 1),
+    )
+
+
+def cycles(shape: Shape, activity: Activity = WORST) -> float:
+    """Clock cycles per time step."""
+    p, alias = activity.hidden, shape.aliases / max(shape.hidden, 1)
+    per_neuron = (
+        19 + 2 * max(p, alias**2) + 3 * max(p * alias, alias**2) + p + max(p, alias) * alias
+    )
+    return (
+        shape.inputs * (activity.inputs * shape.expansion_in * 3.5 + 1)
+        + shape.hidden * (shape.fan_out * 7 * p + 3)
+        + shape.expansion_out * p * (1 + 8 * shape.outputs)
+        + shape.hidden * per_neuron
+        + 12 * shape.outputs
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Power:
+    """Estimate for real-time operation at time step ``dt`` (seconds).
+
+    Attributes:
+        cycles_worst, cycles_typical: per time step; typical with the measured activity.
+        clock_mhz: needed clock, worst case and margin. dt_least: shortest dt at the fastest clock.
+        power_uw, energy_uj: of the core, per inference of T steps; low and high from the
+            uncertainty of the published figure.
+        latency_ms: T dt.
+        source, verified: of the power figure.
+    """
+
+    dt: float
+    cycles_worst: float
+    cycles_typical: float
+    clock_mhz: float
+    dt_least: float
+    power_uw: float
+    power_uw_low: float
+    power_uw_high: float
+    energy_uj: float
+    latency_ms: float
+    source: str
+    verified: bool
+
+
+def power(
+    config: XyloConfig, target: HardwareTarget, steps: int, activity: Activity, dt: float
+) -> Power:
+    """The estimate for a configuration; the target states ``[energy.core_power_uw]`` (measured)
+    and ``[energy.core_power_mhz]`` (at this clock), and ``[limits.clock_mhz]``."""
+    shape = shape_of(config, expansion="input_expansion" in target.limits)
+    worst = cycles(shape)
+    clock = worst * (1 + MARGIN) / dt / 1e6
+    known, at = target.energy["core_power_uw"], target.energy["core_power_mhz"]
+    value, spread = known.value * clock / at.value, known.uncertainty or 0.0
+    return Power(
+        dt=dt,
+        cycles_worst=worst,
+        cycles_typical=cycles(shape, activity),
+        clock_mhz=clock,
+        dt_least=worst * (1 + MARGIN) / (target.limit("clock_mhz") * 1e6),
+        power_uw=value,
+        power_uw_low=value * (1 - spread),
+        power_uw_high=value * (1 + spread),
+        energy_uj=value * steps * dt,
+        latency_ms=steps * dt * 1e3,
+        source=f"{SOURCE}; {known.source}",
+        verified=known.verified and at.verified,
+    )
+
+
+def explained(estimate: Power, target: HardwareTarget) -> str:
+    """The estimate as a sentence: clock, power, and where they come from."""
+    known, at = target.energy["core_power_uw"], target.energy["core_power_mhz"]
+    return (
+        f"Steps of {estimate.dt * 1e3:g} ms in real time need a clock of {estimate.clock_mhz:.2f} "
+        f"MHz ({estimate.cycles_worst:,.0f} cycles per step with every channel and neuron firing, "
+        f"{100 * MARGIN:g} % margin; {estimate.cycles_typical:,.0f} at the measured activity), "
+        f"hence {estimate.power_uw:.0f} uW ({estimate.power_uw_low:.0f} to "
+        f"{estimate.power_uw_high:.0f}), in proportion to the clock from {known.value:g} uW at "
+        f"{at.value:g} MHz{'' if estimate.verified else ' [not verified]'}. "
+        f"Sources: {estimate.source}."
+    )
+
+
+def report_energy(estimate: Power, steps: int) -> dict[str, Any]:
+    """The estimate in the report's form: joules per inference."""
+    half = (estimate.power_uw_high - estimate.power_uw_low) / (2 * estimate.power_uw)
+    value = estimate.energy_uj * 1e-6
+    return {
+        "value": value,
+        "low": value * (1 - half),
+        "high": value * (1 + half),
+        "unit": "J",
+        "parts": {"core": value},
+        "counts": {"cycles": estimate.cycles_typical * steps},
+        "sources": {
+            "core": estimate.source + ("" if estimate.verified else " [not verified]"),
+        },
+        "missing": ["sensor front end", "input and output"],
+    }
+
+
+def report_latency(estimate: Power, steps: int) -> dict[str, Any]:
+    """Seconds per inference in the report's form; the time step is the user's choice."""
+    return {
+        "steps": steps,
+        "lag_steps": 0,
+        "value": steps * estimate.dt,
+        "low": steps * estimate.dt_least,
+        "high": steps * estimate.dt,
+        "unit": "s",
+        "source": f"time step of {estimate.dt:g} s as given; low: the shortest at the chip's "
+        f"fastest clock, {estimate.dt_least:.3g} s ({SOURCE})",
+    }

@@ -1,0 +1,128 @@
+"""`diagnose`: the measurement put together, and its text, JSON and HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..converter.ann.passes import default_passes, run_passes
+from ..converter.frontend import LoadedModel, import_onnx
+from ..converter.lowering.copies import gathered
+from ..converter.lowering.lower import lower
+from ..data import Samples
+from ..evaluation.sweep import Sweep, SweepRun
+from ..runtime.graph import SpikingGraph
+from ..runtime.parallel.threads import one_blas_thread
+from .advice import Advice, Made, advise, cause_of, heaviest, jump
+from .layers import LayerError
+from .measure import Measured, batch_size, measure
+from .trials import Trial, try_remedies
+
+TOO_HIGH = 2.5  # times the largest activation
+TRIED = 64  # samples on which remedies are tried
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Diagnosis:
+    """What costs accuracy in one converted network on some samples.
+
+    ``first`` is the layer where the error jumps (``RULE``); ``advice`` has its sentence first,
+    then that of the layer that adds most where it is another with another cause. ``curves``: the
+    accuracy of this network after every step, and of the model under other recipes. ``foreign``:
+    the file that the network was converted from, where that was another model.
+    """
+
+    model: str
+    network: str
+    data: str
+    measured: Measured
+    first: LayerError | None
+    advice: tuple[Advice, ...]
+    notes: tuple[str, ...]
+    curves: tuple[SweepRun, ...] = ()
+    foreign: str = ""
+
+    def sweep(self) -> Sweep:
+        """The accuracy curves as one chart's data."""
+        return Sweep(
+            model=self.model, data=self.data, samples=self.measured.samples, runs=self.curves
+        )
+
+
+def diagnose(
+    model: LoadedModel,
+    network: SpikingGraph,
+    samples: Samples,
+    steps: int,
+    *,
+    name: str = "",
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Diagnosis:
+    """Compare ``network`` with the model it was converted from, layer by layer, over ``steps``.
+
+    Raises UsageError for T < 1, DataError where samples or model do not belong to the network.
+    """
+    lowered = lower(run_passes(import_onnx(model), default_passes()))
+    size = batch_size(network)
+    with one_blas_thread():
+        measured = measure(
+            lowered,
+            network,
+            (batch for _, batch in samples.batches(size)),
+            steps,
+            total=len(samples),
+            seed=seed,
+            progress=progress,
+        )
+        advice = _advice(lowered, gathered(network)[0], samples, measured, seed)
+    return Diagnosis(
+        model=Path(model.path).name,
+        network=name,
+        data=samples.source,
+        measured=measured,
+        first=jump(measured),
+        advice=advice,
+        notes=_notes(network, measured),
+        foreign=_foreign(model, network),
+    )
+
+
+def _advice(
+    lowered: SpikingGraph, network: SpikingGraph, samples: Samples, measured: Measured, seed: int
+) -> tuple[Advice, ...]:
+    size, few = batch_size(network), samples.section(0, TRIED)
+    made, out = Made.of(network.meta), list[Advice]()
+    for layer in (jump(measured), heaviest(measured)):
+        if layer is None:
+            continue
+        cause, fault = cause_of(layer, measured)
+        if out and (fault is not None or cause == out[0].cause):
+            continue
+        trials: tuple[Trial, ...] = ()
+        if fault is None and layer.unevenness is not None:
+            batches = (batch for _, batch in few.batches(size))
+            reach = made.reach(layer.name)
+            trials = try_remedies(
+                lowered, network, batches, measured.steps, layer.name, reach=reach, seed=seed
+            )
+        out.append(advise(layer, cause, fault, trials, measured, made))
+    return tuple(out)
+
+
+def _foreign(model: LoadedModel, network: SpikingGraph) -> str:
+    source = network.meta.get("source")
+    if isinstance(source, dict) and source.get("sha256") not in (None, model.sha256):
+        return str(source.get("path"))
+    return ""
+
+
+def _notes(network: SpikingGraph, measured: Measured) -> tuple[str, ...]:
+    notes = [str(note) for note in network.meta.get("notes", ())]
+    if measured.unmatched:
+        notes.append(f"not in the model, so not compared: {', '.join(measured.unmatched)}")
+    unsplit = [layer for layer in measured.layers if layer.reason]
+    if unsplit:
+        notes.append(f"the error of {len(unsplit)} layers is not split: {unsplit[0].reason}")
+    return tuple(notes)

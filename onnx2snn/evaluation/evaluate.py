@@ -1,0 +1,279 @@
+"""Runs a spiking network over samples and keeps score after every time step.
+
+Chunks of samples are simulated one after the other and only counts are kept, so memory does not
+grow with the number of samples. The ANN's answers for the same samples come from outside (ONNX
+Runtime, or analog mode).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from ..converter.auto.judge import paired_points
+from ..data import Samples
+from ..runtime.cost import static_cost
+from ..runtime.engine import EarlyExit, SimulationResult, Simulator
+from ..runtime.graph import Readout, SpikingGraph, onsets
+from ..runtime.ops import Array
+from .outputs import OutputScore, concordance, is_classifier, scores, sums
+from .statistics import wilson
+
+Ann = Callable[[dict[str, Array]], Mapping[str, Array]]
+Progress = Callable[[int, int], None]
+CHUNK = 200
+ANSWER_BYTES = 128 * 2**20  # for one chunk's answers after every step, and their comparison
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Point:
+    """Score after T steps. Accuracies are fractions; None where there are no class labels.
+
+    Attributes:
+        T: steps of the answer; latency: T and the start lags, from input to answer.
+        low, high: 95 % Wilson interval of the accuracy.
+        difference_low, difference_high: 95 % interval of accuracy less the ANN's on the same
+            samples (Agresti and Min 2005).
+        agreement: share of samples whose class is the ANN's, and its 95 % Wilson interval
+            agreement_low, agreement_high; where the outputs are no classes the ``concordance``.
+        error: norm of the difference to the ANN's outputs, relative to their norm.
+        concordance: Lin's, with the ANN's values (``outputs``); that of the worst output.
+        spikes_per_neuron: mean over neurons and samples, summed over the steps.
+        synops_per_sample: synaptic operations of one sample, summed over the steps.
+    """
+
+    T: int
+    latency: int
+    accuracy: float | None
+    low: float | None
+    high: float | None
+    agreement: float
+    error: float
+    spikes_per_neuron: float
+    synops_per_sample: float
+    concordance: float = 1.0
+    agreement_low: float | None = None
+    agreement_high: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Evaluation:
+    """The whole curve of one network on one data set.
+
+    ``spikes_per_neuron`` is by population, over all steps; ``stopped[t]`` is how many samples an
+    early exit stopped after t steps (empty without early exit); ``seconds`` is simulation alone.
+    ``classes``: whether the first output is class scores, and labels (if any) are classes; else the
+    network is judged by error and concordance; ``guessed_classes``: for want of labels, by the
+    shape of the outputs alone. ``outputs``: each output after the last step.
+    """
+
+    points: tuple[Point, ...]
+    ann_accuracy: float | None
+    samples: int
+    neurons: int
+    macs_ann: int
+    macs_per_step: int
+    macs_once: int
+    seconds: float
+    spikes_per_neuron: Mapping[str, float]
+    stopped: tuple[int, ...] = ()
+    classes: bool = True
+    guessed_classes: bool = False
+    outputs: tuple[OutputScore, ...] = ()
+
+
+class Tally:
+    """Counts over chunks; ``state`` can be saved and restored to resume a run."""
+
+    def __init__(self, steps: int) -> None:
+        zeros = np.zeros(steps)
+        self.state: dict[str, Array] = {
+            "correct": zeros.copy(),
+            "agree": zeros.copy(),
+            "lost": zeros.copy(),
+            "won": zeros.copy(),
+            "error": zeros.copy(),
+            "spikes": zeros.copy(),
+            "synops": zeros.copy(),
+            "ann_correct": np.zeros(()),
+            "ann_norm": np.zeros(()),
+            "samples": np.zeros((), np.int64),
+            "seconds": np.zeros(()),
+            "stopped": np.zeros(steps + 1, np.int64),
+        }
+
+    def add(
+        self,
+        result: SimulationResult,
+        ann: Mapping[str, Array],
+        labels: Array | None,
+        seconds: float,
+    ) -> None:
+        """Add a chunk: simulated readouts, the ANN's outputs, class labels or None."""
+        s = self.state
+        for name, readout in result.readouts.items():
+            target = ann[name].astype(np.float64)
+            found = sums(readout, target)
+            s["error"] += found[:, 6]
+            s["ann_norm"] += found[0, 4]
+            key = f"output/{name}"
+            s[key] = s.get(key, 0.0) + found
+        first = next(iter(result.readouts))
+        if is_classifier(ann[first]):
+            guess, ann_guess = classes(result.readouts[first]), classes(ann[first])
+            s["agree"] += (guess == ann_guess).sum(axis=1)
+            if labels is not None:
+                right, ann_right = guess == labels, ann_guess == labels
+                s["correct"] += right.sum(axis=1)
+                s["lost"] += (ann_right & ~right).sum(axis=1)
+                s["won"] += (right & ~ann_right).sum(axis=1)
+                s["ann_correct"] += ann_right.sum()
+        s["spikes"] += sum(result.spikes.values(), start=np.zeros_like(s["spikes"]))
+        s["synops"] += result.synops
+        s["samples"] += result.samples
+        if result.steps_used is not None:
+            s["stopped"] += np.bincount(result.steps_used, minlength=len(s["stopped"]))
+        s["seconds"] += seconds
+        for name, spikes in result.spikes.items():
+            key = f"layer/{name}"
+            s[key] = s.get(key, np.zeros(())) + spikes.sum()
+
+
+def classes(scores: Array) -> Array:
+    """The winning class along the last axis; on a tie the first, as ONNX ArgMax does."""
+    return scores.argmax(axis=-1)
+
+
+def class_labels(samples: Samples) -> Array | None:
+    """Integer class numbers, or None where the labels are something else or missing."""
+    labels = samples.labels
+    if labels is None or labels.ndim != 1 or labels.dtype.kind not in "iub":
+        return None
+    return labels
+
+
+def evaluate(
+    graph: SpikingGraph,
+    samples: Samples,
+    steps: int,
+    ann: Ann,
+    *,
+    first: int = 1,
+    tally: Tally | None = None,
+    checkpoint: Callable[[Tally], None] = lambda tally: None,
+    progress: Progress = lambda done, total: None,
+    chunk: int = CHUNK,
+    seed: int = 0,
+    early_exit: EarlyExit | None = None,
+    regression: bool = False,
+    **engine: Any,
+) -> Evaluation:
+    """Accuracy, agreement and cost of ``graph`` after each of steps ``first`` .. ``steps``.
+
+    Parameters:
+        ann: preprocessed inputs -> the ANN's outputs by readout name.
+        tally: counts to go on from (its samples are skipped); ``checkpoint`` sees it after each
+            chunk.
+        seed, early_exit: see ``runtime.engine.simulator.Simulator.run``.
+        regression: the outputs are values, also where they look like one score per class. (Labels
+            that are no class numbers say the same.)
+        engine: further fields of ``runtime.engine.simulator.Simulator``.
+    """
+    tally = tally or Tally(steps)
+    labels = None if regression else class_labels(samples)
+    classifier = _has_classes(graph) and not regression
+    classifier = classifier and (samples.labels is None or labels is not None)
+    simulator = Simulator(graph, **engine)
+    done = int(tally.state["samples"])
+    chunk = min(chunk, _most_samples(graph, steps))
+    while done < len(samples):
+        x = samples.batch(done, min(done + chunk, len(samples)))
+        began = perf_counter()
+        result = simulator.run(x, steps, seed=seed, offset=done, early_exit=early_exit)
+        seconds = perf_counter() - began
+        part = None if labels is None else labels[done : done + result.samples]
+        tally.add(result, ann(x), part, seconds)
+        done += result.samples
+        checkpoint(tally)
+        progress(done, len(samples))
+    return _evaluation(graph, tally, (first, steps), classifier, has_labels=labels is not None)
+
+
+def _most_samples(graph: SpikingGraph, steps: int) -> int:
+    """Samples whose answers after all ``steps`` fit ``ANSWER_BYTES``: kept in float32 and compared
+    in float64, with its temporaries. At least one."""
+    numbers = steps * sum(prod(r.shape) for r in graph.of(Readout))
+    return max(1, ANSWER_BYTES // (numbers * (4 + 3 * 8)))
+
+
+def _evaluation(
+    graph: SpikingGraph,
+    tally: Tally,
+    span: tuple[int, int],
+    classifier: bool,
+    *,
+    has_labels: bool,
+) -> Evaluation:
+    cost, s = static_cost(graph), tally.state
+    count, neurons = int(s["samples"]), max(sum(cost.neurons.values()), 1)
+    onset = onsets(graph)
+    latency = max(onset[r.name] for r in graph.of(Readout))
+    scored = has_labels and classifier
+    shapes = {r.name: r.shape for r in graph.of(Readout)}
+    totals = {name: s[f"output/{name}"] for name in shapes}
+    worst = np.min([concordance(total) for total in totals.values()], axis=0)
+    spikes, synops = np.cumsum(s["spikes"]), np.cumsum(s["synops"])
+    points = []
+    for t in range(span[0] - 1, span[1]):
+        correct = int(s["correct"][t])
+        low, high = wilson(correct, count) if scored else (None, None)
+        bounds = wilson(int(s["agree"][t]), count) if classifier else (None, None)
+        drop = paired_points(int(s["lost"][t]), int(s["won"][t]), count) if scored else None
+        points.append(
+            Point(
+                T=t + 1,
+                latency=t + 1 + latency,
+                accuracy=correct / count if scored else None,
+                low=low,
+                high=high,
+                agreement=float(s["agree"][t]) / count if classifier else float(worst[t]),
+                error=float(np.sqrt(s["error"][t] / max(float(s["ann_norm"]), 1e-30))),
+                spikes_per_neuron=float(spikes[t]) / neurons / count,
+                synops_per_sample=float(synops[t]) / count,
+                concordance=float(worst[t]),
+                agreement_low=bounds[0],
+                agreement_high=bounds[1],
+                difference_low=None if drop is None else -drop[2] / 100,
+                difference_high=None if drop is None else -drop[1] / 100,
+            )
+        )
+    return Evaluation(
+        points=tuple(points),
+        ann_accuracy=float(s["ann_correct"]) / count if scored else None,
+        samples=count,
+        neurons=neurons,
+        macs_ann=cost.macs_ann,
+        macs_per_step=cost.macs_per_step,
+        macs_once=cost.macs_once,
+        seconds=float(s["seconds"]),
+        spikes_per_neuron={
+            name: float(s.get(f"layer/{name}", 0.0)) / max(n, 1) / count
+            for name, n in cost.neurons.items()
+        },
+        stopped=tuple(int(n) for n in s["stopped"]) if s["stopped"].any() else (),
+        classes=classifier,
+        guessed_classes=classifier and not has_labels,
+        outputs=scores(totals, shapes, count),
+    )
+
+
+def _has_classes(graph: SpikingGraph) -> bool:
+    shape = graph.of(Readout)[0].shape
+    return len(shape) == 1 and shape[0] > 1

@@ -1,0 +1,272 @@
+"""Sweeps: the accuracy curve of one network under one or more recipes, from one run each.
+
+The readout accumulates, so the answer after every step t <= T comes from one simulation of T
+steps. With start lags the windows depend on T, so each T is its own conversion and simulation, and
+only a few T per octave (``LADDER``) are run. Finished chunks are kept in the output folder until
+the sweep is complete: a killed sweep goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..converter.frontend import LoadedModel
+from ..data import Samples
+from ..provenance import convert
+from ..runtime.graph import Population, SpikingGraph
+from .ann import evaluate, onnx_ann
+from .evaluate import Evaluation, Tally
+
+SCHEMA = "onnx2snn.sweep/1"
+# The T that tables show, and that are run where every T costs a conversion.
+LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+Stage = Callable[[str], Callable[[int, int], None]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SweepRun:
+    """One recipe's curve, and the network it is of (converted for the last step)."""
+
+    recipe: str
+    steps: int
+    evaluation: Evaluation
+    notes: tuple[str, ...]
+    network: SpikingGraph
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sweep:
+    """All curves on one model and data set."""
+
+    model: str
+    data: str
+    samples: int
+    runs: tuple[SweepRun, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The machine-readable twin of the report."""
+        first = self.runs[0].evaluation
+        return {
+            "schema": SCHEMA,
+            "model": self.model,
+            "data": self.data,
+            "samples": self.samples,
+            "ann": {"accuracy": first.ann_accuracy, "macs": first.macs_ann},
+            "runs": [run_json(run) for run in self.runs],
+        }
+
+
+def run_json(run: SweepRun) -> dict[str, Any]:
+    """One curve: every point, the knee, and what it costs."""
+    e = run.evaluation
+    return {
+        **made_json(run.network),
+        "recipe": run.recipe,
+        "T_total": run.steps,
+        "points": [asdict(point) for point in e.points],
+        "knee": knee(e),
+        "outputs": [asdict(output) for output in e.outputs],
+        "neurons": e.neurons,
+        "macs_once": e.macs_once,
+        "macs_per_step": e.macs_per_step,
+        "spikes_per_neuron_by_layer": dict(e.spikes_per_neuron),
+        "seconds": e.seconds,
+        "notes": list(run.notes),
+    }
+
+
+def made_json(network: SpikingGraph) -> dict[str, Any]:
+    """How a network was made and what its spikes are, as its file says."""
+    keys = ("recipe", "lag", "levels", "bits_per_spike", "simulation_only", "options")
+    return {key: network.meta.get(key) for key in (*keys, "calibration")}
+
+
+def early_notes(
+    network: SpikingGraph, steps: Sequence[int], *, sweeps: bool = True
+) -> tuple[str, ...]:
+    """What must be said of answers after other T than the network was converted for. ``sweeps``:
+    whether networks with start lags were converted for every T."""
+    made_for = network.meta.get("T")
+    others = [t for t in steps if t != made_for]
+    if made_for is None or not others:
+        return ()
+    lagged = any(p.neuron.lag for p in network.of(Population))
+    tied = "; behind start lags calibration holds for that T only: convert for the other one"
+    if len(steps) == 1:
+        made = f"the network was converted for T={made_for}, not for T={steps[0]}"
+        return (made + (tied if lagged else ""),)
+    if lagged and not sweeps:
+        return (
+            f"every T is an answer on the way to T={max(steps)}, of a network converted for "
+            f"T={made_for}; run with another last T, spikes and answers are others{tied}",
+        )
+    if max(steps) != made_for:
+        return (f"every T is an answer of one network, which was converted for T={made_for}",)
+    if lagged:
+        return ("with start lags every T is a conversion of its own",)
+    return (
+        f"every T is an answer of one network, converted for T={made_for}: what it says early, not "
+        "what a network converted for fewer steps says",
+    )
+
+
+POINT, ERROR = 0.005, 0.05  # how near to the ANN the knee is: accuracy or agreement; output error
+
+
+def knee(evaluation: Evaluation, drop: float | None = None) -> dict[str, Any] | None:
+    """The first point from which the curve stays within ``drop`` of the ANN: in accuracy, in
+    agreement where there are no labels, in the outputs' error where there are no classes. None
+    where it never does."""
+    target = evaluation.ann_accuracy
+    drop = drop if drop is not None else POINT if evaluation.classes else ERROR
+
+    def short(point: Any) -> float:
+        if not evaluation.classes:
+            return float(point.error)
+        return float(1 - point.agreement if target is None else target - point.accuracy)
+
+    found = None
+    for point in reversed(evaluation.points):
+        if short(point) > drop + 1e-12:
+            break
+        found = point
+    if found is None:
+        return None
+    return {"T": found.T, "latency": found.latency, "drop": short(found), "within": drop}
+
+
+def sweep(
+    model: LoadedModel,
+    samples: Samples,
+    calibration: Samples | None,
+    steps: tuple[int, int],
+    recipes: Sequence[str],
+    options: Mapping[str, Any],
+    folder: Path,
+    *,
+    stage: Stage = lambda text: lambda done, total: None,
+    engine: Mapping[str, Any] | None = None,
+) -> Sweep:
+    """Convert with every recipe for T = the last step and run it on ``samples``.
+
+    ``folder`` holds the state of an unfinished sweep; ``stage`` gives the progress callback for
+    each stage of the work.
+    """
+    runs = []
+    for recipe in recipes:
+        chosen = {**options, "recipe": recipe}
+        run = _Runner(model, samples, calibration, chosen, folder, stage, dict(engine or {}))
+        runs.append(run.curve(steps))
+    return Sweep(
+        model=Path(model.path).name, data=samples.source, samples=len(samples), runs=tuple(runs)
+    )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _State:
+    """Where a run keeps what it has finished."""
+
+    path: Path
+    fingerprint: str
+
+    def restore(self, steps: int) -> Tally:
+        tally = Tally(steps)
+        if self.path.exists():
+            try:
+                with np.load(self.path) as stored:
+                    if str(stored["fingerprint"]) == self.fingerprint:
+                        tally.state = {k: stored[k] for k in stored.files if k != "fingerprint"}
+            except (OSError, ValueError, KeyError):
+                return tally  # a damaged state is as good as none
+        return tally
+
+    def save(self, tally: Tally) -> None:
+        temporary = self.path.with_suffix(".new.npz")
+        np.savez(temporary, fingerprint=np.array(self.fingerprint), **tally.state)  # type: ignore[arg-type]
+        temporary.replace(self.path)
+
+
+class _Runner:
+    """One recipe: converts once per needed T, evaluates, resumes."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        samples: Samples,
+        calibration: Samples | None,
+        options: dict[str, Any],
+        folder: Path,
+        stage: Stage,
+        engine: dict[str, Any],
+    ) -> None:
+        self.model, self.samples, self.calibration = model, samples, calibration
+        self.options, self.folder, self.stage, self.engine = options, folder, stage, engine
+
+    def curve(self, steps: tuple[int, int]) -> SweepRun:
+        first, last = steps
+        network, evaluation = self._evaluate(first, last)
+        if evaluation.points[-1].latency > last and first < last:
+            # Start lags: every T has its own windows.
+            chosen = [t for t in range(first, last) if t in LADDER]
+            points = [self._evaluate(t, t)[1].points[-1] for t in chosen]
+            evaluation = replace(evaluation, points=(*points, evaluation.points[-1]))
+        return SweepRun(
+            recipe=str(self.options["recipe"]),
+            steps=last,
+            evaluation=evaluation,
+            notes=(
+                *(str(note) for note in network.meta.get("notes", ())),
+                *early_notes(network, [point.T for point in evaluation.points]),
+            ),
+            network=network,
+        )
+
+    def _evaluate(self, first: int, last: int) -> tuple[SpikingGraph, Evaluation]:
+        recipe = self.options["recipe"]
+        network = convert(
+            self.model,
+            self.calibration,
+            progress=self.stage(f"converting ({recipe}, T={last})"),
+            **{**self.options, "steps": last},
+        )
+        state = _State(
+            path=self.folder / f".unfinished-{recipe}-{last}.npz", fingerprint=self._print(last)
+        )
+        evaluation = evaluate(
+            network,
+            self.samples,
+            last,
+            onnx_ann(self.model, network),
+            first=first,
+            tally=state.restore(last),
+            checkpoint=state.save,
+            progress=self.stage(f"simulating ({recipe}, T={last})"),
+            **self.engine,
+        )
+        state.path.unlink(missing_ok=True)
+        return network, evaluation
+
+    def _print(self, last: int) -> str:
+        """What a stored state must have been made from to be continued."""
+        document = {
+            "state": 3,
+            "model": self.model.sha256,
+            "options": self.options,
+            "steps": last,
+            "samples": len(self.samples),
+            "data": self.samples.source,
+            "preprocessing": self.samples.preprocessing.to_json(),
+            "calibration": self.calibration and [self.calibration.source, len(self.calibration)],
+            "first": {
+                k: hashlib.sha256(np.asarray(a[:1]).tobytes()).hexdigest()
+                for k, a in self.samples.arrays.items()
+            },
+        }
+        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,112 @@
+"""Networks beside each other, as text: what `auto` weighed, and what several runs gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..converter.recipes import RECIPES
+from ..evaluation.sweep import SweepRun
+from .text import count, interval, percent, table
+
+DROPS = {
+    "accuracy": "points of accuracy lost against the ANN",
+    "agreement": "points of agreement with the ANN lost",
+    "error": "per cent error of the outputs",
+}
+
+
+def auto_text(auto: Mapping[str, Any]) -> str:
+    """The candidates that `--recipe auto` weighed, and the one it took."""
+    header = [
+        "recipe", "T", "lag", "latency", "drop", "95 % interval", "expected", "within",
+        "spikes/neuron", "bits/spike", "synops/sample", "samples", "",
+    ]  # fmt: skip
+    best, limit = auto["chosen"], auto["max_drop"]
+    rows = [
+        [
+            c["recipe"],
+            c["T"],
+            c["lag"],
+            c["latency"],
+            f"{c['drop']:.2f}",
+            "" if c["low"] is None else f"{c['low']:.2f} to {c['high']:.2f}",
+            f"{c['expected']:.2f}",
+            "yes" if c["within"] else "no",
+            f"{c['spikes_per_neuron']:.2f}",
+            RECIPES[c["recipe"]].bits,
+            count(c["synops_per_sample"]),
+            c["samples"],
+            "chosen" if c == best else "",
+        ]
+        for c in auto["candidates"]
+    ]
+    lag = f", lag {best['lag']}" if best["lag"] else ""
+    verdict = (
+        f"chosen: {best['recipe']} at T={best['T']}{lag}, {best['drop']:.2f} "
+        f"{DROPS[auto['measure']]}, on {auto['held_back']} samples held back "
+        f"(expected drop {best['expected']:.2f}, limit {limit:g})"
+    )
+    if not auto["within"]:
+        verdict = (
+            f"NO candidate up to the given T stays within the limit of {limit:g}; taken is the "
+            f"smallest drop (exit status 1)\n{verdict}"
+        )
+    if best["drop"] < 0:
+        verdict += "\na negative drop is chance: the held-back samples are few"
+    if best["high"] is not None:
+        wide = (best["high"] - best["low"]) / 2
+        verdict += f"\nthese samples tell the drop to about {wide:.1f} points either way"
+        one = 100 / auto["held_back"]
+        if one > limit > 0:
+            verdict += (
+                f"; one of them is worth {one:.1f} points, more than the limit: give more "
+                "calibration samples"
+            )
+    verdict += "\n'samples': how many a candidate was converted on"
+    order = f"preferred ({auto['prefer']}): {auto['order']}"
+    others = [
+        f"{name}: {c['recipe']} T={c['T']}" + (f" lag {c['lag']}" if c["lag"] else "")
+        for name, c in auto["best"].items()
+        if c != best
+    ]
+    order += f"\nanother --prefer would take: {', '.join(others)}" if others else ""
+    left = "".join(f"\nnot weighed: {reason}" for reason in auto["left_out"])
+    return f"{table(header, rows)}\n{verdict}\n{order}{left}"
+
+
+def recipe_text(meta: Mapping[str, Any]) -> str:
+    """What the recipe's neurons do and what one spike carries."""
+    recipe = RECIPES[str(meta["recipe"])]
+    bits = "1 bit" if recipe.bits == 1 else f"{recipe.bits} bits"
+    carries = bits if recipe.bits else "nothing but its address"
+    where = ", ".join(recipe.chips) + (" (here: simulation only)" * recipe.simulation_only)
+    return f"recipe {recipe.name}: {recipe.summary}; a spike carries {carries}; for: {where}"
+
+
+def runs_text(runs: Sequence[SweepRun]) -> str:
+    """The last step of every run, one row each."""
+    scored = runs[0].evaluation.ann_accuracy is not None
+    header = ["network", "T", "latency"]
+    header += ["accuracy", "95 % interval", "to ANN"] if scored else []
+    classes = runs[0].evaluation.classes
+    header += ["agreement" if classes else "concordance"]
+    header += ["95 % interval"] if classes and not scored else []
+    header += ["error", "spikes/neuron", "synops/sample"]
+    rows = []
+    for run in runs:
+        p, ann = run.evaluation.points[-1], run.evaluation.ann_accuracy
+        row: list[Any] = [run.recipe, p.T, p.latency]
+        if scored:
+            apart = (
+                "n/a" if p.accuracy is None or ann is None else f"{100 * (p.accuracy - ann):+.2f}"
+            )
+            row += [percent(p.accuracy), interval(p.low, p.high), apart]
+        row.append(percent(p.agreement) if classes else f"{p.concordance:.4f}")
+        if classes and not scored:
+            row.append(interval(p.agreement_low, p.agreement_high))
+        row += [f"{p.error:.3f}", f"{p.spikes_per_neuron:.2f}"]
+        rows.append([*row, count(p.synops_per_sample)])
+    first = runs[0].evaluation
+    head = f"ANN {percent(first.ann_accuracy)}, " if scored else ""
+    return f"{head}{first.samples} samples\n\n{table(header, rows)}"

@@ -1,0 +1,129 @@
+"""Pictures, with matplotlib (extra ``plot``)."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+from ..errors import UsageError
+from ..evaluation.sweep import LADDER, Sweep, SweepRun
+from .text import COLOURS, bounds_of, score, score_name
+
+
+def available() -> bool:
+    """Whether matplotlib is installed."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def figure(width: float = 7.0, height: float = 4.2) -> Any:
+    """A figure that needs no screen. Raises UsageError where matplotlib is missing."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UsageError(
+            "pictures need matplotlib", remedy="pip install 'onnx2snn[plot]'.", code="E101"
+        ) from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def sweep_png(sweep: Sweep) -> bytes:
+    """Accuracy against time steps, one curve per run with its 95 % interval, and the ANN's; where
+    every run has one point, the runs beside each other."""
+    if all(len(run.evaluation.points) == 1 for run in sweep.runs):
+        return _beside(sweep)
+    fig = figure(7.6, 4.6)
+    axes = fig.subplots()
+    for n, run in enumerate(sweep.runs):
+        aside = 1.015 ** (n - (len(sweep.runs) - 1) / 2)
+        _curve(axes, run, COLOURS[n % len(COLOURS)], aside, few=len(sweep.runs) < 3)
+    _ann_line(axes, sweep)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("time steps T")
+    _finish(axes, sweep)
+    axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    return _png(fig)
+
+
+def _beside(sweep: Sweep) -> bytes:
+    """One point per run, with its interval; T, latency and cost under its name."""
+    fig = figure(max(4.5, 1.5 * len(sweep.runs) + 1.2), 4.4)
+    axes = fig.subplots()
+    labels = []
+    for n, run in enumerate(sweep.runs):
+        p, colour = run.evaluation.points[0], COLOURS[n % len(COLOURS)]
+        value, bounds = 100 * score(run, p), bounds_of(run.evaluation, p)
+        bars = None
+        if bounds is not None:
+            bars = [[value - 100 * bounds[0]], [100 * bounds[1] - value]]
+        axes.errorbar([n], [value], bars, fmt="o", color=colour, capsize=4)
+        name = run.recipe if len(run.recipe) <= 20 else "..." + run.recipe[-17:]
+        latency = f"T={p.T}, latency {p.latency}"
+        labels.append(f"{name}\n{latency}\n{p.spikes_per_neuron:.2f} spikes/neuron")
+    axes.set_xticks(range(len(labels)), labels, fontsize=8)
+    axes.set_xlim(-0.6, len(labels) - 0.4)
+    _ann_line(axes, sweep)
+    _finish(axes, sweep)
+    if sweep.runs[0].evaluation.ann_accuracy is not None:
+        axes.legend(fontsize=9, loc="best")
+    return _png(fig)
+
+
+def _ann_line(axes: Any, sweep: Sweep) -> None:
+    first = sweep.runs[0].evaluation
+    if first.ann_accuracy is not None:
+        axes.axhline(
+            100 * first.ann_accuracy,
+            color="0.2",
+            linestyle="--",
+            linewidth=1,
+            label=f"ANN ({100 * first.ann_accuracy:.1f} %)",
+        )
+
+
+def _finish(axes: Any, sweep: Sweep) -> None:
+    axes.set_ylabel(score_name(sweep))
+    model = sweep.model if len(sweep.model) <= 60 else f"{len(sweep.runs)} networks"
+    axes.set_title(f"{model}, {sweep.samples} samples", fontsize=11)
+    axes.grid(True, alpha=0.3)
+
+
+def _png(fig: Any) -> bytes:
+    out = BytesIO()
+    fig.savefig(out, dpi=120, format="png")
+    return out.getvalue()
+
+
+def _curve(axes: Any, run: SweepRun, colour: str, aside: float, *, few: bool) -> None:
+    """A line with its interval: a band where curves are ``few``, else bars at some points, moved
+    ``aside`` so that they do not cover each other."""
+    points = run.evaluation.points
+    steps, values = [p.T for p in points], [100 * score(run, p) for p in points]
+    last = (
+        f"{run.recipe} (T={steps[-1]}: latency {points[-1].latency}, "
+        f"{points[-1].spikes_per_neuron:.1f} spikes/neuron)"
+    )
+    bounds = [bounds_of(run.evaluation, p) for p in points]
+    low, high = ([100 * b[side] for b in bounds if b is not None] for side in (0, 1))
+    if len(points) > 3:
+        axes.plot(steps, values, "-", color=colour, label=last)
+        if low and not few:
+            at = [i for i, t in enumerate(steps) if t in LADDER or t == steps[-1]]
+            below, above = ([abs(values[i] - b[i]) for i in at] for b in (low, high))
+            places = [steps[i] * aside for i in at]
+            shown = [values[i] for i in at]
+            axes.errorbar(places, shown, [below, above], fmt="o", color=colour, ms=3, capsize=2)
+        elif low:
+            axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
+        return
+    bars = None
+    if low:
+        below = [v - b for v, b in zip(values, low, strict=True)]
+        bars = [below, [b - v for v, b in zip(values, high, strict=True)]]
+    axes.errorbar(
+        [t * aside for t in steps], values, bars, fmt="o-", color=colour, capsize=4, label=last
+    )

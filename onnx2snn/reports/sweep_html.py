@@ -1,0 +1,153 @@
+"""The page of a sweep or of several runs: chart with tooltips, tables, notes, in one HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import log2
+from typing import Any
+
+from jinja2 import Environment
+from markupsafe import Markup, escape
+
+from ..evaluation.sweep import Sweep, SweepRun
+from .text import (
+    COLOURS,
+    bounds_of,
+    count,
+    curve_rows,
+    interval,
+    knee_text,
+    output_rows,
+    percent,
+    score,
+    score_name,
+    several_outputs,
+)
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
+<style>
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; }
+td, th { padding: .2rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }
+svg { max-width: 100%; height: auto; } .note { color: #555; }
+</style></head><body>
+<h1>{{ title }}</h1>
+<p>{{ sweep.data }}, {{ sweep.samples }} samples.
+{% if ann is not none %}ANN accuracy {{ "%.2f" % (100 * ann) }} %.{% endif %}
+Chart: {{ shown }}; bars and dots with tooltips.</p>
+{{ chart }}
+{% for run in runs %}
+<h2>Recipe {{ run.recipe }}</h2><p>{{ run.knee }}</p><p>{{ run.size }}</p>
+{% for note in run.notes %}<p class="note">{{ note }}</p>{% endfor %}
+<table><tr>{% for name in run.header %}<th>{{ name }}</th>{% endfor %}</tr>
+{% for row in run.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</table>
+{% if run.outputs %}<table><tr><th>output</th><th>shape</th><th>error</th><th>same winner</th>
+<th>concordance</th></tr>{% for row in run.outputs %}<tr>{% for cell in row %}<td>{{ cell }}</td>
+{% endfor %}</tr>{% endfor %}</table>{% endif %}
+{% endfor %}
+</body></html>
+"""
+
+
+def sweep_html(sweep: Sweep) -> str:
+    """One self-contained page: chart with tooltips, tables, notes."""
+    environment = Environment(autoescape=True)
+    return environment.from_string(PAGE).render(
+        title=f"{sweep.model}: accuracy against time steps",
+        sweep=sweep,
+        ann=sweep.runs[0].evaluation.ann_accuracy,
+        shown=score_name(sweep),
+        chart=Markup(curve_svg(sweep)),  # our own numbers and escaped names only
+        runs=[_section(run) for run in sweep.runs],
+    )
+
+
+def _section(run: SweepRun) -> dict[str, Any]:
+    """What the page says of one run: what the text report says."""
+    header, rows = curve_rows(run.evaluation)
+    return {
+        "recipe": run.recipe,
+        "knee": knee_text(run.evaluation),
+        "size": f"{count(run.evaluation.neurons)} neurons, spikes per neuron and synaptic "
+        "operations per sample are sums over the T steps of one answer.",
+        "notes": run.notes,
+        "header": header,
+        "rows": rows,
+        "outputs": output_rows(run.evaluation) if several_outputs(run.evaluation) else [],
+    }
+
+
+def curve_svg(sweep: Sweep) -> str:
+    """The curves as SVG, T on a logarithmic axis, a tooltip on every point."""
+    width, height, left, bottom = 760, 360, 60, 40
+    top_t = max(run.steps for run in sweep.runs)
+    span = log2(top_t) or 1.0
+    low, tick = _scale(sweep)
+
+    def at(t: int, value: float) -> tuple[float, float]:
+        x = left + (width - left - 20) * log2(t) / span
+        share = (1 - value) / (1 - low)
+        return round(x, 1), round(20 + (height - 20 - bottom) * share, 1)
+
+    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" font-size="12">']
+    for i in range(round((1 - low) / tick) + 1):
+        value = 1 - i * tick
+        _, y = at(1, value)
+        parts.append(f'<path d="M{left} {y}H{width - 20}" stroke="#ddd"/>')
+        label = f"{100 * value:.3g} %"
+        parts.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{label}</text>')
+    t = 1
+    while t <= top_t:
+        parts.append(f'<text x="{at(t, 0)[0]}" y="{height - 18}" text-anchor="middle">{t}</text>')
+        t *= 2
+    ann = sweep.runs[0].evaluation.ann_accuracy
+    if ann is not None:
+        y = at(1, ann)[1]
+        parts.append(f'<path d="M{left} {y}H{width - 20}" stroke="#333" stroke-dasharray="4"/>')
+        parts.append(f'<text x="{width - 20}" y="{y - 5}" text-anchor="end">ANN</text>')
+    at_legend = left + 10
+    for n, run in enumerate(sweep.runs):
+        colour = COLOURS[n % len(COLOURS)]
+        parts += _svg_run(run, colour, at)
+        parts.append(f'<text x="{at_legend}" y="14" fill="{colour}">{escape(run.recipe)}</text>')
+        at_legend += 7 * len(run.recipe) + 24
+    parts.append(f'<text x="{width / 2}" y="{height - 2}" text-anchor="middle">time steps T</text>')
+    return "".join([*parts, "</svg>"])
+
+
+def _scale(sweep: Sweep) -> tuple[float, float]:
+    """The lowest value of the axis, below everything that is drawn, and the distance of its lines:
+    a curve between 93 and 99 % must not be a line at the top."""
+    values = [score(run, p) for run in sweep.runs for p in run.evaluation.points]
+    bounds = [bounds_of(run.evaluation, p) for run in sweep.runs for p in run.evaluation.points]
+    anns = [run.evaluation.ann_accuracy for run in sweep.runs]
+    lowest = min([*values, *(b[0] for b in bounds if b), *(a for a in anns if a is not None)])
+    for tick in (0.01, 0.02, 0.05, 0.1):
+        if 1 - lowest <= 5 * tick:
+            return 1 - 5 * tick, tick
+    return 0.0, 0.2
+
+
+def _svg_run(
+    run: SweepRun, colour: str, at: Callable[[int, float], tuple[float, float]]
+) -> list[str]:
+    """One curve: its interval as a bar at every point, the line, and points with tooltips."""
+    points = [(p, *at(p.T, score(run, p))) for p in run.evaluation.points]
+    line = " ".join(f"{x},{y}" for _, x, y in points)
+    parts = []
+    for p, x, y in points:
+        bounds, tip = (
+            bounds_of(run.evaluation, p),
+            f"{run.recipe} T={p.T}: {percent(score(run, p))}",
+        )
+        if bounds is not None:
+            top, bottom = at(p.T, bounds[1])[1], at(p.T, bounds[0])[1]
+            bar = f'd="M{x} {top}V{bottom}" stroke="{colour}" stroke-opacity=".35"'
+            parts.append(f"<path {bar}/>")
+            tip += f" ({interval(*bounds)})"
+        dot = f'cx="{x}" cy="{y}" r="3" fill="{colour}"'
+        parts.append(f"<circle {dot}><title>{escape(tip)}</title></circle>")
+    parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+    return parts

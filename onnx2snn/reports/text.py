@@ -1,0 +1,303 @@
+"""Records -> text tables, CSV and HTML. Nothing here computes; nothing elsewhere formats."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..converter.frontend import CheckReport
+from ..evaluation.evaluate import Evaluation, Point
+from ..evaluation.sweep import ERROR, LADDER, Sweep, SweepRun, knee
+from ..evaluation.verify import Verification
+from ..hwtargets import Violation
+from ..runtime.engine import LayerProfile
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Columns aligned: text to the left, numbers to the right."""
+    cells = [[str(c) for c in row] for row in rows]
+    widths = [max(len(r[i]) for r in [list(header), *cells]) for i in range(len(header))]
+    numeric = [all(_is_number(r[i]) for r in cells) for i in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        parts = (
+            c.rjust(w) if right else c.ljust(w)
+            for c, w, right in zip(row, widths, numeric, strict=True)
+        )
+        return "  ".join(parts).rstrip()
+
+    return "\n".join([line(header), line(["-" * w for w in widths]), *map(line, cells)])
+
+
+def _is_number(text: str) -> bool:
+    return text.strip("-+.%,kMGe0123456789 ") in ("", "n/a")
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    return "n/a" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """A 95 % interval of a fraction; "" where there is none."""
+    return "" if low is None or high is None else f"{100 * low:.1f}-{100 * high:.1f} %"
+
+
+def count(value: float) -> str:
+    """1234567 -> 1.23M"""
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def shown_points(points: Sequence[Point]) -> list[Point]:
+    """Those of a curve that a table shows: a few per octave, and the last."""
+    chosen = [p for p in points if p.T in LADDER or p is points[-1]]
+    return chosen if len(points) > 12 else list(points)
+
+
+def curve_rows(evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
+    """Header, and one row per shown T."""
+    scored = evaluation.ann_accuracy is not None
+    header = ["T", "latency"]
+    header += ["accuracy", "95 % interval", "to ANN"] if scored else []
+    classes = evaluation.classes
+    header += ["agreement"] if classes else ["concordance"]
+    header += ["95 % interval"] if classes and not scored else []
+    header += ["error", "spikes/neuron", "synops/sample"]
+    rows = []
+    for p in shown_points(evaluation.points):
+        row: list[Any] = [p.T, p.latency]
+        if scored and p.accuracy is not None and evaluation.ann_accuracy is not None:
+            difference = 100 * (p.accuracy - evaluation.ann_accuracy)
+            row += [percent(p.accuracy), interval(p.low, p.high), f"{difference:+.2f}"]
+        row.append(percent(p.agreement) if classes else f"{p.concordance:.4f}")
+        bounds = bounds_of(evaluation, p)
+        if bounds is not None and not scored:
+            row.append(interval(*bounds))
+        row += [f"{p.error:.3f}", f"{p.spikes_per_neuron:.2f}", count(p.synops_per_sample)]
+        rows.append(row)
+    return header, rows
+
+
+def curve_table(evaluation: Evaluation) -> str:
+    """One row per shown T."""
+    return table(*curve_rows(evaluation))
+
+
+def knee_text(evaluation: Evaluation) -> str:
+    """The knee in words, and what it costs."""
+    found, last = knee(evaluation), evaluation.points[-1]
+    if found is None:
+        return _no_knee(evaluation)
+    stays = "" if found["T"] == last.T else " and stays there"
+    point = next(p for p in evaluation.points if found["T"] == p.T)
+    if not evaluation.classes:
+        said = f"has an output error of {percent(point.error, 1)}, below {100 * ERROR:g} %"
+        return f"T={point.T} {said}{stays}: {_cost(point)}."
+    bounds = interval(*(bounds_of(evaluation, point) or (0.0, 1.0)))
+    if evaluation.ann_accuracy is None:
+        return (
+            f"T={point.T} agrees with the ANN on {percent(point.agreement, 1)} of the samples "
+            f"(95 % interval {bounds}): within 0.5 point{stays}; {_cost(point)}."
+        )
+    return (
+        f"T={point.T} is within 0.5 point of the ANN (95 % interval {bounds}, ANN "
+        f"{percent(evaluation.ann_accuracy)}{_paired(point, evaluation.ann_accuracy)}){stays}: "
+        f"{_cost(point)}."
+    )
+
+
+def _no_knee(evaluation: Evaluation) -> str:
+    last, ann = evaluation.points[-1], evaluation.ann_accuracy
+    head = f"No step up to T={last.T}"
+    if not evaluation.classes:
+        now = f"T={last.T} has one of {percent(last.error, 1)}"
+        return f"{head} has an output error below {100 * ERROR:g} % for good; {now}."
+    if ann is None:
+        now = f"T={last.T} agrees on {percent(last.agreement, 1)}"
+        return f"{head} agrees with the ANN on 99.5 % for good; {now}."
+    now = f"T={last.T} is at {percent(last.accuracy)}"
+    bounds = interval(*(bounds_of(evaluation, last) or (0.0, 1.0)))
+    return (
+        f"{head} is within 0.5 point of the ANN for good; {now} (95 % interval {bounds}, ANN "
+        f"{percent(ann)}{_paired(last, ann)})."
+    )
+
+
+def _paired(point: Point, ann: float) -> str:
+    """The difference to the ANN on the same samples."""
+    low, high = point.difference_low, point.difference_high
+    if low is None or high is None or point.accuracy is None:
+        return ""
+    apart = f"{100 * (point.accuracy - ann):+.2f}"
+    return f"; difference {apart} points, {100 * low:+.1f} to {100 * high:+.1f}"
+
+
+def _cost(point: Point) -> str:
+    """What comes with every accuracy."""
+    return (
+        f"latency {point.latency}, {point.spikes_per_neuron:.2f} spikes per neuron, "
+        f"{count(point.synops_per_sample)} synaptic operations per sample"
+    )
+
+
+def bounds_of(evaluation: Evaluation, point: Point) -> tuple[float, float] | None:
+    """The 95 % Wilson interval of the accuracy, else of the agreement; None for an error."""
+    if point.low is not None and point.high is not None:
+        return point.low, point.high
+    low, high = point.agreement_low, point.agreement_high
+    return None if low is None or high is None or not evaluation.classes else (low, high)
+
+
+def run_text(title: str, evaluation: Evaluation) -> str:
+    ann = "" if evaluation.ann_accuracy is None else f"ANN {percent(evaluation.ann_accuracy)}, "
+    head = f"{title}: {ann}{evaluation.samples} samples, {count(evaluation.neurons)} neurons"
+    if evaluation.guessed_classes:
+        head += "\nno labels: the outputs are taken for class scores (--regression: for values)"
+    text = f"{head}\n\n{curve_table(evaluation)}"
+    if several_outputs(evaluation):
+        text += f"\n\n{outputs_table(evaluation)}"
+    return f"{text}\n\n{knee_text(evaluation)}"
+
+
+def several_outputs(evaluation: Evaluation) -> bool:
+    """Whether there is more to say of the outputs than one agreement."""
+    return len(evaluation.outputs) > 1 or not evaluation.classes
+
+
+def output_rows(evaluation: Evaluation) -> list[list[str]]:
+    """Name, shape, error, agreement and concordance of every output."""
+    return [
+        [
+            o.name,
+            "x".join(map(str, o.shape)) or "scalar",
+            f"{o.error:.3f}",
+            percent(o.agreement),
+            f"{o.concordance:.4f}",
+        ]
+        for o in evaluation.outputs
+    ]
+
+
+def outputs_table(evaluation: Evaluation) -> str:
+    """Every output after the last step: error and agreement with the ANN."""
+    last = evaluation.points[-1].T
+    header = [f"output at T={last}", "shape", "error", "same winner", "concordance"]
+    return table(header, output_rows(evaluation))
+
+
+def early_exit_text(stopped: Sequence[int]) -> str:
+    """How many steps the samples took, where they could stop early."""
+    total = max(sum(stopped), 1)
+    mean = sum(t * n for t, n in enumerate(stopped)) / total
+    rows = [[t, n, percent(n / total, 1)] for t, n in enumerate(stopped) if n]
+    return f"\n{table(['steps used', 'samples', 'share'], rows)}\nmean steps used: {mean:.2f}"
+
+
+def profile_text(profile: Sequence[LayerProfile]) -> str:
+    """Where the time went, per layer, in processor milliseconds."""
+    rows = [
+        [
+            p.name,
+            *(f"{1e3 * s:.1f}" for s in (p.synapse, p.copies, p.neuron, p.counting)),
+            f"{p.gflop_per_second:.1f}",
+        ]
+        for p in profile
+    ]
+    sums = [
+        sum(getattr(p, f) for p in profile) for f in ("synapse", "copies", "neuron", "counting")
+    ]
+    rows.append(["total", *(f"{1e3 * s:.1f}" for s in sums), ""])
+    return table(["layer", "synapse ms", "copies ms", "neuron ms", "counting ms", "GFLOP/s"], rows)
+
+
+def notes_text(notes: Sequence[str]) -> str:
+    return "".join(f"\nnote: {note}" for note in notes)
+
+
+def sweep_text(sweep: Sweep) -> str:
+    head = f"{sweep.model} on {sweep.data} ({sweep.samples} samples)"
+    parts = [run_text(f"recipe {r.recipe}", r.evaluation) + notes_text(r.notes) for r in sweep.runs]
+    return "\n\n".join([head, *parts])
+
+
+def sweep_csv(sweep: Sweep) -> str:
+    """One row per recipe and T, every field of the points."""
+    out = io.StringIO()
+    fields = list(Point.__dataclass_fields__)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["recipe", *fields, "ann_accuracy"])
+    for run in sweep.runs:
+        for point in run.evaluation.points:
+            values = [getattr(point, f) for f in fields]
+            writer.writerow([run.recipe, *values, run.evaluation.ann_accuracy])
+    return out.getvalue()
+
+
+def verify_text(name: str, v: Verification) -> str:
+    header = ["layer", "tensor", "relative difference"]
+    rows = [[c.name, c.tensor, f"{c.relative_diff:.2e}"] for c in v.layers]
+    verdict = "equal" if v.relative_diff <= 1e-4 else "DIFFERENT"
+    dropped = (
+        f"\nLeft out at the output (softmax, argmax): {', '.join(v.dropped)}." if v.dropped else ""
+    )
+    return (
+        f"{table(header, rows)}\n\n{name}: analog mode and ONNX Runtime are {verdict} on "
+        f"{v.samples} samples: largest difference {v.max_abs_diff:.2e}, "
+        f"{v.relative_diff:.2e} of the output range.{dropped}"
+    )
+
+
+def _kinds(found: Sequence[Violation]) -> list[str]:
+    lacks = dict.fromkeys(f"{v.rule} ({v.node})" for v in found)
+    more = f" and {len(lacks) - 3} more" if len(lacks) > 3 else ""
+    return ["no" if found else "yes", ", ".join(list(lacks)[:3]) + more]
+
+
+def check_text(report: CheckReport, chips: Mapping[str, Sequence[Violation]]) -> str:
+    """A row per node, totals, and which chips have the kinds of operations."""
+    rows = [
+        [n.name, n.op, n.verdict, n.reason + (f" {n.remedy}" if n.remedy else "")]
+        for n in report.nodes
+    ]
+    parts = [table(["node", "op", "verdict", "reason"], rows)] if rows else []
+    for label, infos in (("input", report.inputs), ("output", report.outputs)):
+        parts += [f"{label} {i.name}: {'x'.join(map(str, i.shape)) or 'scalar'}" for i in infos]
+    totals = [
+        [verdict, t["nodes"], count(t["macs"])]
+        for verdict, t in report.totals.items()
+        if t["nodes"]
+    ]
+    parts.append("\n" + table(["verdict", "nodes", "MACs"], totals))
+    if chips:
+        rows = [[chip, *_kinds(found)] for chip, found in chips.items()]
+        parts.append("\n" + table(["chip", "kinds of operation", "what it lacks"], rows))
+    name = Path(report.path).name
+    if report.convertible:
+        parts.append(f"\n{name} converts.")
+    else:
+        bad = report.totals["unsupported"]["nodes"]
+        parts.append(f"\n{name} does not convert: {bad} unsupported node(s).")
+    return "\n".join(parts)
+
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+
+
+def score(run: SweepRun, point: Point) -> float:
+    """What the chart shows: accuracy, else agreement, else 1 - error."""
+    if point.accuracy is not None:
+        return point.accuracy
+    return point.agreement if run.evaluation.classes else max(0.0, 1 - point.error)
+
+
+def score_name(sweep: Sweep) -> str:
+    """What ``score`` is, for an axis."""
+    first = sweep.runs[0].evaluation
+    if first.ann_accuracy is not None:
+        return "accuracy (%)"
+    return "agreement with the ANN (%)" if first.classes else "100 - error of the outputs (%)"

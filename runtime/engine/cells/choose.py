@@ -1,0 +1,23 @@
+"""Which cell runs a population."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...graph import Population
+from ..counting import Counter
+from ..layout import Layout
+from ..products.terms import is_plain
+from ..profile import Clock
+from .base import Bias, Cell
+from .general import GeneralCell
+from .plain import PlainCell
+
+
+def population_cell(
+    node: Population, layout: Layout, dtype: np.dtype, chunk: int, counter: Counter, clock: Clock
+) -> Cell:
+    """The cell for a population: a fast one for plain integrate-and-fire neurons."""
+    bias = Bias(node.bias, node.shape, layout, dtype, chunk)
+    kind = PlainCell if is_plain(node.neuron) else GeneralCell
+    return kind(node.neuron, node.shape, bias, layout, dtype, counter, clock)

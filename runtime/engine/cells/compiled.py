@@ -1,0 +1,137 @@
+"""Neurons with a compiled step (the extra ``fast``), in the plan's layout."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...graph import Population
+from ...neurons import Neuron, NeuronParams, PacedParams
+from ...neurons.differential import DifferentialParams
+from ...ops import Array, Shape
+from ..buffers import copied, zeros
+from ..counting import Counter
+from ..layout import Layout
+from ..native import loaded
+from ..native.steps import Step, compiled_step
+from ..profile import Clock
+from .base import Bias, Window
+from .general import GeneralCell
+from .plain import PlainCell
+
+KIND = np.dtype(np.float32)
+
+
+def has_compiled_step(neuron: Neuron) -> bool:
+    """Whether ``step_kernels`` has this model with these options."""
+    if isinstance(neuron, DifferentialParams | PacedParams):
+        return True
+    if type(neuron) is not NeuronParams or neuron.levels > np.iinfo(np.int8).max:
+        return False
+    other = neuron.leak or neuron.refractory or neuron.v_min is not None
+    return neuron.reset == "subtract" and not other
+
+
+class CompiledPlainCell(PlainCell):
+    """As ``PlainCell``, with one pass over potentials, current and spikes per step."""
+
+    def __init__(
+        self, node: Population, layout: Layout, chunk: int, counter: Counter, clock: Clock
+    ) -> None:
+        super().__init__(*_parts(node, layout, chunk), counter, clock)
+        self.plain = loaded().plain
+        self.row = _repeating(self.theta, self.v.size // layout.inner(node.shape)[0])
+        self.places = self.flat.ctypes.data, self.row.ctypes.data
+        self.sizes = (1, 1, self.flat.size // self.row.size, self.row.size)
+
+    def _steps(self, fired: Array, current: Array, window: Window) -> int:
+        (v, theta), size = self.places, self.flat.size
+        steady = len(current) != len(fired)
+        runs = (len(fired), 0 if steady else size, size)
+        self.plain(v, current.ctypes.data, theta, fired.ctypes.data, *runs, *self.sizes, True)
+        total = 0
+        with self.clock.counting:
+            for i, step in enumerate(fired):
+                events = int(np.count_nonzero(step))
+                if events:
+                    spare = self._spare() if steady else current[i]
+                    self.counter.add_spikes(window.at + i, step, events, spare)
+                    total += events
+        return total
+
+
+def _parts(
+    node: Population, layout: Layout, chunk: int
+) -> tuple[Neuron, Shape, Bias, Layout, np.dtype]:
+    """What every cell of neurons is made from."""
+    bias = Bias(node.bias, node.shape, layout, KIND, chunk)
+    return node.neuron, node.shape, bias, layout, KIND
+
+
+def _repeating(theta: Array, length: int) -> Array:
+    """Thresholds as a row: a single value written out to ``length``."""
+    row = theta.reshape(-1)
+    return copied(np.broadcast_to(row, length) if row.size == 1 else row, np.float32)
+
+
+class CompiledCell(GeneralCell):
+    """As ``GeneralCell``, with one pass over state, current and spikes per step."""
+
+    def __init__(
+        self, node: Population, layout: Layout, chunk: int, counter: Counter, clock: Clock
+    ) -> None:
+        super().__init__(*_parts(node, layout, chunk), counter, clock)
+        self.kernels = loaded()
+        self.advance: Step | None = None
+        theta = layout.parameter(node.neuron.v_threshold, node.shape, KIND)
+        theta = layout.long_rows(theta, node.shape)
+        size = self.fired.size
+        self.theta = _repeating(theta, size // layout.inner(node.shape)[0])
+        self.rows = (size // self.theta.size, self.theta.size)
+        self.flags = zeros(self.rows, np.uint8)
+        self.spare = self.fired.reshape(self.rows)
+        self.flat: dict[str, Array] = {}
+
+    def reset(self) -> None:
+        super().reset()
+        if not self.flat:  # the state's memory stays as it is from now on
+            for name, array in self.state.items():
+                assert isinstance(array, np.ndarray)
+                self.flat[name] = self._in_rows(array) if array.ndim else array
+            self.advance = compiled_step(
+                self.kernels, self.neuron, self.flat, self.theta, self.flags
+            )
+
+    def _in_rows(self, natural: Array) -> Array:
+        """A view of a state array as the compiled step takes it."""
+        order = np.argsort([-step for step in natural.strides], kind="stable")
+        inner = natural.transpose(order)
+        assert inner.flags.c_contiguous
+        return inner.reshape(self.rows)
+
+    def run(self, xs: list[Array], out: Array, window: Window, owned: bool) -> int:
+        with self.clock.neuron:
+            steady = len(xs[0]) != len(out)
+            current = self.bias.add(xs[0], window.arrives, owned).reshape(-1, *self.rows)
+            assert self.advance is not None and current.flags.c_contiguous
+            assert out.dtype == np.int8 and out.flags.c_contiguous
+            charge, spikes, total = current.ctypes.data, out.ctypes.data, 0
+            fired, size = self.flags.view(np.bool_), self.flags.size
+            for i in range(len(out)):
+                now, when = 0 if steady else i, window.first + i
+                if not window.fires:
+                    self._integrate(current[now], when, window.steps)
+                    out[i] = 0
+                    continue
+                self.advance(charge + 4 * now * size, spikes + i * size, when, window.steps)
+                events = int(np.count_nonzero(fired))
+                total += events
+                if events and self.counter is not None:
+                    with self.clock.counting:
+                        self.counter.add_spikes(window.at + i, fired, events, self.spare)
+            return total
+
+    def _integrate(self, current: Array, when: int, steps: int) -> None:
+        """A step without spikes."""
+        now = self.layout.natural(current.reshape(self.spikes.shape))[0]
+        spikes = self.layout.natural(self.spikes)[0]
+        self.neuron.step(self.state, now, spikes, False, when, steps)

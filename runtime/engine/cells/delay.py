@@ -1,0 +1,40 @@
+"""A signal some steps later."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...neurons import State
+from ...ops import Array, Shape
+from ..buffers import zeros
+from ..layout import Layout
+from ..profile import Clock
+from .base import Window
+
+
+class DelayCell:
+    """A ring of the last ``steps`` values of a signal, in the memory order and type it has."""
+
+    def __init__(
+        self, steps: int, shape: Shape, dtype: np.dtype, layout: Layout, clock: Clock
+    ) -> None:
+        self.ring = zeros((steps, *layout.inner(shape)), dtype)
+        self.layout, self.clock, self.at = layout, clock, np.zeros((), np.int64)
+
+    def reset(self) -> None:
+        self.ring[...] = 0
+        self.at[...] = 0
+
+    def states(self) -> State:
+        natural = self.layout.natural(self.ring)
+        return {"at": self.at, **{f"held{i}": held for i, held in enumerate(natural)}}
+
+    def run(self, xs: list[Array], out: Array, window: Window, owned: bool) -> int:
+        with self.clock.copies:
+            steady = len(xs[0]) != len(out)
+            for i in range(len(out)):
+                held = self.ring[int(self.at)]
+                out[i] = held
+                held[...] = xs[0][0 if steady else i]
+                self.at[...] = (self.at + 1) % len(self.ring)
+            return int(np.count_nonzero(out))

@@ -1,0 +1,114 @@
+"""How many samples and steps are computed together, from what fits a core's cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, prod
+
+from ....errors import UsageError
+from ...chains import synapse_chains
+from ...graph import Population, SpikingGraph
+from ...ops.convolution import Conv
+from ..layout import Order
+
+CACHE_BYTES = (
+    3_000_000  # for one layer's step, some of a core's own cache: fewer tiles, fewer calls
+)
+SPIKE_BYTES = 2_500_000  # for a block's spikes of one layer
+BATCH_BYTES = 4_700_000  # in "batch" order: calls into ONNX Runtime want more work each
+MOST_LANES = 128
+LANES_STEP = 4
+TILE_LANES = (
+    4  # in "rows" order a tile costs about as much as so many lanes more (measured: 0 to 7)
+)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """``lanes`` samples per tile, ``block`` steps."""
+
+    lanes: int
+    block: int
+
+
+def choose_sizes(
+    graph: SpikingGraph,
+    samples: int,
+    steps: int,
+    *,
+    threads: int,
+    tile: int | None,
+    block: int | None,
+    mem_limit: int | None,
+    itemsize: int,
+    order: Order,
+) -> Sizes:
+    """Tile and block; what is given stands. ``mem_limit`` (bytes) bounds all threads' buffers.
+
+    Raises UsageError where even the smallest tile needs more.
+    """
+    per_sample = _step_bytes(graph, itemsize)
+    if tile is None:
+        budget = CACHE_BYTES if order == "rows" else BATCH_BYTES
+        most = min(max(budget // per_sample, LANES_STEP), MOST_LANES)
+        lanes = _balanced(most, samples, threads, order)
+    else:
+        lanes = -(-tile // LANES_STEP) * LANES_STEP if order == "rows" else tile
+    if block is None:
+        spikes = max((prod(p.shape) for p in graph.of(Population)), default=1)
+        block = min(max(SPIKE_BYTES // (spikes * lanes), 8), 32, steps)
+    sizes = Sizes(lanes, block)
+    if mem_limit is None:
+        return sizes
+    while _plan_bytes(graph, sizes, itemsize) * threads > mem_limit:
+        if sizes.block > 1:
+            sizes = Sizes(sizes.lanes, sizes.block // 2)
+        elif sizes.lanes > LANES_STEP:
+            sizes = Sizes(max(LANES_STEP, sizes.lanes // 8 * 4), sizes.block)
+        else:
+            need = _plan_bytes(graph, sizes, itemsize) * threads
+            raise UsageError(
+                f"a memory limit of {mem_limit / 2**20:.0f} MiB is too small",
+                remedy=f"This network needs about {need / 2**20:.0f} MiB with {threads} thread(s).",
+            )
+    return sizes
+
+
+def _balanced(most: int, samples: int, threads: int, order: Order) -> int:
+    """Lanes up to ``most`` (and not below half of it) with which the threads are done soonest: as
+    few lanes as possible through the rounds of tiles that each thread does, unused ones counted.
+    Some lanes more are charged for every round, for what a tile costs however small it is."""
+    share = ceil(samples / threads)
+    if order == "batch":
+        step, charge = 1, 1
+    else:  # few lanes are moved as one integer of four or eight bytes
+        step, charge = (LANES_STEP if min(most, share) < 4 * LANES_STEP else 2), TILE_LANES
+    most = min(ceil(most / step), ceil(share / step)) * step
+    sizes = range(most, max(step, most // 2) - 1, -step)
+
+    def cost(lanes: int) -> int:
+        return ceil(ceil(samples / lanes) / threads) * (lanes + charge)
+
+    return min(sizes, key=cost)
+
+
+def _step_bytes(graph: SpikingGraph, itemsize: int) -> int:
+    """Bytes that a step of one sample needs in the largest segment: what its synapses write, the
+    operands of its products, and its membrane potentials."""
+    shapes = {node.name: node.shape for node in graph.nodes}
+    largest = 1
+    for chain in synapse_chains(graph):
+        size = 0 if chain.constant else prod(shapes[chain.sink])
+        for node in () if chain.constant else chain.nodes:
+            size += prod(node.shape)
+            if isinstance(node.op, Conv):
+                size += prod(shapes[node.inputs[0]]) * node.op.kernel[-1] // node.op.strides[-1]
+        largest = max(largest, size * itemsize)
+    return largest
+
+
+def _plan_bytes(graph: SpikingGraph, sizes: Sizes, itemsize: int) -> int:
+    """An upper estimate of one plan's buffers: every state, and a block of the largest signals."""
+    states = sum(prod(node.shape) for node in graph.nodes) * itemsize * 2
+    largest = max(prod(node.shape) for node in graph.nodes)
+    return sizes.lanes * (states + largest * sizes.block * 4 + 4 * _step_bytes(graph, itemsize))

@@ -1,0 +1,63 @@
+"""Which layers ONNX Runtime's channel-blocked kernels compute on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...chains import constant_signals, synapse_chains
+from ...graph import SpikingGraph
+from ..layout import Layout
+from .blocked import SIZES, BlockedSessions, block_size, fits, needed_models
+from .numpy_convolution import has_large_weight
+from .terms import Term, convolution_terms
+
+
+@dataclass(frozen=True)
+class BlockedLayers:
+    """Layers computed in blocks of ``size`` channels: their terms by name, and the sessions."""
+
+    size: int
+    terms: Mapping[str, tuple[Term, ...]]
+    sessions: BlockedSessions
+
+
+def blocked_layers(
+    graph: SpikingGraph,
+    layout: Layout,
+    dtype: np.dtype,
+    kernels: Mapping[str, bytes],
+    others: Container[str],
+) -> BlockedLayers:
+    """The populations, ``others`` apart, whose whole input this machine's ONNX Runtime computes in
+    blocks: there its reordering passes and the addition to the potentials cost nothing, which no
+    other product did where it applies (docs/performance.md)."""
+    sessions = BlockedSessions(kernels)
+    none = BlockedLayers(SIZES[0], {}, sessions)
+    if layout.order != "batch" or dtype != np.float32:
+        return none
+    found = {
+        name: terms
+        for name, terms in convolution_terms(graph, constant_signals(graph)).items()
+        if name not in others and set(needed_models([terms])) <= set(kernels)
+    }
+    size = block_size(sessions, found.values())
+    if size is None:
+        return none
+    shapes = {node.name: node.shape for node in graph.nodes}
+    terms = {
+        name: terms
+        for name, terms in found.items()
+        if shapes[name][0] % size == 0 and all(fits(c, size) for t in terms for c in t.convs)
+    }
+    large = {
+        chain.sink
+        for chain in synapse_chains(graph)
+        if any(has_large_weight(n.op, shapes[n.inputs[0]]) for n in chain.nodes)
+    }
+    terms = {name: several for name, several in terms.items() if name not in large}
+    read = {term.source for several in terms.values() for term in several}
+    terms = {name: several for name, several in terms.items() if several or name in read}
+    return BlockedLayers(size, terms, sessions)

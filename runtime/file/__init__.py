@@ -1,0 +1,105 @@
+"""The converted file: one ONNX model that stock ONNX Runtime runs and onnx2snn reads back.
+
+The spiking graph is stored twice in one file, sharing every array: as executable ONNX nodes with
+neurons as functions of our own domain (``emit``), and as JSON in the model's metadata (``codec``)
+from which ``load`` rebuilds the records without loss. Saving is atomic.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+
+from ...errors import DataError, ModelError
+from ..graph import SpikingGraph, Synapse
+from ..ops import Shape
+from .codec import decode_graph, encode_graph, inline, outline
+from .emit import emit_chain, emit_graph
+
+KEY = "onnx2snn.graph"
+
+__all__ = ["load", "operation_model", "save", "to_model", "write_atomically"]
+
+
+def to_model(graph: SpikingGraph) -> onnx.ModelProto:
+    """The graph as one ONNX model (see the module's docstring)."""
+    document, arrays = encode_graph(graph)
+    model = emit_graph(graph, arrays)
+    document["unused"] = inline(arrays, used=_read_names(model))
+    entry = model.metadata_props.add()
+    entry.key, entry.value = KEY, json.dumps(document)
+    return model
+
+
+def _read_names(model: onnx.ModelProto) -> set[str]:
+    return {name for node in model.graph.node for name in node.input}
+
+
+def save(graph: SpikingGraph, path: str | Path) -> None:
+    """Write ``graph`` to ``path``: a temporary file beside it, then a rename.
+
+    Raises DataError where the folder does not exist or cannot be written.
+    """
+    write_atomically(Path(path), to_model(graph).SerializeToString())
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content`` in one step; nothing half-written stays behind."""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise DataError(
+            f"cannot write the file ({error.strerror})",
+            where=str(path),
+            remedy="Choose another -o, in a folder that exists and can be written.",
+            code="E220",
+        ) from error
+
+
+def load(path: str | Path) -> SpikingGraph:
+    """Read a converted file. Raises ModelError where it is missing, damaged or not one of ours."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"cannot read the file ({error.strerror})", where=str(path), code="E301"
+        ) from error
+    try:
+        model = onnx.load_from_string(content)
+    except (DecodeError, ValueError) as error:
+        raise ModelError("not an ONNX file, or cut short", where=str(path), code="E302") from error
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    if KEY not in entries:
+        raise ModelError(
+            "an ONNX file, but not a converted network",
+            where=str(path),
+            remedy="Make one with `onnx2snn convert MODEL.onnx --calib DATA -o NET.snn.onnx`.",
+            code="E320",
+        )
+    try:
+        document = json.loads(entries[KEY])
+        arrays = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+        arrays |= outline(document.get("unused", {}))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError("the converted file is damaged", where=str(path), code="E322") from error
+    return decode_graph(document, arrays)
+
+
+def operation_model(synapse: Synapse, shape: Shape) -> bytes:
+    """One synapse with a single source, (N, *shape), as a serialized ONNX model."""
+    shapes = {synapse.inputs[0]: shape, synapse.name: synapse.shape}
+    return emit_chain([synapse], synapse.inputs, shapes).SerializeToString()

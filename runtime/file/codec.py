@@ -1,0 +1,123 @@
+"""SpikingGraph <-> JSON and named arrays, without loss.
+
+Every record becomes an object with its class name under "type"; arrays and bytes are replaced by
+the name of an initializer that holds them. Nothing is pickled, and reading creates only the
+classes listed here.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from ...errors import ModelError
+from .. import graph as snn
+from .. import ops
+from ..neurons import NEURON_MODELS
+from ..ops import Array
+
+FORMAT = 1
+
+RECORDS: dict[str, type] = {
+    **{f"op.{op.__name__}": op for op in ops.ALL_OPS},
+    **{f"neuron.{model.__name__}": model for model in NEURON_MODELS.values()},
+    **{
+        f"node.{kind.__name__}": kind
+        for kind in (
+            snn.Input,
+            snn.Synapse,
+            snn.Population,
+            snn.MaxPool,
+            snn.Analog,
+            snn.Delay,
+            snn.Readout,
+        )
+    },
+}
+NAMES = {record: name for name, record in RECORDS.items()}
+
+
+def encode_graph(graph: snn.SpikingGraph) -> tuple[dict[str, Any], dict[str, Array]]:
+    """JSON values and the arrays they refer to, by initializer name."""
+    arrays: dict[str, Array] = {}
+    nodes = [_encode(node, node.name, arrays) for node in graph.nodes]
+    return {"format": FORMAT, "nodes": nodes, "meta": dict(graph.meta)}, arrays
+
+
+def decode_graph(document: Mapping[str, Any], arrays: Mapping[str, Array]) -> snn.SpikingGraph:
+    """The graph that ``encode_graph`` wrote. Raises ModelError where the document is malformed."""
+    if document.get("format") != FORMAT:
+        raise ModelError(
+            f"converted-file format {document.get('format')!r} is not known (this is {FORMAT})",
+            remedy="Convert the model again with this version.",
+            code="E321",
+        )
+    try:
+        nodes = tuple(_decode(node, arrays) for node in document["nodes"])
+        return snn.SpikingGraph(nodes=nodes, meta=document["meta"])
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ModelError(f"the converted file is damaged ({error})", code="E322") from error
+
+
+def inline(arrays: Mapping[str, Array], used: set[str]) -> dict[str, Any]:
+    """Arrays that are not among the initializers ``used``, as JSON values."""
+    return {
+        name: {
+            "dtype": a.dtype.str,
+            "shape": list(a.shape),
+            "base64": b64encode(np.ascontiguousarray(a).tobytes()).decode(),
+        }
+        for name, a in arrays.items()
+        if name not in used
+    }
+
+
+def outline(document: Mapping[str, Any]) -> dict[str, Array]:
+    """Undoes ``inline``. Raises ValueError, KeyError or TypeError where it is malformed."""
+    return {
+        name: np.frombuffer(b64decode(entry["base64"]), np.dtype(entry["dtype"])).reshape(
+            entry["shape"]
+        )
+        for name, entry in document.items()
+    }
+
+
+def array_name(path: str) -> str:
+    """Initializer name of the array at ``path`` (node name and fields, joined by '.')."""
+    return f"{path}:array"
+
+
+def _encode(value: Any, path: str, arrays: dict[str, Array]) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        out: dict[str, Any] = {"type": NAMES[type(value)]}
+        for field in fields(value):
+            out[field.name] = _encode(getattr(value, field.name), f"{path}.{field.name}", arrays)
+        return out
+    if isinstance(value, np.ndarray):
+        arrays[array_name(path)] = value
+        return {"array": array_name(path)}
+    if isinstance(value, bytes):
+        arrays[array_name(path)] = np.frombuffer(value, np.uint8)
+        return {"bytes": array_name(path)}
+    if isinstance(value, tuple):
+        return [_encode(item, f"{path}.{i}", arrays) for i, item in enumerate(value)]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
+
+
+def _decode(value: Any, arrays: Mapping[str, Array]) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(item, arrays) for item in value)
+    if isinstance(value, dict):
+        if "array" in value:
+            return arrays[value["array"]]
+        if "bytes" in value:
+            return arrays[value["bytes"]].tobytes()
+        record = RECORDS[value["type"]]
+        return record(**{k: _decode(v, arrays) for k, v in value.items() if k != "type"})
+    return value

@@ -1,0 +1,358 @@
+"""SpikingGraph -> executable ONNX graph: what stock ONNX Runtime runs.
+
+Inputs of the emitted graph: one per network input, (batch, *shape), and ``steps``, an int64 vector
+of length one. Outputs: one per readout, (steps, batch, *shape), the answer after every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from ...errors import GraphError
+from .. import graph as snn
+from .. import ops
+from ..neurons import Neuron, PacedParams
+from ..neurons.differential import DifferentialParams
+from ..ops import Array, Shape
+from ..semantics.constants import constant_currents
+from . import neurons_if as fn
+from .codec import array_name
+from .neurons_differential import differential_name, differential_neuron
+from .neurons_paced import paced_name, paced_neuron, paced_readout
+from .operations import emit_op
+
+ARRAY_FIELDS = {
+    ops.Linear: "weight",
+    ops.Conv: "weight",
+    ops.ConvTranspose: "weight",
+    ops.Scale: "scale",
+    ops.Take: "indices",
+}
+
+
+def emit_graph(graph: snn.SpikingGraph, arrays: Mapping[str, Array]) -> onnx.ModelProto:
+    """The executable model of ``graph``; ``arrays`` become its initializers where read."""
+    emission = _Emission(graph)
+    for node in graph.nodes:
+        emission.visit(node)
+    # ONNX Runtime warns of initializers that no node reads: those travel in the metadata.
+    read = {name for node in emission.nodes for name in node.input}
+    initializers = [
+        numpy_helper.from_array(np.array(a, order="C"), n) for n, a in arrays.items() if n in read
+    ]
+    model_graph = helper.make_graph(
+        emission.nodes,
+        "spiking",
+        emission.inputs,
+        emission.outputs,
+        [*initializers, *emission.constants.values()],
+        value_info=emission.signals,
+    )
+    return helper.make_model(
+        model_graph,
+        functions=[*fn.time_functions(), *emission.functions.values()],
+        opset_imports=[helper.make_opsetid("", fn.OPSET), helper.make_opsetid(fn.DOMAIN, 1)],
+        ir_version=9,
+        producer_name="onnx2snn",
+    )
+
+
+def emit_chain(
+    nodes: Sequence[snn.Synapse], sources: Sequence[str], shapes: Mapping[str, Shape]
+) -> onnx.ModelProto:
+    """A chain of synapses as a model of its own: sources (N, *shape) in, last synapse out."""
+    protos: list[onnx.NodeProto] = []
+    constants: dict[str, onnx.TensorProto] = {}
+
+    def add(op: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
+        name = out or f"{op}_{len(protos)}"
+        protos.append(helper.make_node(op, list(inputs), [name], **attributes))
+        return name
+
+    def constant(value: Array) -> str:
+        name = f"constant_{len(constants)}"
+        constants[name] = numpy_helper.from_array(np.array(value, order="C"), name)
+        return name
+
+    for node in nodes:
+        field = ARRAY_FIELDS.get(type(node.op))
+        weight = constant(getattr(node.op, field)) if field else ""
+        emit_op(node.op, list(node.inputs), node.name, weight, add, constant)
+
+    def info(name: str) -> onnx.ValueInfoProto:
+        dims: list[str | int | None] = ["N", *shapes[name]]
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, dims)
+
+    inputs, outputs = [info(s) for s in sources], [info(nodes[-1].name)]
+    graph = helper.make_graph(protos, "chain", inputs, outputs, list(constants.values()))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", fn.OPSET)], ir_version=9)
+
+
+class _Emission:
+    """The parts of an ONNX graph as they are collected, node by node."""
+
+    def __init__(self, graph: snn.SpikingGraph) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, onnx.TensorProto] = {}
+        self.functions: dict[str, onnx.FunctionProto] = {}
+        self.constant_signals: set[str] = set()  # the same in every step: no time axis
+        self.repeated: dict[str, str] = {}
+        self.inputs = [helper.make_tensor_value_info("steps", TensorProto.INT64, [1])]
+        self.outputs: list[onnx.ValueInfoProto] = []
+        # ONNX Runtime's Scan needs the rank of what it scans, which it cannot always infer.
+        self.signals: list[onnx.ValueInfoProto] = []
+        self.shapes = {node.name: node.shape for node in graph.nodes}
+        self.current = ""
+        self.grids = constant_currents(graph).grids
+        self.onset = snn.onsets(graph)
+        self.latency = max((self.onset[r.name] for r in graph.of(snn.Readout)), default=0)
+        self.total = self._total_steps()
+
+    def _total_steps(self) -> str:
+        """The name of the number of simulated steps: ``steps`` and the start lags."""
+        if not self.latency:
+            return "steps"
+        latency = self.constant(np.array([self.latency], np.int64))
+        self.nodes.append(helper.make_node("Add", ["steps", latency], ["total_steps"]))
+        return "total_steps"
+
+    def add(self, op: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
+        name = out or f"{self.current}/{op}_{len(self.nodes)}"
+        label = self.current if out == self.current else name
+        self.nodes.append(helper.make_node(op, list(inputs), [name], name=label, **attributes))
+        return name
+
+    def call(self, function: str, *inputs: str, out: str | None = None) -> str:
+        return self.add(function, *inputs, out=out, domain=fn.DOMAIN)
+
+    def declare(self, name: str, shape: Shape) -> None:
+        """Say that value ``name`` is (steps * batch, *shape)."""
+        dims: list[str | int | None] = [None, *shape]
+        self.signals.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, dims))
+
+    def constant(self, value: Array) -> str:
+        value = np.asarray(value)
+        text = "_".join(str(v) for v in value.ravel().tolist())
+        name = f"const/{value.dtype}_{value.ndim}d_{text}"
+        self.constants.setdefault(name, numpy_helper.from_array(value, name))
+        return name
+
+    def visit(self, node: snn.Node) -> None:
+        self.current = node.name
+        match node:
+            case snn.Input():
+                self._input(node)
+            case snn.Synapse():
+                self._synapse(node)
+            case snn.Population():
+                self._population(node, node.neuron, node.name)
+            case snn.MaxPool():
+                self._max_pool(node)
+            case snn.Analog():
+                self._analog(node)
+            case snn.Delay():
+                amount = self.constant(np.array([node.steps], np.int64))
+                source = self._varying(node.inputs[0])
+                self.call("Delay", source, amount, self.total, out=node.name)
+                self.declare(node.name, node.shape)
+            case snn.Readout():
+                self._readout(node)
+
+    def _varying(self, name: str) -> str:
+        """The signal with a time axis."""
+        if name not in self.constant_signals:
+            return name
+        if name not in self.repeated:
+            repeated = self.call("Repeat", name, self.total, out=f"{name}/repeated")
+            if self.latency:
+                repeated = self.call("Window", repeated, *self._window(0), out=f"{name}/shown")
+            self.declare(repeated, self.shapes[name])
+            self.repeated[name] = repeated
+        return self.repeated[name]
+
+    def _window(self, begin: int) -> tuple[str, str, str]:
+        """Arguments of the functions that know a window: its first step, its length, all steps."""
+        return self.constant(np.array([begin], np.int64)), "steps", self.total
+
+    def _input(self, node: snn.Input) -> None:
+        info = helper.make_tensor_value_info(node.name, TensorProto.FLOAT, ["batch", *node.shape])
+        self.inputs.insert(len(self.inputs) - 1, info)
+        self.constant_signals.add(node.name)
+        if node.encoding == "constant":
+            return
+        spikes = self.call(
+            "RateEncode" if node.encoding == "rate" else "PoissonEncode",
+            node.name,
+            self.total,
+            out=f"{node.name}/spikes",
+        )
+        if self.latency:
+            spikes = self.call("Window", spikes, *self._window(0), out=f"{node.name}/shown")
+        self.declare(spikes, node.shape)
+        self.repeated[node.name] = spikes
+
+    def _synapse(self, node: snn.Synapse) -> None:
+        # An encoded input is not constant: its spikes are in ``repeated`` from the start.
+        constant = all(n in self.constant_signals and n not in self.repeated for n in node.inputs)
+        xs = [n if constant else self._varying(n) for n in node.inputs]
+        if constant:
+            self.constant_signals.add(node.name)
+        field = ARRAY_FIELDS.get(type(node.op))
+        weight = array_name(f"{node.name}.op.{field}") if field else ""
+        grid = self.grids.get(node.name)
+        out = node.name if grid is None else f"{node.name}/exact"
+        emit_op(node.op, xs, out, weight, self.add, self.constant)
+        if grid is not None:
+            self._round(out, grid, node.name)
+        self.declare(node.name, node.shape)
+
+    def _round(self, name: str, grid: Array, out: str) -> None:
+        """A constant current to whole steps of its ``grid``, as in the engines: in single precision
+        all but a few then are the same numbers, and so are the spikes."""
+        sizes = {"grid": grid, "steps": 1 / grid}
+        for key, values in sizes.items():
+            at = f"{out}/{key}"
+            self.constants[at] = numpy_helper.from_array(values.astype(np.float32), at)
+        whole = self.add("Round", self.add("Mul", name, f"{out}/steps"))
+        self.add("Mul", whole, f"{out}/grid", out=out)
+
+    def _population(self, node: snn.Population | snn.Readout, p: Neuron, out: str) -> None:
+        if isinstance(p, DifferentialParams):
+            self._differential(node, p, out)
+            return
+        lagged = bool(self.latency) or isinstance(p, PacedParams)
+        name = fn.neuron_name(p) + ("_windowed" if lagged else "")
+        if isinstance(p, PacedParams):
+            name = paced_name(p)
+            self.functions.setdefault(name, paced_neuron(p))
+        elif name not in self.functions:
+            self.functions[name] = fn.neuron(p, name, windowed=lagged)
+        base = array_name(f"{node.name}.neuron.{{}}")
+        arguments = [
+            self._varying(node.inputs[0]),
+            array_name(f"{node.name}.bias"),
+            base.format("v_threshold"),
+            base.format("v_init"),
+            self.total,
+        ]
+        if lagged:
+            begin = max(self.onset[n] for n in node.inputs)
+            fire = self.constant(np.array([self.onset[node.name]], np.int64))
+            arguments += [self.constant(np.array([begin], np.int64)), fire, "steps"]
+        self.call(name, *arguments, out=out)
+        self.declare(out, node.shape)
+
+    def _differential(
+        self, node: snn.Population | snn.Readout, p: DifferentialParams, out: str
+    ) -> None:
+        name = differential_name(p)
+        if name not in self.functions:
+            self.functions[name] = differential_neuron(p)
+        base = array_name(f"{node.name}.neuron.{{}}")
+        current = self._varying(node.inputs[0])
+        arrays = base.format("bias"), base.format("v_threshold")
+        self.call(name, current, *arrays, self.total, out=out)
+        self.declare(out, node.shape)
+
+    def _decoded(self, name: str) -> str:
+        """The running mean of a differential signal."""
+        changes = self.call("RunningMean", self._varying(name), self.total)
+        return self.call("Accumulate", changes, self._zero(), self.total)
+
+    def _as_differential(self, mean: str, out: str) -> None:
+        """The differential signal whose running mean is ``mean``."""
+        change = self.call("Difference", mean, self.total)
+        self.call("FromMean", change, self.total, out=out)
+
+    def _accumulated(self, name: str, bias: str, begin: int = 0) -> str:
+        """The running sum of a signal and a bias that arrive in the window from ``begin`` on."""
+        if self.latency:
+            window = self._window(begin)
+            return self.call("AccumulateWindow", self._varying(name), bias, *window)
+        return self.call("Accumulate", self._varying(name), bias, self.total)
+
+    def _zero(self) -> str:
+        return self.constant(np.zeros((), np.float32))
+
+    def _max_pool(self, node: snn.MaxPool) -> None:
+        bias = array_name(f"{node.name}.bias") if np.any(node.bias) else self._zero()
+        if node.coding == "differential":
+            mean = self.add("Add", self._decoded(node.inputs[0]), bias)
+            emit_op(node.op, [mean], f"{node.name}/pooled", "", self.add, self.constant)
+            self._as_differential(f"{node.name}/pooled", node.name)
+            return
+        sums = self._accumulated(node.inputs[0], bias, self.onset[node.name])
+        pooled = f"{node.name}/pooled"
+        emit_op(node.op, [sums], pooled, "", self.add, self.constant)
+        self.call("Difference", pooled, self.total, out=node.name)
+        self.declare(node.name, node.shape)
+
+    def _analog(self, node: snn.Analog) -> None:
+        if self.latency:
+            raise GraphError(
+                "a start lag before an analog island has no ONNX form",
+                where=f"node '{node.name}'",
+            )
+        name = f"Island_{len(self.functions)}"
+        self.functions[name] = _island(node, name)
+        means = []
+        for i, source in enumerate(node.inputs):
+            biased = bool(node.biases) and np.any(node.biases[i])
+            bias = array_name(f"{node.name}.biases.{i}") if biased else self._zero()
+            if node.coding == "differential":
+                means.append(self.add("Add", self._decoded(source), bias))
+                continue
+            sums = self._accumulated(source, bias)
+            means.append(self.call("RunningMean", sums, self.total))
+        mean = self.call(name, *means, out=f"{node.name}/mean")
+        if node.coding == "differential":
+            self._as_differential(mean, node.name)
+            return
+        total = self.call("FromMean", mean, self.total)
+        self.call("Difference", total, self.total, out=node.name)
+
+    def _readout(self, node: snn.Readout) -> None:
+        bias = array_name(f"{node.name}.bias")
+        out = node.name if node.name not in {i.name for i in self.inputs} else f"{node.name}/out"
+        if node.mode == "count" and node.neuron is not None:
+            counts = f"{node.name}/counts"
+            self._population(node, node.neuron, counts)
+            threshold = array_name(f"{node.name}.neuron.v_threshold")
+            signal, bias = self.add("Mul", counts, threshold), self._zero()
+        elif node.coding == "differential":
+            total = self.call("FromMean", self._decoded(node.inputs[0]), self.total)
+            signal = self.call("Difference", total, self.total)
+        else:
+            signal = self._varying(node.inputs[0])
+        if self.latency or node.coding == "paced":
+            begin = self.constant(np.array([self.onset[node.name]], np.int64))
+            kind = "ReadoutWindow"
+            if node.coding == "paced":
+                kind = "PacedReadout"
+                self.functions.setdefault(kind, paced_readout())
+            self.call(kind, signal, bias, begin, "steps", self.total, out=out)
+        else:
+            self.call("Readout", signal, bias, self.total, out=out)
+        shape: list[str | int | None] = ["steps", "batch", *node.shape]
+        self.outputs.append(helper.make_tensor_value_info(out, TensorProto.FLOAT, shape))
+
+
+def _island(node: snn.Analog, name: str) -> onnx.FunctionProto:
+    """The island's ONNX model as a function of our domain; its weights become constants."""
+    model = onnx.load_from_string(node.model)
+    weights = [helper.make_node("Constant", [], [i.name], value=i) for i in model.graph.initializer]
+    held = {i.name for i in model.graph.initializer}
+    return helper.make_function(
+        fn.DOMAIN,
+        name,
+        [i.name for i in model.graph.input if i.name not in held],
+        [node.output],
+        [*weights, *model.graph.node],
+        list(model.opset_import),
+        doc_string="Analog island: " + ", ".join(node.ops),
+    )

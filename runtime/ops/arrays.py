@@ -1,0 +1,78 @@
+"""Arrays, shapes, and the windows that convolutions and pools look through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from ...errors import GraphError
+
+Array: TypeAlias = NDArray[Any]
+Shape: TypeAlias = tuple[int, ...]
+
+
+def frozen(array: Any, dtype: Any = None) -> Array:
+    """A read-only array: a copy only where needed, so that records can be shared safely."""
+    out = np.asarray(array, dtype=dtype)
+    if out.flags.writeable:
+        out = out.copy() if out.base is not None or out is array else out
+        out.flags.writeable = False
+    return out
+
+
+def only(shapes: Sequence[Shape]) -> Shape:
+    """The single shape of an operation with one input. Raises GraphError for another number."""
+    if len(shapes) != 1:
+        raise GraphError(f"an operation with one input was given {len(shapes)}")
+    return shapes[0]
+
+
+def window_count(
+    spatial: Shape, kernel: Shape, strides: Shape, dilations: Shape, pads: Shape
+) -> Shape:
+    """How many windows fit along each spatial axis (floor rule).
+
+    Raises GraphError where a window is larger than the padded input.
+    """
+    rank = len(kernel)
+    counts = tuple(
+        (n + b + e - (d * (k - 1) + 1)) // s + 1
+        for n, k, s, d, b, e in zip(
+            spatial, kernel, strides, dilations, pads[:rank], pads[rank:], strict=True
+        )
+    )
+    if any(c < 1 for c in counts):
+        raise GraphError(f"a window of {kernel} does not fit into {spatial} padded by {pads}")
+    return counts
+
+
+def windows_of(
+    x: Array, kernel: Shape, strides: Shape, dilations: Shape, pads: Shape, fill: float = 0
+) -> Array:
+    """A view (batch, channel, *positions, *kernel) of x (batch, channel, *spatial), padded."""
+    rank = len(kernel)
+    if any(pads):
+        widths = [(0, 0), (0, 0), *zip(pads[:rank], pads[rank:], strict=True)]
+        x = np.pad(x, widths, constant_values=fill)
+    reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True))
+    view = sliding_window_view(x, reach, axis=tuple(range(2, 2 + rank)))
+    steps = tuple(slice(None, None, s) for s in strides)
+    inner = tuple(slice(None, None, d) for d in dilations)
+    return view[(slice(None), slice(None), *steps, *inner)]
+
+
+def valid_taps(
+    kernel: int, stride: int, dilation: int, pad: int, size: int, size_out: int
+) -> Iterator[tuple[int, slice, slice]]:
+    """For each kernel element along an axis: outputs it reaches, and the inputs they read."""
+    for tap in range(kernel):
+        shift = tap * dilation - pad
+        low = max(0, -(shift // stride))
+        high = min(size_out, (size - 1 - shift) // stride + 1)
+        if low < high:
+            first = low * stride + shift
+            yield tap, slice(low, high), slice(first, first + (high - low - 1) * stride + 1, stride)

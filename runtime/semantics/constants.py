@@ -1,0 +1,89 @@
+"""Constant currents, the same to the last bit whatever engine, tile and processor.
+
+What a constant input gives through linear operations is a sum of products of real numbers, whose
+last bits depend on the order of summation. It is computed once per tile, so it can be afforded in
+double precision; where a population reads it, it is then rounded to 2^-16 of its threshold. Summed
+with weights on such a grid (``converter.lowering.grid``) potentials are exact, and no spike depends
+on who computed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..chains import constant_signals
+from ..graph import Input, Population, SpikingGraph, Synapse
+from ..ops import Array
+from ..ops.convolution import Conv, ConvTranspose
+from ..ops.linear import Linear
+
+BITS = 16  # of the power of two below a threshold
+
+
+@dataclass(frozen=True, eq=False)
+class ConstantCurrents:
+    """The constant synapses of a graph in execution order; ``grids``: what their output is rounded
+    to, where only populations read it."""
+
+    inputs: tuple[str, ...]
+    synapses: tuple[Synapse, ...]
+    grids: Mapping[str, Array]
+
+    def of(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The synapses' outputs in every step for ``inputs``, (samples, *shape), in double
+        precision."""
+        values = {name: inputs[name].astype(np.float64) for name in self.inputs}
+        out: dict[str, Array] = {}
+        for node in self.synapses:
+            y = np.asarray(node.op.apply(*[values[i] for i in node.inputs]))
+            values[node.name] = y
+            grid = self.grids.get(node.name)
+            if grid is not None:
+                y = np.array(y)
+                _round(y, grid)
+            out[node.name] = y
+        return out
+
+
+def constant_currents(graph: SpikingGraph) -> ConstantCurrents:
+    """The part of ``graph`` that is computed once per sample."""
+    constant, consumers = constant_signals(graph), graph.consumers()
+    synapses = tuple(
+        _in_double(n) for n in graph.nodes if isinstance(n, Synapse) and n.name in constant
+    )
+    grids: dict[str, Array] = {}
+    for node in synapses:
+        readers = consumers[node.name]
+        found = [grid_of(reader) for reader in readers if isinstance(reader, Population)]
+        if found and len(found) == len(readers):
+            smallest = found[0]
+            for other in found[1:]:
+                smallest = np.minimum(smallest, other)
+            grids[node.name] = smallest
+    return ConstantCurrents(
+        inputs=tuple(n.name for n in graph.of(Input) if n.name in constant),
+        synapses=synapses,
+        grids=grids,
+    )
+
+
+def _round(x: Array, grid: Array) -> None:
+    """In place."""
+    np.multiply(x, 1 / grid, out=x)  # exact: grids are powers of two
+    np.rint(x, out=x)
+    np.multiply(x, grid, out=x)
+
+
+def _in_double(node: Synapse) -> Synapse:
+    if not isinstance(node.op, Linear | Conv | ConvTranspose):
+        return node
+    return replace(node, op=replace(node.op, weight=node.op.weight.astype(np.float64)))
+
+
+def grid_of(population: Population) -> Array:
+    """2^-16 of the power of two below its threshold, in double precision."""
+    exponent = np.floor(np.log2(population.neuron.v_threshold.astype(np.float64)))
+    return np.asarray(2.0 ** (exponent - BITS))

@@ -1,0 +1,51 @@
+"""How samples enter the network: what an ``Input`` node emits in each step.
+
+"constant" injects the sample itself in every step (an analog current). "poisson" emits a spike
+with probability |x|, sign kept: unbiased for |x| <= 1, variance x(1-x)/T. "rate" emits spikes as
+evenly as possible: the running sum is round(t |x|), so any T is within half a spike.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...errors import DataError
+from ..graph import Input
+from ..ops import Array
+
+
+def encode(
+    node: Input, x: Array, first_step: int, steps: int, seed: int, offset: int | Array
+) -> Array:
+    """What ``node`` emits in steps ``first_step`` .. ``first_step + steps - 1`` (0-based).
+
+    Parameters:
+        x: (batch, *shape), the samples.
+        offset: index of the first sample in the whole run, or of each, so that a sample's spikes
+            depend on the seed, its index and the step alone, not on how the run is tiled.
+
+    Returns: (steps, batch, *shape), or (1, batch, *shape) where every step is the same.
+    Raises DataError where values are outside [-1, 1] for a spiking encoding.
+    """
+    if node.encoding == "constant":
+        return x[np.newaxis]
+    if np.abs(x).max(initial=0) > 1 + 1e-6:
+        raise DataError(
+            f"input '{node.name}' has values outside [-1, 1]",
+            remedy="Scale the data (--scale) or use the constant encoding; "
+            f"'{node.encoding}' spikes at most once per step.",
+            code="E210",
+        )
+    sign = np.sign(x)
+    size = np.abs(x)
+    if node.encoding == "rate":
+        t = np.arange(first_step, first_step + steps + 1, dtype=np.float64)
+        sums = np.floor(t.reshape(-1, *(1,) * x.ndim) * size.astype(np.float64) + 0.5)
+        return (np.diff(sums, axis=0) * sign).astype(x.dtype)
+    out = np.empty((steps, *x.shape), x.dtype)
+    indices = np.arange(offset, offset + len(x)) if isinstance(offset, int) else offset
+    for i, index in enumerate(indices):
+        for step in range(steps):
+            rng = np.random.default_rng((seed, int(index), first_step + step))
+            out[step, i] = (rng.random(x.shape[1:]) < size[i]) * sign[i]
+    return out

@@ -1,0 +1,33 @@
+"""Analog islands: stateless ONNX subgraphs evaluated by ONNX Runtime inside the spiking network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..onnx_runtime import onnx_runtime
+from ..ops import Array
+
+
+@lru_cache(maxsize=64)
+def _session(model: bytes) -> Any:
+    ort = onnx_runtime()  # only networks with islands need it
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def evaluate(model: bytes, output: str, inputs: Sequence[Array]) -> Array:
+    """f(inputs) for arrays (batch, *shape) in the order of the model's inputs; float32 inside."""
+    session = _session(model)
+    names = [i.name for i in session.get_inputs()]
+    feed = {
+        n: np.ascontiguousarray(x, dtype=np.float32) for n, x in zip(names, inputs, strict=True)
+    }
+    result: Array = session.run([output], feed)[0]
+    return result

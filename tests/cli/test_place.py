@@ -1,0 +1,126 @@
+"""``place`` on the command line: one chip, all chips, and what a newcomer gets wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from hwtargets.truenorth import nets
+from onnx2snn import api, hwtargets
+from onnx2snn.cli import main
+from onnx2snn.hwtargets import targets
+from onnx2snn.runtime.engine.simulator import simulate
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A converted network of 16 inputs, samples and labels, calibration samples."""
+    at = tmp_path_factory.mktemp("place")
+    graph = nets.dense_net(0, inputs=16, hidden=(12, 9))
+    x = nets.samples(graph, 24)
+    y = simulate(graph, x, 64).readouts["out"][-1].argmax(1)
+    api.save(graph, at / "net.snn.onnx")
+    np.savez(at / "data.npz", x=x, y=y, calib=nets.samples(graph, 24, seed=5))
+    return at
+
+
+def run(folder, *arguments):
+    net, quick = str(folder / "net.snn.onnx"), ("-T", "16", "--seconds", "0.1")
+    return CliRunner().invoke(main, ["place", net, *arguments, *quick])
+
+
+def data(folder):
+    archive = folder / "data.npz"
+    return "--data", f"{archive}:x,y", "--calib", f"{archive}:calib"
+
+
+def test_all_chips_are_compared_in_one_table(folder, tmp_path):
+    result = run(folder, "--target", "all", *data(folder), "-o", str(tmp_path / "out"))
+    assert result.exit_code == 0, result.output
+    table, compared, *_ = result.output.split("\n\n")
+    head, _, *rows = table.splitlines()
+    assert [row.split()[0] for row in rows] == list(targets())
+    for column in ("fits", "cores", "binding limit", "chip accuracy", "energy"):
+        assert column in head
+    assert all(" yes " in row and row.endswith("J") and "% used" in row for row in rows)
+    assert "T = 16, 24 samples: ANN " in compared
+    assert "Energies count different things" in result.output
+    assert "loihi2: synop + neuron_update + hop + static" in result.output
+    for name in targets():
+        report = json.loads((tmp_path / "out" / name / "placement.json").read_text())
+        assert report["target"] == name and report["accuracy"]["chip"] is not None
+    assert (tmp_path / "out" / "truenorth" / "truenorth.npz").is_file()
+
+
+def test_the_comparison_is_json_on_request(folder):
+    result = run(folder, "--target", "all", "--json")
+    assert result.exit_code == 0
+    assert set(json.loads(result.output)["targets"]) == set(targets())
+
+
+def test_without_labels_the_table_says_so(folder):
+    result = run(folder, "--target", "all", "--data", f"{folder / 'data.npz'}:x")
+    assert "no labels were given" in result.output
+    rows = result.output.split("\n\n")[0].splitlines()[2:]
+    assert all(row.split()[-3] == "-" for row in rows)
+
+
+def test_one_chip_that_is_too_small_gives_status_1_and_what_would_fit(folder, tmp_path):
+    bundled = (Path(hwtargets.__file__).parent / "truenorth" / "truenorth.toml").read_text()
+    tiny = bundled.replace("value = 4096\n", "value = 1\n").replace("value = 64\n", "value = 1\n")
+    text = str(tmp_path / "tiny.toml")
+    Path(text).write_text(tiny)
+    result = run(folder, "--target", text, "--chips", "1", "--option", "coding=axons3")
+    assert result.exit_code == 1
+    assert "does NOT fit" in result.output and "What would fit (computed):" in result.output
+
+
+def test_options_have_the_form_key_value(folder):
+    result = run(folder, "--target", "truenorth", "--option", "ternary")
+    assert result.exit_code == 2 and "KEY=VALUE" in result.output
+
+
+@pytest.mark.parametrize("target", ["truenorth", "xylo-audio2", "loihi2", "all"])
+def test_an_option_that_no_step_reads_is_refused_not_ignored(folder, target):
+    result = run(folder, "--target", target, "--option", "codng=ternary")
+    assert result.exit_code == 2
+    assert "E514" in result.output and "codng" in result.output
+
+
+def test_options_of_one_chip_reach_only_that_chip_in_the_comparison(folder, tmp_path):
+    given = ("--option", "coding=ternary", "--option", "input_spikes=3")
+    result = run(folder, "--target", "all", *data(folder), *given, "-o", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    facts = {
+        name: json.loads((tmp_path / name / "placement.json").read_text())["facts"]
+        for name in targets()
+    }
+    assert facts["truenorth"]["coding"] == "ternary"
+    assert facts["xylo-imu"]["coding"]["input_spikes"] == 3
+
+
+@pytest.mark.parametrize("target", ["truenorth", "xylo-audio2"])
+def test_calibration_samples_are_used_without_data_too(folder, target):
+    only = data(folder)[2:]
+    result = run(folder, "--target", target, *only, "--json")
+    assert result.exit_code == 0
+    report = json.loads(result.output)
+    assert report["facts"]["calibrated_on"] == "calibration data"
+    assert report["accuracy"]["samples"] == 0
+
+
+def test_calibration_samples_of_another_shape_are_refused(folder, tmp_path):
+    np.savez(tmp_path / "other.npz", x=np.zeros((4, 9), np.float32))
+    result = run(folder, "--target", "truenorth", "--calib", f"{tmp_path / 'other.npz'}:x")
+    assert result.exit_code == 2
+
+
+def test_the_report_of_a_xylo_has_its_clock_and_power_with_the_source(folder):
+    result = run(folder, "--target", "xylo-imu", *data(folder))
+    assert "fits, 1 core on 1 chip" in result.output
+    (line,) = [row for row in result.output.splitlines() if "need a clock of" in row]
+    assert " MHz (" in line and " uW (" in line and "power_cycles_model.py" in line

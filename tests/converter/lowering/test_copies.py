@@ -1,0 +1,254 @@
+"""Copies of the first layer's neurons: what they send together, what they cost, what they bring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from converter.digits_nets import ann, converted, logit_error, lowered, samples
+from converter.lowering.test_lag import inputs, made
+from onnx2snn.converter import convert as conversion
+from onnx2snn.converter.auto import choose
+from onnx2snn.converter.lowering import copies as copies_module
+from onnx2snn.converter.lowering.copies import front, gathered
+from onnx2snn.converter.recipes.options import Options
+from onnx2snn.diagnosis.measure import measure
+from onnx2snn.diagnosis.run import SpikingRun
+from onnx2snn.diagnosis.trials import Trial, try_remedies
+from onnx2snn.errors import UsageError
+from onnx2snn.runtime import file as onnxfile
+from onnx2snn.runtime import graph as snn
+from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.neurons import NeuronParams
+from onnx2snn.runtime.semantics.analog import run_analog
+
+T = 8
+FIRST = "/stem/stem.2/Relu"
+LAST = "/tail/tail.2/Relu"
+
+
+def trains(neuron: NeuronParams, currents: np.ndarray) -> np.ndarray:
+    """Spikes (steps, n) of n neurons that get ``currents`` (steps, n)."""
+    state = neuron.initial_state(1, currents.shape[1:], np.dtype(np.float32))
+    spikes = np.zeros((1, *currents.shape[1:]), np.float32)
+    out = []
+    for current in currents:
+        neuron.step(state, current[np.newaxis], spikes)
+        out.append(spikes[0].copy())
+    return np.array(out)
+
+
+@settings(max_examples=60, deadline=None)
+@given(count=st.integers(2, 5), seed=st.integers(0, 2**32 - 1), initial=st.integers(-20, 20))
+def test_copies_send_what_one_neuron_with_more_levels_sends(count, seed, initial):
+    """In every step and for any current, in integers, where nothing is rounded."""
+    currents = np.random.default_rng(seed).integers(-15, 25, (20, 30)).astype(np.float32)
+    fine = np.float32(4)
+    one = NeuronParams(v_threshold=fine, v_init=np.float32(initial), levels=count)
+    wanted = trains(one, currents)
+    copies = [
+        NeuronParams(v_threshold=count * fine, v_init=np.float32(initial) + i * fine)
+        for i in range(count)
+    ]
+    assert np.array_equal(sum(trains(copy, currents) for copy in copies), wanted)
+    assert wanted.max() > 1  # more than one neuron could send
+
+
+@pytest.mark.parametrize("recipe", ["binary", "signed"])
+@pytest.mark.parametrize("copies", [2, 3])
+def test_the_network_is_still_the_ann_and_gathers_to_one_layer(recipe, copies):
+    network = converted(recipe=recipe, steps=T, copies=copies).graph
+    names = [p.name for p in network.of(snn.Population)]
+    assert names[:copies] == [FIRST, *(f"{FIRST}/copy{i}" for i in range(2, copies + 1))]
+    assert len(names) == len(lowered().of(snn.Population)) + copies - 1
+    x = samples("x_test")[:40]
+    analog = next(iter(run_analog(network, x).values()))
+    wanted = next(iter(run_analog(lowered(), x).values()))
+    assert np.abs(analog - wanted).max() < 1e-4 * np.ptp(wanted)
+
+    whole, counts = gathered(network)
+    assert counts == {FIRST: copies}
+    assert [p.name for p in whole.of(snn.Population)] == [
+        p.name for p in lowered().of(snn.Population)
+    ]
+    assert gathered(whole)[1] == {}
+
+
+def test_spikes_of_copies_are_those_of_the_layer_that_they_gather_to():
+    """But for the few at a tie that grids decide: they move initial potentials by 1e-4 thresholds
+    or less."""
+    network = converted(steps=T, copies=2).graph
+    x = {network.of(snn.Input)[0].name: samples("x_test")[:60]}
+    each, one = (SpikingRun(g, x, T).run().emitted for g in (network, gathered(network)[0]))
+    together = each[FIRST] + each[f"{FIRST}/copy2"]
+    assert np.abs(together - one[FIRST]).max() <= 1
+    assert (together != one[FIRST]).mean() < 1e-3 < one[FIRST].mean()
+
+
+def test_the_first_layer_is_twice_as_fine():
+    """Its own error, against the ANN's activations and by a plain loop over its steps, halves."""
+    x = samples("x_test")[:60]
+    stats = {}
+    ann_values = {}
+    run_analog(lowered(), x, observe=lambda node, pre, out: ann_values.setdefault(node.name, out))
+    for copies in (1, 2, 4):
+        network = converted(steps=T, copies=copies).graph
+        nodes = network.by_name()
+        group = [FIRST, *(f"{FIRST}/copy{i}" for i in range(2, copies + 1))]
+        population = nodes[FIRST]
+        assert isinstance(population, snn.Population)
+        synapse = nodes[population.inputs[0]]
+        assert isinstance(synapse, snn.Synapse)
+        current = synapse.op.apply(x) + population.bias
+        total = np.zeros_like(current)
+        for name in group:
+            node = nodes[name]
+            assert isinstance(node, snn.Population)
+            v = np.broadcast_to(node.neuron.v_init, current.shape).astype(np.float64)
+            for _ in range(T):
+                v = v + current
+                fired = v >= node.neuron.v_threshold
+                v = v - fired * node.neuron.v_threshold
+                total += fired * node.neuron.v_threshold / (T * copies)
+        stats[copies] = float(np.sqrt(((total - ann_values[FIRST]) ** 2).mean()))
+    assert stats[2] < 0.65 * stats[1]
+    assert stats[4] < 0.65 * stats[2]
+
+
+@pytest.mark.parametrize("recipe", ["binary", "signed"])
+def test_outputs_come_nearer_to_the_ann(recipe):
+    errors = [logit_error(recipe=recipe, steps=T, copies=copies) for copies in (1, 2)]
+    assert errors[1] < 0.9 * errors[0]
+
+
+def test_stock_onnx_runtime_runs_the_file(tmp_path: Path):
+    network = converted(steps=T, copies=2).graph
+    onnxfile.save(network, tmp_path / "net.snn.onnx")
+    assert gathered(onnxfile.load(tmp_path / "net.snn.onnx"))[1] == {FIRST: 2}
+    x = samples("x_test")[:20]
+    session = ort.InferenceSession(str(tmp_path / "net.snn.onnx"))
+    out = session.run(None, {session.get_inputs()[0].name: x, "steps": np.array([T], np.int64)})[0]
+    wanted = next(iter(simulate(network, x, T).readouts.values()))
+    # The file computes the constant current in single precision before it rounds.
+    same = np.isclose(out, wanted, atol=1e-3 * np.ptp(wanted)).all(axis=(0, 2))
+    assert same.mean() >= 0.95
+
+
+def test_diagnosis_shows_one_layer_with_all_neurons():
+    network = converted(steps=T, copies=2).graph
+    x = samples("x_test")[:40]
+    name = network.of(snn.Input)[0].name
+    found = measure(lowered(), network, [{name: x}], T, total=len(x))
+    plain = measure(lowered(), converted(steps=T, copies=1).graph, [{name: x}], T, total=len(x))
+    assert [layer.name for layer in found.layers] == [layer.name for layer in plain.layers]
+    assert not found.unmatched and not [f for f in found.findings if f.kind != "calibrated"]
+    first, before = found.layers[0], plain.layers[0]
+    assert first.neurons == 2 * before.neurons
+    assert first.quantization is not None and before.quantization is not None
+    assert first.quantization < 0.65 * before.quantization
+    events = simulate(network, x, T)
+    neurons = sum(layer.neurons for layer in found.layers if layer.spikes_per_neuron is not None)
+    counted = sum(
+        layer.spikes_per_neuron * layer.neurons
+        for layer in found.layers
+        if layer.spikes_per_neuron is not None
+    )
+    assert counted / neurons == pytest.approx(
+        float(np.ravel(events.spikes_per_neuron)[-1]), rel=1e-3
+    )
+
+
+@pytest.mark.parametrize("recipe", ["binary", "signed"])
+def test_diagnosis_advises_more_of_them_where_they_help(recipe):
+    """What is tried on the first layer alone is what a conversion with as many copies has."""
+    x = samples("x_test")[:40]
+
+    def own(copies: int) -> tuple[float, dict[str, Trial]]:
+        network = gathered(converted(recipe=recipe, steps=T, copies=copies).graph)[0]
+        name = network.of(snn.Input)[0].name
+        found = measure(lowered(), network, [{name: x}], T, total=len(x))
+        trials = try_remedies(lowered(), network, [{name: x}], T, FIRST)
+        assert not [
+            t
+            for t in try_remedies(lowered(), network, [{name: x}], T, LAST)
+            if t.family == "copies"
+        ]
+        return found.layers[0].own, {t.family: t for t in trials}
+
+    one, tried = own(1)
+    two, next_tried = own(2)
+    assert tried["copies"].remedy == "--copies 2" and next_tried["copies"].remedy == "--copies 4"
+    assert tried["copies"].before == pytest.approx(one, rel=0.02)
+    assert tried["copies"].after == pytest.approx(two, rel=0.25)
+    assert "copies" not in own(8)[1]
+    graded = converted(recipe="graded", steps=T).graph
+    trials = try_remedies(lowered(), graded, [{graded.of(snn.Input)[0].name: x}], T, FIRST)
+    assert "copies" not in {t.family for t in trials}
+
+
+def test_by_itself_only_deep_networks_at_few_steps(monkeypatch):
+    """The digits' first layer has 27 % of the neurons, so it gets none; were it less, it would."""
+    assert converted(steps=T).graph.meta["copies"] == 1
+    monkeypatch.setattr(copies_module, "SMALL_SHARE", 0.3)
+
+    def copies(**options: object) -> object:
+        given = Options(tune=False, **options)  # type: ignore[arg-type]
+        return conversion.convert(ann(), samples(), given).graph.meta["copies"]
+
+    assert copies(steps=32) == copies(steps=4, recipe="signed") == 2
+    assert copies(steps=33) == copies(steps=8, lag=4) == copies(steps=8, recipe="graded") == 1
+    assert copies(steps=8, leak=0.1) == copies(steps=8, encoding="poisson") == 1
+    assert copies(steps=8, copies=1) == 1
+
+
+def test_none_before_a_max_pool_unless_asked_for(monkeypatch):
+    """A chip can take the maximum of neurons, not of sums of neurons."""
+    monkeypatch.setattr(copies_module, "SMALL_SHARE", 1.0)
+    assert made("skip").graph.meta["copies"] == 2
+    assert made("relu, pool").graph.meta["copies"] == 1
+    assert made("relu, pool", copies=2).graph.meta["copies"] == 2
+
+
+def test_reports_say_what_they_cost():
+    meta = converted(steps=T, copies=3).graph.meta
+    assert any(f"3 neurons for each value of {FIRST}" in note for note in meta["notes"])
+    assert any("2,048 neurons and their spikes on top" in note for note in meta["notes"])
+    assert not any("for each value" in note for note in converted(steps=T).graph.meta["notes"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"lag": 4}, {"recipe": "graded"}, {"recipe": "differential"}, {"recipe": "synchronous"},
+     {"leak": 0.1}, {"reset": "zero"}, {"encoding": "rate"}, {"refractory": 1}],
+)  # fmt: skip
+def test_refused_where_they_would_be_something_else(options):
+    with pytest.raises(UsageError) as refused:
+        Options(copies=2, **options)
+    assert refused.value.code == "E114"
+
+
+def test_auto_uses_them_for_the_candidates_that_can():
+    options = Options(recipe="auto", steps=8, copies=2, max_drop=100, prefer="steps")
+    chosen = choose(ann(), samples()[:64], options)
+    assert chosen.conversion.graph.meta["copies"] in (1, 2)
+
+
+@pytest.mark.parametrize("kind", ["pool", "relu, pool", "skip", "concat", "island"])
+def test_every_kind_of_reader(kind):
+    """Max pools, sums, joins and islands behind the copies."""
+    results = {}
+    for copies in (1, 2):
+        done = made(kind, copies=copies, steps=16)
+        there = bool(front(done.lowered))
+        got = next(iter(simulate(done.graph, inputs(), 16).readouts.values()))[-1]
+        wanted = next(iter(run_analog(done.lowered, inputs()).values()))
+        results[copies] = float(((got - wanted) ** 2).mean() / wanted.var())
+        assert done.graph.meta["copies"] == (copies if there else 1)
+        said = any("no layer reads the input only" in note for note in done.graph.meta["notes"])
+        assert said == (copies > 1 and not there)
+    assert results[2] < 1.1 * results[1]

@@ -1,0 +1,128 @@
+"""After conversion every engine gives the same spikes: sums are exact in single precision."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from converter.digits_nets import converted, samples
+from onnx2snn.converter.lowering.grid import MANTISSA, on_grid, round_thresholds
+from onnx2snn.runtime import graph as snn
+from onnx2snn.runtime import ops
+from onnx2snn.runtime.engine.products.models import synapse_models
+from onnx2snn.runtime.engine.simulator import SimulationResult, Simulator
+from onnx2snn.runtime.neurons import NeuronParams
+
+T = 12
+DIFFERENTIAL = {"recipe": "differential"}
+
+
+def assert_same(a: SimulationResult, b: SimulationResult) -> None:
+    for name in a.readouts:
+        np.testing.assert_array_equal(a.readouts[name], b.readouts[name])
+    for name in a.spikes:
+        np.testing.assert_array_equal(a.spikes[name], b.spikes[name])
+    np.testing.assert_array_equal(a.synops, b.synops)
+
+
+@pytest.mark.parametrize("model", ["digits_cnn", "digits_mlp"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"lag": 3}, {"recipe": "signed"}, {"recipe": "graded"}, {"tune": False}, DIFFERENTIAL],
+    ids=["binary", "lag", "signed", "graded", "plain", "differential"],
+)
+def test_engines_and_tiles_agree_to_the_last_bit(model: str, options: dict[str, object]) -> None:
+    network = converted(model, steps=T, **options).graph
+    x = samples("x_test")[:37]
+    first = Simulator(network, threads=1, events="never").run(x, T)
+    assert all(spikes.sum() > 0 for spikes in first.spikes.values())
+    kernels = synapse_models(network)
+    for other in (
+        Simulator(network, threads=1, events="never", tile=5, block=3),
+        Simulator(network, threads=1, events="never", kernels=kernels),
+        Simulator(network, threads=2, events="never", kernels=kernels, tile=4, block=5),
+        Simulator(network, threads=1, events="auto"),
+    ):
+        assert_same(first, other.run(x, T))
+
+
+def test_without_the_grid_they_do_not() -> None:
+    """The test above could not fail on ordinary weights only if they agreed anyway."""
+    network = converted("digits_cnn", steps=T).graph
+    rng = np.random.default_rng(0)
+
+    def shaken(node: snn.Node) -> snn.Node:
+        if not isinstance(node, snn.Synapse) or not isinstance(node.op, ops.Conv | ops.Linear):
+            return node
+        noise = 1 + 1e-5 * rng.normal(size=node.op.weight.shape)
+        return replace(node, op=replace(node.op, weight=(node.op.weight * noise).astype("f4")))
+
+    network = network.with_nodes(shaken(node) for node in network.nodes)
+    x = samples("x_test")[:37]
+    a = Simulator(network, threads=1, events="never").run(x, T)
+    b = Simulator(network, threads=1, events="never", kernels=synapse_models(network)).run(x, T)
+    assert any((a.readouts[name] != b.readouts[name]).any() for name in a.readouts)
+
+
+def _small(rng: np.random.Generator, theta: float, scale: float) -> snn.SpikingGraph:
+    conv = ops.Conv(
+        weight=(scale * rng.normal(size=(6, 4, 3, 3))).astype(np.float32),
+        strides=(1, 1),
+        dilations=(1, 1),
+        pads=(1, 1, 1, 1),
+        groups=1,
+    )
+    unit = NeuronParams(v_threshold=np.ones(()), v_init=np.full((), 0.5))
+    last = NeuronParams(v_threshold=np.full((6, 1, 1), theta), v_init=np.full((6, 1, 1), 0.3))
+    bias = rng.normal(size=(6, 1, 1)).astype(np.float32)
+    return snn.SpikingGraph(
+        nodes=(
+            snn.Input(name="x", shape=(4, 5, 5)),
+            snn.Population(name="a", shape=(4, 5, 5), inputs=("x",), neuron=unit),
+            snn.Synapse(name="c", shape=(6, 5, 5), inputs=("a",), op=conv),
+            snn.Population(name="b", shape=(6, 5, 5), inputs=("c",), neuron=last, bias=bias),
+            snn.Readout(name="y", shape=(6, 5, 5), inputs=("b",)),
+        )
+    )
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 20.0])
+def test_the_largest_sum_has_24_bits_and_weights_hardly_move(scale: float) -> None:
+    before = _small(np.random.default_rng(1), theta=1.5, scale=scale)
+    after = on_grid(before)
+    old, new = before["c"], after["c"]
+    assert isinstance(old, snn.Synapse) and isinstance(old.op, ops.Conv)
+    assert isinstance(new, snn.Synapse) and isinstance(new.op, ops.Conv)
+    target = after["b"]
+    assert isinstance(target, snn.Population) and isinstance(target.neuron, NeuronParams)
+    for channel in range(6):
+        row = new.op.weight[channel].astype(np.float64).ravel()
+        used = np.concatenate(
+            [row, target.bias[channel].ravel(), target.neuron.v_init[channel].ravel()]
+        )
+        used = used[used != 0]
+        unit = min(_lowest_bit(float(value)) for value in used)
+        most = 2 * (np.abs(row).sum() + abs(float(target.bias[channel, 0, 0]))) + 32 * 1.5
+        assert most <= 2.0**MANTISSA * unit
+        assert np.abs(row - old.op.weight[channel].ravel()).max() <= most / 2.0**MANTISSA
+
+
+def _lowest_bit(value: float) -> float:
+    numerator, denominator = value.as_integer_ratio()
+    return (numerator & -numerator) / denominator
+
+
+def test_a_layer_that_would_need_a_coarse_grid_is_left_alone() -> None:
+    graph = _small(np.random.default_rng(1), theta=1e-3, scale=20.0)
+    assert on_grid(graph)["c"] is graph["c"]
+
+
+def test_thresholds_have_twelve_bits_and_move_by_less() -> None:
+    theta = np.random.default_rng(0).lognormal(0, 3, (50, 1, 1)).astype(np.float32)
+    neuron = NeuronParams(v_threshold=theta, v_init=theta / 2)
+    rounded = round_thresholds({"p": neuron})["p"].v_threshold
+    assert np.abs(rounded / theta - 1).max() <= 2.0**-12
+    mantissa, _ = np.frexp(rounded.astype(np.float64))
+    assert (mantissa * 2**12 == np.rint(mantissa * 2**12)).all()

@@ -1,0 +1,81 @@
+"""Keeping score: chunks, resuming, labels, regression."""
+
+import numpy as np
+import pytest
+from graphs import dyadic, residual_cnn
+
+from onnx2snn.data import Preprocessing, Samples
+from onnx2snn.evaluation.ann import analog_ann
+from onnx2snn.evaluation.evaluate import Tally, evaluate
+from onnx2snn.runtime.engine.simulator import simulate
+
+
+def make(count: int, labels: np.ndarray | None = None) -> Samples:
+    x = dyadic(np.random.default_rng(0), (count, 2, 8, 8))
+    return Samples(arrays={"x": x}, labels=labels, preprocessing=Preprocessing(), source="t")
+
+
+GRAPH = residual_cnn(np.random.default_rng(1))
+ANN = analog_ann(GRAPH)
+
+
+def test_the_curve_is_that_of_one_simulation() -> None:
+    labels = np.random.default_rng(2).integers(0, 3, 10)
+    samples = make(10, labels)
+    got = evaluate(GRAPH, samples, 6, ANN, chunk=4)
+    result = simulate(GRAPH, samples.whole(), 6)
+    guesses = result.readouts["out"].argmax(-1)
+    ann = ANN(samples.whole())["out"].argmax(-1)
+    assert [p.T for p in got.points] == [1, 2, 3, 4, 5, 6]
+    for p, guess in zip(got.points, guesses, strict=True):
+        assert p.accuracy == (guess == labels).mean()
+        assert p.agreement == (guess == ann).mean()
+        assert p.low is not None
+        assert p.high is not None
+        assert p.low <= p.accuracy <= p.high
+    assert got.ann_accuracy == (ann == labels).mean()
+    assert [p.spikes_per_neuron for p in got.points] == pytest.approx(result.spikes_per_neuron)
+    assert [p.synops_per_sample for p in got.points] == pytest.approx(result.synops_per_sample)
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_stopped() -> None:
+    samples = make(9, np.arange(9) % 3)
+    whole = evaluate(GRAPH, samples, 5, ANN, chunk=3)
+    kept: list[dict[str, np.ndarray]] = []
+
+    class KilledError(Exception):
+        pass
+
+    def kill(tally: Tally) -> None:
+        kept.append({k: v.copy() for k, v in tally.state.items()})
+        if len(kept) == 2:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        evaluate(GRAPH, samples, 5, ANN, chunk=3, checkpoint=kill)
+    tally = Tally(5)
+    tally.state = kept[-1]
+    seen = []
+    resumed = evaluate(
+        GRAPH, samples, 5, ANN, chunk=3, tally=tally, checkpoint=lambda t: seen.append(t)
+    )
+    assert len(seen) == 1
+    assert resumed.points[-1].accuracy == whole.points[-1].accuracy
+    assert resumed.points[-1].synops_per_sample == whole.points[-1].synops_per_sample
+
+
+def test_without_class_labels_there_is_agreement_and_error_but_no_accuracy() -> None:
+    for labels in (None, np.linspace(0, 1, 6), np.zeros((6, 3))):
+        last = evaluate(GRAPH, make(6, labels), 8, ANN).points[-1]
+        assert last.accuracy is None
+        assert last.low is None
+        assert last.agreement is not None
+        assert last.error > 0
+
+
+def test_the_error_is_relative_to_the_ann() -> None:
+    samples = make(5)
+    result = simulate(GRAPH, samples.whole(), 7)
+    ann = ANN(samples.whole())["out"]
+    expected = np.linalg.norm(result.readouts["out"][-1] - ann) / np.linalg.norm(ann)
+    assert evaluate(GRAPH, samples, 7, ANN).points[-1].error == pytest.approx(expected, rel=1e-5)

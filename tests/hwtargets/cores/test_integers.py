@@ -1,0 +1,251 @@
+"""The integer run: against Lava's recorded bit-accurate neuron, and against plain loops."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import floor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hwtargets.chip_nets import Net, build, neuron
+from onnx2snn.converter.lowering.align import aligned
+from onnx2snn.hwtargets import chip_view, load_target, place
+from onnx2snn.hwtargets.cores.integers import cuba_step, run
+from onnx2snn.hwtargets.cores.quantize import quantize
+from onnx2snn.runtime import graph as g
+from onnx2snn.runtime import ops
+from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.neurons import NeuronParams, PacedParams
+
+RECORDED = Path(__file__).with_name("lava_lif.npz")
+CASES = ("if", "bias", "cuba", "leaky_negative", "wrap")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_neuron_update_equals_lavas_fixed_point_lif(case: str) -> None:
+    with np.load(RECORDED) as recorded:
+        data = {k.split(".")[1]: recorded[k] for k in recorded.files if k.startswith(case + ".")}
+    du, dv, threshold, exponent = (int(n) for n in data["params"])
+    u = v = np.zeros(5, np.int64)
+    bias = data["bias"].astype(np.int64) << exponent
+    weights, spikes = (data[k].astype(np.int64) for k in ("weights", "spikes_in"))
+    for t in range(data["u"].shape[0]):
+        # Lava's Dense sends what it got one step before
+        activation = weights @ spikes[:, t - 1] if t else np.zeros(5, np.int64)
+        u, v, _ = cuba_step(u, v, activation, du=du, dv=dv, bias=bias, threshold=threshold)
+        np.testing.assert_array_equal(u, data["u"][t], err_msg=f"u at step {t}")
+        np.testing.assert_array_equal(v, data["v"][t], err_msg=f"v at step {t}")
+
+
+def plain_run(layers: list[dict[str, Any]], drive: np.ndarray, steps: int) -> tuple[list, list]:
+    """Python integers, neuron by neuron: strict IF with subtracting reset, then a membrane
+    readout. ``drive``: the first layer's current per step. Gives spike counts and the answer."""
+    state = [[int(v) for v in layer["v_init"]] for layer in layers]
+    counts = [[0] * len(layer["v_init"]) for layer in layers]
+    answers = []
+    for _ in range(steps):
+        values = [int(d) for d in drive]
+        for i, layer in enumerate(layers):
+            out = []
+            for n in range(len(state[i])):
+                current = (
+                    values[n]
+                    if i == 0
+                    else 64
+                    * floor(
+                        sum(int(w) * s for w, s in zip(layer["w"][n], values, strict=True))
+                        * 2.0 ** layer["exponent"]
+                    )
+                )
+                state[i][n] += current + int(layer["bias"][n])
+                fires = layer["threshold"] is not None and state[i][n] > layer["threshold"]
+                if fires:
+                    state[i][n] -= layer["threshold"]
+                    counts[i][n] += 1
+                out.append(int(fires))
+            values = out
+        answers.append(list(state[-1]))
+    return counts, answers
+
+
+def test_the_integer_run_equals_a_plain_loop_over_neurons() -> None:
+    graph = build((6,), [("fc", 9), ("fc", 7), ("out", 4)], seed=3)
+    target = load_target("loihi2")
+    network, steps = chip_view(graph), 24
+    x = np.random.default_rng(0).normal(size=(3, 6))
+    quantized = quantize(network, target, "graded", float(np.abs(x).max()), steps)
+    got = run(network, quantized, x, steps)
+    layers = []
+    for layer in quantized.layers:
+        (p,) = layer.projections
+        (linear,) = [op for op in p.ops if isinstance(op, ops.Linear)]
+        assert np.abs(linear.weight).max() <= 127
+        theta = None if layer.threshold is None else int(layer.threshold)
+        start = np.zeros(layer.shape) if layer.v_init is None else layer.v_init
+        layers.append(
+            {
+                "w": linear.weight, "exponent": p.exponent, "threshold": theta,
+                "bias": np.broadcast_to(layer.bias, layer.shape),
+                "v_init": np.broadcast_to(start, layer.shape),
+            }
+        )  # fmt: skip
+    for n, sample in enumerate(x):
+        codes = np.round(sample / quantized.input_unit)
+        first = layers[0]
+        drive = 64 * np.floor(first["w"] @ codes * 2.0 ** first["exponent"])
+        counts, answers = plain_run(layers, drive, steps)
+        np.testing.assert_array_equal(got.readout[:, n], answers)
+        assert sum(counts[0]) > 0
+    total = sum(
+        np.array(plain_run(layers, 64 * np.floor(
+            layers[0]["w"] @ np.round(s / quantized.input_unit) * 2.0 ** layers[0]["exponent"]
+        ), steps)[0][1]) for s in x
+    )  # fmt: skip
+    np.testing.assert_allclose(got.rates["p4"] * len(x) * steps, total)
+
+
+@pytest.mark.parametrize("target", ["loihi1", "loihi2"])
+def test_quantized_weights_are_within_half_a_step_and_answers_agree(target: str) -> None:
+    graph = build((2, 8, 8), [("conv", 6, 3, 1, 1), ("pool", 2), ("block", 8, 2), ("out", 5)])
+    network, chip = chip_view(graph), load_target(target)
+    x = np.random.default_rng(1).random((40, 2, 8, 8)).astype(np.float32)
+    mode = chip.can("input")[0]
+    quantized = quantize(network, chip, mode, 1.0, 32)
+    for layer, ints in zip(network.layers, quantized.layers, strict=True):
+        for p, q in zip(layer.projections, ints.projections, strict=True):
+            if q.host:
+                continue
+            unit = ints.unit * 2**ints.shift * 2.0**q.exponent
+            source = quantized.input_unit if p.source == "in" and mode == "graded" else 1.0
+            exact = p.matrix.dense()
+            eye = np.eye(exact.shape[1]).reshape(-1, *p.source_shape)
+            for op in q.ops:
+                eye = op.apply(eye)
+            stored = eye.reshape(len(eye), -1).T
+            np.testing.assert_allclose(stored * unit / source, exact, atol=0.51 * unit / source)
+    got = run(network, quantized, x, 32).readout[-1].argmax(1)
+    floating = simulate(graph, x, 32).readouts["out"][-1].argmax(1)
+    assert (got == floating).mean() >= 0.9
+
+
+def test_thresholds_per_channel_are_folded_into_weights() -> None:
+    net = Net((4,), seed=5)
+    net.dense(6)
+    theta = np.linspace(0.5, 2.0, 6).astype(np.float32)
+    net.population("p", NeuronParams(v_threshold=theta, v_init=theta / 2))
+    net.readout(3)
+    network = chip_view(net.graph)
+    x = np.random.default_rng(2).random((30, 4)).astype(np.float32) * 3
+    quantized = quantize(network, load_target("loihi2"), "graded", 3.0, 64)
+    assert quantized.layers[0].threshold is not None and quantized.layers[0].threshold.size == 1
+    rates = run(network, quantized, x, 64).rates["p"]
+    expected = simulate(net.graph, x, 64).spikes["p"].sum() / (30 * 64)
+    assert rates.sum() == pytest.approx(expected, rel=0.03)
+
+
+def test_graded_and_signed_spikes_start_lags_and_hard_resets_run_on_the_chip() -> None:
+    variants: list[dict[str, Any]] = [
+        {"levels": 3}, {"signed": True}, {"lag": 4}, {"reset": "zero"}, {"leak": 0.25},
+        {"refractory": 2}, {"v_min": -1.0},
+    ]  # fmt: skip
+    x = np.random.default_rng(4).random((20, 6)).astype(np.float32)
+    for more in variants:
+        net = Net((6,), seed=8)
+        for n in (12, 10):
+            net.dense(n)
+            net.population("", neuron(0.7, **more))
+        net.readout(3)
+        network = chip_view(net.graph)
+        quantized = quantize(network, load_target("loihi2"), "graded", 1.0, 40)
+        got = run(network, quantized, x, 40)
+        scale = quantized.layers[-1].unit * np.arange(1, 41).reshape(-1, 1, 1)
+        floating = simulate(net.graph, x, 40).readouts["out"]
+        spread = np.abs(floating[-1]).mean()
+        error = np.abs(got.readout * scale / np.arange(1, 41).reshape(-1, 1, 1) ** 2 - floating)
+        assert error[-1].mean() < 0.1 * spread, (more, error[-1].mean(), spread)
+
+
+def test_a_membrane_that_is_too_narrow_is_counted_as_saturated() -> None:
+    graph = build((4,), [("fc", 5), ("out", 2)], seed=1)
+    chip = load_target("loihi2")
+    state = replace(chip.limits["state_bits"], value=9)
+    narrow = replace(chip, limits={**chip.limits, "state_bits": state})
+    x = np.ones((2, 4), np.float32)
+    network = chip_view(graph)
+    wide = run(network, quantize(network, chip, "graded", 1.0, 8), x, 8)
+    tight = run(network, quantize(network, narrow, "graded", 1.0, 8), x, 8)
+    assert sum(wide.saturations.values()) == 0
+    assert tight.saturations["p2"] > 0
+
+
+def late_skip(lag: int) -> g.SpikingGraph:
+    """Two layers of paced neurons; the second also reads the first's input spikes, delayed."""
+
+    def paced(theta: float) -> PacedParams:
+        return PacedParams(v_threshold=np.float32(theta), v_init=np.float32(theta / 2), lag=lag)
+
+    net = Net((6,), seed=3)
+    net.dense(8)
+    net.population("first", paced(0.7))
+    net.dense(8)
+    net.population("branch", paced(0.5))
+    inside = net.dense(8)
+    net.nodes.append(g.Synapse(name="skip", inputs=("first",), shape=(8,), op=half()))
+    net.synapse(ops.Add(), inside, "skip")
+    net.population("sum", paced(0.9))
+    net.readout(3)
+    return aligned(net.graph)
+
+
+def half() -> ops.Scale:
+    return ops.Scale(scale=np.float32(0.5))
+
+
+@pytest.mark.parametrize("lag", [1, 8])
+def test_paced_neurons_and_delayed_skips_run_on_the_chip(lag: int) -> None:
+    graph = late_skip(lag)
+    graph = graph.with_nodes(replace(r, coding="paced") for r in graph.of(g.Readout))
+    network = chip_view(graph)
+    assert {p.delay for p in network["sum"].projections} == {0, lag}
+    x = np.random.default_rng(4).random((20, 6)).astype(np.float32)
+    quantized = quantize(network, load_target("loihi2"), "graded", 1.0, 16)
+    got = run(network, quantized, x, 16)
+    assert not any(got.saturations.values())
+    t = np.arange(1, 17).reshape(-1, 1, 1)
+    floating = simulate(graph, x, 16)
+    answers = got.readout * quantized.layers[-1].unit / t
+    off = np.abs(answers - floating.readouts["out"])[-1].mean()
+    assert off < 0.1 * np.abs(floating.readouts["out"][-1]).mean()
+    for name, spikes in floating.spikes.items():
+        assert got.rates[name].sum() * 20 * 16 == pytest.approx(spikes.sum(), rel=0.03)
+
+
+def test_the_room_of_a_charge_is_that_of_a_spike_in_every_step() -> None:
+    neuron = PacedParams(v_threshold=np.float32(1), v_init=np.float32(0.5), lag=4)
+    net = Net((4,), seed=5)
+    net.dense(6)
+    net.population("p", neuron)
+    net.readout(2)
+    x = np.full((2, 4), 1.0, np.float32)
+    graph = net.graph.with_nodes(
+        replace(n, bias=np.full((6,), 1.0, np.float32)) for n in net.graph.of(g.Population)
+    )
+    network = chip_view(graph)
+    found = run(network, quantize(network, load_target("loihi2"), "graded", 1.0, 64), x, 64)
+    assert not found.saturations["p"]
+
+
+def test_a_delay_longer_than_the_chip_can_wait_is_refused() -> None:
+    assert place(late_skip(62), "loihi2", seconds=0).fits
+    report = place(late_skip(63), "loihi2", seconds=0)
+    assert [(v.node, v.rule) for v in report.violations] == [("sum", "delay")]
+    assert "--lag" in report.violations[0].remedy
+
+
+def test_paced_neurons_are_refused_where_no_neuron_does_so() -> None:
+    report = place(late_skip(2), "loihi1", seconds=0)
+    assert {v.rule for v in report.violations} == {"start lag", "paced neurons", "delay"}
+    assert any("--no-pace" in v.remedy for v in report.violations)

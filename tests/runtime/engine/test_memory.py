@@ -1,0 +1,110 @@
+"""What a simulation allocates, measured by tracing allocations."""
+
+from __future__ import annotations
+
+import tracemalloc
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+from onnx2snn import Preprocessing
+from onnx2snn.data import Samples
+from onnx2snn.runtime import graph as g
+from onnx2snn.runtime.engine.buffers import zeros
+from onnx2snn.runtime.engine.products.models import synapse_models
+from onnx2snn.runtime.engine.simulator import Simulator
+from onnx2snn.runtime.neurons import NeuronParams
+from runtime.engine.test_against_naive import float_network
+
+pytestmark = pytest.mark.usefixtures("numba")
+
+evaluation = import_module(
+    "onnx2snn.evaluation.evaluate"
+)  # the package has a function of that name
+
+
+def peak(work):
+    """Bytes allocated at most at once by ``work``, above what was there before."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        work()
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+def images(count):
+    return np.random.default_rng(0).uniform(0, 1, (count, 3, 12, 12)).astype(np.float32)
+
+
+def test_memory_does_not_grow_with_the_number_of_steps():
+    graph, x = float_network(), images(8)
+    short = peak(lambda: Simulator(graph, threads=1).run(x, 32, at=[32]))
+    long = peak(lambda: Simulator(graph, threads=1).run(x, 512, at=[512]))
+    assert short > 100_000
+    assert long < 1.1 * short
+
+
+def test_a_plan_used_again_allocates_nothing_of_a_signals_size():
+    simulator, x = Simulator(float_network(), threads=1), images(8)
+    simulator.run(x, 16)
+    one_step_of_a_layer = 8 * 12 * 12 * 8 * 4
+    again = peak(lambda: simulator.run(x, 16, at=[16]))
+    # But for the first layer's constant current, once per tile: inputs, columns of a 3 x 3 kernel
+    # on three channels and sums in double precision.
+    constant = 2 * x.nbytes + 27 * 8 * 12 * 12 * 8 + 3 * 2 * one_step_of_a_layer
+    assert again < x.nbytes + one_step_of_a_layer + constant
+
+
+def test_buffers_begin_at_a_cache_line_and_are_zero():
+    for shape in [(3,), (5, 7), (1, 2, 3)]:
+        for kind in (np.int8, np.float32, np.float64):
+            buffer = zeros(shape, kind)
+            assert buffer.ctypes.data % 64 == 0
+            assert buffer.shape == shape
+            assert not buffer.any()
+
+
+def maps_out():
+    """Spiking maps as outputs: the answers after every step are the largest thing there is."""
+    one = NeuronParams(v_threshold=np.float32(1), v_init=np.float32(0.5))
+    shape = (2, 16, 16)
+    return g.SpikingGraph(
+        nodes=(
+            g.Input(name="x", shape=shape),
+            g.Population(name="p", shape=shape, inputs=("x",), neuron=one),
+            g.Readout(name="y", shape=shape, inputs=("p",)),
+        )
+    )
+
+
+def test_an_evaluation_of_large_outputs_takes_fewer_samples_at_once_for_more_steps(monkeypatch):
+    budget = 2**21
+    monkeypatch.setattr(evaluation, "ANSWER_BYTES", budget)
+    graph = maps_out()
+    x = np.random.default_rng(0).uniform(0, 1, (96, 2, 16, 16)).astype(np.float32)
+    samples = Samples(arrays={"x": x}, labels=None, preprocessing=Preprocessing(), source="t")
+
+    def run(steps):
+        return evaluation.evaluate(graph, samples, steps, lambda a: {"y": a["x"]}, threads=1)
+
+    assert peak(lambda: run(128)) < 1.5 * peak(lambda: run(16)) < 3 * budget
+    monkeypatch.setattr(evaluation, "ANSWER_BYTES", 2**30)
+    assert peak(lambda: run(128)) > 4 * budget
+    errors = [p.error for p in run(128).points]
+    monkeypatch.setattr(evaluation, "ANSWER_BYTES", budget)
+    np.testing.assert_allclose([p.error for p in run(128).points], errors)
+
+
+def test_both_engines_memory_stays_the_same_over_steps_beyond_a_block():
+    graph, x = float_network(), images(8)
+    for kernels in (None, synapse_models(graph)):
+
+        def work(steps, kernels=kernels):
+            Simulator(graph, threads=1, kernels=kernels, block=8).run(x, steps, at=[steps])
+
+        work(1)  # what is imported on first use
+        peaks = [peak(lambda steps=steps: work(steps)) for steps in (16, 64, 256)]
+        assert max(peaks) < 1.1 * min(peaks)

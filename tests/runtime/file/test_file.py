@@ -1,0 +1,153 @@
+"""The converted file: read back without loss, run by stock ONNX Runtime, never half-written."""
+
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from graphs import dyadic, residual_cnn, with_input
+
+from onnx2snn.errors import DataError, ModelError
+from onnx2snn.runtime import file as onnxfile
+from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.graph import Population, Readout, SpikingGraph
+
+VARIANTS = {
+    "IF": {},
+    "LIF": {"leak": 0.25},
+    "zero": {"reset": "zero", "v_reset": 0.25},
+    "graded": {"levels": 4},
+    "signed": {"signed": True},
+    "signed burst": {"signed": True, "levels": 3},
+    "refractory": {"refractory": 2},
+    "floor": {"v_min": -0.5},
+    "lag": {"lag": 2},
+    "everything": {"leak": 0.5, "levels": 2, "signed": True, "refractory": 1, "v_min": -1.0},
+}
+
+
+def run_stock(graph: SpikingGraph, x: np.ndarray, steps: int, path: Path) -> np.ndarray:
+    onnxfile.save(graph, path)
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": x, "steps": np.array([steps], np.int64)})[0]
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_stock_onnxruntime_gives_the_engines_readout(
+    variant: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(1)
+    graph = residual_cnn(rng, **VARIANTS[variant])
+    x = dyadic(rng, (3, 2, 8, 8))
+    ours = simulate(graph, x, 12).readouts["out"]
+    theirs = run_stock(graph, x, 12, tmp_path / "n.onnx")
+    # Dyadic weights: sums are exact, so every spike is the same and so is the readout.
+    np.testing.assert_allclose(theirs, ours, rtol=1e-6, atol=1e-6)
+    assert np.abs(ours).max() > 0
+    assert capfd.readouterr() == ("", "")  # and warns of nothing
+
+
+def test_rate_encoding_and_counting_readout_run_in_stock_onnxruntime(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    graph = with_input(residual_cnn(rng), "rate")
+    readout = graph.of(Readout)[0]
+    counting = replace(readout, mode="count", neuron=graph.of(Population)[0].neuron)
+    theta = np.full((), 0.5, np.float32)
+    counting = replace(
+        counting, neuron=replace(counting.neuron, v_threshold=theta, v_init=theta / 2)
+    )
+    graph = graph.with_nodes([counting])
+    x = dyadic(rng, (3, 2, 8, 8))
+    ours = simulate(graph, x, 10).readouts["out"]
+    np.testing.assert_allclose(run_stock(graph, x, 10, tmp_path / "n.onnx"), ours, atol=1e-6)
+
+
+def assert_equal(a: object, b: object) -> None:
+    assert type(a) is type(b)
+    if isinstance(a, np.ndarray):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+    elif is_dataclass(a):
+        for field in fields(a):
+            assert_equal(getattr(a, field.name), getattr(b, field.name))
+    elif isinstance(a, tuple):
+        assert len(a) == len(b)
+        for left, right in zip(a, b, strict=True):
+            assert_equal(left, right)
+    else:
+        assert a == b
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_a_saved_graph_is_read_back_without_loss(variant: str, tmp_path: Path) -> None:
+    graph = residual_cnn(np.random.default_rng(3), **VARIANTS[variant])
+    onnxfile.save(graph, tmp_path / "n.onnx")
+    assert_equal(graph.nodes, onnxfile.load(tmp_path / "n.onnx").nodes)
+    assert onnxfile.load(tmp_path / "n.onnx").meta == graph.meta
+
+
+def test_the_file_is_valid_onnx_with_one_neuron_node_per_layer(tmp_path: Path) -> None:
+    onnxfile.save(residual_cnn(np.random.default_rng(4)), tmp_path / "n.onnx")
+    model = onnx.load(tmp_path / "n.onnx")
+    onnx.checker.check_model(model)
+    assert [n.name for n in model.graph.node if n.op_type == "IF"] == ["relu1", "relu2"]
+
+
+def test_it_runs_where_onnx2snn_is_not_installed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    graph, x = residual_cnn(rng), dyadic(rng, (2, 2, 8, 8))
+    onnxfile.save(graph, tmp_path / "n.onnx")
+    np.save(tmp_path / "x.npy", x)
+    script = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "onnx2snn":
+            raise ImportError("onnx2snn must not be needed")
+sys.meta_path.insert(0, Refuse())
+import numpy as np, onnxruntime as ort
+session = ort.InferenceSession("n.onnx")
+np.save("y.npy", session.run(None, {"x": np.load("x.npy"), "steps": np.array([6])})[0])
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    expected = simulate(graph, x, 6).readouts["out"]
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, atol=1e-6)
+
+
+def test_files_that_are_not_ours_are_refused(tmp_path: Path) -> None:
+    onnxfile.save(residual_cnn(np.random.default_rng(6)), tmp_path / "n.onnx")
+    whole = (tmp_path / "n.onnx").read_bytes()
+    (tmp_path / "short.onnx").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.onnx").write_bytes(b"hello")
+    plain = onnx.load(tmp_path / "n.onnx")
+    del plain.metadata_props[:]
+    onnx.save(plain, tmp_path / "plain.onnx")
+    codes = {"short.onnx": "E302", "text.onnx": "E302", "plain.onnx": "E320", "none": "E301"}
+    for name, code in codes.items():
+        with pytest.raises(ModelError) as error:
+            onnxfile.load(tmp_path / name)
+        assert error.value.code == code, name
+
+
+def test_damaged_metadata_is_refused(tmp_path: Path) -> None:
+    model = onnxfile.to_model(residual_cnn(np.random.default_rng(7)))
+    entry = next(e for e in model.metadata_props if e.key == onnxfile.KEY)
+    good = entry.value
+    for bad in ("{", "{}", good.replace("op.Conv", "os.system"), good.replace('"nodes"', '"no"')):
+        entry.value = bad
+        onnx.save(model, tmp_path / "bad.onnx")
+        with pytest.raises(ModelError):
+            onnxfile.load(tmp_path / "bad.onnx")
+
+
+def test_nothing_is_left_behind_where_a_file_cannot_be_written(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    target.mkdir()
+    with pytest.raises(DataError) as error:
+        onnxfile.save(residual_cnn(np.random.default_rng(8)), target)
+    assert error.value.code == "E220"
+    assert list(tmp_path.iterdir()) == [target]
