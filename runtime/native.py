@@ -23,6 +23,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
+from .sealed import sealed, unsealed
+
 # Module -> kernel -> its arguments: i an integer or address, f a float32, d a float64; B, F and D
 # the address of int8, float32 or float64.
 SIGNATURES = {
@@ -96,12 +98,15 @@ def _machine_code(versions: list[str]) -> bytes:
     folders = list(_folders())
     for folder in folders:
         if (folder / name).is_file():
-            return (folder / name).read_bytes()
+            code = unsealed((folder / name).read_bytes())
+            if code is not None:  # else it is damaged, and compiled again
+                return code
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
                 code = _compiled(Path(scratch) / name)
+                (Path(scratch) / name).write_bytes(sealed(code))
                 os.replace(Path(scratch) / name, folder / name)
                 return code
         except OSError:

@@ -310,6 +310,7 @@ def sweep(
         opt.chosen(**choices),
         folder,
         stage=opt.stage,
+        say=opt.say,
         engine=engine,
     )
     document = result.to_json()

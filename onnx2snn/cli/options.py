@@ -224,6 +224,11 @@ def stage(text: str) -> Callable[[int, int], None]:
     return show
 
 
+def say(line: str) -> None:
+    """One line on standard error that is neither a result nor an error."""
+    click.echo(line, err=True)
+
+
 def output_folder(path: Path) -> Path:
     """Create a folder for results. Raises DataError where it cannot be made or written."""
     try:

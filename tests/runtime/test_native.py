@@ -68,6 +68,15 @@ class TestFolders:
         assert first == second and len(compilations) == 1
         assert [p.suffix for p in (tmp_path / "kept").iterdir()] == [".o"]  # nothing half-written
 
+    @pytest.mark.parametrize("damage", [lambda code: code[:-1], lambda code: b"\x7f" + code[1:-1]])
+    def test_damaged_code_is_compiled_again(self, compilations, monkeypatch, tmp_path, damage):
+        monkeypatch.setattr(native, "_folders", lambda: iter([tmp_path]))
+        first = native._machine_code(["1", "2"])
+        (kept,) = tmp_path.iterdir()
+        kept.write_bytes(damage(kept.read_bytes()))
+        assert native._machine_code(["1", "2"]) == first
+        assert native._machine_code(["1", "2"]) == first and len(compilations) == 2
+
     def test_another_version_is_compiled_again(self, compilations, monkeypatch, tmp_path):
         monkeypatch.setattr(native, "_folders", lambda: iter([tmp_path]))
         native._machine_code(["1", "2"])
