@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader
 
+from ..display import displayed
 from ..runtime.ops import Array
 from .report import FloorPlan, PlacementReport
 
@@ -20,6 +21,7 @@ MAX_CORES = 6000  # above, one cell per chip is drawn instead of one per core
 
 def render_html(report: PlacementReport) -> str:
     """The page."""
+    report = displayed(report)
     environment = Environment(
         loader=PackageLoader(__package__ or "onnx2snn.hwtargets", "."),
         autoescape=True,

@@ -30,6 +30,7 @@ from .converter.frontend import LoadedModel, import_onnx
 from .converter.lower import lower
 from .converter.passes import default_passes, run_passes
 from .data import Samples
+from .display import displayed
 from .runtime.graph import SpikingGraph
 from .runtime.threads import one_blas_thread
 from .sweep import Sweep, SweepRun, run_json
@@ -341,6 +342,7 @@ src="data:image/png;base64,{{ picture.data }}"></p>{% endfor %}
 
 def html(diagnosis: Diagnosis, pictures: Mapping[str, bytes]) -> str:
     """One self-contained page; ``pictures``: PNG files by name."""
+    diagnosis = displayed(diagnosis)
     first = diagnosis.first.name if diagnosis.first else None
     names = [layer.name for layer in diagnosis.measured.layers]
     return (
