@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .display import shown
+
 
 class Onnx2SnnError(Exception):
     """Root of the tree. ``code`` is stable; ``remedy`` says what the user can do about it."""
@@ -32,9 +34,10 @@ class Onnx2SnnError(Exception):
         self.code = code or type(self).code
 
     def __str__(self) -> str:
+        """One line: names in it, which come from files, are ``shown``."""
         where = f"{self.where}: " if self.where else ""
         remedy = f" {self.remedy}" if self.remedy else ""
-        return f"{where}{self.what}.{remedy}"
+        return shown(f"{where}{self.what}.{remedy}")
 
 
 class UsageError(Onnx2SnnError, ValueError):

@@ -6,13 +6,13 @@ renamed, more may be added.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ...display import json_text
 from ...runtime.ops import Array
 from ..target import Violation
 
@@ -113,7 +113,7 @@ def to_json(report: PlacementReport, *, indent: int | None = 2) -> str:
     fields["violations"] = [asdict(v) for v in report.violations]
     fields["files"] = {name: len(data) for name, data in report.files.items()}
     fields["floor_plan"] = _plan(report.plan)
-    return json.dumps(plain(fields), indent=indent, allow_nan=False)
+    return json_text(plain(fields), indent=indent)
 
 
 def _plan(plan: FloorPlan | None) -> dict[str, Any] | None:

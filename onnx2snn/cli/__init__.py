@@ -6,11 +6,13 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from contextlib import ExitStack
 from typing import Any, NoReturn
 
 import click
 
 from ..errors import Onnx2SnnError
+from . import terminal
 from .conversion import COMMANDS as CONVERSION
 from .diagnosis import COMMANDS as DIAGNOSIS
 from .hardware import COMMANDS as HARDWARE
@@ -23,8 +25,10 @@ class Cli(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            with warnings.catch_warnings():
-                warnings.showwarning = _warn
+            with ExitStack() as stack:
+                stack.enter_context(warnings.catch_warnings())
+                stack.enter_context(terminal.libraries_log_lines())
+                warnings.showwarning = terminal.warn
                 return super().main(*args, **kwargs)
         except Onnx2SnnError as error:
             fail(error.code, str(error))
@@ -40,22 +44,18 @@ class Cli(click.Group):
             what = f"{type(error).__name__}: {error}".replace("\n", " ")
             fail("E999", f"{what}. This is a bug in onnx2snn; ONNX2SNN_TRACEBACK=1 shows where.")
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with terminal.usage_errors_in_one_line():
+            return super().make_context(*args, **kwargs)
 
-def _warn(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: Any = None,
-    line: str | None = None,
-) -> None:
-    """In place of ``warnings.showwarning``: where in the code it arose tells a user nothing."""
-    click.echo(f"warning: {message}", err=True)
+    def invoke(self, ctx: click.Context) -> Any:
+        with terminal.usage_errors_in_one_line():
+            return super().invoke(ctx)
 
 
 def fail(code: str, text: str) -> NoReturn:
     """One line on standard error, and exit status 2."""
-    click.echo(f"error {code}: {text}", err=True)
+    terminal.notice(f"error {code}: {text}")
     sys.exit(2)
 
 

@@ -15,8 +15,10 @@ from ..converter.auto import PREFERENCES
 from ..converter.frontend import LoadedModel, check, load_onnx
 from ..converter.recipes import RECIPES
 from ..data import Samples
+from ..display import shown
 from ..errors import UsageError
 from ..evaluation.ann import evaluate
+from ..evaluation.sweep import Sweep
 from ..evaluation.sweep import sweep as run_sweep
 from ..evaluation.verify import verify as run_verify
 from ..provenance import convert as run_convert
@@ -24,6 +26,7 @@ from ..reports import comparison
 from ..reports import text as render
 from ..runtime.graph import Analog, Population, Readout, SpikingGraph, onsets
 from . import options as opt
+from . import terminal
 from .running import write_chart
 
 PATH = click.Path(path_type=Path)
@@ -121,7 +124,7 @@ def convert(
         "auto": network.meta.get("auto"),
         "analog": _analog_share(loaded, network),
     }
-    opt.emit(document, _convert_text(document), as_json)
+    opt.emit(document, as_json, _convert_text, document)
     if document["auto"] is not None and not document["auto"]["within"]:
         raise SystemExit(1)
 
@@ -257,7 +260,7 @@ def verify(
             for c in result.layers
         ],
     }
-    opt.emit(document, render.verify_text(model.name, result), as_json)
+    opt.emit(document, as_json, render.verify_text, model.name, result)
     if not result.relative_diff <= 1e-4:
         raise SystemExit(1)
 
@@ -315,6 +318,7 @@ def sweep(
         opt.chosen(**choices),
         folder,
         stage=opt.stage,
+        say=terminal.notice,
         engine=engine,
     )
     document = result.to_json()
@@ -322,8 +326,12 @@ def sweep(
     for made in result.runs:
         name = f"{Path(loaded.path).stem}.{made.recipe}.snn.onnx"
         api.save(made.network, folder / name)
-        written += f"\nwrote {folder / name}: the converted network for T={made.steps}"
-    opt.emit(document, f"{render.sweep_text(result)}\n\n{written}", as_json)
+        written.append(f"wrote {folder / name}: the converted network for T={made.steps}")
+    opt.emit(document, as_json, _sweep_text, result, written)
+
+
+def _sweep_text(result: Sweep, written: list[str]) -> str:
+    return "\n".join([render.sweep_text(result), "", *written])
 
 
 @click.command()
@@ -334,7 +342,9 @@ def demo(context: click.Context, output: Path, steps: str) -> None:
     """The main job on a bundled network (a small CNN on handwritten digits), in under a minute."""
     bundled = files("onnx2snn.models")
     with as_file(bundled / "digits_cnn.onnx") as model, as_file(bundled / "digits.npz") as data:
-        click.echo(f"digits_cnn.onnx: {model}\ndigits.npz: {data}\n")
+        for path in (model, data):
+            terminal.out(f"{path.name}: {shown(str(path))}")
+        terminal.out("")
         context.invoke(
             sweep,
             model=model,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from .. import api, diagnosis
 from ..converter.frontend import load_onnx
+from ..display import json_text
 from ..errors import UsageError
 from ..evaluation.ann import onnx_ann
 from ..reports import diagnosis as reports
@@ -93,8 +93,12 @@ def diagnose(
     ]
     found = replace(found, curves=tuple(curve for curve, _ in curves))
     document = reports.document(found)
-    written = "" if folder is None else f"\n\n{write(found, document, folder)}"
-    opt.emit(document, reports.text(found) + written, as_json)
+    written = None if folder is None else write(found, document, folder)
+    opt.emit(document, as_json, _text, found, written)
+
+
+def _text(found: diagnosis.Diagnosis, written: str | None) -> str:
+    return reports.text(found) + ("" if written is None else f"\n\n{written}")
 
 
 def write(found: diagnosis.Diagnosis, document: dict[str, Any], folder: Path) -> str:
@@ -104,8 +108,7 @@ def write(found: diagnosis.Diagnosis, document: dict[str, Any], folder: Path) ->
         pictures["errors.png"] = diagnosis_plots.errors_png(found)
         pictures["rates.png"] = diagnosis_plots.rates_png(found)
         pictures["accuracy.png"] = plot.sweep_png(found.sweep())
-    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
-    opt.write_text(folder / "diagnosis.json", text)
+    opt.write_text(folder / "diagnosis.json", json_text(document) + "\n")
     opt.write_text(folder / "diagnosis.html", reports.html(found, pictures))
     for name, picture in pictures.items():
         write_atomically(folder / name, picture)

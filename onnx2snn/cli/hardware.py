@@ -39,7 +39,7 @@ def targets(name: str | None, as_json: bool) -> None:
     """The chips that `place` knows; with NAME (or FILE.toml), its limits and their sources."""
     if name is not None:
         target = load_target(name)
-        opt.emit(_target_json(target), _target_text(target), as_json)
+        opt.emit(_target_json(target), as_json, _target_text, target)
         return
     known = known_targets()
     rows = [[t.name, t.title, t.mapping, len(t.limits), len(t.unverified)] for t in known.values()]
@@ -48,7 +48,7 @@ def targets(name: str | None, as_json: bool) -> None:
         "targets": {t.name: _target_json(t) for t in known.values()},
     }
     header = ["target", "chip", "mapping", "numbers", "unverified"]
-    opt.emit(document, render.table(header, rows), as_json)
+    opt.emit(document, as_json, render.table, header, rows)
 
 
 def _target_json(target: HardwareTarget) -> dict[str, Any]:
@@ -151,15 +151,18 @@ def place_command(
             _write(report, folder if len(names) == 1 else opt.output_folder(folder / name))
     show(len(names), len(names))
     if len(reports) == 1:
-        document, text = json.loads(to_json(reports[0])), render_text(reports[0])
+        document = json.loads(to_json(reports[0]))
     else:
         documents = {r.target: json.loads(to_json(r)) for r in reports}
         document = {"schema": "onnx2snn.placements/1", "targets": documents}
-        text = render_comparison(reports)
-    written = "" if folder is None else f"\nwrote the report to {folder}"
-    opt.emit(document, text + written, as_json)
+    opt.emit(document, as_json, _text, reports, folder)
     if not any(report.fits for report in reports):
         raise SystemExit(1)
+
+
+def _text(reports: list[PlacementReport], folder: Path | None) -> str:
+    text = render_text(reports[0]) if len(reports) == 1 else render_comparison(reports)
+    return text if folder is None else f"{text}\nwrote the report to {folder}"
 
 
 def _steps(graph: SpikingGraph, text: str | None) -> int:

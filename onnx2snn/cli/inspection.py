@@ -62,21 +62,24 @@ def doctor(as_json: bool) -> None:
         "packages": packages,
         "blas": blas,
     }
-    rows = []
-    for p in packages:
-        use, how = OPTIONAL.get(p["package"], ("needed", "pip install onnx2snn"))
-        rows.append([p["package"], p["version"] or "missing", use, "" if p["version"] else how])
-    text = render.table(["package", "version", "for", "to install"], rows)
-    libraries = "; ".join(
-        f"{b['internal_api']} {b['version']} ({b['architecture']}, {b['num_threads']} threads)"
-        for b in blas
-    )
-    text += (
-        f"\n\nPython {document['python']}, {document['machine']}; BLAS: {libraries or 'unknown'}"
-    )
-    opt.emit(document, text, as_json)
+    opt.emit(document, as_json, _doctor_text, document)
     if any(p["version"] is None and p["needed"] for p in packages):
         raise SystemExit(1)
+
+
+def _doctor_text(document: dict[str, Any]) -> str:
+    rows = []
+    for p in document["packages"]:
+        use, how = OPTIONAL.get(p["package"], ("needed", "pip install onnx2snn"))
+        rows.append([p["package"], p["version"] or "missing", use, "" if p["version"] else how])
+    libraries = "; ".join(
+        f"{b['internal_api']} {b['version']} ({b['architecture']}, {b['num_threads']} threads)"
+        for b in document["blas"]
+    )
+    return (
+        f"{render.table(['package', 'version', 'for', 'to install'], rows)}\n\n"
+        f"Python {document['python']}, {document['machine']}; BLAS: {libraries or 'unknown'}"
+    )
 
 
 @click.command()
@@ -100,7 +103,7 @@ def check(model: Path, tagged: Path | None, input_shapes: tuple[str, ...], as_js
             for name, found in chips.items()
         }
     }
-    opt.emit(document, render.check_text(report, chips), as_json)
+    opt.emit(document, as_json, render.check_text, report, chips)
     if not report.convertible:
         raise SystemExit(1)
 
@@ -120,11 +123,14 @@ def ops(as_json: bool) -> None:
         ],
         "others": OTHERS,
     }
-    text = (
+    opt.emit(document, as_json, _ops_text, spiking, refused)
+
+
+def _ops_text(spiking: list[list[str]], refused: list[list[str]]) -> str:
+    return (
         f"{render.table(['operation', 'becomes'], spiking)}\n\n"
         f"{render.table(['refused', 'because', 'instead'], refused)}\n\n{OTHERS}"
     )
-    opt.emit(document, text, as_json)
 
 
 COMMANDS: tuple[click.Command, ...] = (check, ops, doctor)

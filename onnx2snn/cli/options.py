@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -15,11 +14,13 @@ import click
 from .. import api
 from ..converter.recipes import RECIPES, recipe_named
 from ..data import Preprocessing, Samples
+from ..display import displayed, json_text
 from ..errors import DataError, UnsupportedOps, UsageError
 from ..runtime.engine import EarlyExit
 from ..runtime.file import write_atomically
 from ..runtime.graph import Analog, SpikingGraph
 from ..runtime.ops import Shape
+from . import terminal
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -207,9 +208,10 @@ def json_option(function: F) -> F:
     )(function)
 
 
-def emit(document: dict[str, Any], text: str, as_json: bool) -> None:
-    """Print the JSON document or the text."""
-    click.echo(json.dumps(document, indent=2, allow_nan=False) if as_json else text)
+def emit(document: dict[str, Any], as_json: bool, text: Callable[..., str], *records: Any) -> None:
+    """Print the JSON document, or the ``text`` of the records. Its lines are those that ``text``
+    makes: no string in ``records`` has a line break or anything hidden left in it."""
+    terminal.out(json_text(document) if as_json else text(*displayed(records)))
 
 
 def stage(text: str) -> Callable[[int, int], None]:
@@ -218,8 +220,7 @@ def stage(text: str) -> Callable[[int, int], None]:
         return lambda done, total: None
 
     def show(done: int, total: int) -> None:
-        end = "\n" if done >= total else ""
-        click.echo(f"\r{text}: {100 * done // max(total, 1):3d} %{end}", nl=False, err=True)
+        terminal.progress(f"{text}: {100 * done // max(total, 1):3d} %", done=done >= total)
 
     return show
 

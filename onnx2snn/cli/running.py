@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 from .. import api
 from ..converter.frontend import load_onnx
 from ..data import Preprocessing, Samples
+from ..display import json_text
 from ..errors import UsageError
 from ..evaluation.ann import evaluate
 from ..evaluation.evaluate import Ann, Evaluation
@@ -22,11 +22,12 @@ from ..provenance import convert
 from ..reports import comparison, plot
 from ..reports import sweep_html as page
 from ..reports import text as render
-from ..runtime.engine import simulate, synapse_models
+from ..runtime.engine import LayerProfile, simulate, synapse_models
 from ..runtime.graph import SpikingGraph
 from . import options as opt
 
 PATH = click.Path(path_type=Path)
+PROFILED = 100  # samples
 
 
 @click.command()
@@ -93,14 +94,12 @@ def run(
         for label, g in made.items()
     ]
     runs, documents = [one for one, _ in found], [document for _, document in found]
-    text = _text(runs, documents)
-    if profile:
-        text += _profiled(runs[0], loaded[runs[0].recipe], engine, documents[0])
-    text += f"\nsimulated in {sum(d['seconds'] for d in documents):.1f} s"
-    document = _document(documents, data)
+    layers = _profiled(runs[0], loaded[runs[0].recipe], engine, documents[0]) if profile else None
+    document, written = _document(documents, data), list[str]()
     if folder is not None:
-        text += "\n" + write_chart(_as_sweep(networks, data, runs), document, folder, "run")
-    opt.emit(document, text, as_json)
+        written = write_chart(_as_sweep(networks, data, runs), document, folder, "run")
+    seconds = sum(d["seconds"] for d in documents)
+    opt.emit(document, as_json, _text, runs, layers, seconds, written)
 
 
 def _no_conversion_asked_for(calib: str | None, options: Mapping[str, Any]) -> None:
@@ -186,7 +185,12 @@ def run_one(
     return one, {**run_document(evaluation, seconds), **recipe}
 
 
-def _text(runs: list[SweepRun], documents: list[dict[str, Any]]) -> str:
+def _text(
+    runs: list[SweepRun],
+    layers: tuple[LayerProfile, ...] | None,
+    seconds: float,
+    written: list[str],
+) -> str:
     """The curve of one network; of several first all beside each other."""
     parts = [] if len(runs) == 1 else [comparison.runs_text(runs)]
     for one in runs:
@@ -199,7 +203,10 @@ def _text(runs: list[SweepRun], documents: list[dict[str, Any]]) -> str:
         if evaluation.stopped:
             text += "\n" + render.early_exit_text(evaluation.stopped)
         parts.append(text)
-    return "\n\n".join(parts)
+    if layers is not None:
+        few = min(PROFILED, runs[0].evaluation.samples)
+        parts.append(f"first {few} samples:\n{render.profile_text(layers)}")
+    return "\n".join(["\n\n".join(parts), f"simulated in {seconds:.1f} s", *written])
 
 
 def _profiled(
@@ -207,15 +214,15 @@ def _profiled(
     samples: Samples,
     engine: Mapping[str, Any],
     document: dict[str, Any],
-) -> str:
-    """Where the time goes, on at most 100 samples, as text and into the document."""
+) -> tuple[LayerProfile, ...]:
+    """Where the time goes, on the first few samples; into the document too."""
     graph, steps = run.network, run.steps
     kernels = synapse_models(graph) if engine["engine"] == "onnxruntime" else None
-    part = samples.batch(0, min(100, len(samples)))
+    part = samples.batch(0, min(PROFILED, len(samples)))
     options = {"threads": engine["threads"], "events": engine["events"], "kernels": kernels}
     layers = simulate(graph, part, steps, profile=True, **options).profile
     document["profile"] = [asdict(layer) for layer in layers]
-    return f"\n\nfirst {min(100, len(samples))} samples:\n{render.profile_text(layers)}"
+    return layers
 
 
 def run_document(evaluation: Evaluation, seconds: float) -> dict[str, Any]:
@@ -248,17 +255,16 @@ def run_document(evaluation: Evaluation, seconds: float) -> dict[str, Any]:
     }
 
 
-def write_chart(result: Sweep, document: dict[str, Any], folder: Path, stem: str) -> str:
-    """STEM.json, .csv, .html and (with matplotlib) .png; what was written, in words."""
-    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
-    opt.write_text(folder / f"{stem}.json", text)
+def write_chart(result: Sweep, document: dict[str, Any], folder: Path, stem: str) -> list[str]:
+    """STEM.json, .csv, .html and (with matplotlib) .png; what was written, line by line."""
+    opt.write_text(folder / f"{stem}.json", json_text(document) + "\n")
     opt.write_text(folder / f"{stem}.csv", render.sweep_csv(result))
     opt.write_text(folder / f"{stem}.html", page.sweep_html(result))
     names = f"{stem}.json, {stem}.csv, {stem}.html"
     if not plot.available():
-        return f"wrote {names} to {folder}; no PNG: pip install 'onnx2snn[plot]'"
+        return [f"wrote {names} to {folder}; no PNG: pip install 'onnx2snn[plot]'"]
     opt.write_bytes(folder / f"{stem}.png", plot.sweep_png(result))
-    return f"wrote {names}, {stem}.png to {folder}"
+    return [f"wrote {names}, {stem}.png to {folder}"]
 
 
 COMMANDS = (run,)

@@ -21,7 +21,7 @@ from ..runtime.cost import static_cost
 from ..runtime.engine import EarlyExit, SimulationResult, Simulator
 from ..runtime.graph import Readout, SpikingGraph, onsets
 from ..runtime.ops import Array
-from .outputs import OutputScore, concordance, is_classifier, scores, sums
+from .outputs import COLUMNS, OutputScore, concordance, is_classifier, scores, sums
 from .statistics import wilson
 
 Ann = Callable[[dict[str, Array]], Mapping[str, Array]]
@@ -108,6 +108,24 @@ class Tally:
             "seconds": np.zeros(()),
             "stopped": np.zeros(steps + 1, np.int64),
         }
+
+    def restore(self, counts: Mapping[str, Array], graph: SpikingGraph) -> int:
+        """Go on from the ``state`` of another tally of ``graph``: how many samples were done.
+
+        Raises KeyError or ValueError where ``counts`` are not such a state.
+        """
+        zeros = dict(self.state)
+        steps = len(zeros["correct"])
+        zeros |= {f"output/{r.name}": np.zeros((steps, COLUMNS)) for r in graph.of(Readout)}
+        zeros |= {key: np.zeros(()) for key in counts if key.startswith("layer/")}
+        if counts.keys() != zeros.keys():
+            raise KeyError(*(counts.keys() ^ zeros.keys()))
+        for key, wanted in zeros.items():
+            got = counts[key]
+            if (got.shape, got.dtype) != (wanted.shape, wanted.dtype):
+                raise ValueError(f"{key}: {got.dtype} of shape {got.shape}")
+        self.state = dict(counts)
+        return int(self.state["samples"])
 
     def add(
         self,

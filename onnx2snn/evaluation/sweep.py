@@ -3,26 +3,23 @@
 The readout accumulates, so the answer after every step t <= T comes from one simulation of T
 steps. With start lags the windows depend on T, so each T is its own conversion and simulation, and
 only a few T per octave (``LADDER``) are run. Finished chunks are kept in the output folder until
-the sweep is complete: a killed sweep goes on where it stopped.
+the sweep is complete (``sweep_state``): a killed sweep goes on where it stopped.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ..converter.frontend import LoadedModel
 from ..data import Samples
 from ..provenance import convert
 from ..runtime.graph import Population, SpikingGraph
 from .ann import evaluate, onnx_ann
-from .evaluate import Evaluation, Tally
+from .evaluate import Evaluation
+from .sweep_state import StateFile, dependencies, fingerprint
 
 SCHEMA = "onnx2snn.sweep/1"
 # The T that tables show, and that are run where every T costs a conversion.
@@ -152,62 +149,51 @@ def sweep(
     folder: Path,
     *,
     stage: Stage = lambda text: lambda done, total: None,
+    say: Callable[[str], None] = lambda text: None,
     engine: Mapping[str, Any] | None = None,
 ) -> Sweep:
     """Convert with every recipe for T = the last step and run it on ``samples``.
 
     ``folder`` holds the state of an unfinished sweep; ``stage`` gives the progress callback for
-    each stage of the work.
+    each stage of the work, and ``say`` is told what becomes of an earlier state.
     """
     runs = []
+    states: list[StateFile] = []
     for recipe in recipes:
         chosen = {**options, "recipe": recipe}
-        run = _Runner(model, samples, calibration, chosen, folder, stage, dict(engine or {}))
+        run = _Runner(
+            model=model,
+            samples=samples,
+            calibration=calibration,
+            options=chosen,
+            folder=folder,
+            stage=stage,
+            say=say,
+            engine=engine or {},
+            states=states,
+        )
         runs.append(run.curve(steps))
+    for state in states:
+        state.remove()
     return Sweep(
         model=Path(model.path).name, data=samples.source, samples=len(samples), runs=tuple(runs)
     )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _State:
-    """Where a run keeps what it has finished."""
-
-    path: Path
-    fingerprint: str
-
-    def restore(self, steps: int) -> Tally:
-        tally = Tally(steps)
-        if self.path.exists():
-            try:
-                with np.load(self.path) as stored:
-                    if str(stored["fingerprint"]) == self.fingerprint:
-                        tally.state = {k: stored[k] for k in stored.files if k != "fingerprint"}
-            except (OSError, ValueError, KeyError):
-                return tally  # a damaged state is as good as none
-        return tally
-
-    def save(self, tally: Tally) -> None:
-        temporary = self.path.with_suffix(".new.npz")
-        np.savez(temporary, fingerprint=np.array(self.fingerprint), **tally.state)  # type: ignore[arg-type]
-        temporary.replace(self.path)
-
-
 class _Runner:
-    """One recipe: converts once per needed T, evaluates, resumes."""
+    """One recipe: converts once per needed T, evaluates, resumes. ``states``: where it adds the
+    files to remove once the whole sweep is complete."""
 
-    def __init__(
-        self,
-        model: LoadedModel,
-        samples: Samples,
-        calibration: Samples | None,
-        options: dict[str, Any],
-        folder: Path,
-        stage: Stage,
-        engine: dict[str, Any],
-    ) -> None:
-        self.model, self.samples, self.calibration = model, samples, calibration
-        self.options, self.folder, self.stage, self.engine = options, folder, stage, engine
+    model: LoadedModel
+    samples: Samples
+    calibration: Samples | None
+    options: Mapping[str, Any]
+    folder: Path
+    stage: Stage
+    say: Callable[[str], None]
+    engine: Mapping[str, Any]
+    states: list[StateFile]
 
     def curve(self, steps: tuple[int, int]) -> SweepRun:
         first, last = steps
@@ -229,44 +215,42 @@ class _Runner:
         )
 
     def _evaluate(self, first: int, last: int) -> tuple[SpikingGraph, Evaluation]:
-        recipe = self.options["recipe"]
+        recipe, options = self.options["recipe"], {**self.options, "steps": last}
         network = convert(
             self.model,
             self.calibration,
             progress=self.stage(f"converting ({recipe}, T={last})"),
-            **{**self.options, "steps": last},
+            **options,
         )
-        state = _State(
-            path=self.folder / f".unfinished-{recipe}-{last}.npz", fingerprint=self._print(last)
-        )
+        state = self._state(network, options)
+        self.states.append(state)
         evaluation = evaluate(
             network,
             self.samples,
             last,
             onnx_ann(self.model, network),
             first=first,
-            tally=state.restore(last),
+            tally=state.restore(network, last),
             checkpoint=state.save,
             progress=self.stage(f"simulating ({recipe}, T={last})"),
             **self.engine,
         )
-        state.path.unlink(missing_ok=True)
         return network, evaluation
 
-    def _print(self, last: int) -> str:
-        """What a stored state must have been made from to be continued."""
-        document = {
-            "state": 3,
-            "model": self.model.sha256,
-            "options": self.options,
-            "steps": last,
-            "samples": len(self.samples),
-            "data": self.samples.source,
-            "preprocessing": self.samples.preprocessing.to_json(),
-            "calibration": self.calibration and [self.calibration.source, len(self.calibration)],
-            "first": {
-                k: hashlib.sha256(np.asarray(a[:1]).tobytes()).hexdigest()
-                for k, a in self.samples.arrays.items()
-            },
-        }
-        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    def _state(self, network: SpikingGraph, options: Mapping[str, Any]) -> StateFile:
+        recipe, steps = options["recipe"], options["steps"]
+        key = dependencies(
+            model=self.model,
+            network=network,
+            samples=self.samples,
+            calibration=self.calibration,
+            options=options,
+            engine=self.engine,
+        )
+        return StateFile(
+            path=self.folder / f".unfinished-{recipe}-{steps}.npz",
+            key=fingerprint(key),
+            title=f"{recipe} (T={steps})",
+            total=len(self.samples),
+            say=self.say,
+        )

@@ -14,6 +14,7 @@ from ..diagnosis import TOO_HIGH, Diagnosis
 from ..diagnosis.advice import fault_at, stands_out
 from ..diagnosis.layers import PARTS, LayerError
 from ..diagnosis.measure import RULE, Measured
+from ..display import displayed
 from ..evaluation.sweep import run_json
 from . import comparison
 from . import text as render
@@ -220,6 +221,7 @@ src="data:image/png;base64,{{ picture.data }}"></p>{% endfor %}
 
 def html(diagnosis: Diagnosis, pictures: Mapping[str, bytes]) -> str:
     """One self-contained page; ``pictures``: PNG files by name."""
+    diagnosis = displayed(diagnosis)
     first = diagnosis.first.name if diagnosis.first else None
     names = [layer.name for layer in diagnosis.measured.layers]
     return (

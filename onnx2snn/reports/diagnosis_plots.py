@@ -11,7 +11,8 @@ import numpy as np
 from ..diagnosis import Diagnosis
 from ..diagnosis.advice import stands_out
 from ..diagnosis.layers import PARTS, LayerError
-from .plot import figure
+from ..display import displayed
+from .plot import figure, literal, short
 
 COLOURS = {
     "inherited": "#bbbbbb",
@@ -27,6 +28,7 @@ MOST = 24  # layers in the picture of rates
 def errors_png(diagnosis: Diagnosis) -> bytes:
     """Stacked bars per layer, one below the other: parts as long as their rms, a mark at the rms of
     the whole (parts partly cancel, so it is shorter than their sum)."""
+    diagnosis = displayed(diagnosis, literal)
     layers = diagnosis.measured.layers
     fig = figure(8.5, 1.6 + 0.32 * len(layers))
     axes = fig.subplots()
@@ -53,7 +55,7 @@ def errors_png(diagnosis: Diagnosis) -> bytes:
     axes.plot(
         total, y, "k|", markersize=11, markeredgewidth=1.8, label="whole (parts partly cancel)"
     )
-    axes.set_yticks(y, [_short(layer.name) for layer in layers], fontsize=9)
+    axes.set_yticks(y, [short(layer.name) for layer in layers], fontsize=9)
     if diagnosis.first is not None:
         at = [layer.name for layer in layers].index(diagnosis.first.name)
         axes.get_yticklabels()[at].set_fontweight("bold")
@@ -62,7 +64,7 @@ def errors_png(diagnosis: Diagnosis) -> bytes:
     axes.set_xlabel("rms error (% of the rms activation)")
     jump = ""
     if diagnosis.first is not None and stands_out(diagnosis.first, diagnosis.measured):
-        jump = f"; it jumps at {_short(diagnosis.first.name)}"
+        jump = f"; it jumps at {short(diagnosis.first.name)}"
     axes.set_title(f"Error by layer, T={diagnosis.measured.steps}{jump}", fontsize=11)
     axes.grid(True, axis="x", alpha=0.3)
     axes.set_axisbelow(True)
@@ -86,6 +88,7 @@ def _bar(layer: LayerError, part: str) -> float:
 
 def rates_png(diagnosis: Diagnosis) -> bytes:
     """Small multiples: how often each pair of ANN activation and decoded rate occurs."""
+    diagnosis = displayed(diagnosis, literal)
     layers = [layer for layer in diagnosis.measured.layers if len(layer.points)]
     hidden = len(layers) - MOST
     layers = _shown(layers, diagnosis.first)
@@ -141,13 +144,8 @@ def _panel(axes: Any, layer: LayerError, first: bool) -> None:
     axes.set_aspect("equal")
     axes.locator_params(nbins=4)
     axes.tick_params(labelsize=8)
-    title = f"{_short(layer.name, 24)}: {100 * layer.error:.1f} %"
+    title = f"{short(layer.name, 24)}: {100 * layer.error:.1f} %"
     axes.set_title(title, fontsize=9, fontweight="bold" if first else "normal")
-
-
-def _short(name: str, length: int = 32) -> str:
-    """The end of a name says most."""
-    return name if len(name) <= length else "..." + name[3 - length :]
 
 
 def _png(fig: Any) -> bytes:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..display import displayed
 from ..hwtargets.placement.report import PlacementReport
 from ..hwtargets.target import Violation
 
 
 def render_text(report: PlacementReport) -> str:
     """Everything but the floor plan, at most about 100 columns wide."""
+    report = displayed(report)
     parts = [
         _verdict(report),
         _violations(report),
@@ -180,6 +182,7 @@ def render_comparison(reports: Sequence[PlacementReport]) -> str:
     """One line per chip: fits, cores, binding limit, accuracy on its integers, energy. Below it,
     what the accuracy is compared with, what the energies count, and why the network does not fit.
     """
+    reports = displayed(reports)
     rows = []
     for r in reports:
         energy, chip = r.energy.get("value"), r.accuracy.get("chip")

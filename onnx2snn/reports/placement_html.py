@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader
 
+from ..display import displayed
 from ..hwtargets.placement.report import FloorPlan, PlacementReport
 from ..runtime.ops import Array
 
@@ -20,6 +21,7 @@ MAX_CORES = 6000  # above, one cell per chip is drawn instead of one per core
 
 def render_html(report: PlacementReport) -> str:
     """The page."""
+    report = displayed(report)
     environment = Environment(
         loader=PackageLoader("onnx2snn.reports", "."),
         autoescape=True,

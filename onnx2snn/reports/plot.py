@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
+from ..display import displayed, shown
 from ..errors import UsageError
 from ..evaluation.sweep import LADDER, Sweep, SweepRun
 from .text import COLOURS, bounds_of, score, score_name
@@ -30,9 +31,20 @@ def figure(width: float = 7.0, height: float = 4.2) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def literal(text: str) -> str:
+    """A name as matplotlib draws it letter by letter: dollar signs begin formulas."""
+    return shown(text).replace("$", r"\$")
+
+
+def short(name: str, length: int = 32) -> str:
+    """The end of a name says most."""
+    return name if len(name) <= length else "..." + name[3 - length :]
+
+
 def sweep_png(sweep: Sweep) -> bytes:
     """Accuracy against time steps, one curve per run with its 95 % interval, and the ANN's; where
     every run has one point, the runs beside each other."""
+    sweep = displayed(sweep, literal)
     if all(len(run.evaluation.points) == 1 for run in sweep.runs):
         return _beside(sweep)
     fig = figure(7.6, 4.6)
@@ -61,7 +73,7 @@ def _beside(sweep: Sweep) -> bytes:
         if bounds is not None:
             bars = [[value - 100 * bounds[0]], [100 * bounds[1] - value]]
         axes.errorbar([n], [value], bars, fmt="o", color=colour, capsize=4)
-        name = run.recipe if len(run.recipe) <= 20 else "..." + run.recipe[-17:]
+        name = short(run.recipe, 20)
         latency = f"T={p.T}, latency {p.latency}"
         labels.append(f"{name}\n{latency}\n{p.spikes_per_neuron:.2f} spikes/neuron")
     axes.set_xticks(range(len(labels)), labels, fontsize=8)
@@ -104,7 +116,7 @@ def _curve(axes: Any, run: SweepRun, colour: str, aside: float, *, few: bool) ->
     points = run.evaluation.points
     steps, values = [p.T for p in points], [100 * score(run, p) for p in points]
     last = (
-        f"{run.recipe} (T={steps[-1]}: latency {points[-1].latency}, "
+        f"{short(run.recipe)} (T={steps[-1]}: latency {points[-1].latency}, "
         f"{points[-1].spikes_per_neuron:.1f} spikes/neuron)"
     )
     bounds = [bounds_of(run.evaluation, p) for p in points]

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup, escape
 
+from ..display import displayed
 from ..evaluation.sweep import Sweep, SweepRun
 from .text import (
     COLOURS,
@@ -53,6 +54,7 @@ Chart: {{ shown }}; bars and dots with tooltips.</p>
 
 def sweep_html(sweep: Sweep) -> str:
     """One self-contained page: chart with tooltips, tables, notes."""
+    sweep = displayed(sweep)
     environment = Environment(autoescape=True)
     return environment.from_string(PAGE).render(
         title=f"{sweep.model}: accuracy against time steps",

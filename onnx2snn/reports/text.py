@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..converter.frontend import CheckReport
+from ..display import shown
 from ..evaluation.evaluate import Evaluation, Point
 from ..evaluation.sweep import ERROR, LADDER, Sweep, SweepRun, knee
 from ..evaluation.verify import Verification
@@ -234,8 +235,13 @@ def sweep_csv(sweep: Sweep) -> str:
     for run in sweep.runs:
         for point in run.evaluation.points:
             values = [getattr(point, f) for f in fields]
-            writer.writerow([run.recipe, *values, run.evaluation.ann_accuracy])
+            writer.writerow([_csv_name(run.recipe), *values, run.evaluation.ann_accuracy])
     return out.getvalue()
+
+
+def _csv_name(name: str) -> str:
+    """A name as a cell that no spreadsheet takes for a formula (OWASP: CSV injection)."""
+    return f"'{shown(name)}" if name.startswith(("=", "+", "-", "@")) else shown(name)
 
 
 def verify_text(name: str, v: Verification) -> str:

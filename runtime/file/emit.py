@@ -232,12 +232,11 @@ class _Emission:
             self.functions.setdefault(name, paced_neuron(p))
         elif name not in self.functions:
             self.functions[name] = fn.neuron(p, name, windowed=lagged)
-        base = array_name(f"{node.name}.neuron.{{}}")
         arguments = [
             self._varying(node.inputs[0]),
             array_name(f"{node.name}.bias"),
-            base.format("v_threshold"),
-            base.format("v_init"),
+            array_name(f"{node.name}.neuron.v_threshold"),
+            array_name(f"{node.name}.neuron.v_init"),
             self.total,
         ]
         if lagged:
@@ -253,9 +252,8 @@ class _Emission:
         name = differential_name(p)
         if name not in self.functions:
             self.functions[name] = differential_neuron(p)
-        base = array_name(f"{node.name}.neuron.{{}}")
         current = self._varying(node.inputs[0])
-        arrays = base.format("bias"), base.format("v_threshold")
+        arrays = [array_name(f"{node.name}.neuron.{field}") for field in ("bias", "v_threshold")]
         self.call(name, current, *arrays, self.total, out=out)
         self.declare(out, node.shape)
 

@@ -76,6 +76,13 @@ class LoadedModel:
     approximated: tuple[tuple[str, str, str], ...] = ()
     weights: Mapping[str, Array] = field(default_factory=dict)
 
+    def content(self) -> tuple[bytes, Mapping[str, Array], tuple[TensorInfo, ...]]:
+        """All that a network made from it depends on: the graph with its weights (``sha256`` knows
+        nothing of external ones), the mapped weights, inputs and outputs with the shapes that
+        were chosen for them."""
+        graph = self.original.SerializeToString(deterministic=True)
+        return graph, self.weights, (*self.inputs, *self.outputs)
+
 
 def load_onnx(
     path: PathLike, *, input_shapes: Mapping[str, tuple[int, ...]] | None = None

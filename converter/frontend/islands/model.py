@@ -182,7 +182,8 @@ def _inner(proto: onnx.NodeProto, island: Island, border: Border) -> onnx.NodePr
 
 
 def _constants(island: Island, border: Border) -> Mapping[str, Array]:
-    read = {t for node in island.nodes for t in node.inputs if t in border.constants}
+    # In the nodes' order, so that the same model gives the same bytes in every process.
+    read = [t for node in island.nodes for t in node.inputs if t in border.constants]
     return {"island/half": np.asarray(0.5, np.float32)} | {t: border.constants[t] for t in read}
 
 

@@ -1,7 +1,7 @@
 """Compiled kernels on disk: read back only where nobody else can have written them, and only whole.
 
 Machine code that is loaded can do anything its user can. So a folder and a file in it count only
-where they belong to this user or to root and nobody else may write them, and the code is preceded
+where they belong to this user or to root and nobody else may write them, and the code is followed
 by its SHA-256, checked on the very bytes that are loaded. Whoever can rename what lies above such a
 folder can put another one there, but none that belongs to this user, so folders above need no
 check. What is not trusted, cut or damaged is as good as missing.
@@ -16,12 +16,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
+
+from ...sealed import sealed, unsealed
 
 PARTIAL = (".kernels-", ".part")  # how the name of a file begins and ends while it is written
 STALE = 600  # seconds after which nobody can still be writing such a file
-DIGEST = sha256().digest_size
 
 
 def folders() -> Iterator[Path]:
@@ -41,7 +41,7 @@ def kept(key: str) -> bytes | None:
     for folder in folders():
         with suppress(OSError):
             _check(folder.stat())
-            code = unsealed(key, _content(folder / _name(key)))
+            code = _unsealed(key, _content(folder / _name(key)))
             if code is not None:
                 return code
     return None
@@ -56,22 +56,24 @@ def keep(key: str, code: bytes) -> None:
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
             _check(folder.stat())
             _remove_leftovers(folder)
-            _write(folder / _name(key), sealed(key, code))
+            _write(folder / _name(key), _sealed(key, code))
             return
         except OSError as error:
             reasons.append(f"{folder}: {error.strerror or error}")
     raise OSError("; ".join(reasons) or "there is no folder for them")
 
 
-def sealed(key: str, code: bytes) -> bytes:
-    """The SHA-256 of both, then ``code``."""
-    return sha256(key.encode() + code).digest() + code
+def _sealed(key: str, code: bytes) -> bytes:
+    """``code`` behind the key that it was made for, with a checksum of both."""
+    return sealed(key.encode() + code)
 
 
-def unsealed(key: str, content: bytes) -> bytes | None:
-    """The code in what ``sealed`` made for ``key``; None where a bit of it differs."""
-    code = content[DIGEST:]
-    return code if sealed(key, code) == content else None
+def _unsealed(key: str, content: bytes) -> bytes | None:
+    """The code in what ``_sealed`` made for ``key``; None where a bit of it differs."""
+    whole = unsealed(content)
+    if whole is None or not whole.startswith(key.encode()):
+        return None
+    return whole[len(key.encode()) :]
 
 
 def _name(key: str) -> str:
