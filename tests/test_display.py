@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner, Result
+from places import MODELS, ROOT
 
 from onnx2snn import DataError, load
 from onnx2snn.cli import main, terminal
@@ -27,8 +28,6 @@ from onnx2snn.reports.placement import render_text
 from onnx2snn.reports.placement_html import render_html
 from onnx2snn.reports.text import sweep_csv
 
-ROOT = Path(__file__).parent.parent
-MODELS = ROOT / "models"
 DATA = str(MODELS / "digits.npz")
 PRE = ["--scale", "16", "--layout", "NHWC"]
 TEST, CALIB = f"{DATA}:x_test,y_test", f"{DATA}:x_calib"
@@ -201,7 +200,7 @@ def test_no_name_in_a_table_of_numbers_is_a_formula(
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@a", "\t=1", "a\n=1", 'a"\n=1,2'])
 def test_csv_names_stay_in_their_cell(name: str, both: tuple[Files, Files]) -> None:
-    from onnx2snn.api import evaluate, load_samples
+    from onnx2snn.evaluation.ann import evaluate, load_samples
     from onnx2snn.evaluation.sweep import SweepRun
 
     network = load(both[0].network)
@@ -215,7 +214,7 @@ def test_csv_names_stay_in_their_cell(name: str, both: tuple[Files, Files]) -> N
 
 
 def test_a_chip_of_ones_own_with_hostile_texts(both: tuple[Files, Files], tmp_path: Path) -> None:
-    text = (ROOT / "hwtargets" / "loihi2.toml").read_text()
+    text = (ROOT / "hwtargets" / "cores" / "loihi2.toml").read_text()
     quoted = json.dumps(FAKE + "\u202e\x9b")[1:-1]
     lines = [
         line.replace('= "', f'= "{quoted}', 1) if line.startswith(("title", "name")) else line

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from places import FIXTURES, MODELS
 
 from onnx2snn import load_onnx
 from onnx2snn.cli import main
@@ -20,7 +21,6 @@ from onnx2snn.evaluation.evaluate import CHUNK, Tally
 from onnx2snn.evaluation.sweep_state import StateFile, fingerprint
 from onnx2snn.runtime.sealed import sealed, unsealed
 
-MODELS = Path(__file__).parent.parent / "models"
 MLP = MODELS / "digits_mlp.onnx"
 PRE = ["--scale", "16", "--layout", "NHWC", "-T", "1:4"]
 STATE = ".unfinished-binary-4.npz"
@@ -290,9 +290,8 @@ def test_every_recipe_that_was_done_is_kept_until_all_are(
 
 
 def test_external_weights_belong_to_a_model(tmp_path: Path) -> None:
-    fixtures = Path(__file__).parent / "fixtures"
     for name in ("external_data.onnx", "external_data.bin"):
-        (tmp_path / name).write_bytes((fixtures / name).read_bytes())
+        (tmp_path / name).write_bytes((FIXTURES / name).read_bytes())
     before = load_onnx(tmp_path / "external_data.onnx")
     weights = np.fromfile(tmp_path / "external_data.bin", np.float32)
     weights[0] += 1
@@ -328,7 +327,7 @@ print(fingerprint([model.content(), network.nodes]))
 @pytest.mark.parametrize("name", ["residual_a_dynamo.onnx", "vit_block_ts.onnx"])
 def test_every_process_converts_to_the_same_network(name: str) -> None:
     """Else no state would ever be continued: the order of a set once decided an island's bytes."""
-    path = str(Path(__file__).parent / "fixtures" / name)
+    path = str(FIXTURES / name)
     found = {
         subprocess.run(
             [sys.executable, "-c", CONVERTS, path],
