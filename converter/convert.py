@@ -76,6 +76,7 @@ def convert(
     notes += copy_notes(lowered, copies, options)
     theta = thresholds_of(stats, copies, recipe, options)
     graph, neurons = neurons_of(lowered, stats, theta, copies, recipe, options)
+    calibrated = options.tune and calibration is not None
     if options.tune and calibration is not None:
         tuning = Tuning(search=options.reset == "subtract", seed=options.seed)
         tuned = tune(
@@ -88,7 +89,13 @@ def convert(
         )
     graph, neurons = spread(graph, round_thresholds(neurons), copies)
     graph = on_grid(_with_counting(set_thresholds(graph, neurons), stats, options))
-    meta = {**graph.meta, **_meta(recipe, options, max(copies.values(), default=1)), "notes": notes}
+    meta = {
+        **graph.meta,
+        **_meta(recipe, options, max(copies.values(), default=1)),
+        "assumed": calibration is None,
+        "calibrated": calibrated,
+        "notes": notes,
+    }
     return Conversion(graph=replace(graph, meta=meta), lowered=lowered, stats=stats)
 
 
@@ -116,6 +123,7 @@ def _stage(progress: Progress, number: int) -> Progress:
 
 
 def _meta(recipe: Recipe, options: Options, copies: int) -> dict[str, Any]:
+    """Keys of ``onnx2snn.provenance.Provenance``, as JSON values."""
     lag = options.steps if recipe.synchronous else options.lag
     return {
         "recipe": recipe.name,

@@ -11,7 +11,6 @@ onnx2snn.save(network, "net.snn.onnx")
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from . import data
@@ -20,12 +19,13 @@ from .converter.ann.passes import default_passes, run_passes
 from .converter.frontend import LoadedModel, import_onnx
 from .converter.lowering.lower import lower
 from .data import Preprocessing, Samples
+from .errors import ModelError
 from .hwtargets import Violation, missing_kinds, targets
+from .provenance import Provenance
 from .runtime import file as onnxfile
 from .runtime.graph import Input, SpikingGraph
 from .runtime.ops import Shape
 
-Progress = Callable[[int, int], None]
 Model = LoadedModel | SpikingGraph | AnnGraph
 
 
@@ -46,7 +46,7 @@ def load_samples(
     """Samples from DATA (see ``data``) for this model. A converted network remembers the
     preprocessing it was calibrated with, which is used unless another one is given."""
     if preprocessing is None and isinstance(model, SpikingGraph):
-        preprocessing = Preprocessing.from_json(model.meta.get("preprocessing", {}))
+        preprocessing = Provenance.of(model).preprocessing
     return data.load_samples(
         spec, input_shapes(model), preprocessing or Preprocessing(), limit=limit
     )
@@ -58,8 +58,14 @@ def save(network: SpikingGraph, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> SpikingGraph:
-    """Read a converted network. Raises ModelError where it is not one."""
-    return onnxfile.load(path)
+    """Read a converted network. Raises ModelError where it is not one, or is damaged."""
+    network = onnxfile.load(path)
+    try:
+        Provenance.of(network)
+    except ModelError as error:
+        error.where = str(path)
+        raise
+    return network
 
 
 def chip_kinds(model: LoadedModel) -> dict[str, tuple[Violation, ...]]:

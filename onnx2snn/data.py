@@ -8,16 +8,17 @@ preprocessed when they are used, so memory does not grow with them.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from .errors import DataError, UsageError
+from .errors import DataError, ModelError, UsageError, did_you_mean, resembling
 from .runtime.ops import Array, Shape
 
+LAYOUTS = ("NCHW", "NHWC")
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
 
 
@@ -39,6 +40,8 @@ class Preprocessing:
             raise UsageError(f"--scale must be greater than 0, got {self.scale}")
         if any(s <= 0 for s in self.std):
             raise UsageError(f"--std must be greater than 0, got {self.std}")
+        if self.layout not in LAYOUTS:
+            raise UsageError(f"--layout is one of {', '.join(LAYOUTS)}, got '{self.layout}'")
 
     def apply(self, x: Array) -> Array:
         """(samples, *stored shape) -> float32 (samples, *network shape)."""
@@ -62,15 +65,51 @@ class Preprocessing:
         return np.array(values, np.float32).reshape(-1, *(1,) * (x.ndim - 2))
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Plain JSON values."""
+        return {k: [*v] if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     @staticmethod
     def from_json(document: Mapping[str, Any]) -> Preprocessing:
-        known = {f.name for f in fields(Preprocessing)}
+        """What ``to_json`` wrote; a key that is left out has its default.
+
+        Raises ModelError (E323) for an unknown key or a value that its key does not take.
+        """
+        known = [f.name for f in fields(Preprocessing)]
+        for key, value in document.items():
+            if key not in known:
+                raise _misread(f"there is no '{key}'", did_you_mean(key, known))
+            if not _READABLE[key](value):
+                raise _misread(f"'{key}' is {value!r}", "Convert the model again.")
         values: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in document.items() if k in known
+            k: tuple(v) if isinstance(v, list) else v for k, v in document.items()
         }
-        return Preprocessing(**values)
+        try:
+            return Preprocessing(**values)
+        except UsageError as error:  # it speaks of options
+            raise _misread(error.what, "Convert the model again.") from None
+
+
+def _misread(what: str, remedy: str) -> ModelError:
+    return ModelError(
+        f"the converted file's preprocessing cannot be read: {what}", remedy=remedy, code="E323"
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(_is_number(v) for v in value)
+
+
+# Per key of a file's preprocessing, whether a JSON value is of its kind.
+_READABLE: Mapping[str, Callable[[Any], bool]] = {
+    "scale": _is_number,
+    "mean": _are_numbers,
+    "std": _are_numbers,
+    "layout": lambda value: isinstance(value, str),
+}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -136,6 +175,13 @@ def load_samples(
     """
     path, _, keys = spec.partition(":") if not _is_windows_path(spec) else (spec, "", "")
     file = Path(path)
+    if keys and (file.is_dir() or file.suffix == ".npy"):
+        raise DataError(
+            f"has no arrays by name, so ':{keys}' names nothing",
+            where=path,
+            remedy="Leave it out: a .npy file is one array, a folder has images and their classes.",
+            code="E203",
+        )
     if file.is_dir():
         arrays, labels = _read_folder(file, shapes)
     elif not file.exists():
@@ -172,7 +218,14 @@ def _read_npz(file: Path, keys: str, inputs: list[str]) -> tuple[dict[str, Array
     if isinstance(archive, np.ndarray):
         return {inputs[0]: archive}, None
     names = list(archive.files)
-    x_key, _, y_key = keys.partition(",")
+    x_key, comma, y_key = keys.partition(",")
+    if comma and not (x_key and y_key):
+        raise DataError(
+            f"':{keys}' leaves a key out",
+            where=str(file),
+            remedy=f"Say FILE.npz:X_KEY or FILE.npz:X_KEY,Y_KEY. It has: {', '.join(names)}.",
+            code="E203",
+        )
     with archive:
         if len(inputs) > 1 and not x_key:
             arrays = {name: _entry(archive, name, file, names) for name in inputs}
@@ -201,10 +254,11 @@ def _default_keys(names: list[str], file: Path) -> tuple[str, str]:
 
 def _entry(archive: Any, key: str, file: Path, names: list[str]) -> Array:
     if key not in names:
+        meant = resembling(key, names)
         raise DataError(
             f"has no array '{key}'",
             where=str(file),
-            remedy=f"It has: {', '.join(names)}.",
+            remedy=(f"Did you mean '{meant}'? " if meant else "") + f"It has: {', '.join(names)}.",
             code="E203",
         )
     try:

@@ -14,7 +14,8 @@ command line turns an error into an exit status (2).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 from .display import shown
 
@@ -83,3 +84,15 @@ class TargetError(Onnx2SnnError):
     """A chip that is unknown or cannot hold the network."""
 
     code = "E500"
+
+
+def resembling(name: str, known: Iterable[str]) -> str | None:
+    """The name among ``known`` that ``name`` is most likely a slip of the pen for, or None."""
+    return next(iter(get_close_matches(name, list(known), n=1, cutoff=0.75)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The remedy for an unknown ``name``: the one that was probably meant, else all there are."""
+    names = list(known)
+    meant = resembling(name, names)
+    return f"Did you mean '{meant}'?" if meant else f"Choose one of: {', '.join(names)}."

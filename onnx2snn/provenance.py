@@ -1,25 +1,256 @@
-"""A conversion with what it was made from: the converted file's provenance."""
+"""What a converted network remembers of how it was made, and conversion with that memory.
+
+``Provenance`` is the record; the graph's ``meta`` (and so the file) has it as JSON. What decides
+anything is a key of its own: notes are for people, and only ``_told_by_notes`` reads them, those of
+older files.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from .api import Progress
 from .converter.auto import choose
 from .converter.convert import Conversion
 from .converter.convert import convert as convert_ann
 from .converter.frontend import LoadedModel, import_onnx, load_onnx
 from .converter.lowering.copies import gathered
 from .converter.recipes.options import Options
+from .converter.statistics.measure import Progress
 from .data import Preprocessing, Samples
+from .errors import ModelError, did_you_mean, resembling
 from .runtime.graph import Population, SpikingGraph
 from .runtime.neurons import most_spikes
 from .runtime.ops import Array
+
+T = TypeVar("T")
+LIBRARIES = ("onnx2snn", "numpy", "onnx", "onnxruntime", "onnx-ir", "onnxscript")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The file that was converted: its name (from `convert`, without folders) and SHA-256."""
+
+    path: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationData:
+    """What thresholds were chosen on: as the user called it, and how many samples."""
+
+    source: str
+    samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenThreshold:
+    """Of a population: the ``median`` threshold it was given, and the ``reach`` of the calibration
+    samples: their largest activation relative to the most the neurons can send (median of the
+    channels)."""
+
+    median: float
+    reach: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Provenance:
+    """What a converted network remembers. None: the file does not say.
+
+    Attributes:
+        recipe: a key of ``converter.recipes.RECIPES``.
+        steps: the number of time steps T it was converted for (key "T").
+        lag, levels, copies: of the neurons, as in ``Options``, with what the recipe chose.
+        bits_per_spike, simulation_only: of the recipe.
+        options: every field of ``Options`` that it was converted with.
+        calibrated: whether weights, thresholds and biases were calibrated in the spiking loop.
+        assumed: whether it was converted without data, on assumed statistics.
+        notes: what a report must say, for people.
+        thresholds: by population.
+        auto: the search of recipe "auto" (``converter.auto``).
+        versions: of the libraries that made it, by package.
+        others: further keys, kept as they are.
+    """
+
+    recipe: str | None = None
+    steps: int | None = None
+    lag: int | None = None
+    levels: int | None = None
+    copies: int | None = None
+    bits_per_spike: int | None = None
+    simulation_only: bool | None = None
+    options: Mapping[str, Any] | None = None
+    calibrated: bool | None = None
+    assumed: bool | None = None
+    notes: tuple[str, ...] = ()
+    source: Source | None = None
+    preprocessing: Preprocessing | None = None
+    calibration: CalibrationData | None = None
+    thresholds: Mapping[str, GivenThreshold] | None = None
+    auto: Mapping[str, Any] | None = None
+    versions: Mapping[str, str] | None = None
+    others: Mapping[str, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def of(network: SpikingGraph) -> Provenance:
+        """What ``network`` remembers.
+
+        Raises ModelError (E323) for a value that is not what its key holds, and for a key that is
+        a misspelt one.
+        """
+        return _read(network.meta)
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``SpikingGraph.meta`` has it: plain JSON values, without what is not known."""
+        out: dict[str, Any] = dict(self.others)
+        for name, key in KEYS.items():
+            value = getattr(self, name)
+            if value is not None:
+                out[key] = _plain(value)
+        return out
+
+    @property
+    def method(self) -> str | None:
+        """How thresholds were chosen, a ``statistics.thresholds.Method``."""
+        return None if self.options is None else self.options.get("method")
+
+    def reach(self, name: str) -> float | None:
+        """Of a population, see ``GivenThreshold``; None where no data was seen."""
+        given = (self.thresholds or {}).get(name)
+        return None if self.assumed or given is None else given.reach
+
+
+# Field -> key. A key that is not here is kept in ``others``.
+KEYS: Mapping[str, str] = {
+    f.name: "T" if f.name == "steps" else f.name for f in fields(Provenance) if f.name != "others"
+}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Preprocessing):
+        return value.to_json()
+    if isinstance(value, Source | CalibrationData | GivenThreshold):
+        return asdict(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [*value] if isinstance(value, tuple) else value
+
+
+def _read(meta: Mapping[str, Any]) -> Provenance:
+    unknown = {key: value for key, value in meta.items() if key not in KEYS.values()}
+    for key in unknown:
+        if resembling(key, KEYS.values()):
+            raise _wrong(f"there is no key '{key}'", did_you_mean(key, KEYS.values()))
+    notes = _notes(meta)
+    told = _told_by_notes(notes, has_options="options" in meta)
+    pre = _document(meta, "preprocessing")
+    thresholds = _document(meta, "thresholds")
+    return Provenance(
+        recipe=_value(meta, "recipe", str),
+        steps=_value(meta, "T", int),
+        lag=_value(meta, "lag", int),
+        levels=_value(meta, "levels", int),
+        copies=_value(meta, "copies", int),
+        bits_per_spike=_value(meta, "bits_per_spike", int),
+        simulation_only=_value(meta, "simulation_only", bool),
+        options=_options(meta),
+        calibrated=_value({**told, **meta}, "calibrated", bool),
+        assumed=_value({**told, **meta}, "assumed", bool),
+        notes=notes,
+        source=_source(meta),
+        preprocessing=None if pre is None else Preprocessing.from_json(pre),
+        calibration=_record(CalibrationData, "calibration", _document(meta, "calibration")),
+        thresholds=None
+        if thresholds is None
+        else {name: _threshold(name, value) for name, value in thresholds.items()},
+        auto=_document(meta, "auto"),
+        versions=_document(meta, "versions"),
+        others=unknown,
+    )
+
+
+def _told_by_notes(notes: tuple[str, ...], *, has_options: bool) -> dict[str, bool]:
+    """``calibrated`` and ``assumed`` of a file that has no such keys. Until version 0.1 only its
+    notes said so; their first words are those that every such version wrote. A file that does not
+    say with which options it was made says nothing about calibration either."""
+    out = {"assumed": any(note.startswith("converted without data") for note in notes)}
+    if has_options:
+        out["calibrated"] = any(n.startswith("calibrated in the spiking loop") for n in notes)
+    return out
+
+
+def _wrong(what: str, remedy: str = "") -> ModelError:
+    return ModelError(
+        f"the converted file's provenance cannot be read: {what}",
+        remedy=remedy or "Convert the model again; a file of a newer version needs that version.",
+        code="E323",
+    )
+
+
+def _value(meta: Mapping[str, Any], key: str, kind: type[T]) -> T | None:
+    value = meta.get(key)
+    if value is None or type(value) is kind:
+        return value
+    raise _wrong(f"'{key}' is {value!r}, not of type {kind.__name__}")
+
+
+def _document(meta: Mapping[str, Any], key: str) -> Mapping[str, Any] | None:
+    value = meta.get(key)
+    if value is not None and not isinstance(value, Mapping):
+        raise _wrong(f"'{key}' is {value!r}, not an object")
+    return value
+
+
+def _notes(meta: Mapping[str, Any]) -> tuple[str, ...]:
+    notes = meta.get("notes", ())
+    if not isinstance(notes, list | tuple) or not all(isinstance(note, str) for note in notes):
+        raise _wrong("'notes' is not a list of texts")
+    return tuple(notes)
+
+
+def _options(meta: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    options = _document(meta, "options")
+    known = [f.name for f in fields(Options)]
+    for name in options or ():
+        if name not in known:
+            raise _wrong(f"'options' has no '{name}'", did_you_mean(name, known))
+    return options
+
+
+def _source(meta: Mapping[str, Any]) -> Source | None:
+    """``converter.convert`` alone writes the path as text, and the hash beside it."""
+    value = meta.get("source")
+    if isinstance(value, str):
+        return Source(path=value, sha256=_value(meta, "sha256", str))
+    return _record(Source, "source", _document(meta, "source"))
+
+
+def _threshold(name: str, value: Any) -> GivenThreshold:
+    record = _record(GivenThreshold, f"thresholds/{name}", value)
+    if record is None:
+        raise _wrong(f"'thresholds/{name}' is empty")
+    return record
+
+
+def _record(kind: type[T], key: str, value: Any) -> T | None:
+    """``value`` as the record ``kind``, with exactly its fields."""
+    if value is None:
+        return None
+    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    if not isinstance(value, Mapping):
+        raise _wrong(f"'{key}' is {value!r}, not an object")
+    for name in value:
+        if name not in known:
+            raise _wrong(f"'{key}' has no '{name}'", did_you_mean(name, known))
+    try:
+        return kind(**value)
+    except TypeError:
+        raise _wrong(f"'{key}' lacks one of {', '.join(known)}") from None
 
 
 def convert(
@@ -51,18 +282,32 @@ def convert(
         result = choose(ann, inputs, chosen, labels=labels, progress=progress).conversion
     else:
         result = convert_ann(ann, inputs, chosen, progress=progress)
-    meta: dict[str, Any] = {
-        **result.graph.meta,
-        "source": {"path": Path(loaded.path).name, "sha256": loaded.sha256},
-    }
-    if inputs is not None:
-        meta["thresholds"] = _reached(result, int(meta["T"]))
-    if preprocessing is not None:
-        meta["preprocessing"] = preprocessing.to_json()
+    made = replace(
+        Provenance.of(result.graph),
+        source=Source(path=Path(loaded.path).name, sha256=loaded.sha256),
+        preprocessing=preprocessing,
+        versions=_versions(),
+    )
+    if inputs is not None and made.steps is not None:
+        made = replace(made, thresholds=_reached(result, made.steps))
     if isinstance(calibration, Samples):
-        meta["preprocessing"] = calibration.preprocessing.to_json()
-        meta["calibration"] = {"source": calibration.source, "samples": len(calibration)}
-    return replace(result.graph, meta=meta)
+        made = replace(
+            made,
+            preprocessing=calibration.preprocessing,
+            calibration=CalibrationData(source=calibration.source, samples=len(calibration)),
+        )
+    return replace(result.graph, meta=made.to_json())
+
+
+def _versions() -> dict[str, str]:
+    """Of what is installed: a source tree that never was has no version."""
+    out = {}
+    for package in LIBRARIES:
+        try:
+            out[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return out
 
 
 def _judging(
@@ -74,17 +319,15 @@ def _judging(
     return calibration.labels if isinstance(calibration, Samples) else None
 
 
-def _reached(made: Conversion, steps: int) -> dict[str, dict[str, float]]:
-    """Per population its median threshold, and the largest activation seen in calibration relative
-    to the most its neurons can send (median of the channels): what `diagnose` tells causes by."""
+def _reached(made: Conversion, steps: int) -> dict[str, GivenThreshold]:
+    """What `diagnose` tells causes by."""
     out = {}
     for node in gathered(made.graph)[0].of(Population):
         theta, stat = node.neuron.v_threshold, made.stats[node.name]
         most = theta * np.float32(most_spikes(node.neuron, steps) / steps)
         reach = stat.broadcast(stat.maximum, len(node.shape)) / most
         seen = reach[reach > 0]
-        out[node.name] = {
-            "median": float(np.median(theta)),
-            "reach": float(np.median(seen)) if seen.size else 0.0,
-        }
+        out[node.name] = GivenThreshold(
+            median=float(np.median(theta)), reach=float(np.median(seen)) if seen.size else 0.0
+        )
     return out

@@ -21,13 +21,14 @@ from ..evaluation.ann import evaluate
 from ..evaluation.sweep import Sweep
 from ..evaluation.sweep import sweep as run_sweep
 from ..evaluation.verify import verify as run_verify
+from ..provenance import Provenance
 from ..provenance import convert as run_convert
 from ..reports import comparison
 from ..reports import text as render
 from ..runtime.graph import Analog, Population, Readout, SpikingGraph, onsets
 from . import options as opt
 from . import terminal
-from .running import write_chart
+from .running import own_span, write_chart
 
 PATH = click.Path(path_type=Path)
 
@@ -116,12 +117,12 @@ def convert(
         "schema": "onnx2snn.convert/1",
         "output": str(output),
         "meta": dict(network.meta),
-        "T": int(network.meta["T"]),
+        "T": own_span(network)[1],
         "latency": _latency(network),
         "layers": _layers(network),
         "calibration_agreement": None if checked is None else checked["agreement"],
         "on_calibration": checked,
-        "auto": network.meta.get("auto"),
+        "auto": Provenance.of(network).auto,
         "analog": _analog_share(loaded, network),
     }
     opt.emit(document, as_json, _convert_text, document)
@@ -131,7 +132,7 @@ def convert(
 
 def _calibration_check(network: SpikingGraph, samples: Samples, regression: bool) -> dict[str, Any]:
     """What the network does on (at most 200 of) the calibration samples after its T steps."""
-    steps = int(network.meta["T"])
+    steps = own_span(network)[1]
     part = replace(samples.section(0, 200), labels=None)
     found = evaluate(network, part, steps, first=steps, regression=regression)
     outputs = [asdict(output) for output in found.outputs]
@@ -142,7 +143,7 @@ def _calibration_check(network: SpikingGraph, samples: Samples, regression: bool
 def _latency(network: SpikingGraph) -> int:
     """Steps from input to answer."""
     onset = onsets(network)
-    return int(network.meta["T"]) + max(onset[r.name] for r in network.of(Readout))
+    return own_span(network)[1] + max(onset[r.name] for r in network.of(Readout))
 
 
 def _analog_share(loaded: LoadedModel, network: SpikingGraph) -> dict[str, Any] | None:
@@ -181,9 +182,9 @@ def _convert_text(document: dict[str, Any]) -> str:
         for r in document["layers"]
     ]
     text = "" if document["auto"] is None else comparison.auto_text(document["auto"]) + "\n\n"
-    text += comparison.recipe_text(document["meta"]) + "\n\n"
+    text += comparison.recipe_text(document["meta"]["recipe"]) + "\n\n"
     text += render.table(["population", "neurons", "smallest threshold", "largest"], rows)
-    text += render.notes_text(document["meta"].get("notes", []))
+    text += render.notes_text(document["meta"]["notes"])
     analog = document["analog"]
     if analog is not None:
         text += (

@@ -28,6 +28,7 @@ from ..reports.placement import render_comparison, render_text
 from ..reports.placement_html import render_html
 from ..runtime.graph import SpikingGraph
 from . import options as opt
+from .running import own_span
 
 PATH = click.Path(path_type=Path)
 
@@ -168,7 +169,7 @@ def _text(reports: list[PlacementReport], folder: Path | None) -> str:
 def _steps(graph: SpikingGraph, text: str | None) -> int:
     if text is not None:
         return opt.parse_steps(text)[1]
-    return int(graph.meta.get("options", {}).get("steps", 32))
+    return own_span(graph)[1]
 
 
 def _place_data(

@@ -18,7 +18,7 @@ from ..errors import UsageError
 from ..evaluation.ann import evaluate
 from ..evaluation.evaluate import Ann, Evaluation
 from ..evaluation.sweep import Sweep, SweepRun, early_notes, made_json
-from ..provenance import convert
+from ..provenance import Provenance, convert
 from ..reports import comparison, plot
 from ..reports import sweep_html as page
 from ..reports import text as render
@@ -159,8 +159,14 @@ def converted(
 
 
 def own_span(graph: SpikingGraph) -> tuple[int, int]:
-    """The T that a network was converted for."""
-    steps = int(graph.meta.get("T", 32))
+    """The T that a network was converted for. Raises UsageError where its file does not say."""
+    steps = Provenance.of(graph).steps
+    if steps is None:
+        raise UsageError(
+            "the network's file does not say for how many time steps it was converted",
+            remedy="Give -T.",
+            code="E110",
+        )
     return steps, steps
 
 
@@ -178,7 +184,7 @@ def run_one(
     first, last = span
     evaluation = evaluate(graph, samples, last, ann, first=first, progress=progress, **engine)
     seconds = perf_counter() - began
-    notes = tuple(str(note) for note in graph.meta.get("notes", ()))
+    notes = Provenance.of(graph).notes
     notes += early_notes(graph, [point.T for point in evaluation.points], sweeps=False)
     one = SweepRun(recipe=label, steps=last, evaluation=evaluation, notes=notes, network=graph)
     recipe = {"network": label, "notes": list(notes), **made_json(graph)}

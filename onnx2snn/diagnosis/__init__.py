@@ -12,9 +12,10 @@ from ..converter.lowering.copies import gathered
 from ..converter.lowering.lower import lower
 from ..data import Samples
 from ..evaluation.sweep import Sweep, SweepRun
+from ..provenance import Provenance
 from ..runtime.graph import SpikingGraph
 from ..runtime.parallel.threads import one_blas_thread
-from .advice import Advice, Made, advise, cause_of, heaviest, jump
+from .advice import Advice, advise, cause_of, heaviest, jump
 from .layers import LayerError
 from .measure import Measured, batch_size, measure
 from .trials import Trial, try_remedies
@@ -93,7 +94,7 @@ def _advice(
     lowered: SpikingGraph, network: SpikingGraph, samples: Samples, measured: Measured, seed: int
 ) -> tuple[Advice, ...]:
     size, few = batch_size(network), samples.section(0, TRIED)
-    made, out = Made.of(network.meta), list[Advice]()
+    made, out = Provenance.of(network), list[Advice]()
     for layer in (jump(measured), heaviest(measured)):
         if layer is None:
             continue
@@ -112,14 +113,14 @@ def _advice(
 
 
 def _foreign(model: LoadedModel, network: SpikingGraph) -> str:
-    source = network.meta.get("source")
-    if isinstance(source, dict) and source.get("sha256") not in (None, model.sha256):
-        return str(source.get("path"))
-    return ""
+    source = Provenance.of(network).source
+    if source is None or source.sha256 in (None, model.sha256):
+        return ""
+    return source.path
 
 
 def _notes(network: SpikingGraph, measured: Measured) -> tuple[str, ...]:
-    notes = [str(note) for note in network.meta.get("notes", ())]
+    notes = [*Provenance.of(network).notes]
     if measured.unmatched:
         notes.append(f"not in the model, so not compared: {', '.join(measured.unmatched)}")
     unsplit = [layer for layer in measured.layers if layer.reason]

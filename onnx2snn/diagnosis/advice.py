@@ -1,6 +1,6 @@
 """What to try: the layer where the error jumps, what causes it there, and remedies tried out.
 
-A sentence that recommends something says what it does to that layer: the layer's neurons are run
+Advice that recommends something says what it does to that layer: the layer's neurons are run
 again with the remedy on the very currents they get in the network, and the error of their own
 (r - act(zbar), see ``diagnose``) is measured. A remedy that does not help is not recommended.
 """
@@ -8,13 +8,15 @@ again with the remedy on the very currents they get in the network, and the erro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..provenance import Provenance
 from .findings import Finding
 from .layers import LayerError
 from .measure import Measured
-from .trials import Trial
+from .remedies import Remedy
+from .trials import Family, Trial
 
 Cause = Literal[
     "clipping",
@@ -32,53 +34,25 @@ HELPS = 0.9  # a remedy must leave at most this share of the layer's own error
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Advice:
-    """A layer, what costs most there, and a sentence on what to try.
+    """A layer, what costs most there, and what to try.
 
-    ``node`` is the node at fault: the layer itself, or what feeds it. ``adds`` is the error the
-    layer adds, relative to rms(a). ``trials``: what was tried, best first.
+    Attributes:
+        node: the node at fault: the layer itself, or what feeds it.
+        adds: the error the layer adds, relative to rms(a).
+        problem: what is wrong, for people.
+        remedies: what to try, first things first; none where ``problem`` says it.
+        trials: what was tried, best first; ``helped``: the best of each family of changes that
+            helps.
     """
 
     layer: str
     node: str
     cause: Cause
     adds: float
-    text: str
+    problem: str
+    remedies: tuple[Remedy, ...] = ()
     trials: tuple[Trial, ...] = ()
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Made:
-    """How the network was made, as its file says.
-
-    ``options``: of the conversion; ``assumed``: without data; ``thresholds``: per population the
-    ``median`` it was given, and the ``reach`` of the calibration samples: their largest activation
-    relative to the most the neurons can send, median of the channels.
-    """
-
-    options: Mapping[str, Any] = field(default_factory=dict)
-    assumed: bool = False
-    thresholds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-
-    @staticmethod
-    def of(meta: Mapping[str, Any]) -> Made:
-        notes = [str(note) for note in meta.get("notes", ())]
-        return Made(
-            options=meta.get("options", {}),
-            assumed=any(note.startswith("converted without data") for note in notes),
-            thresholds=meta.get("thresholds", {}),
-        )
-
-    def reach(self, name: str) -> float | None:
-        """See ``thresholds``; None where the file does not say."""
-        return None if self.assumed else self.thresholds.get(name, {}).get("reach")
-
-    def changed(self, layer: LayerError) -> float | None:
-        """How many times the threshold it was given a layer has, where that is another one."""
-        before = self.thresholds.get(layer.name, {}).get("median")
-        if not before or layer.threshold is None:
-            return None
-        factor = layer.threshold / before
-        return factor if abs(factor - 1) > 0.01 else None
+    helped: tuple[Trial, ...] = ()
 
 
 def jump(measured: Measured) -> LayerError | None:
@@ -152,7 +126,7 @@ def _shared_fault(layer: LayerError, measured: Measured) -> Finding | None:
     return found[0] if found else None
 
 
-FAMILIES: dict[str, tuple[str, ...]] = {
+FAMILIES: Mapping[Cause, tuple[Family, ...]] = {
     "clipping": ("raise", "max", "graded"),
     "quantization": ("lower", "copies", "graded"),
     "unevenness": ("lag", "signed", "graded"),
@@ -165,82 +139,81 @@ def advise(
     fault: Finding | None,
     trials: tuple[Trial, ...],
     measured: Measured,
-    made: Made,
+    made: Provenance,
 ) -> Advice:
-    """The sentence for one layer."""
+    """What to try at one layer."""
     node = layer.name if fault is None else fault.node
     common: dict[str, Any] = {"layer": layer.name, "node": node, "cause": cause, "adds": layer.adds}
     if fault is not None:
-        return Advice(**common, text=fault.text)
+        return Advice(**common, problem=fault.text)
     if cause == "encoding":
-        text = (
+        problem = (
             f"input '{layer.name}': the spikes that carry it differ from its values by "
-            f"{_percent(layer.error)}: more steps, or --encoding constant"
+            f"{_percent(layer.error)}"
         )
-        return Advice(**common, text=text)
+        remedies = [Remedy("more steps"), Remedy("constant input")]
+        return Advice(**common, problem=problem, remedies=tuple(remedies))
     if cause not in FAMILIES:
         why = f" ({layer.reason}, so its error is not split)" if layer.reason else ""
-        text = f"layer '{layer.name}' adds {_percent(layer.adds)}{why}: more steps"
-        return Advice(**common, text=text)
+        problem = f"layer '{layer.name}' adds {_percent(layer.adds)}{why}"
+        return Advice(**common, problem=problem, remedies=(Remedy("more steps"),))
     says = {"clipping": _clipping, "quantization": _quantization, "unevenness": _unevenness}
     best = _best(trials, FAMILIES[cause])
     problem, remedies = says[cause](layer, measured.steps, made, best)
     remedies = list(dict.fromkeys([*_first_of_all(measured.steps, made), *remedies]))
-    text = f"layer '{layer.name}': {problem}: {', or '.join(remedies)}"
-    return Advice(**common, text=text + _measured_text(best), trials=trials)
+    return Advice(
+        **common,
+        problem=f"layer '{layer.name}': {problem}",
+        remedies=tuple(remedies),
+        trials=trials,
+        helped=tuple(best.values()),
+    )
 
 
-def _first_of_all(steps: int, made: Made) -> list[str]:
+def _first_of_all(steps: int, made: Provenance) -> list[Remedy]:
     """Thresholds chosen without data, or for another T, are the first thing to change."""
     if made.assumed:
-        return ["give calibration data (--calib DATA): its thresholds were assumed without"]
-    made_for = made.options.get("steps")
-    if made_for in (None, steps):
+        return [Remedy("calibration data")]
+    if made.steps in (None, steps):
         return []
-    return [f"convert for this T (-T {steps}; the network was converted for T={made_for})"]
+    return [Remedy("this T", steps, other=made.steps)]
 
 
-def _best(trials: tuple[Trial, ...], families: tuple[str, ...]) -> dict[str, Trial]:
+def _best(trials: tuple[Trial, ...], families: tuple[Family, ...]) -> dict[Family, Trial]:
     """The best remedy of each family that helps. A lag costs latency in every layer: the shortest
     that gains half of what the best one gains."""
-    out: dict[str, Trial] = {}
+    out: dict[Family, Trial] = {}
     for trial in trials:
         if trial.family not in families or trial.after > HELPS * trial.before:
             continue
         best = out.setdefault(trial.family, trial)
-        shorter = trial.family == "lag" and _lag(trial) < _lag(out["lag"])
+        shorter = trial.family == "lag" and trial.value < out["lag"].value
         top = next(t for t in trials if t.family == trial.family)
         if shorter and trial.before - trial.after >= (best.before - top.after) / 2:
             out["lag"] = trial
     return out
 
 
-def _lag(trial: Trial) -> int:
-    return int(trial.remedy.removeprefix("--lag "))
+def _changed(layer: LayerError, made: Provenance) -> float | None:
+    """How many times the threshold it was given a layer has, where that is another one."""
+    given = (made.thresholds or {}).get(layer.name)
+    if given is None or not given.median or layer.threshold is None:
+        return None
+    factor = layer.threshold / given.median
+    return factor if abs(factor - 1) > 0.01 else None
 
 
-def _measured_text(best: Mapping[str, Trial]) -> str:
-    if not best:
-        return ""
-    first = next(iter(best.values()))
-    tried = ", ".join(f"{_percent(t.after)} with {t.remedy}" for t in best.values())
-    return (
-        f" (tried on this layer alone, {first.samples} samples: its own error goes from "
-        f"{_percent(first.before)} to {tried})"
-    )
-
-
-def _not_the_given(layer: LayerError, made: Made, *, too_high: bool) -> list[str]:
+def _not_the_given(layer: LayerError, made: Provenance, *, too_high: bool) -> list[Remedy]:
     """The remedy where somebody changed the threshold after the conversion."""
-    factor = made.changed(layer)
+    factor = _changed(layer, made)
     if factor is None or (factor > 1) != too_high:
         return []
-    return [f"convert again: this threshold is {factor:.3g} times the one it was converted with"]
+    return [Remedy("convert again", factor)]
 
 
 def _clipping(
-    layer: LayerError, steps: int, made: Made, best: Mapping[str, Trial]
-) -> tuple[str, list[str]]:
+    layer: LayerError, steps: int, made: Provenance, best: Mapping[Family, Trial]
+) -> tuple[str, list[Remedy]]:
     problem = (
         f"{_percent(layer.above)} of its positive activations are above the most its neurons can "
         f"send (thresholds: median {layer.threshold:.3g}), and {_percent(layer.saturated)} of "
@@ -248,27 +221,26 @@ def _clipping(
     )
     remedies = _not_the_given(layer, made, too_high=False)
     reach = made.reach(layer.name)
-    beyond = "calibrate on more samples: activations here are larger than those it was"
     if remedies or made.assumed:
         pass
     elif "raise" not in best:
         # Fewer clipped activations would cost as much in coarser steps.
-        remedies.append(f"more steps, with thresholds chosen for them (-T {2 * steps})")
-    elif made.options.get("method") == "max" or (reach is not None and reach <= 1.05):
-        remedies.append(f"{beyond} calibrated on, so no other --method raises it")
+        remedies.append(Remedy("thresholds for more steps", 2 * steps))
+    elif made.method == "max" or (reach is not None and reach <= 1.05):
+        remedies.append(Remedy("larger samples"))
     elif "max" in best or reach is None:
-        remedies.append("raise it (--method max, or --method percentile --percentile 99.99)")
+        remedies.append(Remedy("raise"))
     else:
         # The largest activation would raise it too far.
-        remedies.append("raise it a little (--method percentile --percentile 99.9 or lower)")
+        remedies.append(Remedy("raise a little"))
     if "graded" in best:
-        remedies.append("--recipe graded")
+        remedies.append(Remedy("graded"))
     return problem, remedies
 
 
 def _quantization(
-    layer: LayerError, steps: int, made: Made, best: Mapping[str, Trial]
-) -> tuple[str, list[str]]:
+    layer: LayerError, steps: int, made: Provenance, best: Mapping[Family, Trial]
+) -> tuple[str, list[Remedy]]:
     step = (layer.threshold or 0.0) / steps
     share = step / layer.activation if layer.activation else 0.0
     large = "its threshold is large for" if "lower" in best else "its rates are coarse at"
@@ -282,32 +254,32 @@ def _quantization(
         )
     remedies = _not_the_given(layer, made, too_high=True)
     if "lower" in best and not remedies and not made.assumed:
-        same = made.options.get("steps") == steps and made.options.get("method") == "mmse"
-        known = same and layer.name in made.thresholds
-        if made.options.get("recipe") == "differential":  # which --method mmse does not change
-            remedies.append("lower it (--method percentile, and less than --percentile 99.9)")
+        same = made.steps == steps and made.method == "mmse"
+        known = same and layer.name in (made.thresholds or {})
+        if made.recipe == "differential":  # which method mmse does not change
+            remedies.append(Remedy("lower percentile"))
         elif known:
-            remedies.append("lower it: calibrate on samples with activations like these")
+            remedies.append(Remedy("like samples"))
         else:
-            remedies.append(f"lower it (--method mmse -T {steps})")
-    remedies.append("more steps")
+            remedies.append(Remedy("lower", steps))
+    remedies.append(Remedy("more steps"))
     if "copies" in best:
-        remedies.append(best["copies"].remedy)
+        remedies.append(Remedy("copies", best["copies"].value))
     if "graded" in best:
-        remedies.append("--recipe graded")
+        remedies.append(Remedy("graded"))
     return problem, remedies
 
 
 def _unevenness(
-    layer: LayerError, steps: int, made: Made, best: Mapping[str, Trial]
-) -> tuple[str, list[str]]:
+    layer: LayerError, steps: int, made: Provenance, best: Mapping[Family, Trial]
+) -> tuple[str, list[Remedy]]:
     problem = f"its input spikes arrive unevenly, which costs {_percent(layer.unevenness)}"
-    remedies = [best["lag"].remedy] if "lag" in best else []
+    remedies = [Remedy("lag", best["lag"].value)] if "lag" in best else []
     if "signed" in best:
-        remedies.append("--recipe signed")
+        remedies.append(Remedy("signed"))
     if "graded" in best:
-        remedies.append("--recipe graded")
-    return problem, [*remedies, "more steps"]
+        remedies.append(Remedy("graded"))
+    return problem, [*remedies, Remedy("more steps")]
 
 
 def _percent(value: float | None) -> str:

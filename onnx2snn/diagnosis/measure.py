@@ -33,6 +33,7 @@ import numpy as np
 
 from ..converter.lowering.copies import gathered
 from ..errors import DataError, UsageError
+from ..provenance import Provenance
 from ..runtime import graph as snn
 from ..runtime.ops import Array
 from ..runtime.semantics.analog import run_analog
@@ -103,7 +104,7 @@ def measure(
             layer.add_plain(ann, sums)
         done += len(next(iter(arrays.values())))
         progress(done, total)
-    tuned = calibrated(net)
+    tuned = Provenance.of(net).calibrated
     reasons = {layer.node.name: layer.deliberate(check, tuned) for layer in accumulated}
     small = {layer.node.name: layer.changes_little(check, tuned) for layer in accumulated}
     findings = find(check, lowered, reasons, small, behind_a_fault=bool(tuned))
@@ -123,15 +124,6 @@ def _layer(node: snn.Node, check: StructureCheck, copies: Mapping[str, int], tot
     charge = check.charges.get(node.name, np.zeros((), np.float32))
     count = copies.get(node.name, 1)
     return Layer(node, check.pairs[node.name], charge, check.steps, total, copies=count)
-
-
-def calibrated(net: snn.SpikingGraph) -> bool | None:
-    """Whether the file says that the network was calibrated in the spiking loop; None where it
-    says nothing about how it was made."""
-    if "options" not in net.meta:
-        return None
-    notes = (str(note) for note in net.meta.get("notes", ()))
-    return any(note.startswith("calibrated in the spiking loop") for note in notes)
 
 
 def batch_size(net: snn.SpikingGraph, limit: int = 256 * 2**20) -> int:

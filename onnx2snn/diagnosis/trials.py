@@ -6,10 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import sqrt
+from typing import Literal
 
 import numpy as np
 
 from ..converter.lowering.copies import can_be_copied, front
+from ..converter.recipes import RECIPES
+from ..provenance import Provenance
 from ..runtime import graph as snn
 from ..runtime.neurons import Neuron, NeuronParams, PacedParams, State
 from ..runtime.neurons.differential import DifferentialParams
@@ -20,19 +23,32 @@ from .run import SpikingRun, as_population, sends_differences, worth
 from .structure import initial_charges, partners
 
 COPIES = 8  # neurons per value at most
+LEVELS = RECIPES["graded"].levels
 FACTORS = (0.25, 0.5, 0.7, 0.85, 1.15, 1.4, 2.0, 3.0, 4.0, 6.0)
+
+
+Family = Literal["lower", "raise", "max", "lag", "copies", "signed", "graded"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """Of a layer's neurons: thresholds ``value`` times as large ("lower", "raise", and "max", to
+    the largest activation calibrated on), or ``value`` steps of lag, copies, or levels."""
+
+    family: Family
+    value: float
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Trial:
-    """One remedy on one layer: the layer's own error, relative to rms(a), before and after, on
-    so many samples."""
+    """A change tried on one layer: the layer's own error, relative to rms(a), before and after, on
+    so many samples. ``family``, ``value``: see ``Change``."""
 
-    remedy: str
-    family: str
+    family: Family
+    value: float
     before: float
     after: float
-    samples: int = 0
+    samples: int
 
 
 def try_remedies(
@@ -57,13 +73,10 @@ def try_remedies(
     if population is None or not isinstance(population.neuron, known):
         return ()
     ceiling = (0.0, population.ceiling) if isinstance(node, snn.Population) else (-np.inf, np.inf)
-    variants = {
-        "": ("", population.neuron),
-        **_variants(population.neuron, steps, _copies(net, name)),
-    }
+    variants: dict[Change | None, Neuron] = {None: population.neuron}
+    variants |= _variants(population.neuron, steps, _copies(net, name))
     if reach is not None and reach > 1.05:
-        largest = f"--method max (thresholds times {reach:.2g})"
-        variants[largest] = ("max", _scaled(population.neuron, reach))
+        variants[Change("max", reach)] = _scaled(population.neuron, reach)
     charge = initial_charges(net, lowered, partners(net, lowered), steps).get(name, 0.0)
     squares, active = dict.fromkeys(variants, 0.0), 0.0
     done = 0
@@ -75,52 +88,58 @@ def try_remedies(
         )
         zbar = run.run().current[name] / steps + charge
         act = np.clip(zbar, *ceiling)
-        for label, rate in trial.rates().items():
-            squares[label] += float(((rate - act) ** 2).sum())
+        for change, rate in trial.rates().items():
+            squares[change] += float(((rate - act) ** 2).sum())
         active += float((a.astype(np.float64) ** 2).sum())
         done += len(a)
     base = active or 1.0
-    before = sqrt(squares[""] / base)
+    before = sqrt(squares[None] / base)
     trials = [
-        Trial(remedy=k, family=v[0], before=before, after=sqrt(squares[k] / base), samples=done)
-        for k, v in variants.items()
-        if k
+        Trial(
+            family=change.family,
+            value=change.value,
+            before=before,
+            after=sqrt(squares[change] / base),
+            samples=done,
+        )
+        for change in variants
+        if change is not None
     ]
     return tuple(sorted(trials, key=lambda t: t.after))
 
 
 def _copies(net: snn.SpikingGraph, name: str) -> int | None:
     """How many neurons per value layer ``name`` should be tried with, None where it cannot."""
-    node, recipe = net[name], net.meta.get("recipe", "binary")
+    node, recipe = net[name], Provenance.of(net).recipe
     if name not in front(net) or not isinstance(node, snn.Population):
         return None
     known = isinstance(node.neuron, NeuronParams) and can_be_copied(node.neuron)
-    # Of these recipes' neurons one with more levels is so many.
+    # Of these recipes' neurons one with more levels is so many; so is one of a network that does
+    # not say its recipe, for the neurons say it.
     more = 2 * node.neuron.levels
-    return more if known and recipe in ("binary", "signed") and more <= COPIES else None
+    return more if known and recipe in ("binary", "signed", None) and more <= COPIES else None
 
 
-def _variants(neuron: Neuron, steps: int, copies: int | None) -> dict[str, tuple[str, Neuron]]:
-    """Remedies by what they are called: (family, the neuron with it). ``copies``: neurons per value
-    that the layer may have."""
-    out: dict[str, tuple[str, Neuron]] = {}
+def _variants(neuron: Neuron, steps: int, copies: int | None) -> dict[Change | None, Neuron]:
+    """The neuron with every change to try. ``copies``: neurons per value that the layer may
+    have."""
+    out: dict[Change | None, Neuron] = {}
     for factor in FACTORS:
-        family = "lower" if factor < 1 else "raise"
-        out[f"thresholds times {factor:g}"] = (family, _scaled(neuron, factor))
+        out[Change("lower" if factor < 1 else "raise", factor)] = _scaled(neuron, factor)
     if not isinstance(neuron, NeuronParams):
         return out
     for lag in (1, 2, 4, 8):
         if neuron.lag < lag <= max(1, steps // 2):
-            out[f"--lag {lag}"] = ("lag", replace(neuron, lag=lag))
+            out[Change("lag", lag)] = replace(neuron, lag=lag)
     if isinstance(neuron, PacedParams):
         return out  # it is binary: the layers before and behind read spikes by when they come
     if copies is not None:
-        out[f"--copies {copies}"] = ("copies", _with_levels(neuron, copies))
+        out[Change("copies", copies)] = _with_levels(neuron, copies)
     if not neuron.signed:
-        out["negative spikes"] = ("signed", replace(neuron, signed=True))
-    if neuron.levels < 15:
-        graded = replace(_with_levels(neuron, 15), signed=True)
-        out["up to 15 signed levels per spike"] = ("graded", graded)
+        out[Change("signed", neuron.levels)] = replace(neuron, signed=True)
+    if neuron.levels < LEVELS:
+        graded = replace(_with_levels(neuron, LEVELS), signed=True)
+        out[Change("graded", LEVELS)] = graded
     return out
 
 
@@ -147,14 +166,14 @@ class _Trials:
     def __init__(
         self,
         node: snn.Population,
-        variants: Mapping[str, tuple[str, Neuron]],
+        variants: Mapping[Change | None, Neuron],
         net: snn.SpikingGraph,
         steps: int,
     ) -> None:
         self.node, self.steps = node, steps
-        self.nodes = {k: replace(node, neuron=v[1]) for k, v in variants.items()}
-        self.states: dict[str, State] = {k: {} for k in variants}
-        self.spikes: dict[str, Array] = {}
+        self.nodes = {k: replace(node, neuron=neuron) for k, neuron in variants.items()}
+        self.states: dict[Change | None, State] = {k: {} for k in variants}
+        self.spikes: dict[Change | None, Array] = {}
         onset = snn.onsets(net)
         self.begin = onset[node.inputs[0]]
         self.extra = max(n.neuron.lag for n in self.nodes.values())
@@ -162,10 +181,10 @@ class _Trials:
     def observe(self, node: snn.Population, current: Array, t0: int, count: int) -> None:
         if node.name != self.node.name:
             return
-        for label, variant in self.nodes.items():
+        for change, variant in self.nodes.items():
             first = self.begin + variant.neuron.lag
             fire = (first, first + self.steps)
-            sent = run_population(variant, current, self.states[label], t0, count, fire)
+            sent = run_population(variant, current, self.states[change], t0, count, fire)
             counts = worth(
                 t0 - first,
                 count,
@@ -174,10 +193,10 @@ class _Trials:
                 paced=isinstance(variant.neuron, PacedParams),
             )
             total = np.tensordot(counts, sent.astype(np.float64), axes=1)
-            self.spikes[label] = self.spikes.get(label, 0.0) + total
+            self.spikes[change] = self.spikes.get(change, 0.0) + total
 
-    def rates(self) -> dict[str, Array]:
+    def rates(self) -> dict[Change | None, Array]:
         return {
-            label: self.nodes[label].neuron.v_threshold.astype(np.float64) * k / self.steps
-            for label, k in self.spikes.items()
+            change: self.nodes[change].neuron.v_threshold.astype(np.float64) * k / self.steps
+            for change, k in self.spikes.items()
         }

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..converter.frontend import LoadedModel
 from ..data import Samples
-from ..provenance import convert
+from ..provenance import Provenance, convert
 from ..runtime.graph import Population, SpikingGraph
 from .ann import evaluate, onnx_ann
 from .evaluate import Evaluation
@@ -81,8 +81,16 @@ def run_json(run: SweepRun) -> dict[str, Any]:
 
 def made_json(network: SpikingGraph) -> dict[str, Any]:
     """How a network was made and what its spikes are, as its file says."""
-    keys = ("recipe", "lag", "levels", "bits_per_spike", "simulation_only", "options")
-    return {key: network.meta.get(key) for key in (*keys, "calibration")}
+    made = Provenance.of(network)
+    return {
+        "recipe": made.recipe,
+        "lag": made.lag,
+        "levels": made.levels,
+        "bits_per_spike": made.bits_per_spike,
+        "simulation_only": made.simulation_only,
+        "options": made.options,
+        "calibration": None if made.calibration is None else asdict(made.calibration),
+    }
 
 
 def early_notes(
@@ -90,7 +98,7 @@ def early_notes(
 ) -> tuple[str, ...]:
     """What must be said of answers after other T than the network was converted for. ``sweeps``:
     whether networks with start lags were converted for every T."""
-    made_for = network.meta.get("T")
+    made_for = Provenance.of(network).steps
     others = [t for t in steps if t != made_for]
     if made_for is None or not others:
         return ()
@@ -208,7 +216,7 @@ class _Runner:
             steps=last,
             evaluation=evaluation,
             notes=(
-                *(str(note) for note in network.meta.get("notes", ())),
+                *Provenance.of(network).notes,
                 *early_notes(network, [point.T for point in evaluation.points]),
             ),
             network=network,

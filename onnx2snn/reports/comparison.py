@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..converter.recipes import RECIPES
+from ..converter.recipes import recipe_named
 from ..evaluation.sweep import SweepRun
 from .text import count, interval, percent, table
 
@@ -34,7 +34,7 @@ def auto_text(auto: Mapping[str, Any]) -> str:
             f"{c['expected']:.2f}",
             "yes" if c["within"] else "no",
             f"{c['spikes_per_neuron']:.2f}",
-            RECIPES[c["recipe"]].bits,
+            recipe_named(c["recipe"]).bits,
             count(c["synops_per_sample"]),
             c["samples"],
             "chosen" if c == best else "",
@@ -75,9 +75,9 @@ def auto_text(auto: Mapping[str, Any]) -> str:
     return f"{table(header, rows)}\n{verdict}\n{order}{left}"
 
 
-def recipe_text(meta: Mapping[str, Any]) -> str:
+def recipe_text(name: str) -> str:
     """What the recipe's neurons do and what one spike carries."""
-    recipe = RECIPES[str(meta["recipe"])]
+    recipe = recipe_named(name)
     bits = "1 bit" if recipe.bits == 1 else f"{recipe.bits} bits"
     carries = bits if recipe.bits else "nothing but its address"
     where = ", ".join(recipe.chips) + (" (here: simulation only)" * recipe.simulation_only)

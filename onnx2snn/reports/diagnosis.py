@@ -11,13 +11,14 @@ from typing import Any
 from jinja2 import Environment
 
 from ..diagnosis import TOO_HIGH, Diagnosis
-from ..diagnosis.advice import fault_at, stands_out
+from ..diagnosis.advice import Advice, fault_at, stands_out
 from ..diagnosis.layers import PARTS, LayerError
 from ..diagnosis.measure import RULE, Measured
 from ..display import displayed
 from ..evaluation.sweep import run_json
 from . import comparison
 from . import text as render
+from .remedies import advice_text, trial_text
 
 SCHEMA = "onnx2snn.diagnose/1"
 
@@ -55,8 +56,8 @@ def document(diagnosis: Diagnosis) -> dict[str, Any]:
         "stands_out": diagnosis.first is not None and stands_out(diagnosis.first, measured),
         "node": None if first is None else first.node,
         "cause": None if first is None else first.cause,
-        "try": None if first is None else first.text,
-        "advice": [asdict(a) for a in diagnosis.advice],
+        "try": None if first is None else advice_text(first),
+        "advice": [_advice_json(a) for a in diagnosis.advice],
         "shares": parts_total(measured),
         "structure": [asdict(f) for f in measured.findings],
         "ann_accuracy": diagnosis.curves[0].evaluation.ann_accuracy if diagnosis.curves else None,
@@ -72,6 +73,26 @@ def _cost(diagnosis: Diagnosis) -> dict[str, Any]:
         return dict.fromkeys(keys)
     last = diagnosis.curves[0].evaluation.points[-1]
     return {key: getattr(last, key) for key in keys}
+
+
+def _advice_json(advice: Advice) -> dict[str, Any]:
+    return {
+        "layer": advice.layer,
+        "node": advice.node,
+        "cause": advice.cause,
+        "adds": advice.adds,
+        "text": advice_text(advice),
+        "trials": [
+            {
+                "remedy": trial_text(t),
+                "family": t.family,
+                "before": t.before,
+                "after": t.after,
+                "samples": t.samples,
+            }
+            for t in advice.trials
+        ],
+    }
 
 
 def _layer_json(layer: LayerError) -> dict[str, Any]:
@@ -136,7 +157,7 @@ def summary(diagnosis: Diagnosis) -> list[str]:
             f"{_first(diagnosis) if n == 0 else MOST} '{advice.layer}' (adds "
             f"{100 * advice.adds:.1f} % of rms(a)); cause: {advice.cause or 'none found'}."
         )
-        lines.append(f"Try: {advice.text}.")
+        lines.append(f"Try: {advice_text(advice)}.")
     shares = {k: v for k, v in parts_total(measured).items() if v > 0}
     if shares:
         part = max(shares, key=lambda k: shares[k])
@@ -144,8 +165,10 @@ def summary(diagnosis: Diagnosis) -> list[str]:
         lines.append(
             f"Over all layers {part} costs most (shares of the squared own errors: {listed})."
         )
-    told = {advice.text for advice in diagnosis.advice}
-    faults = [f for f in measured.findings if f.kind != "calibrated" and f.text not in told]
+    told = {(advice.node, advice.cause) for advice in diagnosis.advice}
+    faults = [
+        f for f in measured.findings if f.kind != "calibrated" and (f.node, f.kind) not in told
+    ]
     lines += [f"Not the ANN either: {f.text}." for f in faults]
     lines += [
         f"The threshold of '{layer.name}' is high: its neurons could send {layer.headroom:.1f} "

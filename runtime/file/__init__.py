@@ -92,11 +92,17 @@ def load(path: str | Path) -> SpikingGraph:
         )
     try:
         document = json.loads(entries[KEY])
+        if not isinstance(document, dict):
+            raise TypeError("not an object")
         arrays = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
         arrays |= outline(document.get("unused", {}))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError("the converted file is damaged", where=str(path), code="E322") from error
-    return decode_graph(document, arrays)
+    try:
+        return decode_graph(document, arrays)
+    except ModelError as error:
+        error.where = str(path)
+        raise
 
 
 def operation_model(synapse: Synapse, shape: Shape) -> bytes:

@@ -8,19 +8,20 @@ classes listed here.
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
 
-from ...errors import ModelError
+from ...errors import ModelError, resembling
 from .. import graph as snn
 from .. import ops
 from ..neurons import NEURON_MODELS
 from ..ops import Array
 
 FORMAT = 1
+DOCUMENT = ("format", "nodes", "meta", "unused")
 
 RECORDS: dict[str, type] = {
     **{f"op.{op.__name__}": op for op in ops.ALL_OPS},
@@ -49,16 +50,24 @@ def encode_graph(graph: snn.SpikingGraph) -> tuple[dict[str, Any], dict[str, Arr
 
 
 def decode_graph(document: Mapping[str, Any], arrays: Mapping[str, Array]) -> snn.SpikingGraph:
-    """The graph that ``encode_graph`` wrote. Raises ModelError where the document is malformed."""
+    """The graph that ``encode_graph`` wrote.
+
+    Raises ModelError: E321 for another format, E324 for kinds of records and fields that this
+    version does not know, E322 where the document is malformed.
+    """
     if document.get("format") != FORMAT:
         raise ModelError(
             f"converted-file format {document.get('format')!r} is not known (this is {FORMAT})",
             remedy="Convert the model again with this version.",
             code="E321",
         )
+    _only_known(document, DOCUMENT, "the document")
     try:
         nodes = tuple(_decode(node, arrays) for node in document["nodes"])
-        return snn.SpikingGraph(nodes=nodes, meta=document["meta"])
+        meta = document["meta"]
+        if not isinstance(meta, Mapping):
+            raise TypeError("'meta' is not an object")
+        return snn.SpikingGraph(nodes=nodes, meta=meta)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ModelError(f"the converted file is damaged ({error})", code="E322") from error
 
@@ -118,6 +127,22 @@ def _decode(value: Any, arrays: Mapping[str, Array]) -> Any:
             return arrays[value["array"]]
         if "bytes" in value:
             return arrays[value["bytes"]].tobytes()
+        _only_known([value["type"]], RECORDS, "the network")
         record = RECORDS[value["type"]]
+        known = ("type", *(field.name for field in fields(record)))
+        _only_known(value, known, f"a {value['type']}")
         return record(**{k: _decode(v, arrays) for k, v in value.items() if k != "type"})
     return value
+
+
+def _only_known(names: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Raise ModelError E324 for a name that is none of the ``known``."""
+    for name in names:
+        if name not in known:
+            meant = resembling(name, known)
+            raise ModelError(
+                f"the converted file has '{name}' in {where}, which this version does not know",
+                remedy=(f"Did you mean '{meant}'? " if meant else "")
+                + "A file of a newer version needs that version: update onnx2snn.",
+                code="E324",
+            )

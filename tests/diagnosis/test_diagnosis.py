@@ -23,11 +23,13 @@ from onnx2snn.converter.recipes.options import Options
 from onnx2snn.converter.statistics.measure import calibrate
 from onnx2snn.converter.statistics.thresholds import thresholds
 from onnx2snn.data import Preprocessing, Samples
-from onnx2snn.diagnosis.advice import Made, advise, cause_of, jump
+from onnx2snn.diagnosis.advice import advise, cause_of, jump
 from onnx2snn.diagnosis.measure import Measured, measure
 from onnx2snn.diagnosis.run import SpikingRun
 from onnx2snn.diagnosis.trials import try_remedies
 from onnx2snn.errors import DataError, UsageError
+from onnx2snn.provenance import Provenance
+from onnx2snn.reports.remedies import advice_text, trial_text
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine.simulator import simulate
@@ -496,7 +498,9 @@ def test_a_recommended_threshold_does_what_the_sentence_says(
 ) -> None:
     name = CNN["block"]
     net = converted(changed={name: changed})
-    trials = {t.remedy: t for t in try_remedies(lowered(), net, [{"input": samples()}], T, name)}
+    trials = {
+        trial_text(t): t for t in try_remedies(lowered(), net, [{"input": samples()}], T, name)
+    }
     applied = next(r for r in measured(converted(changed=undo)).layers if r.name == name)
     assert trials[remedy].after == pytest.approx(applied.own, rel=1e-3)
     assert trials[remedy].after < 0.5 * trials[remedy].before
@@ -504,7 +508,9 @@ def test_a_recommended_threshold_does_what_the_sentence_says(
 
 def test_a_recommended_lag_does_what_the_sentence_says() -> None:
     name, net = CNN["block"], converted()
-    trials = {t.remedy: t for t in try_remedies(lowered(), net, [{"input": samples()}], T, name)}
+    trials = {
+        trial_text(t): t for t in try_remedies(lowered(), net, [{"input": samples()}], T, name)
+    }
     node = net[name]
     assert isinstance(node, snn.Population)
     late = net.with_nodes([replace(node, neuron=replace(node.neuron, lag=4))])
@@ -524,9 +530,9 @@ def test_the_sentence_names_layer_problem_and_remedy(changed: float, says: str) 
     assert layer is not None
     trials = try_remedies(lowered(), net, [{"input": samples()}], T, name)
     advice = advise(
-        layer, *cause_of(layer, result), trials, result, Made(options={"method": "mmse"})
+        layer, *cause_of(layer, result), trials, result, Provenance(options={"method": "mmse"})
     )
-    assert advice.layer == name and name in advice.text and says in advice.text
+    assert advice.layer == name and name in advice_text(advice) and says in advice_text(advice)
 
 
 def sentence(net: snn.SpikingGraph, name: str, samples_: np.ndarray | None = None) -> str:
@@ -534,9 +540,9 @@ def sentence(net: snn.SpikingGraph, name: str, samples_: np.ndarray | None = Non
     x = samples() if samples_ is None else samples_
     result = measure(lowered(), net, [{"input": x}], T, total=len(x))
     layer = next(r for r in result.layers if r.name == name)
-    made = Made.of(net.meta)
+    made = Provenance.of(net)
     trials = try_remedies(lowered(), net, [{"input": x}], T, name, reach=made.reach(name))
-    return advise(layer, *cause_of(layer, result), trials, result, made).text
+    return advice_text(advise(layer, *cause_of(layer, result), trials, result, made))
 
 
 def test_activations_beyond_those_calibrated_on_are_not_helped_by_another_method() -> None:
@@ -575,7 +581,7 @@ def test_method_max_is_recommended_for_what_it_does_to_the_layer() -> None:
     x = {"input": samples("x_calib", 64)}
     net = onnx2snn.convert(path, x, steps=T, method="percentile", percentile=60.0, tune=False)
     name = CNN["block"]
-    made = Made.of(net.meta)
+    made = Provenance.of(net)
     reach = made.reach(name)
     assert reach is not None and reach > 1.5
     text = sentence(net, name, samples("x_calib", 24))
@@ -589,7 +595,7 @@ def test_no_remedy_is_recommended_that_did_not_help() -> None:
     layer = result.layers[0]
     trials = try_remedies(lowered(), net, [{"input": samples()}], T, layer.name)
     assert min(t.after / t.before for t in trials if t.family == "lower") > 0.9
-    text = advise(layer, "quantization", None, trials, result, Made()).text
+    text = advice_text(advise(layer, "quantization", None, trials, result, Provenance()))
     assert "lower it" not in text and "more steps" in text
 
 

@@ -144,6 +144,31 @@ def test_damaged_metadata_is_refused(tmp_path: Path) -> None:
             onnxfile.load(tmp_path / "bad.onnx")
 
 
+def test_what_a_newer_version_may_have_written_is_named(tmp_path: Path) -> None:
+    model = onnxfile.to_model(residual_cnn(np.random.default_rng(7)))
+    entry = next(e for e in model.metadata_props if e.key == onnxfile.KEY)
+    good = entry.value
+    edits = {
+        ('"op.Conv"', '"op.Conv4D"'): "'op.Conv4D' in the network",
+        ('"neuron.NeuronParams"', '"neuron.Adaptive"'): "'neuron.Adaptive' in the network",
+        ('"node.Readout"', '"node.Probe"'): "'node.Probe' in the network",
+        ('"v_init"', '"v_start"'): "'v_start' in a neuron.NeuronParams",
+        ('"strides"', '"stride"'): "'stride' in a op.Conv.*Did you mean 'strides'",
+        ('"nodes"', '"extra": 1, "nodes"'): "'extra' in the document",
+    }
+    for (old, new), said in edits.items():
+        assert old in good
+        entry.value = good.replace(old, new)
+        onnx.save(model, tmp_path / "new.onnx")
+        with pytest.raises(ModelError, match=f"new.onnx.*{said}.*update onnx2snn") as error:
+            onnxfile.load(tmp_path / "new.onnx")
+        assert error.value.code == "E324"
+    entry.value = "[1]"
+    onnx.save(model, tmp_path / "list.onnx")
+    with pytest.raises(ModelError, match="damaged"):
+        onnxfile.load(tmp_path / "list.onnx")
+
+
 def test_nothing_is_left_behind_where_a_file_cannot_be_written(tmp_path: Path) -> None:
     target = tmp_path / "folder"
     target.mkdir()
