@@ -2,7 +2,7 @@
 
 from .assembly import PlaceData
 from .layers import ChipLayer, ChipNetwork, Projection, chip_view
-from .mapping import ChipRun, Cores, Mapped, Request, Traffic
+from .mapping import ChipRun, Cores, Mapped, Request, Traffic, chip_files
 from .options import known_options
 from .placement import load_target, missing_kinds, place, targets
 from .report import PlacementReport, to_json
@@ -25,6 +25,7 @@ __all__ = [
     "Request",
     "Traffic",
     "Violation",
+    "chip_files",
     "chip_view",
     "known_options",
     "load_target",

@@ -11,6 +11,7 @@ onnx2snn.save(network, "net.snn.onnx")
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,10 +33,12 @@ from .converter.lower import lower
 from .converter.normalize import set_thresholds
 from .converter.passes import default_passes, run_passes
 from .data import Preprocessing, Samples
-from .errors import UsageError
+from .errors import DataError, UsageError
 from .evaluate import Ann, Evaluation
 from .evaluate import evaluate as _evaluate
 from .hwtargets import Violation, missing_kinds, targets
+from .provenance import Kind
+from .results import claim_file
 from .runtime.graph import Input, Population, Readout, SpikingGraph
 from .runtime.neuron import NeuronParams
 from .runtime.ops import Array, Shape
@@ -137,9 +140,25 @@ def _reached(made: _convert.Conversion, steps: int) -> dict[str, dict[str, float
     return out
 
 
-def save(network: SpikingGraph, path: str | Path) -> None:
-    """Write the converted network as one ONNX file (see ``converter.onnxfile``)."""
-    onnxfile.save(network, path)
+def save(network: SpikingGraph, path: str | Path, *, force: bool = False) -> None:
+    """Write the converted network as one ONNX file (see ``converter.onnxfile``), in one step.
+
+    A file that is no converted network is replaced only with ``force``, the model that the network
+    was converted from never. Raises DataError (E220 to E223).
+    """
+    results = claim_file(Path(path), Kind.NETWORK, inputs=(), force=force)
+    place = results.destination(Path(path).name)
+    source = network.meta.get("source")
+    if place.status is not None and isinstance(source, Mapping):
+        held = hashlib.sha256(place.path.read_bytes()).hexdigest()
+        if held == source.get("sha256"):
+            raise DataError(
+                "this is the model that the network was converted from",
+                where=str(path),
+                remedy="Choose another path.",
+                code="E221",
+            )
+    results.write(Path(path).name, onnxfile.to_bytes(network))
 
 
 def load(path: str | Path) -> SpikingGraph:

@@ -134,12 +134,11 @@ def load_samples(
     With several inputs, an npz file needs an array per input name. ``limit`` keeps the first N.
     Raises DataError with what, where and a remedy.
     """
-    path, _, keys = spec.partition(":") if not _is_windows_path(spec) else (spec, "", "")
-    file = Path(path)
+    file, keys = data_path(spec)
     if file.is_dir():
         arrays, labels = _read_folder(file, shapes)
     elif not file.exists():
-        raise DataError("no such file", where=path, remedy="Check the path.", code="E201")
+        raise DataError("no such file", where=str(file), remedy="Check the path.", code="E201")
     elif file.suffix == ".npy":
         arrays, labels = {next(iter(shapes)): _load(file, mmap=True)}, None
     else:
@@ -149,6 +148,12 @@ def load_samples(
     samples = Samples(arrays=arrays, labels=labels, preprocessing=preprocessing, source=spec)
     _check(samples, shapes)
     return samples
+
+
+def data_path(spec: str) -> tuple[Path, str]:
+    """The file or folder that DATA names, and the keys behind it."""
+    path, _, keys = spec.partition(":") if not _is_windows_path(spec) else (spec, "", "")
+    return Path(path), keys
 
 
 def _is_windows_path(spec: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from math import ceil
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from .converter.diagnose_advice import stands_out
 from .converter.diagnose_layers import PARTS, LayerError
 from .diagnosis import Diagnosis
-from .plot import figure
+from .plot import figure, png
 
 COLOURS = {
     "inherited": "#bbbbbb",
@@ -68,7 +67,7 @@ def errors_png(diagnosis: Diagnosis) -> bytes:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=9, ncols=3, loc="upper center", bbox_to_anchor=(0.5, _below(len(layers))))
-    return _png(fig)
+    return png(fig)
 
 
 def _below(layers: int) -> float:
@@ -102,7 +101,7 @@ def rates_png(diagnosis: Diagnosis) -> bytes:
     fig.suptitle(f"{title}; darker: more pairs", fontsize=11)
     fig.supxlabel("ANN activation a", fontsize=10)
     fig.supylabel("decoded rate r", fontsize=10)
-    return _png(fig)
+    return png(fig)
 
 
 def _shown(layers: list[LayerError], first: LayerError | None) -> list[LayerError]:
@@ -148,9 +147,3 @@ def _panel(axes: Any, layer: LayerError, first: bool) -> None:
 def _short(name: str, length: int = 32) -> str:
     """The end of a name says most."""
     return name if len(name) <= length else "..." + name[3 - length :]
-
-
-def _png(fig: Any) -> bytes:
-    out = BytesIO()
-    fig.savefig(out, dpi=120, format="png")
-    return out.getvalue()

@@ -9,6 +9,7 @@ the sweep is complete: a killed sweep goes on where it stopped.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +22,7 @@ from .api import convert, evaluate, onnx_ann
 from .converter.frontend import LoadedModel
 from .data import Samples
 from .evaluate import Evaluation, Tally
+from .runtime.atomic import write_atomically
 from .runtime.graph import Population, SpikingGraph
 
 SCHEMA = "onnx2snn.sweep/1"
@@ -168,6 +170,18 @@ def sweep(
     )
 
 
+def state_name(recipe: str, steps: int) -> str:
+    """The file that an unfinished run is kept in."""
+    return f".unfinished-{recipe}-{steps}.npz"
+
+
+def state_names(recipes: Sequence[str], steps: tuple[int, int]) -> list[str]:
+    """All that a sweep may write until it is complete."""
+    first, last = steps
+    ladder = [t for t in range(first, last) if t in LADDER]
+    return [state_name(recipe, t) for recipe in recipes for t in (*ladder, last)]
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _State:
     """Where a run keeps what it has finished."""
@@ -187,9 +201,9 @@ class _State:
         return tally
 
     def save(self, tally: Tally) -> None:
-        temporary = self.path.with_suffix(".new.npz")
-        np.savez(temporary, fingerprint=np.array(self.fingerprint), **tally.state)  # type: ignore[arg-type]
-        temporary.replace(self.path)
+        content = io.BytesIO()
+        np.savez(content, fingerprint=np.array(self.fingerprint), **tally.state)  # type: ignore[arg-type]
+        write_atomically(self.path, content.getvalue(), make_folders=True)
 
 
 class _Runner:
@@ -235,9 +249,7 @@ class _Runner:
             progress=self.stage(f"converting ({recipe}, T={last})"),
             **{**self.options, "steps": last},
         )
-        state = _State(
-            path=self.folder / f".unfinished-{recipe}-{last}.npz", fingerprint=self._print(last)
-        )
+        state = _State(path=self.folder / state_name(recipe, last), fingerprint=self._print(last))
         evaluation = evaluate(
             network,
             self.samples,

@@ -17,9 +17,12 @@ from ..converter.onnxfile import synapse_models
 from ..data import Preprocessing, Samples
 from ..errors import UsageError
 from ..evaluate import Ann, Evaluation
+from ..provenance import Kind
+from ..results import Results
 from ..runtime.engine import simulate
 from ..runtime.graph import SpikingGraph
 from ..sweep import Sweep, SweepRun, early_notes, made_json
+from . import files
 from . import options as opt
 
 PATH = click.Path(path_type=Path)
@@ -37,7 +40,10 @@ PATH = click.Path(path_type=Path)
 @opt.recipes_option
 @click.option("--calib", metavar="DATA", help="With --recipe: calibration samples, or `none`.")
 @click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
-@click.option("-o", "--output", type=PATH, help="Folder for one chart of all (PNG, HTML), CSV.")
+@click.option(
+    "-o", "--output", type=files.OUTPUT, help="Folder for one chart of all (PNG, HTML), CSV."
+)
+@files.force_option
 @click.option("--profile", is_flag=True, help="Also say where the time goes, per layer.")
 @opt.conversion_options
 @opt.engine_options
@@ -54,6 +60,7 @@ def run(
     calib: str | None,
     calib_samples: int | None,
     output: Path | None,
+    force: bool,
     profile: bool,
     scale: float | None,
     mean: str | None,
@@ -74,7 +81,8 @@ def run(
     arguments = {**opt.engine_arguments(engine), "regression": choices.pop("regression")}
     if profile and max(len(networks), len(recipes)) > 1:
         raise UsageError("--profile takes one network", remedy="Leave it out, or name one.")
-    folder = None if output is None else opt.output_folder(output)
+    inputs = files.read_by(networks, data, calib)
+    results = files.claimed(output, chart_kinds("run"), inputs, force)
     given = opt.chosen(**choices)
     if recipes:
         shapes = opt.parse_shapes(input_shapes)
@@ -94,8 +102,8 @@ def run(
         text += _profiled(runs[0], loaded[runs[0].recipe], engine, documents[0])
     text += f"\nsimulated in {sum(d['seconds'] for d in documents):.1f} s"
     document = _document(documents, data)
-    if folder is not None:
-        text += "\n" + write_chart(_as_sweep(networks, data, runs), document, folder, "run")
+    if results is not None:
+        text += "\n" + write_chart(_as_sweep(networks, data, runs), document, results, "run")
     opt.emit(document, text, as_json)
 
 
@@ -244,17 +252,22 @@ def run_document(evaluation: Evaluation, seconds: float) -> dict[str, Any]:
     }
 
 
-def write_chart(result: Sweep, document: dict[str, Any], folder: Path, stem: str) -> str:
+def chart_kinds(stem: str) -> dict[str, Kind]:
+    """The files of ``write_chart``."""
+    kinds = {f"{stem}.json": Kind.JSON, f"{stem}.csv": Kind.CSV, f"{stem}.html": Kind.HTML}
+    return {**kinds, f"{stem}.png": Kind.PNG} if plot.available() else kinds
+
+
+def write_chart(result: Sweep, document: dict[str, Any], results: Results, stem: str) -> str:
     """STEM.json, .csv, .html and (with matplotlib) .png; what was written, in words."""
-    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
-    opt.write_text(folder / f"{stem}.json", text)
-    opt.write_text(folder / f"{stem}.csv", render.sweep_csv(result))
-    opt.write_text(folder / f"{stem}.html", page.sweep_html(result))
+    results.write(f"{stem}.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
+    results.write(f"{stem}.csv", render.sweep_csv(result))
+    results.write(f"{stem}.html", page.sweep_html(result))
     names = f"{stem}.json, {stem}.csv, {stem}.html"
     if not plot.available():
-        return f"wrote {names} to {folder}; no PNG: pip install 'onnx2snn[plot]'"
-    opt.write_bytes(folder / f"{stem}.png", plot.sweep_png(result))
-    return f"wrote {names}, {stem}.png to {folder}"
+        return f"wrote {names} to {results.folder}; no PNG: pip install 'onnx2snn[plot]'"
+    results.write(f"{stem}.png", plot.sweep_png(result))
+    return f"wrote {names}, {stem}.png to {results.folder}"
 
 
 COMMANDS = (run,)
