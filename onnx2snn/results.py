@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from .errors import DataError
 from .provenance import Kind, made_by_us
 from .runtime.atomic import Destination, destination, unwritable, write_atomically
 
+Identity: TypeAlias = tuple[int, int]
 ELSEWHERE = "Choose another path for the output."
 
 
@@ -30,13 +33,13 @@ class Results:
     Attributes:
         folder: where; made with the first file where ``makes_folder``, else it must exist.
         kinds: by file name in ``folder``, which may lead into a folder below it.
-        inputs: the files and folders that the command reads.
+        inputs: the files and folders that the command reads, by device and number of the file.
         force: whether files that others made are replaced.
     """
 
     folder: Path
     kinds: Mapping[str, Kind]
-    inputs: tuple[Path, ...]
+    inputs: Mapping[Identity, Path]
     force: bool
     makes_folder: bool
 
@@ -53,8 +56,7 @@ class Results:
         place = destination(path)
         if place.path.parent != Path(os.path.realpath(path.parent)):  # a link that leads elsewhere
             _check_folder(place.path.parent, may_be_made=False)
-        for source in self.inputs:
-            _refuse_input(path, place, source)
+        _refuse_inputs(path, place, self.inputs)
         if place.status is not None and not self.force:
             _refuse_foreign(path, place.path, self.kinds[name])
         return place
@@ -64,21 +66,32 @@ def claim(
     folder: Path, kinds: Mapping[str, Kind], *, inputs: Iterable[Path], force: bool
 ) -> Results:
     """Results in a folder of their own, all of them looked at. Raises DataError (E220 to E224)."""
-    results = Results(
-        folder=folder, kinds=kinds, inputs=tuple(inputs), force=force, makes_folder=True
-    )
+    read = _identities(inputs)
+    results = Results(folder=folder, kinds=kinds, inputs=read, force=force, makes_folder=True)
     _check_all(results)
     return results
 
 
 def claim_file(path: Path, kind: Kind, *, inputs: Iterable[Path], force: bool) -> Results:
     """One file, in a folder that exists. Raises DataError (E220 to E223)."""
-    kinds = {path.name: kind}
-    results = Results(
-        folder=path.parent, kinds=kinds, inputs=tuple(inputs), force=force, makes_folder=False
-    )
+    read, kinds = _identities(inputs), {path.name: kind}
+    results = Results(folder=path.parent, kinds=kinds, inputs=read, force=force, makes_folder=False)
     _check_all(results)
     return results
+
+
+def _identities(inputs: Iterable[Path]) -> dict[Identity, Path]:
+    """By what the system tells files apart, whatever their paths; an input that cannot be read is
+    left to the code that reads it."""
+    found: dict[Identity, Path] = {}
+    for path in inputs:
+        with suppress(OSError):
+            found.setdefault(_identity(os.stat(path)), path)
+    return found
+
+
+def _identity(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino
 
 
 def _check_all(results: Results) -> None:
@@ -122,27 +135,19 @@ def _check_folder(folder: Path, *, may_be_made: bool) -> None:
         )
 
 
-def _refuse_input(path: Path, place: Destination, source: Path) -> None:
-    """Raise DataError where the output is ``source``, by whatever path, or lies in it."""
-    try:
-        read = os.stat(source)
-    except OSError:
-        return  # an input that cannot be read is told of where it is read
-    if place.status is not None and os.path.samestat(place.status, read):
-        raise DataError(
-            f"this is {source}, which the command reads, and would be destroyed",
-            where=str(path),
-            remedy=ELSEWHERE,
-            code="E221",
-        )
-    for folder in place.path.parents:
-        if os.path.isdir(folder) and os.path.samestat(os.stat(folder), read):
-            raise DataError(
-                f"this lies in {source}, a folder that the command reads",
-                where=str(path),
-                remedy=ELSEWHERE,
-                code="E221",
-            )
+def _refuse_inputs(path: Path, place: Destination, inputs: Mapping[Identity, Path]) -> None:
+    """Raise DataError where the output is an input, by whatever path, or lies in one."""
+    why = None
+    source = None if place.status is None else inputs.get(_identity(place.status))
+    if source is not None:
+        why = f"this is {source}, which the command reads, and would be destroyed"
+    for folder in place.path.parents if why is None else ():
+        with suppress(OSError):  # a folder that is still to be made
+            source = inputs.get(_identity(os.stat(folder)))
+            if source is not None:
+                why = f"this lies in {source}, a folder that the command reads"
+    if why is not None:
+        raise DataError(why, where=str(path), remedy=ELSEWHERE, code="E221")
 
 
 def _refuse_foreign(path: Path, real: Path, kind: Kind) -> None:

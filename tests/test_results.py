@@ -8,6 +8,7 @@ import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -196,6 +197,32 @@ def test_nothing_is_written_into_a_folder_of_images(work: Path) -> None:
     refused("E221", "convert", "model.onnx", "--calib", "images", "-o", "images/cat/1.png")
     refused("E221", "convert", "model.onnx", "--calib", "images", "-o", "images/n.onnx")
     assert tree(work) == before
+
+
+def test_pictures_that_are_links_are_inputs_where_they_lead(work: Path) -> None:
+    for name in ("images/cat", "elsewhere", "dogs"):
+        (work / name).mkdir(parents=True)
+    for name in ("a.png", "b.png", "c.png"):
+        (work / "elsewhere" / name).write_bytes(b"a picture")
+    (work / "images" / "cat" / "1.png").symlink_to("../../elsewhere/a.png")
+    os.link("elsewhere/b.png", "images/cat/2.png")
+    (work / "images" / "dog").symlink_to("../dogs")
+    os.rename("elsewhere/c.png", "dogs/3.png")
+    before = tree(work)
+    convert = ["convert", "model.onnx", "--calib", "images", "--force", "-o"]
+    for out in ("elsewhere/a.png", "elsewhere/b.png", "dogs/3.png", "dogs/new.onnx"):
+        refused("E221", *convert, out)
+    assert tree(work) == before
+
+
+def test_a_model_from_a_pipe_is_read_once(work: Path) -> None:
+    model = Path("model.onnx").read_bytes()
+    os.mkfifo("pipe")
+    writer = Thread(target=lambda: Path("pipe").write_bytes(model))
+    writer.start()
+    done = run("convert", "pipe", *FILES["convert"][2:], "out")
+    writer.join()
+    assert done.exit_code == 0, done.output
 
 
 def test_the_chips_file_is_an_input(work: Path) -> None:

@@ -53,8 +53,10 @@ def attach_external_data(model: onnx.ModelProto, path: Path) -> dict[str, Array]
 
 def model_files(path: Path) -> tuple[Path, ...]:
     """The model's file and the data files that it names; the first alone where it cannot be read,
-    which ``load_onnx`` tells of."""
+    which ``load_onnx`` tells of, or is a pipe, which can be read only once."""
     model = onnx.ModelProto()
+    if not path.is_file():
+        return (path,)
     try:
         model.ParseFromString(path.read_bytes())
     except (OSError, DecodeError, ValueError):

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import click
 
 from ..converter.frontend import model_files
-from ..data import data_path
+from ..data import data_files
 from ..provenance import Kind
 from ..results import Results, claim
 
-# Whether an output can be written is for ``results`` to say; click would ask whether it can be read.
+# ``results`` says whether an output can be written; click would ask whether it can be read.
 OUTPUT = click.Path(path_type=Path, readable=False)
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,7 +35,9 @@ def read_by(
     name (None and `none` name nothing), other files. Nothing is opened until they are asked for."""
     for path in networks:
         yield from model_files(path)
-    yield from (data_path(spec)[0] for spec in data if spec and spec.lower() != "none")
+    for spec in data:
+        if spec and spec.lower() != "none":
+            yield from data_files(spec)
     yield from others
 
 
