@@ -1,6 +1,6 @@
 """Neuromorphic chips as data, and the placement of spiking networks on them."""
 
-from .mapping import ChipRun, Cores, Mapped, Request, Traffic
+from .mapping import ChipRun, Cores, Mapped, Request, Traffic, chip_files
 from .options import known_options
 from .placement import load_target, missing_kinds, place
 from .placement.assembly import PlaceData
@@ -23,6 +23,7 @@ __all__ = [
     "Request",
     "Traffic",
     "Violation",
+    "chip_files",
     "chip_view",
     "known_options",
     "load_target",

@@ -153,3 +153,12 @@ def no_traffic() -> Traffic:
     """No spikes between cores (a chip of one core)."""
     nothing = np.zeros(0, np.int64)
     return Traffic(source=nothing, destination=nothing, weight=np.zeros(0))
+
+
+# Mapping step -> suffix of the file that the chip's tools read, where it emits one.
+EMITTED: Mapping[str, str] = {"truenorth": ".npz", "xylo": ".json"}
+
+
+def chip_files(target: HardwareTarget) -> tuple[str, ...]:
+    """Names of the files for the chip's tools that a placement may emit."""
+    return (target.name + EMITTED[target.mapping],) if target.mapping in EMITTED else ()

@@ -204,6 +204,8 @@ def _problems(raw: Mapping[str, Any]) -> Iterable[str]:
     for key in ("name", "mapping"):
         if not isinstance(raw.get(key), str) or not raw.get(key):
             yield f"'{key}' must be a non-empty string"
+    if any(c in str(raw.get("name")) for c in "/\\\0"):
+        yield "'name' must have no / and no \\: files for the chip's tools are named so"
     for key, value in raw.items():
         if key not in _TOP:
             yield f"unknown key '{key}' (known: {', '.join(_TOP)})"

@@ -11,6 +11,8 @@ onnx2snn.save(network, "net.snn.onnx")
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from . import data
@@ -19,9 +21,11 @@ from .converter.ann.passes import default_passes, run_passes
 from .converter.frontend import LoadedModel, import_onnx
 from .converter.lowering.lower import lower
 from .data import Preprocessing, Samples
-from .errors import ModelError
+from .errors import DataError, ModelError
 from .hwtargets import Violation, missing_kinds, targets
+from .marks import Kind
 from .provenance import Provenance
+from .results import claim_file
 from .runtime import file as onnxfile
 from .runtime.graph import Input, SpikingGraph
 from .runtime.ops import Shape
@@ -52,9 +56,25 @@ def load_samples(
     )
 
 
-def save(network: SpikingGraph, path: str | Path) -> None:
-    """Write the converted network as one ONNX file (see ``runtime.file``)."""
-    onnxfile.save(network, path)
+def save(network: SpikingGraph, path: str | Path, *, force: bool = False) -> None:
+    """Write the converted network as one ONNX file (see ``runtime.file``), in one step.
+
+    A file that is no converted network is replaced only with ``force``, the model that the network
+    was converted from never. Raises DataError (E220 to E223).
+    """
+    results = claim_file(Path(path), Kind.NETWORK, inputs=(), force=force)
+    place = results.destination(Path(path).name)
+    source = network.meta.get("source")
+    if place.status is not None and isinstance(source, Mapping):
+        held = hashlib.sha256(place.path.read_bytes()).hexdigest()
+        if held == source.get("sha256"):
+            raise DataError(
+                "this is the model that the network was converted from",
+                where=str(path),
+                remedy="Choose another path.",
+                code="E221",
+            )
+    results.write(Path(path).name, onnxfile.to_bytes(network))
 
 
 def load(path: str | Path) -> SpikingGraph:

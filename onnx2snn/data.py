@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -173,19 +174,18 @@ def load_samples(
     With several inputs, an npz file needs an array per input name. ``limit`` keeps the first N.
     Raises DataError with what, where and a remedy.
     """
-    path, _, keys = spec.partition(":") if not _is_windows_path(spec) else (spec, "", "")
-    file = Path(path)
+    file, keys = data_path(spec)
     if keys and (file.is_dir() or file.suffix == ".npy"):
         raise DataError(
             f"has no arrays by name, so ':{keys}' names nothing",
-            where=path,
+            where=str(file),
             remedy="Leave it out: a .npy file is one array, a folder has images and their classes.",
             code="E203",
         )
     if file.is_dir():
         arrays, labels = _read_folder(file, shapes)
     elif not file.exists():
-        raise DataError("no such file", where=path, remedy="Check the path.", code="E201")
+        raise DataError("no such file", where=str(file), remedy="Check the path.", code="E201")
     elif file.suffix == ".npy":
         arrays, labels = {next(iter(shapes)): _load(file, mmap=True)}, None
     else:
@@ -195,6 +195,23 @@ def load_samples(
     samples = Samples(arrays=arrays, labels=labels, preprocessing=preprocessing, source=spec)
     _check(samples, shapes)
     return samples
+
+
+def data_path(spec: str) -> tuple[Path, str]:
+    """The file or folder that DATA names, and the keys behind it."""
+    path, _, keys = spec.partition(":") if not _is_windows_path(spec) else (spec, "", "")
+    return Path(path), keys
+
+
+def data_files(spec: str) -> Iterator[Path]:
+    """What DATA is read from: the file; or the folder, and all in it that also has a place
+    elsewhere, as links of both kinds have. ``load_samples`` tells of what cannot be read."""
+    path, _ = data_path(spec)
+    yield path
+    with suppress(OSError):
+        if path.is_dir():
+            for folder in (path, *(d for d in path.iterdir() if d.is_dir())):
+                yield from (f for f in folder.iterdir() if f.is_symlink() or f.stat().st_nlink > 1)
 
 
 def _is_windows_path(spec: str) -> bool:

@@ -1,6 +1,7 @@
 """From an ``.onnx`` file to the AnnGraph, and the ANN itself as the reference."""
 
-from .check import CheckReport, Finding, check, save_tagged
+from .check import CheckReport, Finding, check, is_tagged, save_tagged, tagged_bytes
+from .file.external import model_files
 from .file.load import LoadedModel, TensorInfo, load_onnx
 from .importing import import_onnx
 from .reference import Reference
@@ -18,8 +19,11 @@ __all__ = [
     "TensorInfo",
     "check",
     "import_onnx",
+    "is_tagged",
     "load_onnx",
+    "model_files",
     "operations",
     "operations_markdown",
     "save_tagged",
+    "tagged_bytes",
 ]

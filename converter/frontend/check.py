@@ -10,7 +10,8 @@ from typing import Any, Literal, TypeAlias
 
 import onnx
 
-from ...errors import ModelError, UnsupportedOps
+from ...errors import DataError, ModelError, UnsupportedOps
+from ...runtime.atomic import write_atomically
 from .file.load import LoadedModel, PathLike, TensorInfo, load_onnx
 from .importing import Survey, named_nodes, survey
 from .node import OnnxNode
@@ -19,6 +20,7 @@ from .registry import OPERATIONS
 Verdict: TypeAlias = Literal["spiking", "approximate", "analog", "unsupported"]
 VERDICTS: tuple[Verdict, ...] = ("spiking", "approximate", "analog", "unsupported")
 DROPPED_REASON = "left out at the output; the network gives the numbers that go into it"
+VERDICT, REASON = "onnx2snn.verdict", "onnx2snn.reason"  # metadata of tagged nodes
 ANALOG_REMEDY = "It runs on running means, and cannot be placed on a chip."
 
 
@@ -174,10 +176,32 @@ def _unloadable(path: str, error: UnsupportedOps) -> CheckReport:
 
 
 def save_tagged(report: CheckReport, path: PathLike) -> None:
-    """Write the cleaned-up graph with each node's verdict, for a viewer: in the node's metadata
-    (onnx2snn.verdict, onnx2snn.reason) and its description.
+    """Write ``tagged_bytes`` in one step, whatever file is there.
 
     Raises ModelError where there is no graph to write, or the file cannot be written.
+    """
+    content = tagged_bytes(report)
+    try:
+        write_atomically(Path(path), content)
+    except DataError as error:
+        raise ModelError(
+            f"cannot write the tagged graph: {error.what}", where=str(path), code="E308"
+        ) from error
+
+
+def is_tagged(path: Path) -> bool:
+    """Whether the file is a graph that ``tagged_bytes`` made. Raises where it is no ONNX file."""
+    if path.stat().st_size >= 2**31:  # more than a protobuf message holds
+        return False
+    graph = onnx.load_from_string(path.read_bytes()).graph
+    return any(entry.key == VERDICT for node in graph.node for entry in node.metadata_props)
+
+
+def tagged_bytes(report: CheckReport) -> bytes:
+    """The cleaned-up graph with each node's verdict as an ONNX file, for a viewer: in the node's
+    metadata (onnx2snn.verdict, onnx2snn.reason) and its description.
+
+    Raises ModelError where there is no graph to write, or it is too large for one file.
     """
     if report.tagged is None:
         raise ModelError("the graph could not be cleaned up, so it cannot be tagged")
@@ -189,12 +213,12 @@ def save_tagged(report: CheckReport, path: PathLike) -> None:
         finding = rows.get(name)
         if finding is not None:
             proto.doc_string = f"{finding.verdict}: {finding.reason}"
-            for key, value in (("verdict", finding.verdict), ("reason", finding.reason)):
+            for key, value in ((VERDICT, finding.verdict), (REASON, finding.reason)):
                 entry = proto.metadata_props.add()
-                entry.key, entry.value = f"onnx2snn.{key}", value
+                entry.key, entry.value = key, value
     try:
-        Path(path).write_bytes(model.SerializeToString())
-    except (OSError, ValueError) as error:
+        return model.SerializeToString()
+    except ValueError as error:
         raise ModelError(
-            f"cannot write the tagged graph: {error}", where=str(path), code="E308"
+            f"cannot write the tagged graph: {error}", where=report.path, code="E308"
         ) from error

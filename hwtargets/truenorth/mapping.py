@@ -31,7 +31,7 @@ from ...errors import TargetError, UsageError
 from ...runtime import graph as g
 from ...runtime.ops import Array
 from .. import rules
-from ..mapping import ChipRun, Cores, Mapped, Request, Traffic, no_traffic
+from ..mapping import ChipRun, Cores, Mapped, Request, Traffic, chip_files, no_traffic
 from ..options import flag, whole
 from ..target import HardwareTarget, Violation
 from ..view.network import ChipNetwork
@@ -247,7 +247,7 @@ def _placed(
     box: Crossbars | None, flows: Traffic, target: HardwareTarget, chip: Array, xy: Array
 ) -> tuple[dict[str, bytes], tuple[Violation, ...]]:
     """The file with the places of its cores, and packets that cannot reach; ``mapping.Placed``."""
-    files = {} if box is None else {f"{target.name}.npz": dump(placed(box, chip, xy))}
+    files = {} if box is None else dict.fromkeys(chip_files(target), dump(placed(box, chip, xy)))
     return files, tuple(too_far(flows.source, flows.destination, xy, target))
 
 

@@ -20,7 +20,7 @@ from ...runtime import graph as g
 from ...runtime.ops import Array
 from ..energy import activity as counted
 from ..energy import ann_comparison
-from ..mapping import ChipRun, Cores, Mapped, Request, no_traffic
+from ..mapping import ChipRun, Cores, Mapped, Request, chip_files, no_traffic
 from ..options import flag
 from ..target import HardwareTarget, Violation, targets
 from ..view.network import ChipNetwork
@@ -84,7 +84,7 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request) -> 
         violations=tuple(_too_fast(estimate, target)),
         run=_Runner(chip, network, readout),
         core_of=lambda name: _on_the_core(network, name),
-        files={f"{target.name}.json": xylo_file.dump(chip)},
+        files=dict.fromkeys(chip_files(target), xylo_file.dump(chip)),
         facts=facts | {"calibrated_on": origin},
         notes=(
             *_notes(network, quantized, origin, readout),

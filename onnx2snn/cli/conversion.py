@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
-from importlib.resources import as_file, files
+from importlib.resources import as_file
+from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,20 @@ from ..data import Samples
 from ..display import shown
 from ..errors import UsageError
 from ..evaluation.ann import evaluate
-from ..evaluation.sweep import Sweep
+from ..evaluation.sweep import Sweep, state_names
 from ..evaluation.sweep import sweep as run_sweep
 from ..evaluation.verify import verify as run_verify
+from ..marks import Kind
 from ..provenance import Provenance
 from ..provenance import convert as run_convert
 from ..reports import comparison
 from ..reports import text as render
+from ..results import claim, claim_file
+from ..runtime.file import to_bytes
 from ..runtime.graph import Analog, Population, Readout, SpikingGraph, onsets
+from . import files, terminal
 from . import options as opt
-from . import terminal
-from .running import own_span, write_chart
+from .running import chart_kinds, own_span, write_chart
 
 PATH = click.Path(path_type=Path)
 
@@ -43,7 +48,10 @@ PATH = click.Path(path_type=Path)
     "of --recipe auto.",
 )
 @click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
-@click.option("-o", "--output", required=True, type=PATH, help="The converted file (.snn.onnx).")
+@click.option(
+    "-o", "--output", required=True, type=files.OUTPUT, help="The converted file (.snn.onnx)."
+)
+@files.force_option
 @click.option(
     "-T",
     "--steps",
@@ -73,6 +81,7 @@ def convert(
     calib: str,
     calib_samples: int | None,
     output: Path,
+    force: bool,
     steps: str,
     recipe: str,
     regression: bool,
@@ -89,12 +98,9 @@ def convert(
 
     The file is an ONNX model that stock ONNX Runtime runs, and that `onnx2snn run` reads.
     """
-    if recipe != "auto" and (choices["max_drop"], choices["prefer"]) != (None, None):
-        raise UsageError(
-            "--max-drop and --prefer are for --recipe auto",
-            remedy="Add --recipe auto, or leave them out.",
-        )
-    opt.writable(output)
+    _refuse_options_of_auto(recipe, choices)
+    inputs = files.read_by([model], calib)
+    results = claim_file(output, Kind.NETWORK, inputs=inputs, force=force)
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     pre = opt.preprocessing(scale, mean, std, layout)
     samples = opt.calibration_samples(calib, loaded, pre, calib_samples)
@@ -111,7 +117,7 @@ def convert(
     )
     if spiking_only:
         opt.refuse_islands(network)
-    api.save(network, output)
+    results.write(output.name, to_bytes(network))
     checked = None if samples is None else _calibration_check(network, samples, regression)
     document: dict[str, Any] = {
         "schema": "onnx2snn.convert/1",
@@ -128,6 +134,14 @@ def convert(
     opt.emit(document, as_json, _convert_text, document)
     if document["auto"] is not None and not document["auto"]["within"]:
         raise SystemExit(1)
+
+
+def _refuse_options_of_auto(recipe: str, choices: Mapping[str, Any]) -> None:
+    if recipe != "auto" and (choices["max_drop"], choices["prefer"]) != (None, None):
+        raise UsageError(
+            "--max-drop and --prefer are for --recipe auto",
+            remedy="Add --recipe auto, or leave them out.",
+        )
 
 
 def _calibration_check(network: SpikingGraph, samples: Samples, regression: bool) -> dict[str, Any]:
@@ -274,7 +288,10 @@ def verify(
 @click.option("-T", "--steps", default="1:64", help="Time steps: N or FIRST:LAST [1:64].")
 @opt.recipes_option
 @click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
-@click.option("-o", "--output", required=True, type=PATH, help="Folder for JSON, CSV, PNG, HTML.")
+@click.option(
+    "-o", "--output", required=True, type=files.OUTPUT, help="Folder for JSON, CSV, PNG, HTML."
+)
+@files.force_option
 @opt.conversion_options
 @opt.engine_options
 @opt.regression_option
@@ -290,6 +307,7 @@ def sweep(
     recipes: tuple[str, ...],
     samples: int | None,
     output: Path,
+    force: bool,
     scale: float | None,
     mean: str | None,
     std: str | None,
@@ -302,32 +320,40 @@ def sweep(
 
     The network is converted for the last step; the other points show how its answer builds up.
     """
-    span = opt.parse_steps(steps)
+    span, recipes = opt.parse_steps(steps), recipes or ("binary",)
+    names = {recipe: f"{model.stem}.{recipe}.snn.onnx" for recipe in recipes}
+    results = claim(
+        output,
+        chart_kinds("sweep")
+        | dict.fromkeys(names.values(), Kind.NETWORK)
+        | dict.fromkeys(state_names(recipes, span), Kind.STATE),
+        inputs=files.read_by([model], data, calib),
+        force=force,
+    )
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     pre = opt.preprocessing(scale, mean, std, layout)
     engine = opt.engine_arguments({k: choices.pop(k) for k in opt.ENGINE})
     engine["regression"] = choices.pop("regression")
     test = api.load_samples(data, loaded, pre, limit=samples)
     calibration = opt.calibration_samples(calib, loaded, pre, calib_samples)
-    folder = opt.output_folder(output)
     result = run_sweep(
         loaded,
         test,
         calibration,
         span,
-        recipes or ("binary",),
+        recipes,
         opt.chosen(**choices),
-        folder,
+        output,
         stage=opt.stage,
         say=terminal.notice,
         engine=engine,
     )
     document = result.to_json()
-    written = write_chart(result, document, folder, "sweep")
+    written = write_chart(result, document, results, "sweep")
     for made in result.runs:
-        name = f"{Path(loaded.path).stem}.{made.recipe}.snn.onnx"
-        api.save(made.network, folder / name)
-        written.append(f"wrote {folder / name}: the converted network for T={made.steps}")
+        name = names[made.recipe]
+        results.write(name, to_bytes(made.network))
+        written.append(f"wrote {output / name}: the converted network for T={made.steps}")
     opt.emit(document, as_json, _sweep_text, result, written)
 
 
@@ -336,12 +362,15 @@ def _sweep_text(result: Sweep, written: list[str]) -> str:
 
 
 @click.command()
-@click.option("-o", "--output", default="demo", type=PATH, help="Folder for the results [demo].")
+@click.option(
+    "-o", "--output", default="demo", type=files.OUTPUT, help="Folder for the results [demo]."
+)
+@files.force_option
 @click.option("-T", "--steps", default="1:32", help="Time steps: FIRST:LAST [1:32].")
 @click.pass_context
-def demo(context: click.Context, output: Path, steps: str) -> None:
+def demo(context: click.Context, output: Path, force: bool, steps: str) -> None:
     """The main job on a bundled network (a small CNN on handwritten digits), in under a minute."""
-    bundled = files("onnx2snn.models")
+    bundled = resources("onnx2snn.models")
     with as_file(bundled / "digits_cnn.onnx") as model, as_file(bundled / "digits.npz") as data:
         for path in (model, data):
             terminal.out(f"{path.name}: {shown(str(path))}")
@@ -353,6 +382,7 @@ def demo(context: click.Context, output: Path, steps: str) -> None:
             calib=f"{data}:x_calib",
             steps=steps,
             output=output,
+            force=force,
             scale=16.0,
             layout="NHWC",
         )

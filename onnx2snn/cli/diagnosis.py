@@ -13,10 +13,12 @@ from ..converter.frontend import load_onnx
 from ..display import json_text
 from ..errors import UsageError
 from ..evaluation.ann import onnx_ann
+from ..marks import Kind
 from ..reports import diagnosis as reports
 from ..reports import diagnosis_plots, plot
-from ..runtime.file import write_atomically
+from ..results import Results
 from ..runtime.graph import SpikingGraph
+from . import files
 from . import options as opt
 from .running import converted, own_span, run_one
 
@@ -32,7 +34,8 @@ PATH = click.Path(path_type=Path)
 @click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
 @click.option("-T", "--steps", help="Time steps [what the network was converted for].")
 @click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
-@click.option("-o", "--output", type=PATH, help="Folder for JSON, HTML and pictures.")
+@click.option("-o", "--output", type=files.OUTPUT, help="Folder for JSON, HTML and pictures.")
+@files.force_option
 @click.option("--seed", type=int, default=0, help="For stochastic input encodings [0].")
 @opt.regression_option
 @opt.preprocessing_options
@@ -48,6 +51,7 @@ def diagnose(
     steps: str | None,
     samples: int | None,
     output: Path | None,
+    force: bool,
     seed: int,
     regression: bool,
     scale: float | None,
@@ -65,7 +69,8 @@ def diagnose(
     """
     if calib is not None and not recipes:
         raise UsageError("--calib is for --recipe", remedy="Name the recipes to draw as well.")
-    folder = None if output is None else opt.output_folder(output)
+    inputs = files.read_by([model, network], data, calib)
+    results = files.claimed(output, kinds(), inputs, force)
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     graph = api.load(network)
     last = own_span(graph)[1] if steps is None else opt.parse_steps(steps)[1]
@@ -93,7 +98,7 @@ def diagnose(
     ]
     found = replace(found, curves=tuple(curve for curve, _ in curves))
     document = reports.document(found)
-    written = None if folder is None else write(found, document, folder)
+    written = None if results is None else write(found, document, results)
     opt.emit(document, as_json, _text, found, written)
 
 
@@ -101,20 +106,32 @@ def _text(found: diagnosis.Diagnosis, written: str | None) -> str:
     return reports.text(found) + ("" if written is None else f"\n\n{written}")
 
 
-def write(found: diagnosis.Diagnosis, document: dict[str, Any], folder: Path) -> str:
+PICTURES = ("errors.png", "rates.png", "accuracy.png")
+
+
+def kinds() -> dict[str, Kind]:
+    """The files of ``write``."""
+    reports = {"diagnosis.json": Kind.JSON, "diagnosis.html": Kind.HTML}
+    return reports | dict.fromkeys(PICTURES if plot.available() else (), Kind.PNG)
+
+
+def write(found: diagnosis.Diagnosis, document: dict[str, Any], results: Results) -> str:
     """diagnosis.json, .html and (with matplotlib) its pictures; what, in words."""
     pictures: dict[str, bytes] = {}
     if plot.available():
-        pictures["errors.png"] = diagnosis_plots.errors_png(found)
-        pictures["rates.png"] = diagnosis_plots.rates_png(found)
-        pictures["accuracy.png"] = plot.sweep_png(found.sweep())
-    opt.write_text(folder / "diagnosis.json", json_text(document) + "\n")
-    opt.write_text(folder / "diagnosis.html", reports.html(found, pictures))
+        drawn = (
+            diagnosis_plots.errors_png(found),
+            diagnosis_plots.rates_png(found),
+            plot.sweep_png(found.sweep()),
+        )
+        pictures = dict(zip(PICTURES, drawn, strict=True))
+    results.write("diagnosis.json", json_text(document) + "\n")
+    results.write("diagnosis.html", reports.html(found, pictures))
     for name, picture in pictures.items():
-        write_atomically(folder / name, picture)
+        results.write(name, picture)
     names = ", ".join(["diagnosis.json", "diagnosis.html", *pictures])
     missing = "" if pictures else "; no pictures: pip install 'onnx2snn[plot]'"
-    return f"wrote {names} to {folder}{missing}"
+    return f"wrote {names} to {results.folder}{missing}"
 
 
 COMMANDS = (diagnose,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,20 @@ from ..hwtargets import (
     HardwareTarget,
     PlaceData,
     PlacementReport,
+    chip_files,
     known_options,
     load_target,
     place,
     to_json,
 )
 from ..hwtargets import targets as known_targets
+from ..marks import TEXT_MARK, Kind
 from ..reports import text as render
 from ..reports.placement import render_comparison, render_text
 from ..reports.placement_html import render_html
+from ..results import Results, one_file
 from ..runtime.graph import SpikingGraph
+from . import files
 from . import options as opt
 from .running import own_span
 
@@ -103,7 +107,10 @@ def _target_text(target: HardwareTarget) -> str:
 @click.option("--option", "pairs", multiple=True, metavar="KEY=VALUE", help="Of the mapping step.")
 @click.option("--seed", type=int, default=0, help="Of the mesh placement [0].")
 @click.option("--seconds", type=float, default=10.0, help="For the mesh placement, at most [10].")
-@click.option("-o", "--output", type=PATH, help="Folder for the report and the chip's files.")
+@click.option(
+    "-o", "--output", type=files.OUTPUT, help="Folder for the report and the chip's files."
+)
+@files.force_option
 @opt.json_option
 def place_command(
     network: Path,
@@ -117,6 +124,7 @@ def place_command(
     seed: int,
     seconds: float,
     output: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Place a converted network on a chip and report. Exit status 1 if it does not fit.
@@ -127,13 +135,16 @@ def place_command(
     count = _steps(graph, steps)
     names = list(known_targets()) if target == "all" else [target]
     given = _options(pairs, names)
+    asked = [load_target(name) for name in names]
+    below = {chip.name: f"{chip.name}/" if len(names) > 1 else "" for chip in asked}
+    others = [Path(target)] if target.endswith(".toml") else []
+    inputs = files.read_by([network], data, calib, others=others)
+    results = files.claimed(output, {} if output is None else _kinds(below, asked), inputs, force)
     place_data = _place_data(graph, data, calib, samples)
-    folder = None if output is None else opt.output_folder(output)
     reports = []
     show = opt.stage("placing")
-    for done, name in enumerate(names):
+    for done, chip in enumerate(asked):
         show(done, len(names))
-        chip = load_target(name)
         report = place(
             graph,
             chip,
@@ -148,15 +159,15 @@ def place_command(
         if place_data is not None:  # of the network, so the same for all chips
             known = {key: report.accuracy[key] for key in ("ann", "float_snn")}
             place_data = replace(place_data, **known)
-        if folder is not None:
-            _write(report, folder if len(names) == 1 else opt.output_folder(folder / name))
+        if results is not None:
+            _write(report, results, below[chip.name])
     show(len(names), len(names))
     if len(reports) == 1:
         document = json.loads(to_json(reports[0]))
     else:
         documents = {r.target: json.loads(to_json(r)) for r in reports}
         document = {"schema": "onnx2snn.placements/1", "targets": documents}
-    opt.emit(document, as_json, _text, reports, folder)
+    opt.emit(document, as_json, _text, reports, results)
     if not any(report.fits for report in reports):
         raise SystemExit(1)
 
@@ -223,12 +234,32 @@ def _options(pairs: tuple[str, ...], names: list[str]) -> dict[str, Any]:
     return out
 
 
-def _write(report: PlacementReport, folder: Path) -> None:
-    opt.write_text(folder / "placement.json", to_json(report) + "\n")
-    opt.write_text(folder / "placement.txt", render_text(report) + "\n")
-    opt.write_text(folder / "placement.html", render_html(report))
+REPORTS = {
+    "placement.json": Kind.JSON,
+    "placement.txt": Kind.TEXT,
+    "placement.html": Kind.HTML,
+}
+CHIP_FILES = {".npz": Kind.CROSSBARS, ".json": Kind.JSON}  # kinds of files for a chip's tools
+
+
+def _kinds(below: Mapping[str, str], chips: Sequence[HardwareTarget]) -> dict[str, Kind]:
+    """The files of ``_write`` for all chips, each in its folder ``below``."""
+    kinds: dict[str, Kind] = {}
+    for chip in chips:
+        kinds |= {below[chip.name] + name: kind for name, kind in REPORTS.items()}
+        for name in chip_files(chip):
+            if name in REPORTS:
+                raise one_file(f"target '{chip.name}'", f"{name} of the report", "that of the chip")
+            kinds[below[chip.name] + name] = CHIP_FILES[Path(name).suffix]
+    return kinds
+
+
+def _write(report: PlacementReport, results: Results, below: str) -> None:
+    results.write(f"{below}placement.json", to_json(report) + "\n")
+    results.write(f"{below}placement.txt", f"{render_text(report)}\n{TEXT_MARK}\n")
+    results.write(f"{below}placement.html", render_html(report))
     for name, content in report.files.items():
-        opt.write_bytes(folder / name, content)
+        results.write(below + name, content)
 
 
 COMMANDS: tuple[click.Command, ...] = (place_command, targets)

@@ -12,7 +12,10 @@ import click
 
 from .. import api
 from ..converter import frontend
+from ..marks import Kind
 from ..reports import text as render
+from ..results import claim_file
+from . import files
 from . import options as opt
 
 PATH = click.Path(path_type=Path)
@@ -84,19 +87,26 @@ def _doctor_text(document: dict[str, Any]) -> str:
 
 @click.command()
 @click.argument("model", type=PATH)
-@click.option("--tagged", type=PATH, metavar="OUT.onnx", help="Write the graph with verdicts.")
+@click.option(
+    "--tagged", type=files.OUTPUT, metavar="OUT.onnx", help="Write the graph with verdicts."
+)
+@files.force_option
 @opt.shape_option
 @opt.json_option
-def check(model: Path, tagged: Path | None, input_shapes: tuple[str, ...], as_json: bool) -> None:
+def check(
+    model: Path, tagged: Path | None, force: bool, input_shapes: tuple[str, ...], as_json: bool
+) -> None:
     """What becomes of every node of MODEL.onnx. Exit status 1 if it does not convert."""
     shapes = opt.parse_shapes(input_shapes)
+    results = None
+    if tagged is not None:
+        results = claim_file(tagged, Kind.TAGGED, inputs=files.read_by([model]), force=force)
     report = frontend.check(model, input_shapes=shapes)
     chips = (
         api.chip_kinds(frontend.load_onnx(model, input_shapes=shapes)) if report.convertible else {}
     )
-    if tagged is not None:
-        opt.writable(tagged)
-        frontend.save_tagged(report, tagged)
+    if tagged is not None and results is not None:
+        results.write(tagged.name, frontend.tagged_bytes(report))
     document = report.to_dict() | {
         "targets": {
             name: {"kinds_fit": not found, "violations": [asdict(v) for v in found]}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import click
@@ -15,9 +13,8 @@ from .. import api
 from ..converter.recipes import RECIPES, recipe_named
 from ..data import Preprocessing, Samples
 from ..display import displayed, json_text
-from ..errors import DataError, UnsupportedOps, UsageError
+from ..errors import UnsupportedOps, UsageError
 from ..runtime.engine import EarlyExit
-from ..runtime.file import write_atomically
 from ..runtime.graph import Analog, SpikingGraph
 from ..runtime.ops import Shape
 from . import terminal
@@ -223,45 +220,6 @@ def stage(text: str) -> Callable[[int, int], None]:
         terminal.progress(f"{text}: {100 * done // max(total, 1):3d} %", done=done >= total)
 
     return show
-
-
-def output_folder(path: Path) -> Path:
-    """Create a folder for results. Raises DataError where it cannot be made or written."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".write-test"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise DataError(
-            f"cannot write to the folder ({error.strerror})",
-            where=str(path),
-            remedy="Choose another -o.",
-            code="E220",
-        ) from error
-    return path
-
-
-def writable(path: Path) -> None:
-    """Raise DataError where a file cannot be written to ``path``: before the work, not after."""
-    folder = path.parent
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise DataError(
-            "cannot write the file",
-            where=str(path),
-            remedy="Choose another -o, in a folder that exists and can be written.",
-            code="E220",
-        )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a result file in one step; nothing half-written stays behind."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """As ``write_text``, for binary files."""
-    write_atomically(path, content)
 
 
 def engine_options(function: F) -> F:

@@ -18,12 +18,15 @@ from ..errors import UsageError
 from ..evaluation.ann import evaluate
 from ..evaluation.evaluate import Ann, Evaluation
 from ..evaluation.sweep import Sweep, SweepRun, early_notes, made_json
+from ..marks import Kind
 from ..provenance import Provenance, convert
 from ..reports import comparison, plot
 from ..reports import sweep_html as page
 from ..reports import text as render
+from ..results import Results
 from ..runtime.engine import LayerProfile, simulate, synapse_models
 from ..runtime.graph import SpikingGraph
+from . import files
 from . import options as opt
 
 PATH = click.Path(path_type=Path)
@@ -42,7 +45,10 @@ PROFILED = 100  # samples
 @opt.recipes_option
 @click.option("--calib", metavar="DATA", help="With --recipe: calibration samples, or `none`.")
 @click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
-@click.option("-o", "--output", type=PATH, help="Folder for one chart of all (PNG, HTML), CSV.")
+@click.option(
+    "-o", "--output", type=files.OUTPUT, help="Folder for one chart of all (PNG, HTML), CSV."
+)
+@files.force_option
 @click.option("--profile", is_flag=True, help="Also say where the time goes, per layer.")
 @opt.conversion_options
 @opt.engine_options
@@ -59,6 +65,7 @@ def run(
     calib: str | None,
     calib_samples: int | None,
     output: Path | None,
+    force: bool,
     profile: bool,
     scale: float | None,
     mean: str | None,
@@ -79,7 +86,8 @@ def run(
     arguments = {**opt.engine_arguments(engine), "regression": choices.pop("regression")}
     if profile and max(len(networks), len(recipes)) > 1:
         raise UsageError("--profile takes one network", remedy="Leave it out, or name one.")
-    folder = None if output is None else opt.output_folder(output)
+    inputs = files.read_by(networks, data, calib)
+    results = files.claimed(output, chart_kinds("run"), inputs, force)
     given = opt.chosen(**choices)
     if recipes:
         shapes = opt.parse_shapes(input_shapes)
@@ -96,8 +104,8 @@ def run(
     runs, documents = [one for one, _ in found], [document for _, document in found]
     layers = _profiled(runs[0], loaded[runs[0].recipe], engine, documents[0]) if profile else None
     document, written = _document(documents, data), list[str]()
-    if folder is not None:
-        written = write_chart(_as_sweep(networks, data, runs), document, folder, "run")
+    if results is not None:
+        written = write_chart(_as_sweep(networks, data, runs), document, results, "run")
     seconds = sum(d["seconds"] for d in documents)
     opt.emit(document, as_json, _text, runs, layers, seconds, written)
 
@@ -261,16 +269,22 @@ def run_document(evaluation: Evaluation, seconds: float) -> dict[str, Any]:
     }
 
 
-def write_chart(result: Sweep, document: dict[str, Any], folder: Path, stem: str) -> list[str]:
+def chart_kinds(stem: str) -> dict[str, Kind]:
+    """The files of ``write_chart``."""
+    kinds = {f"{stem}.json": Kind.JSON, f"{stem}.csv": Kind.CSV, f"{stem}.html": Kind.HTML}
+    return {**kinds, f"{stem}.png": Kind.PNG} if plot.available() else kinds
+
+
+def write_chart(result: Sweep, document: dict[str, Any], results: Results, stem: str) -> list[str]:
     """STEM.json, .csv, .html and (with matplotlib) .png; what was written, line by line."""
-    opt.write_text(folder / f"{stem}.json", json_text(document) + "\n")
-    opt.write_text(folder / f"{stem}.csv", render.sweep_csv(result))
-    opt.write_text(folder / f"{stem}.html", page.sweep_html(result))
+    results.write(f"{stem}.json", json_text(document) + "\n")
+    results.write(f"{stem}.csv", render.sweep_csv(result))
+    results.write(f"{stem}.html", page.sweep_html(result))
     names = f"{stem}.json, {stem}.csv, {stem}.html"
     if not plot.available():
-        return [f"wrote {names} to {folder}; no PNG: pip install 'onnx2snn[plot]'"]
-    opt.write_bytes(folder / f"{stem}.png", plot.sweep_png(result))
-    return [f"wrote {names}, {stem}.png to {folder}"]
+        return [f"wrote {names} to {results.folder}; no PNG: pip install 'onnx2snn[plot]'"]
+    results.write(f"{stem}.png", plot.sweep_png(result))
+    return [f"wrote {names}, {stem}.png to {results.folder}"]
 
 
 COMMANDS = (run,)

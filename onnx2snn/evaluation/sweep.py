@@ -188,6 +188,18 @@ def sweep(
     )
 
 
+def state_name(recipe: str, steps: int) -> str:
+    """The file that an unfinished run is kept in."""
+    return f".unfinished-{recipe}-{steps}.npz"
+
+
+def state_names(recipes: Sequence[str], steps: tuple[int, int]) -> list[str]:
+    """All that a sweep may write until it is complete."""
+    first, last = steps
+    ladder = [t for t in range(first, last) if t in LADDER]
+    return [state_name(recipe, t) for recipe in recipes for t in (*ladder, last)]
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Runner:
     """One recipe: converts once per needed T, evaluates, resumes. ``states``: where it adds the
@@ -256,7 +268,7 @@ class _Runner:
             engine=self.engine,
         )
         return StateFile(
-            path=self.folder / f".unfinished-{recipe}-{steps}.npz",
+            path=self.folder / state_name(recipe, steps),
             key=fingerprint(key),
             title=f"{recipe} (T={steps})",
             total=len(self.samples),

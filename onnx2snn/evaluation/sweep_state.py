@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_info
 from ..converter.frontend import LoadedModel
 from ..data import Samples
 from ..errors import DataError
-from ..runtime.file import write_atomically
+from ..runtime.atomic import write_atomically
 from ..runtime.graph import SpikingGraph
 from ..runtime.ops import Array
 from ..runtime.sealed import sealed, unsealed
@@ -194,7 +194,7 @@ class StateFile:
         out = io.BytesIO()
         head = json.dumps({"key": self.key, "names": list(tally.state)})
         np.savez(out, *tally.state.values(), head=np.array(head))
-        write_atomically(self.path, sealed(out.getvalue()))
+        write_atomically(self.path, sealed(out.getvalue()), make_folders=True)
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)

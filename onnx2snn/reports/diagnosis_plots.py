@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from math import ceil
 from typing import Any
 
@@ -12,7 +11,7 @@ from ..diagnosis import Diagnosis
 from ..diagnosis.advice import stands_out
 from ..diagnosis.layers import PARTS, LayerError
 from ..display import displayed
-from .plot import figure, literal, short
+from .plot import figure, literal, png, short
 
 COLOURS = {
     "inherited": "#bbbbbb",
@@ -70,7 +69,7 @@ def errors_png(diagnosis: Diagnosis) -> bytes:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=9, ncols=3, loc="upper center", bbox_to_anchor=(0.5, _below(len(layers))))
-    return _png(fig)
+    return png(fig)
 
 
 def _below(layers: int) -> float:
@@ -105,7 +104,7 @@ def rates_png(diagnosis: Diagnosis) -> bytes:
     fig.suptitle(f"{title}; darker: more pairs", fontsize=11)
     fig.supxlabel("ANN activation a", fontsize=10)
     fig.supylabel("decoded rate r", fontsize=10)
-    return _png(fig)
+    return png(fig)
 
 
 def _shown(layers: list[LayerError], first: LayerError | None) -> list[LayerError]:
@@ -146,9 +145,3 @@ def _panel(axes: Any, layer: LayerError, first: bool) -> None:
     axes.tick_params(labelsize=8)
     title = f"{short(layer.name, 24)}: {100 * layer.error:.1f} %"
     axes.set_title(title, fontsize=9, fontweight="bold" if first else "normal")
-
-
-def _png(fig: Any) -> bytes:
-    out = BytesIO()
-    fig.savefig(out, dpi=120, format="png")
-    return out.getvalue()

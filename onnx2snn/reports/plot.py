@@ -8,6 +8,7 @@ from typing import Any
 from ..display import displayed, shown
 from ..errors import UsageError
 from ..evaluation.sweep import LADDER, Sweep, SweepRun
+from ..marks import PNG_TEXT
 from .text import COLOURS, bounds_of, score, score_name
 
 
@@ -58,7 +59,7 @@ def sweep_png(sweep: Sweep) -> bytes:
     axes.set_xlabel("time steps T")
     _finish(axes, sweep)
     axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16))
-    return _png(fig)
+    return png(fig)
 
 
 def _beside(sweep: Sweep) -> bytes:
@@ -82,7 +83,7 @@ def _beside(sweep: Sweep) -> bytes:
     _finish(axes, sweep)
     if sweep.runs[0].evaluation.ann_accuracy is not None:
         axes.legend(fontsize=9, loc="best")
-    return _png(fig)
+    return png(fig)
 
 
 def _ann_line(axes: Any, sweep: Sweep) -> None:
@@ -104,9 +105,10 @@ def _finish(axes: Any, sweep: Sweep) -> None:
     axes.grid(True, alpha=0.3)
 
 
-def _png(fig: Any) -> bytes:
+def png(fig: Any) -> bytes:
+    """The figure as a PNG file, marked as ours."""
     out = BytesIO()
-    fig.savefig(out, dpi=120, format="png")
+    fig.savefig(out, dpi=120, format="png", metadata=PNG_TEXT)
     return out.getvalue()
 
 

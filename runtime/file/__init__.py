@@ -8,15 +8,14 @@ from which ``load`` rebuilds the records without loss. Saving is atomic.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
-from ...errors import DataError, ModelError
+from ...errors import ModelError
+from ..atomic import write_atomically
 from ..graph import SpikingGraph, Synapse
 from ..ops import Shape
 from .codec import decode_graph, encode_graph, inline, outline
@@ -24,7 +23,7 @@ from .emit import emit_chain, emit_graph
 
 KEY = "onnx2snn.graph"
 
-__all__ = ["load", "operation_model", "save", "to_model", "write_atomically"]
+__all__ = ["is_converted", "load", "operation_model", "save", "to_bytes", "to_model"]
 
 
 def to_model(graph: SpikingGraph) -> onnx.ModelProto:
@@ -41,33 +40,25 @@ def _read_names(model: onnx.ModelProto) -> set[str]:
     return {name for node in model.graph.node for name in node.input}
 
 
+def to_bytes(graph: SpikingGraph) -> bytes:
+    """The content of the converted file."""
+    return to_model(graph).SerializeToString()
+
+
 def save(graph: SpikingGraph, path: str | Path) -> None:
-    """Write ``graph`` to ``path``: a temporary file beside it, then a rename.
+    """Write ``graph`` to ``path`` in one step, whatever file is there.
 
-    Raises DataError where the folder does not exist or cannot be written.
+    Raises DataError where it cannot be written (see ``runtime.atomic``).
     """
-    write_atomically(Path(path), to_model(graph).SerializeToString())
+    write_atomically(Path(path), to_bytes(graph))
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content`` in one step; nothing half-written stays behind."""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise DataError(
-            f"cannot write the file ({error.strerror})",
-            where=str(path),
-            remedy="Choose another -o, in a folder that exists and can be written.",
-            code="E220",
-        ) from error
+def is_converted(path: Path) -> bool:
+    """Whether the file is a converted network. Raises where it is no ONNX file."""
+    if path.stat().st_size >= 2**31:  # more than a protobuf message holds
+        return False
+    model = onnx.load_from_string(path.read_bytes())
+    return any(entry.key == KEY for entry in model.metadata_props)
 
 
 def load(path: str | Path) -> SpikingGraph:

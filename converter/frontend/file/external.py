@@ -7,12 +7,14 @@ graph whose values are fed to ONNX Runtime; so there is no size limit.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from pathlib import Path
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
 from ....errors import ModelError
@@ -47,6 +49,27 @@ def attach_external_data(model: onnx.ModelProto, path: Path) -> dict[str, Array]
     if mapped:
         _as_inputs(model.graph, mapped)
     return mapped
+
+
+def model_files(path: Path) -> tuple[Path, ...]:
+    """The model's file and the data files that it names; the first alone where it cannot be read,
+    which ``load_onnx`` tells of, or is a pipe, which can be read only once."""
+    model = onnx.ModelProto()
+    if not path.is_file():
+        return (path,)
+    try:
+        model.ParseFromString(path.read_bytes())
+    except (OSError, DecodeError, ValueError):
+        return (path,)
+    named = [
+        entry.value
+        for tensor in all_tensors(model)
+        if tensor.data_location == TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    ]
+    folder = Path(os.path.realpath(path)).parent
+    return (path, *(folder / name for name in dict.fromkeys(named)))
 
 
 def all_tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
