@@ -75,7 +75,9 @@ def convert(
     copies = dict.fromkeys(front(lowered), copies_of(lowered, options))
     notes += copy_notes(lowered, copies, options)
     theta = thresholds_of(stats, copies, recipe, options)
-    graph, neurons = neurons_of(lowered, stats, theta, copies, recipe, options)
+    graph, neurons = neurons_of(
+        lowered, stats=stats, theta=theta, copies=copies, recipe=recipe, options=options
+    )
     calibrated = options.tune and calibration is not None
     if options.tune and calibration is not None:
         tuning = Tuning(search=options.reset == "subtract", seed=options.seed)

@@ -125,7 +125,7 @@ def shift_batch(x: Tensor, generator: torch.Generator) -> Tensor:
     return padded[index, 0, rows[:, :, None], cols[:, None, :]].unsqueeze(1)
 
 
-def train(model: nn.Module, x: Tensor, y: Tensor, epochs: int, lr: float, seed: int) -> None:
+def train(model: nn.Module, x: Tensor, y: Tensor, *, epochs: int, lr: float, seed: int) -> None:
     """Fit the model with AdamW and a one-cycle rate; half of each batch is shifted."""
     generator = torch.Generator().manual_seed(seed)
     batch = 64
@@ -192,7 +192,7 @@ def main() -> None:
     ):
         torch.manual_seed(args.seed)
         model = build()
-        train(model, x, y, epochs, lr, args.seed)
+        train(model, x, y, epochs=epochs, lr=lr, seed=args.seed)
         path = args.out / f"{name}.onnx"
         export(model, path)
         correct = accuracy(path, data["x_test"], data["y_test"])

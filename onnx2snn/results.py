@@ -58,7 +58,7 @@ class Results:
             _check_folder(place.path.parent, may_be_made=False)
         _refuse_inputs(path, place, self.inputs)
         if place.status is not None and not self.force:
-            _refuse_foreign(path, place.path, self.kinds[name])
+            _refuse_foreign(path, real=place.path, kind=self.kinds[name])
         return place
 
 
@@ -150,7 +150,7 @@ def _refuse_inputs(path: Path, place: Destination, inputs: Mapping[Identity, Pat
         raise DataError(why, where=str(path), remedy=ELSEWHERE, code="E221")
 
 
-def _refuse_foreign(path: Path, real: Path, kind: Kind) -> None:
+def _refuse_foreign(path: Path, *, real: Path, kind: Kind) -> None:
     if not made_by_us(real, kind):
         raise DataError(
             f"exists, and is no {kind.value} that onnx2snn made",

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..errors import GraphError
 from . import ops
+from .choices import wrong_choices
 from .neurons import Neuron
 from .ops import Array, LinearOp, Shape, frozen
 
@@ -190,8 +191,8 @@ class SpikingGraph:
 
 
 def validate(graph: SpikingGraph) -> None:
-    """Raise GraphError unless names are unique, every input precedes its reader, and every shape
-    is what its operation gives."""
+    """Raise GraphError unless names are unique, every input precedes its reader, every word is one
+    that its field takes, and every shape is what its operation gives."""
     shapes: dict[str, Shape] = {}
     for node in graph.nodes:
         if node.name in shapes:
@@ -199,6 +200,10 @@ def validate(graph: SpikingGraph) -> None:
         missing = [name for name in node.inputs if name not in shapes]
         if missing:
             raise GraphError(f"node '{node.name}' reads {missing}, not defined before it")
+        for field_name, value, words in wrong_choices(node):
+            raise GraphError(
+                f"{field_name} of node '{node.name}' is {value!r}, not one of {', '.join(words)}"
+            )
         expected = _expected_shape(node, [shapes[name] for name in node.inputs])
         if expected is not None and tuple(expected) != tuple(node.shape):
             raise GraphError(f"node '{node.name}' has shape {node.shape}, its op gives {expected}")
@@ -219,15 +224,6 @@ def _expected_shape(node: Node, inputs: list[Shape]) -> Shape | None:
             return inputs[0]
         case Analog():
             return None
-
-
-def depths(graph: SpikingGraph) -> dict[str, int]:
-    """For every node, how many populations lie on the longest path from an input to its output."""
-    out: dict[str, int] = {}
-    for node in graph.nodes:
-        before = max((out[name] for name in node.inputs), default=0)
-        out[node.name] = before + isinstance(node, Population)
-    return out
 
 
 def onsets(graph: SpikingGraph) -> dict[str, int]:

@@ -108,7 +108,7 @@ class Selection:
     within: bool
 
 
-def _as_candidate(options: Options, recipe: str, steps: int, lag: int) -> Options:
+def _as_candidate(options: Options, recipe: str, *, steps: int, lag: int) -> Options:
     """``options`` for one candidate: what only some recipes have is left out for the others."""
     plain = replace(options, recipe=recipe, steps=steps, lag=lag, levels=None, copies=None)
     return replace(
@@ -138,13 +138,13 @@ class _Search:
         rewritten = run_passes(self.ann, default_passes())
         return any(isinstance(node.layer, Opaque) for node in rewritten.nodes)
 
-    def weigh(self, kind: Kind, steps: int, lag: int) -> bool:
+    def weigh(self, kind: Kind, *, steps: int, lag: int) -> bool:
         """Whether this candidate is within the limit."""
         key = (kind.recipe, steps, lag)
         if key not in self.tried:
-            found = self._candidate(kind, steps, lag, TRIAL)
+            found = self._candidate(kind, steps=steps, lag=lag, most=TRIAL)
             if not found.within and len(_first(self.fit)) > TRIAL and self._open(found):
-                found = self._candidate(kind, steps, lag, FULL)
+                found = self._candidate(kind, steps=steps, lag=lag, most=FULL)
             self.tried[key] = found
             done = len(self.tried)
             self.progress(done, done + 4)  # how many there will be is not known
@@ -157,18 +157,24 @@ class _Search:
             return found.drop <= NEAR * limit
         return found.low <= limit
 
-    def _candidate(self, kind: Kind, steps: int, lag: int, most: int) -> Candidate:
+    def _candidate(self, kind: Kind, *, steps: int, lag: int, most: int) -> Candidate:
         chosen = _spread(np.ones(len(_first(self.fit)), bool), most)
         fit = {name: x[chosen] for name, x in self.fit.items()}
-        made = convert(self.ann, fit, _as_candidate(self.options, kind.recipe, steps, lag))
+        made = convert(
+            self.ann, fit, _as_candidate(self.options, kind.recipe, steps=steps, lag=lag)
+        )
         if not self.answers:
             self.answers = _analog(made.lowered, self.held)
         result = simulate(made.graph, self.held, steps, at=[steps])
         got = {name: out[-1] for name, out in result.readouts.items()}
-        drop, low, high = drop_of(self.answers, got, self.labels)
+        drop, low, high = drop_of(wanted=self.answers, got=got, labels=self.labels)
         expected = drop
         if measured_by(self.answers, self.labels) == "accuracy":
-            expected = shrunk(drop, drop_of(self.answers, got, None)[0], len(_first(self.held)))
+            expected = shrunk(
+                drop,
+                disagreement=drop_of(wanted=self.answers, got=got, labels=None)[0],
+                count=len(_first(self.held)),
+            )
         return Candidate(
             recipe=kind.recipe,
             T=steps,
@@ -210,12 +216,12 @@ def choose(
         ann=ann,
         fit={name: x[_spread(~held, FULL)] for name, x in arrays.items()},
         held={name: x[held] for name, x in arrays.items()},
-        labels=None if labels is None else _labels_of(np.asarray(labels), held),
+        labels=None if labels is None else _labels_of(np.asarray(labels), held=held),
         options=options,
         progress=progress,
     )
     best = _search_all(search, kinds)
-    final = convert(ann, arrays, _as_candidate(options, best.recipe, best.T, best.lag))
+    final = convert(ann, arrays, _as_candidate(options, best.recipe, steps=best.T, lag=best.lag))
     meta = {**final.graph.meta, "auto": _record(search, best)}
     final = replace(final, graph=replace(final.graph, meta=meta))
     progress(1, 1)
@@ -237,14 +243,16 @@ def _search_all(search: _Search, kinds: tuple[Kind, ...]) -> Candidate:
         if reason:
             search.left_out.append(f"{kind.title}: {reason}")
             continue
-        hit = _smallest(search, kind, most, COARSE if found else FINE)
+        hit = _smallest(search, kind, most=most, part=COARSE if found else FINE)
         if hit is not None:
             found[kind] = hit
             most = min(most, hit.T - 1)
     if not found:
         return min(search.tried.values(), key=lambda c: c.expected)
     best = min(found, key=lambda kind: RANKING[options.prefer](found[kind]))
-    finer = _smallest(search, best, found[best].T, FINE)  # what was weighed is not weighed again
+    finer = _smallest(
+        search, best, most=found[best].T, part=FINE
+    )  # what was weighed is not weighed again
     found[best] = finer or found[best]
     search.best = {name: min(found.values(), key=key) for name, key in RANKING.items()}
     return found[best]
@@ -267,7 +275,7 @@ def _left_out(
     return ""
 
 
-def _smallest(search: _Search, kind: Kind, most: int, part: int) -> Candidate | None:
+def _smallest(search: _Search, kind: Kind, *, most: int, part: int) -> Candidate | None:
     """The candidate of the smallest T <= ``most`` within the limit, to within T / ``part``; None
     where there is none. With a lag, then of the smallest of T/2, T/4, ..."""
     largest = search.options.lag
@@ -282,18 +290,23 @@ def _smallest(search: _Search, kind: Kind, most: int, part: int) -> Candidate | 
          if recipe == kind.recipe and n == lag(t) and t < most and not c.within),
         default=1 if kind.lagged else 0,
     )  # fmt: skip
-    while not search.weigh(kind, steps, lag(steps)):
+    while not search.weigh(kind, steps=steps, lag=lag(steps)):
         if steps == most:
             return None
         missed, steps = max(missed, steps), min(2 * steps, most)
-    steps = _bisect(missed, steps, lambda t: search.weigh(kind, t, lag(t)), part)
+    steps = _bisect(
+        missed=missed,
+        hit=steps,
+        within=lambda t: search.weigh(kind, steps=t, lag=lag(t)),
+        part=part,
+    )
     short = lag(steps)
-    while short > 1 and search.weigh(kind, steps, short // 2):
+    while short > 1 and search.weigh(kind, steps=steps, lag=short // 2):
         short //= 2
     return search.tried[kind.recipe, steps, short]
 
 
-def _bisect(missed: int, hit: int, within: Callable[[int], bool], part: int) -> int:
+def _bisect(*, missed: int, hit: int, within: Callable[[int], bool], part: int) -> int:
     """The smallest value within the limit between ``missed`` and ``hit``, to within 1 / ``part``
     of itself."""
     while hit - missed > max(hit // part, 1):
@@ -324,7 +337,7 @@ def _arrays(ann: AnnGraph, calibration: Array | Mapping[str, Array] | None) -> d
     return arrays
 
 
-def _labels_of(labels: Array, held: Array) -> Array:
+def _labels_of(labels: Array, *, held: Array) -> Array:
     """Those of the held-back samples; what is not class numbers only says so."""
     return labels[held] if len(labels) == len(held) else labels
 

@@ -26,22 +26,24 @@ def measured_by(answers: Mapping[str, Array], labels: Array | None) -> Measure:
 
 
 def drop_of(
-    wanted: Mapping[str, Array], got: Mapping[str, Array], labels: Array | None
+    *, wanted: Mapping[str, Array], got: Mapping[str, Array], labels: Array | None
 ) -> tuple[float, float | None, float | None]:
     """(drop, low, high) in points; that of the worst output where there are no labels."""
     names = list(wanted)
     measure = measured_by(wanted, labels)
     if measure == "error":
-        return max(_relative_error(got[n], wanted[n]) for n in names), None, None
+        return max(_relative_error(got[n], wanted=wanted[n]) for n in names), None, None
     if labels is not None:
         ours, anns = (out[names[0]].argmax(-1) == labels for out in (got, wanted))
-        return paired_points(int((anns & ~ours).sum()), int((ours & ~anns).sum()), len(labels))
+        return paired_points(
+            lost=int((anns & ~ours).sum()), won=int((ours & ~anns).sum()), count=len(labels)
+        )
     lost = [int((got[n].argmax(-1) != wanted[n].argmax(-1)).sum()) for n in names]
-    drop, low, high = paired_points(max(lost), 0, len(wanted[names[0]]))
+    drop, low, high = paired_points(lost=max(lost), won=0, count=len(wanted[names[0]]))
     return drop, max(low, 0.0), high
 
 
-def shrunk(drop: float, disagreement: float, count: int) -> float:
+def shrunk(drop: float, *, disagreement: float, count: int) -> float:
     """The accuracy lost, in points, where few samples say it: of ``DOUBT`` more samples that the
     two networks disagree on, the ANN would be right in half and the SNN in none.
 
@@ -52,12 +54,12 @@ def shrunk(drop: float, disagreement: float, count: int) -> float:
     return 100 * apart / count * (lost + DOUBT / 2) / (apart + DOUBT)
 
 
-def _relative_error(got: Array, wanted: Array) -> float:
+def _relative_error(got: Array, *, wanted: Array) -> float:
     power = float((wanted.astype(np.float64) ** 2).mean()) or 1.0
     return 100 * float(np.sqrt(((got.reshape(wanted.shape) - wanted) ** 2).mean() / power))
 
 
-def paired_points(lost: int, won: int, count: int) -> tuple[float, float, float]:
+def paired_points(*, lost: int, won: int, count: int) -> tuple[float, float, float]:
     """The difference of two paired proportions and its 95 % interval (Agresti and Min 2005: half
     a sample added to each of the four outcomes), in points."""
     total, b, c = count + 2, lost + 0.5, won + 0.5

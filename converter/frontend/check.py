@@ -124,14 +124,14 @@ def _finding(result: Survey, node: OnnxNode) -> Finding:
     macs = _macs(result, node)
     if node.name in result.refused:
         reason, remedy = result.refused[node.name]
-        return _row(node, "unsupported", reason, remedy, macs)
+        return _row(node, "unsupported", reason=reason, remedy=remedy, macs=macs)
     if node.name in result.analog:
         reason, remedy = result.analog[node.name]
-        return _row(node, "analog", reason, remedy or ANALOG_REMEDY, macs)
-    return _row(node, "spiking", OPERATIONS[node.op].becomes, "", macs)
+        return _row(node, "analog", reason=reason, remedy=remedy or ANALOG_REMEDY, macs=macs)
+    return _row(node, "spiking", reason=OPERATIONS[node.op].becomes, remedy="", macs=macs)
 
 
-def _row(node: OnnxNode, verdict: Verdict, reason: str, remedy: str, macs: int) -> Finding:
+def _row(node: OnnxNode, verdict: Verdict, *, reason: str, remedy: str, macs: int) -> Finding:
     return Finding(
         name=node.name, op=node.op, verdict=verdict, reason=reason, remedy=remedy, macs=macs
     )

@@ -44,7 +44,7 @@ class Reference:
             return {name: array[None] for name, array in single.items()}
         if self._fits.get(names, True):
             batch = self._all(runner, names, feeds)
-            self._fits[names] = batch is not None and _agrees(batch, single, count)
+            self._fits[names] = batch is not None and _agrees(batch, single=single, count=count)
             if batch is not None and self._fits[names]:
                 return batch
         rows = [single, *(self._one(runner, names, feeds, i) for i in range(1, count))]
@@ -142,7 +142,7 @@ def _exposed(model: LoadedModel, tensors: tuple[str, ...]) -> onnx.ModelProto:
     return out
 
 
-def _agrees(batch: Mapping[str, Array], single: Mapping[str, Array], count: int) -> bool:
+def _agrees(batch: Mapping[str, Array], *, single: Mapping[str, Array], count: int) -> bool:
     """Whether the first axis of every result is the samples', and samples do not mix."""
     return all(
         batch[name].shape == (count, *one.shape)

@@ -36,7 +36,6 @@ class Recipe:
     levels: int = 1
     synchronous: bool = False
     bits: int = 0
-    time_varying_bias: bool = False
     simulation_only: bool = False
     chips: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -54,6 +54,7 @@ def copies_of(lowered: snn.SpikingGraph, options: Options) -> int:
 
 def neurons_of(
     lowered: snn.SpikingGraph,
+    *,
     stats: Mapping[str, LayerStats],
     theta: Mapping[str, Array],
     copies: Mapping[str, int],

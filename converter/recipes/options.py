@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ...errors import UsageError
+from ...errors import UsageError, did_you_mean
+from ...runtime.choices import wrong_choices
 from ..statistics.thresholds import Method
 from . import recipe_named
+
+# Smallest values of what is counted.
+SMALLEST = {"max_drop": 0, "lag": 0, "copies": 1, "levels": 1, "refractory": 0}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -62,6 +66,16 @@ class Options:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise UsageError(f"T must be at least 1, got {self.steps}", code="E110")
+        for name, word, words in wrong_choices(self):
+            raise UsageError(
+                f"{name} is '{word}'", remedy=did_you_mean(str(word), words), code="E116"
+            )
+        for name, smallest in SMALLEST.items():
+            value = getattr(self, name)
+            if value is not None and not value >= smallest:
+                raise UsageError(f"{name} is at least {smallest}, got {value}", code="E116")
+        if not 0 <= self.leak < 1:
+            raise UsageError(f"leak is at least 0 and below 1, got {self.leak}", code="E116")
         if self.recipe != "auto":
             recipe = recipe_named(self.recipe)
             if self.levels not in (None, recipe.levels) and recipe.levels == 1:

@@ -78,9 +78,11 @@ def assumed_statistics(
         if isinstance(node, snn.Population | snn.Readout):
             axis = channel_axis(graph, node.name)
             law = LOGISTIC if node.inputs[0] in told else NORMAL
-            out[node.name] = _statistics(mean, variance, axis, getattr(node, "ceiling", None), law)
+            out[node.name] = _statistics(
+                mean, variance=variance, axis=axis, ceiling=getattr(node, "ceiling", None), law=law
+            )
         if isinstance(node, snn.Population):
-            mean, variance = rectified(mean, variance)
+            mean, variance = rectified(mean, variance=variance)
         moments[node.name] = mean, variance
     return out
 
@@ -156,7 +158,7 @@ def _squared(op: LinearOp) -> LinearOp:
     return op
 
 
-def rectified(mean: Array, variance: Array) -> Moments:
+def rectified(mean: Array, *, variance: Array) -> Moments:
     """Mean and variance of max(x, 0) for Gaussian x."""
     s = np.sqrt(np.maximum(variance, 1e-12))
     ratio = mean / s
@@ -168,7 +170,7 @@ def rectified(mean: Array, variance: Array) -> Moments:
 
 
 def _statistics(
-    mean: Array, variance: Array, axis: int, ceiling: float | None, law: Law
+    mean: Array, *, variance: Array, axis: int, ceiling: float | None, law: Law
 ) -> LayerStats:
     """The histogram of each channel's activations: one law over its positions together."""
     rows = by_channel(mean[np.newaxis], axis)
@@ -182,7 +184,7 @@ def _statistics(
     return LayerStats(
         axis=axis,
         maximum=top.astype(np.float32),
-        mean=rectified(mu, s**2)[0],
+        mean=rectified(mu, variance=s**2)[0],
         histogram=histogram,
         count=count,
     )

@@ -82,7 +82,7 @@ def calibrate(
         if node.name in axes:
             rows = by_channel(np.maximum(out, 0), axes[node.name])
             histograms[node.name] = histograms.get(node.name, 0) + _histogram(
-                rows, maxima[node.name]
+                rows, maximum=maxima[node.name]
             )
 
     kernels = Kernels()
@@ -108,7 +108,7 @@ def by_channel(x: Array, axis: int) -> Array:
     return np.moveaxis(x, axis + 1, 0).reshape(x.shape[axis + 1], -1)
 
 
-def _histogram(rows: Array, maximum: Array) -> Array:
+def _histogram(rows: Array, *, maximum: Array) -> Array:
     """Counts (C, BINS) of the positive values of rows (C, n), relative to each row's maximum."""
     channels = len(rows)
     scale = np.divide(BINS, maximum, out=np.zeros_like(maximum), where=maximum > 0)

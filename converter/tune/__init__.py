@@ -88,7 +88,7 @@ def tune(
     tuning = tuning or Tuning()
     arrays = as_inputs(lowered, calibration, np.float32)
     given = len(next(iter(arrays.values())))
-    count = _sample_count(lowered, neurons, given, steps, tuning)
+    count = _sample_count(lowered, neurons, given=given, steps=steps, tuning=tuning)
     arrays = {name: x[:count] for name, x in arrays.items()}
     replay = Replay(lowered, arrays, steps, neurons, threads=tuning.threads, seed=tuning.seed)
     loop = _Loop(replay, dict(neurons), tuning, np.random.default_rng(tuning.seed))
@@ -106,6 +106,7 @@ def tune(
 def _sample_count(
     graph: snn.SpikingGraph,
     neurons: Mapping[str, Neuron],
+    *,
     given: int,
     steps: int,
     tuning: Tuning,
@@ -183,9 +184,9 @@ class _Loop:
         replay, node = self.replay, self.replay.nodes[name]
         for synapse in correctable(replay, name):
             mean = self._mean(node.inputs[0]) + self._bias(name)
-            missing = residual(z, mean, spiking=isinstance(node, snn.Population))
+            missing = residual(z, mean=mean, spiking=isinstance(node, snn.Population))
             replay.nodes[synapse.name], shift = correct(replay, synapse, missing, self.rng)
-            self._shift(name, _along(shift, self._axis(name), len(node.shape)))
+            self._shift(name, _along(shift, self._axis(name), rank=len(node.shape)))
 
     def _population(self, name: str, target: Array) -> None:
         replay, axis = self.replay, self._axis(name)
@@ -202,13 +203,13 @@ class _Loop:
 
     def _take(self, node: snn.Population, choice: Choice) -> None:
         neuron, axis, rank = self.neurons[node.name], self._axis(node.name), len(node.shape)
-        v_threshold = _along(choice.threshold, axis, rank)
+        v_threshold = _along(choice.threshold, axis, rank=rank)
         if isinstance(neuron, NeuronParams):
-            v_init = _along(choice.v_init, axis, rank)
+            v_init = _along(choice.v_init, axis, rank=rank)
             self.neurons[node.name] = replace(neuron, v_threshold=v_threshold, v_init=v_init)
         else:
             self.neurons[node.name] = replace(neuron, v_threshold=v_threshold)
-        self._shift(node.name, _along(choice.bias, axis, rank))
+        self._shift(node.name, _along(choice.bias, axis, rank=rank))
 
     def _run(self, name: str) -> Train:
         """The population's spikes on all samples."""
@@ -222,8 +223,16 @@ class _Loop:
 
         def tile(part: slice) -> tuple[Array, Array]:
             first, current = replay.signal(node.inputs[0], part)
-            spikes = run(neuron, bias, current, first, begin, fire, replay.steps)
-            mean = decoded_mean(spikes, threshold, weights)
+            spikes = run(
+                neuron,
+                bias=bias,
+                current=current,
+                first=first,
+                begin=begin,
+                fire=fire,
+                steps=replay.steps,
+            )
+            mean = decoded_mean(spikes, threshold=threshold, worth=weights)
             return packed_bits(spikes) if packs(neuron) else spikes, mean
 
         spikes, means = zip(*replay.each(tile), strict=True)
@@ -313,7 +322,7 @@ def _lengths(node: snn.Node, axis: int) -> tuple[int, ...]:
     return tuple(n if i == axis else 1 for i, n in enumerate(node.shape))
 
 
-def _along(values: Array, axis: int, rank: int) -> Array:
+def _along(values: Array, axis: int, *, rank: int) -> Array:
     shape = [1] * rank
     shape[axis] = len(values)
     return values.reshape(shape).astype(np.float32)

@@ -70,7 +70,7 @@ def packed_bits(spikes: Array) -> Array:
     return out
 
 
-def decoded_mean(spikes: Array, threshold: Array, worth: Array) -> Array:
+def decoded_mean(spikes: Array, *, threshold: Array, worth: Array) -> Array:
     """What is decoded after all steps of spikes (steps, ...): sum of threshold worth(t) k(t)."""
     if (worth == worth[0]).all():
         return np.asarray(spikes.sum(axis=0, dtype=np.float32) * (threshold * worth[0]))
@@ -226,7 +226,9 @@ class Replay:
             if node.encoding == "constant":
                 return 0, x[np.newaxis]
             index = np.arange(self.samples)[part]
-            return 0, encode(node, x, 0, self.steps, self.seed, index).astype(np.float32)
+            return 0, encode(
+                node, x, first_step=0, steps=self.steps, seed=self.seed, offset=index
+            ).astype(np.float32)
         if isinstance(node, snn.Population):
             return self.onset[node.name], self.trains[node.name].decoded(part)
         if isinstance(node, snn.Delay):

@@ -88,7 +88,9 @@ def choose(
             target=drive.target[where],
             bias=None if drive.bias is None else drive.bias[where],
         )
-        parts.append(_choose(neuron, threshold[where], part, search, candidates, ceiling))
+        parts.append(
+            _choose(neuron, threshold[where], part, search, candidates=candidates, ceiling=ceiling)
+        )
     return Choice(
         threshold=np.concatenate([p.threshold for p in parts]),
         v_init=np.concatenate([p.v_init for p in parts]),
@@ -101,6 +103,7 @@ def _choose(
     threshold: Array,
     drive: Drive,
     search: Search,
+    *,
     candidates: list[tuple[float, float]],
     ceiling: float | None,
 ) -> Choice:
@@ -115,7 +118,9 @@ def _choose(
     mean, n = drive.target.mean(axis=1), drive.target.shape[1]
     for number in range(search.rounds + 1):
         rate, uneven = decoded_rates(
-            *_candidates(neuron, theta, v0, bias, drive), drive, uneven=search.evenness > 0
+            *_candidates(neuron, theta=theta, v0=v0, bias=bias, drive=drive),
+            drive,
+            uneven=search.evenness > 0,
         )
         shift = mean - rate.mean(axis=2)
         rate -= drive.target
@@ -141,7 +146,7 @@ def _shrunk(error: Array, n: int, prior: float) -> Array:
 
 
 def _candidates(
-    neuron: Neuron, theta: Array, v0: Array, bias: Array, drive: Drive
+    neuron: Neuron, *, theta: Array, v0: Array, bias: Array, drive: Drive
 ) -> tuple[Neuron, Array]:
     """Neurons with arrays (candidates, channels, 1 or n), and the bias current beside them."""
     theta, v0, bias = (x[..., np.newaxis] for x in (theta, v0, bias))
@@ -198,7 +203,7 @@ def _mean_square(x: Array) -> Array:
 
 
 def run(
-    neuron: Neuron, bias: Array, current: Array, first: int, begin: int, fire: int, steps: int
+    neuron: Neuron, *, bias: Array, current: Array, first: int, begin: int, fire: int, steps: int
 ) -> Array:
     """Spikes (steps, batch, *shape) in the window from ``fire`` on, as small integers.
 

@@ -50,7 +50,7 @@ def correctable(replay: Replay, name: str) -> tuple[snn.Synapse, ...]:
     return tuple(out)
 
 
-def residual(z: Array, mean: Array, *, spiking: bool) -> Array:
+def residual(z: Array, *, mean: Array, spiking: bool) -> Array:
     """What a change of the mean current should add (see the module)."""
     if not spiking:
         return z - mean
@@ -72,7 +72,7 @@ def correct(
     for number, part in enumerate(replay.tiles()):
         x = replay.mean(synapse.inputs[0], part)
         gram = held if number % 4 == 3 else fit
-        gram.add(*_rows(op, x, missing[part], per_sample * len(x), rng))
+        gram.add(*_rows(op, x, y=missing[part], count=per_sample * len(x), rng=rng))
     both = fit.plus(held)
     strength = _best_strength(fit, held) if held.count and fit.count else 1.0
     if strength is None:
@@ -88,18 +88,18 @@ def _features(op: Linear | Conv) -> int:
 
 
 def _rows(
-    op: Linear | Conv, x: Array, y: Array, count: int, rng: np.random.Generator
+    op: Linear | Conv, x: Array, *, y: Array, count: int, rng: np.random.Generator
 ) -> tuple[Array, Array]:
     """At most ``count`` rows of inputs (groups, n, features) and outputs (groups, n, out)."""
     if isinstance(op, Linear):
         inputs, outputs = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
-        chosen = _choose(len(inputs), count, rng)
+        chosen = _choose(len(inputs), count=count, rng=rng)
         return inputs[chosen][np.newaxis], outputs[chosen][np.newaxis]
     batch, groups = len(x), op.groups
     columns = op.columns(x).reshape(batch, groups, _features(op), -1)
     wanted = y.reshape(batch, groups, len(op.weight) // groups, -1)
     positions = columns.shape[3]
-    chosen = _choose(batch * positions, count, rng)
+    chosen = _choose(batch * positions, count=count, rng=rng)
     sample, position = chosen // positions, chosen % positions
     return (
         columns[sample, :, :, position].swapaxes(0, 1),
@@ -107,7 +107,7 @@ def _rows(
     )
 
 
-def _choose(total: int, count: int, rng: np.random.Generator) -> Array:
+def _choose(total: int, *, count: int, rng: np.random.Generator) -> Array:
     if total <= count:
         return np.arange(total)
     return np.sort(rng.choice(total, count, replace=False))

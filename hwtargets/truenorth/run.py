@@ -54,7 +54,8 @@ def source_spikes(sources: Iterable[Source], x: Mapping[str, Array], steps: int)
     spikes = Spikes()
     for source in sources:
         node = Input(name=source.name, shape=source.shape, encoding="rate")
-        train = encode(node, unit_range(source, x[source.name]), 0, steps, 0, 0)
+        values = unit_range(source, x[source.name])
+        train = encode(node, values, first_step=0, steps=steps, seed=0, offset=0)
         spikes.trains[source.first] = train.reshape(steps, len(train[0]), -1).astype(np.uint8)
     return spikes
 

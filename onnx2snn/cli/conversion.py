@@ -77,6 +77,7 @@ PATH = click.Path(path_type=Path)
 @opt.shape_option
 @opt.json_option
 def convert(
+    *,
     model: Path,
     calib: str,
     calib_samples: int | None,
@@ -244,6 +245,7 @@ def _checked_text(checked: dict[str, Any]) -> str:
 @opt.shape_option
 @opt.json_option
 def verify(
+    *,
     model: Path,
     data: str | None,
     samples: int,
@@ -299,6 +301,7 @@ def verify(
 @opt.shape_option
 @opt.json_option
 def sweep(
+    *,
     model: Path,
     data: str,
     calib: str,
@@ -338,12 +341,12 @@ def sweep(
     calibration = opt.calibration_samples(calib, loaded, pre, calib_samples)
     result = run_sweep(
         loaded,
-        test,
-        calibration,
-        span,
-        recipes,
-        opt.chosen(**choices),
-        output,
+        samples=test,
+        calibration=calibration,
+        steps=span,
+        recipes=recipes,
+        options=opt.chosen(**choices),
+        folder=output,
         stage=opt.stage,
         say=terminal.notice,
         engine=engine,

@@ -42,6 +42,7 @@ PATH = click.Path(path_type=Path)
 @opt.shape_option
 @opt.json_option
 def diagnose(
+    *,
     model: Path,
     network: Path,
     data: str,
@@ -80,7 +81,16 @@ def diagnose(
     if recipes:
         same = pre or loaded_samples.preprocessing
         shapes = opt.parse_shapes(input_shapes)
-        others = converted((model,), recipes, calib, calib_samples, last, same, shapes, {})
+        others = converted(
+            (model,),
+            recipes=recipes,
+            calib=calib,
+            limit=calib_samples,
+            steps=last,
+            pre=same,
+            shapes=shapes,
+            options={},
+        )
     found = diagnosis.diagnose(
         loaded,
         graph,
@@ -93,7 +103,7 @@ def diagnose(
     networks = {"this network": graph, **others}
     ann, judged = onnx_ann(loaded, graph), {"seed": seed, "regression": regression}
     curves = [
-        run_one(label, net, loaded_samples, (1, last), judged, ann)
+        run_one(label, net, loaded_samples, span=(1, last), engine=judged, ann=ann)
         for label, net in networks.items()
     ]
     found = replace(found, curves=tuple(curve for curve, _ in curves))

@@ -113,6 +113,7 @@ def _target_text(target: HardwareTarget) -> str:
 @files.force_option
 @opt.json_option
 def place_command(
+    *,
     network: Path,
     target: str,
     data: str | None,
@@ -140,7 +141,7 @@ def place_command(
     others = [Path(target)] if target.endswith(".toml") else []
     inputs = files.read_by([network], data, calib, others=others)
     results = files.claimed(output, {} if output is None else _kinds(below, asked), inputs, force)
-    place_data = _place_data(graph, data, calib, samples)
+    place_data = _place_data(graph, data=data, calib=calib, limit=samples)
     reports = []
     show = opt.stage("placing")
     for done, chip in enumerate(asked):
@@ -167,7 +168,7 @@ def place_command(
     else:
         documents = {r.target: json.loads(to_json(r)) for r in reports}
         document = {"schema": "onnx2snn.placements/1", "targets": documents}
-    opt.emit(document, as_json, _text, reports, results)
+    opt.emit(document, as_json, _text, reports, output)
     if not any(report.fits for report in reports):
         raise SystemExit(1)
 
@@ -184,7 +185,7 @@ def _steps(graph: SpikingGraph, text: str | None) -> int:
 
 
 def _place_data(
-    graph: SpikingGraph, data: str | None, calib: str | None, limit: int | None
+    graph: SpikingGraph, *, data: str | None, calib: str | None, limit: int | None
 ) -> PlaceData | None:
     if data is None and calib is None:
         return None

@@ -94,7 +94,7 @@ def _doctor_text(document: dict[str, Any]) -> str:
 @opt.shape_option
 @opt.json_option
 def check(
-    model: Path, tagged: Path | None, force: bool, input_shapes: tuple[str, ...], as_json: bool
+    *, model: Path, tagged: Path | None, force: bool, input_shapes: tuple[str, ...], as_json: bool
 ) -> None:
     """What becomes of every node of MODEL.onnx. Exit status 1 if it does not convert."""
     shapes = opt.parse_shapes(input_shapes)

@@ -57,6 +57,7 @@ PROFILED = 100  # samples
 @opt.shape_option
 @opt.json_option
 def run(
+    *,
     networks: tuple[Path, ...],
     data: str,
     steps: str | None,
@@ -92,13 +93,22 @@ def run(
     if recipes:
         shapes = opt.parse_shapes(input_shapes)
         span = span or (32, 32)
-        made = converted(networks, recipes, calib, calib_samples, span[1], pre, shapes, given)
+        made = converted(
+            networks,
+            recipes=recipes,
+            calib=calib,
+            limit=calib_samples,
+            steps=span[1],
+            pre=pre,
+            shapes=shapes,
+            options=given,
+        )
     else:
         _no_conversion_asked_for(calib, given)
         made = {label: api.load(path) for label, path in _labels(networks).items()}
     loaded = {label: api.load_samples(data, g, pre, limit=samples) for label, g in made.items()}
     found = [
-        run_one(label, g, loaded[label], span or own_span(g), arguments)
+        run_one(label, g, loaded[label], span=span or own_span(g), engine=arguments)
         for label, g in made.items()
     ]
     runs, documents = [one for one, _ in found], [document for _, document in found]
@@ -142,6 +152,7 @@ def _labels(paths: tuple[Path, ...]) -> dict[str, Path]:
 
 def converted(
     networks: tuple[Path, ...],
+    *,
     recipes: tuple[str, ...],
     calib: str | None,
     limit: int | None,
@@ -182,6 +193,7 @@ def run_one(
     label: str,
     graph: SpikingGraph,
     samples: Samples,
+    *,
     span: tuple[int, int],
     engine: Mapping[str, Any],
     ann: Ann | None = None,

@@ -37,7 +37,7 @@ def _encodable(text: str, stream: TextIO) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def warn(
+def warn(  # noqa: PLR0917 - the signature of ``showwarning``
     message: Warning | str,
     category: type[Warning],
     filename: str,

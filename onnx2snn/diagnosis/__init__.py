@@ -69,15 +69,17 @@ def diagnose(
     size = batch_size(network)
     with one_blas_thread():
         measured = measure(
-            lowered,
-            network,
-            (batch for _, batch in samples.batches(size)),
-            steps,
+            lowered=lowered,
+            net=network,
+            batches=(batch for _, batch in samples.batches(size)),
+            steps=steps,
             total=len(samples),
             seed=seed,
             progress=progress,
         )
-        advice = _advice(lowered, gathered(network)[0], samples, measured, seed)
+        advice = _advice(
+            lowered, network=gathered(network)[0], samples=samples, measured=measured, seed=seed
+        )
     return Diagnosis(
         model=Path(model.path).name,
         network=name,
@@ -91,7 +93,7 @@ def diagnose(
 
 
 def _advice(
-    lowered: SpikingGraph, network: SpikingGraph, samples: Samples, measured: Measured, seed: int
+    lowered: SpikingGraph, *, network: SpikingGraph, samples: Samples, measured: Measured, seed: int
 ) -> tuple[Advice, ...]:
     size, few = batch_size(network), samples.section(0, TRIED)
     made, out = Provenance.of(network), list[Advice]()
@@ -106,9 +108,15 @@ def _advice(
             batches = (batch for _, batch in few.batches(size))
             reach = made.reach(layer.name)
             trials = try_remedies(
-                lowered, network, batches, measured.steps, layer.name, reach=reach, seed=seed
+                lowered=lowered,
+                net=network,
+                batches=batches,
+                steps=measured.steps,
+                name=layer.name,
+                reach=reach,
+                seed=seed,
             )
-        out.append(advise(layer, cause, fault, trials, measured, made))
+        out.append(advise(layer, cause, fault, trials=trials, measured=measured, made=made))
     return tuple(out)
 
 

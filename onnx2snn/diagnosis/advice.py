@@ -137,6 +137,7 @@ def advise(
     layer: LayerError,
     cause: Cause,
     fault: Finding | None,
+    *,
     trials: tuple[Trial, ...],
     measured: Measured,
     made: Provenance,

@@ -83,9 +83,9 @@ class Layer:
         node: snn.Node,
         partner: str,
         charge: Array,
+        *,
         steps: int,
         total: int,
-        *,
         copies: int = 1,
     ) -> None:
         self.node, self.partner, self.charge, self.steps = node, partner, charge, steps
@@ -115,7 +115,7 @@ class Layer:
             zbar = sums.current[name] / self.steps
             spikes = sums.emitted[name]
             rate = theta * spikes / self.steps
-            self._spiking(self.neurons, a, zbar, spikes, rate)
+            self._spiking(self.neurons, a=a, zbar=zbar, spikes=spikes, rate=rate)
             # A spike of C thresholds is one of each of C copies.
             sent = sums.events[name] if self.copies == 1 else float(np.abs(spikes).sum())
             self.counts["events"] += sent
@@ -129,7 +129,7 @@ class Layer:
         self.squares["error"] += _square(rate - a)
         self.mean_error += (rate - a).sum(axis=0)
         self.samples += len(a)
-        self._keep(a, rate)
+        self._keep(a, rate=rate)
 
     def add_plain(self, ann: Values, sums: Sums) -> None:
         """The error that the layer would have with the ANN's own weights and bias."""
@@ -149,7 +149,7 @@ class Layer:
         self.mean_plain += (rate - a).sum(axis=0)
 
     def _spiking(
-        self, node: snn.Population, a: Array, zbar: Array, spikes: Array, rate: Array
+        self, node: snn.Population, *, a: Array, zbar: Array, spikes: Array, rate: Array
     ) -> None:
         act = zbar + self.charge
         if isinstance(self.node, snn.Population):
@@ -174,7 +174,7 @@ class Layer:
         self.counts["above"] += int((a > top * (1 + 1e-6)).sum())
         self.counts["positive"] += int((a > 0).sum())
 
-    def _keep(self, a: Array, rate: Array) -> None:
+    def _keep(self, a: Array, *, rate: Array) -> None:
         """A random part of the pairs (a, r), the same share of every batch."""
         quota = max(1, int(np.ceil(POINTS * len(a) / max(self.total, 1))))
         rng = np.random.default_rng(self.samples)

@@ -65,11 +65,11 @@ class Measured:
 
 
 def measure(
+    *,
     lowered: snn.SpikingGraph,
     net: snn.SpikingGraph,
     batches: Iterable[Mapping[str, Array]],
     steps: int,
-    *,
     total: int,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -87,17 +87,17 @@ def measure(
     if steps < 1:
         raise UsageError(f"T must be at least 1, got {steps}", code="E110")
     net, copies = gathered(net)
-    pairs = partners(net, lowered)
-    _same_network(lowered, net, pairs)
-    check = StructureCheck(net, lowered, pairs, steps)
+    pairs = partners(net, lowered=lowered)
+    _same_network(lowered, net=net, pairs=pairs)
+    check = StructureCheck(net, lowered=lowered, pairs=pairs, steps=steps)
     accumulated = [_layer(node, check, copies, total) for node in _rows(net) if node.name in pairs]
-    scale = units(net, lowered)
+    scale = units(net, lowered=lowered)
     wanted = set(pairs.values())
     done = 0
     for arrays in batches:
         ann = _ann_values(lowered, arrays, wanted)
         check.add(arrays, ann)
-        graph = with_twins(net, lowered, pairs, scale) if check.differs else net
+        graph = with_twins(net, lowered=lowered, pairs=pairs, units=scale) if check.differs else net
         sums = SpikingRun(graph, arrays, steps, seed=seed, offset=done).run()
         for layer in accumulated:
             layer.add(ann, sums, scale[layer.node.name])
@@ -123,7 +123,7 @@ def _layer(node: snn.Node, check: StructureCheck, copies: Mapping[str, int], tot
     """The sums of one row, of ``total`` samples."""
     charge = check.charges.get(node.name, np.zeros((), np.float32))
     count = copies.get(node.name, 1)
-    return Layer(node, check.pairs[node.name], charge, check.steps, total, copies=count)
+    return Layer(node, check.pairs[node.name], charge, steps=check.steps, total=total, copies=count)
 
 
 def batch_size(net: snn.SpikingGraph, limit: int = 256 * 2**20) -> int:
@@ -134,7 +134,7 @@ def batch_size(net: snn.SpikingGraph, limit: int = 256 * 2**20) -> int:
 
 
 def _same_network(
-    lowered: snn.SpikingGraph, net: snn.SpikingGraph, pairs: Mapping[str, str]
+    lowered: snn.SpikingGraph, *, net: snn.SpikingGraph, pairs: Mapping[str, str]
 ) -> None:
     inputs = [n.name for n in net.of(snn.Input) if n.name not in pairs]
     populations = net.of(snn.Population)
@@ -176,8 +176,8 @@ def _ann_values(lowered: snn.SpikingGraph, arrays: Mapping[str, Array], wanted: 
 
 
 def ann_activation(
-    lowered: snn.SpikingGraph, net: snn.SpikingGraph, arrays: Mapping[str, Array], name: str
+    *, lowered: snn.SpikingGraph, net: snn.SpikingGraph, arrays: Mapping[str, Array], name: str
 ) -> Array:
     """The ANN's activation of the layer that ``name`` of ``net`` stands for, (batch, *shape)."""
-    partner = partners(net, lowered)[name]
+    partner = partners(net, lowered=lowered)[name]
     return _ann_values(lowered, arrays, {partner})[partner][1]

@@ -157,7 +157,14 @@ class SpikingRun:
         begin = self.window(node)
         match node:
             case snn.Input():
-                x = encode(node, self.arrays[node.name], t0, count, self.seed, self.offset)
+                x = encode(
+                    node,
+                    self.arrays[node.name],
+                    first_step=t0,
+                    steps=count,
+                    seed=self.seed,
+                    offset=self.offset,
+                )
                 out = gate(x, t0, count, 0, self.steps)
                 self._add(self.sums.emitted, node.name, out, self._worth(t0, count, 0))
                 return out

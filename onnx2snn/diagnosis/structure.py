@@ -28,7 +28,7 @@ Kind = Literal["bias", "threshold", "operation"]
 Values = Mapping[str, tuple[Array, Array]]
 
 
-def partners(net: snn.SpikingGraph, lowered: snn.SpikingGraph) -> dict[str, str]:
+def partners(net: snn.SpikingGraph, *, lowered: snn.SpikingGraph) -> dict[str, str]:
     """Net node -> the ANN's node of the same sort that it stands for: by name, else by tensor."""
     names = lowered.by_name()
     tensors = {(n.tensor, _sort(n)): n.name for n in lowered.nodes if n.tensor}
@@ -48,7 +48,7 @@ def _sort(node: snn.Node) -> str:
     return type(node).__name__
 
 
-def units(net: snn.SpikingGraph, lowered: snn.SpikingGraph) -> dict[str, Array]:
+def units(net: snn.SpikingGraph, *, lowered: snn.SpikingGraph) -> dict[str, Array]:
     """For every node, what its output must be multiplied with to be the ANN's value: spikes and
     what is pooled, reshaped or joined from them count in thresholds (see ``fold_thresholds``)."""
     out: dict[str, Array] = {}
@@ -72,7 +72,7 @@ def units(net: snn.SpikingGraph, lowered: snn.SpikingGraph) -> dict[str, Array]:
 
 
 def initial_charges(
-    net: snn.SpikingGraph, lowered: snn.SpikingGraph, pairs: Mapping[str, str], steps: int
+    net: snn.SpikingGraph, *, lowered: snn.SpikingGraph, pairs: Mapping[str, str], steps: int
 ) -> dict[str, Array]:
     """Per population of ``net``, what of its initial potential counts as input."""
     out: dict[str, Array] = {}
@@ -166,12 +166,13 @@ class StructureCheck:
     def __init__(
         self,
         net: snn.SpikingGraph,
+        *,
         lowered: snn.SpikingGraph,
         pairs: Mapping[str, str],
         steps: int,
     ) -> None:
-        self.net, self.pairs, self.steps, self.unit = net, pairs, steps, units(net, lowered)
-        self.charges = initial_charges(net, lowered, pairs, steps)
+        self.net, self.pairs, self.steps, self.unit = net, pairs, steps, units(net, lowered=lowered)
+        self.charges = initial_charges(net, lowered=lowered, pairs=pairs, steps=steps)
         self.ann = lowered.by_name()
         self.results = {
             node.name: Comparison()
@@ -212,31 +213,32 @@ class StructureCheck:
             case snn.Synapse():
                 out = node.op.apply(*xs).astype(xs[0].dtype, copy=False)
                 if want is not None:
-                    self._compare(node, out, want[1])
+                    self._compare(node, got=out, want=want[1])
                 return out
             case snn.Population():
                 pre = xs[0] + whole_bias(node) + self.charges[node.name]
                 out = np.clip(pre, 0, node.ceiling)
                 if want is not None:
-                    self._compare(node, pre, want[0], (out, want[1]))
+                    self._compare(node, got=pre, want=want[0], effect=(out, want[1]))
             case snn.MaxPool():
                 out = node.op.apply(xs[0] + node.bias) * unit
                 if want is not None:
-                    self._compare(node, out, want[1], (out, want[1]))
+                    self._compare(node, got=out, want=want[1], effect=(out, want[1]))
             case snn.Analog():
                 biased = [x + b for x, b in zip(xs, node.biases, strict=True)]
                 out = analog.evaluate(node.model, node.output, biased if node.biases else xs)
                 if want is not None:
-                    self._compare(node, out, want[1], (out, want[1]))
+                    self._compare(node, got=out, want=want[1], effect=(out, want[1]))
             case snn.Readout():
                 out = xs[0] + node.bias
                 if want is not None:
-                    self._compare(node, out, want[1], (out, want[1]))
+                    self._compare(node, got=out, want=want[1], effect=(out, want[1]))
         return np.asarray((out if want is None else want[1]) / unit, np.float32)
 
     def _compare(
         self,
         node: snn.Node,
+        *,
         got: Array,
         want: Array,
         effect: tuple[Array, Array] | None = None,

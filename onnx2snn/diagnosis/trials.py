@@ -52,12 +52,12 @@ class Trial:
 
 
 def try_remedies(
+    *,
     lowered: snn.SpikingGraph,
     net: snn.SpikingGraph,
     batches: Iterable[Mapping[str, Array]],
     steps: int,
     name: str,
-    *,
     reach: float | None = None,
     seed: int = 0,
 ) -> tuple[Trial, ...]:
@@ -77,11 +77,13 @@ def try_remedies(
     variants |= _variants(population.neuron, steps, _copies(net, name))
     if reach is not None and reach > 1.05:
         variants[Change("max", reach)] = _scaled(population.neuron, reach)
-    charge = initial_charges(net, lowered, partners(net, lowered), steps).get(name, 0.0)
+    charge = initial_charges(
+        net, lowered=lowered, pairs=partners(net, lowered=lowered), steps=steps
+    ).get(name, 0.0)
     squares, active = dict.fromkeys(variants, 0.0), 0.0
     done = 0
     for arrays in batches:
-        a = ann_activation(lowered, net, arrays, name)
+        a = ann_activation(lowered=lowered, net=net, arrays=arrays, name=name)
         trial = _Trials(population, variants, net, steps)
         run = SpikingRun(
             net, arrays, steps, seed=seed, offset=done, extra=trial.extra, observe=trial.observe

@@ -25,6 +25,7 @@ PREFIX = "ann's own: "
 
 def with_twins(
     net: snn.SpikingGraph,
+    *,
     lowered: snn.SpikingGraph,
     pairs: Mapping[str, str],
     units: Mapping[str, Array],
@@ -35,7 +36,7 @@ def with_twins(
         pairs: net node -> the ANN's node; units: what a net node's output must be multiplied with
             to be the ANN's value (``structure``).
     """
-    twins = _Twins(net, lowered, pairs, units)
+    twins = _Twins(net, lowered=lowered, pairs=pairs, units=units)
     for node in net.nodes:
         twins.nodes.append(node)
         if node.name in pairs and isinstance(node, snn.STATEFUL):
@@ -48,6 +49,7 @@ class _Twins:
     def __init__(
         self,
         net: snn.SpikingGraph,
+        *,
         lowered: snn.SpikingGraph,
         pairs: Mapping[str, str],
         units: Mapping[str, Array],

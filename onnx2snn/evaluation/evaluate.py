@@ -138,7 +138,7 @@ class Tally:
         s = self.state
         for name, readout in result.readouts.items():
             target = ann[name].astype(np.float64)
-            found = sums(readout, target)
+            found = sums(readout, wanted=target)
             s["error"] += found[:, 6]
             s["ann_norm"] += found[0, 4]
             key = f"output/{name}"
@@ -251,9 +251,13 @@ def _evaluation(
     points = []
     for t in range(span[0] - 1, span[1]):
         correct = int(s["correct"][t])
-        low, high = wilson(correct, count) if scored else (None, None)
-        bounds = wilson(int(s["agree"][t]), count) if classifier else (None, None)
-        drop = paired_points(int(s["lost"][t]), int(s["won"][t]), count) if scored else None
+        low, high = wilson(correct, count=count) if scored else (None, None)
+        bounds = wilson(int(s["agree"][t]), count=count) if classifier else (None, None)
+        drop = (
+            paired_points(lost=int(s["lost"][t]), won=int(s["won"][t]), count=count)
+            if scored
+            else None
+        )
         points.append(
             Point(
                 T=t + 1,

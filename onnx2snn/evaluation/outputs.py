@@ -32,7 +32,7 @@ class OutputScore:
     concordance: float
 
 
-def sums(got: Array, wanted: Array) -> Array:
+def sums(got: Array, *, wanted: Array) -> Array:
     """(T, COLUMNS) of readouts (T, samples, *shape) and the ANN's output (samples, *shape)."""
     steps = len(got)
     y = wanted.astype(np.float64).ravel()

@@ -7,7 +7,7 @@ from math import sqrt
 Z95 = 1.959963984540054
 
 
-def wilson(successes: int, count: int, z: float = Z95) -> tuple[float, float]:
+def wilson(successes: int, *, count: int, z: float = Z95) -> tuple[float, float]:
     """95 % Wilson score interval of a proportion (Wilson 1927); good also near 0 and 1.
 
     Raises ValueError where ``count`` is not positive or ``successes`` not within it.

@@ -149,13 +149,13 @@ def knee(evaluation: Evaluation, drop: float | None = None) -> dict[str, Any] | 
 
 def sweep(
     model: LoadedModel,
+    *,
     samples: Samples,
     calibration: Samples | None,
     steps: tuple[int, int],
     recipes: Sequence[str],
     options: Mapping[str, Any],
     folder: Path,
-    *,
     stage: Stage = lambda text: lambda done, total: None,
     say: Callable[[str], None] = lambda text: None,
     engine: Mapping[str, Any] | None = None,
@@ -217,11 +217,11 @@ class _Runner:
 
     def curve(self, steps: tuple[int, int]) -> SweepRun:
         first, last = steps
-        network, evaluation = self._evaluate(first, last)
+        network, evaluation = self._evaluate(first=first, last=last)
         if evaluation.points[-1].latency > last and first < last:
             # Start lags: every T has its own windows.
             chosen = [t for t in range(first, last) if t in LADDER]
-            points = [self._evaluate(t, t)[1].points[-1] for t in chosen]
+            points = [self._evaluate(first=t, last=t)[1].points[-1] for t in chosen]
             evaluation = replace(evaluation, points=(*points, evaluation.points[-1]))
         return SweepRun(
             recipe=str(self.options["recipe"]),
@@ -234,7 +234,7 @@ class _Runner:
             network=network,
         )
 
-    def _evaluate(self, first: int, last: int) -> tuple[SpikingGraph, Evaluation]:
+    def _evaluate(self, *, first: int, last: int) -> tuple[SpikingGraph, Evaluation]:
         recipe, options = self.options["recipe"], {**self.options, "steps": last}
         network = convert(
             self.model,

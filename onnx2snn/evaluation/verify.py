@@ -72,12 +72,14 @@ def verify(
         LayerCheck(
             name=n.name,
             tensor=n.tensor,
-            relative_diff=_relative(computed[n.name], expected[n.tensor])[1],
+            relative_diff=_relative(computed[n.name], expected=expected[n.tensor])[1],
         )
         for n in known
     )
     folded = run_analog(_with_arbitrary_thresholds(lowered, seed), inputs)
-    differences = [_relative(folded[r.name], expected[r.tensor]) for r in lowered.of(Readout)]
+    differences = [
+        _relative(folded[r.name], expected=expected[r.tensor]) for r in lowered.of(Readout)
+    ]
     return Verification(
         max_abs_diff=max(d[0] for d in differences),
         relative_diff=max(d[1] for d in differences),
@@ -87,7 +89,7 @@ def verify(
     )
 
 
-def _relative(got: Array, expected: Array) -> tuple[float, float]:
+def _relative(got: Array, *, expected: Array) -> tuple[float, float]:
     """Largest absolute difference, and that relative to the expected values' range."""
     difference = float(np.abs(got.reshape(expected.shape) - expected).max(initial=0))
     span = float(np.ptp(expected)) or float(np.abs(expected).max(initial=0)) or 1.0

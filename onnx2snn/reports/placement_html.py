@@ -141,11 +141,11 @@ def _links(links: Array) -> list[dict[str, Any]]:
         both = links[: links.shape[0] - dx, : links.shape[1] - dy, there].copy()
         both += links[dx:, dy:, back]
         for x, y in np.argwhere(both > 0):
-            drawn.append(_line(int(x), int(y), dx, dy, float(both[x, y]), top))
+            drawn.append(_line(x=int(x), y=int(y), dx=dx, dy=dy, load=float(both[x, y]), top=top))
     return drawn
 
 
-def _line(x: int, y: int, dx: int, dy: int, load: float, top: float) -> dict[str, Any]:
+def _line(*, x: int, y: int, dx: int, dy: int, load: float, top: float) -> dict[str, Any]:
     return {
         "x1": x * CELL + CELL // 2,
         "y1": y * CELL + CELL // 2,

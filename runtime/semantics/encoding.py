@@ -15,7 +15,7 @@ from ..ops import Array
 
 
 def encode(
-    node: Input, x: Array, first_step: int, steps: int, seed: int, offset: int | Array
+    node: Input, x: Array, *, first_step: int, steps: int, seed: int, offset: int | Array
 ) -> Array:
     """What ``node`` emits in steps ``first_step`` .. ``first_step + steps - 1`` (0-based).
 

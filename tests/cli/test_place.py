@@ -54,6 +54,7 @@ def test_all_chips_are_compared_in_one_table(folder, tmp_path):
         report = json.loads((tmp_path / "out" / name / "placement.json").read_text())
         assert report["target"] == name and report["accuracy"]["chip"] is not None
     assert (tmp_path / "out" / "truenorth" / "truenorth.npz").is_file()
+    assert result.output.endswith(f"\nwrote the report to {tmp_path / 'out'}\n")
 
 
 def test_the_comparison_is_json_on_request(folder):

@@ -150,7 +150,7 @@ def measured(
     x = samples()
     (entry,) = net.of(snn.Input)
     batches = ({entry.name: x[i : i + batch]} for i in range(0, len(x), batch))
-    return measure(lowered(model), net, batches, steps, total=len(x))
+    return measure(lowered=lowered(model), net=net, batches=batches, steps=steps, total=len(x))
 
 
 def named(result: Measured) -> tuple[str, str, str]:
@@ -436,7 +436,7 @@ def test_a_removed_bias_is_named_though_it_costs_next_to_nothing() -> None:
     assert isinstance(node, snn.Population)
     faint = lowered().with_nodes([replace(node, bias=node.bias * np.float32(0.01))])
     x = {"input": samples()}
-    result = measure(faint, without_bias(net, name), [x], T, total=24)
+    result = measure(lowered=faint, net=without_bias(net, name), batches=[x], steps=T, total=24)
     assert named(result) == (name, "bias", name)
     assert next(r.structure for r in result.layers if r.name == name) < 0.03
 
@@ -499,7 +499,10 @@ def test_a_recommended_threshold_does_what_the_sentence_says(
     name = CNN["block"]
     net = converted(changed={name: changed})
     trials = {
-        trial_text(t): t for t in try_remedies(lowered(), net, [{"input": samples()}], T, name)
+        trial_text(t): t
+        for t in try_remedies(
+            lowered=lowered(), net=net, batches=[{"input": samples()}], steps=T, name=name
+        )
     }
     applied = next(r for r in measured(converted(changed=undo)).layers if r.name == name)
     assert trials[remedy].after == pytest.approx(applied.own, rel=1e-3)
@@ -509,7 +512,10 @@ def test_a_recommended_threshold_does_what_the_sentence_says(
 def test_a_recommended_lag_does_what_the_sentence_says() -> None:
     name, net = CNN["block"], converted()
     trials = {
-        trial_text(t): t for t in try_remedies(lowered(), net, [{"input": samples()}], T, name)
+        trial_text(t): t
+        for t in try_remedies(
+            lowered=lowered(), net=net, batches=[{"input": samples()}], steps=T, name=name
+        )
     }
     node = net[name]
     assert isinstance(node, snn.Population)
@@ -528,9 +534,15 @@ def test_the_sentence_names_layer_problem_and_remedy(changed: float, says: str) 
     result = measured(net)
     layer = jump(result)
     assert layer is not None
-    trials = try_remedies(lowered(), net, [{"input": samples()}], T, name)
+    trials = try_remedies(
+        lowered=lowered(), net=net, batches=[{"input": samples()}], steps=T, name=name
+    )
     advice = advise(
-        layer, *cause_of(layer, result), trials, result, Provenance(options={"method": "mmse"})
+        layer,
+        *cause_of(layer, result),
+        trials=trials,
+        measured=result,
+        made=Provenance(options={"method": "mmse"}),
     )
     assert advice.layer == name and name in advice_text(advice) and says in advice_text(advice)
 
@@ -538,11 +550,20 @@ def test_the_sentence_names_layer_problem_and_remedy(changed: float, says: str) 
 def sentence(net: snn.SpikingGraph, name: str, samples_: np.ndarray | None = None) -> str:
     """The advice for one layer, as `diagnose` gives it."""
     x = samples() if samples_ is None else samples_
-    result = measure(lowered(), net, [{"input": x}], T, total=len(x))
+    result = measure(lowered=lowered(), net=net, batches=[{"input": x}], steps=T, total=len(x))
     layer = next(r for r in result.layers if r.name == name)
     made = Provenance.of(net)
-    trials = try_remedies(lowered(), net, [{"input": x}], T, name, reach=made.reach(name))
-    return advice_text(advise(layer, *cause_of(layer, result), trials, result, made))
+    trials = try_remedies(
+        lowered=lowered(),
+        net=net,
+        batches=[{"input": x}],
+        steps=T,
+        name=name,
+        reach=made.reach(name),
+    )
+    return advice_text(
+        advise(layer, *cause_of(layer, result), trials=trials, measured=result, made=made)
+    )
 
 
 def test_activations_beyond_those_calibrated_on_are_not_helped_by_another_method() -> None:
@@ -593,9 +614,13 @@ def test_no_remedy_is_recommended_that_did_not_help() -> None:
     net = converted()
     result = measured(net)
     layer = result.layers[0]
-    trials = try_remedies(lowered(), net, [{"input": samples()}], T, layer.name)
+    trials = try_remedies(
+        lowered=lowered(), net=net, batches=[{"input": samples()}], steps=T, name=layer.name
+    )
     assert min(t.after / t.before for t in trials if t.family == "lower") > 0.9
-    text = advice_text(advise(layer, "quantization", None, trials, result, Provenance()))
+    text = advice_text(
+        advise(layer, "quantization", None, trials=trials, measured=result, made=Provenance())
+    )
     assert "lower it" not in text and "more steps" in text
 
 

@@ -55,7 +55,7 @@ def test_concordance_is_lins_and_one_only_for_equal_values(
 ) -> None:
     y = np.random.default_rng(seed).normal(size=(count, 3))
     x = np.stack([y, scale * y + shift, -y])
-    got = outputs.concordance(outputs.sums(x, y))
+    got = outputs.concordance(outputs.sums(x, wanted=y))
     assert got[0] == pytest.approx(1)
     for value, one in zip(got, x, strict=True):
         assert value == pytest.approx(lin(one, y), abs=1e-6)
@@ -87,7 +87,7 @@ def test_labels_that_are_no_classes_make_it_a_regression() -> None:
     assert unlabelled.classes
     last = unlabelled.points[-1]
     assert last.agreement is not None
-    assert render.bounds_of(unlabelled, last) == wilson(round(7 * last.agreement), 7)
+    assert render.bounds_of(unlabelled, last) == wilson(round(7 * last.agreement), count=7)
     text = render.run_text("net", got)
     assert "concordance" in text
     assert "output error" in text

@@ -39,7 +39,9 @@ def attach_external_data(model: onnx.ModelProto, path: Path) -> dict[str, Array]
     mapped: dict[str, Array] = {}
     for tensor, (file, offset, length) in zip(stored, regions, strict=True):
         if heavy and length > LARGE and tensor.name in held:
-            mapped[tensor.name] = _mapped(tensor, file, offset, length, path)
+            mapped[tensor.name] = _mapped(
+                tensor, file=file, offset=offset, length=length, path=path
+            )
             continue
         with file.open("rb") as stream:
             stream.seek(offset)
@@ -96,7 +98,7 @@ def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[TensorProto]:
             yield from _graph_tensors(inner)
 
 
-def _mapped(tensor: TensorProto, file: Path, offset: int, length: int, path: Path) -> Array:
+def _mapped(tensor: TensorProto, *, file: Path, offset: int, length: int, path: Path) -> Array:
     kind = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
     dims = tuple(tensor.dims)
     if prod(dims) * kind.itemsize != length:
@@ -130,7 +132,7 @@ def _region(tensor: TensorProto, path: Path) -> tuple[Path, int, int]:
     """The file, offset and length of a tensor's data, all there."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
-    file = _confined(location, tensor.name, path)
+    file = _confined(location, tensor=tensor.name, path=path)
     try:
         offset, length = int(entries.get("offset", 0)), int(entries.get("length", -1))
         size = file.stat().st_size
@@ -147,7 +149,7 @@ def _region(tensor: TensorProto, path: Path) -> tuple[Path, int, int]:
         ) from error
 
 
-def _confined(location: str, tensor: str, path: Path) -> Path:
+def _confined(location: str, *, tensor: str, path: Path) -> Path:
     folder = path.resolve().parent
     parts = Path(location).parts
     try:

@@ -24,7 +24,7 @@ FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorPr
 DAMAGED = "The file is damaged; export the model again."
 
 
-def _bad(what: str, where: str, code: str = "E303", remedy: str = DAMAGED) -> ModelError:
+def _bad(what: str, *, where: str, code: str = "E303", remedy: str = DAMAGED) -> ModelError:
     return ModelError(what, where=where, remedy=remedy, code=code)
 
 
@@ -36,11 +36,11 @@ def check_structure(model: onnx.ModelProto, where: str, weights: Mapping[str, Ar
     made += [v.name for v in model.graph.input]
     twice = sorted({name for name in made if made.count(name) > 1}) if len(made) < 50_000 else []
     if twice:
-        raise _bad(f"the tensor '{twice[0]}' is computed twice", where)
+        raise _bad(f"the tensor '{twice[0]}' is computed twice", where=where)
     if not model.graph.output:
-        raise _bad("the graph has no output", where)
+        raise _bad("the graph has no output", where=where)
     for name, array in weights.items():
-        _check_finite(name, array, where)
+        _check_finite(name, array, where=where)
     for tensor in model.graph.initializer:
         _check_tensor(tensor, where)
     for node in model.graph.node:
@@ -51,7 +51,7 @@ def check_structure(model: onnx.ModelProto, where: str, weights: Mapping[str, Ar
 
 def _check_depth(graph: onnx.GraphProto, where: str, depth: int) -> None:
     if depth > DEEPEST:
-        raise _bad(f"more than {DEEPEST} graphs inside each other", where)
+        raise _bad(f"more than {DEEPEST} graphs inside each other", where=where)
     for node in graph.node:
         for attribute in node.attribute:
             for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
@@ -61,17 +61,17 @@ def _check_depth(graph: onnx.GraphProto, where: str, depth: int) -> None:
 def _check_tensor(tensor: TensorProto, where: str) -> None:
     name, dims = tensor.name, tuple(tensor.dims)
     if any(d < 0 for d in dims):
-        raise _bad(f"the tensor '{name}' has the shape {dims}", where)
+        raise _bad(f"the tensor '{name}' has the shape {dims}", where=where)
     try:
         array = numpy_helper.to_array(tensor)
     except Exception as error:
         what = f"the tensor '{name}' does not hold what its shape {dims} and type say"
-        raise _bad(what, where) from error
+        raise _bad(what, where=where) from error
     if tensor.data_type in FLOATS:
-        _check_finite(name, array, where)
+        _check_finite(name, array, where=where)
 
 
-def _check_finite(name: str, array: Array, where: str) -> None:
+def _check_finite(name: str, array: Array, *, where: str) -> None:
     if array.dtype.kind in "iub":
         return
     numbers = array.astype(np.float32, copy=False)
@@ -103,9 +103,9 @@ def check_sizes(model: onnx.ModelProto, where: str, weights: Collection[str] = (
         if size > limit:
             raise _bad(
                 f"the tensor '{value.name}' would have {size} numbers, {limit} are the limit",
-                where,
-                "E311",
-                "Check the sizes in the model, or give smaller ones with --input-shape.",
+                where=where,
+                code="E311",
+                remedy="Check the sizes in the model, or give smaller ones with --input-shape.",
             )
 
 
@@ -129,9 +129,9 @@ def _inferred(model: onnx.ModelProto, where: str) -> onnx.ModelProto | None:
                 raise _bad(
                     f"node '{original.name or original.output[0]}' slices a tensor with an axis "
                     "of size zero",
-                    where,
-                    "E306",
-                    "Check the sizes in the model, or give others with --input-shape.",
+                    where=where,
+                    code="E306",
+                    remedy="Check the sizes in the model, or give others with --input-shape.",
                 )
             node.CopyFrom(original)
             inferred = onnx.shape_inference.infer_shapes(probe, data_prop=True)

@@ -66,7 +66,7 @@ def _fold_pair(
     if high is not None:
         source = _clip(model, node, high)
     for reader in readers:
-        _replace(graph, reader.output[0], source)
+        _replace(graph, old=reader.output[0], new=source)
         if any(o.name == reader.output[0] for o in graph.output):
             graph.node.append(helper.make_node("Identity", [source], [reader.output[0]]))
         graph.node.remove(reader)
@@ -114,7 +114,7 @@ def _clip(model: onnx.ModelProto, node: onnx.NodeProto, high: float) -> str:
     return output
 
 
-def _replace(graph: onnx.GraphProto, old: str, new: str) -> None:
+def _replace(graph: onnx.GraphProto, *, old: str, new: str) -> None:
     for node in graph.node:
         for index, name in enumerate(node.input):
             if name == old:

@@ -100,7 +100,7 @@ def _batched(island: Island, border: Border) -> onnx.ModelProto:
     nodes: list[onnx.NodeProto] = []
     constants = dict(_constants(island, border))
     for tensor in island.inputs:
-        _enter(nodes, tensor, tensor, border)
+        _enter(nodes, tensor, tensor=tensor, border=border)
     for node in island.nodes:
         proto = onnx.NodeProto()
         proto.CopyFrom(border.protos[node.name])
@@ -109,7 +109,9 @@ def _batched(island: Island, border: Border) -> onnx.ModelProto:
             constants[f"{node.name}/shape"] = np.asarray((-1, *target[1:]), np.int64)
             proto.input[1] = f"{node.name}/shape"
         nodes.append(_inner(proto, island, border))
-    nodes += [_cast(_made(tensor), tensor, TensorProto.FLOAT) for tensor in island.outputs]
+    nodes += [
+        _cast(_made(tensor), target=tensor, kind=TensorProto.FLOAT) for tensor in island.outputs
+    ]
     graph = helper.make_graph(nodes, "island", *_border_infos(island, border), _tensors(constants))
     return _model(graph, border)
 
@@ -122,12 +124,12 @@ def _scanned(island: Island, border: Border) -> onnx.ModelProto:
         shape = f"{tensor}/in_shape"
         constants[shape] = np.asarray(border.values[tensor].onnx_shape, np.int64)
         nodes.append(helper.make_node("Reshape", [_sample(tensor), shape], [f"{tensor}/whole"]))
-        _enter(nodes, f"{tensor}/whole", tensor, border)
+        _enter(nodes, f"{tensor}/whole", tensor=tensor, border=border)
     nodes += [_inner(border.protos[node.name], island, border) for node in island.nodes]
     for tensor in island.outputs:
         shape = f"{tensor}/out_shape"
         constants[shape] = np.asarray(border.values[tensor].shape, np.int64)
-        nodes.append(_cast(_made(tensor), f"{tensor}/float", TensorProto.FLOAT))
+        nodes.append(_cast(_made(tensor), target=f"{tensor}/float", kind=TensorProto.FLOAT))
         nodes.append(helper.make_node("Reshape", [f"{tensor}/float", shape], [_sample(tensor)]))
     inside = [_info(_sample(t), border.values[t].shape) for t in island.inputs]
     outside = [_info(_sample(t), border.values[t].shape) for t in island.outputs]
@@ -154,7 +156,7 @@ def _read(tensor: str) -> str:
     return f"{tensor}/read"
 
 
-def _enter(nodes: list[onnx.NodeProto], source: str, tensor: str, border: Border) -> None:
+def _enter(nodes: list[onnx.NodeProto], source: str, *, tensor: str, border: Border) -> None:
     """``source``, a running mean in float32, as the type that the island's nodes read."""
     kind = border.dtypes.get(tensor, TensorProto.FLOAT)
     if np.dtype(helper.tensor_dtype_to_np_dtype(kind)).kind in "iub":
@@ -162,10 +164,10 @@ def _enter(nodes: list[onnx.NodeProto], source: str, tensor: str, border: Border
         nodes.append(helper.make_node("Add", [source, "island/half"], [f"{tensor}/shifted"]))
         nodes.append(helper.make_node("Floor", [f"{tensor}/shifted"], [f"{tensor}/rounded"]))
         source = f"{tensor}/rounded"
-    nodes.append(_cast(source, _read(tensor), kind))
+    nodes.append(_cast(source, target=_read(tensor), kind=kind))
 
 
-def _cast(source: str, target: str, kind: int) -> onnx.NodeProto:
+def _cast(source: str, *, target: str, kind: int) -> onnx.NodeProto:
     return helper.make_node("Cast", [source], [target], to=kind)
 
 

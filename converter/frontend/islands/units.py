@@ -101,10 +101,10 @@ def _grouped(nodes: Sequence[OnnxNode], members: Collection[str]) -> list[int]:
 def _detour(nodes: Sequence[OnnxNode], group: list[int], one: int, two: int) -> bool:
     """Whether a path leads from group ``one`` through a third group to ``two``, or back."""
     after = _contracted(nodes, group)
-    return _reaches(after, one, two) or _reaches(after, two, one)
+    return _reaches(after, one, goal=two) or _reaches(after, two, goal=one)
 
 
-def _reaches(after: Mapping[int, set[int]], start: int, goal: int) -> bool:
+def _reaches(after: Mapping[int, set[int]], start: int, *, goal: int) -> bool:
     stack = [g for g in after[start] if g != goal]
     seen = set(stack)
     while stack:

@@ -19,6 +19,7 @@ def scaled(
     node: OnnxNode,
     x: Value,
     factor: float,
+    *,
     bias: Array | float | None = None,
     part: str = "",
 ) -> Value:
@@ -46,7 +47,7 @@ def _bound(graph: GraphBuilder, node: OnnxNode, key: str, index: int) -> float |
 
 
 def clipped(
-    graph: GraphBuilder, node: OnnxNode, x: Value, low: float | None, high: float | None
+    graph: GraphBuilder, node: OnnxNode, x: Value, *, low: float | None, high: float | None
 ) -> Value:
     """clip(x, low, high): Relu where low is 0; high - Relu(high - x) without a low."""
     if low is not None and high is not None and high <= low:
@@ -57,15 +58,15 @@ def clipped(
         return graph.emit(node, Relu(ceiling=high), [x])
     if low is not None:
         return graph.emit(node, Clip(low=low, high=high), [x])
-    y = scaled(graph, node, x, -1, high, part="below")
+    y = scaled(graph, node, x, -1, bias=high, part="below")
     y = graph.emit(node, Relu(), [y], part="relu")
-    return scaled(graph, node, y, -1, high)
+    return scaled(graph, node, y, -1, bias=high)
 
 
 @handles("Clip", becomes="a population with a ceiling; shifted where the range is not from 0")
 def clip(graph: GraphBuilder, node: OnnxNode) -> None:
     low, high = _bound(graph, node, "min", 1), _bound(graph, node, "max", 2)
-    graph.finish(node, clipped(graph, node, graph.value(node.input(0)), low, high))
+    graph.finish(node, clipped(graph, node, graph.value(node.input(0)), low=low, high=high))
 
 
 @handles("LeakyRelu", becomes="two populations")
@@ -91,7 +92,7 @@ def p_relu(graph: GraphBuilder, node: OnnxNode) -> None:
 def hard_sigmoid(graph: GraphBuilder, node: OnnxNode) -> None:
     """clip(alpha x + beta, 0, 1)."""
     alpha, beta = node.attrs.get("alpha", 0.2), node.attrs.get("beta", 0.5)
-    y = scaled(graph, node, graph.value(node.input(0)), alpha, beta, part="scale")
+    y = scaled(graph, node, graph.value(node.input(0)), alpha, bias=beta, part="scale")
     graph.finish(node, graph.emit(node, Relu(ceiling=1.0), [y]))
 
 

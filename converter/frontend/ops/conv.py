@@ -11,7 +11,7 @@ from ..registry import handles
 LONGEST = 2**20  # cells of padding: beyond it a file is damaged
 
 
-def window(node: OnnxNode, kernel: Shape, spatial: Shape) -> tuple[Shape, Shape, Shape]:
+def window(node: OnnxNode, kernel: Shape, *, spatial: Shape) -> tuple[Shape, Shape, Shape]:
     """strides, dilations and pads (begins, then ends) of a convolution or pooling node.
 
     ``auto_pad`` SAME gives ceil(n / stride) windows; the odd cell of padding is at the end for
@@ -57,7 +57,7 @@ def _weight_and_bias(graph: GraphBuilder, node: OnnxNode) -> tuple[Array, Array 
 def conv(graph: GraphBuilder, node: OnnxNode) -> None:
     weight, bias = _weight_and_bias(graph, node)
     x = graph.with_batch(graph.value(node.input(0)))
-    strides, dilations, pads = window(node, tuple(weight.shape[2:]), x.shape[1:])
+    strides, dilations, pads = window(node, tuple(weight.shape[2:]), spatial=x.shape[1:])
     layer = ops.Conv(
         weight=weight,
         strides=strides,
@@ -82,7 +82,7 @@ def conv_transpose(graph: GraphBuilder, node: OnnxNode) -> None:
             x.shape[1:], weight.shape[2:], strides, dilations, extra, strict=True
         )
     )
-    pads, more = _transposed_pads(node, x.shape[1:], strides, full)
+    pads, more = _transposed_pads(node, spatial=x.shape[1:], strides=strides, full=full)
     layer = ops.ConvTranspose(
         weight=weight,
         strides=strides,
@@ -95,7 +95,7 @@ def conv_transpose(graph: GraphBuilder, node: OnnxNode) -> None:
 
 
 def _transposed_pads(
-    node: OnnxNode, spatial: Shape, strides: Shape, full: Shape
+    node: OnnxNode, *, spatial: Shape, strides: Shape, full: Shape
 ) -> tuple[Shape, Shape]:
     """What is cropped (begins, ends), and how much the full output grows where it is too small."""
     rank = len(full)

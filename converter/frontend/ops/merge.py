@@ -80,7 +80,7 @@ def add(graph: GraphBuilder, node: OnnxNode) -> None:
         y, current = _with_constant(graph, y, constant)
         if np.broadcast_shapes(y.shape, current.shape) != y.shape:
             raise NoSpikingForm("a constant larger than the sum it is added to")
-        y = scaled(graph, node, y, 1 / count, current / count)
+        y = scaled(graph, node, y, 1 / count, bias=current / count)
     elif mean:
         y = scaled(graph, node, y, 1 / count)
     graph.finish(node, y)
@@ -99,7 +99,7 @@ def sub(graph: GraphBuilder, node: OnnxNode) -> None:
         return
     x, current = _with_constant(graph, x, a)
     x = _grown(graph, node, x, current)
-    graph.finish(node, scaled(graph, node, x, -1, current))
+    graph.finish(node, scaled(graph, node, x, -1, bias=current))
 
 
 def _grown(graph: GraphBuilder, node: OnnxNode, x: Value, constant: Array) -> Value:
@@ -142,16 +142,16 @@ def maximum(graph: GraphBuilder, node: OnnxNode) -> None:
     if constants and constants[0].size == 1 and constants[0].ndim <= 1:
         bound = float(constants[0].reshape(-1)[0])
         x = graph.value(computed[0])
-        y = clipped(graph, node, x, bound if low else None, None if low else bound)
+        y = clipped(graph, node, x, low=bound if low else None, high=None if low else bound)
         graph.finish(node, y)
         return
     sign = 1.0 if low else -1.0
     if constants:
         x, c = _with_constant(graph, graph.value(computed[0]), constants[0])
         x = _grown(graph, node, x, c)
-        y = scaled(graph, node, x, sign, -sign * c, part="above")
+        y = scaled(graph, node, x, sign, bias=-sign * c, part="above")
         y = graph.emit(node, Relu(), [y], part="relu")
-        graph.finish(node, scaled(graph, node, y, sign, c))
+        graph.finish(node, scaled(graph, node, y, sign, bias=c))
         return
     a, b = graph.value(computed[0]), graph.value(computed[1])
     minus = scaled(graph, node, a, -sign, part="negated")
@@ -187,13 +187,16 @@ def concat(graph: GraphBuilder, node: OnnxNode) -> None:
             continue
         bias[(*(slice(None),) * axis, slice(start, start + constant.shape[axis]))] = constant
         start += constant.shape[axis]
-    _finish_padded(graph, node, placed, axis - keep, start, bias[0] if keep else bias)
+    _finish_padded(
+        graph, node, placed, axis=axis - keep, total=start, bias=bias[0] if keep else bias
+    )
 
 
 def _finish_padded(
     graph: GraphBuilder,
     node: OnnxNode,
     placed: Sequence[tuple[Value, int, int]],
+    *,
     axis: int,
     total: int,
     bias: Array,

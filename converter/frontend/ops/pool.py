@@ -21,7 +21,7 @@ def _pool_window(node: OnnxNode, x: Value) -> tuple[Shape, Shape, Shape, Shape, 
     if kernel is None or not 1 <= len(kernel) <= 3:
         raise NoSpikingForm("1 to 3 spatial axes are supported")
     spatial = x.shape[1:]
-    strides, dilations, pads = window(node, kernel, spatial)
+    strides, dilations, pads = window(node, kernel, spatial=spatial)
     if node.text("auto_pad", "NOTSET").startswith("SAME") and any(d > 1 for d in dilations):
         raise Refused(
             "ONNX and ONNX Runtime disagree on auto_pad SAME of a dilated pool",
@@ -31,7 +31,7 @@ def _pool_window(node: OnnxNode, x: Value) -> tuple[Shape, Shape, Shape, Shape, 
         return kernel, strides, dilations, pads, pads
     rank = len(kernel)
     ends = [
-        _ceil_pad(n, k, s, d, b, e)
+        _ceil_pad(n, k=k, s=s, d=d, begin=b, end=e)
         for n, k, s, d, b, e in zip(
             spatial, kernel, strides, dilations, pads[:rank], pads[rank:], strict=True
         )
@@ -39,7 +39,7 @@ def _pool_window(node: OnnxNode, x: Value) -> tuple[Shape, Shape, Shape, Shape, 
     return kernel, strides, dilations, pads, (*pads[:rank], *ends)
 
 
-def _ceil_pad(n: int, k: int, s: int, d: int, begin: int, end: int) -> int:
+def _ceil_pad(n: int, *, k: int, s: int, d: int, begin: int, end: int) -> int:
     """The end padding that makes the floor rule count as many windows as the ceil rule: a last
     window may hang over the end, but must start within the input or the begin padding."""
     reach = d * (k - 1) + 1
@@ -58,10 +58,17 @@ def average_pool(graph: GraphBuilder, node: OnnxNode) -> None:
     rank = len(kernel)
     counted = declared if node.attrs.get("count_include_pad") else (0,) * (2 * rank)
     counts = [
-        _cells(x.shape[1 + i], y.shape[1 + i], kernel[i], strides[i], dilations[i], pads[i],
-               (counted[i], counted[rank + i]))
+        _cells(
+            x.shape[1 + i],
+            windows=y.shape[1 + i],
+            k=kernel[i],
+            s=strides[i],
+            d=dilations[i],
+            begin=pads[i],
+            counted=(counted[i], counted[rank + i]),
+        )
         for i in range(rank)
-    ]  # fmt: skip
+    ]
     divisor = reduce(np.multiply.outer, counts)[None]
     if np.all(divisor == divisor.flat[0]):
         divisor = divisor.reshape(-1)[:1].reshape(())
@@ -70,7 +77,7 @@ def average_pool(graph: GraphBuilder, node: OnnxNode) -> None:
 
 
 def _cells(
-    size: int, windows: int, k: int, s: int, d: int, begin: int, counted: tuple[int, int]
+    size: int, *, windows: int, k: int, s: int, d: int, begin: int, counted: tuple[int, int]
 ) -> Array:
     """How many cells of each window lie in the input, or in the padding that is counted."""
     taps = np.arange(windows)[:, None] * s - begin + np.arange(k)[None] * d

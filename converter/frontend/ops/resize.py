@@ -37,12 +37,14 @@ def resize(graph: GraphBuilder, node: OnnxNode) -> None:
         part = "" if count == len(axes) - 1 else f"axis{axis}"
         if x.shape[position] * max(x.shape[position], target[axis]) > LARGEST_MAP:
             raise NoSpikingForm("an axis too long for its map")
-        weight = _axis_map(graph, node, x.shape[position], target[axis], scales.get(axis))
+        weight = _axis_map(
+            graph, node, x.shape[position], target=target[axis], scale=scales.get(axis)
+        )
         if mode == "nearest":
             take = ops.Take(axis=position, indices=weight.argmax(axis=1))
             x = graph.emit(node, take, [x], part=part)
         else:
-            x = _along(graph, node, x, position, weight, part)
+            x = _along(graph, node, x, axis=position, weight=weight, part=part)
     graph.finish(node, x)
 
 
@@ -59,7 +61,7 @@ def _scales(graph: GraphBuilder, node: OnnxNode, rank: int) -> dict[int, float]:
 
 
 def _axis_map(
-    graph: GraphBuilder, node: OnnxNode, size: int, target: int, scale: float | None
+    graph: GraphBuilder, node: OnnxNode, size: int, *, target: int, scale: float | None
 ) -> Array:
     """The matrix (target, size) of one axis: ONNX Runtime's resizing of each unit vector, laid
     out as an image of ``size`` channels, ``size`` rows and one column."""
@@ -93,7 +95,7 @@ def _axis_map(
 
 
 def _along(
-    graph: GraphBuilder, node: OnnxNode, x: Value, axis: int, weight: Array, part: str
+    graph: GraphBuilder, node: OnnxNode, x: Value, *, axis: int, weight: Array, part: str
 ) -> Value:
     """A Linear on one sample axis: swapped to the end and back where it is not the last."""
     last = len(x.shape) - 1

@@ -97,7 +97,7 @@ def pad(graph: GraphBuilder, node: OnnxNode) -> None:
     if x.batched:
         begins, ends = begins[1:], ends[1:]
     if mode != "constant":
-        graph.finish(node, _index_padded(graph, node, x, begins, ends, mode))
+        graph.finish(node, _index_padded(graph, node, x, begins=begins, ends=ends, mode=mode))
         return
     if min((*begins, *ends), default=0) < 0:
         cut = {
@@ -138,6 +138,7 @@ def _index_padded(
     graph: GraphBuilder,
     node: OnnxNode,
     x: Value,
+    *,
     begins: Sequence[int],
     ends: Sequence[int],
     mode: str,

@@ -121,7 +121,14 @@ class Plan:
         if t0 >= steps:
             signal[...] = 0
             return
-        x = encode(node, self.inputs[node.name], t0, count, self.seed, self.index)
+        x = encode(
+            node,
+            self.inputs[node.name],
+            first_step=t0,
+            steps=count,
+            seed=self.seed,
+            offset=self.index,
+        )
         natural = self.layout.natural(signal)
         np.copyto(natural[:, : len(self.index)], x, casting="unsafe")
         self.silent[node.name] = False

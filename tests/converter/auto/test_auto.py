@@ -101,22 +101,24 @@ def test_the_drop_is_that_of_a_plain_count(rows: list[tuple[int, int, int]]) -> 
     one_hot = np.eye(3, dtype=np.float32)
     ours, anns, truth = (np.array(column) for column in zip(*rows, strict=True))
     wanted, got = {"out": one_hot[anns]}, {"out": one_hot[ours]}
-    drop, low, high = auto_judge.drop_of(wanted, got, truth)
+    drop, low, high = auto_judge.drop_of(wanted=wanted, got=got, labels=truth)
     right = [sum(a == t for a, t in zip(c, truth, strict=True)) for c in (anns, ours)]
     assert drop == pytest.approx(100 * (right[0] - right[1]) / len(rows))
     assert low is not None
     assert high is not None
     assert low - 1e-9 <= drop * len(rows) / (len(rows) + 2) <= high + 1e-9
-    assert auto_judge.drop_of(wanted, got, None)[0] == pytest.approx(100 * np.mean(ours != anns))
+    assert auto_judge.drop_of(wanted=wanted, got=got, labels=None)[0] == pytest.approx(
+        100 * np.mean(ours != anns)
+    )
 
 
 def test_chance_wins_on_few_samples_do_not_make_a_candidate_look_good() -> None:
     # 8 of 66 disagree, one more won than lost: the network is not better than the ANN.
-    few = auto_judge.shrunk(-100 / 66, 100 * 8 / 66, 66)
+    few = auto_judge.shrunk(-100 / 66, disagreement=100 * 8 / 66, count=66)
     assert 1 < few < 100 * 8 / 66
     # Many samples speak for themselves; where nothing disagrees, nothing is lost.
-    assert auto_judge.shrunk(1.0, 4.0, 100_000) == pytest.approx(1.0, rel=0.01)
-    assert auto_judge.shrunk(0.0, 0.0, 66) == 0
+    assert auto_judge.shrunk(1.0, disagreement=4.0, count=100_000) == pytest.approx(1.0, rel=0.01)
+    assert auto_judge.shrunk(0.0, disagreement=0.0, count=66) == 0
 
 
 @given(st.integers(1, 300), st.integers(0, 30), st.integers(0, 30))
@@ -124,7 +126,9 @@ def test_the_expected_drop_is_never_more_than_the_disagreement(
     count: int, lost: int, won: int
 ) -> None:
     apart = min(lost + won, count)
-    expected = auto_judge.shrunk(100 * (lost - won) / count, 100 * apart / count, count)
+    expected = auto_judge.shrunk(
+        100 * (lost - won) / count, disagreement=100 * apart / count, count=count
+    )
     if apart == lost + won:
         assert expected <= 100 * apart / count + 1e-9
 
@@ -133,7 +137,7 @@ def test_outputs_that_are_no_classes_are_judged_by_their_error() -> None:
     wanted = {"a": np.array([[3.0], [4.0]]), "b": np.ones((2, 5))}
     got = {"a": np.array([[3.0], [4.5]]), "b": np.ones((2, 5))}
     assert auto_judge.measured_by(wanted, np.zeros(2)) == "error"
-    drop, low, high = auto_judge.drop_of(wanted, got, np.zeros(2))
+    drop, low, high = auto_judge.drop_of(wanted=wanted, got=got, labels=np.zeros(2))
     assert drop == pytest.approx(100 * 0.5 / 5)
     assert (low, high) == (None, None)
 
@@ -161,7 +165,7 @@ class Stub:
 @given(st.integers(1, 80), st.integers(1, 64), st.sampled_from(KINDS))
 def test_the_search_finds_the_fewest_steps_to_an_eighth(enough: int, most: int, kind: Kind) -> None:
     search = Stub(enough)
-    hit: Any = auto._smallest(search, kind, most, 8)  # type: ignore[arg-type]
+    hit: Any = auto._smallest(search, kind, most=most, part=8)  # type: ignore[arg-type]
     assert all(steps <= most for steps, _, _ in search.tried.values())
     if enough > most:
         assert hit is None
@@ -175,7 +179,7 @@ def test_the_search_finds_the_fewest_steps_to_an_eighth(enough: int, most: int, 
 def test_the_search_halves_the_lag_as_long_as_it_is_enough(patience: int, given_: int) -> None:
     search = Stub(16, patience, lag=given_)
     kind = Kind(recipe="binary", lagged=True)
-    hit: Any = auto._smallest(search, kind, 16, 8)  # type: ignore[arg-type]
+    hit: Any = auto._smallest(search, kind, most=16, part=8)  # type: ignore[arg-type]
     most = min(8, given_ or 8)
     assert all(lag <= most for _, lag, _ in search.tried.values())
     if patience > most:
@@ -225,9 +229,9 @@ def test_a_second_pass_weighs_only_between_what_the_first_one_weighed(
     enough: int, kind: Kind
 ) -> None:
     search = Stub(enough)
-    first: Any = auto._smallest(search, kind, 40, 8)  # type: ignore[arg-type]
+    first: Any = auto._smallest(search, kind, most=40, part=8)  # type: ignore[arg-type]
     before = list(search.tried.values())
-    second: Any = auto._smallest(search, kind, first.T, 8)  # type: ignore[arg-type]
+    second: Any = auto._smallest(search, kind, most=first.T, part=8)  # type: ignore[arg-type]
     assert second.T <= first.T
     missed = max((w.T for w in before if not w.within), default=0)
     fresh = [w for w in search.tried.values() if w not in before and w.T != first.T]

@@ -143,8 +143,14 @@ def test_diagnosis_shows_one_layer_with_all_neurons():
     network = converted(steps=T, copies=2).graph
     x = samples("x_test")[:40]
     name = network.of(snn.Input)[0].name
-    found = measure(lowered(), network, [{name: x}], T, total=len(x))
-    plain = measure(lowered(), converted(steps=T, copies=1).graph, [{name: x}], T, total=len(x))
+    found = measure(lowered=lowered(), net=network, batches=[{name: x}], steps=T, total=len(x))
+    plain = measure(
+        lowered=lowered(),
+        net=converted(steps=T, copies=1).graph,
+        batches=[{name: x}],
+        steps=T,
+        total=len(x),
+    )
     assert [layer.name for layer in found.layers] == [layer.name for layer in plain.layers]
     assert not found.unmatched and not [f for f in found.findings if f.kind != "calibrated"]
     first, before = found.layers[0], plain.layers[0]
@@ -171,23 +177,33 @@ def test_diagnosis_advises_more_of_them_where_they_help(recipe):
     def own(copies: int) -> tuple[float, dict[str, Trial]]:
         network = gathered(converted(recipe=recipe, steps=T, copies=copies).graph)[0]
         name = network.of(snn.Input)[0].name
-        found = measure(lowered(), network, [{name: x}], T, total=len(x))
-        trials = try_remedies(lowered(), network, [{name: x}], T, FIRST)
+        found = measure(lowered=lowered(), net=network, batches=[{name: x}], steps=T, total=len(x))
+        trials = try_remedies(
+            lowered=lowered(), net=network, batches=[{name: x}], steps=T, name=FIRST
+        )
         assert not [
             t
-            for t in try_remedies(lowered(), network, [{name: x}], T, LAST)
+            for t in try_remedies(
+                lowered=lowered(), net=network, batches=[{name: x}], steps=T, name=LAST
+            )
             if t.family == "copies"
         ]
         return found.layers[0].own, {t.family: t for t in trials}
 
     one, tried = own(1)
     two, next_tried = own(2)
-    assert tried["copies"].remedy == "--copies 2" and next_tried["copies"].remedy == "--copies 4"
+    assert (tried["copies"].value, next_tried["copies"].value) == (2, 4)
     assert tried["copies"].before == pytest.approx(one, rel=0.02)
     assert tried["copies"].after == pytest.approx(two, rel=0.25)
     assert "copies" not in own(8)[1]
     graded = converted(recipe="graded", steps=T).graph
-    trials = try_remedies(lowered(), graded, [{graded.of(snn.Input)[0].name: x}], T, FIRST)
+    trials = try_remedies(
+        lowered=lowered(),
+        net=graded,
+        batches=[{graded.of(snn.Input)[0].name: x}],
+        steps=T,
+        name=FIRST,
+    )
     assert "copies" not in {t.family for t in trials}
 
 

@@ -48,9 +48,14 @@ def test_better_spikes_give_smaller_errors_at_the_same_steps() -> None:
     assert error["differential"] < error["signed"]
 
 
+def _populations_on_the_longest_path(network: snn.SpikingGraph, to: str) -> int:
+    before = [_populations_on_the_longest_path(network, name) for name in network[to].inputs]
+    return max(before, default=0) + isinstance(network[to], snn.Population)
+
+
 def test_latency_counts_every_lag_step() -> None:
     network = converted(steps=T, lag=3).graph
-    depth = max(snn.depths(network).values())
+    depth = _populations_on_the_longest_path(network, network.of(snn.Readout)[0].name)
     assert simulate(network, samples("x_test")[:4], T).latency == 3 * depth
     synchronous = converted(steps=T, recipe="synchronous").graph
     assert simulate(synchronous, samples("x_test")[:4], T).latency == T * depth

@@ -39,7 +39,7 @@ NORMALIZED = ("first", "second", "before")
 @given(mean=st.floats(-3, 3), deviation=st.floats(0.1, 3))
 def test_moments_of_a_rectified_gaussian_are_those_of_draws(mean: float, deviation: float) -> None:
     draws = np.maximum(np.random.default_rng(0).normal(mean, deviation, 200_000), 0)
-    first, second = rectified(np.array([mean]), np.array([deviation**2]))
+    first, second = rectified(np.array([mean]), variance=np.array([deviation**2]))
     assert first[0] == pytest.approx(draws.mean(), abs=0.02 * deviation)
     assert second[0] == pytest.approx(draws.var(), abs=0.05 * deviation**2)
 
@@ -181,7 +181,7 @@ def test_known_moments_are_those_of_the_lowered_nodes_without_their_biases(
     for population, tensor in (("relu1", "n1"), ("relu3", "n3")):
         node = next(n for n in normalized.nodes if n.tensor == tensor)
         assert node.moments is not None
-        mean, _ = rectified(node.moments.mean, node.moments.deviation**2)
+        mean, _ = rectified(node.moments.mean, variance=node.moments.deviation**2)
         np.testing.assert_allclose(stats[population].mean, mean, rtol=1e-3, atol=1e-3)
 
 

@@ -143,7 +143,7 @@ def test_packed_spikes_are_the_spikes() -> None:
     rng = np.random.default_rng(0)
     spikes = rng.integers(0, 2, (11, 3, 4)).astype(np.uint8)
     threshold = rng.uniform(0.5, 1.5, 4).astype(np.float32)
-    mean = decoded_mean(spikes, threshold, np.full(11, 1 / 11, np.float32))
+    mean = decoded_mean(spikes, threshold=threshold, worth=np.full(11, 1 / 11, np.float32))
     np.testing.assert_allclose(mean, spikes.mean(0) * threshold, rtol=1e-6)
     for stored, packed in ((packed_bits(spikes), True), (spikes, False)):
         train = Train(spikes=stored, threshold=threshold, mean=mean, steps=11, packed=packed)
@@ -314,8 +314,8 @@ def test_noise_that_inputs_do_not_explain_changes_no_weight_much() -> None:
 def test_silent_on_both_sides_asks_for_nothing() -> None:
     z = np.array([-3.0, -1.0, 2.0, 0.5])
     mean = np.array([-1.0, 0.5, 1.0, -0.5])
-    assert residual(z, mean, spiking=True).tolist() == [0.0, -0.5, 1.0, 1.0]
-    assert residual(z, mean, spiking=False).tolist() == [-2.0, -1.5, 1.0, 1.0]
+    assert residual(z, mean=mean, spiking=True).tolist() == [0.0, -0.5, 1.0, 1.0]
+    assert residual(z, mean=mean, spiking=False).tolist() == [-2.0, -1.5, 1.0, 1.0]
 
 
 def test_only_synapses_that_one_population_reads_are_corrected() -> None:

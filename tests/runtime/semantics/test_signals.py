@@ -48,8 +48,8 @@ def test_poisson_coding_is_unbiased_within_its_own_standard_error():
 def test_a_samples_spikes_depend_only_on_seed_index_and_step(encoding):
     node = identity(encoding).of(g.Input)[0]
     x = np.random.default_rng(0).uniform(-1, 1, (6, 3)).astype(np.float32)
-    whole = encode(node, x, 0, 10, seed=1, offset=0)
-    part = encode(node, x[4:], 3, 5, seed=1, offset=4)
+    whole = encode(node, x, first_step=0, steps=10, seed=1, offset=0)
+    part = encode(node, x[4:], first_step=3, steps=5, seed=1, offset=4)
     np.testing.assert_array_equal(whole[3:8, 4:], part)
 
 

@@ -141,7 +141,7 @@ def test_behind_products_neurons_are_updated_in_one_compiled_pass(blocked, monke
 @RELAXED
 @given(st.integers(0, 1000), st.sampled_from([6, 7, 8]), st.integers(1, 5), st.integers(1, 6))
 def test_tiles_blocks_and_threads_change_nothing(seed, size, tile, block):
-    graph, x = residual(seed, size), images(5, size, seed)
+    graph, x = residual(seed, mean=size), images(5, size, seed)
     kernels = synapse_models(graph)
     whole = simulate(graph, x, 6, kernels=kernels, threads=1)
     parts = simulate(graph, x, 6, kernels=kernels, threads=2, tile=tile, block=block)

@@ -1,0 +1,41 @@
+"""The choices of a conversion: what they do not take is refused, never taken for something else."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from onnx2snn.converter.recipes.options import SMALLEST, Options
+from onnx2snn.errors import UsageError
+from onnx2snn.runtime.choices import choices
+
+
+@pytest.mark.parametrize("name", sorted(choices(Options)))
+def test_a_word_that_a_choice_does_not_take_is_named(name: str) -> None:
+    words = choices(Options)[name]
+    with pytest.raises(UsageError, match=f"{name} is '{words[-1]}s'.*Did you mean") as error:
+        Options(**{name: f"{words[-1]}s"})
+    assert error.value.code == "E116"
+    assert getattr(Options(**{name: words[-1]}), name) == words[-1]
+
+
+def test_every_choice_of_words_is_checked() -> None:
+    assert set(choices(Options)) == {"method", "prefer", "reset", "encoding", "readout"}
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_what_is_counted_has_a_smallest_value(name: str) -> None:
+    """0 copies or levels were once taken for the recipe's own."""
+    assert name in {f.name for f in fields(Options)}
+    allowed: dict[str, Any] = {name: SMALLEST[name]}
+    Options(**allowed)
+    with pytest.raises(UsageError, match=f"{name} is at least {SMALLEST[name]}"):
+        Options(**{name: SMALLEST[name] - 1})
+
+
+@pytest.mark.parametrize("leak", [-0.1, 1.0, float("nan")])
+def test_a_leak_is_a_share(leak: float) -> None:
+    with pytest.raises(UsageError, match="leak is at least 0 and below 1"):
+        Options(leak=leak)

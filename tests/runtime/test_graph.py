@@ -1,0 +1,33 @@
+"""Words in a graph's nodes: one that a field does not take is refused, not taken for another."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from graphs import residual_cnn
+
+from onnx2snn.errors import GraphError
+from onnx2snn.runtime import graph as snn
+from onnx2snn.runtime.choices import choices
+
+WORDS = [(kind, name) for kind in get_args(snn.Node) for name in choices(kind)]
+
+
+def test_the_fields_of_words_are_found() -> None:
+    assert (snn.Input, "encoding") in WORDS and (snn.Readout, "mode") in WORDS
+    for kind, name in WORDS:
+        (field,) = (f for f in fields(kind) if f.name == name)
+        assert field.default in choices(kind)[name]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(k, n) for k, n in WORDS if k in (snn.Input, snn.Readout)]
+)
+def test_another_word_is_refused(kind: Any, name: str) -> None:
+    graph = residual_cnn(np.random.default_rng(0))
+    node = graph.of(kind)[0]
+    with pytest.raises(GraphError, match=f"{name} of node '{node.name}' is 'other', not one of"):
+        graph.with_nodes([replace(node, **{name: "other"})])
