@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-
 _KNOWN: dict[type, Mapping[str, tuple[str, ...]]] = {}
 
 
