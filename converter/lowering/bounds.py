@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from math import prod
-from typing import TypeAlias
-
 import numpy as np
 
 from ...runtime import graph as snn
-from ...runtime import ops
 from ...runtime.chains import constant_signals
-
-Weighted: TypeAlias = ops.Linear | ops.Conv | ops.ConvTranspose | ops.Scale
+from ...runtime.ops import MultiplyingOp
 
 
 class Bounds:
@@ -33,9 +28,12 @@ class Bounds:
             current = self.nodes[stack.pop()]
             if not isinstance(current, snn.Synapse) or current.shape != node.shape:
                 return None
-            if isinstance(current.op, ops.Add):
+            if current.op.adds:
                 stack += current.inputs
-            elif isinstance(current.op, Weighted) and self.largest(current.inputs[0]) is not None:
+            elif (
+                isinstance(current.op, MultiplyingOp)
+                and self.largest(current.inputs[0]) is not None
+            ):
                 found.append(current)
             else:
                 return None
@@ -62,13 +60,8 @@ class Bounds:
         known = [x for x in sources if x is not None]
         if len(known) < len(sources):
             return None
-        match node.op:
-            case ops.SumPool():
-                return known[0] * prod(node.op.kernel)
-            case ops.ReduceSum():
-                return known[0] * prod(self.nodes[node.inputs[0]].shape) / prod(node.shape)
-            case ops.Add():
-                return sum(known)
-            case ops.Linear() | ops.Conv() | ops.ConvTranspose() | ops.Scale():
-                return None
-        return max(known)
+        if isinstance(node.op, MultiplyingOp):
+            return None
+        if node.op.adds:
+            return sum(known)
+        return max(known) * node.op.terms(*(self.nodes[name].shape for name in node.inputs))
