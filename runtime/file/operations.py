@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import ops
 from ..ops import Array
+from ..ops.linear import CumSum
 from ..table import entry
 
 # add(op, *inputs, out=name, **attributes) appends an ONNX node; constant(array) names a constant.
@@ -93,6 +94,12 @@ def _reduce_sum(op: ops.ReduceSum, at: Place) -> None:
     at.add("ReduceSum", at.x, axes, out=at.out, keepdims=int(op.keepdims))
 
 
+def _cum_sum(op: CumSum, at: Place) -> None:
+    axis = at.constant(np.array(op.axis + 1, np.int64))
+    flags = {"exclusive": int(op.exclusive), "reverse": int(op.reverse)}
+    at.add("CumSum", at.x, axis, out=at.out, **flags)
+
+
 def _concat(op: ops.Concat, at: Place) -> None:
     at.add("Concat", *at.xs, out=at.out, axis=op.axis + 1)
 
@@ -138,6 +145,7 @@ EMITTERS: dict[type, Emitter] = {
     ops.Scale: _scale,
     ops.Add: _add,
     ops.ReduceSum: _reduce_sum,
+    CumSum: _cum_sum,
     ops.Concat: _concat,
     ops.Pad: _pad,
     ops.Slice: _slice,

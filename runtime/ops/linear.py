@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from math import prod
 
@@ -188,3 +188,52 @@ class ReduceSum(LinearOp):
         index = tuple(slice(0, 1) if i in self.axes else slice(None) for i in range(scale.ndim))
         reduced = scale[index]
         return compact_scale(reduced if self.keepdims else reduced.squeeze(tuple(self.axes)))
+
+
+@operation
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CumSum(LinearOp):
+    """Running sums along a sample axis (>= 0): y[o] = sum of x[i] for i <= o.
+
+    ``exclusive``: i < o; ``reverse``: from the end, i >= o (with both i > o).
+    """
+
+    array = ""
+    pattern = "irregular"
+
+    axis: int
+    exclusive: bool = False
+    reverse: bool = False
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        shape = only(shapes)
+        if self.axis >= len(shape):
+            raise GraphError(f"CumSum along axis {self.axis} got shape {shape}")
+        return shape
+
+    def apply(self, *xs: Array) -> Array:
+        axis = self.axis + 1
+        x = np.flip(xs[0], axis) if self.reverse else xs[0]
+        if self.exclusive:
+            before = np.zeros_like(x.take([0], axis))
+            x = np.concatenate([before, x.take(range(x.shape[axis] - 1), axis)], axis)
+        y = np.cumsum(x, axis, dtype=x.dtype)
+        return np.ascontiguousarray(np.flip(y, axis) if self.reverse else y)
+
+    def terms(self, *shapes: Shape) -> int:
+        return max(1, only(shapes)[self.axis] - self.exclusive)
+
+    def adjoint(self, y: Array, position: int, shapes: Sequence[Shape]) -> Array:
+        return replace(self, reverse=not self.reverse).apply(y[np.newaxis])[0]
+
+    def connections(self, position: int, shapes: Sequence[Shape]) -> Connections:
+        along = np.tril(np.ones((shapes[0][self.axis],) * 2), -int(self.exclusive))
+        outs, ins = np.nonzero(along.T if self.reverse else along)
+        elements = np.moveaxis(numbered(shapes[0])[0] - 1, self.axis, -1)
+        rows, cols = (elements[..., at].reshape(-1) for at in (outs, ins))
+        return rows, cols, np.ones(len(rows))
+
+    def carry_scale(self, scales: Sequence[Array | None], shapes: Sequence[Shape]) -> Array | None:
+        (scale,) = whole(scales, shapes)
+        kept = compact_scale(scale)
+        return kept if not kept.ndim or kept.shape[self.axis] == 1 else None
