@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from math import prod
 
 import numpy as np
@@ -31,13 +30,8 @@ from .graph import (
     refused,
     visit,
 )
-from .ops import Array, Broadcast, Concat, LinearOp, Pad, Reshape, Shape, Slice, Take, Transpose
-from .ops.convolution import Conv, ConvTranspose
-from .ops.linear import Add, Linear, ReduceSum, Scale
-from .ops.pool import SumPool
+from .ops import Array, LinearOp, MultiplyingOp, Shape, WeightedOp
 from .semantics.walk import annotate
-
-WEIGHTED = (Linear, Conv, ConvTranspose)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -76,8 +70,8 @@ def static_cost(graph: SpikingGraph) -> StaticCost:
     carries = annotate(graph, _Carried())
     macs = {"constant": 0, "current": 0, "spikes": 0}
     for node in graph.of(Synapse):
-        if isinstance(node.op, WEIGHTED):
-            macs[carries[node.inputs[0]]] += weighted_uses(node.op, shapes[node.inputs[0]])
+        if isinstance(node.op, WeightedOp):
+            macs[carries[node.inputs[0]]] += node.op.uses(shapes[node.inputs[0]])
     populations = graph.of(Population)
     return StaticCost(
         fan_out={p.name: fans[p.name] for p in populations},
@@ -106,7 +100,7 @@ class _Carried(Rules[str]):
         return "spikes" if set(xs) == {"spikes"} else "current"
 
     def synapse(self, node: Synapse, xs: Sequence[str]) -> str:
-        if isinstance(node.op, WEIGHTED):
+        if isinstance(node.op, WeightedOp):
             return "constant" if set(xs) == {"constant"} else "current"
         return _same(xs)
 
@@ -135,10 +129,10 @@ class _Use(Rules[Array | float]):
     input = refused("an input reads no node")
 
     def synapse(self, node: Synapse, xs: Sequence[Array | float]) -> Array | float:
-        if isinstance(node.op, WEIGHTED):
-            return uses_per_input(node.op, self.shape)
+        if isinstance(node.op, WeightedOp):
+            return node.op.fan_out(self.shape)
         inputs = [self.shapes[name] for name in node.inputs]
-        return adjoint(node.op, self.fans[node.name], inputs, self.position)
+        return _unscaled(node.op).adjoint(self.fans[node.name], self.position, inputs)
 
     def delay(self, node: Delay, xs: Sequence[Array | float]) -> Array | float:
         return self.fans[node.name]
@@ -150,94 +144,6 @@ class _Use(Rules[Array | float]):
     max_pool = analog = readout = population
 
 
-def weighted_uses(op: Linear | Conv | ConvTranspose, shape: Shape) -> int:
-    """Nonzero weight uses of one dense evaluation on an input of ``shape``."""
-    return int(uses_per_input(op, shape).sum())
-
-
-def uses_per_input(op: Linear | Conv | ConvTranspose, shape: Shape) -> Array:
-    """For every input element, in how many nonzero weighted connections it takes part."""
-    if isinstance(op, Linear):
-        return np.broadcast_to((op.weight != 0).sum(axis=0), shape).astype(np.float64)
-    rank = len(op.kernel)
-    nonzero = (op.weight != 0).astype(np.float64)
-    if isinstance(op, Conv):
-        # weight (out, in/groups, k): each input channel is read by its own group's outputs
-        per_group = nonzero.reshape(op.groups, -1, *nonzero.shape[1:]).sum(axis=1)
-        uses = per_group.reshape(-1, *op.kernel)  # (in channels, *kernel)
-        out_spatial = op.output_shape(shape)[1:]
-        begin, end = op.pads[:rank], op.pads[rank:]
-        padded = np.zeros(
-            (shape[0], *(n + b + e for n, b, e in zip(shape[1:], begin, end, strict=True)))
-        )
-        for offset in product(*(range(k) for k in op.kernel)):
-            padded[(slice(None), *_section(offset, op.dilations, op.strides, out_spatial))] += uses[
-                (slice(None), *offset)
-            ].reshape(-1, *(1,) * rank)
-        return padded[
-            (slice(None), *(slice(b, b + n) for b, n in zip(begin, shape[1:], strict=True)))
-        ]
-    uses = nonzero.sum(axis=1)  # (in channels, *kernel): the outputs of its group
-    full = np.zeros(op._full(shape[1:]))
-    inside = tuple(
-        slice(b, n - e) for n, b, e in zip(full.shape, op.pads[:rank], op.pads[rank:], strict=True)
-    )
-    full[inside] = 1
-    total = np.zeros(shape)
-    for offset in product(*(range(k) for k in op.kernel)):
-        reached = full[_section(offset, op.dilations, op.strides, shape[1:])]
-        total += uses[(slice(None), *offset)].reshape(-1, *(1,) * rank) * reached
-    return total
-
-
-def _section(offset: Shape, dilations: Shape, strides: Shape, count: Shape) -> tuple[slice, ...]:
-    """Where kernel element ``offset`` of all windows lies along the padded spatial axes."""
-    return tuple(
-        slice(o * d, o * d + s * (n - 1) + 1, s)
-        for o, d, s, n in zip(offset, dilations, strides, count, strict=True)
-    )
-
-
-def adjoint(op: LinearOp, g: Array, inputs: list[Shape], position: int) -> Array:
-    """The transpose of an unweighted op's connection pattern (scales taken as one), applied to g:
-    how much of ``g`` each element of input ``position`` reaches."""
-    shape = inputs[position]
-    match op:
-        case Scale() | Add() | Broadcast():
-            return _sum_to(g, shape)
-        case SumPool():
-            rank = len(op.kernel)
-            begin, end = op.pads[:rank], op.pads[rank:]
-            padded = np.zeros(
-                (shape[0], *(n + b + e for n, b, e in zip(shape[1:], begin, end, strict=True)))
-            )
-            for offset in product(*(range(k) for k in op.kernel)):
-                section = _section(offset, op.dilations, op.strides, g.shape[1:])
-                padded[(slice(None), *section)] += g
-            inner = (slice(b, b + n) for b, n in zip(begin, shape[1:], strict=True))
-            return padded[(slice(None), *inner)]
-        case ReduceSum():
-            if not op.keepdims:
-                g = np.expand_dims(g, tuple(op.axes))
-            return np.broadcast_to(g, shape)
-        case Concat() | Pad() | Slice() | Take() | Reshape() | Transpose():
-            return _scatter_back(op, g, inputs, position)
-    raise TypeError(f"{type(op).__name__} is a weighted operation")
-
-
-def _scatter_back(op: LinearOp, g: Array, inputs: list[Shape], position: int) -> Array:
-    """Adjoint of an op that only moves elements, found by moving their indices (0 = nothing)."""
-    index = [
-        (np.arange(1, prod(s) + 1) if i == position else np.zeros(prod(s), np.int64)).reshape(1, *s)
-        for i, s in enumerate(inputs)
-    ]
-    moved = op.apply(*index)[0].ravel()
-    size = prod(inputs[position])
-    return np.bincount(moved, weights=g.ravel(), minlength=size + 1)[1:].reshape(inputs[position])
-
-
-def _sum_to(g: Array, shape: Shape) -> Array:
-    """Undo broadcasting: sum ``g`` over the axes along which ``shape`` was repeated."""
-    g = g.sum(axis=tuple(range(g.ndim - len(shape))))
-    axes = tuple(i for i, n in enumerate(shape) if n == 1 and g.shape[i] != 1)
-    return g.sum(axis=axes, keepdims=True) if axes else g
+def _unscaled(op: LinearOp) -> LinearOp:
+    """An unweighted operation with scales of one: what counts is where a spike goes."""
+    return op.with_factors(np.ones_like(op.factors)) if isinstance(op, MultiplyingOp) else op

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..errors import GraphError
 from . import ops
+from .choices import wrong_choices
 from .neurons import Neuron
 from .ops import Array, LinearOp, Shape, frozen
 

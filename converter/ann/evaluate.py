@@ -8,8 +8,7 @@ import numpy as np
 
 from ...errors import ModelError
 from ...runtime.onnx_runtime import onnx_runtime
-from ...runtime.ops import LINEAR_OPS, Array
-from ...runtime.ops.pool import MaxPool
+from ...runtime.ops import Array, Operation
 from .graph import AnnGraph, AnnNode, Clip, Input, LeakyRelu, Opaque, Relu
 
 
@@ -41,9 +40,9 @@ def compute(node: AnnNode, xs: list[Array]) -> Array:
             return np.where(xs[0] > 0, xs[0], layer.slope * xs[0])
         case Opaque():
             return _opaque(layer, xs)
-    if not isinstance(layer, (*LINEAR_OPS, MaxPool)):
+    if not isinstance(layer, Operation):
         raise ModelError(f"node '{node.name}' ({node.op_type}) cannot be computed")
-    y: Array = layer.apply(*xs)  # type: ignore[union-attr]
+    y: Array = layer.apply(*xs)
     return y if node.bias is None else y + node.bias
 
 

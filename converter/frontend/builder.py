@@ -219,7 +219,7 @@ class GraphBuilder:
         shape = np.broadcast_shapes(value.shape, bias.shape)
         read = any(value.node in other.inputs for other in self.nodes.values())
         foldable = (
-            isinstance(made.layer, ops.LINEAR_OPS)
+            isinstance(made.layer, ops.LinearOp)
             and made.op_type != "Reshape"
             and shape == value.shape
             and self.used_once(source)

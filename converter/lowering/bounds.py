@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import prod
-from typing import TypeAlias
 
 import numpy as np
 
 from ...runtime import graph as snn
-from ...runtime import ops
 from ...runtime.chains import constant_signals
+from ...runtime.ops import MultiplyingOp
 from ...runtime.semantics.walk import ask
-
-Weighted: TypeAlias = ops.Linear | ops.Conv | ops.ConvTranspose | ops.Scale
 
 
 class Bounds:
@@ -35,9 +31,12 @@ class Bounds:
             current = self.nodes[stack.pop()]
             if not isinstance(current, snn.Synapse) or current.shape != node.shape:
                 return None
-            if isinstance(current.op, ops.Add):
+            if current.op.adds:
                 stack += current.inputs
-            elif isinstance(current.op, Weighted) and self.largest(current.inputs[0]) is not None:
+            elif (
+                isinstance(current.op, MultiplyingOp)
+                and self.largest(current.inputs[0]) is not None
+            ):
                 found.append(current)
             else:
                 return None
@@ -74,13 +73,8 @@ class _Largest(snn.Rules[float | None]):
         known = [x for x in xs if x is not None]
         if len(known) < len(xs):
             return None
-        match node.op:
-            case ops.SumPool():
-                return known[0] * prod(node.op.kernel)
-            case ops.ReduceSum():
-                return known[0] * prod(self.nodes[node.inputs[0]].shape) / prod(node.shape)
-            case ops.Add():
-                return sum(known)
-            case ops.Linear() | ops.Conv() | ops.ConvTranspose() | ops.Scale():
-                return None
-        return max(known)
+        if isinstance(node.op, MultiplyingOp):
+            return None
+        if node.op.adds:
+            return sum(known)
+        return max(known) * node.op.terms(*(self.nodes[name].shape for name in node.inputs))

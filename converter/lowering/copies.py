@@ -108,7 +108,7 @@ def gathered(graph: snn.SpikingGraph) -> tuple[snn.SpikingGraph, dict[str, int]]
     changed: dict[str, snn.Node] = {}
     for node in graph.of(snn.Synapse):
         group = [nodes[name] for name in node.inputs]
-        if not isinstance(node.op, ops.Add) or len(group) < 2:
+        if not node.op.adds or len(group) < 2:
             continue
         populations = [p for p in group if isinstance(p, snn.Population)]
         alone = all(consumers[p.name] == (node,) for p in populations)

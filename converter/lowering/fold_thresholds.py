@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import prod
 from typing import TypeVar
 
 import numpy as np
@@ -19,8 +18,8 @@ import numpy as np
 from ...runtime import graph as snn
 from ...runtime import ops
 from ...runtime.neurons import Neuron
-from ...runtime.ops import Array, Shape
-from .lower import compact_scale
+from ...runtime.ops import Array, MultiplyingOp, Shape, WeightedOp
+from ...runtime.ops.arrays import compact_scale
 
 
 def set_thresholds(graph: snn.SpikingGraph, neurons: Mapping[str, Neuron]) -> snn.SpikingGraph:
@@ -61,8 +60,10 @@ class _Folding:
                 )
             case snn.MaxPool():
                 scale = self._scale(node.inputs[0])
-                if _spatially_constant(scale) and not np.any(node.bias) and _positive(scale):
-                    self._emit(self._reading(node), scale)
+                shape = self.shapes[node.inputs[0]]
+                moved = None if np.any(node.bias) else node.op.carry_scale([scale], [shape])
+                if moved is not None:
+                    self._emit(self._reading(node), moved)
                 else:
                     self._emit(replace(node, inputs=self._whole(node.inputs)), None)
             case snn.Delay():
@@ -74,25 +75,28 @@ class _Folding:
 
     def _synapse(self, node: snn.Synapse) -> None:
         scales = [self._scale(name) for name in node.inputs]
-        if all(s is None for s in scales) and not isinstance(node.op, ops.Scale):
+        scaling = isinstance(node.op, MultiplyingOp) and not isinstance(node.op, WeightedOp)
+        if all(s is None for s in scales) and not scaling:
             self._emit(self._reading(node), None)
             return
         shapes = [self.shapes[name] for name in node.inputs]
-        if isinstance(node.op, ops.Linear | ops.Conv | ops.ConvTranspose):
-            folded = _fold(node.op, scales[0], shapes[0])
+        if isinstance(node.op, WeightedOp):
+            folded = node.op.with_input_scale(scales[0], shapes[0])
             if folded is not None:
-                ann = None if node.ann_op is None else _fold(node.ann_op, scales[0], shapes[0])
+                ann = node.ann_op
+                if isinstance(ann, WeightedOp):
+                    ann = ann.with_input_scale(scales[0], shapes[0])
                 inputs = (self._now(node.inputs[0]),)
                 self._emit(replace(node, inputs=inputs, op=folded, ann_op=ann), None)
                 return
-        elif isinstance(node.op, ops.Scale):
+        elif isinstance(node.op, MultiplyingOp):
             if node.op.output_shape(*shapes) == shapes[0]:
                 before = np.ones((), np.float32) if scales[0] is None else scales[0]
                 self.source[node.name] = self._now(node.inputs[0])
-                self.pending[node.name] = compact_scale(before * node.op.scale)
+                self.pending[node.name] = compact_scale(before * node.op.factors)
                 return
         else:
-            moved = carry_scale(node.op, scales, shapes)
+            moved = node.op.carry_scale(scales, shapes)
             if moved is not None:
                 self._emit(self._reading(node), moved)
                 return
@@ -132,79 +136,3 @@ class _Folding:
             )
             self.scaled[name] = new
         return self.scaled[name]
-
-
-def _spatially_constant(scale: Array | None) -> bool:
-    """Whether a compact scale varies along the first axis at most."""
-    return scale is None or prod(scale.shape[1:]) == 1
-
-
-def _positive(scale: Array | None) -> bool:
-    return scale is None or bool(np.all(scale > 0))
-
-
-def _fold(op: ops.LinearOp, scale: Array | None, shape: Shape) -> ops.LinearOp | None:
-    """A weighted operation with a scale of its input multiplied into its weights."""
-    if not isinstance(op, ops.Linear | ops.Conv | ops.ConvTranspose):
-        return None
-    weight = fold_into_weight(op, scale, shape)
-    return None if weight is None else replace(op, weight=weight)
-
-
-def fold_into_weight(
-    op: ops.Linear | ops.Conv | ops.ConvTranspose, scale: Array | None, shape: Shape
-) -> Array | None:
-    """``op.weight`` with a scale of its input multiplied in, or None where that is impossible."""
-    if scale is None:
-        return op.weight
-    if scale.ndim == 0:
-        return op.weight * scale
-    if isinstance(op, ops.Linear):
-        if prod(scale.shape[:-1]) != 1:
-            return None
-        return op.weight * np.broadcast_to(scale.ravel(), (shape[-1],))
-    if not _spatially_constant(scale):
-        return None
-    channels = np.broadcast_to(scale.ravel(), (shape[0],))
-    tail = (1,) * len(op.kernel)
-    if isinstance(op, ops.ConvTranspose):
-        return op.weight * channels.reshape(-1, 1, *tail)
-    # Output channel o of group g reads the input channels of its group.
-    per_group = channels.reshape(op.groups, 1, -1, *tail)
-    grouped = op.weight.reshape(op.groups, -1, *op.weight.shape[1:])
-    return (grouped * per_group).reshape(op.weight.shape)
-
-
-def carry_scale(op: ops.LinearOp, scales: list[Array | None], shapes: list[Shape]) -> Array | None:
-    """The scale of an unweighted op's output such that op(x) * out == op(x * scale), or None."""
-    match op:
-        case ops.SumPool():
-            return scales[0] if _spatially_constant(scales[0]) else None
-        case ops.ReduceSum():
-            scale = np.broadcast_to(_or_one(scales[0]), shapes[0])
-            kept = compact_scale(scale)
-            if kept.ndim and any(kept.shape[axis] != 1 for axis in op.axes):
-                return None
-            index = tuple(slice(0, 1) if i in op.axes else slice(None) for i in range(scale.ndim))
-            reduced = scale[index]
-            return compact_scale(reduced if op.keepdims else reduced.squeeze(tuple(op.axes)))
-        case ops.Add():
-            whole = [np.broadcast_to(_or_one(s), op.output_shape(*shapes)) for s in scales]
-            same = all(np.array_equal(whole[0], other) for other in whole[1:])
-            return compact_scale(whole[0]) if same else None
-        case ops.Pad():
-            rank = len(shapes[0])
-            widths = list(zip(op.pads[:rank], op.pads[rank:], strict=True))
-            # What is padded is zero, so any scale will do there: repeat the edge.
-            return compact_scale(
-                np.pad(np.broadcast_to(_or_one(scales[0]), shapes[0]), widths, mode="edge")
-            )
-    whole = [
-        np.broadcast_to(_or_one(s), shape)[np.newaxis]
-        for s, shape in zip(scales, shapes, strict=True)
-    ]
-    return compact_scale(op.apply(*whole)[0])
-
-
-def _or_one(scale: Array | None) -> Array:
-    return np.ones((), np.float32) if scale is None else scale

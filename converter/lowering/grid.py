@@ -21,9 +21,8 @@ from dataclasses import replace
 import numpy as np
 
 from ...runtime import graph as snn
-from ...runtime import ops
 from ...runtime.neurons import Neuron, NeuronParams
-from ...runtime.ops import Array
+from ...runtime.ops import Array, MultiplyingOp
 from ...runtime.semantics.constants import grid_of
 from ..statistics.measure import by_channel, channel_axis
 from .bounds import Bounds
@@ -82,9 +81,10 @@ def on_grid(graph: snn.SpikingGraph) -> snn.SpikingGraph:
     )
     for name, grid in grids.items():
         kept = walk.nodes[name]
-        assert isinstance(kept, snn.Synapse)
+        assert isinstance(kept, snn.Synapse) and isinstance(kept.op, MultiplyingOp)
         ann_op = kept.ann_op or (kept.op if keeps else None)
-        changed[name] = replace(kept, op=_rounded_op(kept.op, grid), ann_op=ann_op)
+        fine = _rounded(kept.op.factors, kept.op.per_output(grid))
+        changed[name] = replace(kept, op=kept.op.with_factors(fine), ann_op=ann_op)
     return graph.with_nodes(changed.values())
 
 
@@ -106,7 +106,9 @@ def _grid(
     most = np.abs(by_channel(np.broadcast_to(node.bias, (1, *node.shape)), axis)).max(axis=1)
     most = most.astype(np.float64)
     for synapse in terms:
-        most = most + (walk.largest(synapse.inputs[0]) or 0) * _sums(synapse, axis)
+        assert isinstance(synapse.op, MultiplyingOp)
+        sums = synapse.op.absolute_sums(node.shape, axis)
+        most = most + (walk.largest(synapse.inputs[0]) or 0) * sums
     shape = [1] * len(node.shape)
     shape[axis] = len(most)
     reach = HEADROOM * most.reshape(shape) + RANGE * theta
@@ -114,20 +116,6 @@ def _grid(
     if isinstance(node, snn.Population) and np.any(grid > COARSEST * theta):
         return None
     return np.asarray(grid)
-
-
-def _sums(synapse: snn.Synapse, axis: int) -> Array:
-    """(channels,): the largest sum of absolute weights that one output of a channel reads."""
-    op = synapse.op
-    if isinstance(op, ops.Scale):
-        full = np.broadcast_to(np.abs(op.scale), (1, *synapse.shape))
-        return by_channel(full, axis).max(axis=1)
-    assert isinstance(op, ops.Linear | ops.Conv | ops.ConvTranspose)
-    weight = np.abs(op.weight.astype(np.float64))
-    if isinstance(op, ops.ConvTranspose):  # (in, out / groups, *kernel)
-        per_group = weight.reshape(op.groups, -1, *weight.shape[1:]).sum(axis=1)
-        return per_group.reshape(op.groups * weight.shape[1], -1).sum(axis=1)
-    return weight.reshape(len(weight), -1).sum(axis=1)
 
 
 def _rounded_node(node: snn.Population | snn.Readout, grid: Array) -> snn.Population | snn.Readout:
@@ -139,21 +127,6 @@ def _rounded_node(node: snn.Population | snn.Readout, grid: Array) -> snn.Popula
     if not isinstance(neuron, NeuronParams):  # it begins at zero
         return node
     return replace(node, neuron=replace(neuron, v_init=_rounded(neuron.v_init, grid)))
-
-
-def _rounded_op(op: ops.LinearOp, grid: Array) -> ops.LinearOp:
-    """``grid`` broadcasts to the output's shape and varies along its channels only."""
-    if isinstance(op, ops.Scale):
-        return replace(op, scale=_rounded(op.scale, grid))
-    assert isinstance(op, ops.Linear | ops.Conv | ops.ConvTranspose)
-    column = grid.reshape(-1)
-    if isinstance(op, ops.ConvTranspose):
-        grouped = op.weight.reshape(op.groups, -1, *op.weight.shape[1:])
-        tail = (1,) * (grouped.ndim - 3)
-        fine = column.reshape(op.groups, 1, -1, *tail) if column.size > 1 else column
-        return replace(op, weight=_rounded(grouped, fine).reshape(op.weight.shape))
-    fine = column.reshape(-1, *(1,) * (op.weight.ndim - 1)) if column.size > 1 else column
-    return replace(op, weight=_rounded(op.weight, fine))
 
 
 def _rounded(x: Array, grid: Array) -> Array:

@@ -17,6 +17,7 @@ from ...errors import GraphError
 from ...runtime import graph as snn
 from ...runtime.neurons import NeuronParams
 from ...runtime.ops import Array, Shape
+from ...runtime.ops.arrays import narrowed
 from ...runtime.ops.pool import MaxPool
 from ..ann.graph import AnnGraph, AnnNode, Clip, Input, LeakyRelu, Opaque, Relu
 from ..ann.silent import silent_values
@@ -93,19 +94,5 @@ def _lower_node(node: AnnNode, biases: list[Array]) -> snn.Node:
 def compact(bias: Array) -> Array:
     """The smallest array that broadcasts to the same bias: axes along which it is constant are
     kept with length one, so that a per-channel bias of a feature map is (C, 1, 1)."""
-    out = _shrink(np.asarray(bias, np.float32))
+    out = narrowed(np.asarray(bias, np.float32))
     return np.zeros((), np.float32) if not np.any(out) else out
-
-
-def compact_scale(scale: Array) -> Array:
-    """As ``compact``; a scale that is the same everywhere becomes a scalar."""
-    out = _shrink(np.asarray(scale, np.float32))
-    return out.reshape(()) if out.size == 1 else out
-
-
-def _shrink(out: Array) -> Array:
-    for axis, n in enumerate(out.shape):
-        first = np.take(out, [0], axis=axis)
-        if n > 1 and np.array_equal(np.broadcast_to(first, out.shape), out):
-            out = first
-    return out

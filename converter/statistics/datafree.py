@@ -16,16 +16,15 @@ al. 2025), on a histogram of the assumed distribution.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import erf, pi, sqrt
 from typing import TypeAlias
 
 import numpy as np
 
 from ...runtime import graph as snn
-from ...runtime.ops import Array, Concat, LinearOp
-from ...runtime.ops.convolution import Conv, ConvTranspose
-from ...runtime.ops.linear import Add, Linear, Scale
+from ...runtime.ops import Array, Concat, LinearOp, MultiplyingOp
+from ...runtime.ops.linear import Add, Scale
 from ...runtime.semantics import islands as analog
 from ..ann.graph import AnnGraph
 from ..ann.silent import silent_values
@@ -151,11 +150,7 @@ def _moments(node: snn.Node, before: list[Moments], rng: np.random.Generator) ->
 
 def _squared(op: LinearOp) -> LinearOp:
     """The operation that maps variances of independent elements."""
-    if isinstance(op, Linear | Conv | ConvTranspose):
-        return replace(op, weight=op.weight**2)
-    if isinstance(op, Scale):
-        return replace(op, scale=op.scale**2)
-    return op
+    return op.with_factors(op.factors**2) if isinstance(op, MultiplyingOp) else op
 
 
 def rectified(mean: Array, *, variance: Array) -> Moments:

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...runtime import graph as snn
-from ...runtime.ops import Array, Transpose
-from ...runtime.ops.convolution import Conv, ConvTranspose
-from ...runtime.ops.linear import Linear
+from ...runtime.ops import Array, Transpose, WeightedOp
 from ...runtime.semantics.analog import run_analog
 from ...runtime.semantics.samples import as_inputs
 from .kernels import Kernels
@@ -126,8 +124,8 @@ def channel_axis(graph: snn.SpikingGraph, name: str) -> int:
     moves: list[Transpose] = []
     while node.inputs:
         op = getattr(node, "op", None)
-        if isinstance(op, Linear | Conv | ConvTranspose):
-            axis = len(node.shape) - 1 if isinstance(op, Linear) else 0
+        if isinstance(op, WeightedOp):
+            axis = op.channel_axis % len(node.shape)
             for move in reversed(moves):
                 axis = move.perm.index(axis)
             return axis

@@ -23,7 +23,7 @@ import numpy as np
 from ...runtime import graph as snn
 from ...runtime.ops import Array
 from ...runtime.ops.convolution import Conv
-from ...runtime.ops.linear import Add, Linear
+from ...runtime.ops.linear import Linear
 from .replay import Replay
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -43,9 +43,7 @@ def correctable(replay: Replay, name: str) -> tuple[snn.Synapse, ...]:
         if isinstance(node.op, Linear | Conv):
             if sum(map(len, (node.inputs,))) == 1 and _features(node.op) <= MAX_FEATURES:
                 out.append(node)
-        elif isinstance(node.op, Add) and all(
-            replay.nodes[i].shape == node.shape for i in node.inputs
-        ):
+        elif node.op.adds and all(replay.nodes[i].shape == node.shape for i in node.inputs):
             stack += node.inputs
     return tuple(out)
 

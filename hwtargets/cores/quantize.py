@@ -21,12 +21,21 @@ import numpy as np
 from ...errors import TargetError
 from ...runtime import ops
 from ...runtime.neurons import NeuronParams, PacedParams
-from ...runtime.ops import Array, LinearOp, Shape
+from ...runtime.ops import Array, LinearOp, MultiplyingOp, Shape
+from ...runtime.table import entry
 from ..target import HardwareTarget
 from ..view import sparse
 from ..view.network import ChipLayer, ChipNetwork, Link, Projection
 
 MAX_COMPOSED = 1 << 24  # entries of a product of two weight matrices
+
+# What may follow weights whose output channels are scaled; None: their channels are not scaled.
+KEEPING_CHANNELS: dict[type, set[type] | None] = {
+    ops.Linear: set(),
+    ops.Conv: {ops.SumPool},
+    ops.ConvTranspose: None,
+    ops.Scale: {ops.SumPool},
+}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -84,23 +93,15 @@ class _Chain:
 
     projection: Projection
     before: tuple[LinearOp, ...]
-    carrier: ops.Linear | ops.Conv | ops.ConvTranspose | ops.Scale
+    carrier: MultiplyingOp
     after: tuple[LinearOp, ...]
 
     @property
     def weights(self) -> Array:
-        c = self.carrier
-        return c.scale if isinstance(c, ops.Scale) else c.weight
+        return self.carrier.factors
 
     def with_weights(self, w: Array) -> tuple[LinearOp, ...]:
-        return (*self.before, _reweighted(self.carrier, w), *self.after)
-
-
-def _reweighted(op: LinearOp, w: Array) -> LinearOp:
-    if isinstance(op, ops.Scale):
-        return replace(op, scale=w)
-    assert isinstance(op, ops.Linear | ops.Conv | ops.ConvTranspose)
-    return replace(op, weight=w)
+        return (*self.before, self.carrier.with_factors(w), *self.after)
 
 
 def quantize(
@@ -293,32 +294,13 @@ def split(p: Projection) -> _Chain:
     return _Chain(projection=p, before=tuple(before), carrier=carrier, after=tuple(after))
 
 
-def _single(link: Link) -> LinearOp | None:
-    """A chain's operation as one with a single input; None where it does nothing."""
-    op, position, shapes = link
-    out = op.output_shape(*shapes)
-    match op:
-        case ops.Add():
-            return None if shapes[position] == out else ops.Broadcast(shape=out)
-        case ops.Concat():
-            begins = [0] * len(out)
-            ends = [0] * len(out)
-            begins[op.axis] = sum(s[op.axis] for s in shapes[:position])
-            ends[op.axis] = sum(s[op.axis] for s in shapes[position + 1 :])
-            return ops.Pad(pads=(*begins, *ends))
-    return op
-
-
 def _folded(
     chain: Sequence[Link],
-) -> (
-    tuple[list[LinearOp], ops.Linear | ops.Conv | ops.ConvTranspose | ops.Scale, list[LinearOp]]
-    | None
-):
+) -> tuple[list[LinearOp], MultiplyingOp, list[LinearOp]] | None:
     """Scalar scales are multiplied into the weights; None where that does not work."""
     factor, plain = 1.0, []
     for link in chain:
-        op, _, shapes = link
+        op, position, shapes = link
         if (
             isinstance(op, ops.Scale)
             and op.scale.size == 1
@@ -326,23 +308,17 @@ def _folded(
         ):
             factor *= float(op.scale.reshape(-1)[0])
             continue
-        single = _single(link)
+        single = op.of_input(position, shapes)
         if single is not None:
             plain.append(single)
-    carriers = [
-        i
-        for i, op in enumerate(plain)
-        if isinstance(op, ops.Linear | ops.Conv | ops.ConvTranspose | ops.Scale)
-    ]
+    carriers = [(i, op) for i, op in enumerate(plain) if isinstance(op, MultiplyingOp)]
     if len(carriers) > 1:
         return None
     if not carriers:
         return plain, ops.Scale(scale=np.array(factor)), []
-    at = carriers[0]
-    op = plain[at]
-    weights = op.scale if isinstance(op, ops.Scale) else op.weight  # type: ignore[union-attr]
-    carrier = _reweighted(op, np.asarray(weights, np.float64) * factor)
-    return plain[:at], carrier, plain[at + 1 :]  # type: ignore[return-value]
+    at, op = carriers[0]
+    carrier = op.with_factors(np.asarray(op.factors, np.float64) * factor)
+    return plain[:at], carrier, plain[at + 1 :]
 
 
 def _composed(p: Projection) -> _Chain:
@@ -367,12 +343,9 @@ def _composed(p: Projection) -> _Chain:
 def _scale_outputs(chain: _Chain, factor: Array) -> _Chain | None:
     """The chain with every output channel scaled, None where channels are mixed afterwards."""
     op = chain.carrier
-    keeps = all(isinstance(o, ops.SumPool) for o in chain.after)
-    if (isinstance(op, ops.Conv) and keeps) or (isinstance(op, ops.Linear) and not chain.after):
-        w = op.weight * factor.reshape(-1, *(1,) * (op.weight.ndim - 1))
-        return replace(chain, carrier=_reweighted(op, w))  # type: ignore[arg-type]
-    if isinstance(op, ops.Scale) and keeps:
-        rank = len(chain.projection.target_shape)
-        scale = op.scale * factor.reshape(-1, *(1,) * (rank - 1))
-        return replace(chain, carrier=_reweighted(op, scale))  # type: ignore[arg-type]
-    return None
+    allowed = entry(KEEPING_CHANNELS, type(op), "hwtargets.cores.quantize.KEEPING_CHANNELS")
+    if allowed is None or not {type(o) for o in chain.after} <= allowed:
+        return None
+    rank = len(chain.projection.target_shape)
+    by_channel = op.per_output(factor.reshape(-1, *(1,) * (rank - 1)))
+    return replace(chain, carrier=op.with_factors(op.factors * by_channel))

@@ -10,15 +10,16 @@ transposed convolution) have no geometry; they are handled synapse by synapse.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from ...runtime import ops
 from ...runtime.ops import Array, LinearOp, Shape
+from ...runtime.table import entry
 
 
 @dataclass(frozen=True)
@@ -200,8 +201,8 @@ def compose(
     axes = tuple(Axis(target=i) for i in range(len(source) - 1))
     start = Geometry(axes=axes, groups=source[0], channels=source[0], weighted=False)
     state = _State(start, source, source, tuple(range(len(axes))))
-    for op, position, shapes in chain:
-        found = _through(state, op, position, shapes)
+    for op, _, shapes in chain:
+        found = _through(state, op, shapes)
         if found is None:
             return None
         state = replace(found, shape=op.output_shape(*shapes))
@@ -215,35 +216,31 @@ def compose(
     return replace(state.geometry, axes=tuple(final), rows=rows)
 
 
-def _through(s: _State, op: LinearOp, position: int, shapes: tuple[Shape, ...]) -> _State | None:
-    out = op.output_shape(*shapes)
-    match op:
-        case ops.Linear():
-            return _linear(s, op)
-        case ops.Conv():
-            return _conv(s, op)
-        case ops.SumPool():
-            return _windows(s, op.kernel, op.strides, op.dilations, op.pads)
-        case ops.ReduceSum():
-            return _reduce(s, op)
-        case ops.Scale() | ops.Add() | ops.Broadcast():
-            return s if out == s.shape else None
-        case ops.Concat():
-            return replace(s, placed=True) if op.axis == 0 else None
-        case ops.Pad():
-            return _pad(s, op)
-        case ops.Slice():
-            return _slice(s, op)
-        case ops.Take():
-            return replace(s, placed=s.placed or s.geometry.groups > 1) if op.axis == 0 else None
-        case ops.Reshape():
-            return _reshape(s, out)
-        case ops.Transpose():
-            return _transpose(s, op)
-    return None
+def _through(s: _State, op: LinearOp, shapes: tuple[Shape, ...]) -> _State | None:
+    """One operation further, None where no geometry is left."""
+    if op.pattern == "irregular":
+        return None
+    step: Step = entry(STEPS, type(op), "hwtargets.view.geometry.STEPS")
+    return step(s, op, op.output_shape(*shapes))
 
 
-def _linear(s: _State, op: ops.Linear) -> _State | None:
+def _same(s: _State, op: LinearOp, out: Shape) -> _State | None:
+    return s if out == s.shape else None
+
+
+def _concat(s: _State, op: ops.Concat, out: Shape) -> _State | None:
+    return replace(s, placed=True) if op.axis == 0 else None
+
+
+def _take(s: _State, op: ops.Take, out: Shape) -> _State | None:
+    return replace(s, placed=s.placed or s.geometry.groups > 1) if op.axis == 0 else None
+
+
+def _sum_pool(s: _State, op: ops.SumPool, out: Shape) -> _State | None:
+    return _windows(s, op.kernel, op.strides, op.dilations, op.pads)
+
+
+def _linear(s: _State, op: ops.Linear, out: Shape) -> _State | None:
     """Dense over everything that the chain has kept."""
     if len(s.shape) != 1:
         return None
@@ -257,7 +254,7 @@ def _linear(s: _State, op: ops.Linear) -> _State | None:
     )
 
 
-def _conv(s: _State, op: ops.Conv) -> _State | None:
+def _conv(s: _State, op: ops.Conv, out: Shape) -> _State | None:
     if s.flat or s.lost:
         return None
     outs, ins = op.weight.shape[0], op.weight.shape[1] * op.groups
@@ -287,7 +284,7 @@ def _windows(
     return s
 
 
-def _reduce(s: _State, op: ops.ReduceSum) -> _State | None:
+def _reduce(s: _State, op: ops.ReduceSum, out: Shape) -> _State | None:
     if s.flat or s.lost or 0 in op.axes:
         return None
     for axis in op.axes:
@@ -298,7 +295,7 @@ def _reduce(s: _State, op: ops.ReduceSum) -> _State | None:
     return replace(s, dims=tuple(dims))
 
 
-def _pad(s: _State, op: ops.Pad) -> _State | None:
+def _pad(s: _State, op: ops.Pad, out: Shape) -> _State | None:
     if not any(op.pads):
         return s
     if s.flat or s.lost:
@@ -309,8 +306,7 @@ def _pad(s: _State, op: ops.Pad) -> _State | None:
     return replace(s, placed=s.placed or bool(op.pads[0] or op.pads[rank]))
 
 
-def _slice(s: _State, op: ops.Slice) -> _State | None:
-    out = op.output_shape(s.shape)
+def _slice(s: _State, op: ops.Slice, out: Shape) -> _State | None:
     if out == s.shape and all(step == 1 for step in op.steps):
         return s
     if s.flat or s.lost or any(step < 0 for step in op.steps[1:]):
@@ -322,7 +318,7 @@ def _slice(s: _State, op: ops.Slice) -> _State | None:
     return replace(s, placed=s.placed or (not whole and s.geometry.groups > 1))
 
 
-def _reshape(s: _State, out: Shape) -> _State:
+def _reshape(s: _State, op: ops.Reshape, out: Shape) -> _State:
     if out == s.shape:
         return s
     here = [d for d, n in zip(s.dims, s.shape[1:], strict=True) if n > 1] if not s.flat else []
@@ -334,11 +330,11 @@ def _reshape(s: _State, out: Shape) -> _State:
     return _mixed(s, out)
 
 
-def _transpose(s: _State, op: ops.Transpose) -> _State:
+def _transpose(s: _State, op: ops.Transpose, out: Shape) -> _State:
     if op.perm == tuple(range(len(op.perm))):
         return s
     if s.flat or s.lost or op.perm[0] != 0:
-        return _mixed(s, op.output_shape(s.shape))
+        return _mixed(s, out)
     return replace(s, dims=tuple(s.dims[p - 1] for p in op.perm[1:]))
 
 
@@ -348,3 +344,22 @@ def _mixed(s: _State, out: Shape) -> _State:
     flat = len(out) == 1
     dims = (None,) * max(0, len(out) - 1)
     return replace(s, geometry=geometry, flat=flat, lost=not flat, dims=dims)
+
+
+Step: TypeAlias = Callable[[_State, Any, Shape], _State | None]
+# Operations whose pattern is not "irregular", and the geometry after them.
+STEPS: dict[type, Step] = {
+    ops.Linear: _linear,
+    ops.Conv: _conv,
+    ops.SumPool: _sum_pool,
+    ops.ReduceSum: _reduce,
+    ops.Scale: _same,
+    ops.Add: _same,
+    ops.Broadcast: _same,
+    ops.Concat: _concat,
+    ops.Pad: _pad,
+    ops.Slice: _slice,
+    ops.Take: _take,
+    ops.Reshape: _reshape,
+    ops.Transpose: _transpose,
+}

@@ -16,13 +16,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ...errors import TargetError
 from ...runtime import ops
-from ...runtime.ops import Array, LinearOp, Shape, windows_of
+from ...runtime.ops import Array, ElementOp, LinearOp, MultiplyingOp, Shape, windows_of
+from ...runtime.table import entry
 from . import sparse
 
 MAX_DENSE = 1 << 24  # entries of a matrix that has to be composed densely
@@ -87,30 +88,22 @@ def apply(op: LinearOp, signals: Sequence[Signal], where: str) -> Signal:
 def _apply_term(
     op: LinearOp, term: Term, position: int, shapes: tuple[Shape, ...], where: str
 ) -> list[Term]:
-    match op, term:
-        case (ops.Scale(), Wires()):
-            missing = op.scale.ndim - term.ids.ndim
-            factor = op.scale.astype(np.float64)
-            if missing > 0:
-                term = Wires(*(a.reshape((1,) * missing + a.shape) for a in (term.ids, term.scale)))
-            return [Wires(term.ids + 0 * factor.astype(np.int64), term.scale * factor)]
-        case (ops.Scale(), Blocks()):
-            out = op.output_shape(shapes[position])
-            if prod(out) != prod(shapes[position]):
-                return [_dense(op, term, position, shapes, where)]
-            factor = np.broadcast_to(op.scale.astype(np.float64), out).reshape(-1)
-            return [
-                Blocks(
-                    tuple(_scaled(b, factor) for old in term.blocks for b in _split(old, factor))
-                )
-            ]
-        case (ops.Conv() | ops.Linear() | ops.SumPool() | ops.ReduceSum(), Wires()):
-            return [Blocks(_weighted(op, term))]
-        case (ops.ConvTranspose(), Wires()):
-            return [_dense(op, term, position, shapes, where)]
-        case (ops.Conv() | ops.Linear() | ops.SumPool() | ops.ReduceSum() | ops.ConvTranspose(), _):
-            return [_dense(op, term, position, shapes, where)]
-    return [_indexed(op, term, position, shapes)]
+    if isinstance(op, ElementOp):
+        if not isinstance(op, MultiplyingOp):
+            return [_indexed(op, term, position, shapes)]
+        factor = op.factors.astype(np.float64)
+        if isinstance(term, Wires):
+            moved = _moved(op, term, position, shapes)
+            return [Wires(moved.ids, moved.scale * factor)]
+        out = op.output_shape(*shapes)
+        if prod(out) == prod(shapes[position]):
+            factor = np.broadcast_to(factor, out).reshape(-1)
+            scaled = (_scaled(b, factor) for old in term.blocks for b in _split(old, factor))
+            return [Blocks(tuple(scaled))]
+    elif op.pattern == "windows" and isinstance(term, Wires):
+        windows: Windows = entry(WINDOWS, type(op), "hwtargets.view.lines.WINDOWS")
+        return [Blocks(windows(op, term))]
+    return [_dense(op, term, position, shapes, where)]
 
 
 def _split(block: Block, factor: Array) -> list[Block]:
@@ -135,20 +128,18 @@ def _scaled(block: Block, factor: Array) -> Block:
     return replace(block, weights=block.weights * found[:, np.newaxis])
 
 
-def _numbers(shape: Shape) -> Array:
-    return np.arange(1, prod(shape) + 1, dtype=np.int64).reshape(1, *shape)
+def _moved(op: ElementOp, wires: Wires, position: int, shapes: tuple[Shape, ...]) -> Wires:
+    taken = op.sources(position, shapes) - 1
+    ids, scale = wires.ids.reshape(-1), wires.scale.reshape(-1)
+    return Wires(np.where(taken >= 0, ids[taken], -1), np.where(taken >= 0, scale[taken], 0.0))
 
 
-def _indexed(op: LinearOp, term: Term, position: int, shapes: tuple[Shape, ...]) -> Term:
+def _indexed(op: ElementOp, term: Term, position: int, shapes: tuple[Shape, ...]) -> Term:
     """Operations in which every output is at most one element of this input."""
-    numbers = [np.zeros((1, *s), np.int64) for s in shapes]
-    numbers[position] = _numbers(shapes[position])
-    taken = np.asarray(op.apply(*numbers))[0] - 1
     if isinstance(term, Wires):
-        ids, scale = term.ids.reshape(-1), term.scale.reshape(-1)
-        return Wires(np.where(taken >= 0, ids[taken], -1), np.where(taken >= 0, scale[taken], 0.0))
+        return _moved(op, term, position, shapes)
     blocks = list(term.blocks)
-    flat = taken.reshape(-1)
+    flat = (op.sources(position, shapes) - 1).reshape(-1)
     used = np.flatnonzero(flat >= 0)
     order = used[np.argsort(flat[used], kind="stable")]
     sources = flat[order]
@@ -187,43 +178,42 @@ def _shared(
     ]
 
 
-def _weighted(op: LinearOp, wires: Wires) -> tuple[Block, ...]:
-    """A weighted layer (or a pool: weights one) that reads lines."""
-    match op:
-        case ops.Linear():
-            lead = wires.ids.shape[:-1]
-            count, (outs, ins) = prod(lead), op.weight.shape
-            return tuple(
-                _shared(
-                    wires.ids.reshape(count, ins),
-                    wires.scale.reshape(count, ins),
-                    op.weight.astype(np.float64),
-                    np.arange(count * outs).reshape(count, outs),
-                    grid=lead or (1,),
-                    unit=1,
-                )
-            )
-        case ops.Conv():
-            return _conv(op, wires)
-        case ops.SumPool():
-            spans = (op.kernel, op.strides, op.dilations, op.pads)
-            read: Callable[[Array], Array] = lambda a: windows_of(a[np.newaxis], *spans)[0]  # noqa: E731
-            taps = prod(op.kernel)
-        case ops.ReduceSum():
-            kept = [i for i in range(wires.ids.ndim) if i not in op.axes]
-            read = lambda a: a.transpose(*kept, *op.axes)  # noqa: E731
-            taps = prod(wires.ids.shape[i] for i in op.axes)
-        case _:
-            raise AssertionError(type(op))
-    fields = read(wires.ids + 1)
-    grid = fields.shape[
-        : fields.ndim - (len(op.kernel) if isinstance(op, ops.SumPool) else len(op.axes))
-    ]
+def _linear(op: ops.Linear, wires: Wires) -> tuple[Block, ...]:
+    lead = wires.ids.shape[:-1]
+    count, (outs, ins) = prod(lead), op.weight.shape
+    return tuple(
+        _shared(
+            wires.ids.reshape(count, ins),
+            wires.scale.reshape(count, ins),
+            op.weight.astype(np.float64),
+            np.arange(count * outs).reshape(count, outs),
+            grid=lead or (1,),
+            unit=1,
+        )
+    )
+
+
+def _sum_pool(op: ops.SumPool, wires: Wires) -> tuple[Block, ...]:
+    spans = (op.kernel, op.strides, op.dilations, op.pads)
+    fields, scale = (windows_of(a[np.newaxis], *spans)[0] for a in (wires.ids + 1, wires.scale))
+    return _sums(fields, scale, len(op.kernel))
+
+
+def _reduce_sum(op: ops.ReduceSum, wires: Wires) -> tuple[Block, ...]:
+    kept = [i for i in range(wires.ids.ndim) if i not in op.axes]
+    fields, scale = (a.transpose(*kept, *op.axes) for a in (wires.ids + 1, wires.scale))
+    return _sums(fields, scale, len(op.axes))
+
+
+def _sums(fields: Array, scale: Array, rank: int) -> tuple[Block, ...]:
+    """Sums over the last ``rank`` axes of lines numbered from 1, 0 for none, and their scales."""
+    split = fields.ndim - rank
+    grid, taps = fields.shape[:split], prod(fields.shape[split:])
     fields = fields.reshape(-1, taps) - 1
     return tuple(
         _shared(
             fields,
-            read(wires.scale).reshape(-1, taps),
+            scale.reshape(-1, taps),
             np.ones((1, taps)),
             np.arange(len(fields))[:, np.newaxis],
             grid=grid or (1,),
@@ -251,6 +241,16 @@ def _conv(op: ops.Conv, wires: Wires) -> tuple[Block, ...]:
         weights = op.weight[outs].reshape(per_out, -1).astype(np.float64)
         out += _shared(fields, scales, weights, outputs[outs].T, grid=grid, unit=prod(op.kernel))
     return tuple(out)
+
+
+Windows: TypeAlias = Callable[[Any, Wires], tuple[Block, ...]]
+# Operations of the pattern "windows", and the blocks of what they read.
+WINDOWS: dict[type, Windows] = {
+    ops.Linear: _linear,
+    ops.Conv: _conv,
+    ops.SumPool: _sum_pool,
+    ops.ReduceSum: _reduce_sum,
+}
 
 
 def _dense(

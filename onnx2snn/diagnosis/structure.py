@@ -14,15 +14,13 @@ from typing import Literal
 
 import numpy as np
 
-from ..converter.lowering.fold_thresholds import carry_scale
 from ..runtime import graph as snn
 from ..runtime import ops
-from ..runtime.ops import Array
+from ..runtime.ops import Array, WeightedOp
 from ..runtime.semantics import islands
 from ..runtime.semantics.walk import walk
 from .run import initial_charge, whole_bias
 
-WEIGHTED = ops.Linear | ops.Conv | ops.ConvTranspose
 TOLERANCE = 1e-3  # of the rms value; folding thresholds into weights costs about 1e-6
 Kind = Literal["bias", "threshold", "operation"]
 Values = Mapping[str, tuple[Array, Array]]
@@ -43,7 +41,7 @@ def partners(net: snn.SpikingGraph, *, lowered: snn.SpikingGraph) -> dict[str, s
 
 
 def _sort(node: snn.Node) -> str:
-    if isinstance(node, snn.Synapse) and not isinstance(node.op, WEIGHTED):
+    if isinstance(node, snn.Synapse) and not isinstance(node.op, WeightedOp):
         return "other"
     return type(node).__name__
 
@@ -64,9 +62,9 @@ def units(net: snn.SpikingGraph, *, lowered: snn.SpikingGraph) -> dict[str, Arra
             unit = before[0]
         elif isinstance(node, snn.Synapse) and isinstance(node.op, ops.Scale):
             unit = _scaled(node.op, before[0], ann.get(node.name))
-        elif isinstance(node, snn.Synapse) and not isinstance(node.op, WEIGHTED):
+        elif isinstance(node, snn.Synapse) and not isinstance(node.op, WeightedOp):
             known = any(scale is not None for scale in before)
-            unit = carry_scale(node.op, before, [shapes[n] for n in node.inputs]) if known else None
+            unit = node.op.carry_scale(before, [shapes[n] for n in node.inputs]) if known else None
         out[node.name] = one if unit is None else unit
     return out
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..cost import WEIGHTED, weighted_uses
 from ..graph import SpikingGraph
+from ..ops import WeightedOp
 from .planning.plan import Plan
 from .planning.segment import Segment
 from .profile import LayerProfile, layer_profile
@@ -26,7 +26,7 @@ def profiles(plans: Sequence[Plan], sample_steps: int) -> tuple[LayerProfile, ..
 def _weight_uses(graph: SpikingGraph, segment: Segment) -> int:
     shapes = {node.name: node.shape for node in graph.nodes}
     return sum(
-        weighted_uses(node.op, shapes[node.inputs[0]])
+        node.op.uses(shapes[node.inputs[0]])
         for node in segment.synapses
-        if isinstance(node.op, WEIGHTED)
+        if isinstance(node.op, WeightedOp)
     )

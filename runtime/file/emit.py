@@ -24,15 +24,7 @@ from . import neurons_if as fn
 from .codec import array_name
 from .neurons_differential import differential_name, differential_neuron
 from .neurons_paced import paced_name, paced_neuron, paced_readout
-from .operations import emit_op
-
-ARRAY_FIELDS = {
-    ops.Linear: "weight",
-    ops.Conv: "weight",
-    ops.ConvTranspose: "weight",
-    ops.Scale: "scale",
-    ops.Take: "indices",
-}
+from .operations import Place, emit_op
 
 
 def emit_graph(graph: snn.SpikingGraph, arrays: Mapping[str, Array]) -> onnx.ModelProto:
@@ -80,9 +72,10 @@ def emit_chain(
         return name
 
     for node in nodes:
-        field = ARRAY_FIELDS.get(type(node.op))
-        weight = constant(getattr(node.op, field)) if field else ""
-        emit_op(node.op, list(node.inputs), node.name, weight, add, constant)
+        array = node.op.array
+        weight = constant(getattr(node.op, array)) if array else ""
+        at = Place(xs=node.inputs, out=node.name, weight=weight, add=add, constant=constant)
+        emit_op(node.op, at)
 
     def info(name: str) -> onnx.ValueInfoProto:
         dims: list[str | int | None] = ["N", *shapes[name]]
@@ -126,6 +119,9 @@ class _Emission:
         label = self.current if out == self.current else name
         self.nodes.append(helper.make_node(op, list(inputs), [name], name=label, **attributes))
         return name
+
+    def operation(self, op: ops.Operation, xs: Sequence[str], out: str, weight: str = "") -> None:
+        emit_op(op, Place(xs=xs, out=out, weight=weight, add=self.add, constant=self.constant))
 
     def call(self, function: str, *inputs: str, out: str | None = None) -> str:
         return self.add(function, *inputs, out=out, domain=fn.DOMAIN)
@@ -202,11 +198,11 @@ class _Emission:
         xs = [n if constant else self._varying(n) for n in node.inputs]
         if constant:
             self.constant_signals.add(node.name)
-        field = ARRAY_FIELDS.get(type(node.op))
-        weight = array_name(f"{node.name}.op.{field}") if field else ""
+        array = node.op.array
+        weight = array_name(f"{node.name}.op.{array}") if array else ""
         grid = self.grids.get(node.name)
         out = node.name if grid is None else f"{node.name}/exact"
-        emit_op(node.op, xs, out, weight, self.add, self.constant)
+        self.operation(node.op, xs, out, weight)
         if grid is not None:
             self._round(out, grid, node.name)
         self.declare(node.name, node.shape)
@@ -281,12 +277,12 @@ class _Emission:
         bias = array_name(f"{node.name}.bias") if np.any(node.bias) else self._zero()
         if node.coding == "differential":
             mean = self.add("Add", self._decoded(node.inputs[0]), bias)
-            emit_op(node.op, [mean], f"{node.name}/pooled", "", self.add, self.constant)
+            self.operation(node.op, [mean], f"{node.name}/pooled")
             self._as_differential(f"{node.name}/pooled", node.name)
             return
         sums = self._accumulated(node.inputs[0], bias, self.onset[node.name])
         pooled = f"{node.name}/pooled"
-        emit_op(node.op, [sums], pooled, "", self.add, self.constant)
+        self.operation(node.op, [sums], pooled)
         self.call("Difference", pooled, self.total, out=node.name)
         self.declare(node.name, node.shape)
 

@@ -1,14 +1,17 @@
-"""One emitter per linear operation: the ONNX nodes that compute it on a batch."""
+"""One emitter per operation: the ONNX nodes that compute it on a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from .. import ops
 from ..ops import Array
+from ..ops.linear import CumSum
+from ..table import entry
 
 # add(op, *inputs, out=name, **attributes) appends an ONNX node; constant(array) names a constant.
 Add: TypeAlias = Callable[..., str]
@@ -16,95 +19,138 @@ Constant: TypeAlias = Callable[[Array], str]
 END = np.iinfo(np.int64).max
 
 
-def emit_op(
-    op: ops.LinearOp | ops.MaxPool, xs: list[str], out: str, weight: str, add: Add, const: Constant
-) -> None:
-    """Append nodes computing ``op`` of the values ``xs`` into the value ``out``.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Place:
+    """Where an operation's nodes go: the values ``xs`` it reads and ``out`` that it gives.
 
     ``weight`` names the initializer that holds the op's array (Linear, Conv, Scale, ...), in the
     record's own layout, so that the file holds each weight once.
     """
 
-    def ints(*values: int) -> str:
-        return const(np.array(values, np.int64))
+    xs: Sequence[str]
+    out: str
+    weight: str
+    add: Add
+    constant: Constant
 
-    match op:
-        case ops.Linear():
-            add("MatMul", xs[0], add("Transpose", weight, perm=[1, 0]), out=out)
-        case ops.Conv() | ops.ConvTranspose():
-            extra: dict[str, Any] = {}
-            if isinstance(op, ops.ConvTranspose):
-                extra["output_padding"] = list(op.output_padding)
-            add(
-                type(op).__name__,
-                xs[0],
-                weight,
-                out=out,
-                strides=list(op.strides),
-                dilations=list(op.dilations),
-                pads=list(op.pads),
-                group=op.groups,
-                **extra,
-            )
-        case ops.SumPool():
-            _sum_pool(op, xs[0], out, add, const)
-        case ops.MaxPool():
-            add(
-                "MaxPool",
-                xs[0],
-                out=out,
-                kernel_shape=list(op.kernel),
-                strides=list(op.strides),
-                dilations=list(op.dilations),
-                pads=list(op.pads),
-            )
-        case ops.Scale():
-            add("Mul", xs[0], weight, out=out)
-        case ops.Add():
-            add("Sum", *xs, out=out)
-        case ops.ReduceSum():
-            axes = ints(*(a + 1 for a in op.axes))
-            add("ReduceSum", xs[0], axes, out=out, keepdims=int(op.keepdims))
-        case _:
-            _emit_move(op, xs, out, weight, add, ints)
+    @property
+    def x(self) -> str:
+        """The only input."""
+        (x,) = self.xs
+        return x
+
+    def ints(self, *values: int) -> str:
+        return self.constant(np.array(values, np.int64))
 
 
-def _emit_move(
-    op: ops.LinearOp, xs: list[str], out: str, weight: str, add: Add, ints: Callable[..., str]
-) -> None:
-    """The operations that only move numbers."""
-    match op:
-        case ops.Concat():
-            add("Concat", *xs, out=out, axis=op.axis + 1)
-        case ops.Pad():
-            rank = len(op.pads) // 2
-            add("Pad", xs[0], ints(0, *op.pads[:rank], 0, *op.pads[rank:]), out=out)
-        case ops.Slice():
-            stops = [
-                -END if step < 0 and stop < 0 else stop
-                for stop, step in zip(op.stops, op.steps, strict=True)
-            ]
-            axes = ints(*range(1, len(stops) + 1))
-            add("Slice", xs[0], ints(*op.starts), ints(*stops), axes, ints(*op.steps), out=out)
-        case ops.Take():
-            add("Gather", xs[0], weight, out=out, axis=op.axis + 1)
-        case ops.Reshape():
-            add("Reshape", xs[0], ints(-1, *op.shape), out=out)
-        case ops.Transpose():
-            add("Transpose", xs[0], out=out, perm=[0, *(p + 1 for p in op.perm)])
-        case ops.Broadcast():
-            add("Expand", xs[0], ints(1, *op.shape), out=out)
+def emit_op(op: ops.Operation, place: Place) -> None:
+    """Append nodes that compute ``op``."""
+    emit: Emitter = entry(EMITTERS, type(op), "runtime.file.operations.EMITTERS")
+    emit(op, place)
 
 
-def _sum_pool(op: ops.SumPool, x: str, out: str, add: Add, const: Constant) -> None:
+def _linear(op: ops.Linear, at: Place) -> None:
+    at.add("MatMul", at.x, at.add("Transpose", at.weight, perm=[1, 0]), out=at.out)
+
+
+def _windows(op: ops.Conv | ops.ConvTranspose | ops.SumPool | ops.MaxPool) -> dict[str, list[int]]:
+    return {
+        "strides": list(op.strides),
+        "dilations": list(op.dilations),
+        "pads": list(op.pads),
+    }
+
+
+def _conv(op: ops.Conv, at: Place) -> None:
+    at.add("Conv", at.x, at.weight, out=at.out, **_windows(op), group=op.groups)
+
+
+def _conv_transpose(op: ops.ConvTranspose, at: Place) -> None:
+    extra = {"group": op.groups, "output_padding": list(op.output_padding)}
+    at.add("ConvTranspose", at.x, at.weight, out=at.out, **_windows(op), **extra)
+
+
+def _sum_pool(op: ops.SumPool, at: Place) -> None:
     """AveragePool with its padding counted, times the window's size."""
-    pooled = add(
-        "AveragePool",
-        x,
-        kernel_shape=list(op.kernel),
-        strides=list(op.strides),
-        dilations=list(op.dilations),
-        pads=list(op.pads),
-        count_include_pad=1,
-    )
-    add("Mul", pooled, const(np.array(np.prod(op.kernel), np.float32)), out=out)
+    kernel = list(op.kernel)
+    pooled = at.add("AveragePool", at.x, kernel_shape=kernel, **_windows(op), count_include_pad=1)
+    at.add("Mul", pooled, at.constant(np.array(np.prod(op.kernel), np.float32)), out=at.out)
+
+
+def _max_pool(op: ops.MaxPool, at: Place) -> None:
+    at.add("MaxPool", at.x, out=at.out, kernel_shape=list(op.kernel), **_windows(op))
+
+
+def _scale(op: ops.Scale, at: Place) -> None:
+    at.add("Mul", at.x, at.weight, out=at.out)
+
+
+def _add(op: ops.Add, at: Place) -> None:
+    at.add("Sum", *at.xs, out=at.out)
+
+
+def _reduce_sum(op: ops.ReduceSum, at: Place) -> None:
+    axes = at.ints(*(a + 1 for a in op.axes))
+    at.add("ReduceSum", at.x, axes, out=at.out, keepdims=int(op.keepdims))
+
+
+def _cum_sum(op: CumSum, at: Place) -> None:
+    axis = at.constant(np.array(op.axis + 1, np.int64))
+    flags = {"exclusive": int(op.exclusive), "reverse": int(op.reverse)}
+    at.add("CumSum", at.x, axis, out=at.out, **flags)
+
+
+def _concat(op: ops.Concat, at: Place) -> None:
+    at.add("Concat", *at.xs, out=at.out, axis=op.axis + 1)
+
+
+def _pad(op: ops.Pad, at: Place) -> None:
+    rank = len(op.pads) // 2
+    at.add("Pad", at.x, at.ints(0, *op.pads[:rank], 0, *op.pads[rank:]), out=at.out)
+
+
+def _slice(op: ops.Slice, at: Place) -> None:
+    stops = [
+        -END if step < 0 and stop < 0 else stop
+        for stop, step in zip(op.stops, op.steps, strict=True)
+    ]
+    axes = at.ints(*range(1, len(stops) + 1))
+    sections = (at.ints(*op.starts), at.ints(*stops), axes, at.ints(*op.steps))
+    at.add("Slice", at.x, *sections, out=at.out)
+
+
+def _take(op: ops.Take, at: Place) -> None:
+    at.add("Gather", at.x, at.weight, out=at.out, axis=op.axis + 1)
+
+
+def _reshape(op: ops.Reshape, at: Place) -> None:
+    at.add("Reshape", at.x, at.ints(-1, *op.shape), out=at.out)
+
+
+def _transpose(op: ops.Transpose, at: Place) -> None:
+    at.add("Transpose", at.x, out=at.out, perm=[0, *(p + 1 for p in op.perm)])
+
+
+def _broadcast(op: ops.Broadcast, at: Place) -> None:
+    at.add("Expand", at.x, at.ints(1, *op.shape), out=at.out)
+
+
+Emitter: TypeAlias = Callable[[Any, Place], None]
+EMITTERS: dict[type, Emitter] = {
+    ops.Linear: _linear,
+    ops.Conv: _conv,
+    ops.ConvTranspose: _conv_transpose,
+    ops.SumPool: _sum_pool,
+    ops.MaxPool: _max_pool,
+    ops.Scale: _scale,
+    ops.Add: _add,
+    ops.ReduceSum: _reduce_sum,
+    CumSum: _cum_sum,
+    ops.Concat: _concat,
+    ops.Pad: _pad,
+    ops.Slice: _slice,
+    ops.Take: _take,
+    ops.Reshape: _reshape,
+    ops.Transpose: _transpose,
+    ops.Broadcast: _broadcast,
+}

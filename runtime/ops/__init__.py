@@ -5,33 +5,34 @@ one leading axis that may hold a batch, or time and batch together. All records 
 linear and have no bias: a bias is a current into a neuron, so it belongs to the node with state
 (see ``graph``). The records are shared by the ANN graph and the spiking graph.
 
-Adding an operation: one record here (or in ``moves``) with ``output_shape`` and ``apply``, one
-emitter in ``runtime.file``, one handler in ``converter.frontend``; the tests parametrized
-over ``ALL_OPS`` then ask for an example.
+Adding an operation: a record with its facts (``operation`` asks for them), an emitter in
+``runtime.file.operations``, a handler in ``converter.frontend.ops``; the tests parametrized over
+``ALL_OPS`` then ask for an example.
 """
 
 from __future__ import annotations
-
-from typing import TypeAlias
 
 from .arrays import Array, Shape, frozen, windows_of
 from .convolution import Conv, ConvTranspose
 from .linear import Add, Linear, ReduceSum, Scale
 from .moves import Broadcast, Concat, Pad, Reshape, Slice, Take, Transpose
+from .operation import OPERATIONS, ElementOp, LinearOp, MultiplyingOp, Operation, WeightedOp
 from .pool import MaxPool, SumPool
 
 __all__ = [
     "ALL_OPS",
-    "LINEAR_OPS",
     "Add",
     "Array",
     "Broadcast",
     "Concat",
     "Conv",
     "ConvTranspose",
+    "ElementOp",
     "Linear",
     "LinearOp",
     "MaxPool",
+    "MultiplyingOp",
+    "Operation",
     "Pad",
     "ReduceSum",
     "Reshape",
@@ -41,41 +42,9 @@ __all__ = [
     "SumPool",
     "Take",
     "Transpose",
+    "WeightedOp",
     "frozen",
     "windows_of",
 ]
 
-
-LinearOp: TypeAlias = (
-    Linear
-    | Conv
-    | ConvTranspose
-    | SumPool
-    | Scale
-    | Add
-    | Concat
-    | Pad
-    | Slice
-    | Take
-    | Reshape
-    | Transpose
-    | Broadcast
-    | ReduceSum
-)
-LINEAR_OPS: tuple[type, ...] = (
-    Linear,
-    Conv,
-    ConvTranspose,
-    SumPool,
-    Scale,
-    Add,
-    Concat,
-    Pad,
-    Slice,
-    Take,
-    Reshape,
-    Transpose,
-    Broadcast,
-    ReduceSum,
-)
-ALL_OPS: tuple[type, ...] = (*LINEAR_OPS, MaxPool)
+ALL_OPS: tuple[type[Operation], ...] = tuple(OPERATIONS)

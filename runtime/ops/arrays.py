@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -76,3 +77,30 @@ def valid_taps(
         if low < high:
             first = low * stride + shift
             yield tap, slice(low, high), slice(first, first + (high - low - 1) * stride + 1, stride)
+
+
+def numbered(shape: Shape) -> Array:
+    """Element numbers from 1, as one sample: (1, *shape). Zero is left for what is no element."""
+    return np.arange(1, prod(shape) + 1, dtype=np.int64).reshape(1, *shape)
+
+
+def narrowed(array: Array) -> Array:
+    """The array with every axis along which it is constant cut to length one."""
+    for axis, n in enumerate(array.shape):
+        first = np.take(array, [0], axis=axis)
+        if n > 1 and np.array_equal(np.broadcast_to(first, array.shape), array):
+            array = first
+    return array
+
+
+def compact_scale(scale: Array) -> Array:
+    """A scale without axes along which it is constant; the same everywhere, it is a scalar."""
+    out = narrowed(np.asarray(scale, np.float32))
+    return out.reshape(()) if out.size == 1 else out
+
+
+def sum_to(y: Array, shape: Shape) -> Array:
+    """Undoes broadcasting: sums ``y`` over the axes along which ``shape`` was repeated."""
+    y = y.sum(axis=tuple(range(y.ndim - len(shape))))
+    axes = tuple(i for i, n in enumerate(shape) if n == 1 and y.shape[i] != 1)
+    return y.sum(axis=axes, keepdims=True) if axes else y

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
+from math import prod
 
 import numpy as np
 
 from ...errors import GraphError
-from .arrays import Array, Shape, frozen, only
+from .arrays import Array, Shape, compact_scale, frozen, numbered, only, sum_to
+from .moves import Broadcast
+from .operation import (
+    Connections,
+    ElementOp,
+    LinearOp,
+    MultiplyingOp,
+    WeightedOp,
+    listed,
+    operation,
+    whole,
+)
 
 
+@operation
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Linear:
+class Linear(WeightedOp):
     """y[..., o] = sum_i weight[o, i] x[..., i], on the last axis. weight: (out, in)."""
 
-    weight: Array
+    pattern = "windows"
+    channel_axis = -1
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", frozen(self.weight))
+    weight: Array
 
     def output_shape(self, *shapes: Shape) -> Shape:
         shape = only(shapes)
@@ -29,10 +43,36 @@ class Linear:
     def apply(self, *xs: Array) -> Array:
         return xs[0] @ self.weight.T
 
+    def terms(self, *shapes: Shape) -> int:
+        return self.weight.shape[1]
 
+    def adjoint(self, y: Array, position: int, shapes: Sequence[Shape]) -> Array:
+        return y @ self.weight
+
+    def connections(self, position: int, shapes: Sequence[Shape]) -> Connections:
+        lead, (outs, ins) = prod(shapes[0][:-1]), self.weight.shape
+        index = np.repeat(numbered((lead, ins))[0], outs, axis=0)
+        return listed(index, np.tile(self.weight, (lead, 1)))
+
+    def fan_out(self, shape: Shape) -> Array:
+        return np.broadcast_to((self.weight != 0).sum(axis=0), shape).astype(np.float64)
+
+    def per_output(self, values: Array) -> Array:
+        return values.reshape(-1, 1)
+
+    def per_input(self, channels: Array) -> Array:
+        return channels
+
+    def absolute_sums(self, shape: Shape, axis: int) -> Array:
+        return np.abs(self.weight.astype(np.float64)).sum(axis=1)
+
+
+@operation
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Scale:
+class Scale(ElementOp, MultiplyingOp):
     """y = scale * x. scale broadcasts to the sample's shape (a channel scale is (C, 1, 1))."""
+
+    array = "scale"
 
     scale: Array
 
@@ -49,10 +89,36 @@ class Scale:
             x = x.reshape(x.shape[0], *(1,) * missing, *x.shape[1:])
         return x * self.scale
 
+    def adjoint(self, y: Array, position: int, shapes: Sequence[Shape]) -> Array:
+        return sum_to(y * self.scale, shapes[0])
 
+    def sources(self, position: int, shapes: Sequence[Shape]) -> Array:
+        return np.broadcast_to(numbered(shapes[0])[0], self.output_shape(*shapes))
+
+    def connections(self, position: int, shapes: Sequence[Shape]) -> Connections:
+        index = self.sources(position, shapes)
+        factors = np.broadcast_to(self.scale, index.shape)
+        return listed(index.reshape(-1, 1), factors.reshape(-1, 1))
+
+    def carry_scale(self, scales: Sequence[Array | None], shapes: Sequence[Shape]) -> Array | None:
+        (scale,) = whole(scales, shapes)
+        return compact_scale(np.broadcast_to(scale, self.output_shape(*shapes)))
+
+    def per_output(self, values: Array) -> Array:
+        return values
+
+    def absolute_sums(self, shape: Shape, axis: int) -> Array:
+        full = np.broadcast_to(np.abs(self.scale), shape)
+        return np.moveaxis(full, axis, 0).reshape(shape[axis], -1).max(axis=1)
+
+
+@operation
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Add:
+class Add(ElementOp):
     """The sum of its inputs, which broadcast against each other."""
+
+    array = ""
+    adds = True
 
     def output_shape(self, *shapes: Shape) -> Shape:
         return np.broadcast_shapes(*shapes)
@@ -62,10 +128,30 @@ class Add:
         aligned = (x.reshape(x.shape[0], *(1,) * (rank - x.ndim), *x.shape[1:]) for x in xs)
         return reduce(np.add, aligned)
 
+    def adjoint(self, y: Array, position: int, shapes: Sequence[Shape]) -> Array:
+        return sum_to(y, shapes[position])
 
+    def of_input(self, position: int, shapes: Sequence[Shape]) -> LinearOp | None:
+        out = self.output_shape(*shapes)
+        return None if shapes[position] == out else Broadcast(shape=out)
+
+    def sources(self, position: int, shapes: Sequence[Shape]) -> Array:
+        return np.broadcast_to(numbered(shapes[position])[0], self.output_shape(*shapes))
+
+    def carry_scale(self, scales: Sequence[Array | None], shapes: Sequence[Shape]) -> Array | None:
+        out = self.output_shape(*shapes)
+        first, *others = (np.broadcast_to(scale, out) for scale in whole(scales, shapes))
+        same = all(np.array_equal(first, other) for other in others)
+        return compact_scale(first) if same else None
+
+
+@operation
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ReduceSum:
+class ReduceSum(LinearOp):
     """The sum over some sample axes. A mean is a ReduceSum and a Scale."""
+
+    array = ""
+    pattern = "windows"
 
     axes: Shape
     keepdims: bool
@@ -80,3 +166,74 @@ class ReduceSum:
         x = xs[0]
         axes = tuple(a + 1 for a in self.axes)
         return x.sum(axis=axes, keepdims=self.keepdims, dtype=x.dtype)
+
+    def terms(self, *shapes: Shape) -> int:
+        return prod(only(shapes)[axis] for axis in self.axes)
+
+    def adjoint(self, y: Array, position: int, shapes: Sequence[Shape]) -> Array:
+        if not self.keepdims:
+            y = np.expand_dims(y, tuple(self.axes))
+        return np.broadcast_to(y, shapes[0])
+
+    def connections(self, position: int, shapes: Sequence[Shape]) -> Connections:
+        kept = [i for i in range(len(shapes[0])) if i not in self.axes]
+        moved = numbered(shapes[0])[0].transpose(*kept, *self.axes)
+        return listed(moved.reshape(prod(shapes[0][i] for i in kept), -1), np.ones(1))
+
+    def carry_scale(self, scales: Sequence[Array | None], shapes: Sequence[Shape]) -> Array | None:
+        (scale,) = whole(scales, shapes)
+        kept = compact_scale(scale)
+        if kept.ndim and any(kept.shape[axis] != 1 for axis in self.axes):
+            return None
+        index = tuple(slice(0, 1) if i in self.axes else slice(None) for i in range(scale.ndim))
+        reduced = scale[index]
+        return compact_scale(reduced if self.keepdims else reduced.squeeze(tuple(self.axes)))
+
+
+@operation
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CumSum(LinearOp):
+    """Running sums along a sample axis (>= 0): y[o] = sum of x[i] for i <= o.
+
+    ``exclusive``: i < o; ``reverse``: from the end, i >= o (with both i > o).
+    """
+
+    array = ""
+    pattern = "irregular"
+
+    axis: int
+    exclusive: bool = False
+    reverse: bool = False
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        shape = only(shapes)
+        if self.axis >= len(shape):
+            raise GraphError(f"CumSum along axis {self.axis} got shape {shape}")
+        return shape
+
+    def apply(self, *xs: Array) -> Array:
+        axis = self.axis + 1
+        x = np.flip(xs[0], axis) if self.reverse else xs[0]
+        if self.exclusive:
+            before = np.zeros_like(x.take([0], axis))
+            x = np.concatenate([before, x.take(range(x.shape[axis] - 1), axis)], axis)
+        y = np.cumsum(x, axis, dtype=x.dtype)
+        return np.ascontiguousarray(np.flip(y, axis) if self.reverse else y)
+
+    def terms(self, *shapes: Shape) -> int:
+        return max(1, only(shapes)[self.axis] - self.exclusive)
+
+    def adjoint(self, y: Array, position: int, shapes: Sequence[Shape]) -> Array:
+        return replace(self, reverse=not self.reverse).apply(y[np.newaxis])[0]
+
+    def connections(self, position: int, shapes: Sequence[Shape]) -> Connections:
+        along = np.tril(np.ones((shapes[0][self.axis],) * 2), -int(self.exclusive))
+        outs, ins = np.nonzero(along.T if self.reverse else along)
+        elements = np.moveaxis(numbered(shapes[0])[0] - 1, self.axis, -1)
+        rows, cols = (elements[..., at].reshape(-1) for at in (outs, ins))
+        return rows, cols, np.ones(len(rows))
+
+    def carry_scale(self, scales: Sequence[Array | None], shapes: Sequence[Shape]) -> Array | None:
+        (scale,) = whole(scales, shapes)
+        kept = compact_scale(scale)
+        return kept if not kept.ndim or kept.shape[self.axis] == 1 else None

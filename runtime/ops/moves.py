@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from ...errors import GraphError
-from .arrays import Array, Shape, frozen, only
+from .arrays import Array, Shape, compact_scale, frozen, only
+from .operation import LinearOp, MovingOp, operation, whole
 
 
+@operation
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Concat:
+class Concat(MovingOp):
     """The inputs one after the other along a sample axis (>= 0)."""
+
+    array = ""
 
     axis: int
 
@@ -24,10 +29,19 @@ class Concat:
     def apply(self, *xs: Array) -> Array:
         return np.concatenate(xs, axis=self.axis + 1)
 
+    def of_input(self, position: int, shapes: Sequence[Shape]) -> LinearOp | None:
+        begins, ends = [0] * len(shapes[0]), [0] * len(shapes[0])
+        begins[self.axis] = sum(s[self.axis] for s in shapes[:position])
+        ends[self.axis] = sum(s[self.axis] for s in shapes[position + 1 :])
+        return Pad(pads=(*begins, *ends))
 
+
+@operation
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Pad:
+class Pad(MovingOp):
     """Zeros around the sample. pads: begins of every sample axis, then ends; all >= 0."""
+
+    array = ""
 
     pads: Shape
 
@@ -43,11 +57,21 @@ class Pad:
         widths = [(0, 0), *zip(self.pads[:rank], self.pads[rank:], strict=True)]
         return np.pad(xs[0], widths)
 
+    def carry_scale(self, scales: Sequence[Array | None], shapes: Sequence[Shape]) -> Array | None:
+        rank = len(shapes[0])
+        widths = list(zip(self.pads[:rank], self.pads[rank:], strict=True))
+        # What is padded is zero, so any scale will do there: repeat the edge.
+        (scale,) = whole(scales, shapes)
+        return compact_scale(np.pad(scale, widths, mode="edge"))
 
+
+@operation
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Slice:
+class Slice(MovingOp):
     """A strided section. starts, stops, steps of every sample axis, as ``range`` takes them;
     a stop of -1 with a negative step means 'to the beginning'."""
+
+    array = ""
 
     starts: Shape
     stops: Shape
@@ -69,9 +93,12 @@ class Slice:
         return np.ascontiguousarray(xs[0][(slice(None), *self._index())])
 
 
+@operation
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Take:
+class Take(MovingOp):
     """y = x[..., indices, ...] along one sample axis: Gather, nearest upsampling, shuffles."""
+
+    array = "indices"
 
     axis: int
     indices: Array
@@ -87,9 +114,12 @@ class Take:
         return np.take(xs[0], self.indices, axis=self.axis + 1)
 
 
+@operation
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Reshape:
+class Reshape(MovingOp):
     """The same numbers in another sample shape (no -1)."""
+
+    array = ""
 
     shape: Shape
 
@@ -102,9 +132,12 @@ class Reshape:
         return xs[0].reshape(xs[0].shape[0], *self.shape)
 
 
+@operation
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Transpose:
+class Transpose(MovingOp):
     """Permutes the sample axes: output axis i is input axis perm[i]."""
+
+    array = ""
 
     perm: Shape
 
@@ -116,9 +149,12 @@ class Transpose:
         return np.ascontiguousarray(xs[0].transpose(0, *(p + 1 for p in self.perm)))
 
 
+@operation
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Broadcast:
+class Broadcast(MovingOp):
     """Repeats axes of size one (and adds leading ones) up to a sample shape."""
+
+    array = ""
 
     shape: Shape
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 
 import numpy as np
 
-from .arrays import Array, Shape, only, window_count, windows_of
+from .arrays import Array, Shape, numbered, only, window_count, windows_of
+from .convolution import section
+from .operation import Connections, LinearOp, Operation, listed, operation
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -23,23 +28,57 @@ class _Pool:
         spatial = window_count(shape[1:], self.kernel, self.strides, self.dilations, self.pads)
         return (shape[0], *spatial)
 
+    def carry_scale(self, scales: Sequence[Array | None], shapes: Sequence[Shape]) -> Array | None:
+        scale = scales[0]
+        return scale if scale is None or prod(scale.shape[1:]) == 1 else None
 
+
+@operation
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SumPool(_Pool):
+class SumPool(_Pool, LinearOp):
     """Sum over windows of each channel. An average pool is a SumPool and a Scale."""
+
+    array = ""
+    pattern = "windows"
 
     def apply(self, *xs: Array) -> Array:
         windows = windows_of(xs[0], self.kernel, self.strides, self.dilations, self.pads)
         return windows.sum(axis=tuple(range(-len(self.kernel), 0)), dtype=xs[0].dtype)
 
+    def terms(self, *shapes: Shape) -> int:
+        return prod(self.kernel)
 
+    def adjoint(self, y: Array, position: int, shapes: Sequence[Shape]) -> Array:
+        rank, (channels, *spatial) = len(self.kernel), shapes[0]
+        begin, end = self.pads[:rank], self.pads[rank:]
+        sizes = (n + b + e for n, b, e in zip(spatial, begin, end, strict=True))
+        padded = np.zeros((channels, *sizes), np.result_type(y, np.float64))
+        for offset in product(*(range(k) for k in self.kernel)):
+            where = section(offset, self.dilations, self.strides, y.shape[1:])
+            padded[(slice(None), *where)] += y
+        inner = (slice(b, b + n) for b, n in zip(begin, spatial, strict=True))
+        return padded[(slice(None), *inner)]
+
+    def connections(self, position: int, shapes: Sequence[Shape]) -> Connections:
+        spans = (self.kernel, self.strides, self.dilations, self.pads)
+        windows = windows_of(numbered(shapes[0]), *spans)
+        return listed(windows.reshape(-1, prod(self.kernel)), np.ones(1))
+
+
+@operation
 @dataclass(frozen=True, eq=False, kw_only=True)
-class MaxPool(_Pool):
+class MaxPool(_Pool, Operation):
     """Maximum over windows of each channel; padding never wins. Not linear, but homogeneous:
     max(c x) = c max(x) for c >= 0, so it is exact on cumulated spikes (see ``graph.MaxPool``)."""
+
+    array = ""
 
     def apply(self, *xs: Array) -> Array:
         x = xs[0]
         fill = np.finfo(x.dtype).min if x.dtype.kind == "f" else np.iinfo(x.dtype).min
         windows = windows_of(x, self.kernel, self.strides, self.dilations, self.pads, fill)
         return windows.max(axis=tuple(range(-len(self.kernel), 0)))
+
+    def carry_scale(self, scales: Sequence[Array | None], shapes: Sequence[Shape]) -> Array | None:
+        scale = super().carry_scale(scales, shapes)
+        return scale if scale is None or np.all(scale > 0) else None

@@ -16,9 +16,7 @@ import numpy as np
 
 from ..chains import constant_signals
 from ..graph import Input, Population, SpikingGraph, Synapse
-from ..ops import Array
-from ..ops.convolution import Conv, ConvTranspose
-from ..ops.linear import Linear
+from ..ops import Array, MultiplyingOp
 
 BITS = 16  # of the power of two below a threshold
 
@@ -78,9 +76,9 @@ def _round(x: Array, grid: Array) -> None:
 
 
 def _in_double(node: Synapse) -> Synapse:
-    if not isinstance(node.op, Linear | Conv | ConvTranspose):
+    if not isinstance(node.op, MultiplyingOp):
         return node
-    return replace(node, op=replace(node.op, weight=node.op.weight.astype(np.float64)))
+    return replace(node, op=node.op.with_factors(node.op.factors.astype(np.float64)))
 
 
 def grid_of(population: Population) -> Array:

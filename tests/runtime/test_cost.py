@@ -1,4 +1,4 @@
-"""Fan-outs equal the nonzero pattern of each operation's dense Jacobian."""
+"""What networks cost, from the nonzero pattern of their operations' dense Jacobians."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import pytest
 
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
-from onnx2snn.runtime.cost import WEIGHTED, adjoint, static_cost, uses_per_input
+from onnx2snn.runtime.cost import static_cost
 from onnx2snn.runtime.engine.simulator import simulate
 from onnx2snn.runtime.neurons import NeuronParams
-from runtime.ops.test_against_onnxruntime import CASES
 from runtime.random_graphs import PLAIN, array
 
 pytestmark = pytest.mark.usefixtures("numba")
@@ -24,38 +23,6 @@ def jacobian(op, shapes, position):
     xs = [np.zeros((size, *s)) for s in shapes]
     xs[position] = np.eye(size).reshape(size, *shapes[position])
     return op.apply(*xs).reshape(size, -1)
-
-
-WEIGHTED_CASES = [c for c in CASES if isinstance(c[0], WEIGHTED) and len(c[1][0]) != 2]
-MOVING_CASES = [c for c in CASES if not isinstance(c[0], (*WEIGHTED, ops.MaxPool))]
-
-
-@pytest.mark.parametrize("case", WEIGHTED_CASES)
-def test_uses_of_a_weighted_op_are_the_nonzeros_of_its_jacobian(case):
-    op, shapes = case[0], case[1]
-    dense = jacobian(op, shapes, 0)
-    np.testing.assert_array_equal(uses_per_input(op, shapes[0]).ravel(), (dense != 0).sum(axis=1))
-
-
-def test_zero_weights_do_not_count():
-    weight = RNG.normal(size=(4, 3, 3, 3)) * (RNG.random((4, 3, 3, 3)) < 0.4)
-    op = ops.Conv(weight=weight, strides=(2, 1), dilations=(1, 1), pads=(1, 0, 1, 2))
-    dense = jacobian(op, [(3, 6, 5)], 0)
-    np.testing.assert_array_equal(uses_per_input(op, (3, 6, 5)).ravel(), (dense != 0).sum(axis=1))
-
-
-@pytest.mark.parametrize("case", MOVING_CASES)
-def test_the_adjoint_of_an_unweighted_op_is_its_transposed_pattern(case):
-    op, shapes = case[0], case[1]
-    size = [int(np.prod(s)) for s in shapes]
-    out = op.output_shape(*shapes)
-    g_out = RNG.integers(0, 9, out).astype(float)
-    for position, shape in enumerate(shapes):
-        pattern = (jacobian(op, shapes, position) != 0).astype(float)
-        if isinstance(op, ops.Scale) and len(shape) != len(out):
-            pattern = np.repeat(np.eye(size[0])[None], 3, 0).transpose(1, 0, 2).reshape(size[0], -1)
-        expected = (pattern @ g_out.ravel()).reshape(shape)
-        np.testing.assert_array_equal(adjoint(op, g_out, shapes, position), expected)
 
 
 def neuron(**changes):
@@ -133,8 +100,3 @@ def test_what_a_max_pool_passes_on_counts_in_the_layer_that_reads_it():
     )
     result = simulate(graph, np.ones((1, 1, 2), np.float32), 2)
     np.testing.assert_array_equal(result.synops, [2 + 3, 2 + 3])
-
-
-def test_a_linear_layer_on_feature_vectors_counts_every_row():
-    op = ops.Linear(weight=np.ones((5, 7)))
-    assert uses_per_input(op, (3, 7)).sum() == 3 * 7 * 5

@@ -7,12 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ....runtime.ops import Array
+from ....runtime.ops import Array, WeightedOp
+from ....runtime.ops.arrays import narrowed
 from ....runtime.ops.convolution import Conv, ConvTranspose
-from ....runtime.ops.linear import Linear, Scale
+from ....runtime.ops.linear import Scale
 from ..graph import AnnGraph, AnnNode, bias_of
-
-WEIGHTED = (Conv, ConvTranspose, Linear)
 
 
 def fold_scale(graph: AnnGraph) -> AnnGraph:
@@ -40,14 +39,14 @@ def _fold_one(graph: AnnGraph) -> tuple[AnnGraph, bool]:
             continue
         before = nodes[node.inputs[0]]
         alone = len(readers[before.name]) == 1 and before.name not in kept
-        if alone and isinstance(before.layer, WEIGHTED):
+        if alone and isinstance(before.layer, WeightedOp):
             merged = _after(before, node)
             if merged is not None:
                 return _replaced(graph, merged, gone=node.name), True
         if alone and isinstance(before.layer, Scale) and node.shape == before.shape:
             return _replaced(graph, _both(before, node), gone=node.name), True
         after = readers[node.name]
-        if len(after) == 1 and node.name not in kept and isinstance(after[0].layer, WEIGHTED):
+        if len(after) == 1 and node.name not in kept and isinstance(after[0].layer, WeightedOp):
             merged = _before(node, after[0])
             if merged is not None and before.shape == node.shape:
                 return _bypassed(graph, merged, gone=node), True
@@ -59,18 +58,13 @@ def _after(weighted: AnnNode, scale: AnnNode) -> AnnNode | None:
     if factor is None or scale.shape != weighted.shape:
         return None
     layer = weighted.layer
-    assert isinstance(layer, WEIGHTED)
-    if isinstance(layer, ConvTranspose):
-        grouped = layer.weight.reshape(layer.groups, -1, *layer.weight.shape[1:])
-        weight = grouped * factor.reshape(layer.groups, 1, -1, *(1,) * len(layer.kernel))
-        weight = weight.reshape(layer.weight.shape)
-    else:
-        weight = layer.weight * factor.reshape(-1, *(1,) * (layer.weight.ndim - 1))
+    assert isinstance(layer, WeightedOp)
+    weight = layer.weight * layer.per_output(factor)
     assert isinstance(scale.layer, Scale)
     bias = bias_of(weighted) * scale.layer.scale + bias_of(scale)
     return replace(
         weighted,
-        layer=replace(layer, weight=weight.astype(np.float32)),
+        layer=layer.with_factors(weight.astype(np.float32)),
         bias=bias.astype(np.float32) if np.any(bias) else None,
         tensor=scale.tensor,
         moments=scale.moments,
@@ -94,32 +88,19 @@ def _before(scale: AnnNode, weighted: AnnNode) -> AnnNode | None:
     layer = weighted.layer
     if factor is None or isinstance(layer, ConvTranspose):
         return None
-    assert isinstance(layer, Conv | Linear)
+    assert isinstance(layer, WeightedOp)
     shift = np.broadcast_to(bias_of(scale), scale.shape)
     padded = isinstance(layer, Conv) and any(layer.pads)
     if padded and shift.any():
         return None
-    if isinstance(layer, Linear):
-        weight = layer.weight * factor
-    else:
-        grouped = layer.weight.reshape(layer.groups, -1, *layer.weight.shape[1:])
-        weight = grouped * factor.reshape(layer.groups, 1, -1, *(1,) * len(layer.kernel))
-        weight = weight.reshape(layer.weight.shape)
-    bias = bias_of(weighted) + (_narrow(layer.apply(shift[None])[0]) if shift.any() else 0)
+    weight = layer.weight * layer.per_input(factor)
+    bias = bias_of(weighted) + (narrowed(layer.apply(shift[None])[0]) if shift.any() else 0)
     return replace(
         weighted,
-        layer=replace(layer, weight=weight.astype(np.float32)),
+        layer=layer.with_factors(weight.astype(np.float32)),
         bias=bias.astype(np.float32) if np.any(bias) else None,
         inputs=scale.inputs,
     )
-
-
-def _narrow(array: Array) -> Array:
-    """The array with every axis along which it is constant cut to size one."""
-    for axis in range(array.ndim):
-        first = array.take([0], axis=axis)
-        array = first if np.array_equal(np.broadcast_to(first, array.shape), array) else array
-    return array
 
 
 def _per_channel(
@@ -128,8 +109,9 @@ def _per_channel(
     """The scale as one number per channel of ``at`` (the last axis of a Linear, the first of a
     convolution), None where it varies within a channel."""
     assert isinstance(scale.layer, Scale)
-    linear = isinstance((at if output else weighted or at).layer, Linear)
-    axis = len(at.shape) - 1 if linear else 0
+    layer = (at if output else weighted or at).layer
+    assert isinstance(layer, WeightedOp)
+    axis = layer.channel_axis % len(at.shape)
     full = scale.layer.scale
     if full.ndim > len(at.shape):
         return None

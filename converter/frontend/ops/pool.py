@@ -9,6 +9,7 @@ import numpy as np
 
 from ....runtime import ops
 from ....runtime.ops import Array, Shape
+from ....runtime.ops.linear import CumSum
 from ..builder import GraphBuilder, Value
 from ..node import NoSpikingForm, OnnxNode, Refused
 from ..registry import handles
@@ -140,6 +141,17 @@ def reduce_sum(graph: GraphBuilder, node: OnnxNode) -> None:
         return
     y = graph.emit(node, layer, [x], part="sum")
     _finish_mean(graph, node, y, prod(x.shape[a] for a in axes))
+
+
+@handles("CumSum", becomes="CumSum, where the axis is constant")
+def cum_sum(graph: GraphBuilder, node: OnnxNode) -> None:
+    axes = graph.ints(node.input(1)) or ()
+    if len(axes) != 1:
+        raise NoSpikingForm(f"it has {len(axes)} axes, it must have one")
+    x, (axis,) = graph.on_axes(graph.value(node.input(0)), axes)
+    exclusive, reverse = (bool(node.attrs.get(key, 0)) for key in ("exclusive", "reverse"))
+    layer = CumSum(axis=axis, exclusive=exclusive, reverse=reverse)
+    graph.finish(node, graph.emit(node, layer, [x]))
 
 
 @handles("ReduceMax", becomes="MaxPool with one window")

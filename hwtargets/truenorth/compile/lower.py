@@ -27,9 +27,8 @@ import numpy as np
 
 from ....errors import TargetError
 from ....runtime import graph as g
-from ....runtime import ops
 from ....runtime.neurons import NeuronParams
-from ....runtime.ops import Array, Shape
+from ....runtime.ops import Array, MultiplyingOp, Shape
 from ...view.lines import Block, Signal, Wires, apply, blocks_of, evaluate
 from . import pools
 
@@ -190,8 +189,9 @@ class _Lowering:
 
     def _synapse(self, node: g.Synapse) -> Signal:
         signals = [self.signals[name] for name in node.inputs]
-        if isinstance(node.op, ops.SumPool | ops.ReduceSum) and len(signals[0].terms) == 1:
-            pooled = pools.add_up(self, node, node.op, signals[0])
+        sums = node.op.pattern == "windows" and not isinstance(node.op, MultiplyingOp)
+        if sums and len(signals[0].terms) == 1:
+            pooled = pools.add_up(self, node, signals[0])
             if pooled is not None:
                 return pooled
         return apply(node.op, signals, node.name)

@@ -14,7 +14,6 @@ import numpy as np
 
 from ....errors import TargetError
 from ....runtime import graph as g
-from ....runtime import ops
 from ....runtime.ops import Array, Shape, windows_of
 from ...view.lines import Block, Signal, Wires, apply, blocks_of
 
@@ -42,16 +41,14 @@ class Builder(Protocol):
     def new_lines(self, shape: Shape, rates: Array, scale: Array | float) -> Signal: ...
 
 
-def add_up(
-    build: Builder, node: g.Synapse, op: ops.SumPool | ops.ReduceSum, signal: Signal
-) -> Signal | None:
+def add_up(build: Builder, node: g.Synapse, signal: Signal) -> Signal | None:
     """Neurons that add the spikes of each window, or None where the pool is left to the weights:
     windows of one element, constants, currents, or lines that are worth different amounts."""
     (term,) = signal.terms
     if not isinstance(term, Wires) or np.any(signal.constant):
         return None
     size = prod(node.shape)
-    blocks = blocks_of(apply(op, [signal], node.name))
+    blocks = blocks_of(apply(node.op, [signal], node.name))
     if not blocks or any(len(np.unique(b.weights)) > 1 for b in blocks):
         return None
     worth = np.zeros(size)

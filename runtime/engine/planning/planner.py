@@ -24,7 +24,6 @@ from ...graph import (
 )
 from ...ops import Array, Shape
 from ...ops.convolution import Conv
-from ...ops.linear import Add
 from ...semantics.constants import constant_currents
 from ..buffers import zeros
 from ..cells.base import Cell, spike_dtype
@@ -41,7 +40,7 @@ from ..events.layers import EventLayer
 from ..layout import Layout
 from ..products.blocked import BlockedTerm, to_blocks
 from ..products.blocked_layers import BlockedLayers, blocked_layers
-from ..products.numpy import MOVING, synapse_kernel
+from ..products.numpy import synapse_kernel
 from ..products.numpy_convolution import Kernel, has_large_weight
 from ..products.onnxruntime import session_kernel
 from ..products.terms import is_plain
@@ -164,7 +163,7 @@ class _Maker:
                 out[node.name] = spike_dtype(node.neuron, self.dtype)
             elif isinstance(node, Delay):
                 out[node.name] = out[node.inputs[0]]
-            elif isinstance(node, Synapse) and isinstance(node.op, MOVING):
+            elif isinstance(node, Synapse) and node.op.moves:
                 before = {out[name] for name in node.inputs}
                 out[node.name] = before.pop() if len(before) == 1 else self.dtype
         return out
@@ -299,7 +298,7 @@ class _Maker:
 
     def _in_place(self, node: Synapse, inner: list[Step]) -> Array | None:
         """An input's own buffer, where the sum of currents can be formed in it."""
-        if not isinstance(node.op, Add):
+        if not node.op.adds:
             return None
         for name in node.inputs:
             for *_, made, buffer in inner:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ...chains import synapse_chains
-from ...cost import WEIGHTED
 from ...file.emit import emit_chain
 from ...graph import SpikingGraph
+from ...ops import WeightedOp
 from .blocked_models import blocked_models
 
 
@@ -20,5 +20,5 @@ def synapse_models(graph: SpikingGraph) -> dict[str, bytes]:
     return {
         chain.nodes[-1].name: emit_chain(chain.nodes, chain.sources, shapes).SerializeToString()
         for chain in synapse_chains(graph)
-        if any(isinstance(node.op, WEIGHTED) for node in chain.nodes)
+        if any(isinstance(node.op, WeightedOp) for node in chain.nodes)
     } | blocked_models(graph)

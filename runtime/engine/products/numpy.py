@@ -24,7 +24,6 @@ from ..profile import Clock
 from .numpy_convolution import Kernel, conv_kernel, has_large_weight, product_conv_kernel
 
 WIDE_LINEAR_BYTES = 32_000  # larger weights are packed once per chunk, not once per step
-MOVING = (Concat, Pad, Slice, Take, Transpose, Broadcast, Reshape)  # elements keep their values
 
 
 def synapse_kernel(

@@ -61,6 +61,9 @@ CASES: dict[str, tuple[Any, Any, Any, int]] = {
     "ReduceMean over all axes": (node("ReduceMean", keepdims=0), {"x": (1, 3, 4)}, {}, 17),
     "ReduceSum over inner axes": (
         node("ReduceSum", "a", keepdims=0), IMAGE, {"a": ints(1, -1)}, 17),
+    "CumSum along a line": (node("CumSum", "a"), IMAGE, {"a": np.asarray(-1, np.int64)}, 17),
+    "CumSum from the end, exclusive": (
+        node("CumSum", "a", exclusive=1, reverse=1), IMAGE, {"a": ints(1)}, 14),
     "ReduceMax over channels": (node("ReduceMax", axes=[1], keepdims=0), IMAGE, {}, 17),
     "Clip from below zero": (
         node("Clip", "lo", "hi"), IMAGE,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -10,6 +12,7 @@ from onnx import TensorProto, helper
 
 from onnx2snn.errors import GraphError
 from onnx2snn.runtime import ops
+from onnx2snn.runtime.ops.linear import CumSum
 
 RNG = np.random.default_rng(0)
 
@@ -150,6 +153,20 @@ CASES = [
         [(3, 4, 5)],
         lambda r: [("ReduceSum", {"keepdims": 0}, [ints(2, 3)])],
     ),
+    *[
+        (
+            CumSum(axis=axis, exclusive=exclusive, reverse=reverse),
+            [(3, 4, 5)],
+            lambda r: [
+                (
+                    "CumSum",
+                    {"exclusive": int(r.exclusive), "reverse": int(r.reverse)},
+                    [np.asarray(r.axis + 1, np.int64)],
+                )
+            ],
+        )
+        for axis, exclusive, reverse in product(range(3), (False, True), (False, True))
+    ],
     (
         ops.ReduceSum(axes=(0,), keepdims=True),
         [(3, 4, 5)],
@@ -210,6 +227,7 @@ def test_every_record_has_a_case():
         (TRANSPOSED[0], (3, 5, 4)),
         (ops.MaxPool(kernel=(9, 9), strides=(1, 1), dilations=(1, 1), pads=(0,) * 4), (3, 7, 6)),
         (ops.Reshape(shape=(4, 4)), (3, 5)),
+        (CumSum(axis=2), (3, 5)),
     ],
 )
 def test_a_shape_that_does_not_fit_is_refused(record, shape):
