@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.graph import onsets
 from ..runtime.ops import Array
 from .target import HardwareTarget, Limit
 from .view.network import ChipNetwork
@@ -40,7 +39,7 @@ class Activity:
 
 
 def activity(
-    network: ChipNetwork, rates: Mapping[str, Array] | None, rate: float, sent: float = 0.0
+    network: ChipNetwork, rates: Mapping[str, Array] | None, *, rate: float, sent: float = 0.0
 ) -> Activity:
     """Counted from firing rates: measured (spikes per neuron and step), or assumed.
 
@@ -65,7 +64,13 @@ def activity(
 
 
 def energy_of(
-    target: HardwareTarget, found: Activity, spike_hops: float, steps: int, chips: int, lag: int = 0
+    target: HardwareTarget,
+    found: Activity,
+    *,
+    spike_hops: float,
+    steps: int,
+    lag: int,
+    chips: int,
 ) -> dict[str, Any]:
     """Joules per inference: value, low, high, parts, sources; {} if the target has no constants.
 
@@ -92,11 +97,11 @@ def energy_of(
     return {
         "value": sum(parts.values()), "low": low, "high": high, "unit": "J", "parts": parts,
         "counts": terms, "sources": sources, "missing": sorted(set(terms) - set(known)),
-        "ann": ann_comparison(found, steps, lag),
+        "ann": ann_comparison(found, steps=steps, lag=lag),
     }  # fmt: skip
 
 
-def ann_comparison(found: Activity, steps: int, lag: int = 0) -> dict[str, Any]:
+def ann_comparison(found: Activity, *, steps: int, lag: int) -> dict[str, Any]:
     """SNN against an 8-bit ANN in the same technology, with the same weights, both counted as
     arithmetic plus one weight read per operation; the SNN's neuron updates cost one add each."""
     synops = found.synops * steps
@@ -116,9 +121,8 @@ def ann_comparison(found: Activity, steps: int, lag: int = 0) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def latency_of(network: ChipNetwork, target: HardwareTarget, steps: int) -> dict[str, Any]:
+def latency_of(target: HardwareTarget, *, steps: int, lag: int) -> dict[str, Any]:
     """Seconds per inference; only the steps where the target has no time per step."""
-    lag = max(onsets(network.graph).values(), default=0)
     out: dict[str, Any] = {"steps": steps, "lag_steps": lag}
     if "step" in target.energy:
         step = target.energy["step"]

@@ -78,7 +78,7 @@ class Assembly:
             accuracy=self._accuracy(run),
             energy=self._energy(flows["spike_hops"], chips, run),
             latency=mapped.facts.get("latency")
-            or latency_of(self.network, target, self.request.steps),
+            or latency_of(target, steps=self.request.steps, lag=self._lag),
             would_fit=() if fits else self._would_fit(),
             unverified=tuple(
                 {"name": n.name, "value": n.value, "source": n.source} for n in target.unverified
@@ -196,9 +196,22 @@ class Assembly:
         x = self.request.x
         full = 1.0 if x is None else float(np.count_nonzero(x) / max(x.size, 1))
         sent = {"graded": full, "spikes": self.request.rate}.get(mode, 0.0)
-        found = activity(self.network, run.rates if run else None, self.request.rate, sent)
-        lag = max(onsets(self.network.graph).values(), default=0)
-        return energy_of(self.target, found, spike_hops, self.request.steps, chips, lag)
+        found = activity(
+            self.network, run.rates if run else None, rate=self.request.rate, sent=sent
+        )
+        return energy_of(
+            self.target,
+            found,
+            spike_hops=spike_hops,
+            steps=self.request.steps,
+            lag=self._lag,
+            chips=chips,
+        )
+
+    @property
+    def _lag(self) -> int:
+        """Steps until the last node begins: the sum of the start lags."""
+        return max(onsets(self.network.graph).values(), default=0)
 
     def _accuracy(self, run: ChipRun | None) -> dict[str, Any]:
         keys = ("ann", "float_snn", "chip", "quantization_loss", "mapping_loss", "total_loss")

@@ -42,7 +42,15 @@ from .compile.draft import Widths
 from .compile.fit import fit
 from .compile.route import summary
 from .compile.tiles import Room
-from .facts import core_of, cores_of, latency_of, measured_energy, notes_of, schedule_of, traffic_of
+from .facts import (
+    core_of,
+    cores_of,
+    latency_in_ticks,
+    measured_energy,
+    notes_of,
+    schedule_of,
+    traffic_of,
+)
 from .file import Crossbars, dump, placed, too_far, violations
 from .variants import would_fit
 
@@ -218,7 +226,9 @@ def _mapped(
     counted = _counted(target, choice, net)
     facts["codings"] = [_coding_facts(name, c) for name, c in counted.items() if len(counted) > 1]
     facts["energy"] = measured_energy(network, target, request, net, measured)
-    facts["latency"] = latency_of(target, request.steps, int(net.routed.start.max()))
+    facts["latency"] = latency_in_ticks(
+        target, steps=request.steps, lag=int(net.routed.start.max())
+    )
     box, flows = net.crossbars, traffic_of(net, measured.rates, request.x is not None)
     return Mapped(
         cores=cores,

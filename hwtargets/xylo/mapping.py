@@ -73,7 +73,7 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request) -> 
     estimate = power(chip.config, target, request.steps, activity, dt)
     facts = _facts(chip, quantized, report) | {"steps": request.steps, "readout": readout}
     facts |= {"activity": asdict(activity), "power": asdict(estimate)}
-    against = ann_comparison(counted(network, rates, 0.0), request.steps)
+    against = ann_comparison(counted(network, rates, rate=0.0), steps=request.steps, lag=0)
     facts |= {
         "energy": report_energy(estimate, request.steps) | {"ann": against},
         "latency": report_latency(estimate, request.steps),

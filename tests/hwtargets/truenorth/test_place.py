@@ -34,7 +34,9 @@ def test_a_small_network_fits_one_chip_and_keeps_its_answers():
     assert report.accuracy["agreement"] >= 0.8
     assert report.facts["replication_factor"] > 1
     assert report.facts["ticks_before_answer"] == report.latency["lag_steps"] + 1
-    assert report.energy["value"] > 0 and report.traffic["spike_hops"] > 0
+    plan, flows = report.plan, report.traffic
+    assert flows["packets"] == pytest.approx(plan.sent.sum()) == pytest.approx(plan.received.sum())
+    assert plan.links.sum() == pytest.approx(flows["spike_hops"])  # a link is a hop
     assert sum(row.cores for row in report.layers) == report.cores
     assert parse(report.files["truenorth.npz"]).cores == report.cores
     assert json.loads(to_json(report))["facts"]["coding"] == "axons4"
@@ -190,7 +192,11 @@ def test_counting_readouts_keep_their_threshold():
     x = nets.samples(graph, 20)
     report = place(graph, "truenorth", data=PlaceData(x=x), steps=32, seconds=0.1)
     assert report.accuracy["agreement"] >= 0.8
-    assert np.isfinite(report.energy["value"])
+    chip_neurons = 10 + report.facts["copies"] + report.facts["partial_sum_neurons"] + 3
+    assert report.facts["chip_neurons"] == chip_neurons
+    counts = report.energy["counts"]
+    assert counts["neuron_update"] == chip_neurons * (32 + report.latency["lag_steps"])
+    assert report.energy["value"] == pytest.approx(counts["synop"] * 26e-12)
 
 
 def test_counting_needs_no_fit_and_agrees_with_the_mapping():
