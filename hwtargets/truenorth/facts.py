@@ -78,7 +78,7 @@ def schedule_of(net: TrueNorthNetwork) -> list[dict[str, Any]]:
 def measured_energy(
     network: ChipNetwork,
     target: HardwareTarget,
-    request: Request,
+    request: Request[Any],
     net: TrueNorthNetwork,
     measured: NetworkRun,
 ) -> dict[str, Any]:

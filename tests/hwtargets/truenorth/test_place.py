@@ -162,7 +162,7 @@ def test_the_crossbars_of_a_large_network_are_counted_without_being_written():
 
 
 def test_bad_options_are_usage_errors():
-    with pytest.raises(UsageError, match="unknown weight coding"):
+    with pytest.raises(UsageError, match="coding must be ternary, axons2, axons3 or axons4"):
         placed(nets.dense_net(0), coding="float")
     for value in (0, -1, "two", "1.5", ""):
         with pytest.raises(UsageError, match="copies must be auto or a whole number") as caught:
@@ -172,7 +172,9 @@ def test_bad_options_are_usage_errors():
         placed(nets.dense_net(0), output_copies=0)
     with pytest.raises(UsageError, match="tune must be true or false, got 'perhaps'"):
         placed(nets.dense_net(0), tune="perhaps")
-    with pytest.raises(UsageError, match="'truenorth' has no option codng"):
+    with pytest.raises(
+        UsageError, match=r"'truenorth' has no option codng\. Did you mean 'coding'\?"
+    ):
         placed(nets.dense_net(0), codng="ternary")
 
 
