@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "hwtargets"))
 from chip_nets import PILOTNET, RESNET20, build
 
 from onnx2snn.hwtargets import chip_view, load_target
-from onnx2snn.hwtargets.cores.memory import memory_model
+from onnx2snn.hwtargets.cores.mapping import CORES
 from onnx2snn.hwtargets.cores.partition import partition
 from onnx2snn.hwtargets.cores.traffic import traffic
 from onnx2snn.hwtargets.mapping import Traffic
@@ -35,7 +35,7 @@ from onnx2snn.hwtargets.placement.mesh import Mesh, mesh_for, place_on_mesh
 def cut(graph: Any) -> tuple[int, Traffic]:
     """Cores of a network on Loihi 2, and their traffic."""
     target, network = load_target("loihi2"), chip_view(graph)
-    tilings, broken = partition(network, target, memory_model(target.options, ""), inputs=False)
+    tilings, broken = partition(network, target, CORES.request(target).options.memory, inputs=False)
     assert not broken
     return sum(t.cores for t in tilings), traffic(network, tilings, None, 0.1)
 

@@ -1,20 +1,23 @@
 """Neuromorphic chips as data, and the placement of spiking networks on them."""
 
-from .mapping import ChipRun, Cores, Mapped, Request, Traffic, chip_files
-from .options import known_options
-from .placement import load_target, missing_kinds, place
+from .mapping import ChipMapping, ChipRun, Cores, Mapped, Request, Traffic
+from .mappings import MAPPINGS, targets
+from .placement import emitted, load_target, mapping_of, missing_kinds, options_of, place
 from .placement.assembly import PlaceData
 from .placement.report import PlacementReport, to_json
-from .target import DesignRule, HardwareTarget, Limit, Violation, targets
+from .target import DesignRule, HardwareTarget, Known, Limit, Violation
 from .view.network import ChipLayer, ChipNetwork, Projection, chip_view
 
 __all__ = [
+    "MAPPINGS",
     "ChipLayer",
+    "ChipMapping",
     "ChipNetwork",
     "ChipRun",
     "Cores",
     "DesignRule",
     "HardwareTarget",
+    "Known",
     "Limit",
     "Mapped",
     "PlaceData",
@@ -23,11 +26,12 @@ __all__ = [
     "Request",
     "Traffic",
     "Violation",
-    "chip_files",
     "chip_view",
-    "known_options",
+    "emitted",
     "load_target",
+    "mapping_of",
     "missing_kinds",
+    "options_of",
     "place",
     "targets",
     "to_json",

@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.graph import onsets
 from ..runtime.ops import Array
-from .target import HardwareTarget, Limit
+from .target import HardwareTarget, Known, Limit
 from .view.network import ChipNetwork
 
 HOROWITZ = (
@@ -27,6 +26,14 @@ HOROWITZ = (
     "10 pJ (as quoted in PMC8934428, table 3); 8-bit multiply 0.2 pJ (not looked up)"
 )
 ADD, MULTIPLY, READ_8_BIT = 0.1, 0.2, 10 / 8  # pJ
+# What ``energy_of`` and ``latency_of`` read; where no uncertainty is stated, half of it.
+ENERGY: Mapping[str, Known] = {
+    "synop": Known(help="one spike over one synapse", unit="pJ", uncertainty=0.5),
+    "neuron_update": Known(help="one neuron in one step", unit="pJ", uncertainty=0.5),
+    "hop": Known(help="one spike from router to router", unit="pJ", uncertainty=0.5),
+    "step": Known(help="one time step", unit="s", uncertainty=0.5),
+    "static_per_chip": Known(help="a chip that is on", unit="W", uncertainty=0.5),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +47,7 @@ class Activity:
 
 
 def activity(
-    network: ChipNetwork, rates: Mapping[str, Array] | None, rate: float, sent: float = 0.0
+    network: ChipNetwork, rates: Mapping[str, Array] | None, *, rate: float, sent: float = 0.0
 ) -> Activity:
     """Counted from firing rates: measured (spikes per neuron and step), or assumed.
 
@@ -65,7 +72,13 @@ def activity(
 
 
 def energy_of(
-    target: HardwareTarget, found: Activity, spike_hops: float, steps: int, chips: int, lag: int = 0
+    target: HardwareTarget,
+    found: Activity,
+    *,
+    spike_hops: float,
+    steps: int,
+    lag: int,
+    chips: int,
 ) -> dict[str, Any]:
     """Joules per inference: value, low, high, parts, sources; {} if the target has no constants.
 
@@ -81,22 +94,22 @@ def energy_of(
         return {}
     parts = {k: v * target.energy[k].value * 1e-12 for k, v in known.items()}
     sources = {k: _source(target.energy[k]) for k in known}
-    low = sum(v * (1 - _spread(target.energy[k])) for k, v in parts.items())
-    high = sum(v * (1 + _spread(target.energy[k])) for k, v in parts.items())
+    low = sum(v * (1 - spread(target.energy[k])) for k, v in parts.items())
+    high = sum(v * (1 + spread(target.energy[k])) for k, v in parts.items())
     if "static_per_chip" in target.energy and "step" in target.energy:
         static, step = target.energy["static_per_chip"], target.energy["step"]
         parts["static"] = static.value * chips * (steps + lag) * step.value
         sources["static"] = _source(static)
-        low += parts["static"] * (1 - _spread(static)) * (1 - _spread(step))
-        high += parts["static"] * (1 + _spread(static)) * (1 + _spread(step))
+        low += parts["static"] * (1 - spread(static)) * (1 - spread(step))
+        high += parts["static"] * (1 + spread(static)) * (1 + spread(step))
     return {
         "value": sum(parts.values()), "low": low, "high": high, "unit": "J", "parts": parts,
         "counts": terms, "sources": sources, "missing": sorted(set(terms) - set(known)),
-        "ann": ann_comparison(found, steps, lag),
+        "ann": ann_comparison(found, steps=steps, lag=lag),
     }  # fmt: skip
 
 
-def ann_comparison(found: Activity, steps: int, lag: int = 0) -> dict[str, Any]:
+def ann_comparison(found: Activity, *, steps: int, lag: int) -> dict[str, Any]:
     """SNN against an 8-bit ANN in the same technology, with the same weights, both counted as
     arithmetic plus one weight read per operation; the SNN's neuron updates cost one add each."""
     synops = found.synops * steps
@@ -116,23 +129,26 @@ def ann_comparison(found: Activity, steps: int, lag: int = 0) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def latency_of(network: ChipNetwork, target: HardwareTarget, steps: int) -> dict[str, Any]:
+def latency_of(target: HardwareTarget, *, steps: int, lag: int) -> dict[str, Any]:
     """Seconds per inference; only the steps where the target has no time per step."""
-    lag = max(onsets(network.graph).values(), default=0)
     out: dict[str, Any] = {"steps": steps, "lag_steps": lag}
     if "step" in target.energy:
         step = target.energy["step"]
         value = (steps + lag) * step.value
-        spread = _spread(step)
+        half = spread(step)
         out |= {
-            "value": value, "low": value * (1 - spread), "high": value * (1 + spread),
+            "value": value, "low": value * (1 - half), "high": value * (1 + half),
             "unit": "s", "source": _source(step),
         }  # fmt: skip
     return out
 
 
-def _spread(limit: Limit) -> float:
-    return 0.5 if limit.uncertainty is None else limit.uncertainty
+def spread(limit: Limit, known: Mapping[str, Known] = ENERGY) -> float:
+    """The relative uncertainty of a constant, where its file states none that of the table."""
+    stated = known[limit.name].uncertainty if limit.uncertainty is None else limit.uncertainty
+    if stated is None:
+        raise KeyError(f"the table of '{limit.name}' has no uncertainty for where none is stated")
+    return stated
 
 
 def _source(limit: Limit) -> str:

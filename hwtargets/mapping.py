@@ -1,6 +1,9 @@
-"""What a mapping step takes and gives: the seam between the common pipeline and a kind of chip.
+"""What a mapping takes and gives: the seam between the common pipeline and a kind of chip.
 
-    step(network, target, request) -> Mapped
+    mapping.step(network, target, request) -> Mapped
+
+A kind of chip is one ``ChipMapping``: its options, the numbers that its target files may state,
+what it has no means for, and the step. ``mappings`` lists them.
 
 A step cuts the network's neurons into cores, says what each core uses, who sends how many spikes
 to whom, and how to run the mapped network in the chip's own integers. It reports violations
@@ -9,19 +12,20 @@ instead of raising. Everything after it (mesh, energy, report) is common.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, TypeAlias
 
 import numpy as np
 
-from ..runtime.ops import Array
-from .target import HardwareTarget, Violation
+from ..runtime.ops import Array, Shape
+from .options import O, Options, P, read_options
+from .target import HardwareTarget, Known, Violation
 from .view.network import ChipNetwork
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Request:
+class Request(Generic[O]):
     """What the user asked for.
 
     Attributes:
@@ -34,10 +38,11 @@ class Request:
         rate: spikes per neuron and step where nothing was measured.
         seconds: wall time that the mesh placement may take.
         seed: of the mesh placement.
-        options: the mapping step's own options, e.g. {"coding": "ternary"}; they override the
-            target's ``[options]``.
+        options: of the mapping: the user's, else the target's, else their defaults.
+        dry: cores are counted only; nothing is quantized or run.
     """
 
+    options: O
     steps: int = 32
     x: Array | None = None
     y: Array | None = None
@@ -45,11 +50,12 @@ class Request:
     rate: float = 0.1
     seconds: float = 10.0
     seed: int = 0
-    options: Mapping[str, Any] = field(default_factory=dict)
+    dry: bool = False
 
-    def option(self, target: HardwareTarget, name: str, default: Any) -> Any:
-        """The user's option, else the target's, else ``default``."""
-        return self.options.get(name, target.options.get(name, default))
+    def choosing(self, options: P) -> Request[P]:
+        """The same request of another mapping."""
+        asked = {name: value for name, value in vars(self).items() if name != "options"}
+        return Request(options=options, **asked)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -102,8 +108,8 @@ class ChipRun:
     rates: Mapping[str, Array] = field(default_factory=dict)
 
 
-Runner = Callable[[Array, int], ChipRun]  # (x, steps): the chip's integers
-Placed = Callable[[Array, Array], tuple[Mapping[str, bytes], tuple[Violation, ...]]]
+Runner: TypeAlias = Callable[[Array, int], ChipRun]  # (x, steps): the chip's integers
+Placed: TypeAlias = Callable[[Array, Array], tuple[Mapping[str, bytes], tuple[Violation, ...]]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -120,11 +126,13 @@ class Mapped:
         files: what the chip's tools read, by file name.
         placed: the same for what depends on where the cores are: (chip (cores,), x and y on the
             joint grid of all chips (cores, 2)) -> files, violations; None where nothing does.
-        facts: further plain JSON values for the report (replication factor, added ticks, ...).
+        would_fit: number of chips -> what would fit on them instead, counted.
+        energy, latency: as the report has them, where the chip's are not those of ``energy``.
+        sent: share of the input's values that reach the first layer as spikes in every step.
+        tiles: layer name -> neurons along each axis that a core takes, where it is cut so.
+        facts: further plain JSON values for the report (replication factor, added ticks, ...); no
+            code reads them.
         notes: sentences for the report: what is approximate, what is not verified.
-        positions: (cores, 3) chip, x, y where the step placed the cores itself, else None.
-        would_fit: number of chips -> what would fit on them instead, counted; None where the
-            common variants say it.
     """
 
     cores: Cores
@@ -135,30 +143,77 @@ class Mapped:
     core_of: Callable[[str], Array] | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
     placed: Placed | None = None
+    would_fit: Callable[[int], tuple[Mapping[str, Any], ...]] | None = None
+    energy: Mapping[str, Any] | None = None
+    latency: Mapping[str, Any] | None = None
+    sent: float = 0.0
+    tiles: Mapping[str, Shape] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    positions: Array | None = None
-    would_fit: Callable[[int], tuple[Mapping[str, Any], ...]] | None = None
 
 
-class Step(Protocol):
-    """A mapping step."""
+Step: TypeAlias = Callable[[ChipNetwork, HardwareTarget, Request[O]], Mapped]
+KindsCheck: TypeAlias = Callable[[ChipNetwork, HardwareTarget], tuple[Violation, ...]]
 
-    def __call__(
-        self, network: ChipNetwork, target: HardwareTarget, request: Request
-    ) -> Mapped: ...
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ChipMapping(Generic[O]):
+    """A kind of chip.
+
+    Attributes:
+        name: what a target file's ``mapping`` says.
+        options: the record whose fields are the options of ``place`` and of ``[options]``.
+        limits, energy: the numbers that ``[limits.*]`` and ``[energy.*]`` may state.
+        inputs: the ways in which an analog input may enter; see ``CAPABILITIES["input"]``.
+        kinds: neurons and operations that a chip has no means for, whatever their size.
+        step: see the module.
+        emits: how the name of the file for the chip's tools ends, which begins with the target's;
+            "" where there is none.
+    """
+
+    name: str
+    options: type[O]
+    limits: Mapping[str, Known]
+    energy: Mapping[str, Known]
+    inputs: tuple[str, ...]
+    kinds: KindsCheck
+    step: Step[O]
+    emits: str = ""
+
+    def request(
+        self, target: HardwareTarget, options: Mapping[str, Any] | None = None, **asked: Any
+    ) -> Request[O]:
+        """A request with the target's options, overridden by ``options``.
+
+        Raises:
+            UsageError: E514 an unknown option, or the option's own code for its value.
+        """
+        given = {**target.options, **(options or {})}
+        return Request(options=read_options(self.options, given, of=target.name), **asked)
+
+
+# What placement itself reads of any target.
+PLACEMENT: Mapping[str, Known] = {
+    "cores_per_chip": Known(help="cores on one chip", unit="cores"),
+    "mesh_width": Known(help="width of a chip's mesh; 0: a square", unit="cores", unstated=0),
+    "mesh_height": Known(help="height of a chip's mesh; 0: a square", unit="cores", unstated=0),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoOptions(Options):
+    """Of a mapping that leaves nothing to choose."""
+
+
+def refused(network: ChipNetwork, found: Iterable[Violation]) -> Mapped:
+    """Nothing is placed, for these reasons."""
+    nothing = np.zeros(0, np.int64)
+    layers = tuple(layer.name for layer in network.layers)
+    cores = Cores(layer=nothing, layers=layers, neurons=nothing, used={})
+    return Mapped(cores=cores, traffic=no_traffic(), violations=tuple(found))
 
 
 def no_traffic() -> Traffic:
     """No spikes between cores (a chip of one core)."""
     nothing = np.zeros(0, np.int64)
     return Traffic(source=nothing, destination=nothing, weight=np.zeros(0))
-
-
-# Mapping step -> suffix of the file that the chip's tools read, where it emits one.
-EMITTED: Mapping[str, str] = {"truenorth": ".npz", "xylo": ".json"}
-
-
-def chip_files(target: HardwareTarget) -> tuple[str, ...]:
-    """Names of the files for the chip's tools that a placement may emit."""
-    return (target.name + EMITTED[target.mapping],) if target.mapping in EMITTED else ()

@@ -1,19 +1,28 @@
-"""The mapping steps by name: what a target's ``mapping`` may say. A new kind of chip is a folder of
-its own and its line here."""
+"""The kinds of chips: what a target's ``mapping`` may say. A new one is a folder of its own, with
+its target files, and its line here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from .cores.crossbar import map_crossbar
-from .cores.mapping import map_cores
-from .mapping import Step
-from .truenorth.mapping import map_truenorth
-from .xylo.mapping import map_xylo
+from .cores.crossbar import CROSSBAR
+from .cores.mapping import CORES
+from .mapping import ChipMapping
+from .target import HardwareTarget
+from .target_file import Mappings, load_folder
+from .truenorth.mapping import TRUENORTH
+from .xylo.mapping import XYLO
 
-MAPPINGS: Mapping[str, Step] = {
-    "cores": map_cores,
-    "crossbar": map_crossbar,
-    "truenorth": map_truenorth,
-    "xylo": map_xylo,
+MAPPINGS: Mapping[str, ChipMapping[Any]] = {
+    mapping.name: mapping for mapping in (CORES, CROSSBAR, TRUENORTH, XYLO)
 }
+
+
+def targets(mappings: Mappings = MAPPINGS) -> dict[str, HardwareTarget]:
+    """Every target that comes with onnx2snn, by name."""
+    found: dict[str, HardwareTarget] = {}
+    for folder in sorted(path for path in Path(__file__).parent.iterdir() if path.is_dir()):
+        found |= load_folder(folder, mappings)
+    return found

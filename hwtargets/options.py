@@ -1,66 +1,118 @@
-"""Options of the mapping steps, as the command line gives them: known names, whole numbers, flags.
+"""What a mapping step lets its user choose: a frozen dataclass with a field per option.
 
-A name that no step reads would change nothing without saying so; it is refused.
+The fields are the keys of ``place --option`` and of a target file's ``[options]``; there is no
+other list of them. ``option`` declares a field with the kind of its values; reading text, checking
+ranges and refusing happen here, however a record is made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, TypeVar
 
 from ..errors import UsageError
-from .target import HardwareTarget
-
-_CORES = ("input", "maxpool")
-OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "cores": _CORES,
-    "crossbar": _CORES,
-    "truenorth": (
-        *("coding", "copies", "output_copies", "tune"),
-        *("calibration", "fit_steps", "compare", "emit"),
-    ),
-    "xylo": (
-        *("readout", "dt", "recode", "input_spikes", "spikes", "dash_syn", "dash_mem"),
-        *("margin", "rounds", "window"),
-    ),
-}
+from .kinds import Kind, meant, suggested
 
 
-def known_options(target: HardwareTarget) -> tuple[str, ...]:
-    """The names that ``place`` takes as options for a target."""
-    return OPTIONS.get(target.mapping, ())
+@dataclass(frozen=True, kw_only=True)
+class OptionInfo:
+    """What an option takes and means; ``code``: of the error where a value is refused. ``in_file``:
+    a table that describes the chip, which only its file may give."""
+
+    kind: Kind
+    help: str
+    code: str
+    in_file: bool = False
 
 
-def check_names(target: HardwareTarget, options: Mapping[str, Any]) -> None:
-    """Refuse options that the target's mapping step does not read (UsageError E514)."""
-    known = known_options(target)
-    unknown = [name for name in options if name not in known]
-    if unknown:
-        raise UsageError(
-            f"'{target.name}' has no option {', '.join(unknown)}",
-            remedy=f"It has {', '.join(known)}; see docs/placement.md.",
-            code="E514",
-        )
+def option(
+    default: Any, kind: Kind, text: str, *, code: str = "E515", in_file: bool = False
+) -> Any:
+    """A field of ``Options``; ``text``: its meaning. A default of another kind (None) stays."""
+    info = OptionInfo(kind=kind, help=text, code=code, in_file=in_file)
+    return field(default=default, metadata={"option": info})
 
 
-def whole(name: str, value: Any, code: str, least: int = 1, other: str = "") -> int:
-    """A whole number of at least ``least``, or UsageError. ``other``: what else the caller takes,
-    for the message."""
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The base of all: values are read by their kinds. Raises UsageError with the option's code."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if "option" in item.metadata:
+                value = getattr(self, item.name)
+                object.__setattr__(self, item.name, _read(item, value))
+
+
+O = TypeVar("O", bound=Options)  # noqa: E741 - the options of a mapping
+P = TypeVar("P", bound=Options)  # those of another
+
+
+def _read(item: Field[Any], value: Any) -> Any:
+    info: OptionInfo = item.metadata["option"]
+    if value is item.default:
+        return value
     try:
-        number = int(str(value))
-    except ValueError:
-        number = least - 1
-    if number < least:
-        instead = f"{other} or " if other else ""
+        return info.kind.read(value)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, UsageError):
+            raise
         raise UsageError(
-            f"{name} must be {instead}a whole number of at least {least}, got {value!r}", code=code
-        )
-    return number
+            f"{item.name} must be {info.kind.says}, got {value!r}",
+            remedy=meant(str(value), info.kind.names).strip(),
+            code=info.code,
+        ) from error
 
 
-def flag(name: str, value: Any, code: str) -> bool:
-    """True or false, or UsageError."""
-    text = str(value).lower()
-    if text not in ("true", "false"):
-        raise UsageError(f"{name} must be true or false, got {value!r}", code=code)
-    return text == "true"
+def infos(options: type[Options]) -> dict[str, OptionInfo]:
+    """The options of a record, by name."""
+    return {f.name: f.metadata["option"] for f in fields(options) if "option" in f.metadata}
+
+
+def known_options(options: type[Options]) -> tuple[str, ...]:
+    """The names that ``place --option`` takes; the tables of a file are left out."""
+    return tuple(name for name, info in infos(options).items() if not info.in_file)
+
+
+def read_options(options: type[O], given: Mapping[str, Any], *, of: str) -> O:
+    """A record from names and values, which may be text. ``of``: whose options, for messages.
+
+    Raises:
+        UsageError: E514 an unknown name; the option's own code for a value that it does not take.
+    """
+    known = infos(options)
+    for name in given:
+        if name not in known:
+            raise UsageError(
+                f"'{of}' has no option {name}",
+                remedy=f"{suggested(name, known_options(options))}; see docs/placement.md.",
+                code="E514",
+            )
+    return options(**given)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a file, as a record of options."""
+
+    record: type[Options]
+
+    names: tuple[str, ...] = ()
+
+    @property
+    def says(self) -> str:
+        return f"a table with {', '.join(infos(self.record))}"
+
+    def read(self, value: Any) -> Options:
+        if isinstance(value, self.record):
+            return value
+        if not isinstance(value, Mapping):
+            raise ValueError(value)
+        known = infos(self.record)
+        for name in value:
+            if name not in known:
+                raise UsageError(
+                    f"unknown key '{name}'", remedy=suggested(name, known), code="E501"
+                )
+        return self.record(**value)

@@ -6,14 +6,24 @@ sees everything at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..runtime.graph import MaxPool
 from ..runtime.neurons import NeuronParams, PacedParams
-from .target import DesignRule, HardwareTarget, Violation
+from .target import UNBOUNDED, DesignRule, HardwareTarget, Known, Violation
 from .view.network import ChipLayer, ChipNetwork
+
+# What the rules read of a target.
+LIMITS: Mapping[str, Known] = {
+    "payload_bits": Known(
+        help="bits of a graded spike, sign included", unit="bits", unstated=UNBOUNDED
+    ),
+    "delay_max": Known(
+        help="steps that a spike can wait, which skip connections need behind start lags",
+        unit="steps", unstated=0,
+    ),
+}  # fmt: skip
 
 
 def _neurons(network: ChipNetwork) -> Iterator[tuple[ChipLayer, NeuronParams]]:
@@ -48,20 +58,8 @@ def _no_analog(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violati
                 limit="neurons and linear synapses",
                 remedy="Replace it in the model (max pooling by average pooling or a strided "
                 "convolution; other operations by ReLU networks) and convert again, or run this "
-                f"part on the host: {layer.neurons:,} values per step would leave the chip."
-                + _pool_means(layer, target),
+                f"part on the host: {layer.neurons:,} values per step would leave the chip.",
             )
-
-
-def _pool_means(layer: ChipLayer, target: HardwareTarget) -> str:
-    if not isinstance(layer.node, MaxPool) or "zero" not in target.can("reset"):
-        return ""
-    if target.mapping not in ("cores", "crossbar"):
-        return ""
-    return (
-        " Approximate on the chip: option maxpool=or, one neuron per window that fires when any of "
-        f"its inputs does: {layer.neurons:,} neurons; the report has its accuracy."
-    )
 
 
 def _reset(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
@@ -79,8 +77,7 @@ def _reset(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
 
 def _levels(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
     limit = int(target.can("levels"))
-    if "payload_bits" in target.limits:
-        limit = min(limit, 2 ** (int(target.limit("payload_bits")) - 1) - 1)
+    limit = int(min(limit, 2 ** (target.limit("payload_bits") - 1) - 1))
     for layer, neuron in _neurons(network):
         if neuron.levels > limit:
             split = -(-neuron.levels // limit)
@@ -143,8 +140,7 @@ def _paced(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
 
 
 def _delays(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
-    known = target.limits.get("delay_max")
-    most = int(known.value) if known is not None else 0
+    most = int(target.limit("delay_max"))
     for layer in network.layers:
         for p in layer.projections:
             if p.delay > most:

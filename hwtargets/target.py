@@ -1,22 +1,22 @@
 """A chip as data: limits with their sources, capabilities, and named design rules.
 
-A target is a TOML file (schema ``onnx2snn-target/1``, see docs/placement.md). It names its mapping
-step (``mapping = "cores"``, ``"crossbar"``, ...), which is looked up in ``placement.MAPPINGS``. No
-class per chip: a user's own file for a core-with-memory chip or a crossbar needs no code.
+A target is read from a TOML file (see ``target_file``). It names its mapping (``mapping =
+"cores"``, ``"crossbar"``, ...; see ``mapping.ChipMapping``). No class per chip: a user's own file
+for a core-with-memory chip or a crossbar needs no code.
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from math import inf
 from typing import Any, TypeAlias
 
 from ..errors import TargetError
+from .kinds import Choice, Choices, Flag, Kind, Whole
 from .view.network import ChipNetwork
 
-SCHEMA = "onnx2snn-target/1"
+UNBOUNDED = inf  # of a limit that does not bind where a file does not state it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,25 @@ class Limit:
     source: str
     verified: bool
     unit: str = ""
+    uncertainty: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A number that target files of some mapping may state.
+
+    Attributes:
+        help, unit: what it counts.
+        unstated: the value where a file does not state it, ``UNBOUNDED`` for a limit that does not
+            bind then; None: a mapping that asks for it refuses the file (E502).
+        only: the one value that the mapping is built on; others are refused. None: any.
+        uncertainty: relative half-width of a constant whose file states none.
+    """
+
+    help: str
+    unit: str = ""
+    unstated: float | None = None
+    only: float | None = None
     uncertainty: float | None = None
 
 
@@ -52,14 +71,15 @@ class HardwareTarget:
 
     Attributes:
         name, title: what ``--target`` takes; what reports print.
-        mapping: name of the mapping step.
-        limits: numbers with sources, by name; each mapping step documents the names it reads.
+        mapping: name of the mapping.
+        limits: numbers with sources, by name.
+        known: what the mapping knows of limits, by name; see ``ChipMapping.limits``.
         capabilities: what neurons and spikes can do, e.g. ``reset = ["subtract"]``,
             ``levels = 1``, ``signed = false``, ``lag = true``; each with a default in
             ``CAPABILITIES``.
         energy: constants of the energy and latency model, as limits.
         boards: known boards, by name: number of chips.
-        options: the mapping step's own table ``[options]``, uninterpreted here.
+        options: the file's ``[options]``, which override the defaults of ``ChipMapping.options``.
         notes: sentences that every report repeats.
     """
 
@@ -67,6 +87,7 @@ class HardwareTarget:
     title: str
     mapping: str
     limits: Mapping[str, Limit]
+    known: Mapping[str, Known]
     capabilities: Mapping[str, Any]
     energy: Mapping[str, Limit] = field(default_factory=dict)
     boards: Mapping[str, int] = field(default_factory=dict)
@@ -75,23 +96,25 @@ class HardwareTarget:
     path: str = ""
 
     def limit(self, name: str) -> float:
-        """The value of a limit; TargetError if the target does not state it."""
-        if name not in self.limits:
+        """The value of a limit, where the file does not state it that of the mapping's table;
+        TargetError E502 if there is none. KeyError, a bug: the mapping's table lacks the name."""
+        if name in self.limits:
+            return self.limits[name].value
+        if name not in self.known:
+            raise KeyError(f"mapping '{self.mapping}' lists no limit '{name}'")
+        unstated = self.known[name].unstated
+        if unstated is None:
             raise TargetError(
                 f"target '{self.name}' (mapping '{self.mapping}') states no limit '{name}'",
                 where=self.path,
                 remedy=f"Add [limits.{name}] with value, source and verified.",
                 code="E502",
             )
-        return self.limits[name].value
-
-    def bound(self, name: str) -> float:
-        """The value of a limit, infinite where the target states none."""
-        return self.limits[name].value if name in self.limits else float("inf")
+        return unstated
 
     def can(self, name: str) -> Any:
-        """A capability, or its default."""
-        return self.capabilities.get(name, CAPABILITIES[name])
+        """A capability; where the file does not state it that of ``CAPABILITIES``."""
+        return self.capabilities.get(name, CAPABILITIES[name].unstated)
 
     @property
     def unverified(self) -> tuple[Limit, ...]:
@@ -111,127 +134,49 @@ class DesignRule:
     check: Check
 
 
-CAPABILITIES: Mapping[str, Any] = {
-    "reset": ["subtract"],  # how the neuron may reset: "subtract", "zero"
-    "soft_reset_neurons": 1,  # hardware neurons that one neuron with subtracting reset takes
-    "levels": 1,  # largest spike payload
-    "signed": False,  # negative spikes
-    "leak": True,  # multiplicative membrane leak
-    "lag": False,  # integrating without firing for the first steps
-    "paced": False,  # behind a lag: even spikes, read by when they come
-    "refractory": False,
-    "per_neuron_bias": True,
-    "v_init": True,  # an initial membrane potential other than 0
-    "threshold_per": "layer",  # "layer" or "neuron": how often a threshold may differ
-    "input": ["population"],  # how an analog input may enter: graded, bias, population
-    "v_min": False,  # a floor of the membrane
-    "strict": False,  # fires at v > threshold instead of v >= threshold
+@dataclass(frozen=True, kw_only=True)
+class Capability:
+    """What neurons and spikes can do: the kind of its values, and what holds where a file does not
+    state it."""
+
+    kind: Kind
+    help: str
+    unstated: Any
+
+
+ENTRIES = ("graded", "bias", "population", "rate")  # how an analog input may enter, on any chip
+
+CAPABILITIES: Mapping[str, Capability] = {
+    "reset": Capability(
+        kind=Choices(("subtract", "zero")), help="how a neuron may reset", unstated=["subtract"]
+    ),
+    "soft_reset_neurons": Capability(
+        kind=Whole(), help="hardware neurons of one neuron that resets by subtraction", unstated=1
+    ),
+    "levels": Capability(kind=Whole(), help="largest spike payload", unstated=1),
+    "signed": Capability(kind=Flag(), help="negative spikes", unstated=False),
+    "leak": Capability(kind=Flag(), help="multiplicative membrane leak", unstated=True),
+    "lag": Capability(
+        kind=Flag(), help="integrating without firing for the first steps", unstated=False
+    ),
+    "paced": Capability(
+        kind=Flag(), help="behind a lag: even spikes, read by when they come", unstated=False
+    ),
+    "refractory": Capability(kind=Flag(), help="a refractory period", unstated=False),
+    "per_neuron_bias": Capability(
+        kind=Flag(), help="biases may differ within a layer", unstated=True
+    ),
+    "v_init": Capability(
+        kind=Flag(), help="an initial membrane potential other than 0", unstated=True
+    ),
+    "threshold_per": Capability(
+        kind=Choice(("layer", "neuron")), help="how often a threshold may differ", unstated="layer"
+    ),
+    "input": Capability(
+        kind=Choices(ENTRIES), help="how an analog input may enter", unstated=["population"]
+    ),
+    "v_min": Capability(kind=Flag(), help="a floor of the membrane", unstated=False),
+    "strict": Capability(
+        kind=Flag(), help="fires at v > threshold instead of v >= threshold", unstated=False
+    ),
 }
-
-
-def load(path: str | Path) -> HardwareTarget:
-    """Read a target file.
-
-    Raises:
-        TargetError: with every problem of the file at once.
-    """
-    try:
-        with open(path, "rb") as file:
-            raw = tomllib.load(file)
-    except OSError as error:
-        raise TargetError(
-            f"cannot read the target file ({error.strerror})", where=str(path), code="E501"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TargetError(f"not a TOML file ({error})", where=str(path), code="E501") from error
-    problems = list(_problems(raw))
-    if problems:
-        raise TargetError(
-            f"{len(problems)} problem(s): " + "; ".join(problems),
-            where=str(path),
-            remedy="See docs/placement.md for the format of a target file.",
-            code="E501",
-        )
-    return HardwareTarget(
-        name=raw["name"],
-        title=raw.get("title", raw["name"]),
-        mapping=raw["mapping"],
-        limits=_numbers(raw.get("limits", {})),
-        capabilities=raw.get("capabilities", {}),
-        energy=_numbers(raw.get("energy", {})),
-        boards=raw.get("boards", {}),
-        options=raw.get("options", {}),
-        notes=tuple(raw.get("notes", ())),
-        path=Path(path).name,
-    )
-
-
-def targets() -> dict[str, HardwareTarget]:
-    """Every target that comes with onnx2snn, by name."""
-    found = (load(path) for path in sorted(Path(__file__).parent.glob("*/*.toml")))
-    return {target.name: target for target in found}
-
-
-def _numbers(table: Mapping[str, Mapping[str, Any]]) -> dict[str, Limit]:
-    return {name: Limit(name=name, **entry) for name, entry in table.items()}
-
-
-_TOP = {
-    "schema": str,
-    "name": str,
-    "title": str,
-    "mapping": str,
-    "limits": dict,
-    "capabilities": dict,
-    "energy": dict,
-    "boards": dict,
-    "options": dict,
-    "notes": list,
-}
-_LIMIT: Mapping[str, tuple[type, ...]] = {
-    "value": (int, float),
-    "source": (str,),
-    "verified": (bool,),
-    "unit": (str,),
-    "uncertainty": (int, float),
-}
-
-
-def _problems(raw: Mapping[str, Any]) -> Iterable[str]:
-    """Everything wrong with the file's form; what numbers mean is the mapping step's to check."""
-    if raw.get("schema") != SCHEMA:
-        yield f"schema must be '{SCHEMA}', is {raw.get('schema')!r}"
-    for key in ("name", "mapping"):
-        if not isinstance(raw.get(key), str) or not raw.get(key):
-            yield f"'{key}' must be a non-empty string"
-    if any(c in str(raw.get("name")) for c in "/\\\0"):
-        yield "'name' must have no / and no \\: files for the chip's tools are named so"
-    for key, value in raw.items():
-        if key not in _TOP:
-            yield f"unknown key '{key}' (known: {', '.join(_TOP)})"
-        elif not isinstance(value, _TOP[key]):
-            yield f"'{key}' must be a {_TOP[key].__name__}, is {value!r}"
-    for section in ("limits", "energy"):
-        table = raw.get(section, {})
-        for name, entry in table.items() if isinstance(table, dict) else ():
-            yield from _limit_problems(f"{section}.{name}", entry)
-    for name in raw.get("capabilities", {}) if isinstance(raw.get("capabilities"), dict) else ():
-        if name not in CAPABILITIES:
-            yield f"unknown capability '{name}' (known: {', '.join(CAPABILITIES)})"
-
-
-def _limit_problems(where: str, entry: Any) -> Iterable[str]:
-    if not isinstance(entry, dict):
-        yield f"[{where}] must be a table with value, source and verified"
-        return
-    for key in ("value", "source", "verified"):
-        if key not in entry:
-            yield f"[{where}] lacks '{key}'"
-    for key, value in entry.items():
-        kinds = _LIMIT.get(key)
-        if kinds is None:
-            yield f"[{where}] has an unknown key '{key}' (known: {', '.join(_LIMIT)})"
-        elif not isinstance(value, kinds) or (bool not in kinds and isinstance(value, bool)):
-            yield f"[{where}] '{key}' must be a {kinds[-1].__name__}, is {value!r}"
-        elif key == "value" and isinstance(value, int | float) and value < 0:
-            yield f"[{where}] value must not be negative, is {value}"

@@ -1,4 +1,4 @@
-"""The mapping step of crossbars: rows (input axons) by columns (neurons), every crossing a weight.
+"""The mapping of crossbars: rows (input axons) by columns (neurons), every crossing a weight.
 
 Nothing is shared: a convolution is unrolled, each position has its own columns, and each source
 neuron that a core reads takes a row. Limits read: in_axons_per_core (rows), neurons_per_core
@@ -8,26 +8,40 @@ core is refused; the remedy says what partial sums would cost.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from math import ceil
 
-from ..mapping import Mapped, Request
-from ..target import HardwareTarget, Violation
+from ..energy import ENERGY
+from ..mapping import ChipMapping, Mapped, Request
+from ..target import HardwareTarget, Known, Violation
 from ..view.network import ChipNetwork
-from .mapping import map_cores
+from .mapping import LIMITS, WAYS, CoresOptions, CrossbarOptions, kinds, map_cores
+from .memory import MemoryModel
+from .variants import would_fit
 
-_UNROLLED = {"shared": False, "axons": "neuron", "weight_bits": 0}
+UNROLLED = MemoryModel(shared=False, axons="neuron", weight_bits=0)
+NEEDED = ("in_axons_per_core", "neurons_per_core")  # rows and columns
 
 
-def map_crossbar(network: ChipNetwork, target: HardwareTarget, request: Request) -> Mapped:
+def map_crossbar(
+    network: ChipNetwork, target: HardwareTarget, request: Request[CrossbarOptions]
+) -> Mapped:
     """Like ``cores.map_cores``, with the memory of a crossbar."""
-    rows = target.limit("in_axons_per_core")
-    target.limit("neurons_per_core")
-    crossbar = replace(target, options={**target.options, "memory": _UNROLLED})
-    mapped = map_cores(network, crossbar, request)
+    rows, _ = (target.limit(name) for name in NEEDED)
+    chosen = CoresOptions(
+        input=request.options.input, maxpool=request.options.maxpool, memory=UNROLLED
+    )
+    mapped = map_cores(network, target, request.choosing(chosen))
     violations = tuple(_with_cost(v, network, rows) for v in mapped.violations)
     note = "Every synapse takes a crossing: convolutions are unrolled, weights are not shared."
-    return replace(mapped, violations=violations, notes=(*mapped.notes, note))
+    return replace(
+        mapped,
+        violations=violations,
+        notes=(*mapped.notes, note),
+        would_fit=partial(would_fit, network, target, request, map_crossbar),
+    )
 
 
 def _with_cost(violation: Violation, network: ChipNetwork, rows: float) -> Violation:
@@ -41,3 +55,19 @@ def _with_cost(violation: Violation, network: ChipNetwork, rows: float) -> Viola
         remedy=f"Cut the layer into {parts} partial sums of at most {rows:g} inputs, each with its "
         f"own population: {relays:,} more neurons and one more step; or prune to {rows:g} inputs.",
     )
+
+
+CROSSBAR_LIMITS: Mapping[str, Known] = {
+    **LIMITS,
+    **{name: replace(LIMITS[name], unstated=None) for name in NEEDED},
+}
+
+CROSSBAR: ChipMapping[CrossbarOptions] = ChipMapping(
+    name="crossbar",
+    options=CrossbarOptions,
+    limits=CROSSBAR_LIMITS,
+    energy=ENERGY,
+    inputs=WAYS,
+    kinds=kinds,
+    step=map_crossbar,
+)

@@ -1,44 +1,105 @@
-"""The mapping step of chips made of cores with neurons and synapse memory (Loihi, a user's own).
+"""The mapping of chips made of cores with neurons and synapse memory (Loihi, a user's own).
 
-Limits read: cores_per_chip, neurons_per_core, in_axons_per_core, out_axons_per_core,
-synapse_memory, dense_memory, dense_row_words, core_memory (all optional but cores_per_chip);
-weight_bits, threshold_bits, bias_bits, bias_exponent, weight_exponent, state_bits, state_shift,
-input_bits. Options: ``[options.memory]`` (see ``memory.MemoryModel``) and ``input`` ("graded",
-"bias" or "population": how an analog input enters), "maxpool" ("refuse" or "or", see
-``pools``), "count_only" (no integers, for variants).
+``LIMITS`` is what it reads of a target; ``CoresOptions`` what can be chosen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 
 from ...errors import UsageError
+from ...runtime.graph import MaxPool
 from ...runtime.ops import Array
 from .. import rules
-from ..mapping import ChipRun, Cores, Mapped, Request
-from ..target import HardwareTarget, Violation
+from ..energy import ENERGY
+from ..kinds import Choice
+from ..mapping import PLACEMENT, ChipMapping, ChipRun, Cores, Mapped, Request
+from ..options import Options, Table, option
+from ..target import UNBOUNDED, HardwareTarget, Known, Violation
 from ..view.network import ChipNetwork, chip_view
 from .integers import run
-from .memory import memory_model
+from .memory import MemoryModel
 from .partition import Tiling, hard_limits, partition
 from .pools import with_any_spike_pools
 from .quantize import quantize
 from .traffic import traffic
+from .variants import would_fit
+
+WAYS = ("graded", "bias", "population")  # in which an analog input may enter
+
+LIMITS: Mapping[str, Known] = {
+    **PLACEMENT,
+    **rules.LIMITS,
+    "neurons_per_core": Known(help="neurons of a core, as allocated", unstated=UNBOUNDED),
+    "in_axons_per_core": Known(help="distinct inputs that a core reads", unstated=UNBOUNDED),
+    "out_axons_per_core": Known(
+        help="pairs of a source neuron and a destination core", unstated=UNBOUNDED
+    ),
+    "synapse_memory": Known(
+        help="synapse storage of a core", unit="words of [options.memory]", unstated=UNBOUNDED
+    ),
+    "dense_memory": Known(
+        help="dense layers with their input axons", unit="words", unstated=UNBOUNDED
+    ),
+    "dense_row_words": Known(
+        help="the longest list of one axon in a dense layer", unit="words", unstated=UNBOUNDED
+    ),
+    "core_memory": Known(help="all of a core's memory", unit="words", unstated=UNBOUNDED),
+    "convolution_width": Known(
+        help="width of a map that a convolution reads, above which a note is given",
+        unstated=UNBOUNDED,
+    ),
+    "weight_bits": Known(help="a weight, sign included", unit="bits", unstated=8),
+    "weight_exponent": Known(help="largest right shift of a summed input", unstated=0),
+    "threshold_bits": Known(help="a threshold, without sign", unit="bits", unstated=16),
+    "bias_bits": Known(help="a bias's mantissa, sign included", unit="bits", unstated=32),
+    "bias_exponent": Known(help="largest left shift of a bias's mantissa", unstated=0),
+    "state_bits": Known(help="the membrane, sign included", unit="bits", unstated=UNBOUNDED),
+    "state_shift": Known(help="left shift of summed inputs and thresholds", unstated=0),
+    "input_bits": Known(help="a graded input value, without sign", unit="bits", unstated=8),
+}
 
 
-def map_cores(network: ChipNetwork, target: HardwareTarget, request: Request) -> Mapped:
+@dataclass(frozen=True, kw_only=True)
+class CrossbarOptions(Options):
+    """What can be chosen on crossbars; on cores too."""
+
+    input: Literal["graded", "bias", "population"] | None = option(
+        None, Choice(WAYS), "how an analog input enters; the default is the first way that the "
+        "chip states", code="E507",
+    )  # fmt: skip
+    maxpool: Literal["refuse", "or"] = option(
+        "refuse", Choice(("refuse", "or")), "or: a max pool of binary spikes becomes neurons that "
+        "fire when any input does (approximate)",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoresOptions(CrossbarOptions):
+    """See ``CrossbarOptions``; and how a core's memory holds synapses."""
+
+    memory: MemoryModel = option(  # noqa: RUF009 - a frozen record
+        MemoryModel(), Table(MemoryModel), "the memory model", code="E501", in_file=True
+    )
+
+
+def map_cores(
+    network: ChipNetwork, target: HardwareTarget, request: Request[CoresOptions]
+) -> Mapped:
     """Partition, quantize, count traffic; see ``mapping``."""
-    mode = _input_mode(network, target, request)
-    before, pools = network, request.option(target, "maxpool", "refuse")
-    if pools == "or" and "zero" in target.can("reset"):
+    suggest = partial(would_fit, network, target, request, map_cores)
+    mode = _input_mode(network, target, request.options.input)
+    before = network
+    if request.options.maxpool == "or" and "zero" in target.can("reset"):
         network = chip_view(with_any_spike_pools(network.graph))
-    tilings, over = _fitted(network, target, mode == "population")
-    broken = (*rules.check(network, target), *over)
-    dry = broken or request.options.get("count_only")
-    runner = None if dry else _runner(network, target, mode, request)
+    tilings, over = _fitted(network, target, request.options.memory, mode == "population")
+    broken = (*kinds(network, target), *over)
+    runner = None if broken or request.dry else _runner(network, target, mode, request)
     measured = _measured(runner, request)
     flows = traffic(network, tilings, measured.rates if measured else None, request.rate)
     placed = {t.name: t for t in tilings}
@@ -49,30 +110,61 @@ def map_cores(network: ChipNetwork, target: HardwareTarget, request: Request) ->
         run=runner,
         ideal=None if runner is None else runner.ideal,
         core_of=lambda name: placed[name].core_of(),
-        facts=_facts(network, tilings, mode, target),
+        would_fit=suggest,
+        sent=_sent(mode, request),
+        tiles={t.name: t.tile for t in tilings},
+        facts=_facts(network, tilings, mode),
         notes=(*_notes(network, target, mode), *_pool_notes(before, network)),
     )
 
 
-def _input_mode(network: ChipNetwork, target: HardwareTarget, request: Request) -> str:
+def kinds(network: ChipNetwork, target: HardwareTarget) -> tuple[Violation, ...]:
+    """The common rules; for a max pool the option that replaces it is named."""
+    pools = {node.name for node in network.graph.of(MaxPool)}
+    can_replace = "zero" in target.can("reset")
+    return tuple(
+        _with_option(v, network) if can_replace and v.node in pools else v
+        for v in rules.check(network, target)
+    )
+
+
+def _with_option(pool: Violation, network: ChipNetwork) -> Violation:
+    if pool.rule != "no analog nodes":
+        return pool
+    more = (
+        " Approximate on the chip: option maxpool=or, one neuron per window that fires when any of "
+        f"its inputs does: {network[pool.node].neurons:,} neurons; the report has its accuracy."
+    )
+    return replace(pool, remedy=pool.remedy + more)
+
+
+def _input_mode(network: ChipNetwork, target: HardwareTarget, wanted: str | None) -> str:
+    """One of ``WAYS``, or "spikes" where the network itself says how its input is encoded."""
     if network.inputs and all(n.encoding != "constant" for n in network.inputs):
         return "spikes"
     known = target.can("input")
-    mode = str(request.option(target, "input", known[0]))
+    mode = known[0] if wanted is None else wanted
     if mode not in known:
         raise UsageError(
             f"'{target.name}' has no input mode '{mode}'",
             remedy=f"Use one of {', '.join(known)}.",
             code="E507",
         )
-    return mode
+    return str(mode)
+
+
+def _sent(mode: str, request: Request[Any]) -> float:
+    """Share of the input's values that are sent in every step."""
+    x = request.x
+    graded = 1.0 if x is None else float(np.count_nonzero(x) / max(x.size, 1))
+    return {"graded": graded, "spikes": request.rate, "bias": 0.0, "population": 0.0}[mode]
 
 
 class _Runner:
     """Runs the quantized network; a run on the request's samples is kept, not repeated."""
 
     def __init__(
-        self, network: ChipNetwork, target: HardwareTarget, mode: str, request: Request
+        self, network: ChipNetwork, target: HardwareTarget, mode: str, request: Request[Any]
     ) -> None:
         samples = request.x if request.x is not None else request.calib
         largest = 1.0 if samples is None else float(np.abs(samples).max())
@@ -98,12 +190,12 @@ class _Runner:
 
 
 def _runner(
-    network: ChipNetwork, target: HardwareTarget, mode: str, request: Request
+    network: ChipNetwork, target: HardwareTarget, mode: str, request: Request[Any]
 ) -> _Runner | None:
     return _Runner(network, target, mode, request) if len(network.inputs) == 1 else None
 
 
-def _measured(runner: _Runner | None, request: Request) -> ChipRun | None:
+def _measured(runner: _Runner | None, request: Request[Any]) -> ChipRun | None:
     if runner is None or request.x is None:
         return None
     return runner(request.x, request.steps)
@@ -126,12 +218,11 @@ def _cores(tilings: tuple[Tiling, ...], target: HardwareTarget) -> Cores:
 
 
 def _fitted(
-    network: ChipNetwork, target: HardwareTarget, inputs: bool
+    network: ChipNetwork, target: HardwareTarget, model: MemoryModel, inputs: bool
 ) -> tuple[tuple[Tiling, ...], tuple[Violation, ...]]:
     """The partition; where output axons (one per source neuron and destination core, known only
     when both ends are cut) exceed their limit, that layer is cut smaller and all is done again."""
-    model = memory_model(target.options, target.path)
-    limit = target.bound("out_axons_per_core")
+    limit = target.limit("out_axons_per_core")
     caps: dict[str, int] = {}
     while True:
         tilings, over = partition(network, target, model, inputs, caps)
@@ -166,9 +257,7 @@ def _too_far(name: str, used: int, limit: float) -> Violation:
     )
 
 
-def _facts(
-    network: ChipNetwork, tilings: tuple[Tiling, ...], mode: str, target: HardwareTarget
-) -> Mapping[str, object]:
+def _facts(network: ChipNetwork, tilings: tuple[Tiling, ...], mode: str) -> Mapping[str, object]:
     size = sum(int(np.prod(n.shape)) for n in network.inputs)
     messages = {"graded": size, "spikes": size, "population": 0, "bias": 0}[mode]
     first = sum(
@@ -180,9 +269,10 @@ def _facts(
         "input": {
             "mode": mode,
             "host_messages_per_step_at_most": messages,
-            "host_writes_per_sample": {"bias": first, "population": size}.get(mode, 0),
+            "host_writes_per_sample": {"bias": first, "population": size, "graded": 0, "spikes": 0}[
+                mode
+            ],
         },
-        "tiles": {t.name: list(t.tile) for t in tilings},
         "binding": {t.name: t.binding for t in tilings},
     }
 
@@ -199,7 +289,7 @@ def _notes(network: ChipNetwork, target: HardwareTarget, mode: str) -> tuple[str
             "spikes": "The host sends the input as spikes.",
         }[mode],
     ]
-    width = target.bound("convolution_width")
+    width = target.limit("convolution_width")
     wide = (
         p.target
         for p in network.projections
@@ -217,3 +307,14 @@ def _pool_notes(before: ChipNetwork, after: ChipNetwork) -> tuple[str, ...]:
     if not names:
         return ()
     return (f"Max pooling is approximate, a window fires when any input does: {', '.join(names)}.",)
+
+
+CORES: ChipMapping[CoresOptions] = ChipMapping(
+    name="cores",
+    options=CoresOptions,
+    limits=LIMITS,
+    energy=ENERGY,
+    inputs=WAYS,
+    kinds=kinds,
+    step=map_cores,
+)

@@ -14,46 +14,53 @@ lists of their own. Without sharing, every synapse is stored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from math import ceil, prod
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from ...errors import TargetError
 from ...runtime.ops import Array, Shape
+from ..kinds import Choice, Flag, Real, Whole
+from ..options import Options, option
 from ..view.network import ChipLayer, Projection
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemoryModel:
-    """``[options.memory]`` of a target with cores.
+class MemoryModel(Options):
+    """``[options.memory]`` of a target with cores."""
 
-    Attributes:
-        weight_bits: bits of a stored weight, with what is stored beside it.
-        header_bits: bits per list.
-        word_bits: lists are rounded up to this; also the unit that limits are counted in.
-        block: largest number of weights in one list; 0 is no limit.
-        shared: convolution kernels are stored once per core.
-        interleave: output channels that share a word bank (shared convolutions only).
-        index_bits: added to each weight of an irregular (sparse) list; lists of positions have
-            as many as their largest index needs.
-        axons: what a convolution's input axon stands for: one per "neuron", per "position"
-            (all channels of a pixel), or per "projection".
-        merge: source neurons with equal weights (pooled before a dense layer) share an input axon.
-    """
-
-    weight_bits: float = 8
-    header_bits: float = 0
-    word_bits: int = 1
-    block: int = 0
-    shared: bool = False
-    interleave: int = 1
-    index_bits: float = 0
-    axons: Literal["neuron", "position", "projection"] = "neuron"
-    merge: bool = False
+    weight_bits: float = option(
+        8.0, Real(), "bits of a stored weight, with what is stored beside it", code="E501"
+    )
+    header_bits: float = option(0.0, Real(), "bits per list", code="E501")
+    word_bits: int = option(
+        1, Whole(), "lists are rounded up to this; the unit that limits are counted in", code="E501"
+    )
+    block: int = option(
+        0, Whole(least=0), "largest number of weights in one list; 0 is no limit", code="E501"
+    )
+    shared: bool = option(
+        False, Flag(), "convolution kernels are stored once per core", code="E501"
+    )
+    interleave: int = option(
+        1, Whole(), "output channels that share a word bank (shared convolutions)", code="E501"
+    )
+    index_bits: float = option(
+        0.0, Real(), "added to each weight of an irregular (sparse) list; lists of positions have "
+        "as many as their largest index needs", code="E501",
+    )  # fmt: skip
+    axons: Literal["neuron", "position", "projection"] = option(
+        "neuron", Choice(("neuron", "position", "projection")),
+        "what a convolution's input axon stands for: a neuron, a position (all channels of a "
+        "pixel), or the projection", code="E501",
+    )  # fmt: skip
+    merge: bool = option(
+        False, Flag(), "source neurons with equal weights (pooled before a dense layer) share an "
+        "input axon", code="E501",
+    )  # fmt: skip
 
     def row(self, n: float, extra: float = 0) -> int:
         """Words of one list of n weights."""
@@ -61,21 +68,6 @@ class MemoryModel:
             full, rest = divmod(n, self.block)
             return int(full) * self.row(self.block, extra) + (self.row(rest, extra) if rest else 0)
         return ceil((n * (self.weight_bits + extra) + self.header_bits) / self.word_bits)
-
-
-def memory_model(options: Mapping[str, Any], where: str) -> MemoryModel:
-    """The model that a target's file describes; TargetError on unknown keys."""
-    table = options.get("memory", {})
-    known = {f.name for f in fields(MemoryModel)}
-    unknown = sorted(set(table) - known)
-    if unknown:
-        raise TargetError(
-            f"[options.memory] has unknown keys {unknown}",
-            where=where,
-            remedy=f"Known: {', '.join(sorted(known))}.",
-            code="E501",
-        )
-    return MemoryModel(**table)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -112,11 +112,11 @@ def quantize(
     not overflow."""
     spiking = {n.name for n in network.inputs if n.encoding != "constant"}
     mode = "spikes" if network.inputs and len(spiking) == len(network.inputs) else mode
-    bits = int(target.limits["input_bits"].value) if "input_bits" in target.limits else 8
+    bits = int(target.limit("input_bits"))
     unit = {"graded": largest_input / (2**bits - 1), "population": largest_input}.get(mode, 1.0)
     notes: list[str] = []
     names = {n.name for n in network.inputs}
-    state_max = 2.0 ** (target.bound("state_bits") - 1) - 1
+    state_max = 2.0 ** (target.limit("state_bits") - 1) - 1
     build = _Builder(target, mode, unit or 1.0, names, notes)
     build.state_max, build.steps = state_max, steps
     neurons = ((la.name, getattr(la.node, "neuron", None)) for la in network.layers)
@@ -140,13 +140,13 @@ class _Builder:
     def __init__(
         self, target: HardwareTarget, mode: str, unit: float, inputs: set[str], notes: list[str]
     ) -> None:
-        value = target.bound
-        self.largest = 2 ** (int(_or(value("weight_bits"), 8)) - 1) - 1
-        self.threshold_max = 2 ** int(_or(value("threshold_bits"), 16)) - 1
-        self.bias_max = 2 ** (int(_or(value("bias_bits"), 32)) - 1) - 1
-        self.bias_exponent = int(_or(value("bias_exponent"), 0))
-        self.shift = int(_or(value("state_shift"), 0))
-        self.fraction = int(_or(value("weight_exponent"), 0))
+        value = target.limit
+        self.largest = 2 ** (int(value("weight_bits")) - 1) - 1
+        self.threshold_max = 2 ** int(value("threshold_bits")) - 1
+        self.bias_max = 2 ** (int(value("bias_bits")) - 1) - 1
+        self.bias_exponent = int(value("bias_exponent"))
+        self.shift = int(value("state_shift"))
+        self.fraction = int(value("weight_exponent"))
         self.mode, self.unit, self.inputs, self.notes = mode, unit, inputs, notes
         self.state_max, self.steps, self.input_max = float("inf"), 1, 1.0
         self.levels: dict[str, int] = {}
@@ -271,10 +271,6 @@ class _Builder:
             self.notes.append(f"'{layer.name}': biases are clipped to the chip's range.")
         mantissa = np.clip(np.round(bias / 2**exponent), -self.bias_max, self.bias_max)
         return np.asarray(mantissa * 2**exponent)
-
-
-def _or(value: float, default: float) -> float:
-    return value if np.isfinite(value) else default
 
 
 def _largest_sum(chain: _Chain, weights: Array) -> float:

@@ -8,62 +8,62 @@ are never run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
 
 from ...runtime import graph as g
 from ...runtime.ops import Shape
 from ..mapping import Request, Step
+from ..options import O
 from ..rules import check
 from ..target import HardwareTarget
 from ..view.geometry import Axis, Geometry
 from ..view.network import ChipLayer, ChipNetwork, Projection
 
 CAPACITY = ("in_axons_per_core", "synapse_memory", "core_memory")
-COUNTING = ("cores", "crossbar")  # mapping steps that know the option "count_only"
 SHARES = (0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Variant:
+    """What changes, and what is mapped then: a network, with other options, on so many ``chips``
+    (None: on those that there are)."""
+
+    change: str
+    network: ChipNetwork
+    options: Mapping[str, Any] = field(default_factory=dict)
+    chips: int | None = None
+
+
 def would_fit(
-    network: ChipNetwork, target: HardwareTarget, request: Request, step: Step, chips: int
+    network: ChipNetwork, target: HardwareTarget, request: Request[O], step: Step[O], chips: int
 ) -> tuple[Mapping[str, Any], ...]:
     """Variants that were tried: {change, fits, cores, chips}; the first of each kind that fits."""
-    if target.mapping not in COUNTING:
-        return ()
-    if not check(network, target):
-        return _tried(network, target, request, step, chips)
-    return ()  # what a chip cannot do at all does not depend on sizes
-
-
-def _tried(
-    network: ChipNetwork, target: HardwareTarget, request: Request, step: Step, chips: int
-) -> tuple[Mapping[str, Any], ...]:
-    dry = replace(request, x=None, y=None, options={**request.options, "count_only": True})
-    kinds = (
+    if check(network, target):
+        return ()  # what a chip cannot do at all does not depend on sizes
+    dry = replace(request, x=None, y=None, dry=True)
+    groups = (
         _boards(network, target, dry, step),
         _partial_sums(network, target, dry, step),
         _narrower(network),
         _input_modes(network, target, dry),
     )
-    return tuple(v for kind in kinds for v in _first_fit(kind, target, dry, step, chips))
-
-
-Variant = tuple[str, ChipNetwork, Mapping[str, Any]]
+    return tuple(v for group in groups for v in _first_fit(group, target, dry, step, chips))
 
 
 def _boards(
-    network: ChipNetwork, target: HardwareTarget, request: Request, step: Step
+    network: ChipNetwork, target: HardwareTarget, request: Request[O], step: Step[O]
 ) -> Iterator[Variant]:
     """As many chips as the network needs, where chips are all it lacks."""
     mapped = step(network, target, request)
     if not mapped.violations:
         needed = ceil(mapped.cores.count / target.limit("cores_per_chip"))
-        yield f"a board of {needed:,} chips", network, {"chips": needed}
+        yield Variant(change=f"a board of {needed:,} chips", network=network, chips=needed)
 
 
 def _partial_sums(
-    network: ChipNetwork, target: HardwareTarget, request: Request, step: Step
+    network: ChipNetwork, target: HardwareTarget, request: Request[O], step: Step[O]
 ) -> Iterator[Variant]:
     """Layers with too large a fan-in read populations that each sum a part of the input and
     send it on as one graded spike, one step later."""
@@ -81,7 +81,7 @@ def _partial_sums(
             f"{listed} cut into {parts} partial sums: {more:,} more neurons with graded signed "
             "spikes, one more step"
         )
-        yield text, cut, {}
+        yield Variant(change=text, network=cut)
 
 
 def _narrower(network: ChipNetwork) -> Iterator[Variant]:
@@ -90,34 +90,36 @@ def _narrower(network: ChipNetwork) -> Iterator[Variant]:
     if any(p.geometry is None for p in network.projections):
         return
     for share in SHARES:
-        yield f"{share:g} times the channels of every hidden layer", narrow(network, share), {}
+        change = f"{share:g} times the channels of every hidden layer"
+        yield Variant(change=change, network=narrow(network, share))
 
 
 def _input_modes(
-    network: ChipNetwork, target: HardwareTarget, request: Request
+    network: ChipNetwork, target: HardwareTarget, request: Request[Any]
 ) -> Iterator[Variant]:
-    now = request.option(target, "input", target.can("input")[0])
-    for mode in target.can("input"):
-        if mode != now:
-            yield f"the input enters as '{mode}'", network, {"input": mode}
+    ways = target.can("input")
+    for mode in ways:
+        if mode != (request.options.input or ways[0]):
+            change = f"the input enters as '{mode}'"
+            yield Variant(change=change, network=network, options={"input": mode})
 
 
 def _first_fit(
     variants: Iterator[Variant],
     target: HardwareTarget,
-    request: Request,
-    step: Step,
+    request: Request[O],
+    step: Step[O],
     chips: int,
 ) -> Iterator[Mapping[str, Any]]:
     last: Mapping[str, Any] | None = None
-    for change, network, options in variants:
-        tried = replace(request, options={**request.options, **options})
-        mapped = step(network, target, tried)
+    for v in variants:
+        tried = replace(request, options=replace(request.options, **v.options))
+        mapped = step(v.network, target, tried)
         needed = ceil(mapped.cores.count / target.limit("cores_per_chip"))
-        fits = not mapped.violations and needed <= options.get("chips", chips)
-        last = {"change": change, "fits": fits, "cores": mapped.cores.count, "chips": needed}
+        fits = not mapped.violations and needed <= (v.chips or chips)
+        last = {"change": v.change, "fits": fits, "cores": mapped.cores.count, "chips": needed}
         if mapped.violations:
-            last["still"] = sorted({v.rule for v in mapped.violations})
+            last["still"] = sorted({broken.rule for broken in mapped.violations})
         if fits:
             break
     if last is not None:

@@ -14,64 +14,67 @@ import numpy as np
 
 from ...errors import DataError, TargetError
 from ...runtime.graph import SpikingGraph
-from .. import rules
-from ..mapping import Request, Step
-from ..mappings import MAPPINGS
-from ..options import check_names
-from ..target import HardwareTarget, Violation, load, targets
-from ..truenorth import mapping as truenorth
+from ..kinds import suggested
+from ..mapping import ChipMapping
+from ..mappings import MAPPINGS, targets
+from ..options import known_options
+from ..target import HardwareTarget, Violation
+from ..target_file import Mappings, load
 from ..view.network import ChipNetwork, chip_view
-from ..xylo import rules as xylo_rules
 from .assembly import Assembly, PlaceData
 from .report import PlacementReport
 
 
-def load_target(name_or_path: str | Path) -> HardwareTarget:
-    """A bundled target by name, or a user's TOML file by path.
+def load_target(name_or_path: str | Path, mappings: Mappings = MAPPINGS) -> HardwareTarget:
+    """A bundled target by name, or a user's TOML file by path. ``mappings``: the kinds of chips.
 
     Raises:
-        TargetError: E500 unknown name, E501 bad file, E504 unknown mapping step.
+        TargetError: E500 unknown name, E501 bad file, E504 unknown mapping.
     """
     text = str(name_or_path)
     if text.endswith(".toml"):
-        target = load(text)
-    else:
-        known = targets()
-        if text not in known:
-            raise TargetError(
-                f"unknown target '{text}'",
-                remedy=f"Choose one of {', '.join(known)}, or give a .toml file.",
-                code="E500",
-            )
-        target = known[text]
-    step_of(target)
-    return target
-
-
-def step_of(target: HardwareTarget) -> Step:
-    """The mapping step that a target names."""
-    if target.mapping not in MAPPINGS:
+        return load(text, mappings)
+    known = targets()
+    if text not in known:
         raise TargetError(
-            f"target '{target.name}' names an unknown mapping step '{target.mapping}'",
+            f"unknown target '{text}'",
+            remedy=f"{suggested(text, known)}. Or give a .toml file.",
+            code="E500",
+        )
+    return known[text]
+
+
+def mapping_of(target: HardwareTarget, mappings: Mappings = MAPPINGS) -> ChipMapping[Any]:
+    """The mapping that a target names."""
+    if target.mapping not in mappings:
+        raise TargetError(
+            f"target '{target.name}' names an unknown mapping '{target.mapping}'",
             where=target.path,
-            remedy=f"Use one of {', '.join(MAPPINGS)}.",
+            remedy=f"{suggested(target.mapping, mappings)}.",
             code="E504",
         )
-    return MAPPINGS[target.mapping]
+    return mappings[target.mapping]
 
 
-def missing_kinds(graph: SpikingGraph, target: HardwareTarget) -> tuple[Violation, ...]:
+def options_of(target: HardwareTarget, mappings: Mappings = MAPPINGS) -> tuple[str, ...]:
+    """The names that ``place`` takes as options for a target."""
+    return known_options(mapping_of(target, mappings).options)
+
+
+def emitted(target: HardwareTarget, mappings: Mappings = MAPPINGS) -> tuple[str, ...]:
+    """Names of the files for the chip's tools that ``place`` may write."""
+    ending = mapping_of(target, mappings).emits
+    return (f"{target.name}{ending}",) if ending else ()
+
+
+def missing_kinds(
+    graph: SpikingGraph, target: HardwareTarget, mappings: Mappings = MAPPINGS
+) -> tuple[Violation, ...]:
     """Kinds of neurons and operations in ``graph`` that the chip has no means for.
 
     Sizes and limits are left to ``place``: this answers before anything is calibrated.
     """
-    network = chip_view(graph)
-    match target.mapping:
-        case "xylo":
-            return xylo_rules.kinds(network, target)
-        case "truenorth":
-            return truenorth.kinds(network, target)
-    return rules.check(network, target)
+    return mapping_of(target, mappings).kinds(chip_view(graph), target)
 
 
 def place(
@@ -85,6 +88,7 @@ def place(
     seconds: float = 5.0,
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
+    mappings: Mappings = MAPPINGS,
 ) -> PlacementReport:
     """Put a spiking graph on a chip and report.
 
@@ -94,19 +98,23 @@ def place(
         steps: T, time steps per inference.
         chips: how many chips there are; None is the largest known board, else one chip.
         seconds: wall time of the mesh placement at most; seed: of its random numbers.
-        options: of the mapping step, e.g. {"input": "bias"}.
+        options: of the mapping, e.g. {"input": "bias"}.
+        mappings: the kinds of chips; with one of your own, {**MAPPINGS, "mine": MINE}.
 
     A network that does not fit gives a report with ``fits`` False and every violation.
 
     Raises:
         TargetError: unknown or bad target; DataError: samples that do not fit the input;
-        UsageError: E514 an option that the target does not have.
+        UsageError: E514 an option that the target does not have, or another code for a value that
+        the option does not take.
     """
-    chip = target if isinstance(target, HardwareTarget) else load_target(target)
-    check_names(chip, options or {})
+    chip = target if isinstance(target, HardwareTarget) else load_target(target, mappings)
+    mapping = mapping_of(chip, mappings)
     network = chip_view(graph)
     _check_data(network, data)
-    request = Request(
+    request = mapping.request(
+        chip,
+        options,
         steps=steps,
         x=None if data is None or data.x is None else np.asarray(data.x, np.float32),
         y=None if data is None else data.y,
@@ -114,12 +122,10 @@ def place(
         rate=rate,
         seconds=seconds,
         seed=seed,
-        options=options or {},
     )
-    step = step_of(chip)
-    mapped = step(network, chip, request)
-    available = chips or max([*(int(n) for n in chip.boards.values()), 1])
-    return Assembly(network, chip, request, mapped, available, step, data).report()
+    mapped = mapping.step(network, chip, request)
+    available = chips or max([*chip.boards.values(), 1])
+    return Assembly(network, chip, request, mapped, available, data).report()
 
 
 def _check_data(network: ChipNetwork, data: PlaceData | None) -> None:

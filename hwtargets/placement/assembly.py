@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +13,8 @@ from ...runtime.engine import simulate
 from ...runtime.graph import Input, MaxPool, Node, Readout, onsets
 from ...runtime.ops import Array
 from ...runtime.semantics.analog import run_analog
-from ..cores.variants import would_fit
 from ..energy import activity, energy_of, latency_of
-from ..mapping import ChipRun, Mapped, Request, Step
+from ..mapping import ChipRun, Mapped, Request
 from ..target import HardwareTarget, Violation
 from ..view.network import ChipNetwork, Projection
 from . import hops, mesh
@@ -47,10 +46,9 @@ class Assembly:
 
     network: ChipNetwork
     target: HardwareTarget
-    request: Request
+    request: Request[Any]
     mapped: Mapped
     available: int
-    step: Step
     data: PlaceData | None
 
     def report(self) -> PlacementReport:
@@ -77,25 +75,23 @@ class Assembly:
             traffic=flows,
             accuracy=self._accuracy(run),
             energy=self._energy(flows["spike_hops"], chips, run),
-            latency=mapped.facts.get("latency")
-            or latency_of(self.network, target, self.request.steps),
-            would_fit=() if fits else self._would_fit(),
+            latency=latency_of(target, steps=self.request.steps, lag=self._lag)
+            if mapped.latency is None
+            else mapped.latency,
+            would_fit=() if fits or mapped.would_fit is None else mapped.would_fit(self.available),
             unverified=tuple(
                 {"name": n.name, "value": n.value, "source": n.source} for n in target.unverified
             ),
-            facts={**mapped.facts, "boards": _board(target, chips), "steps": self.request.steps},
+            facts={
+                **_typed(mapped),
+                **mapped.facts,
+                "boards": _board(target, chips),
+                "steps": self.request.steps,
+            },
             notes=(*target.notes, *mapped.notes, *_saturations(run)),
             files={**mapped.files, **files},
             plan=self._plan(grid, xy),
         )
-
-    def _would_fit(self) -> tuple[Mapping[str, Any], ...]:
-        """What the mapping step found itself, else what the common variants give."""
-        if "would_fit" in self.mapped.facts:
-            return tuple(self.mapped.facts["would_fit"])
-        if self.mapped.would_fit is not None:
-            return self.mapped.would_fit(self.available)
-        return would_fit(self.network, self.target, self.request, self.step, self.available)
 
     def _run(self) -> ChipRun | None:
         if self.mapped.run is None or self.request.x is None or self.mapped.violations:
@@ -103,20 +99,12 @@ class Assembly:
         return self.mapped.run(self.request.x, self.request.steps)
 
     def _mesh(self) -> mesh.Mesh:
-        value = self.target.limits
-        width = int(value["mesh_width"].value) if "mesh_width" in value else 0
-        height = int(value["mesh_height"].value) if "mesh_height" in value else 0
-        per_chip = int(self.target.limit("cores_per_chip"))
+        limit = self.target.limit
+        width, height = int(limit("mesh_width")), int(limit("mesh_height"))
+        per_chip = int(limit("cores_per_chip"))
         return mesh.mesh_for(self.mapped.cores.count, per_chip, width, height)
 
     def _positions(self, grid: mesh.Mesh) -> Array:
-        given = self.mapped.positions
-        if given is not None:
-            chip, xy = given[:, 0], given[:, 1:]
-            row, column = chip // grid.across, chip % grid.across
-            column = np.where(row % 2 == 1, grid.across - 1 - column, column)
-            corner = np.stack([column * grid.width, row * grid.height], axis=1)
-            return np.asarray(xy + corner)
         request = self.request
         return mesh.place_on_mesh(
             self.mapped.cores.count, self.mapped.traffic, grid, request.seconds, request.seed
@@ -168,7 +156,7 @@ class Assembly:
             fan_in=layer.fan_in if layer else 0,
             synapses=sum(p.synapses for p in projections),
             weights=sum(p.weights for p in projections),
-            tile=tuple(self.mapped.facts.get("tiles", {}).get(name, ())),
+            tile=self.mapped.tiles.get(name, ()),
             binding=max(share, key=lambda k: share[k]) if share else "",
             utilization=share,
         )
@@ -190,15 +178,23 @@ class Assembly:
         )  # fmt: skip
 
     def _energy(self, spike_hops: float, chips: int, run: ChipRun | None) -> Mapping[str, Any]:
-        if "energy" in self.mapped.facts:
-            return cast(Mapping[str, Any], self.mapped.facts["energy"])
-        mode = self.mapped.facts.get("input", {}).get("mode", "")
-        x = self.request.x
-        full = 1.0 if x is None else float(np.count_nonzero(x) / max(x.size, 1))
-        sent = {"graded": full, "spikes": self.request.rate}.get(mode, 0.0)
-        found = activity(self.network, run.rates if run else None, self.request.rate, sent)
-        lag = max(onsets(self.network.graph).values(), default=0)
-        return energy_of(self.target, found, spike_hops, self.request.steps, chips, lag)
+        if self.mapped.energy is not None:
+            return self.mapped.energy
+        rates = run.rates if run else None
+        found = activity(self.network, rates, rate=self.request.rate, sent=self.mapped.sent)
+        return energy_of(
+            self.target,
+            found,
+            spike_hops=spike_hops,
+            steps=self.request.steps,
+            lag=self._lag,
+            chips=chips,
+        )
+
+    @property
+    def _lag(self) -> int:
+        """Steps until the last node begins: the sum of the start lags."""
+        return max(onsets(self.network.graph).values(), default=0)
 
     def _accuracy(self, run: ChipRun | None) -> dict[str, Any]:
         keys = ("ann", "float_snn", "chip", "quantization_loss", "mapping_loss", "total_loss")
@@ -264,6 +260,12 @@ class Assembly:
                 xy, flows, grid.across * grid.width, ceil(grid.chips / grid.across) * grid.height
             ),
         )
+
+
+def _typed(mapped: Mapped) -> dict[str, Any]:
+    """Fields of the mapping that version 1 of the JSON report lists among its facts too."""
+    listed = {"energy": mapped.energy, "latency": mapped.latency, "tiles": mapped.tiles or None}
+    return {name: value for name, value in listed.items() if value is not None}
 
 
 def _kind(node: Node, projections: Sequence[Projection]) -> str:

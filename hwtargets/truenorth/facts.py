@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...runtime.ops import Array
-from ..energy import Activity, activity, energy_of
+from ..energy import Activity, activity, energy_of, latency_of
 from ..mapping import Cores, Request, Traffic
 from ..target import HardwareTarget
 from ..view.network import ChipNetwork
@@ -78,34 +78,35 @@ def schedule_of(net: TrueNorthNetwork) -> list[dict[str, Any]]:
 def measured_energy(
     network: ChipNetwork,
     target: HardwareTarget,
-    request: Request,
+    request: Request[Any],
     net: TrueNorthNetwork,
     measured: NetworkRun,
 ) -> dict[str, Any]:
-    """Of the synaptic events that really happen, splitters included."""
+    """Of the synaptic events that really happen, those of copies and splitters included."""
+    copies = np.bincount(net.routed.neurons[:, 1], minlength=len(measured.rates))
     events = 0.0
     for unit in net.routed.units:
         for conn in unit.conns:
-            taps = conn.planes.sum(axis=(0, 1))
             rates = np.where(conn.fields >= 0, measured.rates[conn.fields], 0.0)
-            events += float((rates @ taps).sum())
+            arriving = rates @ conn.planes.sum(axis=0).T  # (P, O), in each copy of the neuron
+            events += float((arriving * copies[unit.first + conn.outputs]).sum())
     relays = net.routed.relays
     events += float(measured.rates[relays[:, 2]].sum())
-    macs = activity(network, None, request.rate).macs
+    macs = activity(network, None, rate=request.rate).macs
     neurons = len(net.routed.neurons) + len(relays)
     found = Activity(synops=events, neurons=neurons, spikes=0.0, macs=macs)
     chips = -(-net.routed.core_count // int(target.limit("cores_per_chip")))
     lag = int(net.routed.start.max())
-    return energy_of(target, found, 0.0, request.steps, lag, chips)
+    return energy_of(target, found, spike_hops=0.0, steps=request.steps, lag=lag, chips=chips)
 
 
-def latency_of(target: HardwareTarget, steps: int, lag: int) -> dict[str, Any]:
-    out: dict[str, Any] = {"steps": steps, "lag_steps": lag, "ticks": steps + lag}
-    if "step" in target.energy:
-        step = target.energy["step"]
-        value = (steps + lag) * step.value
-        out |= {"value": value, "low": value / 10, "high": value, "unit": "s"}
-        out["source"] = f"{step.source}; low: ten times faster, an assumption [not verified]"
+def latency_in_ticks(target: HardwareTarget, *, steps: int, lag: int) -> dict[str, Any]:
+    """``energy.latency_of`` at the nominal tick; the chip may run faster, never slower."""
+    out = {**latency_of(target, steps=steps, lag=lag), "ticks": steps + lag}
+    if "value" in out:
+        source = target.energy["step"].source
+        out |= {"low": out["value"] / 10, "high": out["value"]}
+        out["source"] = f"{source}; low: ten times faster, an assumption [not verified]"
     return out
 
 

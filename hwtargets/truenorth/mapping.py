@@ -1,16 +1,6 @@
-"""The mapping step ``truenorth``: a spiking graph as 256 x 256 binary crossbars.
+"""The mapping ``truenorth``: a spiking graph as 256 x 256 binary crossbars.
 
-Options (of the target file's ``[options]`` or the request):
-
-* ``coding``: "ternary" (2 axons per input), "axons2", "axons3", "axons4" (k axons, k-bit weights);
-* ``copies``: staggered neurons per partial sum ("auto": two where that takes no chip more, else
-  one; see ``compile.copies``), ``output_copies``: per output (4);
-* ``tune``: fit codes, scales and biases to measured rates (true); false is plain rounding;
-* ``calibration``: how many samples to fit on (256; fewer where memory asks for it), ``fit_steps``:
-  steps of the measuring runs (T, at most 128);
-* ``compare``: count the cores of the other codings too (true for small networks and for those
-  that need several chips);
-* ``emit``: write the crossbars up to this many cores (16384).
+Options: see ``compile.options.TrueNorthOptions``.
 
 The steps are modules of their own, called in ``compile``: ``compile.lower`` (what must
 change to be spikes only), ``compile.fit`` with ``compile.coding`` (integers),
@@ -31,41 +21,54 @@ from ...errors import TargetError, UsageError
 from ...runtime import graph as g
 from ...runtime.ops import Array
 from .. import rules
-from ..mapping import ChipRun, Cores, Mapped, Request, Traffic, chip_files, no_traffic
-from ..options import flag, whole
-from ..target import HardwareTarget, Violation
+from ..energy import ENERGY
+from ..mapping import PLACEMENT, ChipMapping, ChipRun, Mapped, Request, Traffic, refused
+from ..samples import fitting_samples
+from ..target import HardwareTarget, Known, Violation
 from ..view.network import ChipNetwork
 from .compile import TrueNorthNetwork, compile_network
 from .compile.coding import coding_of
-from .compile.copies import Copies, Count, copies_option, count_chosen
+from .compile.copies import Count, count_chosen
 from .compile.draft import Widths
 from .compile.fit import fit
+from .compile.options import TrueNorthOptions
 from .compile.route import summary
 from .compile.tiles import Room
-from .facts import core_of, cores_of, latency_of, measured_energy, notes_of, schedule_of, traffic_of
+from .facts import (
+    core_of,
+    cores_of,
+    latency_in_ticks,
+    measured_energy,
+    notes_of,
+    schedule_of,
+    traffic_of,
+)
 from .file import Crossbars, dump, placed, too_far, violations
 from .variants import would_fit
 
 SYNTHETIC = 64  # random samples to fit on where there are no data
 MEASURED = 32  # samples that firing rates are measured on
-LONGEST = 128  # steps of the measuring runs, at most: biases are fitted to what T steps give
 MEMORY = 1 << 30  # bytes of spike trains held while fitting or running
 
 
-def map_truenorth(network: ChipNetwork, target: HardwareTarget, request: Request) -> Mapped:
-    """Check, fit, cut into cores, route and emit; see ``mapping.Step``.
+def map_truenorth(
+    network: ChipNetwork, target: HardwareTarget, request: Request[TrueNorthOptions]
+) -> Mapped:
+    """Check, fit, cut into cores, route and emit; see ``mapping``.
 
-    The fit uses ``request.calib``; without it the request's samples (labels are never used),
-    without those uniform ones in [0, 1]; the notes say which.
+    What is fitted on are ``samples.fitting_samples``; the notes say which.
 
     Raises:
-        UsageError: E123 an unknown coding, E124 an option out of range.
+        UsageError: E124 no step to run.
     """
     found = kinds(network, target)
     if found:
-        return _refused(network, list(found))
-    choice = Choice.of(target, request)
-    samples, origin = _samples(network, choice, request)
+        return refused(network, found)
+    if request.steps < 1:
+        raise UsageError(f"T must be at least 1, got {request.steps}", code="E124")
+    choice = request.options
+    x, origin = _samples(network, request)
+    samples = {network.inputs[0].name: x}
     try:
         net = compile_network(
             network.graph,
@@ -80,44 +83,9 @@ def map_truenorth(network: ChipNetwork, target: HardwareTarget, request: Request
             emit_cores=choice.emit,
         )
     except TargetError as error:
-        refused = _refused(network, [_violation(error)])
-        return replace(refused, would_fit=partial(would_fit, network, target, request, {}))
-    return _mapped(network, target, request, choice, net, samples, origin)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """The options of a request; see the module. ``compare`` None: where it is useful."""
-
-    coding: str
-    copies: Copies
-    output_copies: int
-    tune: bool
-    calibration: int
-    fit_steps: int
-    compare: bool | None
-    emit: int
-
-    @classmethod
-    def of(cls, target: HardwareTarget, request: Request) -> Choice:
-        """Raises UsageError: E123 an unknown coding, E124 an option out of range."""
-        if request.steps < 1:
-            raise UsageError(f"T must be at least 1, got {request.steps}", code="E124")
-
-        def number(name: str, default: int, least: int = 1) -> int:
-            return whole(name, request.option(target, name, default), "E124", least)
-
-        compare = request.option(target, "compare", None)
-        return cls(
-            coding=coding_of(str(request.option(target, "coding", "axons4"))).name,
-            copies=copies_option(target, request),
-            output_copies=number("output_copies", 4),
-            tune=flag("tune", request.option(target, "tune", True), "E124"),
-            calibration=number("calibration", 256),
-            fit_steps=min(request.steps, number("fit_steps", LONGEST)),
-            compare=None if compare is None else flag("compare", compare, "E124"),
-            emit=number("emit", 1 << 14, least=0),
-        )
+        nothing = refused(network, [_violation(error)])
+        return replace(nothing, would_fit=partial(would_fit, network, target, request, {}))
+    return _mapped(network, target, request, net, samples, origin=origin)
 
 
 def kinds(network: ChipNetwork, target: HardwareTarget) -> tuple[Violation, ...]:
@@ -164,41 +132,26 @@ def _violation(error: TargetError) -> Violation:
     )
 
 
-def _refused(network: ChipNetwork, found: list[Violation]) -> Mapped:
-    nothing = np.zeros(0, np.int64)
-    layers = tuple(layer.name for layer in network.layers)
-    cores = Cores(layer=nothing, layers=layers, neurons=nothing, used={})
-    return Mapped(cores=cores, traffic=no_traffic(), violations=tuple(found))
-
-
-def _samples(
-    network: ChipNetwork, choice: Choice, request: Request
-) -> tuple[dict[str, Array], str]:
-    """Samples to fit on by input name, and where they come from."""
+def _samples(network: ChipNetwork, request: Request[TrueNorthOptions]) -> tuple[Array, str]:
+    """Samples to fit on, as many as memory holds the spikes of, and where they come from."""
     neurons = sum(layer.neurons for layer in network.layers)
-    held = max(2 * MEMORY // max(neurons * choice.fit_steps, 1), 8)
-    count = min(choice.calibration, held)
-    name, shape = network.inputs[0].name, network.inputs[0].shape
-    for x, origin in (
-        (request.calib, "calibration data"),
-        (request.x, "the evaluation samples, without labels"),
-    ):
-        if x is not None:
-            return {name: np.asarray(x[:count], np.float32)}, origin
-    rng = np.random.default_rng(request.seed)
-    drawn = rng.random((min(SYNTHETIC, count), *shape), dtype=np.float32)
-    return {name: drawn}, "uniform random samples in [0, 1] (no data given)"
+    steps = min(request.steps, request.options.fit_steps)
+    count = min(request.options.calibration, max(2 * MEMORY // max(neurons * steps, 1), 8))
+    return fitting_samples(
+        request, network.inputs[0].shape, most=count, drawn=min(SYNTHETIC, count), dtype=np.float32
+    )
 
 
 def _mapped(
     network: ChipNetwork,
     target: HardwareTarget,
-    request: Request,
-    choice: Choice,
+    request: Request[TrueNorthOptions],
     net: TrueNorthNetwork,
     samples: dict[str, Array],
+    *,
     origin: str,
 ) -> Mapped:
+    choice = request.options
     name = network.inputs[0].name
     x = request.x if request.x is not None else samples[name]
     measured = net.run({name: np.asarray(x[:MEASURED], np.float32)}, request.steps)
@@ -217,8 +170,6 @@ def _mapped(
     }
     counted = _counted(target, choice, net)
     facts["codings"] = [_coding_facts(name, c) for name, c in counted.items() if len(counted) > 1]
-    facts["energy"] = measured_energy(network, target, request, net, measured)
-    facts["latency"] = latency_of(target, request.steps, int(net.routed.start.max()))
     box, flows = net.crossbars, traffic_of(net, measured.rates, request.x is not None)
     return Mapped(
         cores=cores,
@@ -230,13 +181,15 @@ def _mapped(
             samples,
             net,
             coding=choice.coding,
-            fit_steps=choice.fit_steps,
+            fit_steps=min(request.steps, choice.fit_steps),
             tune=choice.tune,
         )
         if net.fitted.split
         else None,
         core_of=lambda layer: core_of(net, network, layer),
         placed=partial(_placed, box, flows, target),
+        energy=measured_energy(network, target, request, net, measured),
+        latency=latency_in_ticks(target, steps=request.steps, lag=int(net.routed.start.max())),
         facts=facts,
         notes=notes_of(net, origin, facts),
         would_fit=partial(would_fit, network, target, request, counted),
@@ -247,11 +200,13 @@ def _placed(
     box: Crossbars | None, flows: Traffic, target: HardwareTarget, chip: Array, xy: Array
 ) -> tuple[dict[str, bytes], tuple[Violation, ...]]:
     """The file with the places of its cores, and packets that cannot reach; ``mapping.Placed``."""
-    files = {} if box is None else dict.fromkeys(chip_files(target), dump(placed(box, chip, xy)))
+    files = {} if box is None else {f"{target.name}.npz": dump(placed(box, chip, xy))}
     return files, tuple(too_far(flows.source, flows.destination, xy, target))
 
 
-def _counted(target: HardwareTarget, choice: Choice, net: TrueNorthNetwork) -> dict[str, Count]:
+def _counted(
+    target: HardwareTarget, choice: TrueNorthOptions, net: TrueNorthNetwork
+) -> dict[str, Count]:
     """Cores by coding: of this one, and of others where that is cheap or where this one does not
     fit a chip; each with as many neurons per partial sum as it would get."""
     own = Count(
@@ -335,3 +290,30 @@ class _Unsplit:
         routed = replace(self.net.routed, units=fitted.units)
         whole = replace(self.net, fitted=fitted, routed=routed, crossbars=None)
         return _Runner(whole, next(iter(self.samples)))(x, steps)
+
+
+LIMITS: Mapping[str, Known] = {
+    **PLACEMENT,
+    **rules.LIMITS,
+    "axons": Known(help="axons of a core", unit="axons per core"),
+    "neurons": Known(help="neurons of a core", unit="neurons per core"),
+    "axon_types": Known(help="types of axons, for each of which a neuron has a weight"),
+    "weight_max": Known(help="largest magnitude of a weight"),
+    "leak_max": Known(help="largest magnitude of a leak"),
+    "threshold_max": Known(help="largest threshold, and magnitude of the negative one"),
+    "potential_max": Known(help="largest magnitude of a potential"),
+    "delay_max": Known(help="longest delay of a spike", unit="ticks"),
+    "hop_max": Known(help="largest offset of a packet along either axis", unit="cores"),
+    "targets_per_neuron": Known(help="axons that one neuron drives"),
+}
+
+TRUENORTH: ChipMapping[TrueNorthOptions] = ChipMapping(
+    name="truenorth",
+    options=TrueNorthOptions,
+    limits=LIMITS,
+    energy=ENERGY,
+    inputs=("rate",),
+    kinds=kinds,
+    step=map_truenorth,
+    emits=".npz",
+)

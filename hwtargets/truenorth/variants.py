@@ -21,8 +21,9 @@ from ..target import HardwareTarget
 from ..view.lines import Block
 from ..view.network import ChipNetwork
 from .compile.coding import CODINGS, coding_of
-from .compile.copies import Copies, Count, copies_option, count_chosen
+from .compile.copies import Copies, Count, count_chosen
 from .compile.lower import Lowered, Unit, lower
+from .compile.options import TrueNorthOptions
 
 SHARES = (0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)
 FEWER = ("axons3", "ternary")  # codings in the order of their axons per input
@@ -31,7 +32,7 @@ FEWER = ("axons3", "ternary")  # codings in the order of their axons per input
 def would_fit(
     network: ChipNetwork,
     target: HardwareTarget,
-    request: Request,
+    request: Request[TrueNorthOptions],
     known: Mapping[str, Count],
     chips: int,
 ) -> tuple[Mapping[str, Any], ...]:
@@ -42,13 +43,10 @@ def would_fit(
     """
     inputs = {n.name: _sample(n.shape, request) for n in network.inputs}
     try:
-        lowered = lower(
-            network.graph, inputs, output_copies=int(request.option(target, "output_copies", 4))
-        )
+        lowered = lower(network.graph, inputs, output_copies=request.options.output_copies)
     except TargetError:
         return ()  # no size would help
-    coding = str(request.option(target, "coding", "axons4"))
-    copies = copies_option(target, request)
+    coding, copies = request.options.coding, request.options.copies
 
     def coded(name: str) -> Count:
         return known.get(name) or count_chosen(lowered, target, name, copies)
@@ -63,7 +61,7 @@ def would_fit(
     return tuple(entry for entry in found if entry is not None)
 
 
-def _sample(shape: Shape, request: Request) -> Array:
+def _sample(shape: Shape, request: Request[TrueNorthOptions]) -> Array:
     for x in (request.calib, request.x):
         if x is not None:
             return np.asarray(x[:1], np.float32)

@@ -1,65 +1,65 @@
-"""The mapping step ``xylo``: one core that holds the whole network, or the reasons why it cannot.
+"""The mapping ``xylo``: one core that holds the whole network, or the reasons why it cannot.
 
-Options (of the target file's ``[options]`` or the request): ``readout`` ("count" or "charge"),
-``dt`` (seconds per step, for clock and power), ``recode`` (true: neurons that the chip lacks, such
-as signed ones, are mapped as plain rates of their ReLU activation instead of refused), and the
-fields of ``quantize.XyloSettings`` except ``steps``, which is the request's, and
-``bias_bits``, which is a limit of the target.
+Options: see ``quantize.XyloOptions``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...errors import UsageError
 from ...runtime import graph as g
 from ...runtime.ops import Array
 from ..energy import activity as counted
 from ..energy import ann_comparison
-from ..mapping import ChipRun, Cores, Mapped, Request, chip_files, no_traffic
-from ..options import flag
-from ..target import HardwareTarget, Violation, targets
+from ..mapping import PLACEMENT, ChipMapping, ChipRun, Cores, Mapped, Request, no_traffic
+from ..samples import fitting_samples
+from ..target import UNBOUNDED, HardwareTarget, Known, Violation
+from ..target_file import load_folder
 from ..view.network import ChipNetwork
 from . import core as xylo_core
 from . import file as xylo_file
 from .calibrate import Calibration, calibrate
 from .coding import XyloCoding
-from .core import XyloConfig, XyloRun
+from .core import HIDDEN_SPIKES, INPUT_SPIKES, XyloConfig, XyloRun
 from .network import is_hidden, is_output, of_view
-from .power import Activity, Power, explained, power, report_energy, report_latency
-from .quantize import Quantized, XyloSettings, quantize
-from .rules import FOREIGN, RECODABLE, Usage, check, fitting_widths, order, over, sizes_of, usage_of
+from .power import ENERGY, Activity, Power, explained, power, report_energy, report_latency
+from .quantize import Quantized, XyloOptions, XyloSettings, quantize
+from .rules import (
+    FOREIGN,
+    RECODABLE,
+    Usage,
+    check,
+    fitting_widths,
+    kinds,
+    order,
+    over,
+    sizes_of,
+    usage_of,
+)
 
 CHUNK = 128  # samples that one call of the core takes, to bound memory
 SYNTHETIC = 256  # samples drawn where no data was given
-READOUTS = ("count", "charge")
 WIDTHS = ("hidden_neurons", "input_expansion", "output_expansion", "fan_out", "hidden_synapses")
 WIRING = ("fan_out", "hidden_synapses")  # limits that depend on how many weights are not 0
 
 
-def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request) -> Mapped:
-    """Check, quantize, calibrate and emit a network for a Xylo chip; see ``mapping.Step``.
+def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request[XyloOptions]) -> Mapped:
+    """Check, quantize, calibrate and emit a network for a Xylo chip; see ``mapping``.
 
-    The calibration data are ``request.calib``; without them the request's samples (labels are
-    never used), without those uniform ones in [0, 1]; the notes say which.
-
-    Raises:
-        UsageError: E512 an option out of range, E513 an unknown readout.
+    The calibration data are those of ``samples.fitting_samples``; the notes say which.
     """
-    settings, readout = _settings(target, request), request.option(target, "readout", "count")
-    if readout not in READOUTS:
-        raise UsageError(
-            f"unknown readout '{readout}'", remedy=f"Use {' or '.join(READOUTS)}.", code="E513"
-        )
-    recode = flag("recode", request.option(target, "recode", False), "E512")
-    violations = [v for v in check(network, target) if not (recode and v.rule in RECODABLE)]
+    chosen = request.options
+    settings = _settings(target, request)
+    violations = [v for v in check(network, target) if not (chosen.recode and v.rule in RECODABLE)]
     if any(v.rule not in WIRING for v in violations):
         return _refused(network, target, violations)
-    x, origin = _calibration_data(network, request)
+    size = sum(int(np.prod(node.shape, dtype=int)) for node in network.inputs)
+    x, origin = fitting_samples(request, (size,), drawn=SYNTHETIC, dtype=np.float64)
     net = of_view(network)
     quantized = quantize(net, x, settings)
     usage = usage_of_config(_arranged(network, target, quantized).config)
@@ -69,47 +69,31 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request) -> 
     quantized, report = calibrate(net, quantized, x)
     chip = _arranged(network, target, quantized)
     activity, rates = _activity(chip, x)
-    dt = _positive("dt", request.option(target, "dt", 0.01))
-    estimate = power(chip.config, target, request.steps, activity, dt)
-    facts = _facts(chip, quantized, report) | {"steps": request.steps, "readout": readout}
+    estimate = power(chip.config, target, request.steps, activity, chosen.dt)
+    facts = _facts(chip, quantized, report) | {"steps": request.steps, "readout": chosen.readout}
     facts |= {"activity": asdict(activity), "power": asdict(estimate)}
-    against = ann_comparison(counted(network, rates, 0.0), request.steps)
-    facts |= {
-        "energy": report_energy(estimate, request.steps) | {"ann": against},
-        "latency": report_latency(estimate, request.steps),
-    }
+    against = ann_comparison(counted(network, rates, rate=0.0), steps=request.steps, lag=0)
     return Mapped(
         cores=_cores(network, usage),
         traffic=no_traffic(),
         violations=tuple(_too_fast(estimate, target)),
-        run=_Runner(chip, network, readout),
+        run=_Runner(chip, network, chosen.readout),
         core_of=lambda name: _on_the_core(network, name),
-        files=dict.fromkeys(chip_files(target), xylo_file.dump(chip)),
+        files={f"{target.name}.json": xylo_file.dump(chip)},
+        energy=report_energy(estimate, request.steps) | {"ann": against},
+        latency=report_latency(estimate, request.steps),
         facts=facts | {"calibrated_on": origin},
         notes=(
-            *_notes(network, quantized, origin, readout),
+            *_notes(network, quantized, origin=origin, readout=chosen.readout),
             *_recoded(network, target),
             explained(estimate, target),
         ),
     )
 
 
-def _settings(target: HardwareTarget, request: Request) -> XyloSettings:
-    names = [f.name for f in fields(XyloSettings) if f.name not in ("steps", "bias_bits")]
-    chosen = {n: _number(n, request.option(target, n, getattr(XyloSettings, n))) for n in names}
-    bits = int(min(target.bound("bias_bits"), 16))
-    return XyloSettings(steps=request.steps, bias_bits=bits, **chosen)
-
-
-def _number(name: str, value: Any) -> Any:
-    """An option in its setting's type: the command line gives text."""
-    kind = type(getattr(XyloSettings, name))
-    try:
-        return kind(value)
-    except (TypeError, ValueError) as error:
-        raise UsageError(
-            f"{name} must be of type {kind.__name__}, got {value!r}", code="E512"
-        ) from error
+def _settings(target: HardwareTarget, request: Request[XyloOptions]) -> XyloSettings:
+    bits = int(min(target.limit("bias_bits"), 16))
+    return XyloSettings(**vars(request.options), steps=request.steps, bias_bits=bits)
 
 
 def _recoded(network: ChipNetwork, target: HardwareTarget) -> tuple[str, ...]:
@@ -121,26 +105,17 @@ def _recoded(network: ChipNetwork, target: HardwareTarget) -> tuple[str, ...]:
     return (f"Recoded as plain rates of the ReLU activations, without: {listed}.",)
 
 
-def _positive(name: str, value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = 0.0
-    if not 0 < number < np.inf:
-        raise UsageError(f"{name} must be a positive number, got {value!r}", code="E512")
-    return number
-
-
 def _refused(network: ChipNetwork, target: HardwareTarget, violations: list[Violation]) -> Mapped:
     foreign = any(v.rule in FOREIGN for v in violations)
     usage = sizes_of(network) if foreign else usage_of(network)
-    facts = {"would_fit": list(_would_fit(network, target, violations)), "usage": asdict(usage)}
+    fitting = tuple(_would_fit(network, target, violations))
     return Mapped(
         cores=_cores(network, usage),
         traffic=no_traffic(),
         violations=tuple(violations),
         core_of=lambda name: _on_the_core(network, name),
-        facts=facts,
+        would_fit=lambda chips: fitting,
+        facts={"would_fit": list(fitting), "usage": asdict(usage)},
     )
 
 
@@ -153,8 +128,8 @@ def _would_fit(
     network: ChipNetwork, target: HardwareTarget, violations: list[Violation]
 ) -> Iterator[dict[str, Any]]:
     """Other chips of the family that hold the network, and narrower layers that this one holds."""
-    for other in targets().values():
-        if other.mapping == target.mapping and not check(network, other):
+    for other in load_folder(Path(__file__).parent, {XYLO.name: XYLO}).values():
+        if not check(network, other):
             yield {"change": f"target {other.name}", "fits": True, "cores": 1, "chips": 1}
     rules = {v.rule for v in violations}
     rest = rules - {"inputs", "outputs"}
@@ -178,19 +153,6 @@ def _cores(network: ChipNetwork, usage: Usage) -> Cores:
     neurons = sum(layer.neurons for layer in network.layers)
     used = {name: np.array([float(value)]) for name, value in asdict(usage).items()}
     return Cores(layer=np.zeros(1, np.int64), layers=layers, neurons=np.array([neurons]), used=used)
-
-
-def _calibration_data(network: ChipNetwork, request: Request) -> tuple[Array, str]:
-    """Samples (n, features) and where they come from."""
-    size = sum(int(np.prod(node.shape, dtype=int)) for node in network.inputs)
-    for x, origin in (
-        (request.calib, "calibration data"),
-        (request.x, "the evaluation samples, without labels"),
-    ):
-        if x is not None:
-            return np.asarray(x, np.float64).reshape(len(x), size), origin
-    rng = np.random.default_rng(request.seed)
-    return rng.random((SYNTHETIC, size)), "uniform random samples in [0, 1] (no data given)"
 
 
 def _arranged(
@@ -310,7 +272,7 @@ def _facts(chip: xylo_file.XyloFile, quantized: Quantized, report: Calibration) 
 
 
 def _notes(
-    network: ChipNetwork, quantized: Quantized, origin: str, readout: str
+    network: ChipNetwork, quantized: Quantized, *, origin: str, readout: str
 ) -> tuple[str, ...]:
     """What is approximate, in sentences."""
     notes = [
@@ -342,3 +304,44 @@ def _notes(
         listed = ", ".join(f"{count} of {name}" for name, count in quantized.clipped.items())
         notes.append(f"At the end of their registers: {listed}.")
     return tuple(notes)
+
+
+LIMITS: Mapping[str, Known] = {
+    **PLACEMENT,
+    "inputs": Known(help="input channels", unstated=UNBOUNDED),
+    "hidden_neurons": Known(help="hidden neurons", unstated=UNBOUNDED),
+    "outputs": Known(help="output neurons", unstated=UNBOUNDED),
+    "input_expansion": Known(
+        help="first hidden neurons, which inputs reach; not stated: inputs reach all",
+        unstated=UNBOUNDED,
+    ),
+    "output_expansion": Known(
+        help="last hidden neurons, which outputs read; not stated: outputs read all",
+        unstated=UNBOUNDED,
+    ),
+    "fan_out": Known(help="hidden targets of one hidden neuron", unstated=UNBOUNDED),
+    "hidden_synapses": Known(help="synapses between hidden neurons", unstated=UNBOUNDED),
+    "bias_bits": Known(help="a bias, sign included; at most 16 are used", unit="bits", unstated=16),
+    "clock_mhz": Known(help="the fastest clock", unit="MHz"),
+    "weight_bits": Known(help="a weight, sign included", unit="bits", unstated=8, only=8),
+    "threshold_bits": Known(help="a threshold, sign included", unit="bits", unstated=16, only=16),
+    "state_bits": Known(help="currents and membranes", unit="bits", unstated=16, only=16),
+    "input_spikes": Known(
+        help="spikes per step of a channel", unstated=INPUT_SPIKES, only=INPUT_SPIKES
+    ),
+    "hidden_spikes": Known(
+        help="spikes per step of a hidden neuron", unstated=HIDDEN_SPIKES, only=HIDDEN_SPIKES
+    ),
+    "output_spikes": Known(help="spikes per step of an output neuron", unstated=1, only=1),
+}
+
+XYLO: ChipMapping[XyloOptions] = ChipMapping(
+    name="xylo",
+    options=XyloOptions,
+    limits=LIMITS,
+    energy=ENERGY,
+    inputs=("rate",),
+    kinds=kinds,
+    step=map_xylo,
+    emits=".json",
+)

@@ -14,18 +14,30 @@ measurement per chip; its spread is the report's uncertainty.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..target import HardwareTarget
+from ...errors import TargetError
+from ..energy import spread
+from ..target import HardwareTarget, Known, Limit
 from .core import XyloConfig
 
 MARGIN = 0.2
 SOURCE = (
     "SynSense rockpool 3.1.0, devices/xylo/*/power_cycles_model.py (cycles_model, est_clock_freq)"
 )
+
+
+ENERGY: Mapping[str, Known] = {
+    "core_power_uw": Known(
+        help="measured power of the core; without an uncertainty the report's range is one value",
+        unit="uW", uncertainty=0.0,
+    ),
+    "core_power_mhz": Known(help="clock of that measurement", unit="MHz", uncertainty=0.0),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +131,8 @@ def power(
     shape = shape_of(config, expansion="input_expansion" in target.limits)
     worst = cycles(shape)
     clock = worst * (1 + MARGIN) / dt / 1e6
-    known, at = target.energy["core_power_uw"], target.energy["core_power_mhz"]
-    value, spread = known.value * clock / at.value, known.uncertainty or 0.0
+    known, at = _measurement(target)
+    value, half = known.value * clock / at.value, spread(known, ENERGY)
     return Power(
         dt=dt,
         cycles_worst=worst,
@@ -128,8 +140,8 @@ def power(
         clock_mhz=clock,
         dt_least=worst * (1 + MARGIN) / (target.limit("clock_mhz") * 1e6),
         power_uw=value,
-        power_uw_low=value * (1 - spread),
-        power_uw_high=value * (1 + spread),
+        power_uw_low=value * (1 - half),
+        power_uw_high=value * (1 + half),
         energy_uj=value * steps * dt,
         latency_ms=steps * dt * 1e3,
         source=f"{SOURCE}; {known.source}",
@@ -137,9 +149,22 @@ def power(
     )
 
 
+def _measurement(target: HardwareTarget) -> tuple[Limit, Limit]:
+    """Power and its clock; TargetError E502 where the target does not state both."""
+    for name in ENERGY:
+        if name not in target.energy:
+            raise TargetError(
+                f"target '{target.name}' (mapping '{target.mapping}') states no '{name}'",
+                where=target.path,
+                remedy=f"Add [energy.{name}] with value, source and verified.",
+                code="E502",
+            )
+    return target.energy["core_power_uw"], target.energy["core_power_mhz"]
+
+
 def explained(estimate: Power, target: HardwareTarget) -> str:
     """The estimate as a sentence: clock, power, and where they come from."""
-    known, at = target.energy["core_power_uw"], target.energy["core_power_mhz"]
+    known, at = _measurement(target)
     return (
         f"Steps of {estimate.dt * 1e3:g} ms in real time need a clock of {estimate.clock_mhz:.2f} "
         f"MHz ({estimate.cycles_worst:,.0f} cycles per step with every channel and neuron firing, "

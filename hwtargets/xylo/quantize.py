@@ -16,70 +16,76 @@ rounding, is calibrated away in the integer loop (``calibrate``).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from ...errors import UsageError
 from ...runtime.ops import Array
+from ..kinds import Choice, Flag, Real, Whole
+from ..options import Options, option
 from .coding import XyloCoding
 from .core import HIDDEN_SPIKES, HIGH, INPUT_SPIKES, LOW, XyloConfig
 from .network import Analog, XyloNet, analog
 
 WEIGHT = 127  # symmetric 8-bit weights
 SHIFTS = range(8)
-WINDOWS = ("winner", "full")
 
 
 @dataclass(frozen=True, kw_only=True)
-class XyloSettings:
+class XyloOptions(Options):
     """How to use the chip.
-
-    Attributes:
-        steps: T, the steps per sample.
-        input_spikes: spikes per step of the largest input, 1 to 15.
-        spikes: spikes per step of a hidden neuron at its largest calibrated activation, up to 31.
-        dash_syn: decay of the synaptic currents, 1 to 15; 1 has the shortest delay.
-        dash_mem: decay of the membranes of neurons without a leak of their own; 15 is the weakest.
-        margin: head room of synaptic currents over the calibration data.
-        rounds: calibration rounds in the integer loop; 0 for none.
-        bias_bits: width of the bias register, sign included.
-        window: what the rates of the output neurons code: the range of the "winner", the largest
-            output of each sample (for classes), or the "full" range of all outputs.
 
     Few spikes per step keep weights, currents and biases on one scale: a bias acts in every step,
     so in 8 bits it matches weights that are scaled for a few spikes, not for 15 or 31.
     """
 
-    steps: int = 32
-    input_spikes: int = 4
-    spikes: float = 2.0
-    dash_syn: int = 1
-    dash_mem: int = 15
-    margin: float = 1.5
-    rounds: int = 4
-    bias_bits: int = 8
-    window: str = "winner"
+    readout: Literal["count", "charge"] = option(
+        "count", Choice(("count", "charge")), "output spikes, or these and what is left in the "
+        "membrane", code="E513",
+    )  # fmt: skip
+    dt: float = option(
+        0.01, Real(positive=True), "seconds per step, for clock and power", code="E512"
+    )
+    recode: bool = option(
+        False, Flag(), "neurons that the chip lacks, such as signed ones, are mapped as plain "
+        "rates of their ReLU activation instead of refused", code="E512",
+    )  # fmt: skip
+    input_spikes: int = option(
+        4, Whole(most=INPUT_SPIKES), "spikes per step of the largest input", code="E512"
+    )
+    spikes: float = option(
+        2.0, Real(least=1, most=HIDDEN_SPIKES), "spikes per step of a hidden neuron at its largest "
+        "calibrated activation", code="E512",
+    )  # fmt: skip
+    dash_syn: int = option(
+        1, Whole(most=15), "decay of the synaptic currents; 1 has the shortest delay", code="E512"
+    )
+    dash_mem: int = option(
+        15, Whole(most=15), "decay of the membranes of neurons without a leak of their own; 15 is "
+        "the weakest", code="E512",
+    )  # fmt: skip
+    margin: float = option(
+        1.5, Real(least=1, most=100), "head room of synaptic currents over the calibration data",
+        code="E512",
+    )  # fmt: skip
+    rounds: int = option(
+        4, Whole(least=0, most=100), "calibration rounds in the integer loop; 0 for none",
+        code="E512",
+    )  # fmt: skip
+    window: Literal["winner", "full"] = option(
+        "winner", Choice(("winner", "full")), "what the rates of the output neurons code: the "
+        "range of the winner, the largest output of each sample (for classes), or of all outputs",
+        code="E512",
+    )  # fmt: skip
 
-    def __post_init__(self) -> None:
-        ranges = {
-            "steps": (1, 65535),
-            "input_spikes": (1, INPUT_SPIKES),
-            "spikes": (1, HIDDEN_SPIKES),
-            "dash_syn": (1, 15),
-            "dash_mem": (1, 15),
-            "margin": (1, 100),
-            "rounds": (0, 100),
-            "bias_bits": (2, 16),
-        }
-        if self.window not in WINDOWS:
-            raise UsageError(
-                f"unknown window '{self.window}'", remedy=f"Use {WINDOWS}.", code="E512"
-            )
-        for name, (low, high) in ranges.items():
-            if not low <= getattr(self, name) <= high:
-                raise UsageError(
-                    f"{name} must be from {low} to {high}, got {getattr(self, name)}", code="E512"
-                )
+
+@dataclass(frozen=True, kw_only=True)
+class XyloSettings(XyloOptions):
+    """The options, with ``steps``, T per sample, and ``bias_bits``, the width of the bias register,
+    sign included."""
+
+    steps: int
+    bias_bits: int
 
     @property
     def bias_range(self) -> tuple[int, int]:

@@ -250,7 +250,7 @@ _WHAT = {
 def over(usage: Usage, target: HardwareTarget, view: ChipNetwork) -> Iterator[Violation]:
     """A violation for every resource above its limit, with what would fit."""
     for name in _WHAT:
-        used, limit = getattr(usage, name), target.bound(name)
+        used, limit = getattr(usage, name), target.limit(name)
         if used > limit:
             yield Violation(
                 node=_culprit(name, view),
@@ -327,11 +327,11 @@ def fitting_widths(view: ChipNetwork, target: HardwareTarget) -> tuple[int, ...]
     caps = []
     for layer in layers:
         sources = [view[p.source] for p in layer.projections if p.source not in names]
-        cap = target.bound("fan_out") if any(map(is_hidden, sources)) else np.inf
+        cap = target.limit("fan_out") if any(map(is_hidden, sources)) else np.inf
         if any(p.source in names for p in layer.projections):
-            cap = min(cap, target.bound("input_expansion"))
+            cap = min(cap, target.limit("input_expansion"))
         if _read_by_output(view, layer):
-            cap = min(cap, target.bound("output_expansion"))
+            cap = min(cap, target.limit("output_expansion"))
         caps.append(cap)
 
     def shrunk(factor: float) -> list[int]:
@@ -360,10 +360,10 @@ def _fits(
                 synapses += p.synapses * share[p.source] * share[layer.name]
     reach = _reach(widths, layers, view)
     return (
-        sum(widths) <= target.bound("hidden_neurons")
-        and synapses <= target.bound("hidden_synapses")
-        and reach[0] <= target.bound("input_expansion")
-        and reach[1] <= target.bound("output_expansion")
+        sum(widths) <= target.limit("hidden_neurons")
+        and synapses <= target.limit("hidden_synapses")
+        and reach[0] <= target.limit("input_expansion")
+        and reach[1] <= target.limit("output_expansion")
     )
 
 

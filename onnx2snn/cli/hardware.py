@@ -17,13 +17,14 @@ from ..hwtargets import (
     HardwareTarget,
     PlaceData,
     PlacementReport,
-    chip_files,
-    known_options,
+    emitted,
     load_target,
+    options_of,
     place,
     to_json,
 )
 from ..hwtargets import targets as known_targets
+from ..hwtargets.kinds import suggested
 from ..marks import TEXT_MARK, Kind
 from ..reports import text as render
 from ..reports.placement import render_comparison, render_text
@@ -209,27 +210,23 @@ def _only(inputs: Mapping[str, Any], option: str) -> Any:
 
 def _own(given: Mapping[str, Any], chip: HardwareTarget) -> dict[str, Any]:
     """Those of the options that a chip has."""
-    return {key: value for key, value in given.items() if key in known_options(chip)}
+    return {key: value for key, value in given.items() if key in options_of(chip)}
 
 
 def _options(pairs: tuple[str, ...], names: list[str]) -> dict[str, Any]:
-    """KEY=VALUE pairs, each known to one of the chips at least; values that read as JSON are taken
-    so, others as text."""
+    """KEY=VALUE pairs, each known to one of the chips at least; the mappings read the text."""
     out: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
             raise click.UsageError(f"--option takes KEY=VALUE, got '{pair}'")
-        try:
-            out[key] = json.loads(value)
-        except ValueError:
-            out[key] = value
-    known = {key for name in names for key in known_options(load_target(name))}
+        out[key] = value
+    known = {key for name in names for key in options_of(load_target(name))}
     unknown = [key for key in out if key not in known]
     if unknown:
         raise UsageError(
             f"no such option of {' or '.join(names)}: {', '.join(unknown)}",
-            remedy=f"Choose of {', '.join(sorted(known))}; see docs/placement.md.",
+            remedy=f"{suggested(unknown[0], sorted(known))}; see docs/placement.md.",
             code="E514",
         )
     return out
@@ -248,7 +245,7 @@ def _kinds(below: Mapping[str, str], chips: Sequence[HardwareTarget]) -> dict[st
     kinds: dict[str, Kind] = {}
     for chip in chips:
         kinds |= {below[chip.name] + name: kind for name, kind in REPORTS.items()}
-        for name in chip_files(chip):
+        for name in emitted(chip):
             if name in REPORTS:
                 raise one_file(f"target '{chip.name}'", f"{name} of the report", "that of the chip")
             kinds[below[chip.name] + name] = CHIP_FILES[Path(name).suffix]

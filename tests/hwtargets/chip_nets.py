@@ -7,12 +7,13 @@ random; what matters is the structure.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from onnx2snn.hwtargets import HardwareTarget, Mapped, chip_view, mapping_of
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.graph import Input, Node, Population, Readout, SpikingGraph, Synapse
 from onnx2snn.runtime.neurons import NeuronParams
@@ -146,6 +147,18 @@ class Net:
     @property
     def graph(self) -> SpikingGraph:
         return SpikingGraph(nodes=tuple(self.nodes))
+
+
+def map_graph(
+    graph: SpikingGraph,
+    target: HardwareTarget,
+    options: Mapping[str, Any] | None = None,
+    **asked: Any,
+) -> Mapped:
+    """A graph through the mapping step of a target alone, without placement; ``asked``: of the
+    request."""
+    mapping = mapping_of(target)
+    return mapping.step(chip_view(graph), target, mapping.request(target, options, **asked))
 
 
 def build(shape: Sequence[int], layers: Sequence[tuple[Any, ...]], **more: Any) -> SpikingGraph:

@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from ....errors import TargetError
-from ...mapping import Request
-from ...options import whole
 from ...target import HardwareTarget
 from .coding import coding_of
 from .draft import Widths
@@ -65,12 +63,6 @@ class Chosen:
             if c.cores is not None
         ]
         return {"number": self.number, "why": self.why, "counted": compared}
-
-
-def copies_option(target: HardwareTarget, request: Request) -> Copies:
-    """The option ``copies``. Raises UsageError E124: neither "auto" nor a whole number from 1."""
-    value = request.option(target, "copies", "auto")
-    return "auto" if str(value) == "auto" else whole("copies", value, "E124", other="auto")
 
 
 def choose(lowered: Lowered, target: HardwareTarget, coding: str, copies: Copies) -> Chosen:

@@ -16,11 +16,11 @@ from .units import ChipUnit, Conn
 class Widths:
     """The chip's integer ranges, and the longest window that no potential may overflow in."""
 
-    weight: int = 255
-    leak: int = 255
-    threshold: int = 262143
-    potential: int = 524287
-    steps: int = 64
+    weight: int
+    leak: int
+    threshold: int
+    potential: int
+    steps: int
 
     @classmethod
     def of(cls, target: HardwareTarget, steps: int) -> Widths:
@@ -47,10 +47,10 @@ class Draft:
         self.reset = np.zeros(unit.size, np.int64)
         self.clipped = 0
 
-    def scale(self, outputs: Array, scale: Array, widths: Widths | None = None) -> None:
+    def scale(self, outputs: Array, scale: Array, widths: Widths) -> None:
         """Set threshold, leak and potential of neurons (P, O); scale (O,): integers per unit of
         the membrane."""
-        limit = widths.leak if widths else 255
+        limit = widths.leak
         threshold = np.maximum(np.rint(self.unit.threshold[outputs] * scale), 1)
         share = self.unit.v_init[outputs] / self.unit.threshold[outputs]
         self.threshold[outputs] = threshold

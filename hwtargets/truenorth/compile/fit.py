@@ -121,7 +121,7 @@ class _Fitter:
             grid=group.grid,
         )
         draft.conns.append(conn)
-        draft.scale(group.outputs, np.ones(len(group.weights)))
+        draft.scale(group.outputs, np.ones(len(group.weights)), self.widths)
 
     def _bare(self, draft: Draft, group: Group) -> None:
         """Neurons that read a few lines of their own (a sum of skip connections)."""

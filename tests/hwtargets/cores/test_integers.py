@@ -176,9 +176,21 @@ def test_a_membrane_that_is_too_narrow_is_counted_as_saturated() -> None:
     x = np.ones((2, 4), np.float32)
     network = chip_view(graph)
     wide = run(network, quantize(network, chip, "graded", 1.0, 8), x, 8)
-    tight = run(network, quantize(network, narrow, "graded", 1.0, 8), x, 8)
+    quantized = quantize(network, narrow, "graded", 1.0, 8)
+    tight = run(network, quantized, x, 8)
     assert sum(wide.saturations.values()) == 0
-    assert tight.saturations["p2"] > 0
+    layer = quantized.layers[0]
+    (p,), limit = layer.projections, 2**8 - 1
+    (linear,) = [op for op in p.ops if isinstance(op, ops.Linear)]
+    drive = linear.weight @ np.full(4, quantized.input_max)
+    current = np.floor(drive * 2.0**p.exponent) * 2**layer.shift + layer.bias
+    v, met = np.zeros(5) + layer.v_init, 0
+    for _ in range(8):
+        v = v + current
+        met += int((np.abs(v) > limit).sum())
+        v = np.clip(v, -limit, limit)
+        v = np.where(v > layer.threshold, v - layer.threshold, v)
+    assert tight.saturations["p2"] == 2 * met == 80  # in every step of every neuron and sample
 
 
 def late_skip(lag: int) -> g.SpikingGraph:

@@ -10,11 +10,10 @@ from places import TESTS
 
 from hwtargets.chip_nets import MNIST, OXFORD, PILOTNET, Net, build
 from onnx2snn.hwtargets import HardwareTarget, chip_view, load_target
-from onnx2snn.hwtargets.cores.memory import memory_model, tile_cost
+from onnx2snn.hwtargets.cores.mapping import CORES
+from onnx2snn.hwtargets.cores.memory import tile_cost
 from onnx2snn.hwtargets.cores.partition import Tiling, partition
-from onnx2snn.hwtargets.mapping import Request
-from onnx2snn.hwtargets.placement import step_of
-from onnx2snn.hwtargets.target import load
+from onnx2snn.hwtargets.placement import mapping_of
 from onnx2snn.runtime.graph import SpikingGraph
 
 TARGETS = TESTS / "hwtargets" / "placement" / "targets"
@@ -39,7 +38,7 @@ PRINTED = {
 
 
 def tilings(graph: SpikingGraph, target: HardwareTarget, inputs: bool = False) -> list[Tiling]:
-    model = memory_model(target.options, "")
+    model = CORES.request(target).options.memory
     found, broken = partition(chip_view(graph), target, model, inputs)
     assert not broken
     return list(found)
@@ -75,7 +74,7 @@ def test_larger_networks_take_plausible_numbers_of_cores() -> None:
 
 def test_lists_of_weights_take_the_words_that_nengo_loihi_counts() -> None:
     """Loihi 1: blocks of at most 64 weights of 8 bits, 10 bits of header, rounded up to 64."""
-    model = memory_model(load_target("loihi1").options, "")
+    model = CORES.request(load_target("loihi1")).options.memory
     assert [model.row(n) for n in (1, 6, 7, 64, 65, 100, 128)] == [1, 1, 2, 9, 10, 14, 18]
 
 
@@ -93,7 +92,7 @@ def test_convolutions_on_loihi_1_take_the_bits_that_nengo_loihi_counts(
     reserves axons for the unread last row and column of the second map too: 144)."""
     (layer,) = chip_view(build(shape, [conv])).layers
     cost = tile_cost(
-        layer, memory_model(load_target("loihi1").options, ""), layer.shape, layer.neurons
+        layer, CORES.request(load_target("loihi1")).options.memory, layer.shape, layer.neurons
     )
     assert cost.used()["synapse_memory"] * 64 == bits
     assert cost.in_axons == axons
@@ -118,7 +117,7 @@ def networks(draw: st.DrawFn) -> SpikingGraph:
 
 
 def small(name: str) -> HardwareTarget:
-    return load_target(name) if name.startswith("loihi") else load(TARGETS / f"{name}.toml")
+    return load_target(name if name.startswith("loihi") else TARGETS / f"{name}.toml")
 
 
 @settings(max_examples=25, deadline=None)
@@ -127,7 +126,7 @@ def test_every_neuron_and_synapse_is_placed_once_within_every_limit(
     graph: SpikingGraph, name: str
 ) -> None:
     target, network = small(name), chip_view(graph)
-    mapped = step_of(target)(network, target, Request(rate=0.5))
+    mapped = mapping_of(target).step(network, target, mapping_of(target).request(target, rate=0.5))
     assert not mapped.violations, mapped.violations
     assert mapped.core_of is not None
     held = np.zeros(mapped.cores.count, int)

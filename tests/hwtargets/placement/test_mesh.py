@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hwtargets.chip_nets import PILOTNET, RESNET20, build
 from onnx2snn.hwtargets import chip_view, load_target
-from onnx2snn.hwtargets.cores.memory import memory_model
+from onnx2snn.hwtargets.cores.mapping import CORES
 from onnx2snn.hwtargets.cores.partition import partition
 from onnx2snn.hwtargets.cores.traffic import traffic
 from onnx2snn.hwtargets.mapping import Traffic
@@ -29,7 +29,7 @@ def random_flows(cores: int, edges: int, seed: int = 0) -> Traffic:
 
 def network_flows(net: tuple) -> tuple[int, Traffic]:
     target, network = load_target("loihi2"), chip_view(build(*net, cheap=True))
-    tilings, _ = partition(network, target, memory_model(target.options, ""), False)
+    tilings, _ = partition(network, target, CORES.request(target).options.memory, False)
     return sum(t.cores for t in tilings), traffic(network, tilings, None, 0.1)
 
 

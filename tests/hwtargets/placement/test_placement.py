@@ -19,14 +19,13 @@ from onnx2snn.hwtargets import (
     HardwareTarget,
     PlaceData,
     PlacementReport,
-    Request,
     chip_view,
     load_target,
     place,
     targets,
     to_json,
 )
-from onnx2snn.hwtargets.cores.mapping import map_cores
+from onnx2snn.hwtargets.cores.mapping import CORES, map_cores
 from onnx2snn.hwtargets.mappings import MAPPINGS
 from onnx2snn.hwtargets.target import Limit
 from onnx2snn.reports.placement import render_comparison, render_text
@@ -214,7 +213,7 @@ def test_a_max_pool_is_refused_or_replaced_by_neurons_between_maximum_and_sum() 
     assert not refused.fits and "maxpool=or" in refused.violations[0].remedy
     network, chip = chip_view(pooled()), load_target("loihi2")
     x = np.random.default_rng(0).random((8, 1, 6, 6)).astype(np.float32)
-    mapped = map_cores(network, chip, Request(steps=30, x=x, options={"maxpool": "or"}))
+    mapped = map_cores(network, chip, CORES.request(chip, {"maxpool": "or"}, steps=30, x=x))
     assert not mapped.violations and mapped.run is not None
     assert any("'pool'" in note and "approximate" in note for note in mapped.notes)
     rates = mapped.run(x, 30).rates
@@ -304,7 +303,7 @@ def test_the_documented_target_file_works(tmp_path: Path) -> None:
 
 
 def test_an_unknown_way_for_the_input_to_enter_is_refused() -> None:
-    with pytest.raises(UsageError, match="graded, bias, population"):
+    with pytest.raises(UsageError, match="input must be graded, bias or population"):
         place(build(*SMALL), "loihi2", options={"input": "telepathy"})
 
 

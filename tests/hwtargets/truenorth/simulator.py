@@ -17,12 +17,14 @@ import numpy as np
 @dataclass
 class Result:
     """spikes: (tick, output line) in order; merged: events lost because a second spike met an
-    axon that was already set in that tick; potentials: largest and smallest V ever seen."""
+    axon that was already set in that tick; potentials: largest and smallest V ever seen; events:
+    how many spikes reached a neuron over a synapse, by (tick, core)."""
 
     spikes: list[tuple[int, int]]
     merged: int
     highest: int
     lowest: int
+    events: dict[tuple[int, int], int]
 
 
 def run(file, rasters, ticks):
@@ -42,7 +44,7 @@ def run(file, rasters, ticks):
     ends = np.searchsorted(chip["core"], np.arange(len(chip["axon_types"]) + 1))
     bits = np.unpackbits(chip["synapses"], axis=1)
     v, weights = chip["potential"].astype(np.int64), chip["weights"].astype(np.int32)
-    spikes, highest, lowest = [], 0, 0
+    spikes, highest, lowest, reached = [], 0, 0, {}
     for tick in range(ticks):
         arrived = defaultdict(list)
         for core, axon in events.pop(tick, ()):
@@ -51,6 +53,7 @@ def run(file, rasters, ticks):
             kinds = chip["axon_types"][core, axons]
             assert kinds.max() < 4, f"a spike arrived at an unused axon of core {core}"
             own = slice(ends[core], ends[core + 1])  # neurons are sorted by core
+            reached[tick, core] = int(bits[own][:, axons].sum())
             v[own] += (bits[own][:, axons] * weights[own][:, kinds]).sum(axis=1)
         v += chip["leak"]
         highest, lowest = max(highest, int(v.max())), min(lowest, int(v.min()))
@@ -67,4 +70,4 @@ def run(file, rasters, ticks):
             if core >= 0:
                 merged += (core, axon) in events[tick + delay]
                 events[tick + delay].add((core, axon))
-    return Result(spikes, merged, highest, lowest)
+    return Result(spikes, merged, highest, lowest, reached)

@@ -34,7 +34,9 @@ def test_a_small_network_fits_one_chip_and_keeps_its_answers():
     assert report.accuracy["agreement"] >= 0.8
     assert report.facts["replication_factor"] > 1
     assert report.facts["ticks_before_answer"] == report.latency["lag_steps"] + 1
-    assert report.energy["value"] > 0 and report.traffic["spike_hops"] > 0
+    plan, flows = report.plan, report.traffic
+    assert flows["packets"] == pytest.approx(plan.sent.sum()) == pytest.approx(plan.received.sum())
+    assert plan.links.sum() == pytest.approx(flows["spike_hops"])  # a link is a hop
     assert sum(row.cores for row in report.layers) == report.cores
     assert parse(report.files["truenorth.npz"]).cores == report.cores
     assert json.loads(to_json(report))["facts"]["coding"] == "axons4"
@@ -160,7 +162,7 @@ def test_the_crossbars_of_a_large_network_are_counted_without_being_written():
 
 
 def test_bad_options_are_usage_errors():
-    with pytest.raises(UsageError, match="unknown weight coding"):
+    with pytest.raises(UsageError, match="coding must be ternary, axons2, axons3 or axons4"):
         placed(nets.dense_net(0), coding="float")
     for value in (0, -1, "two", "1.5", ""):
         with pytest.raises(UsageError, match="copies must be auto or a whole number") as caught:
@@ -170,7 +172,9 @@ def test_bad_options_are_usage_errors():
         placed(nets.dense_net(0), output_copies=0)
     with pytest.raises(UsageError, match="tune must be true or false, got 'perhaps'"):
         placed(nets.dense_net(0), tune="perhaps")
-    with pytest.raises(UsageError, match="'truenorth' has no option codng"):
+    with pytest.raises(
+        UsageError, match=r"'truenorth' has no option codng\. Did you mean 'coding'\?"
+    ):
         placed(nets.dense_net(0), codng="ternary")
 
 
@@ -190,7 +194,11 @@ def test_counting_readouts_keep_their_threshold():
     x = nets.samples(graph, 20)
     report = place(graph, "truenorth", data=PlaceData(x=x), steps=32, seconds=0.1)
     assert report.accuracy["agreement"] >= 0.8
-    assert np.isfinite(report.energy["value"])
+    chip_neurons = 10 + report.facts["copies"] + report.facts["partial_sum_neurons"] + 3
+    assert report.facts["chip_neurons"] == chip_neurons
+    counts = report.energy["counts"]
+    assert counts["neuron_update"] == chip_neurons * (32 + report.latency["lag_steps"])
+    assert report.energy["value"] == pytest.approx(counts["synop"] * 26e-12)
 
 
 def test_counting_needs_no_fit_and_agrees_with_the_mapping():

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from onnx2snn.hwtargets.mapping import Mapped, Request
-from onnx2snn.hwtargets.placement import load_target, step_of
-from onnx2snn.hwtargets.view.network import chip_view
+from hwtargets.chip_nets import map_graph
+from onnx2snn.hwtargets.mapping import Mapped
+from onnx2snn.hwtargets.placement import load_target
 from onnx2snn.hwtargets.xylo import file as xylo_file
 from onnx2snn.hwtargets.xylo.core import XyloConfig
 from onnx2snn.runtime import ops
@@ -137,8 +137,7 @@ def place(
     target = load_target(chip)
     size = sum(int(np.prod(node.shape)) for node in graph.of(Input))
     calib = np.random.default_rng(3).random((96, size)) if x is None else x
-    request = Request(steps=steps, calib=calib, options=options)
-    return step_of(target)(chip_view(graph), target, request)
+    return map_graph(graph, target, options, steps=steps, calib=calib)
 
 
 def emitted(mapped: Mapped) -> xylo_file.XyloFile:

@@ -12,11 +12,11 @@ import pytest
 from places import SHARED
 
 import onnx2snn
+from hwtargets.chip_nets import map_graph
 from hwtargets.xylo.rockpool import device as rockpool_device
 from hwtargets.xylo.vendor import vendor_run
-from onnx2snn.hwtargets.mapping import Mapped, Request
-from onnx2snn.hwtargets.placement import load_target, step_of
-from onnx2snn.hwtargets.view.network import chip_view
+from onnx2snn.hwtargets.mapping import Mapped
+from onnx2snn.hwtargets.placement import load_target
 from onnx2snn.hwtargets.xylo import core as xylo_core
 from onnx2snn.hwtargets.xylo import file as xylo_file
 
@@ -43,9 +43,7 @@ def placed(model: str, chip: str, **options: Any) -> tuple[Mapped, np.ndarray, n
     graph = onnx2snn.convert(loaded, calib, steps=STEPS)
     (scores,) = onnx2snn.onnx_ann(loaded, graph)({"input": x}).values()
     target = load_target(chip)
-    mapped = step_of(target)(
-        chip_view(graph), target, Request(steps=STEPS, calib=calib, options=options)
-    )
+    mapped = map_graph(graph, target, options, steps=STEPS, calib=calib)
     return mapped, x, y, float(np.mean(scores.argmax(1) == y))
 
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hwtargets.chip_nets import map_graph
 from hwtargets.xylo.naive import naive_run
 from hwtargets.xylo.networks import CHIPS, chain, emitted, perceptron, place, samples, skip_network
 from hwtargets.xylo.vendor import vendor_run
 from onnx2snn.errors import DataError, UsageError
-from onnx2snn.hwtargets.mapping import Request
-from onnx2snn.hwtargets.placement import load_target, step_of
+from onnx2snn.hwtargets.placement import load_target
 from onnx2snn.hwtargets.target import Limit
 from onnx2snn.hwtargets.view.network import chip_view
 from onnx2snn.hwtargets.xylo import core as xylo_core
@@ -193,7 +193,7 @@ def test_calibration_never_sees_labels() -> None:
     graph, x = perceptron(8, 12, 4), samples(60, 8)
     target = load_target("xylo-audio2")
     files = [
-        step_of(target)(chip_view(graph), target, Request(calib=x, x=x, y=y)).files
+        map_graph(graph, target, calib=x, x=x, y=y).files
         for y in (np.zeros(60, int), np.arange(60) % 4)
     ]
     assert files[0] == files[1]
@@ -242,9 +242,7 @@ def test_no_emitted_bias_exceeds_the_register() -> None:
     for bits in (4, 8, 16):
         limit = Limit(name="bias_bits", value=bits, source="test", verified=True)
         narrow = replace(target, limits={**target.limits, "bias_bits": limit})
-        config = emitted(
-            step_of(narrow)(chip_view(graph), narrow, Request(calib=samples(50, 8)))
-        ).config
+        config = emitted(map_graph(graph, narrow, calib=samples(50, 8))).config
         for bias in (config.bias, config.bias_out):
             assert -(2 ** (bits - 1)) <= bias.min() and bias.max() < 2 ** (bits - 1)
 
@@ -265,15 +263,15 @@ def test_options_may_be_text_as_the_command_line_gives_them() -> None:
 
 
 def test_options_out_of_range_are_usage_errors() -> None:
-    with pytest.raises(UsageError, match="spikes must be of type float, got 'many'"):
+    with pytest.raises(UsageError, match="spikes must be a number from 1 to 31, got 'many'"):
         place(perceptron(4, 5, 3), spikes="many")
     with pytest.raises(UsageError, match="dt must be a positive number"):
         place(perceptron(4, 5, 3), dt=0)
-    with pytest.raises(UsageError, match="unknown window 'none'"):
+    with pytest.raises(UsageError, match="window must be winner or full, got 'none'"):
         place(perceptron(4, 5, 3), window="none")
-    with pytest.raises(UsageError, match="input_spikes must be from 1 to 15"):
+    with pytest.raises(UsageError, match="input_spikes must be a whole number from 1 to 15"):
         place(perceptron(4, 5, 3), input_spikes=16)
-    with pytest.raises(UsageError, match="unknown readout 'rank'"):
+    with pytest.raises(UsageError, match="readout must be count or charge, got 'rank'"):
         place(perceptron(4, 5, 3), readout="rank")
 
 
@@ -288,15 +286,15 @@ def test_a_time_step_too_short_for_the_clock_is_a_violation_with_the_shortest_th
 
 def test_notes_say_what_was_calibrated_on() -> None:
     target, graph = load_target("xylo-audio2"), perceptron(4, 5, 3)
-    view, x = chip_view(graph), samples(40, 4)
-    for request, origin in (
-        (Request(calib=x), "calibration data"),
-        (Request(x=x), "the evaluation samples, without labels"),
-        (Request(), "uniform random samples in [0, 1] (no data given)"),
+    x = samples(40, 4)
+    for asked, origin in (
+        ({"calib": x}, "calibration data"),
+        ({"x": x}, "the evaluation samples, without labels"),
+        ({}, "uniform random samples in [0, 1] (no data given)"),
     ):
-        mapped = step_of(target)(view, target, request)
-        assert mapped.facts["calibrated_on"] == origin
-        assert any(origin in note for note in mapped.notes)
+        found = map_graph(graph, target, **asked)
+        assert found.facts["calibrated_on"] == origin
+        assert any(origin in note for note in found.notes)
 
 
 def test_resources_of_the_report_are_the_usage_of_the_emitted_integers() -> None:

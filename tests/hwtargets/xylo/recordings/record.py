@@ -21,12 +21,11 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+from hwtargets.chip_nets import map_graph
 from hwtargets.xylo.networks import perceptron, random_config, random_trains
 from hwtargets.xylo.vendor import vendor_run
 
-from onnx2snn.hwtargets.mapping import Request
-from onnx2snn.hwtargets.placement import load_target, step_of
-from onnx2snn.hwtargets.view.network import chip_view
+from onnx2snn.hwtargets.placement import load_target
 from onnx2snn.hwtargets.xylo import file as xylo_file
 
 
@@ -46,7 +45,7 @@ def save(name: str, cases: dict[str, tuple[object, np.ndarray]]) -> None:
 def mapped(chip: str, *sizes: int) -> tuple[object, np.ndarray]:
     target = load_target(chip)
     x = np.random.default_rng(1).random((64, sizes[0]))
-    outcome = step_of(target)(chip_view(perceptron(*sizes)), target, Request(steps=24, calib=x))
+    outcome = map_graph(perceptron(*sizes), target, steps=24, calib=x)
     file = xylo_file.load(outcome.files[f"{chip}.json"])
     return file.config, file.coding.encode(x[:2])
 
