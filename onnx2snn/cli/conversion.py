@@ -13,10 +13,9 @@ import click
 import numpy as np
 
 from .. import api
-from ..converter.auto import PREFERENCES
 from ..converter.frontend import LoadedModel, check, load_onnx
 from ..converter.recipes import RECIPES
-from ..data import Samples
+from ..data import Preprocessing, Samples
 from ..display import shown
 from ..errors import UsageError
 from ..evaluation.ann import evaluate
@@ -59,17 +58,7 @@ PATH = click.Path(path_type=Path)
     help="Time steps to convert for; the most that --recipe auto may take [32].",
 )
 @click.option("--recipe", default="binary", type=click.Choice([*RECIPES, "auto"]))
-@click.option(
-    "--max-drop",
-    type=click.FloatRange(min=0),
-    help="For --recipe auto: largest drop in points [1.0]. Exit status 1 where nothing stays "
-    "below it; the nearest is then written.",
-)
-@click.option(
-    "--prefer",
-    type=click.Choice(list(PREFERENCES)),
-    help="For --recipe auto: what decides between candidates within --max-drop [chips].",
-)
+@opt.auto_options
 @opt.regression_option
 @click.option("--spiking-only", is_flag=True, help="Refuse networks with analog islands.")
 @opt.conversion_options
@@ -87,10 +76,7 @@ def convert(
     recipe: str,
     regression: bool,
     spiking_only: bool,
-    scale: float | None,
-    mean: str | None,
-    std: str | None,
-    layout: str | None,
+    preprocessing: Preprocessing | None,
     input_shapes: tuple[str, ...],
     as_json: bool,
     **choices: Any,
@@ -103,8 +89,7 @@ def convert(
     inputs = files.read_by([model], calib)
     results = claim_file(output, Kind.NETWORK, inputs=inputs, force=force)
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
-    pre = opt.preprocessing(scale, mean, std, layout)
-    samples = opt.calibration_samples(calib, loaded, pre, calib_samples)
+    samples = opt.calibration_samples(calib, loaded, preprocessing, calib_samples)
     last = opt.parse_steps(steps)[1]
     network = run_convert(
         loaded,
@@ -112,7 +97,7 @@ def convert(
         steps=last,
         recipe=recipe,
         regression=regression,
-        preprocessing=pre,
+        preprocessing=preprocessing,
         progress=opt.stage("converting"),
         **opt.chosen(**choices),
     )
@@ -249,10 +234,7 @@ def verify(
     model: Path,
     data: str | None,
     samples: int,
-    scale: float | None,
-    mean: str | None,
-    std: str | None,
-    layout: str | None,
+    preprocessing: Preprocessing | None,
     input_shapes: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -263,8 +245,7 @@ def verify(
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     inputs = None
     if data is not None:
-        pre = opt.preprocessing(scale, mean, std, layout)
-        inputs = api.load_samples(data, loaded, pre, limit=samples).whole()
+        inputs = api.load_samples(data, loaded, preprocessing, limit=samples).whole()
     result = run_verify(loaded, inputs, samples=samples)
     document: dict[str, Any] = {
         "schema": "onnx2snn.verify/1",
@@ -311,10 +292,7 @@ def sweep(
     samples: int | None,
     output: Path,
     force: bool,
-    scale: float | None,
-    mean: str | None,
-    std: str | None,
-    layout: str | None,
+    preprocessing: Preprocessing | None,
     input_shapes: tuple[str, ...],
     as_json: bool,
     **choices: Any,
@@ -334,11 +312,10 @@ def sweep(
         force=force,
     )
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
-    pre = opt.preprocessing(scale, mean, std, layout)
     engine = opt.engine_arguments({k: choices.pop(k) for k in opt.ENGINE})
     engine["regression"] = choices.pop("regression")
-    test = api.load_samples(data, loaded, pre, limit=samples)
-    calibration = opt.calibration_samples(calib, loaded, pre, calib_samples)
+    test = api.load_samples(data, loaded, preprocessing, limit=samples)
+    calibration = opt.calibration_samples(calib, loaded, preprocessing, calib_samples)
     result = run_sweep(
         loaded,
         samples=test,

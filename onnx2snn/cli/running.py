@@ -68,10 +68,7 @@ def run(
     output: Path | None,
     force: bool,
     profile: bool,
-    scale: float | None,
-    mean: str | None,
-    std: str | None,
-    layout: str | None,
+    preprocessing: Preprocessing | None,
     input_shapes: tuple[str, ...],
     as_json: bool,
     **choices: Any,
@@ -82,7 +79,6 @@ def run(
     a,b) and --calib is converted with each recipe first; nothing of that is kept.
     """
     span = None if steps is None else opt.parse_steps(steps)
-    pre = opt.preprocessing(scale, mean, std, layout)
     engine = {k: choices.pop(k) for k in opt.ENGINE}
     arguments = {**opt.engine_arguments(engine), "regression": choices.pop("regression")}
     if profile and max(len(networks), len(recipes)) > 1:
@@ -99,14 +95,16 @@ def run(
             calib=calib,
             limit=calib_samples,
             steps=span[1],
-            pre=pre,
+            preprocessing=preprocessing,
             shapes=shapes,
             options=given,
         )
     else:
         _no_conversion_asked_for(calib, given)
         made = {label: api.load(path) for label, path in _labels(networks).items()}
-    loaded = {label: api.load_samples(data, g, pre, limit=samples) for label, g in made.items()}
+    loaded = {
+        label: api.load_samples(data, g, preprocessing, limit=samples) for label, g in made.items()
+    }
     found = [
         run_one(label, g, loaded[label], span=span or own_span(g), engine=arguments)
         for label, g in made.items()
@@ -157,7 +155,7 @@ def converted(
     calib: str | None,
     limit: int | None,
     steps: int,
-    pre: Preprocessing | None,
+    preprocessing: Preprocessing | None,
     shapes: Any,
     options: dict[str, Any],
 ) -> dict[str, SpikingGraph]:
@@ -168,12 +166,14 @@ def converted(
             remedy="Give one model and --calib DATA or none; converted files need no --recipe.",
         )
     loaded = load_onnx(networks[0], input_shapes=shapes)
-    samples = opt.calibration_samples(calib, loaded, pre, limit)
+    samples = opt.calibration_samples(calib, loaded, preprocessing, limit)
     out = {}
     for recipe in recipes:
         progress = opt.stage(f"converting ({recipe}, T={steps})")
         given = {**options, "recipe": recipe, "steps": steps}
-        out[recipe] = convert(loaded, samples, preprocessing=pre, progress=progress, **given)
+        out[recipe] = convert(
+            loaded, samples, preprocessing=preprocessing, progress=progress, **given
+        )
     return out
 
 
