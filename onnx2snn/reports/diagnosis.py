@@ -15,8 +15,7 @@ from ..diagnosis.advice import Advice, fault_at, stands_out
 from ..diagnosis.layers import PARTS, LayerError
 from ..diagnosis.measure import RULE, Measured
 from ..display import displayed
-from ..evaluation.sweep import run_json
-from . import comparison
+from . import comparison, documents
 from . import text as render
 from .remedies import advice_text, trial_text
 
@@ -61,7 +60,7 @@ def document(diagnosis: Diagnosis) -> dict[str, Any]:
         "shares": parts_total(measured),
         "structure": [asdict(f) for f in measured.findings],
         "ann_accuracy": diagnosis.curves[0].evaluation.ann_accuracy if diagnosis.curves else None,
-        "curves": [run_json(run) for run in diagnosis.curves],
+        "curves": [documents.curve(run) for run in diagnosis.curves],
         "notes": list(diagnosis.notes),
     }
 
