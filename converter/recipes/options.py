@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ...errors import UsageError, did_you_mean
-from ...runtime.choices import wrong_choices
+from ...runtime.choices import choices, wrong_choices
 from ..statistics.thresholds import Method
 from . import recipe_named
 
-# Smallest values of what is counted.
-SMALLEST = {"max_drop": 0, "lag": 0, "copies": 1, "levels": 1, "refractory": 0}
+
+def _shown(text: str, **more: Any) -> dict[str, Any]:
+    """Metadata of a field that a user of the command line may choose: see ``Choosable``."""
+    return {"help": text, **more}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -45,22 +48,72 @@ class Options:
 
     recipe: str = "binary"
     steps: int = 32
-    max_drop: float = 1.0
-    prefer: Literal["chips", "steps", "latency", "spikes", "synops"] = "chips"
-    method: Method = "mmse"
-    percentile: float = 99.9
-    per_channel: bool = True
-    tune: bool = True
+    max_drop: float = field(
+        default=1.0,
+        metadata=_shown(
+            "For --recipe auto: largest drop in points [1.0]. Exit status 1 where nothing stays "
+            "below it; the nearest is then written.",
+            smallest=0,
+            auto=True,
+        ),
+    )
+    prefer: Literal["chips", "steps", "latency", "spikes", "synops"] = field(
+        default="chips",
+        metadata=_shown(
+            "For --recipe auto: what decides between candidates within --max-drop [chips].",
+            auto=True,
+        ),
+    )
+    method: Method = field(
+        default="mmse", metadata=_shown("How thresholds are chosen [default: the recipe's].")
+    )
+    percentile: float = field(default=99.9, metadata=_shown("For --method percentile [99.9]."))
+    per_channel: bool = field(
+        default=True,
+        metadata=_shown(
+            "Thresholds per channel (default) or one per layer.", flags="--per-channel/--per-layer"
+        ),
+    )
+    reset: Literal["subtract", "zero"] = field(
+        default="subtract", metadata=_shown("Reset by subtraction (default) or to zero.")
+    )
+    leak: float = field(default=0.0, metadata=_shown("Share of the potential lost per step [0]."))
+    refractory: int = field(
+        default=0, metadata=_shown("Steps of rest after a spike [0].", smallest=0)
+    )
+    levels: int | None = field(
+        default=None, metadata=_shown("Largest number of spikes per step.", smallest=1)
+    )
+    tune: bool = field(
+        default=True,
+        metadata=_shown("Calibrate in the spiking loop (default), or thresholds alone."),
+    )
     v_init: float = 0.5
-    lag: int = 0
-    pace: bool = True
-    copies: int | None = None
-    levels: int | None = None
-    reset: Literal["subtract", "zero"] = "subtract"
-    leak: float = 0.0
-    refractory: int = 0
-    encoding: Literal["constant", "poisson", "rate"] = "constant"
-    readout: Literal["membrane", "count"] = "membrane"
+    lag: int = field(
+        default=0, metadata=_shown("Steps each layer integrates before it fires.", smallest=0)
+    )
+    pace: bool = field(
+        default=True,
+        metadata=_shown(
+            "Behind a lag: spikes even in time and read by when they come (default), or plain "
+            "integrate-and-fire."
+        ),
+    )
+    copies: int | None = field(
+        default=None,
+        metadata=_shown(
+            "Neurons for each value of the first layer [2 up to T=32 where that is a quarter more "
+            "neurons or less, else 1]; recipes binary and signed without a lag.",
+            smallest=1,
+        ),
+    )
+    encoding: Literal["constant", "poisson", "rate"] = field(
+        default="constant", metadata=_shown("How samples enter [constant current].")
+    )
+    readout: Literal["membrane", "count"] = field(
+        default="membrane",
+        metadata=_shown("Read the outputs' potential (default) or count their spikes."),
+    )
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -70,10 +123,12 @@ class Options:
             raise UsageError(
                 f"{name} is '{word}'", remedy=did_you_mean(str(word), words), code="E116"
             )
-        for name, smallest in SMALLEST.items():
-            value = getattr(self, name)
-            if value is not None and not value >= smallest:
-                raise UsageError(f"{name} is at least {smallest}, got {value}", code="E116")
+        for choice in (*choosable(auto=True), *choosable(auto=False)):
+            value = getattr(self, choice.name)
+            if choice.smallest is not None and value is not None and not value >= choice.smallest:
+                raise UsageError(
+                    f"{choice.name} is at least {choice.smallest}, got {value}", code="E116"
+                )
         if not 0 <= self.leak < 1:
             raise UsageError(f"leak is at least 0 and below 1, got {self.leak}", code="E116")
         if self.recipe != "auto":
@@ -91,6 +146,58 @@ class Options:
                     remedy="Leave --copies out, or the options that do not go with it.",
                     code="E114",
                 )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Choosable:
+    """A field of ``Options`` as a command line shows it.
+
+    Attributes:
+        kind: bool, int, float or str (without None).
+        words: the words it takes; none where it takes others.
+        smallest: the smallest number it takes, or None.
+        flags: of a bool, how yes and no are said; "": --name and --no-name.
+        auto: only recipe "auto" reads it.
+    """
+
+    name: str
+    kind: type
+    words: tuple[str, ...]
+    help: str
+    smallest: float | None
+    flags: str
+    auto: bool
+
+
+@cache
+def _choosables() -> tuple[Choosable, ...]:
+    hints = get_type_hints(Options)
+    return tuple(
+        Choosable(
+            name=f.name,
+            kind=_plain_type(hints[f.name]),
+            words=choices(Options).get(f.name, ()),
+            help=f.metadata["help"],
+            smallest=f.metadata.get("smallest"),
+            flags=f.metadata.get("flags", ""),
+            auto=f.metadata.get("auto", False),
+        )
+        for f in fields(Options)
+        if "help" in f.metadata
+    )
+
+
+def choosable(*, auto: bool) -> tuple[Choosable, ...]:
+    """The fields that a command line shows: those of recipe "auto", or all others."""
+    return tuple(choice for choice in _choosables() if choice.auto == auto)
+
+
+def _plain_type(hint: Any) -> type:
+    """The one type of an annotation such as ``int | None`` or a ``Literal`` of words."""
+    if get_origin(hint) is Literal:
+        return str
+    (kind,) = [part for part in get_args(hint) or (hint,) if part is not type(None)]
+    return kind
 
 
 def can_copy(options: Options) -> bool:

@@ -11,7 +11,7 @@ from ...errors import UsageError
 from ...runtime.ops import Array
 from .measure import BINS, LayerStats
 
-Method = Literal["max", "percentile", "mmse"]
+Method = Literal["mmse", "max", "percentile"]
 
 
 RATIOS = np.concatenate([2 - 0.02 * np.arange(50), 1 - 0.01 * np.arange(96)])  # of the maximum

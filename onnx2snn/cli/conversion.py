@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.resources import as_file
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from .. import api
-from ..converter.auto import PREFERENCES
-from ..converter.frontend import LoadedModel, check, load_onnx
+from ..converter.frontend import check, load_onnx
 from ..converter.recipes import RECIPES
-from ..data import Samples
+from ..data import Preprocessing, Samples
 from ..display import shown
 from ..errors import UsageError
 from ..evaluation.ann import evaluate
+from ..evaluation.evaluate import Evaluation
 from ..evaluation.sweep import Sweep, state_names
 from ..evaluation.sweep import sweep as run_sweep
 from ..evaluation.verify import verify as run_verify
 from ..marks import Kind
-from ..provenance import Provenance
 from ..provenance import convert as run_convert
-from ..reports import comparison
+from ..reports import conversion, documents
 from ..reports import text as render
 from ..results import claim, claim_file
 from ..runtime.file import to_bytes
-from ..runtime.graph import Analog, Population, Readout, SpikingGraph, onsets
+from ..runtime.graph import Analog, SpikingGraph
 from . import files, terminal
 from . import options as opt
 from .running import chart_kinds, own_span, write_chart
@@ -59,17 +57,7 @@ PATH = click.Path(path_type=Path)
     help="Time steps to convert for; the most that --recipe auto may take [32].",
 )
 @click.option("--recipe", default="binary", type=click.Choice([*RECIPES, "auto"]))
-@click.option(
-    "--max-drop",
-    type=click.FloatRange(min=0),
-    help="For --recipe auto: largest drop in points [1.0]. Exit status 1 where nothing stays "
-    "below it; the nearest is then written.",
-)
-@click.option(
-    "--prefer",
-    type=click.Choice(list(PREFERENCES)),
-    help="For --recipe auto: what decides between candidates within --max-drop [chips].",
-)
+@opt.auto_options
 @opt.regression_option
 @click.option("--spiking-only", is_flag=True, help="Refuse networks with analog islands.")
 @opt.conversion_options
@@ -87,10 +75,7 @@ def convert(
     recipe: str,
     regression: bool,
     spiking_only: bool,
-    scale: float | None,
-    mean: str | None,
-    std: str | None,
-    layout: str | None,
+    preprocessing: Preprocessing | None,
     input_shapes: tuple[str, ...],
     as_json: bool,
     **choices: Any,
@@ -103,8 +88,7 @@ def convert(
     inputs = files.read_by([model], calib)
     results = claim_file(output, Kind.NETWORK, inputs=inputs, force=force)
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
-    pre = opt.preprocessing(scale, mean, std, layout)
-    samples = opt.calibration_samples(calib, loaded, pre, calib_samples)
+    samples = opt.calibration_samples(calib, loaded, preprocessing, calib_samples)
     last = opt.parse_steps(steps)[1]
     network = run_convert(
         loaded,
@@ -112,7 +96,7 @@ def convert(
         steps=last,
         recipe=recipe,
         regression=regression,
-        preprocessing=pre,
+        preprocessing=preprocessing,
         progress=opt.stage("converting"),
         **opt.chosen(**choices),
     )
@@ -120,19 +104,9 @@ def convert(
         opt.refuse_islands(network)
     results.write(output.name, to_bytes(network))
     checked = None if samples is None else _calibration_check(network, samples, regression)
-    document: dict[str, Any] = {
-        "schema": "onnx2snn.convert/1",
-        "output": str(output),
-        "meta": dict(network.meta),
-        "T": own_span(network)[1],
-        "latency": _latency(network),
-        "layers": _layers(network),
-        "calibration_agreement": None if checked is None else checked["agreement"],
-        "on_calibration": checked,
-        "auto": Provenance.of(network).auto,
-        "analog": _analog_share(loaded, network),
-    }
-    opt.emit(document, as_json, _convert_text, document)
+    totals = check(loaded).totals if network.of(Analog) else None
+    document = conversion.document(network, output=str(output), checked=checked, totals=totals)
+    opt.emit(document, as_json, conversion.text, document)
     if document["auto"] is not None and not document["auto"]["within"]:
         raise SystemExit(1)
 
@@ -145,96 +119,11 @@ def _refuse_options_of_auto(recipe: str, choices: Mapping[str, Any]) -> None:
         )
 
 
-def _calibration_check(network: SpikingGraph, samples: Samples, regression: bool) -> dict[str, Any]:
+def _calibration_check(network: SpikingGraph, samples: Samples, regression: bool) -> Evaluation:
     """What the network does on (at most 200 of) the calibration samples after its T steps."""
     steps = own_span(network)[1]
     part = replace(samples.section(0, 200), labels=None)
-    found = evaluate(network, part, steps, first=steps, regression=regression)
-    outputs = [asdict(output) for output in found.outputs]
-    point = asdict(found.points[-1])
-    return {**point, "samples": found.samples, "classes": found.classes, "outputs": outputs}
-
-
-def _latency(network: SpikingGraph) -> int:
-    """Steps from input to answer."""
-    onset = onsets(network)
-    return own_span(network)[1] + max(onset[r.name] for r in network.of(Readout))
-
-
-def _analog_share(loaded: LoadedModel, network: SpikingGraph) -> dict[str, Any] | None:
-    """How much of the network is not spiking; None where all of it is."""
-    if not network.of(Analog):
-        return None
-    totals = check(loaded).totals
-    nodes, macs = (sum(t[key] for t in totals.values()) for key in ("nodes", "macs"))
-    analog = totals["analog"]
-    return {
-        "nodes": analog["nodes"],
-        "nodes_share": analog["nodes"] / max(nodes, 1),
-        "macs": analog["macs"],
-        "macs_share": analog["macs"] / max(macs, 1),
-    }
-
-
-def _layers(network: SpikingGraph) -> list[dict[str, Any]]:
-    rows = []
-    for p in network.of(Population):
-        theta = p.neuron.v_threshold
-        rows.append(
-            {
-                "name": p.name,
-                "neurons": int(np.prod(p.shape)),
-                "threshold_min": float(theta.min()),
-                "threshold_max": float(theta.max()),
-            }
-        )
-    return rows
-
-
-def _convert_text(document: dict[str, Any]) -> str:
-    rows = [
-        [r["name"], r["neurons"], f"{r['threshold_min']:.4g}", f"{r['threshold_max']:.4g}"]
-        for r in document["layers"]
-    ]
-    text = "" if document["auto"] is None else comparison.auto_text(document["auto"]) + "\n\n"
-    text += comparison.recipe_text(document["meta"]["recipe"]) + "\n\n"
-    text += render.table(["population", "neurons", "smallest threshold", "largest"], rows)
-    text += render.notes_text(document["meta"]["notes"])
-    analog = document["analog"]
-    if analog is not None:
-        text += (
-            f"\nNot spiking: {analog['nodes']} operations ({100 * analog['nodes_share']:.1f} %), "
-            f"{100 * analog['macs_share']:.1f} % of the MACs; they cannot be placed on a chip."
-        )
-    checked, meta = document["on_calibration"], document["meta"]
-    if checked is not None:
-        text += "\n" + _checked_text(checked)
-    else:
-        text += (
-            f"\nT={meta['T']}, latency {document['latency']} steps; without data, spikes per "
-            "neuron and agreement with the ANN were not measured."
-        )
-    return f"{text}\nwrote {document['output']}"
-
-
-def _checked_text(checked: dict[str, Any]) -> str:
-    """The three numbers of every report, and how near the outputs are."""
-    near = f"Outputs differ from the ANN's by {100 * checked['error']:.1f} %"
-    if checked["classes"]:
-        bounds = render.interval(checked["agreement_low"], checked["agreement_high"])
-        near = (
-            f"Agreement of SNN and ANN {render.percent(checked['agreement'], 1)} (95 % interval "
-            f"{bounds})"
-        )
-    if len(checked["outputs"]) > 1:
-        each = (f"{o['name']} {100 * o['error']:.1f} %" for o in checked["outputs"])
-        near += f"; error of each output: {', '.join(each)};"
-    return (
-        f"T={checked['T']}, latency {checked['latency']} steps, "
-        f"{checked['spikes_per_neuron']:.2f} spikes per neuron, "
-        f"{render.count(checked['synops_per_sample'])} synaptic operations per sample. "
-        f"{near} on {checked['samples']} calibration samples."
-    )
+    return evaluate(network, part, steps, first=steps, regression=regression)
 
 
 @click.command()
@@ -249,10 +138,7 @@ def verify(
     model: Path,
     data: str | None,
     samples: int,
-    scale: float | None,
-    mean: str | None,
-    std: str | None,
-    layout: str | None,
+    preprocessing: Preprocessing | None,
     input_shapes: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -263,20 +149,9 @@ def verify(
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     inputs = None
     if data is not None:
-        pre = opt.preprocessing(scale, mean, std, layout)
-        inputs = api.load_samples(data, loaded, pre, limit=samples).whole()
+        inputs = api.load_samples(data, loaded, preprocessing, limit=samples).whole()
     result = run_verify(loaded, inputs, samples=samples)
-    document: dict[str, Any] = {
-        "schema": "onnx2snn.verify/1",
-        "max_abs_diff": result.max_abs_diff,
-        "relative_diff": result.relative_diff,
-        "samples": result.samples,
-        "dropped": list(result.dropped),
-        "layers": [
-            {"name": c.name, "tensor": c.tensor, "relative_diff": c.relative_diff}
-            for c in result.layers
-        ],
-    }
+    document = documents.verification(result)
     opt.emit(document, as_json, render.verify_text, model.name, result)
     if not result.relative_diff <= 1e-4:
         raise SystemExit(1)
@@ -311,10 +186,7 @@ def sweep(
     samples: int | None,
     output: Path,
     force: bool,
-    scale: float | None,
-    mean: str | None,
-    std: str | None,
-    layout: str | None,
+    preprocessing: Preprocessing | None,
     input_shapes: tuple[str, ...],
     as_json: bool,
     **choices: Any,
@@ -334,11 +206,10 @@ def sweep(
         force=force,
     )
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
-    pre = opt.preprocessing(scale, mean, std, layout)
     engine = opt.engine_arguments({k: choices.pop(k) for k in opt.ENGINE})
     engine["regression"] = choices.pop("regression")
-    test = api.load_samples(data, loaded, pre, limit=samples)
-    calibration = opt.calibration_samples(calib, loaded, pre, calib_samples)
+    test = api.load_samples(data, loaded, preprocessing, limit=samples)
+    calibration = opt.calibration_samples(calib, loaded, preprocessing, calib_samples)
     result = run_sweep(
         loaded,
         samples=test,
@@ -351,7 +222,7 @@ def sweep(
         say=terminal.notice,
         engine=engine,
     )
-    document = result.to_json()
+    document = documents.sweep(result)
     written = write_chart(result, document, results, "sweep")
     for made in result.runs:
         name = names[made.recipe]

@@ -10,6 +10,7 @@ import click
 
 from .. import api, diagnosis
 from ..converter.frontend import load_onnx
+from ..data import Preprocessing
 from ..display import json_text
 from ..errors import UsageError
 from ..evaluation.ann import onnx_ann
@@ -55,10 +56,7 @@ def diagnose(
     force: bool,
     seed: int,
     regression: bool,
-    scale: float | None,
-    mean: str | None,
-    std: str | None,
-    layout: str | None,
+    preprocessing: Preprocessing | None,
     input_shapes: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -75,11 +73,10 @@ def diagnose(
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     graph = api.load(network)
     last = own_span(graph)[1] if steps is None else opt.parse_steps(steps)[1]
-    pre = opt.preprocessing(scale, mean, std, layout)
-    loaded_samples = api.load_samples(data, graph, pre, limit=samples)
+    loaded_samples = api.load_samples(data, graph, preprocessing, limit=samples)
     others: dict[str, SpikingGraph] = {}
     if recipes:
-        same = pre or loaded_samples.preprocessing
+        same = preprocessing or loaded_samples.preprocessing
         shapes = opt.parse_shapes(input_shapes)
         others = converted(
             (model,),
@@ -87,7 +84,7 @@ def diagnose(
             calib=calib,
             limit=calib_samples,
             steps=last,
-            pre=same,
+            preprocessing=same,
             shapes=shapes,
             options={},
         )

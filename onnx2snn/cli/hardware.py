@@ -26,6 +26,7 @@ from ..hwtargets import (
 from ..hwtargets import targets as known_targets
 from ..hwtargets.kinds import suggested
 from ..marks import TEXT_MARK, Kind
+from ..reports import documents
 from ..reports import text as render
 from ..reports.placement import render_comparison, render_text
 from ..reports.placement_html import render_html
@@ -45,52 +46,13 @@ def targets(name: str | None, as_json: bool) -> None:
     """The chips that `place` knows; with NAME (or FILE.toml), its limits and their sources."""
     if name is not None:
         target = load_target(name)
-        opt.emit(_target_json(target), as_json, _target_text, target)
+        opt.emit(documents.target(target), as_json, render.target_text, target)
         return
     known = known_targets()
     rows = [[t.name, t.title, t.mapping, len(t.limits), len(t.unverified)] for t in known.values()]
-    document = {
-        "schema": "onnx2snn.targets/1",
-        "targets": {t.name: _target_json(t) for t in known.values()},
-    }
+    document = documents.targets(known.values())
     header = ["target", "chip", "mapping", "numbers", "unverified"]
     opt.emit(document, as_json, render.table, header, rows)
-
-
-def _target_json(target: HardwareTarget) -> dict[str, Any]:
-    def numbers(table: Any) -> dict[str, Any]:
-        return {
-            key: {"value": n.value, "unit": n.unit, "source": n.source, "verified": n.verified}
-            for key, n in table.items()
-        }
-
-    return {
-        "name": target.name,
-        "title": target.title,
-        "mapping": target.mapping,
-        "limits": numbers(target.limits),
-        "energy": numbers(target.energy),
-        "capabilities": dict(target.capabilities),
-        "boards": dict(target.boards),
-        "notes": list(target.notes),
-    }
-
-
-def _target_text(target: HardwareTarget) -> str:
-    rows = [
-        [key, f"{n.value:g}", n.unit, "yes" if n.verified else "NO", n.source]
-        for table in (target.limits, target.energy)
-        for key, n in table.items()
-    ]
-    parts = [
-        f"{target.name}: {target.title}\n",
-        render.table(["number", "value", "unit", "verified", "source"], rows),
-        "\n" + render.table(["capability", "value"], list(target.capabilities.items())),
-    ]
-    if target.boards:
-        boards = ", ".join(f"{name} ({n} chips)" for name, n in target.boards.items())
-        parts.append(f"\nboards: {boards}")
-    return "\n".join([*parts, *(f"note: {note}" for note in target.notes)])
 
 
 @click.command("place")
@@ -164,11 +126,7 @@ def place_command(
         if results is not None:
             _write(report, results, below[chip.name])
     show(len(names), len(names))
-    if len(reports) == 1:
-        document = json.loads(to_json(reports[0]))
-    else:
-        documents = {r.target: json.loads(to_json(r)) for r in reports}
-        document = {"schema": "onnx2snn.placements/1", "targets": documents}
+    document = documents.placements(reports)
     opt.emit(document, as_json, _text, reports, output)
     if not any(report.fits for report in reports):
         raise SystemExit(1)

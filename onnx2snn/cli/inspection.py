@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import click
 from .. import api
 from ..converter import frontend
 from ..marks import Kind
+from ..reports import documents
 from ..reports import text as render
 from ..results import claim_file
 from . import files
@@ -107,12 +107,7 @@ def check(
     )
     if tagged is not None and results is not None:
         results.write(tagged.name, frontend.tagged_bytes(report))
-    document = report.to_dict() | {
-        "targets": {
-            name: {"kinds_fit": not found, "violations": [asdict(v) for v in found]}
-            for name, found in chips.items()
-        }
-    }
+    document = documents.check(report, chips)
     opt.emit(document, as_json, render.check_text, report, chips)
     if not report.convertible:
         raise SystemExit(1)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, Literal, TypeVar, cast
 
 import click
 
 from .. import api
 from ..converter.recipes import RECIPES, recipe_named
-from ..data import Preprocessing, Samples
+from ..converter.recipes.options import Choosable, choosable
+from ..data import LAYOUTS, Preprocessing, Samples
 from ..display import displayed, json_text
 from ..errors import UnsupportedOps, UsageError
 from ..runtime.engine import EarlyExit
@@ -29,40 +31,43 @@ def _apply(function: F, decorators: list[Callable[[F], F]]) -> F:
 
 
 def preprocessing_options(function: F) -> F:
-    """--scale, --mean, --std, --layout."""
+    """--scale, --mean, --std, --layout: one argument ``preprocessing``, a Preprocessing, or None
+    where no option was given."""
+
+    @wraps(function)
+    def with_preprocessing(
+        *,
+        scale: float | None = None,
+        mean: str | None = None,
+        std: str | None = None,
+        layout: Literal["NCHW", "NHWC"] | None = None,
+        **others: Any,
+    ) -> Any:
+        given = chosen(
+            scale=scale,
+            mean=None if mean is None else numbers(mean, option="--mean"),
+            std=None if std is None else numbers(std, option="--std"),
+            layout=layout,
+        )
+        return function(preprocessing=Preprocessing(**given) if given else None, **others)
+
     return _apply(
-        function,
+        cast(F, with_preprocessing),
         [
             click.option("--scale", type=float, help="Divide stored values by this (255)."),
             click.option("--mean", help="Then subtract: one value, or one per channel: .4,.5,.4"),
             click.option("--std", help="Then divide: one value, or one per channel."),
             click.option(
                 "--layout",
-                type=click.Choice(["NCHW", "NHWC"]),
+                type=click.Choice(LAYOUTS),
                 help="Axes of the stored samples [default: NCHW].",
             ),
         ],
     )
 
 
-def preprocessing(
-    scale: float | None, mean: str | None, std: str | None, layout: str | None
-) -> Preprocessing | None:
-    """The preprocessing named on the command line, or None where no option was given."""
-    if scale is None and mean is None and std is None and layout is None:
-        return None
-    return Preprocessing(
-        scale=1.0 if scale is None else scale,
-        mean=numbers(mean, "--mean"),
-        std=numbers(std, "--std"),
-        layout=cast(Literal["NCHW", "NHWC"], layout or "NCHW"),
-    )
-
-
-def numbers(text: str | None, option: str) -> tuple[float, ...]:
+def numbers(text: str, *, option: str) -> tuple[float, ...]:
     """Comma-separated numbers. Raises UsageError for anything else."""
-    if text is None:
-        return ()
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
@@ -94,67 +99,30 @@ def parse_shapes(texts: tuple[str, ...]) -> dict[str, Shape] | None:
 
 
 def conversion_options(function: F) -> F:
-    """What `convert` and `sweep` let one choose."""
-    return _apply(
-        function,
-        [
-            click.option(
-                "--method",
-                type=click.Choice(["mmse", "max", "percentile"]),
-                help="How thresholds are chosen [default: the recipe's].",
-            ),
-            click.option("--percentile", type=float, help="For --method percentile [99.9]."),
-            click.option(
-                "--per-channel/--per-layer",
-                default=None,
-                help="Thresholds per channel (default) or one per layer.",
-            ),
-            click.option(
-                "--reset",
-                type=click.Choice(["subtract", "zero"]),
-                help="Reset by subtraction (default) or to zero.",
-            ),
-            click.option("--leak", type=float, help="Share of the potential lost per step [0]."),
-            click.option(
-                "--refractory", type=click.IntRange(min=0), help="Steps of rest after a spike [0]."
-            ),
-            click.option(
-                "--levels", type=click.IntRange(min=1), help="Largest number of spikes per step."
-            ),
-            click.option(
-                "--tune/--no-tune",
-                default=None,
-                help="Calibrate in the spiking loop (default), or thresholds alone.",
-            ),
-            click.option(
-                "--lag",
-                type=click.IntRange(min=0),
-                help="Steps each layer integrates before it fires.",
-            ),
-            click.option(
-                "--pace/--no-pace",
-                default=None,
-                help="Behind a lag: spikes even in time and read by when they come (default), or "
-                "plain integrate-and-fire.",
-            ),
-            click.option(
-                "--copies",
-                type=click.IntRange(min=1),
-                help="Neurons for each value of the first layer [2 up to T=32 where that is a "
-                "quarter more neurons or less, else 1]; recipes binary and signed without a lag.",
-            ),
-            click.option(
-                "--encoding",
-                type=click.Choice(["constant", "poisson", "rate"]),
-                help="How samples enter [constant current].",
-            ),
-            click.option(
-                "--readout",
-                type=click.Choice(["membrane", "count"]),
-                help="Read the outputs' potential (default) or count their spikes.",
-            ),
-        ],
-    )
+    """What every verb that converts lets one choose: the fields of ``Options`` with a help text."""
+    return _apply(function, [_of_field(f) for f in choosable(auto=False)])
+
+
+def auto_options(function: F) -> F:
+    """What `--recipe auto` alone lets one choose."""
+    return _apply(function, [_of_field(f) for f in choosable(auto=True)])
+
+
+def _of_field(choice: Choosable) -> Callable[[F], F]:
+    """The option of a field: absent, it leaves the field's default."""
+    name = f"--{choice.name.replace('_', '-')}"
+    if choice.kind is bool:
+        flags = choice.flags or f"{name}/--no-{name.removeprefix('--')}"
+        return click.option(flags, choice.name, default=None, help=choice.help)
+    return click.option(name, choice.name, type=_type_of(choice), help=choice.help)
+
+
+def _type_of(choice: Choosable) -> Any:
+    if choice.words:
+        return click.Choice(choice.words)
+    if choice.kind is int:
+        return click.INT if choice.smallest is None else click.IntRange(min=int(choice.smallest))
+    return click.FLOAT if choice.smallest is None else click.FloatRange(min=choice.smallest)
 
 
 def calibration_samples(

@@ -16,11 +16,11 @@ from ..data import Preprocessing, Samples
 from ..display import json_text
 from ..errors import UsageError
 from ..evaluation.ann import evaluate
-from ..evaluation.evaluate import Ann, Evaluation
-from ..evaluation.sweep import Sweep, SweepRun, early_notes, made_json
+from ..evaluation.evaluate import Ann
+from ..evaluation.sweep import Sweep, SweepRun, early_notes
 from ..marks import Kind
 from ..provenance import Provenance, convert
-from ..reports import comparison, plot
+from ..reports import comparison, documents, plot
 from ..reports import sweep_html as page
 from ..reports import text as render
 from ..results import Results
@@ -68,10 +68,7 @@ def run(
     output: Path | None,
     force: bool,
     profile: bool,
-    scale: float | None,
-    mean: str | None,
-    std: str | None,
-    layout: str | None,
+    preprocessing: Preprocessing | None,
     input_shapes: tuple[str, ...],
     as_json: bool,
     **choices: Any,
@@ -82,7 +79,6 @@ def run(
     a,b) and --calib is converted with each recipe first; nothing of that is kept.
     """
     span = None if steps is None else opt.parse_steps(steps)
-    pre = opt.preprocessing(scale, mean, std, layout)
     engine = {k: choices.pop(k) for k in opt.ENGINE}
     arguments = {**opt.engine_arguments(engine), "regression": choices.pop("regression")}
     if profile and max(len(networks), len(recipes)) > 1:
@@ -99,24 +95,26 @@ def run(
             calib=calib,
             limit=calib_samples,
             steps=span[1],
-            pre=pre,
+            preprocessing=preprocessing,
             shapes=shapes,
             options=given,
         )
     else:
         _no_conversion_asked_for(calib, given)
         made = {label: api.load(path) for label, path in _labels(networks).items()}
-    loaded = {label: api.load_samples(data, g, pre, limit=samples) for label, g in made.items()}
+    loaded = {
+        label: api.load_samples(data, g, preprocessing, limit=samples) for label, g in made.items()
+    }
     found = [
         run_one(label, g, loaded[label], span=span or own_span(g), engine=arguments)
         for label, g in made.items()
     ]
-    runs, documents = [one for one, _ in found], [document for _, document in found]
-    layers = _profiled(runs[0], loaded[runs[0].recipe], engine, documents[0]) if profile else None
-    document, written = _document(documents, data), list[str]()
+    runs, parts = [one for one, _ in found], [document for _, document in found]
+    layers = _profiled(runs[0], loaded[runs[0].recipe], engine, parts[0]) if profile else None
+    document, written = documents.runs(parts, data), list[str]()
     if results is not None:
         written = write_chart(_as_sweep(networks, data, runs), document, results, "run")
-    seconds = sum(d["seconds"] for d in documents)
+    seconds = sum(d["seconds"] for d in parts)
     opt.emit(document, as_json, _text, runs, layers, seconds, written)
 
 
@@ -126,13 +124,6 @@ def _no_conversion_asked_for(calib: str | None, options: Mapping[str, Any]) -> N
             "a converted network is run as it is: conversion options need --recipe",
             remedy="Give MODEL.onnx with --recipe, or leave them out.",
         )
-
-
-def _document(documents: list[dict[str, Any]], data: str) -> dict[str, Any]:
-    """One network's JSON document as it is, several in one."""
-    if len(documents) == 1:
-        return documents[0]
-    return {"schema": "onnx2snn.runs/1", "data": data, "runs": documents}
 
 
 def _as_sweep(networks: tuple[Path, ...], data: str, runs: list[SweepRun]) -> Sweep:
@@ -157,7 +148,7 @@ def converted(
     calib: str | None,
     limit: int | None,
     steps: int,
-    pre: Preprocessing | None,
+    preprocessing: Preprocessing | None,
     shapes: Any,
     options: dict[str, Any],
 ) -> dict[str, SpikingGraph]:
@@ -168,12 +159,14 @@ def converted(
             remedy="Give one model and --calib DATA or none; converted files need no --recipe.",
         )
     loaded = load_onnx(networks[0], input_shapes=shapes)
-    samples = opt.calibration_samples(calib, loaded, pre, limit)
+    samples = opt.calibration_samples(calib, loaded, preprocessing, limit)
     out = {}
     for recipe in recipes:
         progress = opt.stage(f"converting ({recipe}, T={steps})")
         given = {**options, "recipe": recipe, "steps": steps}
-        out[recipe] = convert(loaded, samples, preprocessing=pre, progress=progress, **given)
+        out[recipe] = convert(
+            loaded, samples, preprocessing=preprocessing, progress=progress, **given
+        )
     return out
 
 
@@ -207,8 +200,7 @@ def run_one(
     notes = Provenance.of(graph).notes
     notes += early_notes(graph, [point.T for point in evaluation.points], sweeps=False)
     one = SweepRun(recipe=label, steps=last, evaluation=evaluation, notes=notes, network=graph)
-    recipe = {"network": label, "notes": list(notes), **made_json(graph)}
-    return one, {**run_document(evaluation, seconds), **recipe}
+    return one, documents.run(one, seconds=seconds)
 
 
 def _text(
@@ -249,36 +241,6 @@ def _profiled(
     layers = simulate(graph, part, steps, profile=True, **options).profile
     document["profile"] = [asdict(layer) for layer in layers]
     return layers
-
-
-def run_document(evaluation: Evaluation, seconds: float) -> dict[str, Any]:
-    """The JSON twin of `run`: the last step's score."""
-    last = evaluation.points[-1]
-    return {
-        "schema": "onnx2snn.run/1",
-        "accuracy": last.accuracy,
-        "low": last.low,
-        "high": last.high,
-        "ann_accuracy": evaluation.ann_accuracy,
-        "difference_low": last.difference_low,
-        "difference_high": last.difference_high,
-        "agreement": last.agreement,
-        "classes": evaluation.classes,
-        "error": last.error,
-        "concordance": last.concordance,
-        "outputs": [asdict(output) for output in evaluation.outputs],
-        "T": last.T,
-        "latency": last.latency,
-        "samples": evaluation.samples,
-        "neurons": evaluation.neurons,
-        "spikes_per_neuron": last.spikes_per_neuron,
-        "spikes_per_neuron_by_layer": dict(evaluation.spikes_per_neuron),
-        "synops_per_sample": last.synops_per_sample,
-        "macs_per_sample": evaluation.macs_once + evaluation.macs_per_step * last.T,
-        "ann_macs": evaluation.macs_ann,
-        "steps_used": {str(t): n for t, n in enumerate(evaluation.stopped) if n} or None,
-        "seconds": seconds,
-    }
 
 
 def chart_kinds(stem: str) -> dict[str, Kind]:

@@ -9,7 +9,7 @@ the sweep is complete (``sweep_state``): a killed sweep goes on where it stopped
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from .ann import evaluate, onnx_ann
 from .evaluate import Evaluation
 from .sweep_state import StateFile, dependencies, fingerprint
 
-SCHEMA = "onnx2snn.sweep/1"
 # The T that tables show, and that are run where every T costs a conversion.
 LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 Stage = Callable[[str], Callable[[int, int], None]]
@@ -46,51 +45,6 @@ class Sweep:
     data: str
     samples: int
     runs: tuple[SweepRun, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The machine-readable twin of the report."""
-        first = self.runs[0].evaluation
-        return {
-            "schema": SCHEMA,
-            "model": self.model,
-            "data": self.data,
-            "samples": self.samples,
-            "ann": {"accuracy": first.ann_accuracy, "macs": first.macs_ann},
-            "runs": [run_json(run) for run in self.runs],
-        }
-
-
-def run_json(run: SweepRun) -> dict[str, Any]:
-    """One curve: every point, the knee, and what it costs."""
-    e = run.evaluation
-    return {
-        **made_json(run.network),
-        "recipe": run.recipe,
-        "T_total": run.steps,
-        "points": [asdict(point) for point in e.points],
-        "knee": knee(e),
-        "outputs": [asdict(output) for output in e.outputs],
-        "neurons": e.neurons,
-        "macs_once": e.macs_once,
-        "macs_per_step": e.macs_per_step,
-        "spikes_per_neuron_by_layer": dict(e.spikes_per_neuron),
-        "seconds": e.seconds,
-        "notes": list(run.notes),
-    }
-
-
-def made_json(network: SpikingGraph) -> dict[str, Any]:
-    """How a network was made and what its spikes are, as its file says."""
-    made = Provenance.of(network)
-    return {
-        "recipe": made.recipe,
-        "lag": made.lag,
-        "levels": made.levels,
-        "bits_per_spike": made.bits_per_spike,
-        "simulation_only": made.simulation_only,
-        "options": made.options,
-        "calibration": None if made.calibration is None else asdict(made.calibration),
-    }
 
 
 def early_notes(

@@ -8,16 +8,14 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
-from jinja2 import Environment
-
 from ..diagnosis import TOO_HIGH, Diagnosis
 from ..diagnosis.advice import Advice, fault_at, stands_out
 from ..diagnosis.layers import PARTS, LayerError
 from ..diagnosis.measure import RULE, Measured
 from ..display import displayed
-from ..evaluation.sweep import run_json
-from . import comparison
+from . import comparison, documents
 from . import text as render
+from .page import page
 from .remedies import advice_text, trial_text
 
 SCHEMA = "onnx2snn.diagnose/1"
@@ -61,7 +59,7 @@ def document(diagnosis: Diagnosis) -> dict[str, Any]:
         "shares": parts_total(measured),
         "structure": [asdict(f) for f in measured.findings],
         "ann_accuracy": diagnosis.curves[0].evaluation.ann_accuracy if diagnosis.curves else None,
-        "curves": [run_json(run) for run in diagnosis.curves],
+        "curves": [documents.curve(run) for run in diagnosis.curves],
         "notes": list(diagnosis.notes),
     }
 
@@ -212,58 +210,24 @@ def text(diagnosis: Diagnosis) -> str:
     return "\n\n".join(parts) + render.notes_text(diagnosis.notes)
 
 
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="generator" content="onnx2snn"><title>{{ title }}</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; margin: 1rem 0; }
-td, th { padding: .2rem .7rem; border-bottom: 1px solid #ddd; text-align: right; }
-td:first-child, th:first-child { text-align: left; }
-tr.first td { background: #fdebd8; }
-img { max-width: 100%; height: auto; } .note { color: #555; }
-</style></head><body>
-<h1>{{ title }}</h1>
-<p>{{ d.data }}, {{ d.measured.samples }} samples; T={{ d.measured.steps }}, latency
-{{ d.measured.latency }} steps.</p>
-{% for line in summary %}<p>{{ line }}</p>{% endfor %}
-<p class="note">Rule for the jump: {{ rule }}.</p>
-{% for picture in pictures %}<p><img alt="{{ picture.name }}"
-src="data:image/png;base64,{{ picture.data }}"></p>{% endfor %}
-{% if curves %}<h2>The whole network</h2><pre class="wide">{{ curves }}</pre>{% endif %}
-<h2>Errors by layer</h2>
-<p>Root mean square over neurons and samples, relative to that of the ANN's activation.</p>
-<div class="wide"><table><tr>{% for name in header %}<th>{{ name }}</th>{% endfor %}</tr>
-{% for row in rows %}<tr{% if row.first %} class="first"{% endif %}>{% for cell in row.cells %}
-<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</table></div>
-{% for note in d.notes %}<p class="note">note: {{ note }}</p>{% endfor %}
-</body></html>
-"""
-
-
 def html(diagnosis: Diagnosis, pictures: Mapping[str, bytes]) -> str:
     """One self-contained page; ``pictures``: PNG files by name."""
     diagnosis = displayed(diagnosis)
     first = diagnosis.first.name if diagnosis.first else None
     names = [layer.name for layer in diagnosis.measured.layers]
-    return (
-        Environment(autoescape=True)
-        .from_string(PAGE)
-        .render(
-            title=f"{diagnosis.network or diagnosis.model}: where the error comes from",
-            d=diagnosis,
-            summary=summary(diagnosis),
-            rule=RULE,
-            header=HEADER,
-            curves=comparison.runs_text(diagnosis.curves) if diagnosis.curves else "",
-            rows=[
-                {"cells": row, "first": name == first}
-                for name, row in zip(names, rows(diagnosis.measured), strict=True)
-            ],
-            pictures=[
-                {"name": name, "data": b64encode(data).decode()} for name, data in pictures.items()
-            ],
-        )
+    return page(
+        "diagnosis.html.j2",
+        title=f"{diagnosis.network or diagnosis.model}: where the error comes from",
+        d=diagnosis,
+        summary=summary(diagnosis),
+        rule=RULE,
+        header=HEADER,
+        curves=comparison.runs_text(diagnosis.curves) if diagnosis.curves else "",
+        rows=[
+            {"cells": row, "first": name == first}
+            for name, row in zip(names, rows(diagnosis.measured), strict=True)
+        ],
+        pictures=[
+            {"name": name, "data": b64encode(data).decode()} for name, data in pictures.items()
+        ],
     )

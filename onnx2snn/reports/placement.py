@@ -8,6 +8,7 @@ from typing import Any
 from ..display import displayed
 from ..hwtargets.placement.report import PlacementReport
 from ..hwtargets.target import Violation
+from .text import table
 
 
 def render_text(report: PlacementReport) -> str:
@@ -26,22 +27,8 @@ def render_text(report: PlacementReport) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Columns aligned: text left, numbers right."""
-    texts = [[_cell(v) for v in row] for row in rows]
-    widths = [max(len(head[i]), *(len(r[i]) for r in texts), 0) for i in range(len(head))]
-    right = [all(_is_number(r[i]) for r in texts) for i in range(len(head))]
-
-    def line(cells: Sequence[str]) -> str:
-        return "  ".join(
-            c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True)
-        ).rstrip()
-
-    return "\n".join([line(head), line(["-" * w for w in widths]), *map(line, texts)])
-
-
-def _is_number(text: str) -> bool:
-    return text.replace(",", "").replace(".", "").replace("%", "").strip("- ").isdigit() or not text
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    return table(head, [[_cell(value) for value in row] for row in rows])
 
 
 def _cell(value: object) -> str:
@@ -110,7 +97,7 @@ def _layers(r: PlacementReport) -> str:
         for row in r.layers
     ]
     head = ("layer", "kind", "shape", "cores", "neurons", "fan-in", "weights", "tile", "fullest")
-    return table(head, rows)
+    return _table(head, rows)
 
 
 def _resources(r: PlacementReport) -> str:
@@ -118,7 +105,7 @@ def _resources(r: PlacementReport) -> str:
         (x.name, x.used, x.limit, f"{100 * x.share:.0f}%", "" if x.verified else "not verified")
         for x in r.resources
     ]
-    return table(("resource (fullest core)", "used", "limit", "share", ""), rows)
+    return _table(("resource (fullest core)", "used", "limit", "share", ""), rows)
 
 
 def _traffic(r: PlacementReport) -> str:
@@ -204,7 +191,7 @@ def render_comparison(reports: Sequence[PlacementReport]) -> str:
         for v, more in [(v, len(r.violations) - 1) for v in r.violations[:1]]
     ]
     tried = [f"{r.target}: {_variant(v)}" for r in reports for v in r.would_fit if v["fits"]]
-    parts = [table(head, rows), _compared(reports), _counted(reports), "\n".join(refused)]
+    parts = [_table(head, rows), _compared(reports), _counted(reports), "\n".join(refused)]
     if tried:
         parts.append("\n".join(["What would fit (computed):", *tried]))
     return "\n\n".join(part for part in parts if part)

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader
 
 from ..display import displayed
 from ..hwtargets.placement.report import FloorPlan, PlacementReport
 from ..runtime.ops import Array
+from .page import page
 
 CELL = 30  # drawing units per core
 MAX_CORES = 6000  # above, one cell per chip is drawn instead of one per core
@@ -22,15 +22,11 @@ MAX_CORES = 6000  # above, one cell per chip is drawn instead of one per core
 def render_html(report: PlacementReport) -> str:
     """The page."""
     report = displayed(report)
-    environment = Environment(
-        loader=PackageLoader("onnx2snn.reports", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=_number, percent=_percent, si=_si)
     plan = report.plan
-    return environment.get_template("placement.html.j2").render(
+    return page(
+        "placement.html.j2",
+        title=f"Placement on {report.title}",
+        filters={"number": _number, "percent": _percent, "si": _si},
         r=report,
         board=None if plan is None else board_drawing(plan),
         legend=[] if plan is None else list(zip(plan.layers, _hues(plan.layers), strict=True)),

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from math import log2
 from typing import Any
 
-from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from ..display import displayed
 from ..evaluation.sweep import Sweep, SweepRun
+from .page import page
 from .text import (
     COLOURS,
     bounds_of,
@@ -25,39 +25,12 @@ from .text import (
     several_outputs,
 )
 
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="generator" content="onnx2snn"><title>{{ title }}</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; }
-td, th { padding: .2rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }
-svg { max-width: 100%; height: auto; } .note { color: #555; }
-</style></head><body>
-<h1>{{ title }}</h1>
-<p>{{ sweep.data }}, {{ sweep.samples }} samples.
-{% if ann is not none %}ANN accuracy {{ "%.2f" % (100 * ann) }} %.{% endif %}
-Chart: {{ shown }}; bars and dots with tooltips.</p>
-{{ chart }}
-{% for run in runs %}
-<h2>Recipe {{ run.recipe }}</h2><p>{{ run.knee }}</p><p>{{ run.size }}</p>
-{% for note in run.notes %}<p class="note">{{ note }}</p>{% endfor %}
-<table><tr>{% for name in run.header %}<th>{{ name }}</th>{% endfor %}</tr>
-{% for row in run.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</table>
-{% if run.outputs %}<table><tr><th>output</th><th>shape</th><th>error</th><th>same winner</th>
-<th>concordance</th></tr>{% for row in run.outputs %}<tr>{% for cell in row %}<td>{{ cell }}</td>
-{% endfor %}</tr>{% endfor %}</table>{% endif %}
-{% endfor %}
-</body></html>
-"""
-
 
 def sweep_html(sweep: Sweep) -> str:
     """One self-contained page: chart with tooltips, tables, notes."""
     sweep = displayed(sweep)
-    environment = Environment(autoescape=True)
-    return environment.from_string(PAGE).render(
+    return page(
+        "sweep.html.j2",
         title=f"{sweep.model}: accuracy against time steps",
         sweep=sweep,
         ann=sweep.runs[0].evaluation.ann_accuracy,

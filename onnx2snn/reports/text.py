@@ -13,7 +13,7 @@ from ..display import shown
 from ..evaluation.evaluate import Evaluation, Point
 from ..evaluation.sweep import ERROR, LADDER, Sweep, SweepRun, knee
 from ..evaluation.verify import Verification
-from ..hwtargets import Violation
+from ..hwtargets import HardwareTarget, Violation
 from ..runtime.engine import LayerProfile
 
 
@@ -289,6 +289,24 @@ def check_text(report: CheckReport, chips: Mapping[str, Sequence[Violation]]) ->
         bad = report.totals["unsupported"]["nodes"]
         parts.append(f"\n{name} does not convert: {bad} unsupported node(s).")
     return "\n".join(parts)
+
+
+def target_text(target: HardwareTarget) -> str:
+    """The numbers of a chip, and where they come from."""
+    rows = [
+        [key, f"{n.value:g}", n.unit, "yes" if n.verified else "NO", n.source]
+        for table in (target.limits, target.energy)
+        for key, n in table.items()
+    ]
+    parts = [
+        f"{target.name}: {target.title}\n",
+        table(["number", "value", "unit", "verified", "source"], rows),
+        "\n" + table(["capability", "value"], list(target.capabilities.items())),
+    ]
+    if target.boards:
+        boards = ", ".join(f"{name} ({n} chips)" for name, n in target.boards.items())
+        parts.append(f"\nboards: {boards}")
+    return "\n".join([*parts, *(f"note: {note}" for note in target.notes)])
 
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 import pytest
 
-from onnx2snn.converter.recipes.options import SMALLEST, Options
+from onnx2snn.converter.recipes.options import Options, choosable
 from onnx2snn.errors import UsageError
 from onnx2snn.runtime.choices import choices
 
@@ -25,14 +24,21 @@ def test_every_choice_of_words_is_checked() -> None:
     assert set(choices(Options)) == {"method", "prefer", "reset", "encoding", "readout"}
 
 
-@pytest.mark.parametrize("name", SMALLEST)
+SMALLEST = {c.name: c.smallest for auto in (True, False) for c in choosable(auto=auto)}
+COUNTED = {name: smallest for name, smallest in SMALLEST.items() if smallest is not None}
+
+
+def test_what_is_counted_is_known() -> None:
+    assert COUNTED == {"max_drop": 0, "lag": 0, "copies": 1, "levels": 1, "refractory": 0}
+
+
+@pytest.mark.parametrize("name", COUNTED)
 def test_what_is_counted_has_a_smallest_value(name: str) -> None:
     """0 copies or levels were once taken for the recipe's own."""
-    assert name in {f.name for f in fields(Options)}
-    allowed: dict[str, Any] = {name: SMALLEST[name]}
+    allowed: dict[str, Any] = {name: COUNTED[name]}
     Options(**allowed)
-    with pytest.raises(UsageError, match=f"{name} is at least {SMALLEST[name]}"):
-        Options(**{name: SMALLEST[name] - 1})
+    with pytest.raises(UsageError, match=f"{name} is at least {COUNTED[name]}"):
+        Options(**{name: COUNTED[name] - 1})
 
 
 @pytest.mark.parametrize("leak", [-0.1, 1.0, float("nan")])

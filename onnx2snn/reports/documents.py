@@ -1,0 +1,165 @@
+"""The JSON documents of the verbs, from the records that their texts are made of.
+
+That of `convert` is in ``conversion``, that of `diagnose` in ``diagnosis``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ..converter.frontend import CheckReport
+from ..evaluation.sweep import Sweep, SweepRun, knee
+from ..evaluation.verify import Verification
+from ..hwtargets import HardwareTarget, PlacementReport, Violation, to_json
+from ..provenance import Provenance
+from ..runtime.graph import SpikingGraph
+
+
+def check(report: CheckReport, chips: Mapping[str, Sequence[Violation]]) -> dict[str, Any]:
+    """That of `check`: what becomes of the model, and which chips have the kinds of operations."""
+    return report.to_dict() | {
+        "targets": {
+            name: {"kinds_fit": not found, "violations": [asdict(v) for v in found]}
+            for name, found in chips.items()
+        }
+    }
+
+
+def verification(result: Verification) -> dict[str, Any]:
+    """That of `verify`."""
+    return {
+        "schema": "onnx2snn.verify/1",
+        "max_abs_diff": result.max_abs_diff,
+        "relative_diff": result.relative_diff,
+        "samples": result.samples,
+        "dropped": list(result.dropped),
+        "layers": [
+            {"name": c.name, "tensor": c.tensor, "relative_diff": c.relative_diff}
+            for c in result.layers
+        ],
+    }
+
+
+def sweep(result: Sweep) -> dict[str, Any]:
+    """That of `sweep`."""
+    first = result.runs[0].evaluation
+    return {
+        "schema": "onnx2snn.sweep/1",
+        "model": result.model,
+        "data": result.data,
+        "samples": result.samples,
+        "ann": {"accuracy": first.ann_accuracy, "macs": first.macs_ann},
+        "runs": [curve(run) for run in result.runs],
+    }
+
+
+def curve(run: SweepRun) -> dict[str, Any]:
+    """One curve: every point, the knee, and what it costs."""
+    e = run.evaluation
+    return {
+        **made(run.network),
+        "recipe": run.recipe,
+        "T_total": run.steps,
+        "points": [asdict(point) for point in e.points],
+        "knee": knee(e),
+        "outputs": [asdict(output) for output in e.outputs],
+        "neurons": e.neurons,
+        "macs_once": e.macs_once,
+        "macs_per_step": e.macs_per_step,
+        "spikes_per_neuron_by_layer": dict(e.spikes_per_neuron),
+        "seconds": e.seconds,
+        "notes": list(run.notes),
+    }
+
+
+def made(network: SpikingGraph) -> dict[str, Any]:
+    """How a network was made and what its spikes are, as its file says."""
+    record = Provenance.of(network)
+    return {
+        "recipe": record.recipe,
+        "lag": record.lag,
+        "levels": record.levels,
+        "bits_per_spike": record.bits_per_spike,
+        "simulation_only": record.simulation_only,
+        "options": record.options,
+        "calibration": None if record.calibration is None else asdict(record.calibration),
+    }
+
+
+def run(one: SweepRun, *, seconds: float) -> dict[str, Any]:
+    """One network's of `run`: the last step's score, and how the network was made."""
+    evaluation = one.evaluation
+    last = evaluation.points[-1]
+    return {
+        "schema": "onnx2snn.run/1",
+        "accuracy": last.accuracy,
+        "low": last.low,
+        "high": last.high,
+        "ann_accuracy": evaluation.ann_accuracy,
+        "difference_low": last.difference_low,
+        "difference_high": last.difference_high,
+        "agreement": last.agreement,
+        "classes": evaluation.classes,
+        "error": last.error,
+        "concordance": last.concordance,
+        "outputs": [asdict(output) for output in evaluation.outputs],
+        "T": last.T,
+        "latency": last.latency,
+        "samples": evaluation.samples,
+        "neurons": evaluation.neurons,
+        "spikes_per_neuron": last.spikes_per_neuron,
+        "spikes_per_neuron_by_layer": dict(evaluation.spikes_per_neuron),
+        "synops_per_sample": last.synops_per_sample,
+        "macs_per_sample": evaluation.macs_once + evaluation.macs_per_step * last.T,
+        "ann_macs": evaluation.macs_ann,
+        "steps_used": {str(t): n for t, n in enumerate(evaluation.stopped) if n} or None,
+        "seconds": seconds,
+        "network": one.recipe,
+        "notes": list(one.notes),
+        **made(one.network),
+    }
+
+
+def runs(documents: list[dict[str, Any]], data: str) -> dict[str, Any]:
+    """One network's JSON document as it is, several in one."""
+    if len(documents) == 1:
+        return documents[0]
+    return {"schema": "onnx2snn.runs/1", "data": data, "runs": documents}
+
+
+def target(chip: HardwareTarget) -> dict[str, Any]:
+    """A chip's numbers and their sources."""
+
+    def numbers(table: Any) -> dict[str, Any]:
+        return {
+            key: {"value": n.value, "unit": n.unit, "source": n.source, "verified": n.verified}
+            for key, n in table.items()
+        }
+
+    return {
+        "name": chip.name,
+        "title": chip.title,
+        "mapping": chip.mapping,
+        "limits": numbers(chip.limits),
+        "energy": numbers(chip.energy),
+        "capabilities": dict(chip.capabilities),
+        "boards": dict(chip.boards),
+        "notes": list(chip.notes),
+    }
+
+
+def targets(chips: Iterable[HardwareTarget]) -> dict[str, Any]:
+    """That of `targets`, of several chips."""
+    return {"schema": "onnx2snn.targets/1", "targets": {chip.name: target(chip) for chip in chips}}
+
+
+def placements(reports: Sequence[PlacementReport]) -> dict[str, Any]:
+    """That of `place`: one chip's report as it is, several in one."""
+    parts = {report.target: json.loads(to_json(report)) for report in reports}
+    if len(parts) == 1:
+        (part,) = parts.values()
+        return dict(part)
+    return {"schema": "onnx2snn.placements/1", "targets": parts}
