@@ -184,6 +184,6 @@ def _capability_problems(
 def _option_problems(table: Mapping[str, Any], mapping: ChipMapping[Any]) -> Iterator[str]:
     for name, value in table.items():
         try:
-            read_options(mapping.options, {name: value}, of=mapping.name)
+            read_options(mapping.options, {}, of=mapping.name, stated={name: value})
         except UsageError as error:
             yield f"[options] {error}"
