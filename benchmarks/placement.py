@@ -86,10 +86,10 @@ def compare(seconds: float) -> None:
     """Both searches on both networks, three seeds."""
     for name, net in (("PilotNet", PILOTNET), ("ResNet-20", RESNET20)):
         cores, flows = cut(build(*net, cheap=True))
-        mesh = mesh_for(cores, 120, 12, 10)
+        mesh = mesh_for(cores, cores_per_chip=120, width=12, height=10)
         for search in (swap_baseline, place_on_mesh):
             for seed in range(3):
-                found = metrics(search(cores, flows, mesh, seconds, seed), flows, mesh)
+                found = metrics(search(cores, flows, mesh, seconds, seed=seed), flows, mesh)
                 _say(
                     net=name,
                     cores=cores,
@@ -108,10 +108,10 @@ def scale(seconds: float) -> None:
         begin = perf_counter()
         cores, flows = cut(build((64, side, side), [("conv", 64, 3, 1, 1)] * layers, cheap=True))
         partitioned = perf_counter() - begin
-        mesh = mesh_for(cores, 120, 12, 10)
+        mesh = mesh_for(cores, cores_per_chip=120, width=12, height=10)
         start = metrics(mesh.slots[:cores], flows, mesh)["avg_hops"]
         begin = perf_counter()
-        found = metrics(place_on_mesh(cores, flows, mesh, seconds, 0), flows, mesh)
+        found = metrics(place_on_mesh(cores, flows, mesh, seconds, seed=0), flows, mesh)
         placed = perf_counter() - begin
         _say(
             cores=cores,

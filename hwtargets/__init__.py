@@ -1,5 +1,6 @@
 """Neuromorphic chips as data, and the placement of spiking networks on them."""
 
+from . import rules
 from .mapping import ChipMapping, ChipRun, Cores, Mapped, Request, Traffic
 from .mappings import MAPPINGS, targets
 from .placement import emitted, load_target, mapping_of, missing_kinds, options_of, place
@@ -33,6 +34,7 @@ __all__ = [
     "missing_kinds",
     "options_of",
     "place",
+    "rules",
     "targets",
     "to_json",
 ]

@@ -188,8 +188,8 @@ class ChipMapping(Generic[O]):
         Raises:
             UsageError: E514 an unknown option, or the option's own code for its value.
         """
-        given = {**target.options, **(options or {})}
-        return Request(options=read_options(self.options, given, of=target.name), **asked)
+        read = read_options(self.options, options or {}, of=target.name, stated=target.options)
+        return Request(options=read, **asked)
 
 
 # What placement itself reads of any target.

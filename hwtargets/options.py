@@ -75,21 +75,25 @@ def known_options(options: type[Options]) -> tuple[str, ...]:
     return tuple(name for name, info in infos(options).items() if not info.in_file)
 
 
-def read_options(options: type[O], given: Mapping[str, Any], *, of: str) -> O:
-    """A record from names and values, which may be text. ``of``: whose options, for messages.
+def read_options(
+    options: type[O], given: Mapping[str, Any], *, of: str, stated: Mapping[str, Any] | None = None
+) -> O:
+    """A record from names and values, which may be text: those ``given`` by the user, else those
+    ``stated`` in a target's file. ``of``: whose options, for messages.
 
     Raises:
         UsageError: E514 an unknown name; the option's own code for a value that it does not take.
     """
-    known = infos(options)
-    for name in given:
-        if name not in known:
-            raise UsageError(
-                f"'{of}' has no option {name}",
-                remedy=f"{suggested(name, known_options(options))}; see docs/placement.md.",
-                code="E514",
-            )
-    return options(**given)
+    stated = stated or {}
+    for names, known in ((given, known_options(options)), (stated, tuple(infos(options)))):
+        for name in names:
+            if name not in known:
+                raise UsageError(
+                    f"'{of}' has no option {name}",
+                    remedy=f"{suggested(name, known)}; see docs/placement.md.",
+                    code="E514",
+                )
+    return options(**{**stated, **given})
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def _problems(raw: Mapping[str, Any], mapping: ChipMapping[Any] | None) -> Itera
     tables: dict[str, Mapping[str, Any]] = {}
     for key, value in raw.items():
         if key not in _TOP:
-            yield _unknown("key", key, _TOP)
+            yield _unknown("key", name=key, known=_TOP)
         elif not isinstance(value, _TOP[key]):
             yield f"'{key}' must be a {_TOP[key].__name__}, is {value!r}"
         elif isinstance(value, dict):
@@ -130,7 +130,7 @@ def _problems(raw: Mapping[str, Any], mapping: ChipMapping[Any] | None) -> Itera
         yield from _option_problems(tables.get("options", {}), mapping)
 
 
-def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+def _unknown(what: str, *, name: str, known: Iterable[str]) -> str:
     return f"unknown {what} '{name}' ({suggested(name, known)})"
 
 
@@ -139,7 +139,7 @@ def _section_problems(
 ) -> Iterator[str]:
     for name, entry in table.items():
         if known is not None and name not in known:
-            yield _unknown(section, name, known)
+            yield _unknown(section, name=name, known=known)
         yield from _limit_problems(f"{section}.{name}", entry)
         only = None if known is None or name not in known else known[name].only
         value = entry.get("value") if isinstance(entry, dict) else None
@@ -157,7 +157,7 @@ def _limit_problems(where: str, entry: Any) -> Iterator[str]:
     for key, value in entry.items():
         kinds = _LIMIT.get(key)
         if kinds is None:
-            yield f"[{where}] has an {_unknown('key', key, _LIMIT)}"
+            yield f"[{where}] has an {_unknown('key', name=key, known=_LIMIT)}"
         elif not isinstance(value, kinds) or (bool not in kinds and isinstance(value, bool)):
             yield f"[{where}] '{key}' must be a {kinds[-1].__name__}, is {value!r}"
         elif isinstance(value, int | float) and not value >= 0:
@@ -169,7 +169,7 @@ def _capability_problems(
 ) -> Iterator[str]:
     for name, value in table.items():
         if name not in CAPABILITIES:
-            yield _unknown("capability", name, CAPABILITIES)
+            yield _unknown("capability", name=name, known=CAPABILITIES)
             continue
         kind = CAPABILITIES[name].kind
         try:
@@ -180,12 +180,14 @@ def _capability_problems(
         if name == "input" and mapping is not None:
             for way in read:
                 if way not in mapping.inputs:
-                    yield _unknown(f"way of input of '{mapping.name}'", way, mapping.inputs)
+                    yield _unknown(
+                        f"way of input of '{mapping.name}'", name=way, known=mapping.inputs
+                    )
 
 
 def _option_problems(table: Mapping[str, Any], mapping: ChipMapping[Any]) -> Iterator[str]:
     for name, value in table.items():
         try:
-            read_options(mapping.options, {name: value}, of=mapping.name)
+            read_options(mapping.options, {}, of=mapping.name, stated={name: value})
         except UsageError as error:
             yield f"[options] {error}"

@@ -68,9 +68,9 @@ def _tile(
     answer: Array | None = None
     for layer in quantized.layers:
         begin = max((onset[p.source] + p.delay for p in layer.projections), default=0)
-        current = _current(layer, signals, x, total, begin, steps)
+        current = _current(layer, signals, x, total, begin=begin, steps=steps)
         if layer.name in readouts and answer is None:
-            answer = _read(layer, quantized, current, begin, steps, tally)
+            answer = _read(layer, quantized, current, begin, steps=steps, tally=tally)
         elif layer.name not in readouts:
             fire = (onset[layer.name], onset[layer.name] + steps)
             signals[layer.name] = _population(layer, quantized, current, fire, tally)
@@ -110,7 +110,7 @@ def _apply(p: IntProjection, signal: Array) -> Array:
     return np.round(out) if p.host else np.floor(out * 2.0**p.exponent)
 
 
-def _later(signal: Array, delay: int, total: int) -> Array:
+def _later(signal: Array, delay: int, *, total: int) -> Array:
     """A signal over all steps, ``delay`` later; others begin with the layer's window anyway."""
     if not delay or len(signal) != total:
         return signal
@@ -118,11 +118,12 @@ def _later(signal: Array, delay: int, total: int) -> Array:
 
 
 def _current(
-    layer: IntLayer, signals: dict[str, Array], x: Array, total: int, begin: int, steps: int
+    layer: IntLayer, signals: dict[str, Array], x: Array, total: int, *, begin: int, steps: int
 ) -> Array:
     """(total or 1, n, *shape) in membrane steps, bias included in the layer's window."""
     parts = [
-        _later(_apply(p, signals[p.source]), p.delay, total) * (1 if p.host else 2**layer.shift)
+        _later(_apply(p, signals[p.source]), p.delay, total=total)
+        * (1 if p.host else 2**layer.shift)
         for p in layer.projections
     ]
     parts.append(np.broadcast_to(layer.bias, (1, len(x), *layer.shape)))
@@ -144,7 +145,7 @@ def _population(
     neuron, threshold = layer.neuron, layer.threshold
     assert neuron is not None and threshold is not None and layer.v_init is not None
     if isinstance(neuron, PacedParams):
-        return _paced_population(layer, neuron, quantized, current, fire, tally)
+        return _paced_population(layer, neuron, quantized, current, fire, tally=tally)
     total = max(len(current), fire[1])
     state = {"v": np.zeros(current.shape[1:]) + layer.v_init}
     state["sent"] = np.zeros_like(state["v"])
@@ -167,6 +168,7 @@ def _paced_population(
     quantized: IntNetwork,
     current: Array,
     fire: tuple[int, int],
+    *,
     tally: _Tally,
 ) -> Array:
     threshold, limit = layer.threshold, quantized.state_max
@@ -238,7 +240,7 @@ def _fire(
 
 
 def _read(
-    layer: IntLayer, quantized: IntNetwork, current: Array, begin: int, steps: int, tally: _Tally
+    layer: IntLayer, quantized: IntNetwork, current: Array, begin: int, *, steps: int, tally: _Tally
 ) -> Array:
     """The answer after every step, (steps, n, *shape): membrane, or spike counts."""
     if layer.neuron is not None:

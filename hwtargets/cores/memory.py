@@ -62,11 +62,13 @@ class MemoryModel(Options):
         "input axon", code="E501",
     )  # fmt: skip
 
-    def row(self, n: float, extra: float = 0) -> int:
+    def row(self, n: float, *, extra: float = 0) -> int:
         """Words of one list of n weights."""
         if self.block and n > self.block:
             full, rest = divmod(n, self.block)
-            return int(full) * self.row(self.block, extra) + (self.row(rest, extra) if rest else 0)
+            return int(full) * self.row(self.block, extra=extra) + (
+                self.row(rest, extra=extra) if rest else 0
+            )
         return ceil((n * (self.weight_bits + extra) + self.header_bits) / self.word_bits)
 
 
@@ -135,7 +137,7 @@ def _projection_cost(
         row = model.row(outs / model.interleave)
         words = channels * p.geometry.taps * row
     else:
-        row = model.row(1, model.index_bits)
+        row = model.row(1, extra=model.index_bits)
         words = channels * p.geometry.taps * outs * positions * row
     axons = {"neuron": channels * reach, "position": reach, "projection": 1}[model.axons]
     return axons, words, row
@@ -148,17 +150,17 @@ def _by_position(p: Projection, model: MemoryModel, tile: Sequence[int], pairs: 
     stride = tile[0]
     for axis in reversed(p.geometry.axes):
         n = 1 if axis.target is None else tile[1 + axis.target]
-        taps = _tap_counts(axis.stride, axis.offsets, n)
+        taps = _tap_counts(axis.stride, axis.offsets, n=n)
         kinds = np.multiply.outer(taps, kinds).reshape(-1)
         index += (int(taps.max()) - 1) * stride
         stride *= n
     bits = (index + tile[0] - 1).bit_length()
     bits = 0 if bits == 0 else max(bits, 6)  # index fields have 0 or 6..12 bits
-    return sum(model.row(int(n) * pairs, bits) for n in kinds)
+    return sum(model.row(int(n) * pairs, extra=bits) for n in kinds)
 
 
 @cache
-def _tap_counts(stride: int, offsets: tuple[int, ...], n: int) -> Array:
+def _tap_counts(stride: int, offsets: tuple[int, ...], *, n: int) -> Array:
     """How many taps each kind of source position along an axis sees, one entry per kind."""
     seen: dict[int, list[int]] = {}
     for k, offset in enumerate(offsets):
@@ -196,7 +198,7 @@ def _sparse_cost(p: Projection, model: MemoryModel, tile: Sequence[int]) -> tupl
     pair, lengths = np.unique(core * matrix.shape[1] + matrix.cols, return_counts=True)
     if not len(pair):
         return 0, 0, 0
-    rows = np.array([model.row(int(n), model.index_bits) for n in range(lengths.max() + 1)])
+    rows = np.array([model.row(int(n), extra=model.index_bits) for n in range(lengths.max() + 1)])
     cores = pair // matrix.shape[1]
     words = np.bincount(cores, weights=rows[lengths])
     return int(np.bincount(cores).max()), int(words.max()), int(rows[lengths].max())

@@ -86,7 +86,7 @@ def partition(
         if caps and name in caps:
             most = limits.get("neurons_per_core", float("inf"))
             limits["neurons_per_core"] = min(most, caps[name] * cells)
-        tiling, broken = tile_layer(name, shape, layer, limits, model, first, cells)
+        tiling, broken = tile_layer(name, shape, layer, limits, model, first=first, cells=cells)
         violations.extend(broken)
         if tiling is not None:
             tilings.append(tiling)
@@ -113,6 +113,7 @@ def tile_layer(
     layer: ChipLayer | None,
     limits: Mapping[str, float],
     model: MemoryModel,
+    *,
     first: int,
     cells: int = 1,
 ) -> tuple[Tiling | None, list[Violation]]:

@@ -218,14 +218,14 @@ class _Builder:
         weights = (self.steps + 1) / 2 if paced else 1.0
         room = self.threshold_max / max(256.0, 4 * self.steps * weights if paced else 0.0)
         if theta is None:
-            return self._readout_unit(found or 1.0, chains, weights)
+            return self._readout_unit(found or 1.0, chains, weights=weights)
         if not found:
             return theta / room
         while theta / found > room:
             found *= 2
         return found
 
-    def _readout_unit(self, found: float, chains: list[_Chain], weights: float) -> float:
+    def _readout_unit(self, found: float, chains: list[_Chain], *, weights: float) -> float:
         """Coarser where ``steps`` steps of the largest possible input would overflow: the sum is
         shifted, the weights keep their bits."""
         reach = sum(_largest_sum(c, c.weights) * self._largest_source(c) for c in chains)

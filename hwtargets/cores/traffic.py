@@ -86,7 +86,7 @@ def _edges(
             w = np.einsum("en...,pn->ep...", w, member).reshape(edges * len(i), *w.shape[2:])
         a = (a[:, None] * source.grid[axis] + i).reshape(-1)
         b = (b[:, None] + j).reshape(-1)
-    a, b, w = _free_axes(target, used, a, b, w)
+    a, b, w = _free_axes(target, used, a, b=b, w=w)
     keep = w > 0
     return source.first + a[keep], target.first + b[keep], w[keep]
 
@@ -139,7 +139,7 @@ def _axis_pairs(
 
 
 def _free_axes(
-    target: Tiling, used: set[int | None], a: Array, b: Array, w: Array
+    target: Tiling, used: set[int | None], a: Array, *, b: Array, w: Array
 ) -> tuple[Array, Array, Array]:
     """Target axes that no source axis follows: every tile along them reads the same."""
     strides = _strides(target.grid)

@@ -183,14 +183,14 @@ def split_fan_in(network: ChipNetwork, names: set[str], parts: int) -> ChipNetwo
         for p in layer.projections:
             if p.geometry is None or p.geometry.groups != 1 or p.source_shape[0] < parts:
                 return None
-            pieces.extend(_piece(layer, p, index, parts) for index in range(parts))
+            pieces.extend(_piece(layer, p, index, parts=parts) for index in range(parts))
         layers.extend(pieces)
         reads = tuple(_relay(piece.name, layer) for piece in pieces)
         layers.append(ChipLayer(node=layer.node, projections=reads))
     return ChipNetwork(graph=network.graph, inputs=network.inputs, layers=tuple(layers))
 
 
-def _piece(layer: ChipLayer, p: Projection, index: int, parts: int) -> ChipLayer:
+def _piece(layer: ChipLayer, p: Projection, index: int, *, parts: int) -> ChipLayer:
     assert p.geometry is not None
     channels = ceil(p.source_shape[0] / parts)
     geometry = replace(p.geometry, channels=channels, rows=ceil(p.geometry.rows / parts))

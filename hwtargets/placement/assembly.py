@@ -102,12 +102,14 @@ class Assembly:
         limit = self.target.limit
         width, height = int(limit("mesh_width")), int(limit("mesh_height"))
         per_chip = int(limit("cores_per_chip"))
-        return mesh.mesh_for(self.mapped.cores.count, per_chip, width, height)
+        return mesh.mesh_for(
+            self.mapped.cores.count, cores_per_chip=per_chip, width=width, height=height
+        )
 
     def _positions(self, grid: mesh.Mesh) -> Array:
         request = self.request
         return mesh.place_on_mesh(
-            self.mapped.cores.count, self.mapped.traffic, grid, request.seconds, request.seed
+            self.mapped.cores.count, self.mapped.traffic, grid, request.seconds, seed=request.seed
         )
 
     def _too_many(self, chips: int) -> tuple[Violation, ...]:
@@ -257,7 +259,10 @@ class Assembly:
             sent=np.bincount(flows.source, weights=flows.weight, minlength=cores.count),
             received=np.bincount(flows.destination, weights=flows.weight, minlength=cores.count),
             links=hops.link_loads(
-                xy, flows, grid.across * grid.width, ceil(grid.chips / grid.across) * grid.height
+                xy,
+                flows,
+                grid.across * grid.width,
+                height=ceil(grid.chips / grid.across) * grid.height,
             ),
         )
 

@@ -11,7 +11,7 @@ from ..mapping import Traffic
 from .mesh import Mesh
 
 
-def link_loads(xy: Array, flows: Traffic, width: int, height: int) -> Array:
+def link_loads(xy: Array, flows: Traffic, width: int, *, height: int) -> Array:
     """Spikes per step over every link, X first then Y: (width, height, 4) east, west, north (y
     grows), south."""
     a, b, w = xy[flows.source], xy[flows.destination], flows.weight
@@ -48,7 +48,7 @@ def metrics(xy: Array, flows: Traffic, mesh: Mesh) -> dict[str, Any]:
         "energy": float((w * ((hops + 1) + 0.1 * hops)).sum()),
         "avg_hops": float((w * hops).sum() / w.sum()) if w.sum() else 0.0,
         "max_hops": int(hops.max()),
-        "max_link": float(link_loads(xy, flows, width, height).max()),
+        "max_link": float(link_loads(xy, flows, width, height=height).max()),
         "chip_crossings": float(crossing),
         "measured": flows.measured,
     }

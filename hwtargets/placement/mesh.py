@@ -42,7 +42,7 @@ class Mesh:
     @property
     def slots(self) -> Array:
         """(slots, 2) x, y on the joint grid of all chips, along the curve of each chip in turn."""
-        curve = np.array(list(curve_of(self.width, self.height)))
+        curve = np.array(list(curve_of(self.width, height=self.height)))
         if self.cores_per_chip:
             curve = curve[: self.cores_per_chip]
         chip = np.arange(self.chips)
@@ -58,7 +58,7 @@ class Mesh:
         return np.asarray(row * self.across + column)
 
 
-def mesh_for(cores: int, cores_per_chip: int, width: int, height: int) -> Mesh:
+def mesh_for(cores: int, *, cores_per_chip: int, width: int, height: int) -> Mesh:
     """The smallest number of chips, as square as possible. A width of 0 means unknown: a square
     grid of routers."""
     if not width:
@@ -71,20 +71,20 @@ def mesh_for(cores: int, cores_per_chip: int, width: int, height: int) -> Mesh:
     )
 
 
-def curve_of(width: int, height: int) -> Iterator[tuple[int, int]]:
+def curve_of(width: int, *, height: int) -> Iterator[tuple[int, int]]:
     """A space-filling curve through every cell of a rectangle, neighbours adjacent (a Hilbert
     curve for any size: the rectangle is cut along its longer side, else into a U of three)."""
     if width >= height:
-        yield from _curve(0, 0, width, 0, 0, height)
+        yield from _curve(0, y=0, ax=width, ay=0, bx=0, by=height)
     else:
-        yield from _curve(0, 0, 0, height, width, 0)
+        yield from _curve(0, y=0, ax=0, ay=height, bx=width, by=0)
 
 
 def _sign(n: int) -> int:
     return (n > 0) - (n < 0)
 
 
-def _curve(x: int, y: int, ax: int, ay: int, bx: int, by: int) -> Iterator[tuple[int, int]]:
+def _curve(x: int, *, y: int, ax: int, ay: int, bx: int, by: int) -> Iterator[tuple[int, int]]:
     """From (x, y) along the major side a, with minor side b."""
     length, depth = abs(ax + ay), abs(bx + by)
     dx, dy, ex, ey = _sign(ax), _sign(ay), _sign(bx), _sign(by)
@@ -98,19 +98,24 @@ def _curve(x: int, y: int, ax: int, ay: int, bx: int, by: int) -> Iterator[tuple
     if 2 * length > 3 * depth:
         if abs(ax2 + ay2) % 2 and length > 2:
             ax2, ay2 = ax2 + dx, ay2 + dy
-        yield from _curve(x, y, ax2, ay2, bx, by)
-        yield from _curve(x + ax2, y + ay2, ax - ax2, ay - ay2, bx, by)
+        yield from _curve(x, y=y, ax=ax2, ay=ay2, bx=bx, by=by)
+        yield from _curve(x + ax2, y=y + ay2, ax=ax - ax2, ay=ay - ay2, bx=bx, by=by)
         return
     if abs(bx2 + by2) % 2 and depth > 2:
         bx2, by2 = bx2 + ex, by2 + ey
-    yield from _curve(x, y, bx2, by2, ax2, ay2)
-    yield from _curve(x + bx2, y + by2, ax, ay, bx - bx2, by - by2)
+    yield from _curve(x, y=y, ax=bx2, ay=by2, bx=ax2, by=ay2)
+    yield from _curve(x + bx2, y=y + by2, ax=ax, ay=ay, bx=bx - bx2, by=by - by2)
     yield from _curve(
-        x + (ax - dx) + (bx2 - ex), y + (ay - dy) + (by2 - ey), -bx2, -by2, -(ax - ax2), -(ay - ay2)
+        x + (ax - dx) + (bx2 - ex),
+        y=y + (ay - dy) + (by2 - ey),
+        ax=-bx2,
+        ay=-by2,
+        bx=-(ax - ax2),
+        by=-(ay - ay2),
     )
 
 
-def place_on_mesh(cores: int, flows: Traffic, mesh: Mesh, seconds: float, seed: int) -> Array:
+def place_on_mesh(cores: int, flows: Traffic, mesh: Mesh, seconds: float, *, seed: int) -> Array:
     """Positions of the cores, (cores, 2) x, y on the joint grid.
 
     ``seconds``: wall time of the search (it may end earlier). The result never is worse than the
@@ -128,7 +133,7 @@ def place_on_mesh(cores: int, flows: Traffic, mesh: Mesh, seconds: float, seed: 
         start = multilevel.layout(cores, pair, index >= 0, _coarsest(rng), rng)
         at = _filled(index[start[:, 0], start[:, 1]], len(slots))
     search = _search if len(slots) <= DENSE else _anneal
-    return search(cores, pair, slots, at, deadline, rng)
+    return search(cores, pair, slots, at=at, deadline=deadline, rng=rng)
 
 
 def _compact(mesh: Mesh, cores: int) -> Array:
@@ -139,7 +144,7 @@ def _compact(mesh: Mesh, cores: int) -> Array:
     room = 1.4 * cores + 4
     width = min(mesh.width, max(ceil(sqrt(room)), ceil(room / mesh.height)))
     height = min(mesh.height, ceil(room / width))
-    curve = np.array(list(curve_of(width, height)))
+    curve = np.array(list(curve_of(width, height=height)))
     known = {(int(x), int(y)) for x, y in slots}
     inside = curve[[(int(x), int(y)) in known for x, y in curve]]
     return inside if len(inside) >= cores else slots
@@ -175,11 +180,11 @@ class _Exchange:
 
     def exchange(self, r: int, s: int, delta: float) -> None:
         """Exchange two items in place, O(items^2)."""
-        _exchange(self.flow, self.near, self.gain, self.at, r, s)
+        _exchange(self.flow, near=self.near, gain=self.gain, at=self.at, r=r, s=s)
         self.cost += delta
 
 
-def _started(flow: Array, distance: Array, at: Array) -> _Exchange:
+def _started(flow: Array, *, distance: Array, at: Array) -> _Exchange:
     near = distance[np.ix_(at, at)]
     cost = float((flow * near).sum() / 2)
     return _Exchange(flow, near, flow @ near, at.copy(), cost)
@@ -189,6 +194,7 @@ def _search(
     cores: int,
     pair: tuple[Array, Array, Array],
     slots: Array,
+    *,
     at: Array,
     deadline: float,
     rng: np.random.Generator,
@@ -199,15 +205,15 @@ def _search(
     flow = np.zeros((n, n))
     flow[pair[0], pair[1]] = flow[pair[1], pair[0]] = pair[2]
     distance = np.abs(slots[:, None] - slots[None]).sum(2).astype(float)
-    best = _started(flow, distance, at)
+    best = _started(flow, distance=distance, at=at)
     r, s = rng.integers(cores, size=512), rng.integers(n, size=512)
     hot = float(np.abs(best.deltas(r, s)).mean()) or 1.0
     best_cost, best_at = best.cost, best.at.copy()
     length, heat, idle = 0.002 * n, 1.0 if n <= SMALL else 0.1, 0
     while monotonic() < deadline and idle < 2:
-        state = _started(flow, distance, best_at)
+        state = _started(flow, distance=distance, at=best_at)
         ends = min(monotonic() + length, deadline)
-        cost, at = _cool(state, cores, hot * heat, ends, rng)
+        cost, at = _cool(state, cores, hot * heat, ends=ends, rng=rng)
         idle = idle + 1 if cost > best_cost * 0.999 else 0
         if cost < best_cost:
             best_cost, best_at = cost, at
@@ -216,7 +222,7 @@ def _search(
 
 
 def _cool(
-    state: _Exchange, cores: int, hot: float, ends: float, rng: np.random.Generator
+    state: _Exchange, cores: int, hot: float, *, ends: float, rng: np.random.Generator
 ) -> tuple[float, Array]:
     """Metropolis exchanges at a falling temperature. Proposals are evaluated in batches, of which
     the first accepted is carried out: most proposals of a cold state are refused."""
@@ -242,7 +248,7 @@ def _cool(
     return best, best_at
 
 
-def _exchange(flow: Array, near: Array, gain: Array, at: Array, r: int, s: int) -> None:
+def _exchange(flow: Array, *, near: Array, gain: Array, at: Array, r: int, s: int) -> None:
     """Exchange items r and s in place; gain = flow @ near stays true."""
     gain += np.outer(flow[:, s] - flow[:, r], near[r] - near[s])
     for array in (gain, near):
@@ -255,6 +261,7 @@ def _anneal(
     cores: int,
     pair: tuple[Array, Array, Array],
     slots: Array,
+    *,
     at: Array,
     deadline: float,
     rng: np.random.Generator,
@@ -275,7 +282,19 @@ def _anneal(
     while monotonic() < deadline and sweep < SWEEPS:
         progress = max((monotonic() - started) / max(deadline - started, 1e-9), sweep / SWEEPS)
         noise = 0.6 + 1.5 * (1 - progress) ** 2
-        _sweep(slots, index, a, b, w, strength, at, item, noise, 1 - progress, rng)
+        _sweep(
+            slots,
+            index=index,
+            a=a,
+            b=b,
+            w=w,
+            strength=strength,
+            at=at,
+            item=item,
+            noise=noise,
+            heat=1 - progress,
+            rng=rng,
+        )
         cost = _cost(pair, slots, at)
         if cost < best:
             best, best_at = cost, at.copy()
@@ -288,9 +307,9 @@ def _coarsest(rng: np.random.Generator) -> multilevel.Layout:
 
     def lay_out(count: int, pair: tuple[Array, Array, Array]) -> Array:
         side = ceil(sqrt(count))
-        slots = np.array(list(curve_of(side, side)))
+        slots = np.array(list(curve_of(side, height=side)))
         at = np.arange(len(slots))
-        return _search(count, pair, slots, at, monotonic() + 1.0, rng)
+        return _search(count, pair, slots, at=at, deadline=monotonic() + 1.0, rng=rng)
 
     return lay_out
 
@@ -316,6 +335,7 @@ def _cost(pair: tuple[Array, Array, Array], slots: Array, at: Array) -> float:
 
 def _sweep(
     slots: Array,
+    *,
     index: Array,
     a: Array,
     b: Array,
@@ -336,7 +356,7 @@ def _sweep(
     cell = np.clip(np.rint(wanted), 0, limits).astype(np.int64)
     q = index[cell[:, 0], cell[:, 1]]
     movers = np.flatnonzero((q >= 0) & (q != at) & (strength > 1e-11))
-    i, j = _disjoint(rng.permutation(movers), q, item, n)
+    i, j = _disjoint(rng.permutation(movers), q=q, item=item, n=n)
     if not len(i):
         return
     partner = np.full(n, -1)
@@ -358,7 +378,7 @@ def _sweep(
     item[at[i]], item[at[j]] = i, j
 
 
-def _disjoint(order: Array, q: Array, item: Array, n: int) -> tuple[Array, Array]:
+def _disjoint(order: Array, *, q: Array, item: Array, n: int) -> tuple[Array, Array]:
     """Exchanges (i, occupant of q[i]) in which every item occurs once: the first claim wins."""
     other = item[q[order]]
     claim = np.full(n, len(order))

@@ -50,17 +50,17 @@ def layout(
     for level in reversed(levels):
         if level.parent is not None:
             xy = xy[level.parent] + rng.normal(0, 0.2, (len(level.size), 2))
-        xy = _relaxed(level, xy, usable)
+        xy = _relaxed(level, xy, usable=usable)
     return np.floor(xy).astype(np.int64)
 
 
-def _relaxed(level: _Level, xy: Array, usable: Array) -> Array:
+def _relaxed(level: _Level, xy: Array, *, usable: Array) -> Array:
     """Alternately pull nodes to their partners' centroid and spread them; the best is kept."""
     a, b, w = level.pairs
     n = len(level.size)
     strength = np.bincount(a, weights=w, minlength=n) + np.bincount(b, weights=w, minlength=n)
     linked = strength > 0
-    xy = spread(xy, level.size, usable)
+    xy = spread(xy, size=level.size, usable=usable)
     best, best_cost = xy, _length(level.pairs, xy)
     for _ in range(SWEEPS):
         pull = np.stack(
@@ -73,7 +73,7 @@ def _relaxed(level: _Level, xy: Array, usable: Array) -> Array:
         )
         wanted = xy.copy()
         wanted[linked] = 0.25 * xy[linked] + 0.75 * pull[linked] / strength[linked, None]
-        xy = spread(wanted, level.size, usable)
+        xy = spread(wanted, size=level.size, usable=usable)
         cost = _length(level.pairs, xy)
         if cost < best_cost:
             best, best_cost = xy, cost
@@ -143,7 +143,7 @@ def _merged(pairs: Pairs, parent: Array, count: int) -> Pairs:
     return key // count, key % count, weight
 
 
-def spread(xy: Array, size: Array, usable: Array) -> Array:
+def spread(xy: Array, *, size: Array, usable: Array) -> Array:
     """Positions pushed apart so that every region of the mesh holds no more than it has cells.
 
     Recursive bisection of the mesh: in every region the nodes are sorted along its longer side
@@ -159,22 +159,25 @@ def spread(xy: Array, size: Array, usable: Array) -> Array:
         wide = box[:, 1] - box[:, 0] >= box[:, 3] - box[:, 2]
         single = (box[:, 1] - box[:, 0] <= 1) & (box[:, 3] - box[:, 2] <= 1)
         count = np.bincount(region, minlength=len(box))
-        alone = (count <= 1) & (_cells(area, box) > 1) & (np.max(size, initial=1) > 1)
+        alone = (count <= 1) & (_cells(area, box=box) > 1) & (np.max(size, initial=1) > 1)
         active = ~single & ~alone & (count > 0)
         if not active[region].any():
             break
-        region, box = _cut(xy, size, region, box, wide, active, area)
+        region, box = _cut(
+            xy, size=size, region=region, box=box, wide=wide, active=active, area=area
+        )
     centre = np.stack([(box[:, 0] + box[:, 1]) / 2, (box[:, 2] + box[:, 3]) / 2], axis=1)
     return np.asarray(centre[region])
 
 
-def _cells(area: Array, box: Array) -> Array:
+def _cells(area: Array, *, box: Array) -> Array:
     x0, x1, y0, y1 = box.T
     return np.asarray(area[x1, y1] - area[x0, y1] - area[x1, y0] + area[x0, y0])
 
 
 def _cut(
     xy: Array,
+    *,
     size: Array,
     region: Array,
     box: Array,
@@ -188,7 +191,7 @@ def _cut(
     for axis, on in ((0, wide & active), (2, ~wide & active)):
         left[on, axis + 1] = middle[on]
         right[on, axis] = middle[on]
-    held_left, held_right = _cells(area, left), _cells(area, right)
+    held_left, held_right = _cells(area, box=left), _cells(area, box=right)
     along = np.where(wide[region], xy[:, 0], xy[:, 1])
     order = np.lexsort((along, region))
     sorted_region, sorted_size = region[order], size[order]

@@ -179,13 +179,13 @@ def nowhere(cores: int) -> dict[str, Array]:
     return {name: np.full(cores, -1, DTYPES[name]) for name in PLACES}
 
 
-def placed(crossbars: Crossbars, chip: Array, xy: Array) -> Crossbars:
+def placed(crossbars: Crossbars, chip: Array, *, xy: Array) -> Crossbars:
     """With cores on a mesh: ``chip`` (cores,), ``xy`` (cores, 2) on the joint grid of all chips."""
     return replace(crossbars, core_chip=chip, core_x=xy[:, 0], core_y=xy[:, 1])
 
 
 def too_far(
-    source: Array, destination: Array, xy: Array, target: HardwareTarget
+    source: Array, *, destination: Array, xy: Array, target: HardwareTarget
 ) -> Iterator[Violation]:
     """Packets whose offset is wider than its field. source, destination: cores of each flow."""
     offset = np.abs(xy[source] - xy[destination])

@@ -200,8 +200,8 @@ def _placed(
     box: Crossbars | None, flows: Traffic, target: HardwareTarget, chip: Array, xy: Array
 ) -> tuple[dict[str, bytes], tuple[Violation, ...]]:
     """The file with the places of its cores, and packets that cannot reach; ``mapping.Placed``."""
-    files = {} if box is None else {f"{target.name}.npz": dump(placed(box, chip, xy))}
-    return files, tuple(too_far(flows.source, flows.destination, xy, target))
+    files = {} if box is None else {f"{target.name}.npz": dump(placed(box, chip, xy=xy))}
+    return files, tuple(too_far(flows.source, destination=flows.destination, xy=xy, target=target))
 
 
 def _counted(

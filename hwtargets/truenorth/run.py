@@ -254,6 +254,7 @@ def run_network(
     readings: Sequence[Reading],
     x: Mapping[str, Array],
     steps: int,
+    *,
     keep: Sequence[str] = (),
 ) -> NetworkRun:
     """Run all units on samples x; spike trains are dropped as soon as nobody reads them."""

@@ -55,7 +55,7 @@ def would_fit(
     kinds = (
         _boards(now, target),
         _codings(coding, coded),
-        _narrower(lowered, target, coding, copies, now, chips),
+        _narrower(lowered, target, coding, copies, now, chips=chips),
     )
     found = [_first(kind, chips) for kind in kinds]
     return tuple(entry for entry in found if entry is not None)
@@ -98,7 +98,7 @@ def _codings(coding: str, coded: Callable[[str], Count]) -> Iterator[Variant]:
 
 
 def _narrower(
-    lowered: Lowered, target: HardwareTarget, coding: str, copies: Copies, now: Count, chips: int
+    lowered: Lowered, target: HardwareTarget, coding: str, copies: Copies, now: Count, *, chips: int
 ) -> Iterator[Variant]:
     """Shares of the channels, from the largest that can be hoped for: cores fall at most with
     the square of the share."""
@@ -124,7 +124,7 @@ def thinned(lowered: Lowered, share: float) -> Lowered:
         kept = _kept(unit, lines, share)
         own = lines[unit.first : unit.first + unit.size]
         own[kept] = total + np.arange(kept.sum())
-        units.append(_thin_unit(unit, kept, lines, total))
+        units.append(_thin_unit(unit, kept, lines=lines, first=total))
         total += int(kept.sum())
     return replace(
         lowered,
@@ -152,10 +152,10 @@ def _kept(unit: Unit, lines: Array, share: float) -> Array:
     return kept[:-1]
 
 
-def _thin_unit(unit: Unit, kept: Array, lines: Array, first: int) -> Unit:
+def _thin_unit(unit: Unit, kept: Array, *, lines: Array, first: int) -> Unit:
     number = np.full(unit.size + 1, -1, np.int64)
     number[:-1][kept] = np.arange(kept.sum())
-    blocks = [_thin_block(b, number[b.outputs], lines[b.fields]) for b in unit.blocks]
+    blocks = [_thin_block(b, number[b.outputs], fields=lines[b.fields]) for b in unit.blocks]
     return replace(
         unit,
         first=first,
@@ -167,7 +167,7 @@ def _thin_unit(unit: Unit, kept: Array, lines: Array, first: int) -> Unit:
     )
 
 
-def _thin_block(block: Block, outputs: Array, fields: Array) -> Block | None:
+def _thin_block(block: Block, outputs: Array, *, fields: Array) -> Block | None:
     """A block with other numbers, without positions, neurons and fields that nobody needs."""
     rows = np.any(outputs >= 0, axis=1) & np.any(fields >= 0, axis=1)
     outs, ins = np.any(outputs >= 0, axis=0), np.any(fields >= 0, axis=0)

@@ -44,7 +44,9 @@ def calibrate(net: XyloNet, quantized: Quantized, x: Array) -> tuple[Quantized, 
     parts = [(block.slice, "", target[:, block.slice]) for block in net.blocks]
     parts.append((slice(0, config.outputs), "_out", target_out))
     for at, suffix, wanted in parts:
-        config, errors = _tune(config, trains, at, suffix, wanted, quantized.settings)
+        config, errors = _tune(
+            config, trains, at, suffix, wanted=wanted, settings=quantized.settings
+        )
         before.append(errors[0])
         after.append(errors[1])
     report = Calibration(
@@ -65,7 +67,13 @@ def targets(net: XyloNet, quantized: Quantized, x: Array) -> tuple[Array, Array]
 
 
 def _tune(
-    config: XyloConfig, trains: Array, at: slice, suffix: str, wanted: Array, settings: XyloSettings
+    config: XyloConfig,
+    trains: Array,
+    at: slice,
+    suffix: str,
+    *,
+    wanted: Array,
+    settings: XyloSettings,
 ) -> tuple[XyloConfig, tuple[float, float]]:
     """The configuration with the best threshold and bias found for the neurons ``at``, and the
     root mean square errors at the first and at the last."""
@@ -81,7 +89,7 @@ def _tune(
         better = error < lowest
         best = [np.where(better, new, old) for new, old in zip(current, best, strict=True)]
         lowest = np.minimum(lowest, error)
-        current = _proposal(current, counts, wanted, settings)
+        current = _proposal(current, counts, wanted=wanted, settings=settings)
     return _with(config, names, at, best), (first, float(np.sqrt(lowest.mean())))
 
 
@@ -107,7 +115,7 @@ def _with(config: XyloConfig, names: tuple[str, str], at: slice, values: list[Ar
 
 
 def _proposal(
-    current: list[Array], counts: Array, wanted: Array, settings: XyloSettings
+    current: list[Array], counts: Array, *, wanted: Array, settings: XyloSettings
 ) -> list[Array]:
     """Threshold and bias that take the fitted slope and offset out."""
     threshold, bias = (value.astype(np.float64) for value in current)

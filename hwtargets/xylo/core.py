@@ -159,13 +159,13 @@ class XyloRun:
     i_syn_out: Array | None = None
 
 
-def decay(x: Array, dash: Array) -> Array:
+def decay(x: Array, *, dash: Array) -> Array:
     """What a state loses per step: x >> dash, or its sign where that is 0."""
     lost = x >> dash
     return np.where(lost == 0, np.sign(x), lost)
 
 
-def deliver(current: Array, spikes: Array, weights: Array, exact: Array) -> Array:
+def deliver(current: Array, *, spikes: Array, weights: Array, exact: Array) -> Array:
     """Add ``spikes`` (samples, pre) times ``weights`` (pre, post), saturating at every spike.
 
     The order of the additions matters only where a partial sum may leave 16 bits. ``exact`` is
@@ -204,9 +204,9 @@ class _Neurons:
     def step(self) -> Array:
         """Decay, integrate, fire; the number of spikes of each neuron."""
         self._note("current", (self.i == HIGH) | (self.i == LOW))
-        self.i = self.i - decay(self.i, self.dash_syn)
+        self.i = self.i - decay(self.i, dash=self.dash_syn)
         # 16-bit negation: the one value without a positive counterpart (dash_mem 0) stays itself
-        lost = (-decay(self.v, self.dash_mem)).astype(np.int16).astype(np.int64)
+        lost = (-decay(self.v, dash=self.dash_mem)).astype(np.int16).astype(np.int64)
         drive = np.clip(np.clip(lost + self.i, LOW, HIGH) + self.bias, LOW, HIGH)
         v = np.clip(self.v + drive, LOW, HIGH)
         self._note("above", v == HIGH)
@@ -219,7 +219,7 @@ class _Neurons:
         self.saturated[name] = self.saturated.get(name, 0) + np.count_nonzero(at_end, axis=0)
 
 
-def _neurons(config: XyloConfig, samples: int, suffix: str, most: int) -> _Neurons:
+def _neurons(config: XyloConfig, samples: int, suffix: str, *, most: int) -> _Neurons:
     names = ("dash_syn", "dash_mem", "threshold", "bias")
     values = [getattr(config, name + suffix).astype(np.int64) for name in names]
     zero = np.zeros((samples, len(values[0])), np.int64)
@@ -252,17 +252,17 @@ def run(config: XyloConfig, spikes: Array, *, record: bool = False) -> XyloRun:
         # every sum is an integer below 31 * sum |w|: exact in float32 up to 2^24
         largest = HIDDEN_SPIKES * np.abs(weights).sum(axis=0).max(initial=0)
         kind = np.float32 if largest + HIGH < 2**24 else np.float64
-        blocks.append((weights, np.abs(weights).astype(kind)))
-    hidden = _neurons(config, samples, "", HIDDEN_SPIKES)
-    output = _neurons(config, samples, "_out", OUTPUT_SPIKES)
+        blocks.append({"weights": weights, "exact": np.abs(weights).astype(kind)})
+    hidden = _neurons(config, samples, "", most=HIDDEN_SPIKES)
+    output = _neurons(config, samples, "_out", most=OUTPUT_SPIKES)
     fired = np.zeros((samples, config.hidden), np.int64)
-    out = _Recorder(samples, steps, config, record)
+    out = _Recorder(samples, steps=steps, config=config, full=record)
     for t in range(steps):
-        hidden.i = deliver(hidden.i, trains[:, t], *blocks[0])
-        hidden.i = deliver(hidden.i, fired, *blocks[1])
-        output.i = deliver(output.i, fired, *blocks[2])
+        hidden.i = deliver(hidden.i, spikes=trains[:, t], **blocks[0])
+        hidden.i = deliver(hidden.i, spikes=fired, **blocks[1])
+        output.i = deliver(output.i, spikes=fired, **blocks[2])
         fired = hidden.step()
-        out.keep(t, fired, output.step(), hidden, output)
+        out.keep(t, fired, out=output.step(), hidden=hidden, output=output)
     saturated = {
         name: np.concatenate([count, output.saturated[name]])
         for name, count in hidden.saturated.items()
@@ -273,14 +273,14 @@ def run(config: XyloConfig, spikes: Array, *, record: bool = False) -> XyloRun:
 class _Recorder:
     """Preallocated records of a run."""
 
-    def __init__(self, samples: int, steps: int, config: XyloConfig, full: bool) -> None:
+    def __init__(self, samples: int, *, steps: int, config: XyloConfig, full: bool) -> None:
         hidden, outputs = (samples, steps, config.hidden), (samples, steps, config.outputs)
         self.spikes, self.output = np.zeros(hidden, np.uint8), np.zeros(outputs, np.uint8)
         self.v_mem_out = np.zeros(outputs, np.int16)
         sizes = {"v_mem": hidden, "i_syn": hidden, "i_syn_out": outputs}
         self.states = {n: np.zeros(size, np.int16) for n, size in sizes.items() if full}
 
-    def keep(self, t: int, fired: Array, out: Array, hidden: _Neurons, output: _Neurons) -> None:
+    def keep(self, t: int, fired: Array, *, out: Array, hidden: _Neurons, output: _Neurons) -> None:
         self.spikes[:, t], self.output[:, t], self.v_mem_out[:, t] = fired, out, output.v
         if self.states:
             self.states["v_mem"][:, t], self.states["i_syn"][:, t] = hidden.v, hidden.i

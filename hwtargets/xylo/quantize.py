@@ -92,7 +92,7 @@ class XyloSettings(XyloOptions):
         return -(2 ** (self.bias_bits - 1)), 2 ** (self.bias_bits - 1) - 1
 
 
-def charge(weight: int, dash: int) -> int:
+def charge(weight: int, *, dash: int) -> int:
     """What one spike of ``weight`` (shifted) adds to the membrane in all, alone on its synapse.
 
     About weight (2^dash - 1); exactly, with truncation: the sum of the current after each decay.
@@ -110,7 +110,7 @@ def gain(weights: Array, dash: int) -> float:
     values, counts = np.unique(np.abs(weights[weights != 0]), return_counts=True)
     if not values.size:
         return float(2**dash - 1)
-    delivered = np.array([charge(int(v), dash) for v in values])
+    delivered = np.array([charge(int(v), dash=dash) for v in values])
     return float((delivered * counts).sum() / (values * counts).sum())
 
 
@@ -146,8 +146,12 @@ def quantize(net: XyloNet, x: Array, settings: XyloSettings) -> Quantized:
     span_out = np.full(w_out.shape[1], coding.out_high - coding.out_low)
     b = net.bias + 0.5 / settings.steps * per_spike
     b_out = net.bias_out - coding.out_low + 0.5 / settings.steps * span_out
-    blocks, units = _weights([net.w_in, w_rec], seen.drive, per_spike, b, settings)
-    (out,), units_out = _weights([w_out], seen.drive_out, span_out, b_out, settings)
+    blocks, units = _weights(
+        [net.w_in, w_rec], seen.drive, per_spike=per_spike, bias=b, settings=settings
+    )
+    (out,), units_out = _weights(
+        [w_out], seen.drive_out, per_spike=span_out, bias=b_out, settings=settings
+    )
     config = XyloConfig(
         weights_in=blocks[0].weights,
         weights_rec=blocks[1].weights,
@@ -244,7 +248,7 @@ class _Block:
 
 
 def _weights(
-    blocks: list[Array], drive: Array, per_spike: Array, bias: Array, settings: XyloSettings
+    blocks: list[Array], drive: Array, *, per_spike: Array, bias: Array, settings: XyloSettings
 ) -> tuple[list[_Block], Array]:
     """8-bit weights of the blocks that end at the same neurons, and those neurons' c_j.
 
@@ -259,7 +263,7 @@ def _weights(
     each = 1.1 * (2**settings.dash_syn - 1)
     state = np.minimum(state, HIGH / (each * per_spike))
     state = np.minimum(state, settings.bias_range[1] / np.maximum(each * np.abs(bias), 1e-12))
-    shifts = [_shift(s, state) for s in span]
+    shifts = [_shift(s, state=state) for s in span]
     units = state
     for s, shift in zip(span, shifts, strict=True):
         units = np.minimum(units, (WEIGHT << shift) / np.maximum(s, 1e-12))
@@ -270,7 +274,7 @@ def _weights(
     return out, units
 
 
-def _shift(span: Array, state: Array) -> int:
+def _shift(span: Array, *, state: Array) -> int:
     """The shift with the smallest error over neurons: rounding of a weight (1/2 of 2^shift
     against the largest weight's c_j span) and of the leak (1 per step against c_j span)."""
     used = span > 0

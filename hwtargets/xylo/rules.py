@@ -218,17 +218,21 @@ def order(view: ChipNetwork) -> Array:
         is_read = any(is_output(view[p.target]) for p in view.readers(layer.name))
         groups.setdefault((reads, is_read), []).append(spans[layer.name])
 
-    def take(reads: bool, is_read: bool) -> Array:
+    def take(reads: bool, *, is_read: bool) -> Array:
         parts = groups.get((reads, is_read), [])
         return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
-    first, both, last = take(True, False), take(True, True), take(False, True)
-    rest = take(False, False)
-    gap = _gap(len(first), len(both), len(last), len(rest))
+    first, both, last = (
+        take(True, is_read=False),
+        take(True, is_read=True),
+        take(False, is_read=True),
+    )
+    rest = take(False, is_read=False)
+    gap = _gap(len(first), both=len(both), last=len(last), rest=len(rest))
     return np.concatenate([first, rest[:gap], both, rest[gap:], last])
 
 
-def _gap(first: int, both: int, last: int, rest: int) -> int:
+def _gap(first: int, *, both: int, last: int, rest: int) -> int:
     """How many of the others go before the neurons that do both: those push the reach of the
     inputs, the ones behind push that of the outputs; as even as possible."""
     if not both:
@@ -380,7 +384,7 @@ def _reach(widths: list[int], layers: list[ChipLayer], view: ChipNetwork) -> tup
         size[False, True],
         size[False, False],
     )
-    gap = _gap(first, both, last, rest)
+    gap = _gap(first, both=both, last=last, rest=rest)
     inputs = first + gap + both if both else first
     outputs = both + rest - gap + last if both else last
     return inputs, outputs

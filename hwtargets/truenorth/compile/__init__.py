@@ -36,7 +36,9 @@ class TrueNorthNetwork:
     def run(self, x: Mapping[str, Array], steps: int, keep: tuple[str, ...] = ()) -> NetworkRun:
         """The integers executed; see ``run``."""
         lowered = self.lowered
-        return run_network(self.routed.units, lowered.sources, lowered.readings, x, steps, keep)
+        return run_network(
+            self.routed.units, lowered.sources, lowered.readings, x, steps, keep=keep
+        )
 
 
 def compile_network(

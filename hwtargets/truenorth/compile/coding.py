@@ -91,9 +91,9 @@ def encode(
     """
     weights = np.asarray(weights, np.float64)
     if moments is None:
-        levels, delta = _fed_back(weights, coding, np.eye(weights.shape[1]), deltas=3)
+        levels, delta = _fed_back(weights, coding, moments=np.eye(weights.shape[1]), deltas=3)
     else:
-        levels, delta = _fed_back(weights, coding, moments, DELTAS)
+        levels, delta = _fed_back(weights, coding, moments=moments, deltas=DELTAS)
         for _ in range(2):
             levels = _settled(weights, coding, levels, delta, moments)
             delta = _refit(weights, levels, delta, moments)
@@ -102,17 +102,19 @@ def encode(
     return np.where(fine[:, None], _round(weights / delta[:, None], coding), levels), delta
 
 
-def _fed_back(weights: Array, coding: Coding, moments: Array, deltas: int) -> tuple[Array, Array]:
+def _fed_back(
+    weights: Array, coding: Coding, *, moments: Array, deltas: int
+) -> tuple[Array, Array]:
     """Levels and scale by error feedback, the best of so many scales per neuron."""
     damped = _damped(moments)
-    delta = _search(weights, coding, np.diag(damped))
+    delta = _search(weights, coding, diagonal=np.diag(damped))
     best_levels = _round(weights / delta[:, None], coding)
     best_error = _error(weights, best_levels, delta, moments)
     factor = _feedback_factor(damped)
     best_delta = delta
     first, last = (1.0, 0.7) if coding.axons > 2 else (1.3, 0.8)
     for shrink in np.linspace(first, last, deltas):
-        levels = _feed_back(weights, coding, delta * shrink, factor)
+        levels = _feed_back(weights, coding, delta=delta * shrink, factor=factor)
         fitted = _refit(weights, levels, delta * shrink, moments)
         error = _error(weights, levels, fitted, moments)
         better = error < best_error
@@ -130,7 +132,7 @@ def _round(x: Array, coding: Coding) -> Array:
     return np.clip(np.rint(x), coding.lowest, coding.highest).astype(np.int64)
 
 
-def _search(weights: Array, coding: Coding, diagonal: Array) -> Array:
+def _search(weights: Array, coding: Coding, *, diagonal: Array) -> Array:
     """delta (O,) of least diagonal error, on a grid of fractions of the largest weight."""
     reach = (abs(coding.lowest) + coding.highest) / 2
     largest = np.abs(weights).max(axis=1)
@@ -167,7 +169,7 @@ def _feedback_factor(moments: Array) -> Array:
     return np.linalg.cholesky((inverse + inverse.T) / 2).T
 
 
-def _feed_back(weights: Array, coding: Coding, delta: Array, factor: Array) -> Array:
+def _feed_back(weights: Array, coding: Coding, *, delta: Array, factor: Array) -> Array:
     """Round input by input, each error spread over those still to come."""
     left = weights.copy()
     levels = np.zeros(weights.shape, np.int64)

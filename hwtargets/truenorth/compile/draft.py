@@ -47,7 +47,7 @@ class Draft:
         self.reset = np.zeros(unit.size, np.int64)
         self.clipped = 0
 
-    def scale(self, outputs: Array, scale: Array, widths: Widths) -> None:
+    def scale(self, outputs: Array, *, scale: Array, widths: Widths) -> None:
         """Set threshold, leak and potential of neurons (P, O); scale (O,): integers per unit of
         the membrane."""
         limit = widths.leak

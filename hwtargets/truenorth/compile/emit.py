@@ -43,7 +43,7 @@ def emit(routed: Routed, lowered: Lowered, room: Room, steps: int) -> Crossbars:
     owner = order[np.searchsorted(firsts[order], line, side="right") - 1]
     local = line - firsts[owner]
     values = {
-        name: _gather(units, owner, local, name)
+        name: _gather(units, owner, local=local, name=name)
         for name in ("leak", "threshold", "start", "reset_potential", "weights", "reset")
     }
     potential = values["start"] - values["leak"] * routed.start[owner]
@@ -87,7 +87,7 @@ def emit(routed: Routed, lowered: Lowered, room: Room, steps: int) -> Crossbars:
     )
 
 
-def _gather(units: Sequence[ChipUnit], owner: Array, local: Array, name: str) -> Array:
+def _gather(units: Sequence[ChipUnit], owner: Array, *, local: Array, name: str) -> Array:
     """One parameter of every neuron in the table."""
     shape = (len(owner), 4) if name == "weights" else (len(owner),)
     out = np.zeros(shape, np.int64)

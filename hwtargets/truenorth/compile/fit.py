@@ -121,23 +121,25 @@ class _Fitter:
             grid=group.grid,
         )
         draft.conns.append(conn)
-        draft.scale(group.outputs, np.ones(len(group.weights)), self.widths)
+        draft.scale(group.outputs, scale=np.ones(len(group.weights)), widths=self.widths)
 
     def _bare(self, draft: Draft, group: Group) -> None:
         """Neurons that read a few lines of their own (a sum of skip connections)."""
         unit, outs = draft.unit, group.outputs
         if len(group.wires) > 4:
-            raise _too_many(unit, len(group.wires), 4)
+            raise _too_many(unit, len(group.wires), most=4)
         drive = sum((np.abs(s) for _, s in group.wires), np.zeros(1))
         bias = np.abs(unit.bias[outs]).max(axis=0)
         reach = max((float(np.abs(s).max()) for _, s in group.wires), default=1e-9)
         scale = np.minimum(self.widths.weight / reach, self.widths.leak / np.maximum(bias, 1e-9))
-        scale = np.minimum(scale, self._longest(unit.threshold[outs].max(axis=0), drive + bias))
+        scale = np.minimum(
+            scale, self._longest(unit.threshold[outs].max(axis=0), drive=drive + bias)
+        )
         for kind, (lines, weight) in enumerate(group.wires):
-            draft.conns.append(wire_conn(group, lines, kind, np.rint(weight * scale)))
-        draft.scale(outs, scale, self.widths)
+            draft.conns.append(wire_conn(group, lines, kind, values=np.rint(weight * scale)))
+        draft.scale(outs, scale=scale, widths=self.widths)
 
-    def _longest(self, threshold: Array, drive: Array) -> Array:
+    def _longest(self, threshold: Array, *, drive: Array) -> Array:
         """The largest s for which drive * s per step cannot overflow the potential in a window."""
         excess = np.maximum(drive - threshold, 0) * self.widths.steps + threshold + drive
         return np.minimum(
@@ -154,20 +156,20 @@ class _Fitter:
         else:
             wanted = fitted.corrected(group.weights)
             levels, delta = encode(wanted, self.coding, fitted.moments, least)
-            delta, shift = fitted.refit(levels, delta)
+            delta, shift = fitted.refit(levels, delta=delta)
             delta = np.maximum(delta, least)
             draft.bias[group.outputs] += shift
-        parts = parts_of(group, self.coding.axons, self.copies, self.room)
+        parts = parts_of(group, self.coding.axons, copies=self.copies, room=self.room)
         if len(group.wires) > 3:
-            raise _too_many(draft.unit, len(group.wires), 3)
+            raise _too_many(draft.unit, len(group.wires), most=3)
         if group.wires and len(group.wires) + self.coding.axons > 4 and len(parts) == 1:
             parts = _halves(group)  # the wires need axon types of their own
         if len(parts) == 1:
-            self._direct(draft, group, levels, delta)
+            self._direct(draft, group, levels, delta=delta)
             return []
-        return [self._split(draft, group, view, levels, delta, parts)]
+        return [self._split(draft, group, view, levels, delta=delta, parts=parts)]
 
-    def _direct(self, draft: Draft, group: Group, levels: Array, delta: Array) -> None:
+    def _direct(self, draft: Draft, group: Group, levels: Array, *, delta: Array) -> None:
         """Everything on one core."""
         unit, outs = draft.unit, group.outputs
         bias = np.abs(draft.bias[outs]).max(axis=0)
@@ -182,15 +184,17 @@ class _Fitter:
         for _, scale in group.wires:
             drive = drive + np.maximum(scale, 0)
             limit = np.minimum(limit, self.widths.weight * delta / np.maximum(np.abs(scale), 1e-12))
-        limit = np.minimum(limit, self._longest(threshold, drive) * delta)
+        limit = np.minimum(limit, self._longest(threshold, drive=drive) * delta)
         gain = np.maximum(np.floor(limit), 1.0)
-        draft.conns.append(self._coded_conn(group.fields, outs, levels, gain, group))
+        draft.conns.append(
+            self._coded_conn(group.fields, outputs=outs, levels=levels, gain=gain, group=group)
+        )
         for kind, (lines, weight) in enumerate(group.wires, start=self.coding.axons):
-            draft.conns.append(wire_conn(group, lines, kind, np.rint(weight * gain / delta)))
-        draft.scale(outs, gain / delta, self.widths)
+            draft.conns.append(wire_conn(group, lines, kind, values=np.rint(weight * gain / delta)))
+        draft.scale(outs, scale=gain / delta, widths=self.widths)
 
     def _coded_conn(
-        self, fields: Array, outputs: Array, levels: Array, gain: Array, group: Group
+        self, fields: Array, *, outputs: Array, levels: Array, gain: Array, group: Group
     ) -> Conn:
         multipliers = np.array(self.coding.multipliers, np.int64)[:, np.newaxis]
         return Conn(
@@ -208,6 +212,7 @@ class _Fitter:
         group: Group,
         view: View | None,
         levels: Array,
+        *,
         delta: Array,
         parts: Sequence[Array],
     ) -> ChipUnit:
@@ -229,7 +234,7 @@ class _Fitter:
         limit = np.minimum(
             self.widths.weight / largest, 0.98 * self.widths.leak * delta / offset.max(axis=0)
         )
-        limit = np.minimum(limit, self._longest(q, down * delta + offset.max(axis=0)) * delta)
+        limit = np.minimum(limit, self._longest(q, drive=down * delta + offset.max(axis=0)) * delta)
         gain = np.maximum(np.floor(limit), 1.0)
         per_spike, total, bias = q / n, offset.sum(axis=0), draft.bias[outs]
         height = self._height(draft, group, total)
@@ -237,15 +242,17 @@ class _Fitter:
         weight = np.maximum(np.floor(height * per_spike / threshold), 1.0)
         height = np.maximum(np.rint(weight * threshold / per_spike), 1.0)
         q = n * weight * threshold / height
-        sums, where = self._partial(draft, group, levels, gain, np.rint(q * gain / delta), parts)
+        sums, where = self._partial(
+            draft, group, levels, gain=gain, threshold=np.rint(q * gain / delta), parts=parts
+        )
         adding = np.clip(
             np.rint((bias + total) * height / threshold), -self.widths.leak, self.widths.leak
         )
         exact = np.rint((adding * threshold / height - bias) * gain / delta).astype(np.int64)
         leak = np.rint(offset * gain / delta)[:, np.newaxis, :] + np.zeros((1, len(outs), 1))
-        leak = _spread(leak.astype(np.int64), exact, self.widths.leak)
+        leak = _spread(leak.astype(np.int64), total=exact, limit=self.widths.leak)
         sums = replace(sums, leak=np.repeat(leak[:, :, np.newaxis], n, axis=2).reshape(-1))
-        self._adding(draft, group, where, weight, height / threshold, adding)
+        self._adding(draft, group, where, weight=weight, scale=height / threshold, leak=adding)
         self.split[unit.name] = {
             "parts": len(parts),
             "copies": n,
@@ -262,13 +269,14 @@ class _Fitter:
             reach = np.maximum(np.abs(scale), 1e-12)
             height = np.minimum(height, self.widths.weight * threshold / reach)
         drive = worst + sum((np.maximum(s, 0) for _, s in group.wires), np.zeros(1))
-        return np.minimum(height, self._longest(threshold, drive) * threshold)
+        return np.minimum(height, self._longest(threshold, drive=drive) * threshold)
 
     def _partial(
         self,
         draft: Draft,
         group: Group,
         levels: Array,
+        *,
         gain: Array,
         threshold: Array,
         parts: Sequence[Array],
@@ -282,15 +290,15 @@ class _Fitter:
         conns = [
             self._coded_conn(
                 group.fields[:, part],
-                numbers[i].reshape(rows, -1),
-                wide[:, part],
-                -np.tile(gain, self.copies),
-                group,
+                outputs=numbers[i].reshape(rows, -1),
+                levels=wide[:, part],
+                gain=-np.tile(gain, self.copies),
+                group=group,
             )
             for i, part in enumerate(parts)
         ]
         flat = np.array(np.broadcast_to(threshold, shape).reshape(-1), np.int64)
-        start = np.broadcast_to(phases_of(len(parts), self.copies), shape).reshape(-1) * flat
+        start = np.broadcast_to(phases_of(len(parts), copies=self.copies), shape).reshape(-1) * flat
         unit = ChipUnit(
             name=f"{draft.unit.name}/sums{len(self.units) + len(draft.conns)}",
             layer=draft.unit.layer,
@@ -306,7 +314,7 @@ class _Fitter:
         return unit, unit.first + numbers.transpose(2, 0, 1, 3).reshape(-1, rows, outs)
 
     def _adding(
-        self, draft: Draft, group: Group, lines: Array, weight: Array, scale: Array, leak: Array
+        self, draft: Draft, group: Group, lines: Array, *, weight: Array, scale: Array, leak: Array
     ) -> None:
         """The neuron itself: -weight for every partial-sum spike."""
         count, rows, outs = lines.shape
@@ -323,12 +331,12 @@ class _Fitter:
             )
         )
         for kind, (own, value) in enumerate(group.wires, start=1):
-            draft.conns.append(wire_conn(group, own, kind, np.rint(value * scale)))
-        draft.scale(group.outputs, scale, self.widths)
+            draft.conns.append(wire_conn(group, own, kind, values=np.rint(value * scale)))
+        draft.scale(group.outputs, scale=scale, widths=self.widths)
         draft.leak[group.outputs] = leak.astype(np.int64)
 
 
-def phases_of(parts: int, copies: int) -> Array:
+def phases_of(parts: int, *, copies: int) -> Array:
     """Initial potentials of partial-sum neurons in thresholds, (parts, 1, copies, 1): evenly spread
     over the parts too. Parts that count at like rates would else fire in the same steps, and the
     neuron that adds them up would swing by as many spikes, and fire at the crests."""
@@ -336,7 +344,7 @@ def phases_of(parts: int, copies: int) -> Array:
     return ((np.arange(copies) + share[:, np.newaxis]) / copies).reshape(parts, 1, copies, 1)
 
 
-def _too_many(unit: Unit, wires: int, most: int) -> TargetError:
+def _too_many(unit: Unit, wires: int, *, most: int) -> TargetError:
     return TargetError(
         f"{wires} skip connections into one neuron, axon types are left for {most}",
         where=f"node '{unit.layer}'",
@@ -350,7 +358,7 @@ def _halves(group: Group) -> list[Array]:
     return list(np.array_split(np.arange(group.fields.shape[1]), 2))
 
 
-def _spread(leak: Array, total: Array, limit: int) -> Array:
+def _spread(leak: Array, *, total: Array, limit: int) -> Array:
     """Leaks (parts, P, O) changed as evenly as possible so that they add up to total (P, O)."""
     missing = total - leak.sum(axis=0)
     parts = len(leak)

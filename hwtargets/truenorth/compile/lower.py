@@ -199,6 +199,7 @@ class _Lowering:
     def add_unit(
         self,
         name: str,
+        *,
         layer: str,
         role: Role,
         shape: Shape,
@@ -206,7 +207,6 @@ class _Lowering:
         bias: Array,
         threshold: Array,
         v_init: Array,
-        *,
         ceiling: float = 1.0,
         **more: object,
     ) -> tuple[Array, Unit]:
@@ -250,13 +250,13 @@ class _Lowering:
         }
         rates, _ = self.add_unit(
             node.name,
-            node.name,
-            "neurons",
-            node.shape,
-            blocks_of(signal),
-            flat["bias"],
-            flat["threshold"],
-            flat["v_init"],
+            layer=node.name,
+            role="neurons",
+            shape=node.shape,
+            blocks=blocks_of(signal),
+            bias=flat["bias"],
+            threshold=flat["threshold"],
+            v_init=flat["v_init"],
             reset=neuron.reset,
             v_reset=neuron.v_reset,
         )
@@ -290,13 +290,13 @@ class _Lowering:
         wide_threshold = np.tile(threshold, copies).astype(np.float64)
         rates, unit = self.add_unit(
             node.name,
-            node.name,
-            "readout",
-            node.shape,
-            wide,
-            np.tile(bias + offset, copies),
-            wide_threshold,
-            stagger * wide_threshold,
+            layer=node.name,
+            role="readout",
+            shape=node.shape,
+            blocks=wide,
+            bias=np.tile(bias + offset, copies),
+            threshold=wide_threshold,
+            v_init=stagger * wide_threshold,
             copies=copies,
         )
         self.new_lines((unit.size,), rates, 1.0)

@@ -59,7 +59,7 @@ class View:
         ridged = self.covariance + ridge * np.eye(len(self.covariance))
         return np.asarray(weights + np.linalg.solve(ridged, match.T).T)
 
-    def refit(self, levels: Array, delta: Array) -> tuple[Array, Array]:
+    def refit(self, levels: Array, *, delta: Array) -> tuple[Array, Array]:
         """delta and bias shift (O,) that bring the coded sums closest to the targets."""
         sums = self.x @ (levels * delta[:, None]).T
         centred = sums - sums.mean(axis=0)

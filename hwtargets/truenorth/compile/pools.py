@@ -29,6 +29,7 @@ class Builder(Protocol):
     def add_unit(
         self,
         name: str,
+        *,
         layer: str,
         role: Any,
         shape: Shape,
@@ -61,13 +62,13 @@ def add_up(build: Builder, node: g.Synapse, signal: Signal) -> Signal | None:
     threshold = max(float(np.ceil(np.quantile(sums, 0.9999))), 1.0)
     rates, _ = build.add_unit(
         node.name,
-        node.name,
-        "pool",
-        node.shape,
-        ones,
-        np.zeros(size),
-        np.asarray(threshold),
-        np.asarray(threshold // 2),
+        layer=node.name,
+        role="pool",
+        shape=node.shape,
+        blocks=ones,
+        bias=np.zeros(size),
+        threshold=np.asarray(threshold),
+        v_init=np.asarray(threshold // 2),
     )
     build.notes.append(
         "Average pools are neurons that add spikes (one tick each); their counts are rounded to "
@@ -159,13 +160,13 @@ def _pairwise(
     first = build.lines
     rates, _ = build.add_unit(
         f"{node.name}/{label}",
-        node.name,
-        "max",
-        (size,),
-        [block],
-        np.zeros(size),
-        np.asarray(1.0),
-        np.asarray(0.0),
+        layer=node.name,
+        role="max",
+        shape=(size,),
+        blocks=[block],
+        bias=np.zeros(size),
+        threshold=np.asarray(1.0),
+        v_init=np.asarray(0.0),
     )
     build.new_lines((size,), rates, 1.0)
     return np.arange(first, first + size)

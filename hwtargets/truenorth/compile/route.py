@@ -74,7 +74,7 @@ class Relays:
         self.targets.append(targets)
         return core, axon
 
-    def hop(self, line: int, now: int, targets: Array) -> Hop:
+    def hop(self, line: int, *, now: int, targets: Array) -> Hop:
         """The one target of a neuron that fires at ``now`` for ``line``, so that every row (core,
         axon, arrival) of ``targets`` is reached at its time."""
         if len(targets) == 1 and targets[0, 2] - now <= DELAY:
@@ -87,12 +87,15 @@ class Relays:
         if close.all() and len(targets) <= self.room.neurons:
             rows = targets - np.array([0, 0, at])
         else:
-            hops = [self.hop(line, at, part) for part in self._branches(targets, close)]
+            hops = [
+                self.hop(line, now=at, targets=part)
+                for part in self._branches(targets, close=close)
+            ]
             rows = np.array([(h.core, h.axon, h.delay) for h in hops])
         core, axon = self.node(line, rows)
         return Hop(core=core, axon=axon, delay=wait)
 
-    def _branches(self, targets: Array, close: Array) -> list[Array]:
+    def _branches(self, targets: Array, *, close: Array) -> list[Array]:
         """What each relay of a node takes on: one close target each, or where those are too many a
         share of them; and all that are too far for one hop."""
         near, far = targets[close], targets[~close]
@@ -192,7 +195,19 @@ def route(units: Sequence[ChipUnit], sources: Sequence[Source], room: Room) -> R
         mine = [c for c in range(len(cores)) if core_unit[c] == number]
         own = Relays(room, len(cores) + len(relay_of))
         now = int(start[number])
-        neurons += [_connect(c, cores[c], now, counts, begins, table, own, room) for c in mine]
+        neurons += [
+            _connect(
+                c,
+                cores[c],
+                now=now,
+                counts=counts,
+                begins=begins,
+                table=table,
+                relays=own,
+                room=room,
+            )
+            for c in mine
+        ]
         relay_of += [number] * own.cores
         relays.append(own.table())
     return Routed(
@@ -251,6 +266,7 @@ def _starts(
 def _connect(
     number: int,
     core: Core,
+    *,
     now: int,
     counts: Array,
     begins: Array,
@@ -272,7 +288,7 @@ def _connect(
     hops.append(np.stack([table[at[pick], 0], table[at[pick], 1], wait[pick]], axis=1))
     for row in np.flatnonzero(~direct).tolist():
         line = int(lines[row])
-        hop = relays.hop(line, now, table[begins[line] : begins[line] + counts[line]])
+        hop = relays.hop(line, now=now, targets=table[begins[line] : begins[line] + counts[line]])
         owner.append(np.array([row]))
         hops.append(np.array([[hop.core, hop.axon, hop.delay]]))
     index = np.concatenate(owner)

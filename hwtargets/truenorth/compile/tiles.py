@@ -66,8 +66,8 @@ def tiles_of(conns: Sequence[Conn], room: Room, where: str) -> list[Tile]:
     best = min(_options(conns, grid, room), key=lambda o: o[0], default=(0.0, ones, 1))
     return [
         fitting
-        for rows in _rectangles(grid, best[1])
-        for channels in _chunks(shape[1], best[2])
+        for rows in _rectangles(grid, side=best[1])
+        for channels in _chunks(shape[1], chunk=best[2])
         for fitting in _fit(conns, Tile(rows=rows, channels=channels), room, where)
     ]
 
@@ -79,7 +79,7 @@ def _options(conns: Sequence[Conn], grid: Shape, room: Room) -> Iterator[tuple[f
     channels = conns[0].outputs.shape[1]
     if len(grid) == 1 or channels == 1:
         for length in sorted({min(prod(grid), n) for n in (*range(1, 9), *range(12, 257, 4))}):
-            found = _best_chunk(conns, grid, (length,), room)
+            found = _best_chunk(conns, grid, side=(length,), room=room)
             if found is None:
                 return
             yield found
@@ -87,7 +87,7 @@ def _options(conns: Sequence[Conn], grid: Shape, room: Room) -> Iterator[tuple[f
     outer, (high, wide) = tuple(1 for _ in grid[:-2]), grid[-2:]
     for h in range(1, min(high, MAX_SIDE) + 1):
         for w in range(1, min(wide, MAX_SIDE) + 1):
-            found = _best_chunk(conns, grid, (*outer, h, w), room)
+            found = _best_chunk(conns, grid, side=(*outer, h, w), room=room)
             if found is None:
                 break
             yield found
@@ -96,18 +96,18 @@ def _options(conns: Sequence[Conn], grid: Shape, room: Room) -> Iterator[tuple[f
 
 
 def _best_chunk(
-    conns: Sequence[Conn], grid: Shape, side: Shape, room: Room
+    conns: Sequence[Conn], grid: Shape, *, side: Shape, room: Room
 ) -> tuple[float, Shape, int] | None:
     """The largest chunk of channels that fits with a rectangle, and what it costs."""
     channels = conns[0].outputs.shape[1]
-    rows = _middle(grid, side)
+    rows = _middle(grid, side=side)
     before = -1
     for chunk in sorted({ceil(channels / n) for n in CHUNKS}, reverse=True):
         if prod(side) * chunk > room.neurons:
             continue
         used = len(axon_keys(conns, Tile(rows=rows, channels=np.arange(chunk))))
         if used <= room.axons:
-            count = _count(grid, side) * ceil(channels / chunk)
+            count = _count(grid, side=side) * ceil(channels / chunk)
             return count * (1 + used / room.neurons), side, chunk
         if used == before:  # all channels read the same: fewer of them do not help
             return None
@@ -115,37 +115,37 @@ def _best_chunk(
     return None
 
 
-def _count(grid: Shape, side: Shape) -> int:
+def _count(grid: Shape, *, side: Shape) -> int:
     """How many rectangles cover the grid."""
     if len(side) == 1:
         return ceil(prod(grid) / side[0])
     return prod(ceil(n / s) for n, s in zip(grid, side, strict=True))
 
 
-def _middle(grid: Shape, side: Shape) -> Array:
+def _middle(grid: Shape, *, side: Shape) -> Array:
     """The positions of a rectangle in the middle, where no padding saves axons."""
     if len(side) == 1:
         start = min(prod(grid) // 2, prod(grid) - side[0])
         return np.arange(start, start + side[0])
     starts = [min(n // 2, n - s) for n, s in zip(grid, side, strict=True)]
-    return _rectangle(grid, starts, side)
+    return _rectangle(grid, starts, side=side)
 
 
-def _rectangle(grid: Shape, starts: Sequence[int], side: Shape) -> Array:
+def _rectangle(grid: Shape, starts: Sequence[int], *, side: Shape) -> Array:
     ranges = [np.arange(a, min(a + s, n)) for a, s, n in zip(starts, side, grid, strict=True)]
     return np.ravel_multi_index(np.meshgrid(*ranges, indexing="ij"), grid).reshape(-1)
 
 
-def _rectangles(grid: Shape, side: Shape) -> Iterator[Array]:
+def _rectangles(grid: Shape, *, side: Shape) -> Iterator[Array]:
     if len(side) == 1:
         for start in range(0, prod(grid), side[0]):
             yield np.arange(start, min(start + side[0], prod(grid)))
         return
     for starts in product(*(range(0, n, s) for n, s in zip(grid, side, strict=True))):
-        yield _rectangle(grid, starts, side)
+        yield _rectangle(grid, starts, side=side)
 
 
-def _chunks(channels: int, chunk: int) -> Iterator[Array]:
+def _chunks(channels: int, *, chunk: int) -> Iterator[Array]:
     for start in range(0, channels, chunk):
         yield np.arange(start, min(start + chunk, channels))
 
@@ -173,7 +173,7 @@ def _fit(conns: Sequence[Conn], tile: Tile, room: Room, where: str) -> list[Tile
     return [fitting for part in parts for fitting in _fit(conns, part, room, where)]
 
 
-def parts_of(group: Group, axons: int, copies: int, room: Room) -> list[Array]:
+def parts_of(group: Group, axons: int, *, copies: int, room: Room) -> list[Array]:
     """How a group's fields are cut: one part (everything on one core) or several whose sums are
     added by another neuron. Returns indices into the fields, per part.
 
@@ -196,14 +196,14 @@ def parts_of(group: Group, axons: int, copies: int, room: Room) -> list[Array]:
     ):
         if count == 1 and fields * axons + own > room.axons:
             continue
-        parts = [p for p in _even(fields, unit, units, count) if len(p)]
-        cost = _tile_cost(group, parts[0], axons, own if count == 1 else 0, room)
+        parts = [p for p in _even(fields, unit=unit, units=units, count=count) if len(p)]
+        cost = _tile_cost(group, parts[0], axons, own=own if count == 1 else 0, room=room)
         if cost is None:
             continue
         adding = neurons * (copies * len(parts) + own) / room.axons if count > 1 else 0.0
         options.append((cost * len(parts) + adding, parts))
     if not options:
-        return _even(fields, 1, fields, ceil(fields * axons / room.axons))
+        return _even(fields, unit=1, units=fields, count=ceil(fields * axons / room.axons))
     best = min(options, key=lambda o: o[0])
     whole = next((o for o in options if len(o[1]) == 1), None)
     if whole is not None and whole[0] <= DIRECT_FACTOR * best[0]:
@@ -211,7 +211,7 @@ def parts_of(group: Group, axons: int, copies: int, room: Room) -> list[Array]:
     return best[1]
 
 
-def _even(fields: int, unit: int, units: int, count: int) -> list[Array]:
+def _even(fields: int, *, unit: int, units: int, count: int) -> list[Array]:
     return [
         np.concatenate([np.arange(u * unit, min((u + 1) * unit, fields)) for u in chunk])
         for chunk in np.array_split(np.arange(units), count)
@@ -219,7 +219,7 @@ def _even(fields: int, unit: int, units: int, count: int) -> list[Array]:
     ]
 
 
-def _tile_cost(group: Group, part: Array, axons: int, own: int, room: Room) -> float | None:
+def _tile_cost(group: Group, part: Array, axons: int, *, own: int, room: Room) -> float | None:
     """The least cost of computing one part for all neurons; None if one position is too much."""
     outs = group.outputs.shape[1]
     conn = Conn(

@@ -113,7 +113,7 @@ def groups_of(unit: Unit) -> list[Group]:
     for block in _merged([_present(b) for b in heavy], unit):
         clash = covered[block.outputs].any()
         covered[block.outputs] = True
-        shared = [_per_channel(block.outputs, lines, scale) for lines, scale in wires]
+        shared = [_per_channel(block.outputs, lines=lines, scale=scale) for lines, scale in wires]
         if clash or any(s is None for s in shared):
             raise TargetError(
                 "neurons read two weighted layers of different structure",
@@ -183,7 +183,7 @@ def _merged(blocks: Sequence[Block], unit: Unit) -> list[Block]:
         old = out[same]
         fields, weights = _distinct(
             np.concatenate([old.fields, block.fields], axis=1),
-            np.concatenate([old.weights, block.weights], axis=1),
+            weights=np.concatenate([old.weights, block.weights], axis=1),
         )
         unit_size = gcd(old.unit, block.unit) if fields.shape[1] > old.fields.shape[1] else old.unit
         out[same] = Block(
@@ -192,7 +192,7 @@ def _merged(blocks: Sequence[Block], unit: Unit) -> list[Block]:
     return out
 
 
-def _distinct(fields: Array, weights: Array) -> tuple[Array, Array]:
+def _distinct(fields: Array, *, weights: Array) -> tuple[Array, Array]:
     """Columns that read the same lines become one with the sum of their weights."""
     _, first, of = np.unique(fields, axis=1, return_index=True, return_inverse=True)
     order = np.argsort(first)
@@ -203,7 +203,7 @@ def _distinct(fields: Array, weights: Array) -> tuple[Array, Array]:
     return fields[:, first[order]], summed
 
 
-def _per_channel(outputs: Array, lines: Array, scale: Array) -> tuple[Array, Array] | None:
+def _per_channel(outputs: Array, *, lines: Array, scale: Array) -> tuple[Array, Array] | None:
     """A wire role for P x O neurons, scale (O,); None if scales differ between positions."""
     found = lines[outputs]
     scales = np.where(found >= 0, scale[outputs], -np.inf)
@@ -241,7 +241,7 @@ def _bare(neurons: Array, wires: Sequence[tuple[Array, Array]]) -> list[Group]:
     return groups
 
 
-def wire_conn(group: Group, lines: Array, kind: int, values: Array) -> Conn:
+def wire_conn(group: Group, lines: Array, kind: int, *, values: Array) -> Conn:
     """A connection in which every neuron reads one line of its own. values: (O,)."""
     outs = group.outputs.shape[1]
     return Conn(

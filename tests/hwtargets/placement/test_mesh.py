@@ -36,7 +36,7 @@ def network_flows(net: tuple) -> tuple[int, Traffic]:
 @settings(max_examples=25, deadline=None)
 @given(width=st.integers(1, 14), height=st.integers(1, 14))
 def test_the_curve_visits_every_cell_once_in_short_steps(width: int, height: int) -> None:
-    cells = list(mesh.curve_of(width, height))
+    cells = list(mesh.curve_of(width, height=height))
     assert len(cells) == len(set(cells)) == width * height
     assert all(0 <= x < width and 0 <= y < height for x, y in cells)
     steps = np.abs(np.diff(np.array(cells), axis=0)).sum(1) if len(cells) > 1 else np.ones(1)
@@ -61,7 +61,7 @@ def test_link_loads_and_metrics_equal_a_walk_along_every_route() -> None:
                 loads[x, y, direction] += w
                 y += step
             walked += w
-    np.testing.assert_allclose(hops.link_loads(xy, flows, 8, 6), loads)
+    np.testing.assert_allclose(hops.link_loads(xy, flows, 8, height=6), loads)
     found = hops.metrics(xy, flows, grid)
     assert found["spike_hops"] == pytest.approx(walked)
     assert found["max_link"] == pytest.approx(loads.max())
@@ -76,7 +76,7 @@ def test_the_gain_matrix_stays_exact_over_many_exchanges() -> None:
     flow += flow.T
     slots = mesh.Mesh(width=6, height=5).slots
     distance = np.abs(slots[:, None] - slots[None]).sum(2).astype(float)
-    state = mesh._started(flow, distance, np.arange(n))
+    state = mesh._started(flow, distance=distance, at=np.arange(n))
     for _ in range(200):
         r, s = (int(v) for v in rng.choice(n, 2, replace=False))
         delta = float(state.deltas(np.array([r]), np.array([s]))[0])
@@ -96,11 +96,11 @@ def test_every_core_has_its_own_slot_and_the_search_beats_its_start(
     ring = Traffic(
         source=np.r_[a, a], destination=np.r_[a + 1, (a * 7) % cores], weight=np.ones(2 * cores - 2)
     )
-    grid = mesh.mesh_for(cores, 120, 12, 10)
+    grid = mesh.mesh_for(cores, cores_per_chip=120, width=12, height=10)
     assert (len(grid.slots) <= mesh.DENSE) == dense
     start = hops.metrics(grid.slots[:cores], ring, grid)["spike_hops"]
     for seconds in MORE_TIME:
-        xy = mesh.place_on_mesh(cores, ring, grid, seconds / 3, 0)
+        xy = mesh.place_on_mesh(cores, ring, grid, seconds / 3, seed=0)
         assert len(np.unique(xy, axis=0)) == cores
         known = {tuple(s) for s in grid.slots.tolist()}
         assert all(tuple(p) in known for p in xy.tolist())
@@ -146,10 +146,10 @@ def swaps_towards_centroids(cores: int, flows: Traffic, slots: np.ndarray, end: 
 @pytest.mark.parametrize("net", [PILOTNET, RESNET20], ids=["PilotNet", "ResNet-20"])
 def test_fewer_spike_hops_than_hilbert_with_swaps_at_equal_wall_time(net: tuple) -> None:
     cores, flows = network_flows(net)
-    grid = mesh.mesh_for(cores, 120, 12, 10)
+    grid = mesh.mesh_for(cores, cores_per_chip=120, width=12, height=10)
     for seconds in MORE_TIME:
         baseline = swaps_towards_centroids(cores, flows, grid.slots, monotonic() + seconds)
-        xy = mesh.place_on_mesh(cores, flows, grid, seconds, 0)
+        xy = mesh.place_on_mesh(cores, flows, grid, seconds, seed=0)
         if hops.metrics(xy, flows, grid)["spike_hops"] < baseline:
             return
     pytest.fail("no better than the baseline")
@@ -161,7 +161,7 @@ def test_spreading_gives_every_node_a_cell_of_its_own_and_keeps_the_order() -> N
     usable[5:8, 2:5] = False
     count = int(usable.sum()) - 7
     xy = rng.random((count, 2)) * (3, 2) + (5, 4)  # all in one corner of the mesh
-    cells = np.floor(multilevel.spread(xy, np.ones(count), usable)).astype(int)
+    cells = np.floor(multilevel.spread(xy, size=np.ones(count), usable=usable)).astype(int)
     assert len(np.unique(cells, axis=0)) == count
     assert usable[cells[:, 0], cells[:, 1]].all()
     left = xy[:, 0] < np.median(xy[:, 0])
@@ -175,8 +175,8 @@ def test_a_hundred_thousand_cores_are_placed_in_time_that_grows_like_n_log_n() -
         begin = monotonic()
         net = ((64, side, side), [("conv", 64, 3, 1, 1)] * layers)
         cores, flows = network_flows(net)
-        grid = mesh.mesh_for(cores, 120, 12, 10)
-        xy = mesh.place_on_mesh(cores, flows, grid, 0.0, 0)
+        grid = mesh.mesh_for(cores, cores_per_chip=120, width=12, height=10)
+        xy = mesh.place_on_mesh(cores, flows, grid, 0.0, seed=0)
         seconds[cores] = monotonic() - begin
         start = hops.metrics(grid.slots[:cores], flows, grid)["spike_hops"]
         assert hops.metrics(xy, flows, grid)["spike_hops"] < 0.15 * start

@@ -87,7 +87,7 @@ def test_an_unknown_coding_is_refused_by_name():
 
 @pytest.mark.parametrize(("parts", "copies"), [(2, 1), (8, 1), (5, 2), (16, 3)])
 def test_partial_sums_of_like_rates_do_not_fire_in_step(parts, copies):
-    phases = phases_of(parts, copies).reshape(parts * copies, 1)
+    phases = phases_of(parts, copies=copies).reshape(parts * copies, 1)
     for rate in (0.07, 0.31, 0.5, 0.93):
         counted = np.floor(phases + rate * np.arange(1, 200)).sum(axis=0)
         exact = parts * copies * rate * np.arange(1, 200)

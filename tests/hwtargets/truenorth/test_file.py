@@ -74,8 +74,8 @@ def test_version_1_without_places_of_cores_is_still_read(box, monkeypatch):
 def test_packets_that_cannot_reach_are_found():
     xy = np.array([[0, 0], [255, 3], [256, 3]])
     source, near, far = np.array([0]), np.array([1]), np.array([2])
-    assert not list(too_far(source, near, xy, TARGET))
-    (found,) = too_far(source, far, xy, TARGET)
+    assert not list(too_far(source, destination=near, xy=xy, target=TARGET))
+    (found,) = too_far(source, destination=far, xy=xy, target=TARGET)
     assert (found.rule, found.used, found.limit) == ("packet offset within hop_max", 256, 255)
 
 

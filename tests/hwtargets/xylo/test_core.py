@@ -109,7 +109,7 @@ def test_charge_of_a_spike_is_what_the_membrane_collects() -> None:
     trains[0, 0, 0] = 1
     currents = run(config, trains, record=True).i_syn
     assert currents is not None and not currents[0, -1].any()
-    expected = [charge(int(w) << 3, int(d)) for w, d in zip(weight, dash, strict=True)]
+    expected = [charge(int(w) << 3, dash=int(d)) for w, d in zip(weight, dash, strict=True)]
     np.testing.assert_array_equal(currents[0].sum(axis=0, dtype=np.int64), expected)
 
 
