@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.graph import onsets
 from ..runtime.ops import Array
 from .target import HardwareTarget, Limit
 from .view.network import ChipNetwork
@@ -118,7 +117,7 @@ def ann_comparison(found: Activity, steps: int, lag: int = 0) -> dict[str, Any]:
 
 def latency_of(network: ChipNetwork, target: HardwareTarget, steps: int) -> dict[str, Any]:
     """Seconds per inference; only the steps where the target has no time per step."""
-    lag = max(onsets(network.graph).values(), default=0)
+    lag = max(network.facts.onsets.values(), default=0)
     out: dict[str, Any] = {"steps": steps, "lag_steps": lag}
     if "step" in target.energy:
         step = target.energy["step"]

@@ -10,11 +10,13 @@ costs multiply-accumulates (MACs).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
+from .facts import GraphFacts
 from .graph import Analog, Delay, Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse
 from .ops import Array, LinearOp, MultiplyingOp, Shape, WeightedOp
 
@@ -40,11 +42,10 @@ class StaticCost:
     macs_ann: int
 
 
-def static_cost(graph: SpikingGraph) -> StaticCost:
+def static_cost(facts: GraphFacts) -> StaticCost:
     """Fan-outs and dense operations of a graph (see the module's definitions)."""
-    shapes = {node.name: node.shape for node in graph.nodes}
+    graph, shapes, consumers = facts.graph, facts.shapes, facts.consumers
     fans: dict[str, Array] = {}
-    consumers = graph.consumers()
     for node in reversed(graph.nodes):
         fans[node.name] = _fan_out(node, consumers[node.name], fans, shapes)
     carries = _what_is_carried(graph)
@@ -89,7 +90,7 @@ def _what_is_carried(graph: SpikingGraph) -> dict[str, str]:
 
 
 def _fan_out(
-    node: Node, readers: tuple[Node, ...], fans: dict[str, Array], shapes: dict[str, Shape]
+    node: Node, readers: tuple[Node, ...], fans: dict[str, Array], shapes: Mapping[str, Shape]
 ) -> Array:
     total = np.zeros(node.shape, np.float64)
     for reader in readers:

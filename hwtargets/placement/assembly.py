@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from ...runtime.engine import simulate
-from ...runtime.graph import Input, MaxPool, Node, Readout, onsets
+from ...runtime.graph import Input, MaxPool, Node, Readout
 from ...runtime.ops import Array
 from ...runtime.semantics.analog import run_analog
 from ..cores.variants import would_fit
@@ -197,7 +197,7 @@ class Assembly:
         full = 1.0 if x is None else float(np.count_nonzero(x) / max(x.size, 1))
         sent = {"graded": full, "spikes": self.request.rate}.get(mode, 0.0)
         found = activity(self.network, run.rates if run else None, self.request.rate, sent)
-        lag = max(onsets(self.network.graph).values(), default=0)
+        lag = max(self.network.facts.onsets.values(), default=0)
         return energy_of(self.target, found, spike_hops, self.request.steps, chips, lag)
 
     def _accuracy(self, run: ChipRun | None) -> dict[str, Any]:

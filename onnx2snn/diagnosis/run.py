@@ -13,6 +13,7 @@ from math import prod
 import numpy as np
 
 from ..runtime import graph as snn
+from ..runtime.facts import GraphFacts
 from ..runtime.neurons import Neuron, NeuronParams, PacedParams, State
 from ..runtime.neurons.differential import DifferentialParams
 from ..runtime.neurons.paced import weight
@@ -111,12 +112,13 @@ class SpikingRun:
     ) -> None:
         self.graph, self.arrays, self.steps = graph, arrays, steps
         self.seed, self.offset, self.observe = seed, offset, observe
-        self.onset = snn.onsets(graph)
+        facts = GraphFacts(graph)
+        self.onset = facts.onsets
         self.paced = paced_from(graph)
         self.total = steps + max(self.onset.values()) + extra
         self.constants = {
             name: x.astype(np.float32)[np.newaxis]
-            for name, x in constant_currents(graph).of(arrays).items()
+            for name, x in constant_currents(facts).of(arrays).items()
         }
         self.states: dict[str, State] = {}
         self.sums = Sums()
