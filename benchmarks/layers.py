@@ -31,6 +31,7 @@ from onnx2snn.runtime.engine.events.choice import available
 from onnx2snn.runtime.engine.events.layers import event_layers
 from onnx2snn.runtime.engine.layout import Layout
 from onnx2snn.runtime.engine.profile import Clock
+from onnx2snn.runtime.facts import GraphFacts
 from onnx2snn.runtime.graph import Input, Population, Readout, SpikingGraph
 from onnx2snn.runtime.neurons import NeuronParams
 from onnx2snn.runtime.parallel.threads import one_blas_thread
@@ -126,7 +127,7 @@ def event_update(steps: int = 8, lanes: int = 4) -> tuple[Callable[[], object], 
         replace(population(), inputs=("x",)),
         Readout(name="y", shape=SHAPE, inputs=("p",)),
     )
-    layer = event_layers(SpikingGraph(nodes=nodes), {"p": np.full(SHAPE, 144.0)})["p"]
+    layer = event_layers(GraphFacts(SpikingGraph(nodes=nodes)), {"p": np.full(SHAPE, 144.0)})["p"]
     layout = Layout(lanes)
     counter = Counter(np.full(SHAPE, 144.0), layout, steps, np.dtype(np.float32))
     cell = EventCell(layer, layout, steps, counter, Clock())

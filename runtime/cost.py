@@ -16,6 +16,7 @@ from math import prod
 
 import numpy as np
 
+from .facts import GraphFacts
 from .graph import (
     Analog,
     Delay,
@@ -25,7 +26,6 @@ from .graph import (
     Population,
     Readout,
     Rules,
-    SpikingGraph,
     Synapse,
     refused,
     visit,
@@ -55,11 +55,10 @@ class StaticCost:
     macs_ann: int
 
 
-def static_cost(graph: SpikingGraph) -> StaticCost:
+def static_cost(facts: GraphFacts) -> StaticCost:
     """Fan-outs and dense operations of a graph (see the module's definitions)."""
-    shapes = {node.name: node.shape for node in graph.nodes}
+    graph, shapes, consumers = facts.graph, facts.shapes, facts.consumers
     fans: dict[str, Array] = {}
-    consumers = graph.consumers()
     for node in reversed(graph.nodes):
         fans[node.name] = np.zeros(node.shape, np.float64)
         for reader in consumers[node.name]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...runtime import graph as snn
-from ...runtime.chains import constant_signals
+from ...runtime.facts import GraphFacts
 
 
 def aligned(graph: snn.SpikingGraph) -> snn.SpikingGraph:
@@ -20,8 +20,8 @@ def aligned(graph: snn.SpikingGraph) -> snn.SpikingGraph:
 
 class _Aligner:
     def __init__(self, graph: snn.SpikingGraph) -> None:
-        self.graph, self.consumers = graph, graph.consumers()
-        self.constant = constant_signals(graph)
+        facts = GraphFacts(graph)
+        self.graph, self.consumers, self.constant = graph, facts.consumers, facts.constant
         self.nodes: dict[str, snn.Node] = {}
         self.onset: dict[str, int] = {}
 

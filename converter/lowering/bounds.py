@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ...runtime import graph as snn
-from ...runtime.chains import constant_signals
+from ...runtime.facts import GraphFacts
 from ...runtime.ops import MultiplyingOp
 from ...runtime.semantics.walk import ask
 
@@ -16,8 +16,8 @@ class Bounds:
     """What reaches a node: weighted synapses on sums of spikes, and how large these can be."""
 
     def __init__(self, graph: snn.SpikingGraph) -> None:
-        self.graph, self.nodes = graph, graph.by_name()
-        self.constant = constant_signals(graph)
+        self.facts = GraphFacts(graph)
+        self.nodes, self.constant = self.facts.by_name, self.facts.constant
         self.most: dict[str, float | None] = {}
 
     def terms(self, node: snn.Population | snn.Readout) -> list[snn.Synapse] | None:

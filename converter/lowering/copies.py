@@ -24,7 +24,7 @@ import numpy as np
 
 from ...runtime import graph as snn
 from ...runtime import ops
-from ...runtime.chains import constant_signals
+from ...runtime.facts import GraphFacts
 from ...runtime.neurons import Neuron, NeuronParams
 from ...runtime.ops import Array
 
@@ -36,14 +36,19 @@ SPACING = 0.02  # of theta / C: how far grids may move the initial potentials of
 
 def front(graph: snn.SpikingGraph) -> set[str]:
     """The populations whose input is the same current in every step."""
-    constant = constant_signals(graph)
-    return {p.name for p in graph.of(snn.Population) if p.inputs[0] in constant}
+    return _front(GraphFacts(graph))
+
+
+def _front(facts: GraphFacts) -> set[str]:
+    populations = facts.graph.of(snn.Population)
+    return {p.name for p in populations if p.inputs[0] in facts.constant}
 
 
 def worth_copying(graph: snn.SpikingGraph) -> bool:
     """Whether copies cost little: they are a small share of the neurons, and no max pool reads
     them, which chips can only take over spikes, not over sums of them."""
-    first, consumers = front(graph), graph.consumers()
+    facts = GraphFacts(graph)
+    first, consumers = _front(facts), facts.consumers
     sizes = {p.name: prod(p.shape) for p in graph.of(snn.Population)}
     share = sum(sizes[name] for name in first) / max(sum(sizes.values()), 1)
     pooled = any(isinstance(reader, snn.MaxPool) for name in first for reader in consumers[name])

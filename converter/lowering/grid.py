@@ -102,7 +102,7 @@ def _grid(
         if not terms:
             return grid_of(node)
         theta = neuron.v_threshold.astype(np.float64) * neuron.levels
-    axis = channel_axis(walk.graph, node.name)
+    axis = channel_axis(walk.facts, node.name)
     most = np.abs(by_channel(np.broadcast_to(node.bias, (1, *node.shape)), axis)).max(axis=1)
     most = most.astype(np.float64)
     for synapse in terms:

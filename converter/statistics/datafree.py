@@ -23,6 +23,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ...runtime import graph as snn
+from ...runtime.facts import GraphFacts
 from ...runtime.ops import Array, Concat, LinearOp, MultiplyingOp
 from ...runtime.ops.linear import Add, Scale
 from ...runtime.semantics import islands as analog
@@ -61,7 +62,7 @@ def assumed_statistics(
     instead of those carried there.
     """
     rng = np.random.default_rng(0)
-    known = known or {}
+    known, facts = known or {}, GraphFacts(graph)
     moments: dict[str, Moments] = {}
     told: set[str] = set()  # nodes whose value is a sum that BatchNorm tells part of
     out: dict[str, LayerStats] = {}
@@ -75,7 +76,7 @@ def assumed_statistics(
             if isinstance(node, snn.Synapse) and isinstance(node.op, SUMS):
                 told.update({node.name} if told.intersection(node.inputs) else ())
         if isinstance(node, snn.Population | snn.Readout):
-            axis = channel_axis(graph, node.name)
+            axis = channel_axis(facts, node.name)
             law = LOGISTIC if node.inputs[0] in told else NORMAL
             out[node.name] = _statistics(
                 mean, variance=variance, axis=axis, ceiling=getattr(node, "ceiling", None), law=law

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...runtime import graph as snn
+from ...runtime.facts import GraphFacts
 from ...runtime.ops import Array, Transpose, WeightedOp
 from ...runtime.semantics.analog import run_analog
 from ...runtime.semantics.samples import as_inputs
@@ -60,7 +61,8 @@ def calibrate(
     """
     arrays = as_inputs(graph, inputs, np.float32)
     measured = (*graph.of(snn.Population), *graph.of(snn.Readout))
-    axes = {node.name: channel_axis(graph, node.name) for node in measured}
+    facts = GraphFacts(graph)
+    axes = {node.name: channel_axis(facts, node.name) for node in measured}
     total = len(next(iter(arrays.values())))
     maxima: dict[str, Array] = {}
     sums: dict[str, Array] = {}
@@ -116,10 +118,10 @@ def _histogram(rows: Array, *, maximum: Array) -> Array:
     return counts.reshape(channels, BINS)
 
 
-def channel_axis(graph: snn.SpikingGraph, name: str) -> int:
+def channel_axis(facts: GraphFacts, name: str) -> int:
     """Which axis of a node's shape is its channels: 0 after a convolution, the last after a
     linear layer, followed through element-wise operations and transposes."""
-    nodes = graph.by_name()
+    nodes = facts.by_name
     node = nodes[name]
     moves: list[Transpose] = []
     while node.inputs:

@@ -154,7 +154,7 @@ class _Loop:
         replay.drop(node.name)
 
     def _axis(self, name: str) -> int:
-        return channel_axis(self.replay.graph, name)
+        return channel_axis(self.replay.facts, name)
 
     def _mean(self, name: str) -> Array:
         return np.concatenate(self.replay.each(lambda part: self.replay.mean(name, part)))

@@ -20,6 +20,7 @@ from typing import TypeVar
 import numpy as np
 
 from ...runtime import graph as snn
+from ...runtime.facts import GraphFacts
 from ...runtime.neurons import Neuron, NeuronParams, PacedParams
 from ...runtime.neurons import paced as neuron_paced
 from ...runtime.ops import Array
@@ -114,7 +115,8 @@ class Replay:
         seed: int = 0,
     ) -> None:
         self.graph, self.inputs, self.steps, self.seed = graph, inputs, steps, seed
-        self.original = graph.by_name()
+        self.facts = GraphFacts(graph)
+        self.original = self.facts.by_name
         self.nodes: dict[str, snn.Node] = dict(self.original)
         self.samples = len(next(iter(inputs.values())))
         largest = max(prod(node.shape) for node in graph.nodes)

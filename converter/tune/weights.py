@@ -33,7 +33,7 @@ ROWS = 32768  # of inputs in a fit, over all samples
 
 def correctable(replay: Replay, name: str) -> tuple[snn.Synapse, ...]:
     """The weighted synapses whose currents reach node ``name`` unchanged, and only it."""
-    consumers = replay.graph.consumers()
+    consumers = replay.facts.consumers
     out: list[snn.Synapse] = []
     stack = list(replay.graph[name].inputs)
     while stack:

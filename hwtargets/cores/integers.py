@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...runtime.graph import Input, onsets
+from ...runtime.graph import Input
 from ...runtime.neurons import NeuronParams, PacedParams
 from ...runtime.neurons.paced import progress, weight
 from ...runtime.ops import Array
@@ -58,7 +58,7 @@ def run(network: ChipNetwork, quantized: IntNetwork, x: Array, steps: int) -> Ch
 def _tile(
     network: ChipNetwork, quantized: IntNetwork, x: Array, steps: int, tally: _Tally
 ) -> Array:
-    onset = onsets(network.graph)
+    onset = network.facts.onsets
     readouts = {r.name for r in network.layers if type(r.node).__name__ == "Readout"}
     total = steps + max((onset[n] for n in readouts), default=0)
     signals: dict[str, Array] = {}

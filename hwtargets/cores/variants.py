@@ -143,7 +143,7 @@ def narrow(network: ChipNetwork, share: float) -> ChipNetwork:
         )
         for layer in network.layers
     )
-    return ChipNetwork(graph=network.graph, inputs=network.inputs, layers=layers)
+    return ChipNetwork(facts=network.facts, inputs=network.inputs, layers=layers)
 
 
 def _scaled(p: Projection, scaled) -> Projection:  # type: ignore[no-untyped-def]
@@ -187,7 +187,7 @@ def split_fan_in(network: ChipNetwork, names: set[str], parts: int) -> ChipNetwo
         layers.extend(pieces)
         reads = tuple(_relay(piece.name, layer) for piece in pieces)
         layers.append(ChipLayer(node=layer.node, projections=reads))
-    return ChipNetwork(graph=network.graph, inputs=network.inputs, layers=tuple(layers))
+    return ChipNetwork(facts=network.facts, inputs=network.inputs, layers=tuple(layers))
 
 
 def _piece(layer: ChipLayer, p: Projection, index: int, *, parts: int) -> ChipLayer:

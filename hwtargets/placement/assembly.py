@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...runtime.engine import simulate
-from ...runtime.graph import Input, MaxPool, Node, Readout, onsets
+from ...runtime.graph import Input, MaxPool, Node, Readout
 from ...runtime.ops import Array
 from ...runtime.semantics.analog import run_analog
 from ..energy import activity, energy_of, latency_of
@@ -196,7 +196,7 @@ class Assembly:
     @property
     def _lag(self) -> int:
         """Steps until the last node begins: the sum of the start lags."""
-        return max(onsets(self.network.graph).values(), default=0)
+        return max(self.network.facts.onsets.values(), default=0)
 
     def _accuracy(self, run: ChipRun | None) -> dict[str, Any]:
         keys = ("ann", "float_snn", "chip", "quantization_loss", "mapping_loss", "total_loss")

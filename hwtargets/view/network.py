@@ -7,7 +7,7 @@ that reads a sum has one projection for each path that leads to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ...runtime import graph as g
+from ...runtime.facts import GraphFacts
 from ...runtime.ops import Array, LinearOp, Shape
 from . import geometry, sparse
 from .geometry import Geometry
@@ -130,13 +131,17 @@ class ChipLayer:
 class ChipNetwork:
     """Inputs, then layers in execution order."""
 
-    graph: g.SpikingGraph
+    facts: GraphFacts
     inputs: tuple[g.Input, ...]
     layers: tuple[ChipLayer, ...]
     _by_name: dict[str, ChipLayer] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self._by_name.update({layer.name: layer for layer in self.layers})
+
+    @property
+    def graph(self) -> g.SpikingGraph:
+        return self.facts.graph
 
     def __getitem__(self, name: str) -> ChipLayer:
         return self._by_name[name]
@@ -159,7 +164,8 @@ class ChipNetwork:
 
 def chip_view(graph: g.SpikingGraph) -> ChipNetwork:
     """The layers and projections of a spiking graph, in execution order."""
-    nodes = graph.by_name()
+    facts = GraphFacts(graph)
+    nodes = facts.by_name
     layers = tuple(
         ChipLayer(
             node=node,
@@ -169,7 +175,7 @@ def chip_view(graph: g.SpikingGraph) -> ChipNetwork:
         for node in graph.nodes
         if isinstance(node, g.STATEFUL)
     )
-    return ChipNetwork(graph=graph, inputs=graph.of(g.Input), layers=layers)
+    return ChipNetwork(facts=facts, inputs=graph.of(g.Input), layers=layers)
 
 
 def _analog(node: g.Node) -> str:
@@ -181,7 +187,7 @@ def _analog(node: g.Node) -> str:
     return ""
 
 
-def _paths(nodes: dict[str, g.Node], end: str, target: Stateful) -> Iterator[Projection]:
+def _paths(nodes: Mapping[str, g.Node], end: str, target: Stateful) -> Iterator[Projection]:
     """Every path of synapses that ends at node ``end``, walked upstream depth first."""
     stack: list[tuple[str, tuple[str, ...], tuple[Link, ...], int]] = [(end, (), (), 0)]
     while stack:

@@ -11,6 +11,7 @@ import numpy as np
 from ..converter.statistics.measure import by_channel, channel_axis
 from ..runtime import graph as snn
 from ..runtime import ops
+from ..runtime.facts import GraphFacts
 from ..runtime.ops import Array
 from .run import whole_bias
 from .structure import TOLERANCE, Comparison, StructureCheck
@@ -169,7 +170,7 @@ def _channels(
     lowered: snn.SpikingGraph, name: str, shift: Array
 ) -> tuple[tuple[int, ...], float, int]:
     """The channels with the largest mean shift, that shift, and how many channels have one."""
-    axis = channel_axis(lowered, name)
+    axis = channel_axis(GraphFacts(lowered), name)
     means = by_channel(shift[np.newaxis], axis).mean(axis=1)
     size = np.abs(means)
     order = np.argsort(-size, kind="stable")

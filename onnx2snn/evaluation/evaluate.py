@@ -19,7 +19,8 @@ from ..converter.auto.judge import paired_points
 from ..data import Samples
 from ..runtime.cost import static_cost
 from ..runtime.engine import EarlyExit, SimulationResult, Simulator
-from ..runtime.graph import Readout, SpikingGraph, onsets
+from ..runtime.facts import GraphFacts
+from ..runtime.graph import Readout, SpikingGraph
 from ..runtime.ops import Array
 from .outputs import COLUMNS, OutputScore, concordance, is_classifier, scores, sums
 from .statistics import wilson
@@ -239,10 +240,9 @@ def _evaluation(
     *,
     has_labels: bool,
 ) -> Evaluation:
-    cost, s = static_cost(graph), tally.state
+    facts, s = GraphFacts(graph), tally.state
+    cost, latency = static_cost(facts), facts.latency
     count, neurons = int(s["samples"]), max(sum(cost.neurons.values()), 1)
-    onset = onsets(graph)
-    latency = max(onset[r.name] for r in graph.of(Readout))
     scored = has_labels and classifier
     shapes = {r.name: r.shape for r in graph.of(Readout)}
     totals = {name: s[f"output/{name}"] for name in shapes}

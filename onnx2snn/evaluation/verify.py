@@ -15,6 +15,7 @@ from ..converter.frontend import LoadedModel, Reference, import_onnx, load_onnx
 from ..converter.lowering.fold_thresholds import set_thresholds
 from ..converter.lowering.lower import lower
 from ..converter.statistics.measure import channel_axis
+from ..runtime.facts import GraphFacts
 from ..runtime.graph import Population, Readout, SpikingGraph
 from ..runtime.neurons import NeuronParams
 from ..runtime.ops import Array
@@ -99,9 +100,9 @@ def _relative(got: Array, *, expected: Array) -> tuple[float, float]:
 def _with_arbitrary_thresholds(lowered: SpikingGraph, seed: int) -> SpikingGraph:
     """Per-channel thresholds that differ, so that a wrong fold shows."""
     rng = np.random.default_rng(seed)
-    neurons = {}
+    neurons, facts = {}, GraphFacts(lowered)
     for p in lowered.of(Population):
-        axis = channel_axis(lowered, p.name)
+        axis = channel_axis(facts, p.name)
         shape = tuple(n if i == axis else 1 for i, n in enumerate(p.shape))
         theta = rng.uniform(0.5, 2.0, shape).astype(np.float32)
         neurons[p.name] = NeuronParams(v_threshold=theta, v_init=theta / 2)

@@ -17,7 +17,8 @@ from threadpoolctl import ThreadpoolController
 
 from ...errors import UsageError
 from ..cost import StaticCost, static_cost
-from ..graph import Population, Readout, SpikingGraph, onsets
+from ..facts import GraphFacts
+from ..graph import Population, Readout, SpikingGraph
 from ..ops import Array
 from ..parallel.team import CAN_FORK, Team
 from ..parallel.threads import available_threads, one_blas_thread, run_tasks
@@ -161,6 +162,7 @@ class Simulator:
     kernels: Mapping[str, bytes] | None = None
     events: Events = "auto"
     profile: bool = False
+    facts: GraphFacts = field(init=False, repr=False)
     cost: StaticCost = field(init=False)
     _layers: Mapping[str, EventLayer] | None = field(init=False, default=None)
     _blas: Any = field(init=False)
@@ -175,7 +177,8 @@ class Simulator:
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, got {value}")
         check_option(self.events)
-        self.cost = static_cost(self.graph)
+        self.facts = GraphFacts(self.graph)
+        self.cost = static_cost(self.facts)
         self._blas = ThreadpoolController()
 
     def run(
@@ -273,10 +276,10 @@ class Simulator:
         """The layers to drive by spikes, "auto": by what fires in a few steps of a few samples."""
         if not self._compiles:
             return {}
-        layers = event_layers(self.graph, self.cost.fan_out)
+        layers = event_layers(self.facts, self.cost.fan_out)
         if not layers or self.events == "always":
             return layers
-        return cheaper_by_spikes(self.graph, self.cost, layers, arrays, steps, seed, self._order)
+        return cheaper_by_spikes(self.facts, self.cost, layers, arrays, steps, seed, self._order)
 
     @property
     def _order(self) -> Order:
@@ -286,7 +289,7 @@ class Simulator:
         """Sizes for this many samples, and how many threads or processes will have work."""
         threads = self.threads or self._useful_threads(samples, steps)
         sizes = choose_sizes(
-            self.graph,
+            self.facts,
             samples,
             steps,
             threads=threads,
@@ -313,13 +316,13 @@ class Simulator:
         while len(plans) < count:
             plans.append(
                 make_plan(
-                    self.graph,
+                    self.facts,
                     self.cost,
                     layout=Layout(sizes.lanes, self._order),
                     block=sizes.block,
                     dtype=np.dtype(self.dtype),
                     kernels=self.kernels or {},
-                    clocks=new_clocks(self.graph, self.profile),
+                    clocks=new_clocks(self.facts, self.profile),
                     events=self._layers or {},
                     compiled=self._compiles,
                 )
@@ -367,8 +370,7 @@ class _Total:
             self.on_tile(self.done, self.samples)
 
     def result(self, plans: list[Plan]) -> SimulationResult:
-        graph, cost = self.owner.graph, self.owner.cost
-        onset = onsets(graph)
+        cost = self.owner.cost
         return SimulationResult(
             readouts=self.readouts,
             spikes=self.spikes,
@@ -376,7 +378,7 @@ class _Total:
             neurons=cost.neurons,
             macs_per_step=cost.macs_per_step,
             macs_once=cost.macs_once,
-            latency=max(onset[r.name] for r in graph.of(Readout)),
+            latency=self.owner.facts.latency,
             samples=self.samples,
             steps_used=self.steps_used,
             profile=profiles(plans, self.samples * self.steps) if self.owner.profile else (),

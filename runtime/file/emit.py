@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ...errors import GraphError
 from .. import graph as snn
 from .. import ops
+from ..facts import GraphFacts
 from ..neurons import Neuron, PacedParams
 from ..neurons.differential import DifferentialParams
 from ..ops import Array, Shape
@@ -99,11 +100,11 @@ class _Emission:
         self.outputs: list[onnx.ValueInfoProto] = []
         # ONNX Runtime's Scan needs the rank of what it scans, which it cannot always infer.
         self.signals: list[onnx.ValueInfoProto] = []
-        self.shapes = {node.name: node.shape for node in graph.nodes}
+        facts = GraphFacts(graph)
+        self.shapes = facts.shapes
         self.current = ""
-        self.grids = constant_currents(graph).grids
-        self.onset = snn.onsets(graph)
-        self.latency = max((self.onset[r.name] for r in graph.of(snn.Readout)), default=0)
+        self.grids = constant_currents(facts).grids
+        self.onset, self.latency = facts.onsets, facts.latency
         self.total = self._total_steps()
 
     def _total_steps(self) -> str:

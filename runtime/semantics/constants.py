@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..chains import constant_signals
-from ..graph import Input, Population, SpikingGraph, Synapse
+from ..facts import GraphFacts
+from ..graph import Input, Population, Synapse
 from ..ops import Array, MultiplyingOp
 
 BITS = 16  # of the power of two below a threshold
@@ -46,9 +46,9 @@ class ConstantCurrents:
         return out
 
 
-def constant_currents(graph: SpikingGraph) -> ConstantCurrents:
-    """The part of ``graph`` that is computed once per sample."""
-    constant, consumers = constant_signals(graph), graph.consumers()
+def constant_currents(facts: GraphFacts) -> ConstantCurrents:
+    """The part of the graph that is computed once per sample."""
+    graph, constant, consumers = facts.graph, facts.constant, facts.consumers
     synapses = tuple(
         _in_double(n) for n in graph.nodes if isinstance(n, Synapse) and n.name in constant
     )

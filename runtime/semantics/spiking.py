@@ -18,6 +18,7 @@ from math import prod
 
 import numpy as np
 
+from ..facts import GraphFacts
 from ..graph import (
     Analog,
     Delay,
@@ -29,7 +30,6 @@ from ..graph import (
     Rules,
     SpikingGraph,
     Synapse,
-    onsets,
 )
 from ..neurons import Neuron, State, paced
 from ..ops import Array, Shape
@@ -108,12 +108,13 @@ class SpikingRules(Rules[Array]):
     ) -> None:
         self.graph, self.inputs, self.steps = graph, inputs, steps
         self.seed, self.offset = seed, offset
-        self.onset = onsets(graph)
+        facts = GraphFacts(graph)
+        self.onset = facts.onsets
         self.at = self.count = 0
         self.dtype = next(iter(inputs.values())).dtype
         self.constants = {
             name: x.astype(self.dtype)[np.newaxis]
-            for name, x in constant_currents(graph).of(inputs).items()
+            for name, x in constant_currents(facts).of(inputs).items()
         }
         self.states: dict[str, State] = {}
         self.totals: dict[str, Array] = {}

@@ -9,6 +9,7 @@ from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.cost import static_cost
 from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.facts import GraphFacts
 from onnx2snn.runtime.neurons import NeuronParams
 from runtime.random_graphs import PLAIN, array
 
@@ -57,7 +58,7 @@ def test_fan_out_follows_pools_branches_and_skips():
     )
     pooled = (jacobian(after, [(2, 2, 2)], 0) != 0).sum(axis=1)
     through = (jacobian(pool, [(2, 4, 4)], 0) @ pooled).reshape(2, 4, 4)
-    fan_out = static_cost(graph).fan_out
+    fan_out = static_cost(GraphFacts(graph)).fan_out
     np.testing.assert_array_equal(fan_out["p1"], through + 1)
     np.testing.assert_array_equal(fan_out["p2"], np.ones((3, 2, 2)))
 

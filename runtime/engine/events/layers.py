@@ -13,8 +13,8 @@ from math import prod
 
 import numpy as np
 
-from ...chains import constant_signals
-from ...graph import Delay, Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse
+from ...facts import GraphFacts
+from ...graph import Delay, Input, MaxPool, Node, Population, Readout, Synapse
 from ...ops import Array, Pad, Reshape, Shape, Slice
 from ...ops.convolution import Conv
 from ...ops.linear import Linear, ReduceSum, Scale
@@ -67,20 +67,19 @@ class EventLayer:
     neurons: EventNeurons | None
 
 
-def event_layers(graph: SpikingGraph, fan_out: Mapping[str, Array]) -> dict[str, EventLayer]:
-    """Every layer of ``graph`` that qualifies, by name."""
-    nodes = graph.by_name()
-    constant = constant_signals(graph)
+def event_layers(facts: GraphFacts, fan_out: Mapping[str, Array]) -> dict[str, EventLayer]:
+    """Every layer of the graph that qualifies, by name."""
+    nodes = facts.by_name
     layers: dict[str, EventLayer] = {}
     made: dict[tuple[object, ...], EventSource | None] = {}
 
     def source(term: Term, out: Shape) -> EventSource | None:
         key = (term.source, out, *map(id, term.convs))
         if key not in made:
-            made[key] = _source(graph, term, out)
+            made[key] = _source(nodes, term, out)
         return made[key]
 
-    for name, terms in sums_of_terms(graph, constant, _is_wanted, _convolutions).items():
+    for name, terms in sums_of_terms(facts, _is_wanted, _convolutions).items():
         node = nodes[name]
         assert isinstance(node, Population | Readout | MaxPool)
         plain = isinstance(node, Population) and is_plain(node.neuron)
@@ -102,12 +101,12 @@ def _is_wanted(node: Node) -> bool:
     return isinstance(node, Population | Readout | MaxPool) and len(node.shape) <= 3
 
 
-def _source(graph: SpikingGraph, term: Term, out: Shape) -> EventSource | None:
+def _source(nodes: Mapping[str, Node], term: Term, out: Shape) -> EventSource | None:
     """The tables of a term whose convolutions must end in maps ``out``."""
-    largest = _largest_spike(graph, term.source)
+    largest = _largest_spike(nodes, term.source)
     if largest is None:
         return None
-    shape, convs, pool = as_map(graph[term.source].shape), term.convs, None
+    shape, convs, pool = as_map(nodes[term.source].shape), term.convs, None
     last = shape
     for conv in convs:
         last = conv.output_shape(last)
@@ -120,7 +119,7 @@ def _source(graph: SpikingGraph, term: Term, out: Shape) -> EventSource | None:
         pool, convs = event_table(convs[:1], shape), convs[1:]
         shape = first.output_shape(shape)
         if pool is None or not pool.points:  # one channel: the general table gives the same
-            pool, convs, shape = None, term.convs, as_map(graph[term.source].shape)
+            pool, convs, shape = None, term.convs, as_map(nodes[term.source].shape)
     table = event_table(convs, shape)
     return None if table is None else EventSource(term.source, pool, shape, table)
 
@@ -168,13 +167,13 @@ def _rows(values: Array, shape: Shape, fill: float, dtype: object = None) -> tup
     return rows, index.reshape(-1)
 
 
-def _largest_spike(graph: SpikingGraph, name: str) -> int | None:
+def _largest_spike(nodes: Mapping[str, Node], name: str) -> int | None:
     """How large spikes get, in either direction; None where a signal is not kept in bytes."""
-    node = graph[name]
+    node = nodes[name]
     if isinstance(node, Input):
         return None if node.encoding == "constant" else 1
     if isinstance(node, Delay):
-        return _largest_spike(graph, node.inputs[0])
+        return _largest_spike(nodes, node.inputs[0])
     if isinstance(node, Population) and node.neuron.levels <= np.iinfo(np.int8).max:
         return node.neuron.levels
     return None

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...cost import StaticCost
-from ...graph import Input, SpikingGraph
+from ...facts import GraphFacts
+from ...graph import Input
 from ...ops import Array
 from ..events.choice import PILOT_SAMPLES, PILOT_STEPS, worth_it
 from ..events.layers import EventLayer
@@ -17,7 +18,7 @@ from .planner import make_plan, new_clocks
 
 
 def cheaper_by_spikes(
-    graph: SpikingGraph,
+    facts: GraphFacts,
     cost: StaticCost,
     layers: Mapping[str, EventLayer],
     inputs: Mapping[str, Array],
@@ -30,13 +31,13 @@ def cheaper_by_spikes(
     part = {name: x[:PILOT_SAMPLES] for name, x in inputs.items()}
     count, steps = len(next(iter(part.values()))), min(steps, PILOT_STEPS)
     plan = make_plan(
-        graph,
+        facts,
         cost,
         layout=Layout(PILOT_SAMPLES, order),
         block=steps,
         dtype=np.dtype(np.float32),
         kernels={},
-        clocks=new_clocks(graph, False),
+        clocks=new_clocks(facts, False),
         events=layers,
         compiled=True,
     )
@@ -45,7 +46,7 @@ def cheaper_by_spikes(
         name: float(fired.sum()) / (cost.neurons[name] * count * steps)
         for name, fired in found.spikes.items()
     }
-    for node in graph.of(Input):
+    for node in facts.graph.of(Input):
         if node.encoding != "constant":
             densities[node.name] = float(np.abs(part[node.name]).mean())
     return worth_it(layers, densities, order)

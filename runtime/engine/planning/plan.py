@@ -48,7 +48,7 @@ class Plan:
     currents: Filler
     counters: dict[str, Counter]
     clocks: dict[str, Clock]
-    onset: dict[str, int]
+    onset: Mapping[str, int]
     remake: Callable[[int], Plan]
     smaller: dict[int, Plan] = field(default_factory=dict)
     inputs: dict[str, Array] = field(default_factory=dict)

@@ -8,8 +8,8 @@ from math import prod
 
 import numpy as np
 
-from ...chains import Chain, constant_signals, synapse_chains
 from ...cost import StaticCost
+from ...facts import Chain, GraphFacts
 from ...graph import (
     Analog,
     Delay,
@@ -18,11 +18,9 @@ from ...graph import (
     Node,
     Population,
     Readout,
-    SpikingGraph,
     Synapse,
-    onsets,
 )
-from ...ops import Array, Shape
+from ...ops import Array
 from ...ops.convolution import Conv
 from ...semantics.constants import constant_currents
 from ..buffers import zeros
@@ -53,7 +51,7 @@ CHUNK_BYTES = 512 * 1024  # currents of one chunk: a part of a core's L2 cache
 
 
 def make_plan(
-    graph: SpikingGraph,
+    facts: GraphFacts,
     cost: StaticCost,
     *,
     layout: Layout,
@@ -72,35 +70,32 @@ def make_plan(
     ``events``: the layers to drive by their spikes. ``compiled``: neurons are updated in one pass
     where their model has one (``native.steps``).
     """
-    shapes = {node.name: node.shape for node in graph.nodes}
-    chains = synapse_chains(graph)
-    onset = onsets(graph)
-    blocked = blocked_layers(graph, layout, dtype, kernels, events)
+    shapes, chains = facts.shapes, facts.chains
+    blocked = blocked_layers(facts, layout, dtype, kernels, events)
     fans = {**cost.fan_out, **cost.passed_on}
     fans |= {name: to_blocks(fans[name], blocked.size).reshape(-1) for name in blocked.terms}
     counters = {name: Counter(fan, layout, block, dtype) for name, fan in fans.items()}
     maker = _Maker(
-        *(graph, layout, block, dtype, kernels, shapes, counters, clocks, onset, blocked),
-        *(events, compiled),
+        *(facts, layout, block, dtype, kernels, counters, clocks, blocked, events, compiled),
     )
     constants = {
         c.sink: zeros((1, *layout.inner(shapes[c.sink])), dtype) for c in chains if c.constant
     }
     segments = [maker.segment(c) for c in chains if not c.constant and c.sink in maker.runs]
     return Plan(
-        graph=graph,
+        graph=facts.graph,
         layout=layout,
         block=block,
         dtype=dtype,
         segments=segments,
         signals=maker.signals(segments),
         constants=constants,
-        currents=Filler(constant_currents(graph), constants, layout),
+        currents=Filler(constant_currents(facts), constants, layout),
         counters=counters,
         clocks=clocks,
-        onset=onset,
+        onset=facts.onsets,
         remake=lambda lanes: make_plan(
-            graph,
+            facts,
             cost,
             layout=replace(layout, lanes=lanes),
             block=block,
@@ -113,9 +108,9 @@ def make_plan(
     )
 
 
-def new_clocks(graph: SpikingGraph, profile: bool) -> dict[str, Clock]:
+def new_clocks(facts: GraphFacts, profile: bool) -> dict[str, Clock]:
     """A clock for each layer of one thread, measuring only for a ``profile``."""
-    sinks = [chain.sink for chain in synapse_chains(graph) if not chain.constant]
+    sinks = [chain.sink for chain in facts.chains if not chain.constant]
     return {sink: running_clock() if profile else Clock() for sink in sinks}
 
 
@@ -124,36 +119,34 @@ class _Maker:
 
     def __init__(
         self,
-        graph: SpikingGraph,
+        facts: GraphFacts,
         layout: Layout,
         block: int,
         dtype: np.dtype,
         kernels: Mapping[str, bytes],
-        shapes: dict[str, Shape],
         counters: dict[str, Counter],
         clocks: dict[str, Clock],
-        onset: dict[str, int],
         blocked: BlockedLayers,
         events: Mapping[str, EventLayer],
         compiled: bool,
     ) -> None:
         self.blocked, self.events, self.compiled = blocked, events, compiled
-        self.orders = Orders(layout, shapes, blocked, events)
-        self.graph, self.layout, self.block, self.dtype = graph, layout, block, dtype
-        self.kernels, self.shapes, self.counters = kernels, shapes, counters
-        self.clocks, self.onset = clocks, onset
+        self.shapes, self.onset, self.nodes = facts.shapes, facts.onsets, facts.by_name
+        self.orders = Orders(layout, self.shapes, blocked, events)
+        self.facts, self.layout, self.block, self.dtype = facts, layout, block, dtype
+        self.kernels, self.counters, self.clocks = kernels, counters, clocks
         self.arena = zeros(0, np.uint8)
         sources = {t.source for terms in blocked.terms.values() for t in terms}
-        most = max((prod(shapes[name]) for name in sources), default=0)
+        most = max((prod(self.shapes[name]) for name in sources), default=0)
         self.held = zeros(most * layout.lanes, np.float32)
         self.dtypes = self._dtypes()
-        self.runs = {node.name for node in graph.nodes if not isinstance(node, Input)}
+        self.runs = {node.name for node in facts.graph.nodes if not isinstance(node, Input)}
 
     def _dtypes(self) -> dict[str, np.dtype]:
         """The type each signal is kept in: spikes stay small integers while they are only moved."""
         out: dict[str, np.dtype] = {}
-        constant = constant_signals(self.graph)
-        for node in self.graph.nodes:
+        constant = self.facts.constant
+        for node in self.facts.graph.nodes:
             out[node.name] = self.dtype
             if node.name in constant:
                 continue
@@ -175,7 +168,7 @@ class _Maker:
 
     def _most(self, name: str) -> int | None:
         """The largest magnitude of a signal of small integers; None for other signals."""
-        node, kind = self.graph[name], self.dtypes[name]
+        node, kind = self.nodes[name], self.dtypes[name]
         if kind != np.int8:
             return None
         if isinstance(node, Population):
@@ -185,7 +178,7 @@ class _Maker:
         return int(np.iinfo(kind).max)
 
     def segment(self, chain: Chain) -> Segment:
-        node = self.graph[chain.sink]
+        node = self.nodes[chain.sink]
         clock = self.clocks[chain.sink]
         if node.name in self.orders.channels_last:
             return self._event_segment(chain, self.events[node.name], clock)
@@ -281,7 +274,7 @@ class _Maker:
         self, chain: Chain, layer: EventLayer, chunk: int, clock: Clock
     ) -> list[Step]:
         inner, reads = self.orders.for_events(layer, chunk, clock)
-        last = self.graph[layer.node.inputs[0]]
+        last = self.nodes[layer.node.inputs[0]]
         kernel = EventCurrent(layer, self.layout, chunk)
         return [*inner, (kernel, reads, last.name, self._scratch(last, chunk, 0))]
 
@@ -361,7 +354,7 @@ class _Maker:
         last = {name: i for i, s in enumerate(segments) for name in s.sources}
         out: dict[str, Array] = {}
         free: list[Array] = []
-        for node in self.graph.of(Input):
+        for node in self.facts.graph.of(Input):
             if node.encoding != "constant":
                 shape = (self.block, *self.layout.inner(node.shape))
                 out[node.name] = zeros(shape, np.int8)
@@ -369,7 +362,7 @@ class _Maker:
             if not isinstance(segment.node, Readout):
                 out[segment.node.name] = self._signal(segment.node, free)
             done = [name for name in segment.sources if last[name] == i and name in out]
-            free += [_raw(out[n]) for n in done if not isinstance(self.graph[n], Input)]
+            free += [_raw(out[n]) for n in done if not isinstance(self.nodes[n], Input)]
         return out
 
     def _signal(self, node: Node, free: list[Array]) -> Array:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import ceil, prod
 
 from ....errors import UsageError
-from ...chains import synapse_chains
-from ...graph import Population, SpikingGraph
+from ...facts import GraphFacts
+from ...graph import Population
 from ...ops.convolution import Conv
 from ..layout import Order
 
@@ -32,7 +32,7 @@ class Sizes:
 
 
 def choose_sizes(
-    graph: SpikingGraph,
+    facts: GraphFacts,
     samples: int,
     steps: int,
     *,
@@ -47,7 +47,7 @@ def choose_sizes(
 
     Raises UsageError where even the smallest tile needs more.
     """
-    per_sample = _step_bytes(graph, itemsize)
+    per_sample = _step_bytes(facts, itemsize)
     if tile is None:
         budget = CACHE_BYTES if order == "rows" else BATCH_BYTES
         most = min(max(budget // per_sample, LANES_STEP), MOST_LANES)
@@ -55,18 +55,18 @@ def choose_sizes(
     else:
         lanes = -(-tile // LANES_STEP) * LANES_STEP if order == "rows" else tile
     if block is None:
-        spikes = max((prod(p.shape) for p in graph.of(Population)), default=1)
+        spikes = max((prod(p.shape) for p in facts.graph.of(Population)), default=1)
         block = min(max(SPIKE_BYTES // (spikes * lanes), 8), 32, steps)
     sizes = Sizes(lanes, block)
     if mem_limit is None:
         return sizes
-    while _plan_bytes(graph, sizes, itemsize) * threads > mem_limit:
+    while _plan_bytes(facts, sizes, itemsize) * threads > mem_limit:
         if sizes.block > 1:
             sizes = Sizes(sizes.lanes, sizes.block // 2)
         elif sizes.lanes > LANES_STEP:
             sizes = Sizes(max(LANES_STEP, sizes.lanes // 8 * 4), sizes.block)
         else:
-            need = _plan_bytes(graph, sizes, itemsize) * threads
+            need = _plan_bytes(facts, sizes, itemsize) * threads
             raise UsageError(
                 f"a memory limit of {mem_limit / 2**20:.0f} MiB is too small",
                 remedy=f"This network needs about {need / 2**20:.0f} MiB with {threads} thread(s).",
@@ -92,12 +92,12 @@ def _balanced(most: int, samples: int, threads: int, order: Order) -> int:
     return min(sizes, key=cost)
 
 
-def _step_bytes(graph: SpikingGraph, itemsize: int) -> int:
+def _step_bytes(facts: GraphFacts, itemsize: int) -> int:
     """Bytes that a step of one sample needs in the largest segment: what its synapses write, the
     operands of its products, and its membrane potentials."""
-    shapes = {node.name: node.shape for node in graph.nodes}
+    shapes = facts.shapes
     largest = 1
-    for chain in synapse_chains(graph):
+    for chain in facts.chains:
         size = 0 if chain.constant else prod(shapes[chain.sink])
         for node in () if chain.constant else chain.nodes:
             size += prod(node.shape)
@@ -107,8 +107,8 @@ def _step_bytes(graph: SpikingGraph, itemsize: int) -> int:
     return largest
 
 
-def _plan_bytes(graph: SpikingGraph, sizes: Sizes, itemsize: int) -> int:
+def _plan_bytes(facts: GraphFacts, sizes: Sizes, itemsize: int) -> int:
     """An upper estimate of one plan's buffers: every state, and a block of the largest signals."""
-    states = sum(prod(node.shape) for node in graph.nodes) * itemsize * 2
-    largest = max(prod(node.shape) for node in graph.nodes)
-    return sizes.lanes * (states + largest * sizes.block * 4 + 4 * _step_bytes(graph, itemsize))
+    elements = [prod(shape) for shape in facts.shapes.values()]
+    states, largest = sum(elements) * itemsize * 2, max(elements)
+    return sizes.lanes * (states + largest * sizes.block * 4 + 4 * _step_bytes(facts, itemsize))

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...chains import constant_signals, synapse_chains
-from ...graph import SpikingGraph
+from ...facts import GraphFacts
 from ..layout import Layout
 from .blocked import SIZES, BlockedSessions, block_size, fits, needed_models
 from .numpy_convolution import has_large_weight
@@ -25,7 +24,7 @@ class BlockedLayers:
 
 
 def blocked_layers(
-    graph: SpikingGraph,
+    facts: GraphFacts,
     layout: Layout,
     dtype: np.dtype,
     kernels: Mapping[str, bytes],
@@ -40,13 +39,13 @@ def blocked_layers(
         return none
     found = {
         name: terms
-        for name, terms in convolution_terms(graph, constant_signals(graph)).items()
+        for name, terms in convolution_terms(facts).items()
         if name not in others and set(needed_models([terms])) <= set(kernels)
     }
     size = block_size(sessions, found.values())
     if size is None:
         return none
-    shapes = {node.name: node.shape for node in graph.nodes}
+    shapes = facts.shapes
     terms = {
         name: terms
         for name, terms in found.items()
@@ -54,7 +53,7 @@ def blocked_layers(
     }
     large = {
         chain.sink
-        for chain in synapse_chains(graph)
+        for chain in facts.chains
         if any(has_large_weight(n.op, shapes[n.inputs[0]]) for n in chain.nodes)
     }
     terms = {name: several for name, several in terms.items() if name not in large}

@@ -10,8 +10,7 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto, helper
 
-from ...chains import constant_signals
-from ...graph import SpikingGraph
+from ...facts import GraphFacts
 from ...ops.convolution import Conv
 from .blocked import needed_models
 from .terms import convolution_terms
@@ -19,9 +18,9 @@ from .terms import convolution_terms
 DOMAIN = "com.microsoft.nchwc"
 
 
-def blocked_models(graph: SpikingGraph) -> dict[str, bytes]:
+def blocked_models(facts: GraphFacts) -> dict[str, bytes]:
     """Serialized models for all convolutions of ``products.terms``, by ``model_key``."""
-    terms = convolution_terms(graph, constant_signals(graph))
+    terms = convolution_terms(facts)
     needed = needed_models(terms.values())
     return {key: _model(conv, add).SerializeToString() for key, (conv, add) in needed.items()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...chains import synapse_chains
+from ...facts import GraphFacts
 from ...file.emit import emit_chain
 from ...graph import SpikingGraph
 from ...ops import WeightedOp
@@ -16,9 +16,11 @@ def synapse_models(graph: SpikingGraph) -> dict[str, bytes]:
     A model reads the chain's sources in order, each (N, *shape), and gives (N, *shape of the last).
     Models of single convolutions in ONNX Runtime's own order come with them (see ``blocked``).
     """
-    shapes = {node.name: node.shape for node in graph.nodes}
+    facts = GraphFacts(graph)
     return {
-        chain.nodes[-1].name: emit_chain(chain.nodes, chain.sources, shapes).SerializeToString()
-        for chain in synapse_chains(graph)
+        chain.nodes[-1].name: emit_chain(
+            chain.nodes, chain.sources, facts.shapes
+        ).SerializeToString()
+        for chain in facts.chains
         if any(isinstance(node.op, WeightedOp) for node in chain.nodes)
-    } | blocked_models(graph)
+    } | blocked_models(facts)

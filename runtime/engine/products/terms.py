@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...chains import Chain, synapse_chains
-from ...graph import Node, Population, SpikingGraph, Synapse
+from ...facts import Chain, GraphFacts
+from ...graph import Node, Population, Synapse
 from ...neurons import NeuronParams
 from ...ops import Array, Pad, Shape, Slice
 from ...ops.convolution import Conv
@@ -47,21 +47,18 @@ def is_plain(neuron: object) -> bool:
     )
 
 
-def convolution_terms(graph: SpikingGraph, constant: set[str]) -> dict[str, tuple[Term, ...]]:
-    """The terms of every plain population on maps (C, H, W) whose input is such a sum, by name.
-
-    ``constant``: signals that do not change; one of them as the whole input gives no terms.
-    """
+def convolution_terms(facts: GraphFacts) -> dict[str, tuple[Term, ...]]:
+    """The terms of every plain population on maps (C, H, W) whose input is such a sum, by name. A
+    constant signal as the whole input gives no terms."""
 
     def plain_maps(node: Node) -> bool:
         return isinstance(node, Population) and len(node.shape) == 3 and is_plain(node.neuron)
 
-    return sums_of_terms(graph, constant, plain_maps, _map_convolutions)
+    return sums_of_terms(facts, plain_maps, _map_convolutions)
 
 
 def sums_of_terms(
-    graph: SpikingGraph,
-    constant: set[str],
+    facts: GraphFacts,
     wanted: Callable[[Node], bool],
     convert: Callable[[list[Synapse], Shape], tuple[Conv, ...] | None],
 ) -> dict[str, tuple[Term, ...]]:
@@ -69,8 +66,8 @@ def sums_of_terms(
     ``convert`` writes synapses one after the other on samples of a shape as convolutions, or says
     None."""
     found: dict[str, tuple[Term, ...]] = {}
-    nodes = graph.by_name()
-    for chain in synapse_chains(graph):
+    nodes, constant = facts.by_name, facts.constant
+    for chain in facts.chains:
         node = nodes[chain.sink]
         if len(node.inputs) != 1 or isinstance(node, Synapse) or not wanted(node):
             continue

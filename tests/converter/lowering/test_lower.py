@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from onnx2snn.converter.ann.evaluate import evaluate
 from onnx2snn.converter.ann.graph import AnnGraph, AnnNode, AnnOutput, Input, LeakyRelu, Relu
 from onnx2snn.converter.lowering.fold_thresholds import set_thresholds
-from onnx2snn.converter.lowering.lower import compact, compact_scale, lower
+from onnx2snn.converter.lowering.lower import compact, lower
 from onnx2snn.errors import GraphError
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.neurons import NeuronParams
 from onnx2snn.runtime.ops import Array, Shape
+from onnx2snn.runtime.ops.arrays import compact_scale
 from onnx2snn.runtime.semantics.analog import run_analog
 
 

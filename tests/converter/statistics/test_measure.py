@@ -16,6 +16,7 @@ from onnx2snn.converter.statistics.measure import BINS, LayerStats, calibrate, c
 from onnx2snn.errors import DataError
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime import ops
+from onnx2snn.runtime.facts import GraphFacts
 
 COUNT = 30
 
@@ -148,7 +149,7 @@ def test_the_channel_axis_follows_transposes() -> None:
         move = snn.Synapse(name="move", inputs=("conv",), shape=moved, op=ops.Transpose(perm=perm))
         relu = snn.Population(name="relu", inputs=("move",), shape=moved, neuron=UNIT)
         graph = snn.SpikingGraph(nodes=(*nodes, move, relu), meta={})
-        assert channel_axis(graph, "relu") == axis
+        assert channel_axis(GraphFacts(graph), "relu") == axis
         assert moved[axis] == 5
 
 

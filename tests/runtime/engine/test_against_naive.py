@@ -11,6 +11,7 @@ from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.cost import static_cost
 from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.facts import GraphFacts
 from onnx2snn.runtime.neurons import NeuronParams
 from runtime import naive_oracle
 from runtime.random_graphs import PLAIN, array, graphs, samples
@@ -38,7 +39,7 @@ def test_spikes_readouts_and_synops_equal_the_naive_loop(data):
 def _assert_counts(graph, result, expected, steps):
     onset = naive_oracle.naive_onsets(graph)
     latency = max(onset[r.name] for r in graph.of(g.Readout))
-    fan_out = static_cost(graph).fan_out
+    fan_out = static_cost(GraphFacts(graph)).fan_out
     has_pools = any(isinstance(n, g.MaxPool) for n in graph.nodes)
     synops = np.zeros(steps)
     for name, train in expected.items():

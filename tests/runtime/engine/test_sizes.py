@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from onnx2snn.errors import UsageError
 from onnx2snn.runtime.engine.planning.sizes import LANES_STEP, MOST_LANES, choose_sizes
+from onnx2snn.runtime.facts import GraphFacts
 from runtime.engine.test_against_naive import float_network
 
-GRAPH = float_network()
+FACTS = GraphFacts(float_network())
 
 
 def sizes(samples, threads=2, order="batch", **given_sizes):
     options = {"tile": None, "block": None, "mem_limit": None} | given_sizes
-    return choose_sizes(GRAPH, samples, 32, threads=threads, itemsize=4, order=order, **options)
+    return choose_sizes(FACTS, samples, 32, threads=threads, itemsize=4, order=order, **options)
 
 
 @given(st.integers(1, 3000), st.integers(1, 4), st.sampled_from(["rows", "batch"]))

@@ -20,6 +20,7 @@ from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.cost import static_cost
 from onnx2snn.runtime.engine import simulate, synapse_models
+from onnx2snn.runtime.facts import GraphFacts
 from onnx2snn.runtime.file.codec import decode_graph, encode_graph
 from onnx2snn.runtime.file.emit import emit_chain, emit_graph
 from onnx2snn.runtime.file.operations import EMITTERS
@@ -219,7 +220,7 @@ def network(op, shapes):
 
 @linear
 def test_a_spike_costs_what_it_reaches(op, shapes):
-    fan_out = static_cost(network(op, shapes)).fan_out
+    fan_out = static_cost(GraphFacts(network(op, shapes))).fan_out
     for position in range(len(shapes)):
         expected = (matrix(op, shapes, position) != 0).sum(axis=0)
         np.testing.assert_array_equal(fan_out[f"p{position}"].ravel(), expected)

@@ -18,6 +18,7 @@ from onnx2snn.runtime.engine.events.layers import channels_last, event_layers
 from onnx2snn.runtime.engine.events.tables import event_table
 from onnx2snn.runtime.engine.products.models import synapse_models
 from onnx2snn.runtime.engine.simulator import Simulator, simulate
+from onnx2snn.runtime.facts import GraphFacts
 from onnx2snn.runtime.neurons import NeuronParams
 from runtime import naive_oracle
 from runtime.engine.products.test_blocked import images as maps
@@ -36,7 +37,7 @@ needs_numba = pytest.mark.skipif(not available(), reason="needs the extra 'fast'
 
 
 def layers_of(graph):
-    return event_layers(graph, static_cost(graph).fan_out)
+    return event_layers(GraphFacts(graph), static_cost(GraphFacts(graph)).fan_out)
 
 
 @needs_numba

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
-from onnx2snn.runtime.chains import constant_signals
 from onnx2snn.runtime.engine import simulator as engine
 from onnx2snn.runtime.engine.cells.blocked import BlockedCell
 from onnx2snn.runtime.engine.cells.compiled import CompiledPlainCell
@@ -20,6 +19,7 @@ from onnx2snn.runtime.engine.products.blocked import BlockedSessions, block_size
 from onnx2snn.runtime.engine.products.models import synapse_models
 from onnx2snn.runtime.engine.products.terms import convolution_terms
 from onnx2snn.runtime.engine.simulator import EarlyExit, Simulator
+from onnx2snn.runtime.facts import GraphFacts
 from onnx2snn.runtime.neurons import NeuronParams
 from runtime.random_graphs import array
 
@@ -181,7 +181,7 @@ def test_without_the_blocked_models_ordinary_ones_are_used():
 
 def test_a_runtime_that_computes_something_else_is_not_trusted():
     graph = residual()
-    terms = convolution_terms(graph, constant_signals(graph))
+    terms = convolution_terms(GraphFacts(graph))
     models = synapse_models(graph)
     assert block_size(BlockedSessions(models), terms.values()) in (8, 16)
     plain, strided = terms["b"][0].convs[0], terms["d"][1].convs[0]
@@ -206,6 +206,6 @@ def test_a_section_that_does_not_begin_at_the_corner_is_no_convolution():
         g.Readout(name="out", shape=(16, 4, 4), inputs=("q",)),
     )
     graph = g.SpikingGraph(nodes=nodes)
-    assert list(convolution_terms(graph, constant_signals(graph))) == ["p"]
+    assert list(convolution_terms(GraphFacts(graph))) == ["p"]
     x = (rng.integers(0, 9, (4, 16, 8, 8)) / 8).astype(np.float32)
     assert_same(simulate(graph, x, 6), simulate(graph, x, 6, kernels=synapse_models(graph)))

@@ -1,0 +1,104 @@
+"""What several layers ask about a graph, found once: make ``GraphFacts`` and hand it on.
+
+Chains of synapses are what lies between nodes with state. A chain ends in its ``sink``: a node with
+state, or a synapse that several nodes read. Its ``nodes`` are the synapses that only this sink
+needs, in execution order; its ``sources`` are the signals they (and the sink itself) read. An
+engine may run a chain's synapses as one operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from .graph import Input, Node, Readout, SpikingGraph, Synapse, onsets
+from .ops import Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """See the module. ``constant``: the sink's signal is the same in every step."""
+
+    sink: str
+    nodes: tuple[Synapse, ...]
+    sources: tuple[str, ...]
+    constant: bool
+
+
+class GraphFacts:
+    """Facts of ``graph``, each found when it is first asked for."""
+
+    def __init__(self, graph: SpikingGraph) -> None:
+        self.graph = graph
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Node]:
+        return self.graph.by_name()
+
+    @cached_property
+    def shapes(self) -> Mapping[str, Shape]:
+        """Output per sample, by name."""
+        return {node.name: node.shape for node in self.graph.nodes}
+
+    @cached_property
+    def consumers(self) -> Mapping[str, tuple[Node, ...]]:
+        """For every node, those that read it, in execution order."""
+        return self.graph.consumers()
+
+    @cached_property
+    def onsets(self) -> Mapping[str, int]:
+        """For every node, the step at which its output window begins (``graph.onsets``)."""
+        return onsets(self.graph)
+
+    @cached_property
+    def latency(self) -> int:
+        """The step at which the last readout's window begins."""
+        return max((self.onsets[r.name] for r in self.graph.of(Readout)), default=0)
+
+    @cached_property
+    def constant(self) -> frozenset[str]:
+        """Nodes whose output does not change while the input lasts: constant inputs and the
+        synapses on them alone."""
+        out: set[str] = set()
+        for node in self.graph.nodes:
+            is_constant = isinstance(node, Input) and node.encoding == "constant"
+            if is_constant or (isinstance(node, Synapse) and all(n in out for n in node.inputs)):
+                out.add(node.name)
+        return frozenset(out)
+
+    @cached_property
+    def chains(self) -> tuple[Chain, ...]:
+        """The graph's chains in execution order; inputs and constant synapses are one each."""
+        chains: list[Chain] = []
+        for node in self.graph.nodes:
+            if node.name in self.constant:
+                own = (node,) if isinstance(node, Synapse) else ()
+                chains.append(Chain(node.name, own, node.inputs, True))
+            elif self._is_sink(node):
+                chains.append(self._chain(node))
+        return tuple(chains)
+
+    def _is_sink(self, node: Node) -> bool:
+        if isinstance(node, Synapse):  # else part of its reader's chain
+            return len(self.consumers[node.name]) != 1
+        return not isinstance(node, Input)
+
+    def _chain(self, sink: Node) -> Chain:
+        inner: dict[str, Synapse] = {}
+        sources: dict[str, None] = {}
+        pending = [sink.name]
+        while pending:
+            name = pending.pop()
+            current = self.by_name[name]
+            is_inner = isinstance(current, Synapse) and name not in self.constant
+            if name == sink.name or (is_inner and len(self.consumers[name]) == 1):
+                if isinstance(current, Synapse):
+                    inner[name] = current
+                pending += current.inputs
+            else:
+                sources[name] = None
+        nodes = self.graph.nodes
+        ordered = tuple(n for n in nodes if isinstance(n, Synapse) and n.name in inner)
+        named = tuple(n.name for n in nodes if n.name in sources)
+        return Chain(sink.name, ordered, named, False)
