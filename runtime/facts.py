@@ -8,12 +8,13 @@ engine may run a chain's synapses as one operation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from .graph import Input, Node, Readout, SpikingGraph, Synapse, onsets
+from .graph import Input, Node, Readout, Rules, SpikingGraph, Synapse, onsets
 from .ops import Shape
+from .semantics.walk import annotate
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +61,7 @@ class GraphFacts:
     def constant(self) -> frozenset[str]:
         """Nodes whose output does not change while the input lasts: constant inputs and the
         synapses on them alone."""
-        out: set[str] = set()
-        for node in self.graph.nodes:
-            is_constant = isinstance(node, Input) and node.encoding == "constant"
-            if is_constant or (isinstance(node, Synapse) and all(n in out for n in node.inputs)):
-                out.add(node.name)
-        return frozenset(out)
+        return frozenset(name for name, same in annotate(self.graph, _Constant()).items() if same)
 
     @cached_property
     def chains(self) -> tuple[Chain, ...]:
@@ -102,3 +98,18 @@ class GraphFacts:
         ordered = tuple(n for n in nodes if isinstance(n, Synapse) and n.name in inner)
         named = tuple(n.name for n in nodes if n.name in sources)
         return Chain(sink.name, ordered, named, False)
+
+
+class _Constant(Rules[bool]):
+    """Whether a node's output is the same in every step while the input lasts."""
+
+    def input(self, node: Input, xs: Sequence[bool]) -> bool:
+        return node.encoding == "constant"
+
+    def synapse(self, node: Synapse, xs: Sequence[bool]) -> bool:
+        return all(xs)
+
+    def population(self, node: Node, xs: Sequence[bool]) -> bool:
+        return False
+
+    max_pool = analog = delay = readout = population

@@ -18,7 +18,7 @@ from ..runtime import graph as snn
 from ..runtime import ops
 from ..runtime.ops import Array, WeightedOp
 from ..runtime.semantics import islands
-from ..runtime.semantics.walk import walk
+from ..runtime.semantics.walk import annotate, walk
 from .run import initial_charge, whole_bias
 
 TOLERANCE = 1e-3  # of the rms value; folding thresholds into weights costs about 1e-6
@@ -49,24 +49,37 @@ def _sort(node: snn.Node) -> str:
 def units(net: snn.SpikingGraph, *, lowered: snn.SpikingGraph) -> dict[str, Array]:
     """For every node, what its output must be multiplied with to be the ANN's value: spikes and
     what is pooled, reshaped or joined from them count in thresholds (see ``fold_thresholds``)."""
-    out: dict[str, Array] = {}
-    shapes = {node.name: node.shape for node in net.nodes}
-    ann = lowered.by_name()
     one = np.ones((), np.float32)
-    for node in net.nodes:
-        before: list[Array | None] = [None if out[n] is one else out[n] for n in node.inputs]
-        unit: Array | None = None
-        if isinstance(node, snn.Population):
-            unit = node.neuron.v_threshold
-        elif isinstance(node, snn.MaxPool | snn.Delay):
-            unit = before[0]
-        elif isinstance(node, snn.Synapse) and isinstance(node.op, ops.Scale):
-            unit = _scaled(node.op, before[0], ann.get(node.name))
-        elif isinstance(node, snn.Synapse) and not isinstance(node.op, WeightedOp):
-            known = any(scale is not None for scale in before)
-            unit = node.op.carry_scale(before, [shapes[n] for n in node.inputs]) if known else None
-        out[node.name] = one if unit is None else unit
-    return out
+    found = annotate(net, _Units(net, lowered))
+    return {name: one if unit is None else unit for name, unit in found.items()}
+
+
+class _Units(snn.Rules[Array | None]):
+    """As ``units`` says; None: one."""
+
+    def __init__(self, net: snn.SpikingGraph, lowered: snn.SpikingGraph) -> None:
+        self.shapes = {node.name: node.shape for node in net.nodes}
+        self.ann = lowered.by_name()
+
+    def input(self, node: snn.Node, xs: Sequence[Array | None]) -> Array | None:
+        return None
+
+    analog = readout = input
+
+    def population(self, node: snn.Population, xs: Sequence[Array | None]) -> Array | None:
+        return node.neuron.v_threshold
+
+    def max_pool(self, node: snn.MaxPool | snn.Delay, xs: Sequence[Array | None]) -> Array | None:
+        return xs[0]
+
+    delay = max_pool
+
+    def synapse(self, node: snn.Synapse, xs: Sequence[Array | None]) -> Array | None:
+        if isinstance(node.op, ops.Scale):
+            return _scaled(node.op, xs[0], self.ann.get(node.name))
+        if isinstance(node.op, WeightedOp) or all(scale is None for scale in xs):
+            return None
+        return node.op.carry_scale(list(xs), [self.shapes[n] for n in node.inputs])
 
 
 def initial_charges(
