@@ -18,7 +18,6 @@ from .converter.lowering.copies import gathered
 from .converter.recipes.options import Options
 from .data import Preprocessing, Samples
 from .runtime.graph import Population, SpikingGraph
-from .runtime.neurons import most_spikes
 from .runtime.ops import Array
 
 
@@ -80,7 +79,7 @@ def _reached(made: Conversion, steps: int) -> dict[str, dict[str, float]]:
     out = {}
     for node in gathered(made.graph)[0].of(Population):
         theta, stat = node.neuron.v_threshold, made.stats[node.name]
-        most = theta * np.float32(most_spikes(node.neuron, steps) / steps)
+        most = theta * np.float32(node.neuron.reach(steps) / steps)
         reach = stat.broadcast(stat.maximum, len(node.shape)) / most
         seen = reach[reach > 0]
         out[node.name] = {

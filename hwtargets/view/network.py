@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ...runtime import graph as g
+from ...runtime.neurons import Neuron
 from ...runtime.ops import Array, LinearOp, Shape
 from . import geometry, sparse
 from .geometry import Geometry
@@ -109,6 +110,11 @@ class ChipLayer:
     @property
     def neurons(self) -> int:
         return prod(self.node.shape)
+
+    @property
+    def neuron(self) -> Neuron | None:
+        """Its neurons' parameters; None for what has none (a readout may)."""
+        return self.node.neuron if isinstance(self.node, g.Population | g.Readout) else None
 
     @property
     def input_shape(self) -> Shape:

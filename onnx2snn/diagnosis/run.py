@@ -13,9 +13,7 @@ from math import prod
 import numpy as np
 
 from ..runtime import graph as snn
-from ..runtime.neurons import Neuron, NeuronParams, PacedParams, State
-from ..runtime.neurons.differential import DifferentialParams
-from ..runtime.neurons.paced import weight
+from ..runtime.neurons import Coding, Neuron, State, counts
 from ..runtime.ops import Array
 from ..runtime.semantics.constants import constant_currents
 from ..runtime.semantics.encoding import encode
@@ -49,31 +47,38 @@ def as_population(node: snn.Population | snn.Readout) -> snn.Population | None:
     )
 
 
-def receives_differences(node: snn.Node) -> bool:
-    """Whether what reaches a node in step t counts 1/t (differential coding)."""
+def reads(node: snn.Node, usual: Coding) -> Coding:
+    """How the steps of what reaches neurons or a readout count, where others count as ``usual``."""
+    coding: Coding = "rate"
     if isinstance(node, snn.Population):
-        neuron = node.neuron
-        return isinstance(neuron, DifferentialParams) and neuron.source == "differential"
-    return isinstance(node, snn.Readout) and node.coding == "differential"
+        coding = node.neuron.reads
+    elif isinstance(node, snn.Readout):
+        coding = node.coding
+    return "differential" if coding == "differential" else usual
 
 
-def sends_differences(node: snn.Node) -> bool:
-    """Whether what a node sends in step t counts 1/t."""
+def sends(node: snn.Node, usual: Coding) -> Coding:
+    """How the steps of what a node with state sends count, where others count as ``usual``."""
+    coding: Coding = "rate"
     if isinstance(node, snn.Population):
-        return isinstance(node.neuron, DifferentialParams)
-    return isinstance(node, snn.MaxPool | snn.Analog) and node.coding == "differential"
+        coding = node.neuron.coding
+    elif isinstance(node, snn.MaxPool | snn.Analog):
+        coding = node.coding
+    return "differential" if coding == "differential" else usual
 
 
-def paced_from(graph: snn.SpikingGraph) -> bool:
-    """Whether what the nodes of a graph send counts more the earlier it comes (paced neurons)."""
-    return any(isinstance(p.neuron, PacedParams) for p in graph.of(snn.Population))
+def usual_coding(graph: snn.SpikingGraph) -> Coding:
+    """How the steps of all but differential signals count: in a network with paced neurons, more
+    the earlier they come."""
+    paced = any(p.neuron.coding == "paced" for p in graph.of(snn.Population))
+    return "paced" if paced else "rate"
 
 
 def whole_bias(node: snn.Node) -> Array:
     """The bias of a node with one input, wherever the neuron model keeps it."""
-    if isinstance(node, snn.Population) and isinstance(node.neuron, DifferentialParams):
-        return np.asarray(node.bias + node.neuron.bias)
-    if isinstance(node, snn.Population | snn.Readout):
+    if isinstance(node, snn.Population):
+        return np.asarray(node.bias + node.neuron.kept_bias)
+    if isinstance(node, snn.Readout):
         return node.bias
     return np.zeros((), np.float32)
 
@@ -112,7 +117,7 @@ class SpikingRun:
         self.graph, self.arrays, self.steps = graph, arrays, steps
         self.seed, self.offset, self.observe = seed, offset, observe
         self.onset = snn.onsets(graph)
-        self.paced = paced_from(graph)
+        self.usual = usual_coding(graph)
         self.total = steps + max(self.onset.values()) + extra
         self.constants = {
             name: x.astype(np.float32)[np.newaxis]
@@ -141,7 +146,9 @@ class SpikingRun:
     def _injected_once(self, node: snn.Node) -> Array:
         """The bias that is not part of the current of every step."""
         once = whole_bias(node)
-        return once if receives_differences(node) else once - getattr(node, "bias", once)
+        if reads(node, self.usual) == "differential":
+            return once
+        return once - getattr(node, "bias", once)
 
     def _block(self) -> int:
         batch = len(next(iter(self.arrays.values())))
@@ -159,7 +166,7 @@ class SpikingRun:
             case snn.Input():
                 x = encode(node, self.arrays[node.name], t0, count, self.seed, self.offset)
                 out = gate(x, t0, count, 0, self.steps)
-                self._add(self.sums.emitted, node.name, out, self._worth(t0, count, 0))
+                self._add(self.sums.emitted, node.name, out, self._worth(t0, count, 0, self.usual))
                 return out
             case snn.Synapse() if node.name in self.constants:
                 return gate(self.constants[node.name], t0, count, 0, self.steps)
@@ -169,13 +176,14 @@ class SpikingRun:
                 return run_delay(node, xs[0], state, count)
             case snn.MaxPool() | snn.Analog():
                 out = run_expectation(node, xs, state, t0, count, begin, self.steps)
-                worth = self._worth(t0, count, begin, differences=sends_differences(node))
+                worth = self._worth(t0, count, begin, sends(node, self.usual))
                 self._add(self.sums.emitted, node.name, out, worth)
                 return out
         current = xs[0]
-        if not receives_differences(node):
+        coding = reads(node, self.usual)
+        if coding != "differential":
             current = gate_bias(xs[0], node.bias, t0, count, begin, self.steps)
-        worth = self._worth(t0, count, begin, differences=receives_differences(node))
+        worth = self._worth(t0, count, begin, coding)
         self._add(self.sums.current, node.name, current, worth)
         population = as_population(node)
         if population is None:
@@ -185,16 +193,16 @@ class SpikingRun:
         first = self.onset[node.name]
         fire = (first, first + self.steps)
         spikes = run_population(population, current, state, t0, count, fire)
-        worth = self._worth(t0, count, first, differences=sends_differences(population))
+        worth = self._worth(t0, count, first, sends(population, self.usual))
         self._add(self.sums.emitted, node.name, spikes, worth)
         self.sums.events[node.name] = self.sums.events.get(node.name, 0.0) + float(
             np.count_nonzero(spikes)
         )
         return spikes
 
-    def _worth(self, t0: int, count: int, begin: int, *, differences: bool = False) -> Array:
+    def _worth(self, t0: int, count: int, begin: int, coding: Coding) -> Array:
         """What the steps from ``t0`` on count, in a window that begins at ``begin``."""
-        return worth(t0 - begin, count, self.steps, differences=differences, paced=self.paced)
+        return counts(coding, np.arange(t0 - begin, t0 - begin + count), self.steps)
 
     def _add(self, sums: dict[str, Array], name: str, x: Array, worth: Array) -> None:
         """Add a block whose steps count ``worth``."""
@@ -208,55 +216,29 @@ class SpikingRun:
             sums[name] = total
 
 
-def worth(position: int, count: int, steps: int, *, differences: bool, paced: bool) -> Array:
-    """(count,): what the steps from ``position`` of a window on count in ``Sums``."""
-    at = np.arange(position, position + count)
-    if differences:
-        return np.asarray(steps / (at + 1))
-    return np.asarray(2 * weight(at, steps) / (steps + 1)) if paced else np.ones(count)
-
-
 def constant_response(node: snn.Population, current: Array, steps: int) -> Array:
-    """Spikes (batch, *shape) of the same neurons fed ``current`` (batch, *shape) in every one of
-    ``steps`` steps: what is left of the error when spikes arrive perfectly evenly. Differential
-    spikes count as in ``Sums``; ``current`` is then the mean that they stand for."""
-    neuron = node.neuron
-    if isinstance(neuron, DifferentialParams):
-        return _constant_differential(node, neuron, current, steps)
-    lag = neuron.lag
+    """Spikes (batch, *shape) of the same neurons that know their mean input from the first step on:
+    fed ``current`` (batch, *shape) in every one of ``steps`` steps, or where it counts as
+    differences once. What is left of the error when spikes arrive perfectly evenly; spikes count as
+    in ``Sums``."""
+    neuron, lag = node.neuron, node.neuron.lag
     state: State = {}
-    x = current.astype(np.float32)[np.newaxis]
+    x = (current - neuron.kept_bias).astype(np.float32)[np.newaxis]
+    arrives = 1 if neuron.reads == "differential" else steps
     total = np.zeros(current.shape, np.float64)
-    paced = isinstance(neuron, PacedParams)
-    counts = worth(-lag, steps + lag, steps, differences=False, paced=paced)
+    each = counts(neuron.coding, np.arange(-lag, steps), steps)
+    if neuron.coding == "differential":  # single precision, in which these neurons divide by t
+        each = each.astype(np.float32)
     for t in range(steps + lag):
-        now = x if t < steps else np.zeros_like(x)
-        total += run_population(node, now, state, t, 1, (lag, lag + steps))[0] * counts[t]
-    return total
-
-
-def _constant_differential(
-    node: snn.Population, neuron: DifferentialParams, current: Array, steps: int
-) -> Array:
-    """Differential neurons that know their mean input from the first step on."""
-    state: State = {}
-    x = (current - neuron.bias).astype(np.float32)[np.newaxis]
-    total = np.zeros(current.shape, np.float64)
-    for t in range(steps):
-        total += run_population(node, x, state, t, 1, (0, steps))[0] * (steps / (t + 1))
-        if neuron.source == "differential":
-            x = np.zeros_like(x)
+        now = x if t < arrives else np.zeros_like(x)
+        total += run_population(node, now, state, t, 1, (lag, lag + steps))[0] * each[t]
     return total
 
 
 def initial_charge(neuron: Neuron, steps: int, moved: Array) -> Array:
-    """What of the initial potential, beyond the theta / 2 that makes rounding fair, counts as mean
-    input over ``steps`` steps: as much as the bias makes up for, ``moved`` being how far it is
-    from the ANN's. Calibration moves charge between the two, which changes no rate in the mean.
+    """What of the initial potential counts as mean input over ``steps`` steps: as much as the bias
+    makes up for, ``moved`` being how far it is from the ANN's. Calibration moves charge between the
+    two, which changes no rate in the mean.
     """
-    if not isinstance(neuron, NeuronParams) or neuron.leak:
-        return np.zeros((), np.float32)
-    # A paced neuron's initial potential moves the count of every step, not only the last one's.
-    counts = (steps + 1) / 2 if isinstance(neuron, PacedParams) else steps
-    charge = (neuron.v_init - neuron.v_threshold / 2) / counts
+    charge = neuron.charge(steps)
     return np.asarray(np.clip(charge, np.minimum(-moved, 0), np.maximum(-moved, 0)), np.float32)

@@ -3,22 +3,23 @@ they get in the network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import sqrt
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..converter.lowering.copies import can_be_copied, front
 from ..runtime import graph as snn
-from ..runtime.neurons import Neuron, NeuronParams, PacedParams, State
-from ..runtime.neurons.differential import DifferentialParams
+from ..runtime.neurons import Neuron, NeuronParams, PacedParams, State, counts
 from ..runtime.ops import Array
 from ..runtime.semantics.spiking import run_population
 from .measure import ann_activation
-from .run import SpikingRun, as_population, sends_differences, worth
+from .run import SpikingRun, as_population
 from .structure import initial_charges, partners
 
+N = TypeVar("N", bound=Neuron)
 COPIES = 8  # neurons per value at most
 FACTORS = (0.25, 0.5, 0.7, 0.85, 1.15, 1.4, 2.0, 3.0, 4.0, 6.0)
 
@@ -49,12 +50,11 @@ def try_remedies(
 
     Thresholds change with the weights that read the spikes, so that rates stay in the ANN's unit.
     ``reach``: how many times larger --method max would make them, where that is known.
-    Trials are ordered by the error they leave; empty where the neuron model has no such remedies.
+    Trials are ordered by the error they leave; empty where the layer has no neurons.
     """
     node = net[name]
     population = as_population(node) if isinstance(node, snn.Population | snn.Readout) else None
-    known = NeuronParams | DifferentialParams
-    if population is None or not isinstance(population.neuron, known):
+    if population is None:
         return ()
     ceiling = (0.0, population.ceiling) if isinstance(node, snn.Population) else (-np.inf, np.inf)
     variants = {
@@ -94,7 +94,7 @@ def _copies(net: snn.SpikingGraph, name: str) -> int | None:
     node, recipe = net[name], net.meta.get("recipe", "binary")
     if name not in front(net) or not isinstance(node, snn.Population):
         return None
-    known = isinstance(node.neuron, NeuronParams) and can_be_copied(node.neuron)
+    known = can_be_copied(node.neuron)
     # Of these recipes' neurons one with more levels is so many.
     more = 2 * node.neuron.levels
     return more if known and recipe in ("binary", "signed") and more <= COPIES else None
@@ -107,38 +107,57 @@ def _variants(neuron: Neuron, steps: int, copies: int | None) -> dict[str, tuple
     for factor in FACTORS:
         family = "lower" if factor < 1 else "raise"
         out[f"thresholds times {factor:g}"] = (family, _scaled(neuron, factor))
-    if not isinstance(neuron, NeuronParams):
-        return out
-    for lag in (1, 2, 4, 8):
-        if neuron.lag < lag <= max(1, steps // 2):
-            out[f"--lag {lag}"] = ("lag", replace(neuron, lag=lag))
-    if isinstance(neuron, PacedParams):
-        return out  # it is binary: the layers before and behind read spikes by when they come
+    more = OTHERS.get(type(neuron))
+    return out if more is None else out | more(neuron, steps, copies)
+
+
+def _later(neuron: NeuronParams, steps: int) -> dict[str, tuple[str, Neuron]]:
+    return {
+        f"--lag {lag}": ("lag", neuron.having(lag=lag))
+        for lag in (1, 2, 4, 8)
+        if neuron.lag < lag <= max(1, steps // 2)
+    }
+
+
+def _paced(neuron: PacedParams, steps: int, copies: int | None) -> dict[str, tuple[str, Neuron]]:
+    """It is binary: the layers before and behind read spikes by when they come."""
+    return _later(neuron, steps)
+
+
+def _integrate_and_fire(
+    neuron: NeuronParams, steps: int, copies: int | None
+) -> dict[str, tuple[str, Neuron]]:
+    out = _later(neuron, steps)
     if copies is not None:
         out[f"--copies {copies}"] = ("copies", _with_levels(neuron, copies))
     if not neuron.signed:
-        out["negative spikes"] = ("signed", replace(neuron, signed=True))
+        out["negative spikes"] = ("signed", neuron.having(signed=True))
     if neuron.levels < 15:
         graded = replace(_with_levels(neuron, 15), signed=True)
         out["up to 15 signed levels per spike"] = ("graded", graded)
     return out
 
 
+# Remedies of a model beside other thresholds; a model that has none needs no entry.
+OTHERS: dict[type[Neuron], Callable[[Any, int, int | None], dict[str, tuple[str, Neuron]]]] = {
+    NeuronParams: _integrate_and_fire,
+    PacedParams: _paced,
+}
+
+
 def _with_levels(neuron: NeuronParams, levels: int) -> NeuronParams:
     """A neuron that sends as much per step in more levels."""
-    finer = _scaled(neuron, neuron.levels / levels)
-    assert isinstance(finer, NeuronParams)
-    return replace(finer, levels=levels)
+    return replace(_scaled(neuron, neuron.levels / levels), levels=levels)
 
 
-def _scaled(neuron: Neuron, factor: float) -> Neuron:
+def _scaled(neuron: N, factor: float) -> N:
     """Another threshold. What v_init is beyond theta / 2 stays: calibration has made up for that
     charge in the bias."""
     f = np.float32(factor)
-    if not isinstance(neuron, NeuronParams):
-        return replace(neuron, v_threshold=neuron.v_threshold * f)
-    moved = neuron.v_init + (f - 1) * neuron.v_threshold / 2
-    return replace(neuron, v_threshold=neuron.v_threshold * f, v_init=moved)
+    scaled = neuron.having(v_threshold=neuron.v_threshold * f)
+    if "v_init" not in neuron.traits:
+        return scaled
+    return scaled.having(v_init=neuron.v_init + (f - 1) * neuron.v_threshold / 2)
 
 
 class _Trials:
@@ -166,14 +185,9 @@ class _Trials:
             first = self.begin + variant.neuron.lag
             fire = (first, first + self.steps)
             sent = run_population(variant, current, self.states[label], t0, count, fire)
-            counts = worth(
-                t0 - first,
-                count,
-                self.steps,
-                differences=sends_differences(variant),
-                paced=isinstance(variant.neuron, PacedParams),
-            )
-            total = np.tensordot(counts, sent.astype(np.float64), axes=1)
+            at = np.arange(t0 - first, t0 - first + count)
+            each = counts(variant.neuron.coding, at, self.steps)
+            total = np.tensordot(each, sent.astype(np.float64), axes=1)
             self.spikes[label] = self.spikes.get(label, 0.0) + total
 
     def rates(self) -> dict[str, Array]:

@@ -15,10 +15,8 @@ import numpy as np
 from ..converter.lowering.align import aligned
 from ..runtime import graph as snn
 from ..runtime import ops
-from ..runtime.neurons import NeuronParams
-from ..runtime.neurons.differential import DifferentialParams
 from ..runtime.ops import Array
-from .run import paced_from, sends_differences
+from .run import sends, usual_coding
 
 PREFIX = "ann's own: "
 
@@ -41,7 +39,7 @@ def with_twins(
         if node.name in pairs and isinstance(node, snn.STATEFUL):
             twins.add(node)
     whole = replace(net, nodes=tuple(twins.nodes))
-    return aligned(whole) if paced_from(net) else whole
+    return aligned(whole) if usual_coding(net) == "paced" else whole
 
 
 class _Twins:
@@ -55,11 +53,11 @@ class _Twins:
         self.net, self.ann, self.pairs, self.units = net, lowered.by_name(), pairs, units
         self.back = {ann: ours for ours, ann in pairs.items()}
         self.nodes: list[snn.Node] = []
-        self.differential = any(sends_differences(node) for node in net.nodes)
+        self.differential = any(sends(node, "rate") == "differential" for node in net.nodes)
         self.made: dict[str, str | None] = {}
 
     def add(self, node: snn.Node) -> None:
-        """The twin of one layer; none where neurons are of a kind that is not understood."""
+        """The twin of one layer; none where the network does not have what it reads."""
         own = self.ann[self.pairs[node.name]]
         sources = [self._read(name) for name in own.inputs]
         inputs = tuple(source for source in sources if source is not None)
@@ -67,13 +65,12 @@ class _Twins:
             return
         name = PREFIX + node.name
         if isinstance(node, snn.Population) and isinstance(own, snn.Population):
-            if isinstance(node.neuron, NeuronParams):
-                neuron = replace(node.neuron, v_init=node.neuron.v_threshold / 2)
-                self.nodes.append(replace(own, name=name, inputs=inputs, neuron=neuron))
-            elif isinstance(node.neuron, DifferentialParams):
-                coded = replace(node.neuron, bias=own.bias)
-                none = np.zeros((), np.float32)
-                self.nodes.append(replace(own, name=name, inputs=inputs, neuron=coded, bias=none))
+            neuron, bias = node.neuron, own.bias
+            if "v_init" in neuron.traits:
+                neuron = neuron.having(v_init=neuron.v_threshold / 2)
+            if "bias" in neuron.traits:
+                neuron, bias = neuron.having(bias=bias), np.zeros((), np.float32)
+            self.nodes.append(replace(own, name=name, inputs=inputs, neuron=neuron, bias=bias))
         elif isinstance(node, snn.Readout) and isinstance(own, snn.Readout):
             self.nodes.append(replace(node, name=name, inputs=inputs, bias=own.bias))
         else:

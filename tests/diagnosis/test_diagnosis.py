@@ -257,20 +257,6 @@ def test_the_batch_size_changes_nothing(batch: int, steps: int) -> None:
             assert (one_value or 0) == pytest.approx(other_value or 0, rel=0.02, abs=1e-4)
 
 
-def test_a_neuron_whose_output_is_not_its_rate_is_not_split_and_the_record_says_why() -> None:
-    net = converted()
-    node = net[CNN["block"]]
-    assert isinstance(node, snn.Population)
-    foreign = _Foreign(node.neuron)
-    row = next(
-        r
-        for r in measured(net.with_nodes([replace(node, neuron=foreign)])).layers  # type: ignore[arg-type]
-        if r.name == node.name
-    )
-    assert (row.clipping, row.quantization, row.unevenness, row.saturated) == (None,) * 4
-    assert "_Foreign" in row.reason and row.error > 0
-
-
 def test_differential_coding_is_decoded_as_the_engine_does_and_its_bias_is_found() -> None:
     ann = import_onnx(load_onnx(str(files("onnx2snn.models") / "digits_cnn.onnx")))
     options = Options(recipe="differential", steps=4)
@@ -291,16 +277,6 @@ def test_differential_coding_is_decoded_as_the_engine_does_and_its_bias_is_found
         "bias",
         CNN["block"],
     )
-
-
-class _Foreign:
-    """A neuron model that diagnosis knows nothing about."""
-
-    def __init__(self, inner: NeuronParams) -> None:
-        self.inner = inner
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
 
 
 # Faults on purpose
