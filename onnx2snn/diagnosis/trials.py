@@ -3,23 +3,21 @@ they get in the network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import sqrt
-from typing import Any, TypeVar
 
 import numpy as np
 
 from ..converter.lowering.copies import can_be_copied, front
 from ..runtime import graph as snn
-from ..runtime.neurons import Neuron, NeuronParams, PacedParams, State, counts
+from ..runtime.neurons import Neuron, State, counts
 from ..runtime.ops import Array
 from ..runtime.semantics.spiking import run_population
 from .measure import ann_activation
 from .run import SpikingRun, as_population
 from .structure import initial_charges, partners
 
-N = TypeVar("N", bound=Neuron)
 COPIES = 8  # neurons per value at most
 FACTORS = (0.25, 0.5, 0.7, 0.85, 1.15, 1.4, 2.0, 3.0, 4.0, 6.0)
 
@@ -107,50 +105,29 @@ def _variants(neuron: Neuron, steps: int, copies: int | None) -> dict[str, tuple
     for factor in FACTORS:
         family = "lower" if factor < 1 else "raise"
         out[f"thresholds times {factor:g}"] = (family, _scaled(neuron, factor))
-    more = OTHERS.get(type(neuron))
-    return out if more is None else out | more(neuron, steps, copies)
-
-
-def _later(neuron: NeuronParams, steps: int) -> dict[str, tuple[str, Neuron]]:
-    return {
-        f"--lag {lag}": ("lag", neuron.having(lag=lag))
-        for lag in (1, 2, 4, 8)
-        if neuron.lag < lag <= max(1, steps // 2)
-    }
-
-
-def _paced(neuron: PacedParams, steps: int, copies: int | None) -> dict[str, tuple[str, Neuron]]:
-    """It is binary: the layers before and behind read spikes by when they come."""
-    return _later(neuron, steps)
-
-
-def _integrate_and_fire(
-    neuron: NeuronParams, steps: int, copies: int | None
-) -> dict[str, tuple[str, Neuron]]:
-    out = _later(neuron, steps)
+    if not neuron.traits & {"if", "paced"}:
+        return out  # of a model whose parameters are not known here
+    for lag in (1, 2, 4, 8):
+        if neuron.lag < lag <= max(1, steps // 2):
+            out[f"--lag {lag}"] = ("lag", neuron.having(lag=lag))
+    if "paced" in neuron.traits:
+        return out  # it is binary: the layers before and behind read spikes by when they come
     if copies is not None:
         out[f"--copies {copies}"] = ("copies", _with_levels(neuron, copies))
-    if not neuron.signed:
+    if "signed" not in neuron.traits:
         out["negative spikes"] = ("signed", neuron.having(signed=True))
     if neuron.levels < 15:
-        graded = replace(_with_levels(neuron, 15), signed=True)
+        graded = _with_levels(neuron, 15).having(signed=True)
         out["up to 15 signed levels per spike"] = ("graded", graded)
     return out
 
 
-# Remedies of a model beside other thresholds; a model that has none needs no entry.
-OTHERS: dict[type[Neuron], Callable[[Any, int, int | None], dict[str, tuple[str, Neuron]]]] = {
-    NeuronParams: _integrate_and_fire,
-    PacedParams: _paced,
-}
-
-
-def _with_levels(neuron: NeuronParams, levels: int) -> NeuronParams:
+def _with_levels(neuron: Neuron, levels: int) -> Neuron:
     """A neuron that sends as much per step in more levels."""
-    return replace(_scaled(neuron, neuron.levels / levels), levels=levels)
+    return _scaled(neuron, neuron.levels / levels).having(levels=levels)
 
 
-def _scaled(neuron: N, factor: float) -> N:
+def _scaled(neuron: Neuron, factor: float) -> Neuron:
     """Another threshold. What v_init is beyond theta / 2 stays: calibration has made up for that
     charge in the bias."""
     f = np.float32(factor)

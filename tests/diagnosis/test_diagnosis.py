@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from examples.adaptive_threshold import AdaptiveParams
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -255,6 +256,27 @@ def test_the_batch_size_changes_nothing(batch: int, steps: int) -> None:
             one_value, other_value = getattr(a, part), getattr(b, part)
             assert (one_value is None) == (other_value is None)
             assert (one_value or 0) == pytest.approx(other_value or 0, rel=0.02, abs=1e-4)
+
+
+def test_a_model_that_only_the_contract_describes_is_split_too_and_gets_other_thresholds() -> None:
+    net = converted()
+    node = net[CNN["block"]]
+    assert isinstance(node, snn.Population)
+    theta = node.neuron.v_threshold
+    rising = AdaptiveParams(
+        v_threshold=theta, v_init=theta / 2, rise=float(theta.mean()), decay=0.25
+    )
+    changed = net.with_nodes([replace(node, neuron=rising)])
+    plain, row = (
+        next(r for r in measured(n).layers if r.name == node.name) for n in (net, changed)
+    )
+    # A threshold that rises loses spikes of even a constant current.
+    assert plain.quantization is not None and row.quantization is not None
+    assert row.quantization > 2 * plain.quantization and not row.reason
+    assert row.clipping == pytest.approx(plain.clipping) and row.inherited == plain.inherited
+    batch = {"input": samples()[:8]}
+    trials = try_remedies(lowered(), changed, [batch], T, node.name)
+    assert {t.family for t in trials} == {"lower", "raise"}
 
 
 def test_differential_coding_is_decoded_as_the_engine_does_and_its_bias_is_found() -> None:
