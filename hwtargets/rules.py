@@ -10,10 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..runtime.neurons import NeuronParams, PacedParams
+from ..runtime.neurons import Neuron
 from .target import UNBOUNDED, DesignRule, HardwareTarget, Known, Violation
 from .view.network import ChipLayer, ChipNetwork
 
+RESETS = frozenset(("subtract", "zero"))
+# What the rules below know of neurons: a model with any other trait is refused by its name.
+KNOWN = frozenset(
+    ("if", "paced", "subtract", "zero", "levels", "signed", "lag", "leak", "refractory", "floor")
+) | {"v_init"}
 # What the rules read of a target.
 LIMITS: Mapping[str, Known] = {
     "payload_bits": Known(
@@ -26,25 +31,27 @@ LIMITS: Mapping[str, Known] = {
 }  # fmt: skip
 
 
-def _neurons(network: ChipNetwork) -> Iterator[tuple[ChipLayer, NeuronParams]]:
-    """Layers of integrate-and-fire neurons; ``_model`` speaks about the others."""
+def _neurons(network: ChipNetwork) -> Iterator[tuple[ChipLayer, Neuron]]:
+    """Layers of neurons that the rules know; ``_model`` speaks about the others."""
     for layer in network.layers:
-        neuron = getattr(layer.node, "neuron", None)
-        if isinstance(neuron, NeuronParams):
+        neuron = layer.neuron
+        if neuron is not None and neuron.traits <= KNOWN:
             yield layer, neuron
 
 
 def _model(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
     for layer in network.layers:
-        neuron = getattr(layer.node, "neuron", None)
-        if neuron is not None and not isinstance(neuron, NeuronParams):
+        neuron = layer.neuron
+        if neuron is not None and not neuron.traits <= KNOWN:
+            why = "The chip is not known to have it"
+            if neuron.coding == "differential":
+                why = "Its update needs the time since the start (a division by t)"
             yield Violation(
                 node=layer.name,
                 rule="neuron model",
-                used=type(neuron).__name__.removesuffix("Params").lower(),
+                used=neuron.name,
                 limit="integrate-and-fire",
-                remedy="Its update needs the time since the start (a division by t); convert with "
-                "a recipe of integrate-and-fire neurons.",
+                remedy=f"{why}; convert with a recipe of integrate-and-fire neurons.",
             )
 
 
@@ -65,11 +72,11 @@ def _no_analog(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violati
 def _reset(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
     allowed = target.can("reset")
     for layer, neuron in _neurons(network):
-        if neuron.reset not in allowed:
+        for reset in neuron.traits & RESETS - {*allowed}:
             yield Violation(
                 node=layer.name,
                 rule="reset",
-                used=neuron.reset,
+                used=reset,
                 limit=", ".join(allowed),
                 remedy=f"Convert with reset = '{allowed[0]}'.",
             )
@@ -96,7 +103,7 @@ def _signed(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]
     if target.can("signed"):
         return
     for layer, neuron in _neurons(network):
-        if neuron.signed:
+        if "signed" in neuron.traits:
             fan_out = sum(p.weights for p in network.readers(layer.name))
             yield Violation(
                 node=layer.name,
@@ -128,7 +135,7 @@ def _paced(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
     if target.can("paced"):
         return
     for layer, neuron in _neurons(network):
-        if isinstance(neuron, PacedParams):
+        if "paced" in neuron.traits:
             yield Violation(
                 node=layer.name,
                 rule="paced neurons",
@@ -155,14 +162,15 @@ def _delays(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]
 
 def _dynamics(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
     wanted = (
-        ("leak", lambda n: n.leak > 0, "Convert with IF neurons (leak 0)."),
-        ("refractory", lambda n: n.refractory > 0, "Convert without a refractory period."),
-        ("v_min", lambda n: n.v_min is not None, "Convert without a floor of the membrane."),
-        ("v_init", lambda n: bool((n.v_init != 0).any()), "Convert with v_init 0."),
+        ("leak", "leak", "Convert with IF neurons (leak 0)."),
+        ("refractory", "refractory", "Convert without a refractory period."),
+        ("v_min", "floor", "Convert without a floor of the membrane."),
+        ("v_init", "v_init", "Convert with v_init 0."),
     )
     for layer, neuron in _neurons(network):
-        for name, needs, remedy in wanted:
-            if not target.can(name) and needs(neuron):
+        needed = neuron.traits - (set() if np.any(neuron.v_init) else {"v_init"})
+        for name, trait, remedy in wanted:
+            if not target.can(name) and trait in needed:
                 yield Violation(
                     node=layer.name, rule=name, used="needed", limit="not available", remedy=remedy
                 )

@@ -25,7 +25,6 @@ from .converter.statistics.measure import Progress
 from .data import Preprocessing, Samples
 from .errors import ModelError, did_you_mean, resembling
 from .runtime.graph import Population, SpikingGraph
-from .runtime.neurons import most_spikes
 from .runtime.ops import Array
 
 T = TypeVar("T")
@@ -324,7 +323,7 @@ def _reached(made: Conversion, steps: int) -> dict[str, GivenThreshold]:
     out = {}
     for node in gathered(made.graph)[0].of(Population):
         theta, stat = node.neuron.v_threshold, made.stats[node.name]
-        most = theta * np.float32(most_spikes(node.neuron, steps) / steps)
+        most = theta * np.float32(node.neuron.reach(steps) / steps)
         reach = stat.broadcast(stat.maximum, len(node.shape)) / most
         seen = reach[reach > 0]
         out[node.name] = GivenThreshold(

@@ -25,12 +25,13 @@ import numpy as np
 from ...runtime import graph as snn
 from ...runtime import ops
 from ...runtime.facts import GraphFacts
-from ...runtime.neurons import Neuron, NeuronParams
+from ...runtime.neurons import Neuron
 from ...runtime.ops import Array
 
 FEW_STEPS = 32  # with more, a second neuron per value costs more than it is worth
 SMALL_SHARE = 0.25  # of all neurons: deep networks; others inherit little and would pay much
-SHARED = ("levels", "signed", "reset", "v_reset", "leak", "refractory", "lag", "v_min")
+# Traits of neurons whose copies do what one of them with more levels does.
+COPIED = frozenset(("if", "subtract", "levels", "signed", "v_init"))
 SPACING = 0.02  # of theta / C: how far grids may move the initial potentials of copies
 
 
@@ -55,10 +56,9 @@ def worth_copying(graph: snn.SpikingGraph) -> bool:
     return share <= SMALL_SHARE and not pooled
 
 
-def can_be_copied(neuron: NeuronParams) -> bool:
+def can_be_copied(neuron: Neuron) -> bool:
     """Whether copies do what one neuron with more levels does: it only adds and subtracts."""
-    plain = type(neuron) is NeuronParams and neuron.reset == "subtract" and neuron.v_min is None
-    return plain and not neuron.leak and not neuron.refractory and not neuron.lag
+    return neuron.traits <= COPIED
 
 
 def spread(
@@ -84,12 +84,10 @@ def _copies(
     node: snn.Population, neuron: Neuron, count: int
 ) -> tuple[list[snn.Node], dict[str, Neuron]]:
     """The further populations, their sum and their mean; and the neurons of all."""
-    assert isinstance(neuron, NeuronParams)
     names = [node.name, *(f"{node.name}/copy{i}" for i in range(2, count + 1))]
     fine = neuron.v_threshold
     neurons: dict[str, Neuron] = {
-        name: replace(
-            neuron,
+        name: neuron.having(
             levels=1,
             v_threshold=fine * np.float32(count),
             v_init=neuron.v_init + fine * np.float32(i),
@@ -121,9 +119,8 @@ def gathered(graph: snn.SpikingGraph) -> tuple[snn.SpikingGraph, dict[str, int]]
             continue
         first, count = populations[0], len(populations)
         neuron = first.neuron
-        assert isinstance(neuron, NeuronParams)
         fine = neuron.v_threshold / np.float32(count)
-        changed[first.name] = replace(first, neuron=replace(neuron, levels=count, v_threshold=fine))
+        changed[first.name] = replace(first, neuron=neuron.having(levels=count, v_threshold=fine))
         counts[first.name] = count
         gone |= dict.fromkeys((node.name, *(p.name for p in populations[1:])), first.name)
     kept = [changed.get(node.name, node) for node in graph.nodes if node.name not in gone]
@@ -135,14 +132,11 @@ def _are_copies(populations: list[snn.Population]) -> bool:
     """Whether these differ in their initial potentials only, which are theta / C apart."""
     first = populations[0]
     neuron, count = first.neuron, len({p.name for p in populations})
-    if not isinstance(neuron, NeuronParams) or neuron.levels > 1 or count < len(populations):
+    if not can_be_copied(neuron) or neuron.levels > 1 or count < len(populations):
         return False
     for i, other in enumerate(populations):
         own = other.neuron
-        if type(own) is not type(neuron) or other.inputs != first.inputs:
-            return False
-        assert isinstance(own, NeuronParams)
-        if any(getattr(own, name) != getattr(neuron, name) for name in SHARED):
+        if own.traits != neuron.traits or other.inputs != first.inputs:
             return False
         if not _equal(own.v_threshold, neuron.v_threshold) or not _equal(other.bias, first.bias):
             return False

@@ -21,7 +21,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...runtime import graph as snn
-from ...runtime.neurons import Neuron, NeuronParams
+from ...runtime.neurons import Neuron
 from ...runtime.ops import Array, MultiplyingOp
 from ...runtime.semantics.constants import grid_of
 from ..statistics.measure import by_channel, channel_axis
@@ -31,15 +31,21 @@ MANTISSA = 24  # bits of a float32
 THRESHOLD_BITS = 12
 HEADROOM = 2.0  # of the largest current: for the steps after which a potential is far below zero
 RANGE = 32.0  # thresholds: how far below zero a potential stays exact in any case
+# Neurons with no other traits than these add and subtract currents and thresholds only, or do the
+# same to them whoever computes it.
+SUMS = frozenset(
+    ("if", "paced", "differential", "subtract", "levels", "signed", "lag", "refractory", "floor")
+) | {"v_init", "bias"}
 COARSEST = 2.0**-10  # of the threshold: a layer whose sums are larger keeps its weights
 
 
 def round_thresholds(neurons: Mapping[str, Neuron]) -> dict[str, Neuron]:
-    """``neurons`` with thresholds of 12 significant bits; those of other models are left."""
+    """``neurons`` with thresholds of 12 significant bits; differential ones, which divide by the
+    step's number anyway, are left."""
     return {
-        name: replace(neuron, v_threshold=_significant(neuron.v_threshold))
-        if isinstance(neuron, NeuronParams)
-        else neuron
+        name: neuron
+        if neuron.coding == "differential"
+        else neuron.having(v_threshold=_significant(neuron.v_threshold))
         for name, neuron in neurons.items()
     }
 
@@ -97,7 +103,7 @@ def _grid(
         theta = np.zeros(())
     else:
         neuron = node.neuron
-        if neuron.leak or neuron.reset not in ("subtract", "differential"):
+        if not neuron.traits <= SUMS:
             return None
         if not terms:
             return grid_of(node)
@@ -124,9 +130,9 @@ def _rounded_node(node: snn.Population | snn.Readout, grid: Array) -> snn.Popula
     if isinstance(node, snn.Readout):
         return node
     neuron = node.neuron
-    if not isinstance(neuron, NeuronParams):  # it begins at zero
+    if "v_init" not in neuron.traits:
         return node
-    return replace(node, neuron=replace(neuron, v_init=_rounded(neuron.v_init, grid)))
+    return replace(node, neuron=neuron.having(v_init=_rounded(neuron.v_init, grid)))
 
 
 def _rounded(x: Array, grid: Array) -> Array:

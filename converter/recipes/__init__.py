@@ -19,7 +19,7 @@ class Recipe:
 
     Attributes:
         summary: what the neurons do, for a list of recipes.
-        model: the neuron model, a key of ``runtime.neurons.NEURON_MODELS``.
+        model: the neuron model; behind a start lag "if" may be paced (``neurons``).
         signed: negative spikes take back what was sent before.
         levels: largest number of spikes one neuron emits in one step (graded spikes).
         synchronous: every layer waits for the whole of its input (its lag is T).

@@ -16,14 +16,14 @@ from math import prod
 import numpy as np
 
 from ...runtime import graph as snn
-from ...runtime.neurons import Neuron, NeuronParams
+from ...runtime.neurons import Neuron
 from ...runtime.ops import Array
 from ...runtime.parallel.threads import one_blas_thread
 from ...runtime.semantics.samples import as_inputs
 from ..lowering.lower import compact
 from ..statistics.measure import by_channel, channel_axis
-from .replay import Replay, Train, decoded_mean, last_readers, packed_bits, packs, worth
-from .search import Choice, Drive, Search, choose, run
+from .replay import Replay, Train, decoded_mean, last_readers, packed_bits, packs
+from .search import Choice, Drive, choose, run, search_of
 from .weights import correct, correctable, residual
 
 Progress = Callable[[int, int], None]
@@ -33,10 +33,6 @@ WORK = 8192  # samples times steps: more is slow and brings little
 FEWEST = 32  # samples, however many steps (if memory allows)
 SAMPLED = 1 << 18  # neurons of a population searched at T <= 16; fewer above
 DRIVEN = 8  # tiles that the search looks at, at least
-V_INITS = (0.5, 0.25, 0.0, -0.5, -1.0)
-EVENNESS = 0.5  # of binary spikes without a lag, against the error of the whole
-SCALES = (0.7, 0.85, 1.0, 1.2)
-DIFFERENTIAL_SCALES = (0.7, 0.85, 1.0, 1.2)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -161,10 +157,10 @@ class _Loop:
         return np.concatenate(self.replay.each(lambda part: self.replay.mean(name, part)))
 
     def _bias(self, name: str) -> Array:
-        """The bias so far; differential neurons have it in themselves."""
+        """The bias so far; some neurons have it in themselves."""
         neuron = self.neurons.get(name)
-        if neuron is not None and not isinstance(neuron, NeuronParams):
-            return neuron.bias
+        if neuron is not None and "bias" in neuron.traits:
+            return neuron.kept_bias
         node = self.replay.nodes[name]
         assert isinstance(node, snn.Population | snn.Readout)
         return node.bias
@@ -172,8 +168,8 @@ class _Loop:
     def _shift(self, name: str, change: Array) -> None:
         bias = (self._bias(name) + change).astype(np.float32)
         neuron = self.neurons.get(name)
-        if neuron is not None and not isinstance(neuron, NeuronParams):
-            self.neurons[name] = replace(neuron, bias=bias)
+        if neuron is not None and "bias" in neuron.traits:
+            self.neurons[name] = neuron.having(bias=bias)
             return
         node = self.replay.nodes[name]
         assert isinstance(node, snn.Population | snn.Readout)
@@ -196,7 +192,8 @@ class _Loop:
         neuron = self.neurons[name]
         threshold = np.broadcast_to(neuron.v_threshold, _lengths(node, axis)).ravel()
         drive = self._drive(node, target, axis)
-        self._take(node, choose(neuron, threshold, drive, self._search(neuron), node.ceiling))
+        search = search_of(neuron, starts=self.tuning.search, rounds=self.tuning.rounds)
+        self._take(node, choose(neuron, threshold, drive, search, node.ceiling))
         train = self._run(name)
         replay.store(name, train, target)
         power = float(np.mean(target**2)) or 1.0
@@ -204,23 +201,20 @@ class _Loop:
 
     def _take(self, node: snn.Population, choice: Choice) -> None:
         neuron, axis, rank = self.neurons[node.name], self._axis(node.name), len(node.shape)
-        v_threshold = _along(choice.threshold, axis, rank=rank)
-        if isinstance(neuron, NeuronParams):
-            v_init = _along(choice.v_init, axis, rank=rank)
-            self.neurons[node.name] = replace(neuron, v_threshold=v_threshold, v_init=v_init)
-        else:
-            self.neurons[node.name] = replace(neuron, v_threshold=v_threshold)
+        neuron = neuron.having(v_threshold=_along(choice.threshold, axis, rank=rank))
+        if "v_init" in neuron.traits:
+            neuron = neuron.having(v_init=_along(choice.v_init, axis, rank=rank))
+        self.neurons[node.name] = neuron
         self._shift(node.name, _along(choice.bias, axis, rank=rank))
 
     def _run(self, name: str) -> Train:
         """The population's spikes on all samples."""
         replay, neuron, node = self.replay, self.neurons[name], self.replay.nodes[name]
         begin, fire = self._window(name)
-        differential = not isinstance(neuron, NeuronParams)
-        bias = np.zeros((), np.float32) if differential else self._bias(name)
+        bias = np.zeros((), np.float32) if "bias" in neuron.traits else self._bias(name)
 
         threshold = neuron.v_threshold.astype(np.float32)
-        weights = worth(neuron, replay.steps)
+        weights = neuron.worth(replay.steps)
 
         def tile(part: slice) -> tuple[Array, Array]:
             first, current = replay.signal(node.inputs[0], part)
@@ -250,19 +244,6 @@ class _Loop:
         onset = self.replay.onset
         return max(onset[i] for i in self.replay.nodes[name].inputs), onset[name]
 
-    def _search(self, neuron: Neuron) -> Search:
-        if not isinstance(neuron, NeuronParams):
-            return Search(scales=DIFFERENTIAL_SCALES, rounds=self.tuning.rounds)
-        if not self.tuning.search:
-            fraction = float(np.mean(neuron.v_init / neuron.v_threshold))
-            return Search(v_inits=(fraction,), rounds=self.tuning.rounds)
-        if neuron.signed:
-            # What it sent too early it takes back: holding spikes back would only delay it.
-            return Search(scales=SCALES, rounds=self.tuning.rounds)
-        # Behind a start lag spikes are paced, or leave in a burst whatever v_init is.
-        evenness = 0.0 if neuron.lag else EVENNESS
-        return Search(scales=SCALES, v_inits=V_INITS, rounds=self.tuning.rounds, evenness=evenness)
-
     def _drive(self, node: snn.Population, target: Array, axis: int) -> Drive:
         """A sample of the population's neurons with the currents that arrive."""
         replay, steps = self.replay, self.replay.steps
@@ -271,7 +252,7 @@ class _Loop:
         budget = SAMPLED * min(16, steps) // steps
         per_channel = max(budget // channels, min(256, 8192 // steps), 64)
         bias = np.broadcast_to(self._bias(node.name), node.shape)
-        inside = isinstance(self.neurons[node.name], NeuronParams)
+        outside = "bias" not in self.neurons[node.name].traits
         parts = list(replay.tiles())
         # The others would only add neurons of which the sample holds one in a hundred.
         parts = parts[:: 1 if len(parts) < 2 * DRIVEN else 2]
@@ -285,7 +266,7 @@ class _Loop:
             sampled = np.repeat(flat[:, :, chosen], steps if len(current) == 1 else 1, 0)
             sampled = _until(sampled, begin - first + steps)
             own = by_channel(np.broadcast_to(bias, (current.shape[1], *node.shape)), axis)
-            if inside:
+            if outside:
                 sampled[max(begin - first, 0) : begin - first + steps] += own[:, chosen]
             return first, sampled, by_channel(target[part], axis)[:, chosen], own[:, chosen]
 
@@ -297,7 +278,7 @@ class _Loop:
             begin=begin,
             fire=fire,
             steps=steps,
-            bias=None if inside else np.concatenate([t[3] for t in tiles], axis=1),
+            bias=None if outside else np.concatenate([t[3] for t in tiles], axis=1),
         )
 
 

@@ -21,8 +21,7 @@ import numpy as np
 
 from ...runtime import graph as snn
 from ...runtime.facts import GraphFacts
-from ...runtime.neurons import Neuron, NeuronParams, PacedParams
-from ...runtime.neurons import paced as neuron_paced
+from ...runtime.neurons import Neuron, worth
 from ...runtime.ops import Array
 from ...runtime.parallel.threads import available_threads, run_tasks
 from ...runtime.semantics import islands
@@ -84,16 +83,7 @@ def decoded_mean(spikes: Array, *, threshold: Array, worth: Array) -> Array:
 
 def packs(neuron: Neuron) -> bool:
     """Whether spikes are 0 or 1."""
-    return neuron.levels == 1 and not neuron.signed
-
-
-def worth(neuron: Neuron, steps: int) -> Array:
-    """(steps,): what a spike of one threshold in each step adds to the decoded mean."""
-    if isinstance(neuron, PacedParams):
-        return neuron_paced.worth(steps)
-    if isinstance(neuron, NeuronParams):
-        return np.full(steps, 1 / steps, np.float32)
-    return (1 / np.arange(1, steps + 1)).astype(np.float32)
+    return not neuron.traits & {"levels", "signed"}
 
 
 class Replay:
@@ -127,9 +117,8 @@ class Replay:
         self.onset = snn.onsets(
             graph.with_nodes(replace(p, neuron=neurons[p.name]) for p in graph.of(snn.Population))
         )
-        self.worth = np.full(steps, 1 / steps, np.float32)
-        if any(isinstance(n, PacedParams) for n in neurons.values()):
-            self.worth = neuron_paced.worth(steps)
+        paced = any(n.coding == "paced" for n in neurons.values())
+        self.worth = worth("paced" if paced else "rate", steps)
         self._last_reader = last_readers(graph)
         self.kernels = Kernels()
 

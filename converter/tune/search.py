@@ -18,18 +18,24 @@ itself best, the next one must decide on less, and the error of a deep network g
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 
-from ...runtime.neurons import Neuron, NeuronParams
+from ...runtime.neurons import Neuron, NeuronParams, PacedParams
+from ...runtime.neurons.differential import DifferentialParams
 from ...runtime.ops import Array
-from .replay import worth
+from ...runtime.tables import entry
 
 MOMENTS = 8  # times in a window at which evenness is judged
 PRIOR = 1000.0  # neurons of all channels that count beside those of one (``_shrunk``)
 CHUNK = 1 << 17  # potentials simulated together: what fits a core's cache
+V_INITS = (0.5, 0.25, 0.0, -0.5, -1.0)
+EVENNESS = 0.5  # of binary spikes without a lag, against the error of the whole
+SCALES = (0.7, 0.85, 1.0, 1.2)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,12 +49,41 @@ class Search:
     evenness: float = 0.0
 
 
+def search_of(neuron: Neuron, *, starts: bool, rounds: int) -> Search:
+    """What is tried for neurons like this one. ``starts``: also other thresholds and initial
+    potentials where the model has a choice. Raises GraphError E420 for a model that is not in
+    ``SEARCHES``."""
+    search = entry(SEARCHES, neuron, "converter.tune.search.SEARCHES")(neuron, starts)
+    return replace(search, rounds=rounds)
+
+
+def _integrate_and_fire(neuron: NeuronParams, starts: bool) -> Search:
+    if not starts:
+        return Search(v_inits=(float(np.mean(neuron.v_init / neuron.v_threshold)),))
+    if neuron.signed:
+        # What it sent too early it takes back: holding spikes back would only delay it.
+        return Search(scales=SCALES)
+    # Behind a start lag spikes are paced, or leave in a burst whatever v_init is.
+    return Search(scales=SCALES, v_inits=V_INITS, evenness=0.0 if neuron.lag else EVENNESS)
+
+
+def _differential(neuron: DifferentialParams, starts: bool) -> Search:
+    return Search(scales=SCALES)
+
+
+SEARCHES: dict[type[Neuron], Callable[[Any, bool], Search]] = {
+    NeuronParams: _integrate_and_fire,
+    PacedParams: _integrate_and_fire,
+    DifferentialParams: _differential,
+}
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Drive:
     """Sampled input of a population: ``current`` (time, channels, n) from absolute step ``first``
     on, bias included; ``target`` (channels, n) activations. The bias arrives in [begin, begin + T)
-    and spikes leave in [fire, fire + T). ``bias`` (channels, n): of differential neurons, who
-    keep it in their state; the current is then without it."""
+    and spikes leave in [fire, fire + T). ``bias`` (channels, n): of neurons that keep it in
+    their state; the current is then without it."""
 
     current: Array
     target: Array
@@ -150,10 +185,13 @@ def _candidates(
 ) -> tuple[Neuron, Array]:
     """Neurons with arrays (candidates, channels, 1 or n), and the bias current beside them."""
     theta, v0, bias = (x[..., np.newaxis] for x in (theta, v0, bias))
-    if isinstance(neuron, NeuronParams):
-        return replace(neuron, v_threshold=theta, v_init=v0), bias
+    neuron = neuron.having(v_threshold=theta)
+    if "v_init" in neuron.traits:
+        neuron = neuron.having(v_init=v0)
+    if "bias" not in neuron.traits:
+        return neuron, bias
     assert drive.bias is not None
-    return replace(neuron, v_threshold=theta, bias=drive.bias + bias), np.zeros_like(bias)
+    return neuron.having(bias=drive.bias + bias), np.zeros_like(bias)
 
 
 def decoded_rates(
@@ -164,7 +202,7 @@ def decoded_rates(
     top; and with ``uneven`` how far the spikes sent so far are from that part of the target,
     (candidates, channels), as a mean square over ``MOMENTS`` times of the window."""
     count = len(neuron.v_threshold)
-    weights = worth(neuron, drive.steps)
+    weights = neuron.worth(drive.steps)
     shape = drive.current.shape[1:]
     state = neuron.initial_state(count, shape, np.dtype(np.float32))
     spikes = np.empty((count, *shape), np.float32)
@@ -178,7 +216,8 @@ def decoded_rates(
         np.copyto(current, drive.current[at] if at < len(drive.current) else 0)
         if inside:
             current += bias
-        neuron.step(state, current, spikes, drive.fire <= t, t - drive.fire, drive.steps)
+        at, steps = t - drive.fire, drive.steps
+        neuron.step(state, current, spikes, may_fire=at >= 0, position=at, steps=steps)
         if t >= drive.fire:
             spikes *= weights[t - drive.fire]
             total += spikes
@@ -219,7 +258,7 @@ def run(
         np.copyto(now, current[0 if len(current) == 1 else t - first] if t < last else 0)
         if begin <= t < begin + steps:
             now += bias
-        neuron.step(state, now, spikes, fire <= t, t - fire, steps)
+        neuron.step(state, now, spikes, may_fire=fire <= t, position=t - fire, steps=steps)
         if t >= fire:
             out[t - fire] = spikes
     return out

@@ -17,14 +17,17 @@ tests pin it to vectors recorded from Lava.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ...runtime.graph import Input
-from ...runtime.neurons import NeuronParams, PacedParams
-from ...runtime.neurons.paced import progress, weight
+from ...runtime.neurons import Neuron, NeuronParams, PacedParams
+from ...runtime.neurons.model import weight
+from ...runtime.neurons.paced import progress
 from ...runtime.ops import Array
+from ...runtime.tables import entry
 from ..mapping import ChipRun
 from ..view.network import ChipNetwork
 from .quantize import IntLayer, IntNetwork, IntProjection
@@ -142,10 +145,23 @@ def _current(
 def _population(
     layer: IntLayer, quantized: IntNetwork, current: Array, fire: tuple[int, int], tally: _Tally
 ) -> Array:
-    neuron, threshold = layer.neuron, layer.threshold
-    assert neuron is not None and threshold is not None and layer.v_init is not None
-    if isinstance(neuron, PacedParams):
-        return _paced_population(layer, neuron, quantized, current, fire, tally=tally)
+    """Raises GraphError E420 for neurons whose integers are not in ``POPULATIONS``."""
+    neuron = layer.neuron
+    run_one = entry(POPULATIONS, neuron, "hwtargets.cores.integers.POPULATIONS")
+    return run_one(layer, neuron, quantized, current, fire=fire, tally=tally)
+
+
+def _plain_population(
+    layer: IntLayer,
+    neuron: NeuronParams,
+    quantized: IntNetwork,
+    current: Array,
+    *,
+    fire: tuple[int, int],
+    tally: _Tally,
+) -> Array:
+    threshold = layer.threshold
+    assert threshold is not None and layer.v_init is not None
     total = max(len(current), fire[1])
     state = {"v": np.zeros(current.shape[1:]) + layer.v_init}
     state["sent"] = np.zeros_like(state["v"])
@@ -167,8 +183,8 @@ def _paced_population(
     neuron: PacedParams,
     quantized: IntNetwork,
     current: Array,
-    fire: tuple[int, int],
     *,
+    fire: tuple[int, int],
     tally: _Tally,
 ) -> Array:
     threshold, limit = layer.threshold, quantized.state_max
@@ -193,6 +209,12 @@ def _paced_population(
     tally.saturations[layer.name] = tally.saturations.get(layer.name, 0) + saturated
     _count(tally, layer.name, spikes)
     return spikes
+
+
+POPULATIONS: dict[type[Neuron], Callable[..., Array]] = {
+    NeuronParams: _plain_population,
+    PacedParams: _paced_population,
+}
 
 
 def _integrate(

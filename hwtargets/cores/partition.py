@@ -103,8 +103,8 @@ def _to_place(network: ChipNetwork, inputs: bool) -> Iterator[tuple[str, Shape, 
 
 
 def _soft(layer: ChipLayer | None) -> bool:
-    neuron = getattr(layer.node, "neuron", None) if layer else None
-    return getattr(neuron, "reset", "") == "subtract"
+    neuron = layer.neuron if layer else None
+    return neuron is not None and "subtract" in neuron.traits
 
 
 def tile_layer(

@@ -43,4 +43,4 @@ def with_any_spike_pools(graph: g.SpikingGraph) -> g.SpikingGraph:
 def _replaceable(pool: g.MaxPool, source: g.Node | None) -> bool:
     if not isinstance(source, g.Population) or np.any(pool.bias):
         return False
-    return source.neuron.levels == 1 and not source.neuron.signed
+    return not source.neuron.traits & {"levels", "signed"}

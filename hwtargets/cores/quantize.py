@@ -12,22 +12,28 @@ because chips of this kind store one threshold per layer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, log2, prod
+from typing import Any
 
 import numpy as np
 
 from ...errors import TargetError
 from ...runtime import ops
-from ...runtime.neurons import NeuronParams, PacedParams
+from ...runtime.neurons import Neuron, NeuronParams, PacedParams
 from ...runtime.ops import Array, LinearOp, MultiplyingOp, Shape
-from ...runtime.table import entry
+from ...runtime.tables import entry
 from ..target import HardwareTarget
 from ..view import sparse
 from ..view.network import ChipLayer, ChipNetwork, Link, Projection
 
 MAX_COMPOSED = 1 << 24  # entries of a product of two weight matrices
+# The lowest potential of a model's neurons, and the one after a reset that does not subtract.
+RESTS: dict[type[Neuron], Callable[[Any], tuple[float | None, float]]] = {
+    NeuronParams: lambda neuron: (neuron.v_min, neuron.v_reset),
+    PacedParams: lambda neuron: (None, 0.0),
+}
 
 # What may follow weights whose output channels are scaled; None: their channels are not scaled.
 KEEPING_CHANNELS: dict[type, set[type] | None] = {
@@ -64,7 +70,7 @@ class IntLayer:
     bias: Array
     unit: float
     shift: int
-    neuron: NeuronParams | None = None
+    neuron: Neuron | None = None
     threshold: Array | None = None
     v_init: Array | None = None
     v_min: float | None = None
@@ -119,7 +125,7 @@ def quantize(
     state_max = 2.0 ** (target.limit("state_bits") - 1) - 1
     build = _Builder(target, mode, unit or 1.0, names, notes)
     build.state_max, build.steps = state_max, steps
-    neurons = ((la.name, getattr(la.node, "neuron", None)) for la in network.layers)
+    neurons = ((la.name, la.neuron) for la in network.layers)
     build.levels = {name: neuron.levels for name, neuron in neurons if neuron is not None}
     build.input_max = 2.0**bits - 1 if mode == "graded" else 1.0
     layers = tuple(build.layer(layer) for layer in network.layers)
@@ -153,12 +159,12 @@ class _Builder:
         self.per_neuron = target.can("threshold_per") == "neuron"
 
     def layer(self, layer: ChipLayer) -> IntLayer:
-        neuron = getattr(layer.node, "neuron", None)
+        neuron = layer.neuron
         chains = [split(p) for p in layer.projections]
         theta = np.asarray(neuron.v_threshold, np.float64) if neuron else np.ones(())
         chains, theta, norm = self._equal_thresholds(layer, chains, theta)
         host = [self.mode == "bias" and c.projection.source in self.inputs for c in chains]
-        paced = isinstance(neuron, PacedParams) or getattr(layer.node, "coding", "") == "paced"
+        paced = "paced" in (getattr(layer.node, "coding", ""), neuron.coding if neuron else "")
         s = self._unit(chains, host, float(theta.min()) if neuron else None, paced)
         projections = [self._projection(c, s, h) for c, h in zip(chains, host, strict=True)]
         step = s / 2**self.shift
@@ -170,13 +176,14 @@ class _Builder:
         }  # fmt: skip
         if neuron is None:
             return IntLayer(**common, paced=getattr(layer.node, "coding", "") == "paced")
+        v_min, v_reset = entry(RESTS, neuron, "hwtargets.cores.quantize.RESTS")(neuron)
         return IntLayer(
             **common,
             neuron=neuron,
             threshold=np.maximum(1, np.round(theta / s)) * 2**self.shift,
             v_init=np.round(np.asarray(neuron.v_init * norm, np.float64) / step),
-            v_min=None if neuron.v_min is None else float(np.round(neuron.v_min / step)),
-            v_reset=round(neuron.v_reset / step),
+            v_min=None if v_min is None else float(np.round(v_min / step)),
+            v_reset=round(v_reset / step),
         )
 
     def _equal_thresholds(
@@ -339,7 +346,7 @@ def _composed(p: Projection) -> _Chain:
 def _scale_outputs(chain: _Chain, factor: Array) -> _Chain | None:
     """The chain with every output channel scaled, None where channels are mixed afterwards."""
     op = chain.carrier
-    allowed = entry(KEEPING_CHANNELS, type(op), "hwtargets.cores.quantize.KEEPING_CHANNELS")
+    allowed = entry(KEEPING_CHANNELS, op, "hwtargets.cores.quantize.KEEPING_CHANNELS")
     if allowed is None or not {type(o) for o in chain.after} <= allowed:
         return None
     rank = len(chain.projection.target_shape)

@@ -19,7 +19,7 @@ import numpy as np
 
 from ...runtime import ops
 from ...runtime.ops import Array, LinearOp, Shape
-from ...runtime.table import entry
+from ...runtime.tables import entry
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def _through(s: _State, op: LinearOp, shapes: tuple[Shape, ...]) -> _State | Non
     """One operation further, None where no geometry is left."""
     if op.pattern == "irregular":
         return None
-    step: Step = entry(STEPS, type(op), "hwtargets.view.geometry.STEPS")
+    step: Step = entry(STEPS, op, "hwtargets.view.geometry.STEPS")
     return step(s, op, op.output_shape(*shapes))
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from ...errors import TargetError
 from ...runtime import ops
 from ...runtime.ops import Array, ElementOp, LinearOp, MultiplyingOp, Shape, windows_of
-from ...runtime.table import entry
+from ...runtime.tables import entry
 from . import sparse
 
 MAX_DENSE = 1 << 24  # entries of a matrix that has to be composed densely
@@ -101,7 +101,7 @@ def _apply_term(
             scaled = (_scaled(b, factor) for old in term.blocks for b in _split(old, factor))
             return [Blocks(tuple(scaled))]
     elif op.pattern == "windows" and isinstance(term, Wires):
-        windows: Windows = entry(WINDOWS, type(op), "hwtargets.view.lines.WINDOWS")
+        windows: Windows = entry(WINDOWS, op, "hwtargets.view.lines.WINDOWS")
         return [Blocks(windows(op, term))]
     return [_dense(op, term, position, shapes, where)]
 

@@ -18,6 +18,7 @@ import numpy as np
 from ...runtime import graph as g
 from ...runtime.facts import GraphFacts
 from ...runtime.graph import visit
+from ...runtime.neurons import Neuron
 from ...runtime.ops import Array, LinearOp, Shape
 from ...runtime.semantics.walk import annotate
 from . import geometry, sparse
@@ -112,6 +113,11 @@ class ChipLayer:
     @property
     def neurons(self) -> int:
         return prod(self.node.shape)
+
+    @property
+    def neuron(self) -> Neuron | None:
+        """Its neurons' parameters; None for what has none (a readout may)."""
+        return self.node.neuron if isinstance(self.node, g.Population | g.Readout) else None
 
     @property
     def input_shape(self) -> Shape:

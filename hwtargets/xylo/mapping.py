@@ -294,7 +294,7 @@ def _notes(
     leaky = [
         layer.name
         for layer in network.layers
-        if isinstance(layer.node, g.Population) and layer.node.neuron.leak > 0
+        if isinstance(layer.node, g.Population) and "leak" in layer.node.neuron.traits
     ]
     if leaky:
         notes.append(f"The leak of {', '.join(leaky)} is rounded to a power of two.")

@@ -8,13 +8,23 @@ so that the mapping is free to choose its own thresholds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ...runtime import graph as g
+from ...runtime.neurons import Neuron, NeuronParams, PacedParams
 from ...runtime.ops import Array
+from ...runtime.tables import entry
 from ..view.network import ChipLayer, ChipNetwork, Projection
+
+# The leak of a model's neurons, whose rates are coded anew.
+LEAKS: dict[type[Neuron], Callable[[Any], float]] = {
+    NeuronParams: lambda neuron: neuron.leak,
+    PacedParams: lambda neuron: 0.0,
+}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -108,7 +118,7 @@ def of_view(view: ChipNetwork) -> XyloNet:
                     name=layer.name,
                     first=first,
                     stop=stop,
-                    leak=node.neuron.leak,
+                    leak=entry(LEAKS, node.neuron, "hwtargets.xylo.network.LEAKS")(node.neuron),
                     ceiling=node.ceiling,
                 )
             )

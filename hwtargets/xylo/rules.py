@@ -7,14 +7,15 @@ every limit of the target's table is a violation with the amount and a computed 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import floor
+from typing import Any
 
 import numpy as np
 
 from ...runtime import graph as g
-from ...runtime.neurons import NeuronParams
+from ...runtime.neurons import Neuron, NeuronParams, PacedParams
 from ...runtime.ops import Array
 from ..target import HardwareTarget, Violation
 from ..view.network import ChipLayer, ChipNetwork
@@ -68,9 +69,12 @@ def _neuron(layer: ChipLayer) -> Iterator[Violation]:
     if not isinstance(layer.node, g.Population):
         return
     neuron = layer.node.neuron
-    if not isinstance(neuron, NeuronParams):
-        yield _foreign(layer.name, neuron)
-        return
+    rule = NEURONS.get(type(neuron))
+    yield from (_foreign(layer.name, neuron),) if rule is None else rule(layer, neuron)
+
+
+def _integrate_and_fire(layer: ChipLayer, neuron: NeuronParams) -> Iterator[Violation]:
+    """Parameters that the chip's neurons do not have."""
     wrong: dict[str, tuple[bool, float | str, float | str, str]] = {
         "signed_spikes": (
             neuron.signed,
@@ -112,12 +116,19 @@ def _neuron(layer: ChipLayer) -> Iterator[Violation]:
             yield Violation(node=layer.name, rule=rule, used=used, limit=limit, remedy=remedy)
 
 
-def _foreign(name: str, neuron: object) -> Violation:
-    """A neuron whose spikes are worth less and less: its weights are not those of a plain rate."""
+# What is checked of a model whose rates can be coded anew; a model that is not here is refused.
+NEURONS: dict[type[Neuron], Callable[[ChipLayer, Any], Iterator[Violation]]] = {
+    NeuronParams: _integrate_and_fire,
+    PacedParams: _integrate_and_fire,
+}
+
+
+def _foreign(name: str, neuron: Neuron) -> Violation:
+    """A neuron whose spikes may be worth less and less, or less the more there are."""
     return Violation(
         node=name,
         rule="neuron_model",
-        used=type(neuron).__name__.removesuffix("Params").lower(),
+        used=neuron.name,
         limit="integrate-and-fire",
         remedy="Convert with a recipe of integrate-and-fire neurons.",
     )

@@ -9,8 +9,6 @@ from math import prod, sqrt
 import numpy as np
 
 from ..runtime import graph as snn
-from ..runtime.neurons import NeuronParams, most_spikes
-from ..runtime.neurons.differential import DifferentialParams
 from ..runtime.ops import Array
 from .findings import Finding
 from .run import Sums, as_population, constant_response
@@ -101,12 +99,6 @@ class Layer:
         if isinstance(node, snn.Population | snn.Readout):
             self.neurons = as_population(node)
 
-    @property
-    def applies(self) -> bool:
-        """Whether the neuron's output is its rate, so that the split means something."""
-        known = NeuronParams | DifferentialParams
-        return self.neurons is not None and isinstance(self.neurons.neuron, known)
-
     def add(self, ann: Values, sums: Sums, unit: Array) -> None:
         name = self.node.name
         a = ann[self.partner][1].astype(np.float64)
@@ -155,13 +147,7 @@ class Layer:
         if isinstance(self.node, snn.Population):
             act = np.clip(act, 0, self.node.ceiling)
         self.squares["own"] += _square(rate - act)
-        if not self.applies:
-            self.squares["inherited"] += _square(act - a)
-            return
-        theta, most = (
-            node.neuron.v_threshold.astype(np.float64),
-            most_spikes(node.neuron, self.steps),
-        )
+        theta, most = node.neuron.v_threshold.astype(np.float64), node.neuron.reach(self.steps)
         top = theta * most / self.steps
         clipped = np.clip(act, 0, top)
         constant = theta * constant_response(node, zbar, self.steps) / self.steps
@@ -255,19 +241,12 @@ class Layer:
         """The row with what only spiking neurons have."""
         if self.neurons is None:
             return row
-        neuron = self.neurons.neuron
-        theta = neuron.v_threshold
-        row = replace(
+        theta = self.neurons.neuron.v_threshold
+        return replace(
             row,
             threshold=float(np.median(theta)),
             spread=(float(theta.min()), float(theta.max())),
             spikes_per_neuron=self.counts["events"] / (count * self.copies),
-        )
-        if not self.applies:
-            reason = f"the output of a {type(neuron).__name__} neuron is not its rate"
-            return replace(row, inherited=rms["inherited"], reason=reason)
-        return replace(
-            row,
             inherited=rms["inherited"],
             clipping=rms["clipping"],
             quantization=rms["quantization"],

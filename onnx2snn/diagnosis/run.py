@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..runtime import graph as snn
-from ..runtime.neurons import Neuron, NeuronParams, PacedParams, State
-from ..runtime.neurons.differential import DifferentialParams
-from ..runtime.neurons.paced import weight
+from ..runtime.neurons import Coding, Neuron, State, counts
 from ..runtime.ops import Array
 from ..runtime.semantics.spiking import SpikingRules, run_population
 
@@ -37,31 +35,38 @@ def as_population(node: snn.Population | snn.Readout) -> snn.Population | None:
     )
 
 
-def receives_differences(node: snn.Node) -> bool:
-    """Whether what reaches a node in step t counts 1/t (differential coding)."""
+def reads(node: snn.Node, usual: Coding) -> Coding:
+    """How the steps of what reaches neurons or a readout count, where others count as ``usual``."""
+    coding: Coding = "rate"
     if isinstance(node, snn.Population):
-        neuron = node.neuron
-        return isinstance(neuron, DifferentialParams) and neuron.source == "differential"
-    return isinstance(node, snn.Readout) and node.coding == "differential"
+        coding = node.neuron.reads
+    elif isinstance(node, snn.Readout):
+        coding = node.coding
+    return "differential" if coding == "differential" else usual
 
 
-def sends_differences(node: snn.Node) -> bool:
-    """Whether what a node sends in step t counts 1/t."""
+def sends(node: snn.Node, usual: Coding) -> Coding:
+    """How the steps of what a node with state sends count, where others count as ``usual``."""
+    coding: Coding = "rate"
     if isinstance(node, snn.Population):
-        return isinstance(node.neuron, DifferentialParams)
-    return isinstance(node, snn.MaxPool | snn.Analog) and node.coding == "differential"
+        coding = node.neuron.coding
+    elif isinstance(node, snn.MaxPool | snn.Analog):
+        coding = node.coding
+    return "differential" if coding == "differential" else usual
 
 
-def paced_from(graph: snn.SpikingGraph) -> bool:
-    """Whether what the nodes of a graph send counts more the earlier it comes (paced neurons)."""
-    return any(isinstance(p.neuron, PacedParams) for p in graph.of(snn.Population))
+def usual_coding(graph: snn.SpikingGraph) -> Coding:
+    """How the steps of all but differential signals count: in a network with paced neurons, more
+    the earlier they come."""
+    paced = any(p.neuron.coding == "paced" for p in graph.of(snn.Population))
+    return "paced" if paced else "rate"
 
 
 def whole_bias(node: snn.Node) -> Array:
     """The bias of a node with one input, wherever the neuron model keeps it."""
-    if isinstance(node, snn.Population) and isinstance(node.neuron, DifferentialParams):
-        return np.asarray(node.bias + node.neuron.bias)
-    if isinstance(node, snn.Population | snn.Readout):
+    if isinstance(node, snn.Population):
+        return np.asarray(node.bias + node.neuron.kept_bias)
+    if isinstance(node, snn.Readout):
         return node.bias
     return np.zeros((), np.float32)
 
@@ -103,7 +108,7 @@ class SpikingRun(SpikingRules):
     ) -> None:
         super().__init__(graph, arrays, steps, seed=seed, offset=offset)
         self.observe = observe
-        self.paced = paced_from(graph)
+        self.usual = usual_coding(graph)
         self.total = steps + max(self.onset.values()) + extra
         self.sums = Sums()
 
@@ -117,7 +122,9 @@ class SpikingRun(SpikingRules):
     def _injected_once(self, node: snn.Node) -> Array:
         """The bias that is not part of the current of every step."""
         once = whole_bias(node)
-        return once if receives_differences(node) else once - getattr(node, "bias", once)
+        if reads(node, self.usual) == "differential":
+            return once
+        return once - getattr(node, "bias", once)
 
     def input(self, node: snn.Input, xs: Sequence[Array]) -> Array:
         return self._sent(node, super().input(node, xs), self.begin(node))
@@ -135,9 +142,9 @@ class SpikingRun(SpikingRules):
         return current if population is None else self._neurons(population, current)
 
     def _received(self, node: snn.Population | snn.Readout, x: Array) -> Array:
-        differences = receives_differences(node)
-        current = x if differences else self.current(node, x)
-        self._add(self.sums.current, node, current, self.begin(node), differences=differences)
+        coding = reads(node, self.usual)
+        current = x if coding == "differential" else self.current(node, x)
+        self._add(self.sums.current, node, current, self.begin(node), coding)
         return current
 
     def _neurons(self, node: snn.Population, current: Array) -> Array:
@@ -149,74 +156,49 @@ class SpikingRun(SpikingRules):
         return spikes
 
     def _sent(self, node: snn.Node, out: Array, begin: int) -> Array:
-        self._add(self.sums.emitted, node, out, begin, differences=sends_differences(node))
+        self._add(self.sums.emitted, node, out, begin, sends(node, self.usual))
         return out
 
     def _add(
-        self, sums: dict[str, Array], node: snn.Node, x: Array, begin: int, *, differences: bool
+        self, sums: dict[str, Array], node: snn.Node, x: Array, begin: int, coding: Coding
     ) -> None:
-        """Add a block of a signal in a window from ``begin`` on."""
-        at, paced = self.at - begin, self.paced
-        counts = worth(at, self.count, self.steps, differences=differences, paced=paced)
+        """Add a block of a signal in a window from ``begin`` on, whose steps count as in
+        ``coding``."""
+        at = np.arange(self.at - begin, self.at - begin + self.count)
+        each = counts(coding, at, self.steps)
         if len(x) == 1:
-            total = x[0] * counts.sum()
+            total = x[0] * each.sum()
         else:
-            total = np.tensordot(counts, x.astype(np.float64), axes=1)
+            total = np.tensordot(each, x.astype(np.float64), axes=1)
         if node.name in sums:
             sums[node.name] += total
         else:
             sums[node.name] = total
 
 
-def worth(position: int, count: int, steps: int, *, differences: bool, paced: bool) -> Array:
-    """(count,): what the steps from ``position`` of a window on count in ``Sums``."""
-    at = np.arange(position, position + count)
-    if differences:
-        return np.asarray(steps / (at + 1))
-    return np.asarray(2 * weight(at, steps) / (steps + 1)) if paced else np.ones(count)
-
-
 def constant_response(node: snn.Population, current: Array, steps: int) -> Array:
-    """Spikes (batch, *shape) of the same neurons fed ``current`` (batch, *shape) in every one of
-    ``steps`` steps: what is left of the error when spikes arrive perfectly evenly. Differential
-    spikes count as in ``Sums``; ``current`` is then the mean that they stand for."""
-    neuron = node.neuron
-    if isinstance(neuron, DifferentialParams):
-        return _constant_differential(node, neuron, current, steps)
-    lag = neuron.lag
+    """Spikes (batch, *shape) of the same neurons that know their mean input from the first step on:
+    fed ``current`` (batch, *shape) in every one of ``steps`` steps, or where it counts as
+    differences once. What is left of the error when spikes arrive perfectly evenly; spikes count as
+    in ``Sums``."""
+    neuron, lag = node.neuron, node.neuron.lag
     state: State = {}
-    x = current.astype(np.float32)[np.newaxis]
+    x = (current - neuron.kept_bias).astype(np.float32)[np.newaxis]
+    arrives = 1 if neuron.reads == "differential" else steps
     total = np.zeros(current.shape, np.float64)
-    paced = isinstance(neuron, PacedParams)
-    counts = worth(-lag, steps + lag, steps, differences=False, paced=paced)
+    each = counts(neuron.coding, np.arange(-lag, steps), steps)
+    if neuron.coding == "differential":  # single precision, in which these neurons divide by t
+        each = each.astype(np.float32)
     for t in range(steps + lag):
-        now = x if t < steps else np.zeros_like(x)
-        total += run_population(node, now, state, t, 1, (lag, lag + steps))[0] * counts[t]
-    return total
-
-
-def _constant_differential(
-    node: snn.Population, neuron: DifferentialParams, current: Array, steps: int
-) -> Array:
-    """Differential neurons that know their mean input from the first step on."""
-    state: State = {}
-    x = (current - neuron.bias).astype(np.float32)[np.newaxis]
-    total = np.zeros(current.shape, np.float64)
-    for t in range(steps):
-        total += run_population(node, x, state, t, 1, (0, steps))[0] * (steps / (t + 1))
-        if neuron.source == "differential":
-            x = np.zeros_like(x)
+        now = x if t < arrives else np.zeros_like(x)
+        total += run_population(node, now, state, t, 1, (lag, lag + steps))[0] * each[t]
     return total
 
 
 def initial_charge(neuron: Neuron, steps: int, moved: Array) -> Array:
-    """What of the initial potential, beyond the theta / 2 that makes rounding fair, counts as mean
-    input over ``steps`` steps: as much as the bias makes up for, ``moved`` being how far it is
-    from the ANN's. Calibration moves charge between the two, which changes no rate in the mean.
+    """What of the initial potential counts as mean input over ``steps`` steps: as much as the bias
+    makes up for, ``moved`` being how far it is from the ANN's. Calibration moves charge between the
+    two, which changes no rate in the mean.
     """
-    if not isinstance(neuron, NeuronParams) or neuron.leak:
-        return np.zeros((), np.float32)
-    # A paced neuron's initial potential moves the count of every step, not only the last one's.
-    counts = (steps + 1) / 2 if isinstance(neuron, PacedParams) else steps
-    charge = (neuron.v_init - neuron.v_threshold / 2) / counts
+    charge = neuron.charge(steps)
     return np.asarray(np.clip(charge, np.minimum(-moved, 0), np.maximum(-moved, 0)), np.float32)

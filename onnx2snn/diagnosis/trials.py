@@ -14,12 +14,11 @@ from ..converter.lowering.copies import can_be_copied, front
 from ..converter.recipes import RECIPES
 from ..provenance import Provenance
 from ..runtime import graph as snn
-from ..runtime.neurons import Neuron, NeuronParams, PacedParams, State
-from ..runtime.neurons.differential import DifferentialParams
+from ..runtime.neurons import Neuron, State, counts
 from ..runtime.ops import Array
 from ..runtime.semantics.spiking import run_population
 from .measure import ann_activation
-from .run import SpikingRun, as_population, sends_differences, worth
+from .run import SpikingRun, as_population
 from .structure import initial_charges, partners
 
 COPIES = 8  # neurons per value at most
@@ -65,12 +64,11 @@ def try_remedies(
 
     Thresholds change with the weights that read the spikes, so that rates stay in the ANN's unit.
     ``reach``: how many times larger --method max would make them, where that is known.
-    Trials are ordered by the error they leave; empty where the neuron model has no such remedies.
+    Trials are ordered by the error they leave; empty where the layer has no neurons.
     """
     node = net[name]
     population = as_population(node) if isinstance(node, snn.Population | snn.Readout) else None
-    known = NeuronParams | DifferentialParams
-    if population is None or not isinstance(population.neuron, known):
+    if population is None:
         return ()
     ceiling = (0.0, population.ceiling) if isinstance(node, snn.Population) else (-np.inf, np.inf)
     variants: dict[Change | None, Neuron] = {None: population.neuron}
@@ -115,7 +113,7 @@ def _copies(net: snn.SpikingGraph, name: str) -> int | None:
     node, recipe = net[name], Provenance.of(net).recipe
     if name not in front(net) or not isinstance(node, snn.Population):
         return None
-    known = isinstance(node.neuron, NeuronParams) and can_be_copied(node.neuron)
+    known = can_be_copied(node.neuron)
     # Of these recipes' neurons one with more levels is so many; so is one of a network that does
     # not say its recipe, for the neurons say it.
     more = 2 * node.neuron.levels
@@ -128,38 +126,36 @@ def _variants(neuron: Neuron, steps: int, copies: int | None) -> dict[Change | N
     out: dict[Change | None, Neuron] = {}
     for factor in FACTORS:
         out[Change("lower" if factor < 1 else "raise", factor)] = _scaled(neuron, factor)
-    if not isinstance(neuron, NeuronParams):
-        return out
+    if not neuron.traits & {"if", "paced"}:
+        return out  # of a model whose parameters are not known here
     for lag in (1, 2, 4, 8):
         if neuron.lag < lag <= max(1, steps // 2):
-            out[Change("lag", lag)] = replace(neuron, lag=lag)
-    if isinstance(neuron, PacedParams):
+            out[Change("lag", lag)] = neuron.having(lag=lag)
+    if "paced" in neuron.traits:
         return out  # it is binary: the layers before and behind read spikes by when they come
     if copies is not None:
         out[Change("copies", copies)] = _with_levels(neuron, copies)
-    if not neuron.signed:
-        out[Change("signed", neuron.levels)] = replace(neuron, signed=True)
+    if "signed" not in neuron.traits:
+        out[Change("signed", neuron.levels)] = neuron.having(signed=True)
     if neuron.levels < LEVELS:
-        graded = replace(_with_levels(neuron, LEVELS), signed=True)
+        graded = _with_levels(neuron, LEVELS).having(signed=True)
         out[Change("graded", LEVELS)] = graded
     return out
 
 
-def _with_levels(neuron: NeuronParams, levels: int) -> NeuronParams:
+def _with_levels(neuron: Neuron, levels: int) -> Neuron:
     """A neuron that sends as much per step in more levels."""
-    finer = _scaled(neuron, neuron.levels / levels)
-    assert isinstance(finer, NeuronParams)
-    return replace(finer, levels=levels)
+    return _scaled(neuron, neuron.levels / levels).having(levels=levels)
 
 
 def _scaled(neuron: Neuron, factor: float) -> Neuron:
     """Another threshold. What v_init is beyond theta / 2 stays: calibration has made up for that
     charge in the bias."""
     f = np.float32(factor)
-    if not isinstance(neuron, NeuronParams):
-        return replace(neuron, v_threshold=neuron.v_threshold * f)
-    moved = neuron.v_init + (f - 1) * neuron.v_threshold / 2
-    return replace(neuron, v_threshold=neuron.v_threshold * f, v_init=moved)
+    scaled = neuron.having(v_threshold=neuron.v_threshold * f)
+    if "v_init" not in neuron.traits:
+        return scaled
+    return scaled.having(v_init=neuron.v_init + (f - 1) * neuron.v_threshold / 2)
 
 
 class _Trials:
@@ -187,14 +183,9 @@ class _Trials:
             first = self.begin + variant.neuron.lag
             fire = (first, first + self.steps)
             sent = run_population(variant, current, self.states[change], t0, count, fire)
-            counts = worth(
-                t0 - first,
-                count,
-                self.steps,
-                differences=sends_differences(variant),
-                paced=isinstance(variant.neuron, PacedParams),
-            )
-            total = np.tensordot(counts, sent.astype(np.float64), axes=1)
+            at = np.arange(t0 - first, t0 - first + count)
+            each = counts(variant.neuron.coding, at, self.steps)
+            total = np.tensordot(each, sent.astype(np.float64), axes=1)
             self.spikes[change] = self.spikes.get(change, 0.0) + total
 
     def rates(self) -> dict[Change | None, Array]:

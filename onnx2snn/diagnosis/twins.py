@@ -16,11 +16,9 @@ import numpy as np
 from ..converter.lowering.align import aligned
 from ..runtime import graph as snn
 from ..runtime import ops
-from ..runtime.neurons import NeuronParams
-from ..runtime.neurons.differential import DifferentialParams
 from ..runtime.ops import Array
 from ..runtime.semantics.walk import ask
-from .run import paced_from, sends_differences
+from .run import sends, usual_coding
 
 PREFIX = "ann's own: "
 
@@ -44,7 +42,7 @@ def with_twins(
         if node.name in pairs and isinstance(node, snn.STATEFUL):
             twins.add(node)
     whole = replace(net, nodes=tuple(twins.nodes))
-    return aligned(whole) if paced_from(net) else whole
+    return aligned(whole) if usual_coding(net) == "paced" else whole
 
 
 class _Twins(snn.Rules[str | None]):
@@ -61,11 +59,11 @@ class _Twins(snn.Rules[str | None]):
         self.net, self.ann, self.pairs, self.units = net, lowered.by_name(), pairs, units
         self.back = {ann: ours for ours, ann in pairs.items()}
         self.nodes: list[snn.Node] = []
-        self.differential = any(sends_differences(node) for node in net.nodes)
+        self.differential = any(sends(node, "rate") == "differential" for node in net.nodes)
         self.made: dict[str, str | None] = {}
 
     def add(self, node: snn.Node) -> None:
-        """The twin of one layer; none where neurons are of a kind that is not understood."""
+        """The twin of one layer; none where the network does not have what it reads."""
         own = self.ann[self.pairs[node.name]]
         inputs = _all_made([self._read(name) for name in own.inputs])
         if inputs is not None:
@@ -117,8 +115,7 @@ class _Twins(snn.Rules[str | None]):
 
 
 class _Twin(snn.Rules[tuple[snn.Node, ...]]):
-    """The twin of layer ``node``, given the ANN's; none where neurons are of a kind that is not
-    understood."""
+    """The twin of layer ``node``, given the ANN's."""
 
     def __init__(
         self, node: snn.Node, name: str, inputs: tuple[str, ...], differential: bool
@@ -131,14 +128,12 @@ class _Twin(snn.Rules[tuple[snn.Node, ...]]):
     def population(self, own: snn.Population, xs: Sequence[Any]) -> tuple[snn.Node, ...]:
         node = self.node
         assert isinstance(node, snn.Population)  # partners are of one sort
-        if isinstance(node.neuron, NeuronParams):
-            neuron = replace(node.neuron, v_init=node.neuron.v_threshold / 2)
-            return (replace(own, name=self.name, inputs=self.inputs, neuron=neuron),)
-        if isinstance(node.neuron, DifferentialParams):
-            coded = replace(node.neuron, bias=own.bias)
-            none = np.zeros((), np.float32)
-            return (replace(own, name=self.name, inputs=self.inputs, neuron=coded, bias=none),)
-        return ()
+        neuron, bias = node.neuron, own.bias
+        if "v_init" in neuron.traits:
+            neuron = neuron.having(v_init=neuron.v_threshold / 2)
+        if "bias" in neuron.traits:
+            neuron, bias = neuron.having(bias=bias), np.zeros((), np.float32)
+        return (replace(own, name=self.name, inputs=self.inputs, neuron=neuron, bias=bias),)
 
     def readout(self, own: snn.Readout, xs: Sequence[Any]) -> tuple[snn.Node, ...]:
         node = self.node

@@ -17,15 +17,16 @@ import numpy as np
 from ...errors import ModelError, resembling
 from .. import graph as snn
 from .. import ops
-from ..neurons import NEURON_MODELS
+from ..neurons import Neuron
 from ..ops import Array
+from ..tables import entry
+from .neurons import NAME, NEURONS
 
 FORMAT = 1
 DOCUMENT = ("format", "nodes", "meta", "unused")
 
 RECORDS: dict[str, type] = {
     **{f"op.{op.__name__}": op for op in ops.ALL_OPS},
-    **{f"neuron.{model.__name__}": model for model in NEURON_MODELS.values()},
     **{
         f"node.{kind.__name__}": kind
         for kind in (
@@ -40,6 +41,7 @@ RECORDS: dict[str, type] = {
     },
 }
 NAMES = {record: name for name, record in RECORDS.items()}
+NEURON = "neuron."  # and the name of a class in ``NEURONS``
 
 
 def encode_graph(graph: snn.SpikingGraph) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -102,7 +104,7 @@ def array_name(path: str) -> str:
 
 def _encode(value: Any, path: str, arrays: dict[str, Array]) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        out: dict[str, Any] = {"type": NAMES[type(value)]}
+        out: dict[str, Any] = {"type": _name(value)}
         for field in fields(value):
             out[field.name] = _encode(getattr(value, field.name), f"{path}.{field.name}", arrays)
         return out
@@ -127,12 +129,24 @@ def _decode(value: Any, arrays: Mapping[str, Array]) -> Any:
             return arrays[value["array"]]
         if "bytes" in value:
             return arrays[value["bytes"]].tobytes()
-        _only_known([value["type"]], RECORDS, "the network")
-        record = RECORDS[value["type"]]
+        record = _record(value["type"])
         known = ("type", *(field.name for field in fields(record)))
         _only_known(value, known, f"a {value['type']}")
         return record(**{k: _decode(v, arrays) for k, v in value.items() if k != "type"})
     return value
+
+
+def _name(record: object) -> str:
+    if not isinstance(record, Neuron):
+        return NAMES[type(record)]
+    entry(NEURONS, record, NAME)
+    return NEURON + type(record).__name__
+
+
+def _record(name: str) -> type:
+    known: dict[str, type] = {NEURON + model.__name__: model for model in NEURONS} | RECORDS
+    _only_known([name], known, "the network")
+    return known[name]
 
 
 def _only_known(names: Iterable[str], known: Iterable[str], where: str) -> None:

@@ -17,14 +17,14 @@ from ...errors import GraphError
 from .. import graph as snn
 from .. import ops
 from ..facts import GraphFacts
-from ..neurons import Neuron, PacedParams
-from ..neurons.differential import DifferentialParams
+from ..neurons import Neuron
 from ..ops import Array, Shape
 from ..semantics.constants import constant_currents
+from ..tables import entry
 from . import neurons_if as fn
 from .codec import array_name
-from .neurons_differential import differential_name, differential_neuron
-from .neurons_paced import paced_name, paced_neuron, paced_readout
+from .neurons import NAME, NEURONS
+from .neurons_paced import paced_readout
 from .operations import Place, emit_op
 
 
@@ -210,39 +210,23 @@ class _Emission(snn.Rules[None]):
         self._neurons(node, node.neuron, node.name)
 
     def _neurons(self, node: snn.Population | snn.Readout, p: Neuron, out: str) -> None:
-        if isinstance(p, DifferentialParams):
-            self._differential(node, p, out)
-            return
-        lagged = bool(self.latency) or isinstance(p, PacedParams)
-        name = fn.neuron_name(p) + ("_windowed" if lagged else "")
-        if isinstance(p, PacedParams):
-            name = paced_name(p)
-            self.functions.setdefault(name, paced_neuron(p))
-        elif name not in self.functions:
-            self.functions[name] = fn.neuron(p, name, windowed=lagged)
-        arguments = [
-            self._varying(node.inputs[0]),
-            array_name(f"{node.name}.bias"),
-            array_name(f"{node.name}.neuron.v_threshold"),
-            array_name(f"{node.name}.neuron.v_init"),
-            self.total,
-        ]
-        if lagged:
+        form = entry(NEURONS, p, NAME)
+        if form.windowed == "never" and self.latency:
+            raise GraphError(
+                f"neurons of the model '{p.name}' have no ONNX form in a network with start lags",
+                where=f"node '{node.name}'",
+            )
+        windowed = form.windowed == "always" or (form.windowed == "lagged" and bool(self.latency))
+        function = form.function(p, windowed)
+        self.functions.setdefault(function.name, function)
+        arguments = [self._varying(node.inputs[0])]
+        arguments += [array_name(f"{node.name}.{path}") for path in form.arguments]
+        arguments.append(self.total)
+        if windowed:
             begin = max(self.onset[n] for n in node.inputs)
             fire = self.constant(np.array([self.onset[node.name]], np.int64))
             arguments += [self.constant(np.array([begin], np.int64)), fire, "steps"]
-        self.call(name, *arguments, out=out)
-        self.declare(out, node.shape)
-
-    def _differential(
-        self, node: snn.Population | snn.Readout, p: DifferentialParams, out: str
-    ) -> None:
-        name = differential_name(p)
-        if name not in self.functions:
-            self.functions[name] = differential_neuron(p)
-        current = self._varying(node.inputs[0])
-        arrays = [array_name(f"{node.name}.neuron.{field}") for field in ("bias", "v_threshold")]
-        self.call(name, current, *arrays, self.total, out=out)
+        self.call(function.name, *arguments, out=out)
         self.declare(out, node.shape)
 
     def _decoded(self, name: str) -> str:

@@ -16,8 +16,8 @@ def differential_name(p: DifferentialParams) -> str:
     return f"Differential_powers{p.powers}_{p.source}"
 
 
-def differential_neuron(p: DifferentialParams) -> onnx.FunctionProto:
-    """Function inputs: current (steps * batch, ...), bias, v_threshold, steps."""
+def differential_neuron(p: DifferentialParams, windowed: bool) -> onnx.FunctionProto:
+    """Function inputs: current (steps * batch, ...), bias, v_threshold, steps. Not ``windowed``."""
     b = Body()
     x = split_time(b, "current", "steps")
     first = b.add("Squeeze", b.add("Slice", x, b.ints(0), b.ints(1), b.ints(0)), b.ints(0))

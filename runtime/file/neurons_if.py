@@ -252,7 +252,7 @@ def neuron_name(p: NeuronParams) -> str:
     return "_".join(parts)
 
 
-def neuron(p: NeuronParams, name: str, *, windowed: bool) -> onnx.FunctionProto:
+def neuron(p: NeuronParams, windowed: bool) -> onnx.FunctionProto:
     """``runtime.neurons.NeuronParams.step`` as a Scan over time.
 
     Function inputs: current (steps * batch, ...), bias, v_threshold, v_init, steps; with start
@@ -285,6 +285,7 @@ def neuron(p: NeuronParams, name: str, *, windowed: bool) -> onnx.FunctionProto:
         )
     )
     merge_time(b, "spikes", "y")
+    name = neuron_name(p) + ("_windowed" if windowed else "")
     return function(name, inputs, "y", b, "Integrate-and-fire neurons; integer spikes per step.")
 
 

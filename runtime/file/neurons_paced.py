@@ -16,8 +16,9 @@ def paced_name(p: PacedParams) -> str:
     return f"Paced_lag{p.lag}"
 
 
-def paced_neuron(p: PacedParams) -> onnx.FunctionProto:
-    """``PacedParams.step`` as a Scan over time, the same operations in the same order.
+def paced_neuron(p: PacedParams, windowed: bool) -> onnx.FunctionProto:
+    """``PacedParams.step`` as a Scan over time, the same operations in the same order; always
+    ``windowed``.
 
     Function inputs: current (steps * batch, ...), bias, v_threshold, v_init, steps, begin (of the
     bias), fire (first step with spikes), length of both windows."""

@@ -11,7 +11,7 @@ import numpy as np
 from .. import ops
 from ..ops import Array
 from ..ops.linear import CumSum
-from ..table import entry
+from ..tables import entry
 
 # add(op, *inputs, out=name, **attributes) appends an ONNX node; constant(array) names a constant.
 Add: TypeAlias = Callable[..., str]
@@ -45,7 +45,7 @@ class Place:
 
 def emit_op(op: ops.Operation, place: Place) -> None:
     """Append nodes that compute ``op``."""
-    emit: Emitter = entry(EMITTERS, type(op), "runtime.file.operations.EMITTERS")
+    emit: Emitter = entry(EMITTERS, op, "runtime.file.operations.EMITTERS")
     emit(op, place)
 
 

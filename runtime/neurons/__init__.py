@@ -1,32 +1,11 @@
 """Neuron models: parameters and one time step, in place, for a whole population.
 
-A model is a frozen record with ``initial_state`` and ``step`` like ``neuron_if.NeuronParams``; a
-new one is a module like these and its name in ``NEURON_MODELS``.
+What a model is says ``model.Neuron``. A new one is a module like those here, a module with its ONNX
+function in ``runtime/file`` and its line in the table ``runtime.file.neurons.NEURONS``.
 """
 
-from __future__ import annotations
-
-from typing import TypeAlias
-
-import numpy as np
-
-from .differential import DifferentialParams
-from .integrate_and_fire import NeuronParams, State
+from .integrate_and_fire import NeuronParams
+from .model import Coding, Neuron, State, counts, worth
 from .paced import PacedParams
 
-__all__ = ["NEURON_MODELS", "Neuron", "NeuronParams", "PacedParams", "State"]
-
-Neuron: TypeAlias = NeuronParams | DifferentialParams
-NEURON_MODELS: dict[str, type] = {
-    "if": NeuronParams,
-    "paced": PacedParams,
-    "differential": DifferentialParams,
-}
-
-
-def most_spikes(neuron: Neuron, steps: int) -> float:
-    """The largest number of spikes a neuron can send in ``steps`` steps, counted as in ``Sums``."""
-    if isinstance(neuron, DifferentialParams):
-        return float(neuron.levels * (steps / np.arange(1, steps + 1)).sum())
-    rest = neuron.refractory if isinstance(neuron, NeuronParams) else 0
-    return int(neuron.levels * -(-steps // (1 + rest)))
+__all__ = ["Coding", "Neuron", "NeuronParams", "PacedParams", "State", "counts", "worth"]

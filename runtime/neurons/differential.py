@@ -18,6 +18,7 @@ in rate coding (the constant input current) enters as m <- v + x(t) + bias - A, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -25,6 +26,7 @@ import numpy as np
 
 from ...errors import GraphError
 from ..ops import Array, Shape, frozen
+from .model import Coding, Neuron, State
 
 FIRING_POINT = (
     0.75  # of a level: nearer to it than to the next smaller one (``_levels`` is for 3/4)
@@ -34,7 +36,7 @@ MOST_POWERS = 7  # spikes are kept as int8
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class DifferentialParams:
+class DifferentialParams(Neuron):
     """Multi-threshold neuron with differential coding; arrays broadcast to the population.
 
     Attributes:
@@ -46,18 +48,12 @@ class DifferentialParams:
         lag: always 0: the 1/t weights of a layer and its reader must agree in t.
     """
 
+    name: ClassVar[str] = "differential"
     v_threshold: Array
     powers: int = 4
     bias: Array = field(default_factory=lambda: np.zeros((), np.float32))
     source: Literal["rate", "differential"] = "differential"
     lag: int = 0
-    signed: ClassVar[bool] = True
-    reset: ClassVar[str] = "differential"
-    v_reset: ClassVar[float] = 0.0
-    leak: ClassVar[float] = 0.0
-    refractory: ClassVar[int] = 0
-    v_min: ClassVar[float | None] = None
-    v_init: ClassVar[Array] = np.zeros((), np.float32)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "v_threshold", frozen(self.v_threshold))
@@ -76,7 +72,32 @@ class DifferentialParams:
         """The largest spike."""
         return 1 << (self.powers - 1)
 
-    def initial_state(self, batch: int, shape: Shape, dtype: np.dtype) -> dict[str, Array]:
+    @property
+    def v_init(self) -> Array:
+        """It begins at zero."""
+        return np.zeros((), np.float32)
+
+    @property
+    def coding(self) -> Coding:
+        return "differential"
+
+    @property
+    def reads(self) -> Coding:
+        return self.source
+
+    @property
+    def kept_bias(self) -> Array:
+        return self.bias
+
+    def reach(self, steps: int) -> float:
+        return float(self.levels * (steps / np.arange(1, steps + 1)).sum())
+
+    def _traits(self) -> Iterator[str]:
+        yield from ("signed", "bias")
+        if self.levels > 1:
+            yield "levels"
+
+    def initial_state(self, batch: int, shape: Shape, dtype: np.dtype) -> State:
         """Fresh state of a population for ``batch`` samples."""
         zero = np.zeros((batch, *shape), dtype)
         received = zero.copy()
@@ -86,14 +107,15 @@ class DifferentialParams:
 
     def step(
         self,
-        state: dict[str, Array],
+        state: State,
         current: Array,
         spikes: Array,
+        *,
         may_fire: bool = True,
         position: int = 0,
         steps: int = 1,
     ) -> None:
-        """One time step in place; see ``NeuronParams.step``."""
+        """One time step in place; see ``Neuron.step``."""
         v, received, sent, scratch = (state[k] for k in ("v", "received", "sent", "scratch"))
         state["t"] += 1
         t = state["t"]

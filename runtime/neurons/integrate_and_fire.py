@@ -12,19 +12,19 @@ worth, v_threshold, is folded into the weights that read it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from ...errors import GraphError
 from ..ops import Array, Shape, frozen
-
-State: TypeAlias = dict[str, Array]
+from .model import Coding, Neuron, State
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class NeuronParams:
+class NeuronParams(Neuron):
     """Integrate-and-fire neuron; every array broadcasts to the population's shape.
 
     Attributes:
@@ -43,6 +43,7 @@ class NeuronParams:
         v_min: floor of the membrane potential, or None.
     """
 
+    name: ClassVar[str] = "if"
     v_threshold: Array
     v_init: Array
     reset: Literal["subtract", "zero"] = "subtract"
@@ -84,17 +85,12 @@ class NeuronParams:
         state: State,
         current: Array,
         spikes: Array,
+        *,
         may_fire: bool = True,
         position: int = 0,
         steps: int = 1,
     ) -> None:
-        """One time step in place: ``current`` (bias included) in, integer counts into ``spikes``.
-
-        ``current`` and ``spikes`` are (batch, *shape) of the state's dtype; ``current`` may
-        broadcast. ``may_fire`` False integrates only (a start lag). ``position``: of this step in
-        the firing window of ``steps`` steps, from 0, negative during the lag; only some models
-        look at it (``neurons.paced``).
-        """
+        """One time step in place; see ``Neuron.step``."""
         v = state["v"]
         if self.refractory:
             active = state["wait"] == 0
@@ -132,3 +128,28 @@ class NeuronParams:
             np.copyto(v, v.dtype.type(self.v_reset), where=spikes != 0)
         if self.signed:
             state["sent"] += spikes
+
+    @property
+    def coding(self) -> Coding:
+        return "rate"
+
+    def reach(self, steps: int) -> float:
+        return int(self.levels * -(-steps // (1 + self.refractory)))
+
+    def charge(self, steps: int) -> Array:
+        if self.leak:  # which forgets it
+            return super().charge(steps)
+        return np.asarray((self.v_init - self.v_threshold / 2) / steps)
+
+    def _traits(self) -> Iterator[str]:
+        yield self.reset
+        yield "v_init"
+        present = {
+            "levels": self.levels > 1,
+            "signed": self.signed,
+            "lag": self.lag,
+            "leak": self.leak,
+            "refractory": self.refractory,
+            "floor": self.v_min is not None,
+        }
+        yield from (name for name, value in present.items() if value)

@@ -27,18 +27,21 @@ together (``graph.Delay``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
 from ...errors import GraphError
 from ..ops import Array, Shape
-from .integrate_and_fire import NeuronParams, State
+from .integrate_and_fire import NeuronParams
+from .model import Coding, State, weight
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PacedParams(NeuronParams):
     """Binary neuron with soft reset and a start lag; fields as those of ``NeuronParams``."""
+
+    name: ClassVar[str] = "paced"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,11 +65,12 @@ class PacedParams(NeuronParams):
         state: State,
         current: Array,
         spikes: Array,
+        *,
         may_fire: bool = True,
         position: int = 0,
         steps: int = 1,
     ) -> None:
-        """One time step in place; see ``NeuronParams.step``."""
+        """One time step in place; see ``Neuron.step``."""
         charge, due, left, right = (state[k] for k in ("charge", "due", "left", "right"))
         np.copyto(left, current)  # operations on mixed types are several times slower
         left *= weight(position + self.lag, steps)
@@ -84,11 +88,13 @@ class PacedParams(NeuronParams):
         left *= self.v_threshold.astype(np.float64)
         due += left
 
+    @property
+    def coding(self) -> Coding:
+        return "paced"
 
-def weight(position: Any, steps: int) -> Any:
-    """T + 1 - k for the steps ``position`` (from 0; a number or an array) of a window of ``steps``;
-    outside it the nearest step's."""
-    return steps - np.clip(position, 0, steps - 1)
+    def charge(self, steps: int) -> Array:
+        """The initial potential moves the count of every step, not only the last one's."""
+        return np.asarray((self.v_init - self.v_threshold / 2) / ((steps + 1) / 2))
 
 
 def progress(position: int, lag: int, steps: int) -> tuple[int, int]:
@@ -96,8 +102,3 @@ def progress(position: int, lag: int, steps: int) -> tuple[int, int]:
     t = min(position + 1, steps)
     m = min(steps, t + lag)
     return 2 * t, m * (2 * steps + 1 - m)
-
-
-def worth(steps: int) -> Array:
-    """(steps,): what a spike of one threshold in each step adds to the decoded mean; sums to 1."""
-    return (2 * np.arange(steps, 0, -1) / (steps * (steps + 1))).astype(np.float32)

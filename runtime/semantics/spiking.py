@@ -31,7 +31,8 @@ from ..graph import (
     SpikingGraph,
     Synapse,
 )
-from ..neurons import Neuron, State, paced
+from ..neurons import Neuron, State
+from ..neurons.model import weight
 from ..ops import Array, Shape
 from . import islands as analog
 from .constants import constant_currents
@@ -203,7 +204,7 @@ def _weight(node: Readout, t: int, steps: int) -> float:
         case "rate":
             return 1
         case "paced":
-            return float(paced.weight(t - 1, steps))
+            return float(weight(t - 1, steps))
         case "differential":  # a spike in step t moves the mean by 1/t
             return 1 / max(t, 1)
 
@@ -322,7 +323,14 @@ def run_neurons(
     for i in range(count):
         may_fire = fire[0] <= t0 + i < fire[1]
         now = current[i if len(current) > 1 else 0]
-        neuron.step(state, now, spikes[i], may_fire, t0 + i - fire[0], fire[1] - fire[0])
+        neuron.step(
+            state,
+            now,
+            spikes[i],
+            may_fire=may_fire,
+            position=t0 + i - fire[0],
+            steps=fire[1] - fire[0],
+        )
     return spikes
 
 

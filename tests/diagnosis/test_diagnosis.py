@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from examples.adaptive_threshold import AdaptiveParams
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -259,18 +260,25 @@ def test_the_batch_size_changes_nothing(batch: int, steps: int) -> None:
             assert (one_value or 0) == pytest.approx(other_value or 0, rel=0.02, abs=1e-4)
 
 
-def test_a_neuron_whose_output_is_not_its_rate_is_not_split_and_the_record_says_why() -> None:
+def test_a_model_that_only_the_contract_describes_is_split_too_and_gets_other_thresholds() -> None:
     net = converted()
     node = net[CNN["block"]]
     assert isinstance(node, snn.Population)
-    foreign = _Foreign(node.neuron)
-    row = next(
-        r
-        for r in measured(net.with_nodes([replace(node, neuron=foreign)])).layers  # type: ignore[arg-type]
-        if r.name == node.name
+    theta = node.neuron.v_threshold
+    rising = AdaptiveParams(
+        v_threshold=theta, v_init=theta / 2, rise=float(theta.mean()), decay=0.25
     )
-    assert (row.clipping, row.quantization, row.unevenness, row.saturated) == (None,) * 4
-    assert "_Foreign" in row.reason and row.error > 0
+    changed = net.with_nodes([replace(node, neuron=rising)])
+    plain, row = (
+        next(r for r in measured(n).layers if r.name == node.name) for n in (net, changed)
+    )
+    # A threshold that rises loses spikes of even a constant current.
+    assert plain.quantization is not None and row.quantization is not None
+    assert row.quantization > 2 * plain.quantization and not row.reason
+    assert row.clipping == pytest.approx(plain.clipping) and row.inherited == plain.inherited
+    batch = {"input": samples()[:8]}
+    trials = try_remedies(lowered(), changed, [batch], T, node.name)
+    assert {t.family for t in trials} == {"lower", "raise"}
 
 
 def test_differential_coding_is_decoded_as_the_engine_does_and_its_bias_is_found() -> None:
@@ -293,16 +301,6 @@ def test_differential_coding_is_decoded_as_the_engine_does_and_its_bias_is_found
         "bias",
         CNN["block"],
     )
-
-
-class _Foreign:
-    """A neuron model that diagnosis knows nothing about."""
-
-    def __init__(self, inner: NeuronParams) -> None:
-        self.inner = inner
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
 
 
 # Faults on purpose

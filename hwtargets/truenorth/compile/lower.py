@@ -323,7 +323,7 @@ class _Lowering:
 
 
 def _integrate_and_fire(node: g.Population | g.Readout) -> NeuronParams:
-    if not isinstance(node.neuron, NeuronParams):
+    if type(node.neuron) is not NeuronParams:
         raise TargetError(
             f"a neuron of the model {type(node.neuron).__name__}",
             where=f"node '{node.name}'",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...graph import Population
-from ...neurons import Neuron, NeuronParams, PacedParams
-from ...neurons.differential import DifferentialParams
+from ...neurons import Neuron
 from ...ops import Array, Shape
 from ..buffers import copied, zeros
 from ..counting import Counter
@@ -19,16 +18,6 @@ from .general import GeneralCell
 from .plain import PlainCell
 
 KIND = np.dtype(np.float32)
-
-
-def has_compiled_step(neuron: Neuron) -> bool:
-    """Whether ``step_kernels`` has this model with these options."""
-    if isinstance(neuron, DifferentialParams | PacedParams):
-        return True
-    if type(neuron) is not NeuronParams or neuron.levels > np.iinfo(np.int8).max:
-        return False
-    other = neuron.leak or neuron.refractory or neuron.v_min is not None
-    return neuron.reset == "subtract" and not other
 
 
 class CompiledPlainCell(PlainCell):
@@ -134,4 +123,4 @@ class CompiledCell(GeneralCell):
         """A step without spikes."""
         now = self.layout.natural(current.reshape(self.spikes.shape))[0]
         spikes = self.layout.natural(self.spikes)[0]
-        self.neuron.step(self.state, now, spikes, False, when, steps)
+        self.neuron.step(self.state, now, spikes, may_fire=False, position=when, steps=steps)

@@ -71,7 +71,14 @@ class GeneralCell:
             for i in range(len(out)):
                 now = current[0 if steady else i]
                 when = window.first + i
-                self.neuron.step(self.state, now, spikes, window.fires, when, window.steps)
+                self.neuron.step(
+                    self.state,
+                    now,
+                    spikes,
+                    may_fire=window.fires,
+                    position=when,
+                    steps=window.steps,
+                )
                 np.copyto(out[i], self.spikes[0], casting="unsafe")
                 events = int(np.count_nonzero(out[i])) if window.fires else 0
                 total += events

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...graph import Readout
 from ...neurons import State
-from ...neurons.paced import weight
+from ...neurons.model import weight
 from ...ops import Array
 from ..buffers import zeros
 from ..layout import Layout

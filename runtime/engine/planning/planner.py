@@ -27,7 +27,7 @@ from ..buffers import zeros
 from ..cells.base import Cell, spike_dtype
 from ..cells.blocked import BlockedCell
 from ..cells.choose import population_cell
-from ..cells.compiled import CompiledCell, CompiledPlainCell, has_compiled_step
+from ..cells.compiled import CompiledCell, CompiledPlainCell
 from ..cells.delay import DelayCell
 from ..cells.events import EventCell, EventCurrent
 from ..cells.expectation import ExpectationCell
@@ -36,6 +36,7 @@ from ..constants import Filler
 from ..counting import Counter
 from ..events.layers import EventLayer
 from ..layout import Layout
+from ..native.steps import has_compiled_step
 from ..products.blocked import BlockedTerm, to_blocks
 from ..products.blocked_layers import BlockedLayers, blocked_layers
 from ..products.numpy import synapse_kernel

@@ -16,6 +16,11 @@ from ..profile import Clock
 
 Step: TypeAlias = tuple[Kernel, tuple[str, ...], str, Array]  # kernel, inputs, own name, buffer
 
+# Neurons with no other traits than these keep their state while nothing reaches them.
+STILL = frozenset(
+    ("if", "paced", "differential", "subtract", "zero", "levels", "signed", "lag", "refractory")
+) | {"v_init", "bias"}
+
 
 @dataclass
 class Segment:
@@ -49,7 +54,7 @@ class Segment:
         """Whether its state does not change by itself."""
         if not isinstance(self.node, Population):
             return True
-        return not self.node.neuron.leak and self.node.neuron.v_min is None
+        return self.node.neuron.traits <= STILL
 
     @property
     def owns_input(self) -> bool:

@@ -17,12 +17,13 @@ import numpy as np
 
 from ...facts import Chain, GraphFacts
 from ...graph import Node, Population, Synapse
-from ...neurons import NeuronParams
+from ...neurons import Neuron
 from ...ops import Array, Pad, Shape, Slice
 from ...ops.convolution import Conv
 from ...ops.linear import Add, Scale
 from ...ops.pool import SumPool
 
+PLAIN = frozenset(("if", "subtract", "lag", "v_init"))
 MOST_CHANNELS = 1024  # of a selection written as a 1 x 1 convolution
 
 
@@ -34,17 +35,9 @@ class Term:
     convs: tuple[Conv, ...]
 
 
-def is_plain(neuron: object) -> bool:
+def is_plain(neuron: Neuron) -> bool:
     """Integrate-and-fire with soft reset and at most one positive spike per step."""
-    return (
-        type(neuron) is NeuronParams
-        and neuron.levels == 1
-        and not neuron.signed
-        and not neuron.leak
-        and not neuron.refractory
-        and neuron.reset == "subtract"
-        and neuron.v_min is None
-    )
+    return neuron.traits <= PLAIN
 
 
 def convolution_terms(facts: GraphFacts) -> dict[str, tuple[Term, ...]]:

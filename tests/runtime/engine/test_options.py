@@ -14,7 +14,7 @@ from onnx2snn.runtime import graph as g
 from onnx2snn.runtime.engine.early_exit import EarlyExit
 from onnx2snn.runtime.engine.products.models import synapse_models
 from onnx2snn.runtime.engine.simulator import Simulator, simulate
-from onnx2snn.runtime.neurons import NeuronParams
+from onnx2snn.runtime.neurons import Neuron, NeuronParams
 from runtime.engine.test_against_naive import (
     RELAXED,
     assert_close,
@@ -181,10 +181,11 @@ def naive_exit(answers, rule):
     return len(answers)
 
 
-@dataclass(frozen=True)
-class SlowNeuron:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SlowNeuron(Neuron):
     """A model the engine does not know: fires in every third step, with a state it replaces."""
 
+    name = "slow"
     v_threshold: np.ndarray
     lag: int = 0
     levels: int = 1000  # at most this many spikes in a step
@@ -199,6 +200,14 @@ class SlowNeuron:
         if state["t"] % 3 == 0 and may_fire:
             spikes[...] = np.floor(state["v"] / self.v_threshold)
             state["v"] = state["v"] - spikes * self.v_threshold
+
+    coding = "rate"
+
+    def reach(self, steps):
+        return self.levels * steps
+
+    def _traits(self):
+        yield "levels"
 
 
 def test_any_neuron_model_with_a_state_and_a_step_runs():

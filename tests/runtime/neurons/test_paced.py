@@ -12,7 +12,8 @@ from onnx2snn.runtime.engine.early_exit import EarlyExit
 from onnx2snn.runtime.engine.simulator import simulate
 from onnx2snn.runtime.neurons import NeuronParams, PacedParams
 from onnx2snn.runtime.neurons.differential import DifferentialParams
-from onnx2snn.runtime.neurons.paced import worth
+
+PACED = PacedParams(v_threshold=np.ones(()), v_init=np.float32(0.5), lag=2)
 
 
 def one_layer(count, lag, kind=PacedParams, coding="paced"):
@@ -55,8 +56,8 @@ def test_plain_neurons_behind_a_lag_send_a_burst():
 
 def test_what_a_spike_is_worth_sums_to_one():
     for steps in (1, 2, 7, 32):
-        assert worth(steps).sum() == pytest.approx(1, abs=1e-6)
-        assert (np.diff(worth(steps)) < 0).all()
+        assert PACED.worth(steps).sum() == pytest.approx(1, abs=1e-6)
+        assert (np.diff(PACED.worth(steps)) < 0).all()
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,6 @@ def test_a_delay_of_no_step_is_refused():
         g.Delay(name="d", inputs=("x",), shape=(1,), steps=0)
 
 
-PACED = PacedParams(v_threshold=np.ones(()), v_init=np.float32(0.5), lag=2)
 DIFFERENTIAL = DifferentialParams(v_threshold=np.float32(0.25), source="rate")
 
 

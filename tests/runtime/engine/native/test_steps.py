@@ -8,15 +8,12 @@ import pytest
 from onnx2snn.runtime.engine.cells import blocked as cells_blocked
 from onnx2snn.runtime.engine.cells.base import Bias, Window
 from onnx2snn.runtime.engine.cells.blocked import BlockedCell
-from onnx2snn.runtime.engine.cells.compiled import (
-    CompiledCell,
-    CompiledPlainCell,
-    has_compiled_step,
-)
+from onnx2snn.runtime.engine.cells.compiled import CompiledCell, CompiledPlainCell
 from onnx2snn.runtime.engine.cells.general import GeneralCell
 from onnx2snn.runtime.engine.counting import Counter
 from onnx2snn.runtime.engine.events.choice import available
 from onnx2snn.runtime.engine.layout import Layout
+from onnx2snn.runtime.engine.native.steps import has_compiled_step
 from onnx2snn.runtime.engine.products.terms import is_plain
 from onnx2snn.runtime.engine.profile import Clock
 from onnx2snn.runtime.engine.simulator import Simulator

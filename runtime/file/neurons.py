@@ -1,0 +1,49 @@
+"""The neuron models that a file can hold: each with its ONNX function. A new model has a line here.
+
+A function takes the current (steps * batch, ...), the arrays named in ``arguments``, the number of
+steps, and where it is windowed the first step of the bias, the first step with spikes and the
+length of both windows (int64 vectors of length one); it gives the spikes (steps * batch, ...).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import onnx
+
+from ..neurons import Neuron, NeuronParams, PacedParams
+from ..neurons.differential import DifferentialParams
+from .neurons_differential import differential_neuron
+from .neurons_if import neuron
+from .neurons_paced import paced_neuron
+
+NAME = "runtime.file.neurons.NEURONS"  # as errors call the table
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NeuronForm:
+    """A model in ONNX.
+
+    Attributes:
+        function: of the parameters and of whether it is windowed; named after everything in it
+            that is not an argument.
+        arguments: arrays of the node that become arguments, as paths below it.
+        windowed: whether the function knows windows: "lagged" where the network has a start lag.
+    """
+
+    function: Callable[[Any, bool], onnx.FunctionProto]
+    arguments: tuple[str, ...] = ("bias", "neuron.v_threshold", "neuron.v_init")
+    windowed: Literal["lagged", "always", "never"] = "lagged"
+
+
+NEURONS: dict[type[Neuron], NeuronForm] = {
+    NeuronParams: NeuronForm(function=neuron),
+    PacedParams: NeuronForm(function=paced_neuron, windowed="always"),
+    DifferentialParams: NeuronForm(
+        function=differential_neuron,
+        arguments=("neuron.bias", "neuron.v_threshold"),
+        windowed="never",
+    ),
+}

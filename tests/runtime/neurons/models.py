@@ -1,0 +1,159 @@
+"""Neurons of every model, and each model's equations as a loop over one neuron's steps.
+
+A model in the table of the file that is not here fails the contract tests at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from math import floor
+from typing import Any
+
+import numpy as np
+import pytest
+from examples.adaptive_threshold import FORM, AdaptiveParams
+
+from onnx2snn.runtime.file.neurons import NEURONS
+from onnx2snn.runtime.neurons import Neuron, NeuronParams, PacedParams
+from onnx2snn.runtime.neurons.differential import FIRING_POINT, TOLERANCE, DifferentialParams
+
+WIDTH = 6  # neurons of a population
+
+
+def row(*values: float) -> np.ndarray:
+    return np.resize(np.asarray(values, np.float32), WIDTH)
+
+
+THETA, HALF = row(1, 0.5, 1.5), row(0.5, 0.25, 0.75)
+
+# Every model with the options that change what it does. Values are dyadic, so that sums are exact.
+EXAMPLES: dict[type[Neuron], dict[str, dict[str, Any]]] = {
+    NeuronParams: {
+        "plain": {},
+        "lag": {"lag": 2},
+        "leak": {"leak": 0.5},
+        "zero": {"reset": "zero", "v_reset": 0.25},
+        "graded": {"levels": 3},
+        "signed": {"signed": True},
+        "signed bursts": {"signed": True, "levels": 5},
+        "refractory": {"refractory": 2},
+        "floor": {"v_min": -0.5},
+        "all": {"leak": 0.5, "levels": 2, "signed": True, "refractory": 1, "v_min": -1.0, "lag": 1},
+    },
+    PacedParams: {"no lag": {}, "lag": {"lag": 3}},
+    DifferentialParams: {
+        "of rates": {"source": "rate", "bias": row(0.25, -0.125)},
+        "of differences": {"bias": row(0.25, -0.125)},
+        "one level": {"powers": 1, "source": "rate"},
+    },
+    AdaptiveParams: {
+        "plain": {},
+        "lag": {"lag": 2},
+        "lasting": {"rise": 0.25, "decay": 0.25},
+        "not at all": {"rise": 0.0},
+    },
+}
+MODELS = (*NEURONS, AdaptiveParams)
+CASES = [
+    pytest.param(model, more, id=f"{model.__name__}, {label}")
+    for model in MODELS
+    for label, more in EXAMPLES[model].items()
+]
+
+
+def made(model: type[Neuron], more: dict[str, Any]) -> Neuron:
+    """A neuron of the model, with a threshold and, where it has one, a start of its own."""
+    start = {} if model is DifferentialParams else {"v_init": HALF}
+    unit = THETA / 4 if model is DifferentialParams else THETA
+    return model(v_threshold=unit, **start, **more)
+
+
+@contextmanager
+def registered() -> Iterator[None]:
+    """``AdaptiveParams`` in the table of the file: all that a new model needs there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NEURONS, AdaptiveParams, FORM)
+        yield
+
+
+def naive(neuron: Neuron, at: int, currents: Sequence[float], steps: int) -> list[float]:
+    """Spikes of neuron number ``at`` in its firing window, of ``lag + steps`` currents."""
+    start = float(np.broadcast_to(neuron.v_init, (WIDTH,))[at])
+    theta = float(np.broadcast_to(neuron.v_threshold, (WIDTH,))[at])
+    return NAIVE[type(neuron)](neuron, at, theta, start, currents, steps)
+
+
+def _integrate_and_fire(n, at, theta, v, currents, steps):
+    sent, wait, out = 0, 0, []
+    for t, current in enumerate(currents):
+        resting = wait > 0
+        if resting:
+            wait -= 1
+        else:
+            v = v * (1 - n.leak) + current
+        if n.v_min is not None:
+            v = max(v, n.v_min)
+        if t < n.lag:
+            continue
+        lowest = -min(n.levels, sent) if n.signed else 0
+        k = 0 if resting else max(lowest, min(n.levels, floor(v / theta)))
+        if k:
+            v = v - k * theta if n.reset == "subtract" else n.v_reset
+            wait = n.refractory
+        sent += k
+        out.append(k)
+    return out
+
+
+def _paced(n, at, theta, v, currents, steps):
+    charge, sent, out = 0.0, 0, []
+    for t, current in enumerate(currents):
+        charge += max(1, steps - t) * current  # T + 1 - k for the k-th step, from 1
+        k = t - n.lag + 1
+        if k < 1:
+            continue
+        arrived = sum(steps + 1 - j for j in range(1, min(steps, k + n.lag) + 1))
+        fires = charge * k / arrived + v - sent * theta >= theta
+        sent += fires
+        out.append(int(fires))
+    return out
+
+
+def _differential(n, at, theta, v, currents, steps):
+    mean, out = 0.0, []
+    received = float(np.broadcast_to(n.bias, (WIDTH,))[at])
+    for t, x in enumerate(currents, 1):
+        m = v + x + received - mean
+        if n.source == "differential":
+            received += x / t
+        k = 0
+        for level in (2**j for j in range(n.powers)):
+            if abs(m) / theta >= FIRING_POINT * level:
+                allowed = m > 0 or t * mean / theta + TOLERANCE >= level
+                k = (level if m > 0 else -level) if allowed else k
+        v = m - k * theta
+        mean += k * theta / t
+        out.append(k)
+    return out
+
+
+def _adaptive(n, at, theta, v, currents, steps):
+    raised, out = 0.0, []
+    for t, current in enumerate(currents):
+        raised *= 1 - n.decay
+        v += current
+        if t >= n.lag:
+            k = int(v >= theta + raised)
+            v -= k * theta
+            raised += k * n.rise
+            out.append(k)
+    return out
+
+
+NAIVE: dict[type[Neuron], Callable[..., list[float]]] = {
+    NeuronParams: _integrate_and_fire,
+    PacedParams: _paced,
+    DifferentialParams: _differential,
+    AdaptiveParams: _adaptive,
+}
