@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeAlias
 import numpy as np
 
 from ..runtime.ops import Array, Shape
-from .options import O, Options, P, read_options
+from .options import O, P, read_options
 from .target import HardwareTarget, Known, Violation
 from .view.network import ChipNetwork
 
@@ -195,11 +195,6 @@ PLACEMENT: Mapping[str, Known] = {
     "mesh_width": Known(help="width of a chip's mesh; 0: a square", unit="cores", unstated=0),
     "mesh_height": Known(help="height of a chip's mesh; 0: a square", unit="cores", unstated=0),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class NoOptions(Options):
-    """Of a mapping that leaves nothing to choose."""
 
 
 def refused(network: ChipNetwork, found: Iterable[Violation]) -> Mapped:
