@@ -205,6 +205,9 @@ def refused(network: ChipNetwork, found: Iterable[Violation]) -> Mapped:
     return Mapped(cores=cores, traffic=no_traffic(), violations=tuple(found))
 
 
+SHARES = (0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)  # of channels, tried for what would fit
+
+
 def no_traffic() -> Traffic:
     """No spikes between cores (a chip of one core)."""
     nothing = np.zeros(0, np.int64)
