@@ -28,7 +28,7 @@ CASES = ("if", "bias", "cuba", "leaky_negative", "wrap")
 @pytest.mark.parametrize("case", CASES)
 def test_the_membrane_equals_that_of_lavas_fixed_point_lif(case: str) -> None:
     """Lava's neuron has a decaying current u before the membrane v; u is taken from the recording.
-    v <- sign(v) floor(|v| (4096 - dv) / 4096) + u + bias, clipped to 24 bits; then 0 if it fires."""
+    v <- sign(v) floor(|v| (4096 - dv) / 4096) + u + bias, clipped to 24 bits; 0 if it fires."""
     with np.load(RECORDED) as recorded:
         data = {k.split(".")[1]: recorded[k] for k in recorded.files if k.startswith(case + ".")}
     _, dv, threshold, exponent = (int(n) for n in data["params"])
