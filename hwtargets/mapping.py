@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeAlias
 import numpy as np
 
 from ..runtime.ops import Array, Shape
-from .options import O, Options, P, read_options
+from .options import O, P, read_options
 from .target import HardwareTarget, Known, Violation
 from .view.network import ChipNetwork
 
@@ -200,17 +200,15 @@ PLACEMENT: Mapping[str, Known] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class NoOptions(Options):
-    """Of a mapping that leaves nothing to choose."""
-
-
 def refused(network: ChipNetwork, found: Iterable[Violation]) -> Mapped:
     """Nothing is placed, for these reasons."""
     nothing = np.zeros(0, np.int64)
     layers = tuple(layer.name for layer in network.layers)
     cores = Cores(layer=nothing, layers=layers, neurons=nothing, used={})
     return Mapped(cores=cores, traffic=no_traffic(), violations=tuple(found))
+
+
+SHARES = (0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)  # of channels, tried for what would fit
 
 
 def no_traffic() -> Traffic:

@@ -11,8 +11,8 @@ counted. The neuron of a population is
 Paced neurons (``runtime.neurons.paced``) hold their weighted charge in the membrane's width, and
 compare products that take some bits more.
 
-``cuba_step`` is Lava's public bit-accurate LIF, which resets to zero and has a current state; the
-tests pin it to vectors recorded from Lava.
+With a reset to zero that is the membrane of Lava's public bit-accurate LIF; the tests pin it to
+vectors recorded from Lava.
 """
 
 from __future__ import annotations
@@ -295,23 +295,3 @@ def _read_paced(layer: IntLayer, quantized: IntNetwork, window: Array, tally: _T
 def _count(tally: _Tally, name: str, spikes: Array) -> None:
     events = (spikes != 0).sum(axis=(0, 1)).astype(np.float64)
     tally.spikes[name] = tally.spikes.get(name, np.zeros(events.shape)) + events
-
-
-def cuba_step(
-    u: Array, v: Array, activation: Array, *, du: int, dv: int, bias: Array, threshold: int
-) -> tuple[Array, Array, Array]:
-    """One step of Lava's bit-accurate current-based LIF, all int64: (u, v, spikes).
-
-        u <- sign(u) floor(|u| (4096 - du - 1) / 4096) + activation 2^6     (wraps at 24 bits)
-        v <- sign(v) floor(|v| (4096 - dv) / 4096) + u + bias               (clips at 24 bits)
-        s = v > threshold 2^6;   v <- 0 where s
-
-    du, dv: decays 0..4095 (du = 4095 forgets the current, dv = 0 is IF); threshold: 17 bits;
-    bias: mantissa 2^exponent. Source: lava-nc 0.10.0, proc/lif/models.py, fixed_pt.
-    """
-    u = np.sign(u) * ((np.abs(u) * (4096 - (du + 1))) >> 12) + (activation << 6)
-    u = (u + (1 << 23)) % (1 << 24) - (1 << 23)
-    v = np.sign(v) * ((np.abs(v) * (4096 - dv)) >> 12) + u + bias
-    v = np.clip(v, -(1 << 23) + 1, (1 << 23) - 1)
-    spikes = v > (threshold << 6)
-    return u, np.where(spikes, 0, v), spikes

@@ -166,11 +166,15 @@ def _over(name: str, cost: TileCost, limits: Mapping[str, float]) -> Iterable[Vi
                 rule=rule,
                 used=used[rule],
                 limit=limit,
-                remedy=_REMEDIES.get(rule, "Use fewer channels or a chip with larger cores."),
+                remedy=_REMEDIES[rule],
             )
 
 
-_REMEDIES = {
+_FEWER = "Use fewer channels or a chip with larger cores."
+_REMEDIES = {  # by the names of ``TileCost.used``
+    "neurons_per_core": _FEWER,
+    "dense_memory": _FEWER,
+    "dense_row_words": _FEWER,
     "in_axons_per_core": "One neuron alone reads more than a core takes: prune inputs, or cut the "
     "layer into partial sums with a population between.",
     "synapse_memory": "One neuron's weights alone exceed a core's memory: fewer input channels or "

@@ -119,7 +119,12 @@ def quantize(
     spiking = {n.name for n in network.inputs if n.encoding != "constant"}
     mode = "spikes" if network.inputs and len(spiking) == len(network.inputs) else mode
     bits = int(target.limit("input_bits"))
-    unit = {"graded": largest_input / (2**bits - 1), "population": largest_input}.get(mode, 1.0)
+    unit = {
+        "graded": largest_input / (2**bits - 1),
+        "population": largest_input,
+        "bias": 1.0,
+        "spikes": 1.0,
+    }[mode]
     notes: list[str] = []
     names = {n.name for n in network.inputs}
     state_max = 2.0 ** (target.limit("state_bits") - 1) - 1

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...runtime import graph as g
 from ...runtime.ops import Shape
-from ..mapping import Request, Step
+from ..mapping import SHARES, Request, Step
 from ..options import O
 from ..rules import check
 from ..target import HardwareTarget
@@ -22,7 +22,6 @@ from ..view.geometry import Axis, Geometry
 from ..view.network import ChipLayer, ChipNetwork, Projection
 
 CAPACITY = ("in_axons_per_core", "synapse_memory", "core_memory")
-SHARES = (0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

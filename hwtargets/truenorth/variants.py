@@ -16,7 +16,7 @@ import numpy as np
 
 from ...errors import TargetError
 from ...runtime.ops import Array, Shape
-from ..mapping import Request
+from ..mapping import SHARES, Request
 from ..target import HardwareTarget
 from ..view.lines import Block
 from ..view.network import ChipNetwork
@@ -25,7 +25,6 @@ from .compile.copies import Copies, Count, count_chosen
 from .compile.lower import Lowered, Unit, lower
 from .compile.options import TrueNorthOptions
 
-SHARES = (0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)
 FEWER = ("axons3", "ternary")  # codings in the order of their axons per input
 
 

@@ -13,31 +13,35 @@ import pytest
 from hwtargets.chip_nets import Net, build, neuron
 from onnx2snn.converter.lowering.align import aligned
 from onnx2snn.hwtargets import chip_view, load_target, place
-from onnx2snn.hwtargets.cores.integers import cuba_step, run
-from onnx2snn.hwtargets.cores.quantize import quantize
+from onnx2snn.hwtargets.cores.integers import _fire, _integrate, run
+from onnx2snn.hwtargets.cores.quantize import IntLayer, quantize
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine.simulator import simulate
 from onnx2snn.runtime.neurons import NeuronParams, PacedParams
 
 RECORDED = Path(__file__).with_name("lava_lif.npz")
+F32 = np.float32
 CASES = ("if", "bias", "cuba", "leaky_negative", "wrap")
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_neuron_update_equals_lavas_fixed_point_lif(case: str) -> None:
+def test_the_membrane_equals_that_of_lavas_fixed_point_lif(case: str) -> None:
+    """Lava's neuron has a decaying current u before the membrane v; u is taken from the recording.
+    v <- sign(v) floor(|v| (4096 - dv) / 4096) + u + bias, clipped to 24 bits; 0 if it fires."""
     with np.load(RECORDED) as recorded:
         data = {k.split(".")[1]: recorded[k] for k in recorded.files if k.startswith(case + ".")}
-    du, dv, threshold, exponent = (int(n) for n in data["params"])
-    u = v = np.zeros(5, np.int64)
+    _, dv, threshold, exponent = (int(n) for n in data["params"])
+    params = NeuronParams(v_threshold=F32(1), v_init=F32(0), reset="zero", leak=dv / 4096)
+    layer = IntLayer(
+        name="lif", shape=(5,), projections=(), bias=np.zeros(5), unit=1.0, shift=6, neuron=params
+    )
+    state = {name: np.zeros(5) for name in ("v", "sent", "wait")}
     bias = data["bias"].astype(np.int64) << exponent
-    weights, spikes = (data[k].astype(np.int64) for k in ("weights", "spikes_in"))
-    for t in range(data["u"].shape[0]):
-        # Lava's Dense sends what it got one step before
-        activation = weights @ spikes[:, t - 1] if t else np.zeros(5, np.int64)
-        u, v, _ = cuba_step(u, v, activation, du=du, dv=dv, bias=bias, threshold=threshold)
-        np.testing.assert_array_equal(u, data["u"][t], err_msg=f"u at step {t}")
-        np.testing.assert_array_equal(v, data["v"][t], err_msg=f"v at step {t}")
+    for t, u in enumerate(data["u"]):
+        _integrate(layer, params, state, now=u + bias, limit=2**23 - 1)
+        _fire(layer, params, state, threshold=np.array(float(threshold << 6)), strict=True)
+        np.testing.assert_array_equal(state["v"], data["v"][t], err_msg=f"v at step {t}")
 
 
 def plain_run(layers: list[dict[str, Any]], drive: np.ndarray, steps: int) -> tuple[list, list]:
