@@ -16,6 +16,7 @@ from ..converter.recipes.options import Choosable, choosable
 from ..data import LAYOUTS, Preprocessing, Samples
 from ..display import displayed, json_text
 from ..errors import UnsupportedOps, UsageError
+from ..evaluation.ann import ENGINES
 from ..runtime.engine import EarlyExit
 from ..runtime.graph import Analog, SpikingGraph
 from ..runtime.ops import Shape
@@ -197,7 +198,7 @@ def engine_options(function: F) -> F:
         [
             click.option(
                 "--engine",
-                type=click.Choice(["numpy", "onnxruntime"]),
+                type=click.Choice(list(ENGINES)),
                 default="numpy",
                 help="Whose kernels compute the synapses [numpy].",
             ),

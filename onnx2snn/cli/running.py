@@ -15,7 +15,7 @@ from ..converter.frontend import load_onnx
 from ..data import Preprocessing, Samples
 from ..display import json_text
 from ..errors import UsageError
-from ..evaluation.ann import evaluate
+from ..evaluation.ann import evaluate, kernels_of
 from ..evaluation.evaluate import Ann
 from ..evaluation.sweep import Sweep, SweepRun, early_notes
 from ..marks import Kind
@@ -24,7 +24,7 @@ from ..reports import comparison, documents, plot
 from ..reports import sweep_html as page
 from ..reports import text as render
 from ..results import Results
-from ..runtime.engine import LayerProfile, simulate, synapse_models
+from ..runtime.engine import LayerProfile, simulate
 from ..runtime.graph import SpikingGraph
 from . import files
 from . import options as opt
@@ -235,9 +235,9 @@ def _profiled(
 ) -> tuple[LayerProfile, ...]:
     """Where the time goes, on the first few samples; into the document too."""
     graph, steps = run.network, run.steps
-    kernels = synapse_models(graph) if engine["engine"] == "onnxruntime" else None
     part = samples.batch(0, min(PROFILED, len(samples)))
-    options = {"threads": engine["threads"], "events": engine["events"], "kernels": kernels}
+    options = {"threads": engine["threads"], "events": engine["events"]}
+    options |= kernels_of(graph, engine["engine"])
     layers = simulate(graph, part, steps, profile=True, **options).profile
     document["profile"] = [asdict(layer) for layer in layers]
     return layers

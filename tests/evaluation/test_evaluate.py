@@ -5,7 +5,8 @@ import pytest
 from graphs import dyadic, residual_cnn
 
 from onnx2snn.data import Preprocessing, Samples
-from onnx2snn.evaluation.ann import analog_ann
+from onnx2snn.errors import UsageError
+from onnx2snn.evaluation.ann import analog_ann, kernels_of
 from onnx2snn.evaluation.evaluate import Tally, evaluate
 from onnx2snn.runtime.engine.simulator import simulate
 
@@ -79,3 +80,8 @@ def test_the_error_is_relative_to_the_ann() -> None:
     ann = ANN(samples.whole())["out"]
     expected = np.linalg.norm(result.readouts["out"][-1] - ann) / np.linalg.norm(ann)
     assert evaluate(GRAPH, samples, 7, ANN).points[-1].error == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_unknown_engine_is_refused_not_taken_for_numpy() -> None:
+    with pytest.raises(UsageError, match=r"'onnxruntim'.*Did you mean 'onnxruntime'"):
+        kernels_of(residual_cnn(np.random.default_rng(0)), "onnxruntim")
