@@ -2,7 +2,7 @@
 
 import re
 
-from places import ROOT
+from places import DOCS, ROOT
 
 from onnx2snn.cli import main
 
@@ -33,3 +33,21 @@ def test_every_verb_is_in_the_readme_or_its_help() -> None:
     text = (ROOT / "README.md").read_text()
     for verb in main.commands:
         assert verb in text, verb
+
+
+def test_what_the_page_on_adding_shows_is_in_the_examples() -> None:
+    """Every block is in the file that was named last before it, line by line."""
+    path, shown = "", 0
+    for part in re.split(r"^```", (DOCS / "adding.md").read_text(), flags=re.M):
+        if part.startswith("python\n"):
+            assert part.removeprefix("python\n") in (ROOT / path).read_text(), (path, part)
+            shown += 1
+        elif named := re.findall(r"From `([\w/.]+)`", part):
+            path = named[-1]
+    assert shown == 9
+
+
+def test_the_files_that_the_page_on_adding_names_exist() -> None:
+    text = (DOCS / "adding.md").read_text()
+    named = re.findall(r"`((?:tests|runtime|converter|hwtargets)/[\w/.]+)`", text)
+    assert named and all((ROOT / path).exists() for path in named), named

@@ -12,11 +12,10 @@ from examples.adaptive_threshold import AdaptiveParams
 from runtime.neurons.models import CASES, THETA, made
 
 from onnx2snn.errors import GraphError, TargetError
-from onnx2snn.hwtargets import rules
+from onnx2snn.hwtargets import rules, targets
 from onnx2snn.hwtargets.cores import integers
 from onnx2snn.hwtargets.cores.quantize import quantize
 from onnx2snn.hwtargets.placement import PlaceData, load_target, place
-from onnx2snn.hwtargets import targets
 from onnx2snn.hwtargets.truenorth.compile.lower import lower
 from onnx2snn.hwtargets.view.network import chip_view
 from onnx2snn.hwtargets.xylo.network import of_view
