@@ -25,7 +25,7 @@ class Options:
         recipe: a name in ``recipes.RECIPES``, or "auto" (see ``auto``).
         steps: number of time steps T that everything is calibrated for.
         max_drop: recipe "auto" only: points of accuracy (without labels: of agreement with the
-            ANN) that may be lost.
+            ANN) that may be lost; below 0: that must be gained.
         prefer: recipe "auto" only: which candidate within ``max_drop`` is taken, a key of
             ``auto.PREFERENCES``.
         method, percentile, per_channel: how thresholds are chosen from the data
@@ -123,7 +123,7 @@ class Options:
             raise UsageError(
                 f"{name} is '{word}'", remedy=did_you_mean(str(word), words), code="E116"
             )
-        for choice in (*choosable(auto=True), *choosable(auto=False)):
+        for choice in choosable(auto=False):
             value = getattr(self, choice.name)
             if choice.smallest is not None and value is not None and not value >= choice.smallest:
                 raise UsageError(

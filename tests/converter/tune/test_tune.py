@@ -106,9 +106,9 @@ def test_fits_look_at_as_much_however_many_samples_there_are(
     rows: list[int] = []
     choose_rows = tune_weights._choose
 
-    def counted(total: int, wanted: int, rng: np.random.Generator) -> np.ndarray:
-        rows.append(len(choose_rows(total, wanted, rng)))
-        return choose_rows(total, wanted, rng)
+    def counted(total: int, *, count: int, rng: np.random.Generator) -> np.ndarray:
+        rows.append(len(choose_rows(total, count=count, rng=rng)))
+        return choose_rows(total, count=count, rng=rng)
 
     monkeypatch.setattr(tune_weights, "_choose", counted)
     tune(graph, x, {"p": unit_neuron()}, T)
@@ -220,8 +220,8 @@ def test_unevenness_is_what_was_sent_against_that_part_of_the_target(
     rates, uneven = decoded_rates(neuron, np.zeros((1, 2, 1), np.float32), drive, uneven=True)
     spikes = run(
         replace(neuron, v_threshold=theta[0], v_init=theta[0] / 2),
-        np.zeros(()),
-        current[:, np.newaxis],
+        bias=np.zeros(()),
+        current=current[:, np.newaxis],
         first=0,
         begin=0,
         fire=lag,
@@ -269,7 +269,7 @@ def test_few_neurons_of_a_channel_do_not_outvote_all_channels() -> None:
 def test_a_late_window_fires_late_and_integrates_what_came_before() -> None:
     neuron = NeuronParams(v_threshold=np.ones(()), v_init=np.zeros(()), lag=2)
     current = np.full((1, 1, 1), 0.5, np.float32)
-    spikes = run(neuron, np.zeros(()), current, first=0, begin=0, fire=2, steps=4)
+    spikes = run(neuron, bias=np.zeros(()), current=current, first=0, begin=0, fire=2, steps=4)
     # Charge 0.5 per step for 4 steps: one spike each in steps 2 and 3, none after.
     assert spikes[:, 0, 0].tolist() == [1, 1, 0, 0]
 
