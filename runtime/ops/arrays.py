@@ -14,6 +14,7 @@ from ...errors import GraphError
 
 Array: TypeAlias = NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
+Shapes: TypeAlias = Sequence[Shape]  # of all inputs of an operation
 
 
 def frozen(array: Any, dtype: Any = None) -> Array:
@@ -25,7 +26,7 @@ def frozen(array: Any, dtype: Any = None) -> Array:
     return out
 
 
-def only(shapes: Sequence[Shape]) -> Shape:
+def only(shapes: Shapes) -> Shape:
     """The single shape of an operation with one input. Raises GraphError for another number."""
     if len(shapes) != 1:
         raise GraphError(f"an operation with one input was given {len(shapes)}")

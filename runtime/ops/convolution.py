@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import GraphError
-from .arrays import Array, Shape, numbered, only, window_count, windows_of
+from .arrays import Array, Shape, Shapes, numbered, only, window_count, windows_of
 from .operation import Connections, WeightedOp, listed, operation
 
 # Elements of one sample tile's columns that a convolution lays out at a time.
@@ -77,7 +76,7 @@ class Conv(WeightedOp):
     def terms(self, *shapes: Shape) -> int:
         return prod(self.weight.shape[1:])
 
-    def adjoint(self, y: Array, position: int, shapes: Sequence[Shape]) -> Array:
+    def adjoint(self, y: Array, position: int, shapes: Shapes) -> Array:
         rank, spatial = len(self.kernel), shapes[0][1:]
         padded = (
             n + b + e for n, b, e in zip(spatial, self.pads[:rank], self.pads[rank:], strict=True)
@@ -93,7 +92,7 @@ class Conv(WeightedOp):
         )
         return back.apply(y[np.newaxis])[0]
 
-    def connections(self, position: int, shapes: Sequence[Shape]) -> Connections:
+    def connections(self, position: int, shapes: Shapes) -> Connections:
         (shape,) = shapes
         outs, positions = len(self.weight), prod(self.output_shape(shape)[1:])
         spans = (self.kernel, self.strides, self.dilations, self.pads)
@@ -212,13 +211,13 @@ class ConvTranspose(WeightedOp):
             groups=self.groups,
         )
 
-    def adjoint(self, y: Array, position: int, shapes: Sequence[Shape]) -> Array:
+    def adjoint(self, y: Array, position: int, shapes: Shapes) -> Array:
         # Output padding longer than a stride gives positions beyond the input.
         inside = tuple(slice(0, n) for n in shapes[0])
         x: Array = self._back().apply(y[np.newaxis])[0]
         return x[inside]
 
-    def connections(self, position: int, shapes: Sequence[Shape]) -> Connections:
+    def connections(self, position: int, shapes: Shapes) -> Connections:
         (shape,) = shapes
         back, out = self._back(), self.output_shape(shape)
         found = back.output_shape(out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from math import prod
@@ -10,13 +9,14 @@ from math import prod
 import numpy as np
 
 from ...errors import GraphError
-from .arrays import Array, Shape, compact_scale, frozen, numbered, only, sum_to
+from .arrays import Array, Shape, Shapes, compact_scale, frozen, numbered, only, sum_to
 from .moves import Broadcast
 from .operation import (
     Connections,
     ElementOp,
     LinearOp,
     MultiplyingOp,
+    Scales,
     WeightedOp,
     listed,
     operation,
@@ -46,10 +46,10 @@ class Linear(WeightedOp):
     def terms(self, *shapes: Shape) -> int:
         return self.weight.shape[1]
 
-    def adjoint(self, y: Array, position: int, shapes: Sequence[Shape]) -> Array:
+    def adjoint(self, y: Array, position: int, shapes: Shapes) -> Array:
         return y @ self.weight
 
-    def connections(self, position: int, shapes: Sequence[Shape]) -> Connections:
+    def connections(self, position: int, shapes: Shapes) -> Connections:
         lead, (outs, ins) = prod(shapes[0][:-1]), self.weight.shape
         index = np.repeat(numbered((lead, ins))[0], outs, axis=0)
         return listed(index, np.tile(self.weight, (lead, 1)))
@@ -89,18 +89,18 @@ class Scale(ElementOp, MultiplyingOp):
             x = x.reshape(x.shape[0], *(1,) * missing, *x.shape[1:])
         return x * self.scale
 
-    def adjoint(self, y: Array, position: int, shapes: Sequence[Shape]) -> Array:
+    def adjoint(self, y: Array, position: int, shapes: Shapes) -> Array:
         return sum_to(y * self.scale, shapes[0])
 
-    def sources(self, position: int, shapes: Sequence[Shape]) -> Array:
+    def sources(self, position: int, shapes: Shapes) -> Array:
         return np.broadcast_to(numbered(shapes[0])[0], self.output_shape(*shapes))
 
-    def connections(self, position: int, shapes: Sequence[Shape]) -> Connections:
+    def connections(self, position: int, shapes: Shapes) -> Connections:
         index = self.sources(position, shapes)
         factors = np.broadcast_to(self.scale, index.shape)
         return listed(index.reshape(-1, 1), factors.reshape(-1, 1))
 
-    def carry_scale(self, scales: Sequence[Array | None], shapes: Sequence[Shape]) -> Array | None:
+    def carry_scale(self, scales: Scales, shapes: Shapes) -> Array | None:
         (scale,) = whole(scales, shapes)
         return compact_scale(np.broadcast_to(scale, self.output_shape(*shapes)))
 
@@ -128,17 +128,17 @@ class Add(ElementOp):
         aligned = (x.reshape(x.shape[0], *(1,) * (rank - x.ndim), *x.shape[1:]) for x in xs)
         return reduce(np.add, aligned)
 
-    def adjoint(self, y: Array, position: int, shapes: Sequence[Shape]) -> Array:
+    def adjoint(self, y: Array, position: int, shapes: Shapes) -> Array:
         return sum_to(y, shapes[position])
 
-    def of_input(self, position: int, shapes: Sequence[Shape]) -> LinearOp | None:
+    def of_input(self, position: int, shapes: Shapes) -> LinearOp | None:
         out = self.output_shape(*shapes)
         return None if shapes[position] == out else Broadcast(shape=out)
 
-    def sources(self, position: int, shapes: Sequence[Shape]) -> Array:
+    def sources(self, position: int, shapes: Shapes) -> Array:
         return np.broadcast_to(numbered(shapes[position])[0], self.output_shape(*shapes))
 
-    def carry_scale(self, scales: Sequence[Array | None], shapes: Sequence[Shape]) -> Array | None:
+    def carry_scale(self, scales: Scales, shapes: Shapes) -> Array | None:
         out = self.output_shape(*shapes)
         first, *others = (np.broadcast_to(scale, out) for scale in whole(scales, shapes))
         same = all(np.array_equal(first, other) for other in others)
@@ -170,17 +170,17 @@ class ReduceSum(LinearOp):
     def terms(self, *shapes: Shape) -> int:
         return prod(only(shapes)[axis] for axis in self.axes)
 
-    def adjoint(self, y: Array, position: int, shapes: Sequence[Shape]) -> Array:
+    def adjoint(self, y: Array, position: int, shapes: Shapes) -> Array:
         if not self.keepdims:
             y = np.expand_dims(y, tuple(self.axes))
         return np.broadcast_to(y, shapes[0])
 
-    def connections(self, position: int, shapes: Sequence[Shape]) -> Connections:
+    def connections(self, position: int, shapes: Shapes) -> Connections:
         kept = [i for i in range(len(shapes[0])) if i not in self.axes]
         moved = numbered(shapes[0])[0].transpose(*kept, *self.axes)
         return listed(moved.reshape(prod(shapes[0][i] for i in kept), -1), np.ones(1))
 
-    def carry_scale(self, scales: Sequence[Array | None], shapes: Sequence[Shape]) -> Array | None:
+    def carry_scale(self, scales: Scales, shapes: Shapes) -> Array | None:
         (scale,) = whole(scales, shapes)
         kept = compact_scale(scale)
         if kept.ndim and any(kept.shape[axis] != 1 for axis in self.axes):
@@ -223,17 +223,17 @@ class CumSum(LinearOp):
     def terms(self, *shapes: Shape) -> int:
         return max(1, only(shapes)[self.axis] - self.exclusive)
 
-    def adjoint(self, y: Array, position: int, shapes: Sequence[Shape]) -> Array:
+    def adjoint(self, y: Array, position: int, shapes: Shapes) -> Array:
         return replace(self, reverse=not self.reverse).apply(y[np.newaxis])[0]
 
-    def connections(self, position: int, shapes: Sequence[Shape]) -> Connections:
+    def connections(self, position: int, shapes: Shapes) -> Connections:
         along = np.tril(np.ones((shapes[0][self.axis],) * 2), -int(self.exclusive))
         outs, ins = np.nonzero(along.T if self.reverse else along)
         elements = np.moveaxis(numbered(shapes[0])[0] - 1, self.axis, -1)
         rows, cols = (elements[..., at].reshape(-1) for at in (outs, ins))
         return rows, cols, np.ones(len(rows))
 
-    def carry_scale(self, scales: Sequence[Array | None], shapes: Sequence[Shape]) -> Array | None:
+    def carry_scale(self, scales: Scales, shapes: Shapes) -> Array | None:
         (scale,) = whole(scales, shapes)
         kept = compact_scale(scale)
         return kept if not kept.ndim or kept.shape[self.axis] == 1 else None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from ...errors import GraphError
-from .arrays import Array, Shape, compact_scale, frozen, only
-from .operation import LinearOp, MovingOp, operation, whole
+from .arrays import Array, Shape, Shapes, compact_scale, frozen, only
+from .operation import LinearOp, MovingOp, Scales, operation, whole
 
 
 @operation
@@ -29,7 +28,7 @@ class Concat(MovingOp):
     def apply(self, *xs: Array) -> Array:
         return np.concatenate(xs, axis=self.axis + 1)
 
-    def of_input(self, position: int, shapes: Sequence[Shape]) -> LinearOp | None:
+    def of_input(self, position: int, shapes: Shapes) -> LinearOp | None:
         begins, ends = [0] * len(shapes[0]), [0] * len(shapes[0])
         begins[self.axis] = sum(s[self.axis] for s in shapes[:position])
         ends[self.axis] = sum(s[self.axis] for s in shapes[position + 1 :])
@@ -57,7 +56,7 @@ class Pad(MovingOp):
         widths = [(0, 0), *zip(self.pads[:rank], self.pads[rank:], strict=True)]
         return np.pad(xs[0], widths)
 
-    def carry_scale(self, scales: Sequence[Array | None], shapes: Sequence[Shape]) -> Array | None:
+    def carry_scale(self, scales: Scales, shapes: Shapes) -> Array | None:
         rank = len(shapes[0])
         widths = list(zip(self.pads[:rank], self.pads[rank:], strict=True))
         # What is padded is zero, so any scale will do there: repeat the edge.

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
 
-from .arrays import Array, Shape, compact_scale, frozen, numbered, only
+from .arrays import Array, Shape, Shapes, compact_scale, frozen, numbered, only
 
 # How outputs read inputs: at most one element of each input ("elements"); all of a window that
 # slides over the input, with the same weights everywhere ("windows"; it may be a whole axis); or in
@@ -24,6 +24,8 @@ Pattern: TypeAlias = Literal["elements", "windows", "irregular"]
 
 # Row (output element), column (input element) and factor of every connection, (entries,) each.
 Connections: TypeAlias = tuple[Array, Array, Array]
+
+Scales: TypeAlias = Sequence[Array | None]  # of all inputs, compact; None is one
 
 T = TypeVar("T", bound=type)
 OPERATIONS: list[type] = []
@@ -34,7 +36,7 @@ def operation(cls: T) -> T:
 
     Raises TypeError where a fact is left unsaid.
     """
-    facts = ("array", "pattern") if issubclass(cls, LinearOp) else ("array",)
+    facts = {name for base in cls.__mro__ for name in FACTS.get(base, ())}
     missing = {name for name in facts if not hasattr(cls, name)}
     missing |= getattr(cls, "__abstractmethods__", set())
     if missing:
@@ -57,7 +59,7 @@ class Operation(ABC):
         """(batch, *shape) of every input to (batch, *output shape)."""
 
     @abstractmethod
-    def carry_scale(self, scales: Sequence[Array | None], shapes: Sequence[Shape]) -> Array | None:
+    def carry_scale(self, scales: Scales, shapes: Shapes) -> Array | None:
         """The compact scale of the output such that op(x scale) = op(x) out, given that of every
         input (None: one) and the inputs' shapes; None where there is none."""
 
@@ -79,15 +81,15 @@ class LinearOp(Operation):
         """How many elements of one input an output element adds at most."""
 
     @abstractmethod
-    def adjoint(self, y: Array, position: int, shapes: Sequence[Shape]) -> Array:
+    def adjoint(self, y: Array, position: int, shapes: Shapes) -> Array:
         """A^T y, where A x is the part of the output that is due to input ``position``; y has the
         output's sample shape, without batch, and ``shapes`` are those of all inputs."""
 
     @abstractmethod
-    def connections(self, position: int, shapes: Sequence[Shape]) -> Connections:
+    def connections(self, position: int, shapes: Shapes) -> Connections:
         """The nonzero entries of that A, elements numbered in C order; some may be zero."""
 
-    def of_input(self, position: int, shapes: Sequence[Shape]) -> LinearOp | None:
+    def of_input(self, position: int, shapes: Shapes) -> LinearOp | None:
         """The operation on input ``position`` alone; None where it gives that input itself.
         Operations with several inputs say how. Raises GraphError where one does not."""
         only(shapes)
@@ -104,13 +106,13 @@ class ElementOp(LinearOp):
     pattern = "elements"
 
     @abstractmethod
-    def sources(self, position: int, shapes: Sequence[Shape]) -> Array:
+    def sources(self, position: int, shapes: Shapes) -> Array:
         """(*output shape): the number from 1 of the element of input ``position`` there, 0 none."""
 
     def terms(self, *shapes: Shape) -> int:
         return 1
 
-    def connections(self, position: int, shapes: Sequence[Shape]) -> Connections:
+    def connections(self, position: int, shapes: Shapes) -> Connections:
         return listed(self.sources(position, shapes).reshape(-1, 1), np.ones(1))
 
 
@@ -119,17 +121,17 @@ class MovingOp(ElementOp):
 
     moves = True
 
-    def sources(self, position: int, shapes: Sequence[Shape]) -> Array:
+    def sources(self, position: int, shapes: Shapes) -> Array:
         numbers = [np.zeros((1, *shape), np.int64) for shape in shapes]
         numbers[position] = numbered(shapes[position])
         return np.asarray(self.apply(*numbers))[0]
 
-    def adjoint(self, y: Array, position: int, shapes: Sequence[Shape]) -> Array:
+    def adjoint(self, y: Array, position: int, shapes: Shapes) -> Array:
         moved, shape = self.sources(position, shapes), shapes[position]
         total = np.bincount(moved.ravel(), weights=y.ravel(), minlength=prod(shape) + 1)
         return total[1:].reshape(shape)
 
-    def carry_scale(self, scales: Sequence[Array | None], shapes: Sequence[Shape]) -> Array | None:
+    def carry_scale(self, scales: Scales, shapes: Shapes) -> Array | None:
         return compact_scale(self.apply(*(a[np.newaxis] for a in whole(scales, shapes)))[0])
 
 
@@ -194,12 +196,12 @@ class WeightedOp(MultiplyingOp):
         channels = np.broadcast_to(scale.ravel(), (shape[self.channel_axis],))
         return self.with_factors(self.weight * self.per_input(channels))
 
-    def carry_scale(self, scales: Sequence[Array | None], shapes: Sequence[Shape]) -> Array | None:
+    def carry_scale(self, scales: Scales, shapes: Shapes) -> Array | None:
         scale = scales[0]
         return scale if scale is not None and scale.ndim == 0 else None
 
 
-def whole(scales: Sequence[Array | None], shapes: Sequence[Shape]) -> list[Array]:
+def whole(scales: Scales, shapes: Shapes) -> list[Array]:
     """Scales of signals as arrays of the signals' shapes."""
     one = np.ones((), np.float32)
     return [
@@ -214,3 +216,11 @@ def listed(index: Array, factors: Array) -> Connections:
     cols, values = index.reshape(-1) - 1, np.broadcast_to(factors, index.shape).reshape(-1)
     real = cols >= 0
     return rows[real], cols[real], values[real].astype(np.float64)
+
+
+# Facts that are class attributes; the others are abstract methods.
+FACTS: dict[type, tuple[str, ...]] = {
+    Operation: ("array",),
+    LinearOp: ("pattern",),
+    WeightedOp: ("channel_axis",),
+}

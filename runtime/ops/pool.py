@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
 
 import numpy as np
 
-from .arrays import Array, Shape, numbered, only, window_count, windows_of
+from .arrays import Array, Shape, Shapes, numbered, only, window_count, windows_of
 from .convolution import section
-from .operation import Connections, LinearOp, Operation, listed, operation
+from .operation import Connections, LinearOp, Operation, Scales, listed, operation
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -28,7 +27,7 @@ class _Pool:
         spatial = window_count(shape[1:], self.kernel, self.strides, self.dilations, self.pads)
         return (shape[0], *spatial)
 
-    def carry_scale(self, scales: Sequence[Array | None], shapes: Sequence[Shape]) -> Array | None:
+    def carry_scale(self, scales: Scales, shapes: Shapes) -> Array | None:
         scale = scales[0]
         return scale if scale is None or prod(scale.shape[1:]) == 1 else None
 
@@ -48,7 +47,7 @@ class SumPool(_Pool, LinearOp):
     def terms(self, *shapes: Shape) -> int:
         return prod(self.kernel)
 
-    def adjoint(self, y: Array, position: int, shapes: Sequence[Shape]) -> Array:
+    def adjoint(self, y: Array, position: int, shapes: Shapes) -> Array:
         rank, (channels, *spatial) = len(self.kernel), shapes[0]
         begin, end = self.pads[:rank], self.pads[rank:]
         sizes = (n + b + e for n, b, e in zip(spatial, begin, end, strict=True))
@@ -59,7 +58,7 @@ class SumPool(_Pool, LinearOp):
         inner = (slice(b, b + n) for b, n in zip(begin, spatial, strict=True))
         return padded[(slice(None), *inner)]
 
-    def connections(self, position: int, shapes: Sequence[Shape]) -> Connections:
+    def connections(self, position: int, shapes: Shapes) -> Connections:
         spans = (self.kernel, self.strides, self.dilations, self.pads)
         windows = windows_of(numbered(shapes[0]), *spans)
         return listed(windows.reshape(-1, prod(self.kernel)), np.ones(1))
@@ -79,6 +78,6 @@ class MaxPool(_Pool, Operation):
         windows = windows_of(x, self.kernel, self.strides, self.dilations, self.pads, fill)
         return windows.max(axis=tuple(range(-len(self.kernel), 0)))
 
-    def carry_scale(self, scales: Sequence[Array | None], shapes: Sequence[Shape]) -> Array | None:
+    def carry_scale(self, scales: Scales, shapes: Shapes) -> Array | None:
         scale = super().carry_scale(scales, shapes)
         return scale if scale is None or np.all(scale > 0) else None
