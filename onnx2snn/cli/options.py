@@ -16,7 +16,7 @@ from ..converter.recipes import RECIPES, recipe_named
 from ..data import Preprocessing, Samples
 from ..display import displayed, json_text
 from ..errors import DataError, UnsupportedOps, UsageError
-from ..runtime.engine import EarlyExit
+from ..runtime.engine import ALIASES, DEFAULT, ENGINES, EarlyExit
 from ..runtime.file import write_atomically
 from ..runtime.graph import Analog, SpikingGraph
 from ..runtime.ops import Shape
@@ -271,9 +271,9 @@ def engine_options(function: F) -> F:
         [
             click.option(
                 "--engine",
-                type=click.Choice(["numpy", "onnxruntime"]),
-                default="numpy",
-                help="Whose kernels compute the synapses [numpy].",
+                type=click.Choice([*ENGINES, *ALIASES]),
+                default=DEFAULT,
+                help="The fast one, or numpy: the readable definition [fast].",
             ),
             click.option(
                 "--events",
@@ -301,7 +301,7 @@ def engine_arguments(choices: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments of ``evaluate`` from the engine options."""
     exit_margin = choices["early_exit"]
     return chosen(
-        engine=choices["engine"],
+        engine=ALIASES.get(choices["engine"], choices["engine"]),
         events=choices["events"],
         threads=choices["threads"],
         mem_limit=None if choices["mem_limit"] is None else size(choices["mem_limit"]),

@@ -22,7 +22,7 @@ from ..provenance import convert
 from ..reports import comparison, plot
 from ..reports import sweep_html as page
 from ..reports import text as render
-from ..runtime.engine import LayerProfile, simulate, synapse_models
+from ..runtime.engine import LayerProfile, simulate
 from ..runtime.graph import SpikingGraph
 from . import options as opt
 
@@ -217,9 +217,8 @@ def _profiled(
 ) -> tuple[LayerProfile, ...]:
     """Where the time goes, on the first few samples; into the document too."""
     graph, steps = run.network, run.steps
-    kernels = synapse_models(graph) if engine["engine"] == "onnxruntime" else None
     part = samples.batch(0, min(PROFILED, len(samples)))
-    options = {"threads": engine["threads"], "events": engine["events"], "kernels": kernels}
+    options = {name: engine[name] for name in ("engine", "threads", "events")}
     layers = simulate(graph, part, steps, profile=True, **options).profile
     document["profile"] = [asdict(layer) for layer in layers]
     return layers

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from ..converter.frontend import LoadedModel, Reference
 from ..data import Samples
-from ..runtime.engine import synapse_models
+from ..runtime.engine import DEFAULT
 from ..runtime.graph import Readout, SpikingGraph
 from ..runtime.ops import Array
 from ..runtime.semantics.analog import run_analog
@@ -38,16 +38,14 @@ def evaluate(
     steps: int,
     ann: Ann | None = None,
     *,
-    engine: Literal["numpy", "onnxruntime"] = "numpy",
+    engine: str = DEFAULT,
     **options: Any,
 ) -> Evaluation:
     """Accuracy, agreement with the ANN and cost after every step up to ``steps``.
 
     Parameters:
         ann: ``onnx_ann(model, network)``, or the network's own analog mode by default.
-        engine: whose kernels compute the synapses.
+        engine: "fast", or "numpy", the definition ("onnxruntime" is an old name of "fast").
         options: see ``evaluate.evaluate``.
     """
-    if engine == "onnxruntime":
-        options["kernels"] = synapse_models(network)
-    return _evaluate(network, samples, steps, ann or analog_ann(network), **options)
+    return _evaluate(network, samples, steps, ann or analog_ann(network), engine=engine, **options)

@@ -7,7 +7,7 @@ from graphs import dyadic, residual_cnn
 from onnx2snn.data import Preprocessing, Samples
 from onnx2snn.evaluation.ann import analog_ann
 from onnx2snn.evaluation.evaluate import Tally, evaluate
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 
 
 def make(count: int, labels: np.ndarray | None = None) -> Samples:

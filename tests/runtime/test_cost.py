@@ -8,7 +8,7 @@ import pytest
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.cost import WEIGHTED, adjoint, static_cost, uses_per_input
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.neurons import NeuronParams
 from runtime.ops.test_against_onnxruntime import CASES
 from runtime.random_graphs import PLAIN, array

@@ -7,40 +7,38 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...cost import StaticCost
-from ...graph import Input, SpikingGraph
-from ...ops import Array
+from ...graph import Input
 from ..events.choice import PILOT_SAMPLES, PILOT_STEPS, worth_it
 from ..events.layers import EventLayer
-from ..layout import Layout, Order
+from ..interface import Request
+from ..products.models import ChainModels
 from ..tiles import Chance, run_tile
 from .planner import make_plan, new_clocks
 
 
 def cheaper_by_spikes(
-    graph: SpikingGraph,
     cost: StaticCost,
     layers: Mapping[str, EventLayer],
-    inputs: Mapping[str, Array],
-    steps: int,
-    seed: int,
-    order: Order,
+    asked: Request,
+    models: ChainModels,
 ) -> Mapping[str, EventLayer]:
-    """Those of ``layers`` that cost less driven by their spikes than as products in ``order``; all
-    of them run so on the first samples of ``inputs`` (samples, *shape)."""
-    part = {name: x[:PILOT_SAMPLES] for name, x in inputs.items()}
-    count, steps = len(next(iter(part.values()))), min(steps, PILOT_STEPS)
+    """Those of ``layers`` that cost less driven by their spikes than as products; all
+    of them run so on the first samples of the run ``asked`` for."""
+    graph = asked.graph
+    part = {name: x[:PILOT_SAMPLES] for name, x in asked.arrays.items()}
+    count, steps = len(next(iter(part.values()))), min(asked.steps, PILOT_STEPS)
     plan = make_plan(
         graph,
         cost,
-        layout=Layout(PILOT_SAMPLES, order),
+        lanes=PILOT_SAMPLES,
         block=steps,
         dtype=np.dtype(np.float32),
-        kernels={},
+        models=models,
         clocks=new_clocks(graph, False),
         events=layers,
         compiled=True,
     )
-    found = run_tile(plan, part, 0, steps, np.asarray([steps]), Chance(seed, 0), None)
+    found = run_tile(plan, part, 0, steps, np.asarray([steps]), Chance(asked.seed, 0), None)
     densities = {
         name: float(fired.sum()) / (cost.neurons[name] * count * steps)
         for name, fired in found.spikes.items()
@@ -48,4 +46,4 @@ def cheaper_by_spikes(
     for node in graph.of(Input):
         if node.encoding != "constant":
             densities[node.name] = float(np.abs(part[node.name]).mean())
-    return worth_it(layers, densities, order)
+    return worth_it(layers, densities)

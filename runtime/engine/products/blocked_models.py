@@ -7,22 +7,21 @@ relies on it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import onnx
 from onnx import TensorProto, helper
 
-from ...chains import constant_signals
-from ...graph import SpikingGraph
 from ...ops.convolution import Conv
 from .blocked import needed_models
-from .terms import convolution_terms
+from .terms import Term
 
 DOMAIN = "com.microsoft.nchwc"
 
 
-def blocked_models(graph: SpikingGraph) -> dict[str, bytes]:
-    """Serialized models for all convolutions of ``products.terms``, by ``model_key``."""
-    terms = convolution_terms(graph, constant_signals(graph))
-    needed = needed_models(terms.values())
+def blocked_models(terms: Iterable[tuple[Term, ...]]) -> dict[str, bytes]:
+    """Serialized models for all convolutions of ``terms``, by ``model_key``."""
+    needed = needed_models(terms)
     return {key: _model(conv, add).SerializeToString() for key, (conv, add) in needed.items()}
 
 

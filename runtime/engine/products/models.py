@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from ...chains import synapse_chains
-from ...cost import WEIGHTED
-from ...file.emit import emit_chain
-from ...graph import SpikingGraph
-from .blocked_models import blocked_models
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ...file.emit import ARRAY_FIELDS, emit_chain
+from ...graph import SpikingGraph, Synapse
 
 
-def synapse_models(graph: SpikingGraph) -> dict[str, bytes]:
-    """For every chain of synapses with weights, one serialized ONNX model that computes it, by the
-    name of the chain's last synapse: what ``runtime.engine.simulator`` takes as ``kernels``.
+class ChainModels:
+    """Serialized ONNX models of a graph's synapses, each made when it is first asked for: the
+    plans of all threads and sizes of tiles share them."""
 
-    A model reads the chain's sources in order, each (N, *shape), and gives (N, *shape of the last).
-    Models of single convolutions in ONNX Runtime's own order come with them (see ``blocked``).
-    """
-    shapes = {node.name: node.shape for node in graph.nodes}
-    return {
-        chain.nodes[-1].name: emit_chain(chain.nodes, chain.sources, shapes).SerializeToString()
-        for chain in synapse_chains(graph)
-        if any(isinstance(node.op, WEIGHTED) for node in chain.nodes)
-    } | blocked_models(graph)
+    def __init__(self, graph: SpikingGraph) -> None:
+        self.shapes = {node.name: node.shape for node in graph.nodes}
+        self.made: dict[str, bytes] = {}
+
+    def model(self, nodes: Sequence[Synapse], sources: Sequence[str]) -> bytes:
+        """``nodes`` one after the other, reading ``sources`` in order, each (N, *shape); the output
+        is (N, *shape of the last)."""
+        name = nodes[-1].name
+        if name not in self.made:
+            single = [_in_single(node) for node in nodes]
+            self.made[name] = emit_chain(single, sources, self.shapes).SerializeToString()
+        return self.made[name]
+
+
+def _in_single(node: Synapse) -> Synapse:
+    """With weights in single precision, which those of a graph made by hand may not be."""
+    field = ARRAY_FIELDS.get(type(node.op), "")
+    if not field or getattr(node.op, field).dtype.kind != "f":
+        return node
+    return replace(node, op=replace(node.op, **{field: getattr(node.op, field).astype(np.float32)}))

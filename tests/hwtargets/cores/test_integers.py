@@ -17,7 +17,7 @@ from onnx2snn.hwtargets.cores.integers import cuba_step, run
 from onnx2snn.hwtargets.cores.quantize import quantize
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.neurons import NeuronParams, PacedParams
 
 RECORDED = Path(__file__).with_name("lava_lif.npz")
