@@ -24,6 +24,7 @@ CIFAR = Preprocessing(
 MNIST = Preprocessing(scale=255, layout="NHWC")
 REAL = {
     "resnet20": ("resnet20.onnx", "cifar10.npz", CIFAR),
+    "resnet32": ("resnet32.onnx", "cifar10.npz", CIFAR),
     "lenet": ("mnist_lenet_avgpool.onnx", "mnist.npz", MNIST),
     "mlp": ("mnist_mlp.onnx", "mnist.npz", MNIST),
     "kws": ("kws_dscnn.onnx", "kws_dscnn.npz", Preprocessing()),

@@ -16,8 +16,7 @@ from ..converter.recipes.options import Choosable, choosable
 from ..data import LAYOUTS, Preprocessing, Samples
 from ..display import displayed, json_text
 from ..errors import UnsupportedOps, UsageError
-from ..evaluation.ann import ENGINES
-from ..runtime.engine import EarlyExit
+from ..runtime.engine import ALIASES, DEFAULT, ENGINES, EarlyExit
 from ..runtime.graph import Analog, SpikingGraph
 from ..runtime.ops import Shape
 from . import terminal
@@ -198,9 +197,9 @@ def engine_options(function: F) -> F:
         [
             click.option(
                 "--engine",
-                type=click.Choice(list(ENGINES)),
-                default="numpy",
-                help="Whose kernels compute the synapses [numpy].",
+                type=click.Choice([*ENGINES, *ALIASES]),
+                default=DEFAULT,
+                help="The fast one, or numpy: the readable definition [fast].",
             ),
             click.option(
                 "--events",
@@ -228,7 +227,7 @@ def engine_arguments(choices: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments of ``evaluate`` from the engine options."""
     exit_margin = choices["early_exit"]
     return chosen(
-        engine=choices["engine"],
+        engine=ALIASES.get(choices["engine"], choices["engine"]),
         events=choices["events"],
         threads=choices["threads"],
         mem_limit=None if choices["mem_limit"] is None else size(choices["mem_limit"]),

@@ -15,7 +15,7 @@ from ..converter.frontend import load_onnx
 from ..data import Preprocessing, Samples
 from ..display import json_text
 from ..errors import UsageError
-from ..evaluation.ann import evaluate, kernels_of
+from ..evaluation.ann import evaluate
 from ..evaluation.evaluate import Ann
 from ..evaluation.sweep import Sweep, SweepRun, early_notes
 from ..marks import Kind
@@ -236,8 +236,7 @@ def _profiled(
     """Where the time goes, on the first few samples; into the document too."""
     graph, steps = run.network, run.steps
     part = samples.batch(0, min(PROFILED, len(samples)))
-    options = {"threads": engine["threads"], "events": engine["events"]}
-    options |= kernels_of(graph, engine["engine"])
+    options = {name: engine[name] for name in ("engine", "threads", "events")}
     layers = simulate(graph, part, steps, profile=True, **options).profile
     document["profile"] = [asdict(layer) for layer in layers]
     return layers

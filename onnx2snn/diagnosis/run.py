@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..runtime import graph as snn
+from ..runtime.facts import GraphFacts
 from ..runtime.neurons import Coding, Neuron, State, counts
 from ..runtime.ops import Array
 from ..runtime.semantics.spiking import SpikingRules, run_population
@@ -106,7 +107,7 @@ class SpikingRun(SpikingRules):
         extra: int = 0,
         observe: Observer | None = None,
     ) -> None:
-        super().__init__(graph, arrays, steps, seed=seed, offset=offset)
+        super().__init__(GraphFacts(graph), arrays, steps, seed=seed, offset=offset)
         self.observe = observe
         self.usual = usual_coding(graph)
         self.total = steps + max(self.onset.values()) + extra

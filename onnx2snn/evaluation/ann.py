@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from ..converter.frontend import LoadedModel, Reference
 from ..data import Samples
-from ..errors import UsageError, did_you_mean
-from ..runtime.engine import synapse_models
+from ..runtime.engine import DEFAULT
 from ..runtime.graph import Readout, SpikingGraph
 from ..runtime.ops import Array
 from ..runtime.semantics.analog import run_analog
@@ -40,31 +38,16 @@ def evaluate(
     steps: int,
     ann: Ann | None = None,
     *,
-    engine: Literal["numpy", "onnxruntime"] = "numpy",
+    engine: str = DEFAULT,
     **options: Any,
 ) -> Evaluation:
     """Accuracy, agreement with the ANN and cost after every step up to ``steps``.
 
     Parameters:
         ann: ``onnx_ann(model, network)``, or the network's own analog mode by default.
-        engine: whose kernels compute the synapses.
+        engine: "fast", or "numpy", the definition ("onnxruntime" is an old name of "fast").
         options: see ``evaluate.evaluate``.
 
     Raises UsageError for an unknown engine, DataError for samples that do not fit.
     """
-    options |= kernels_of(network, engine)
-    return _evaluate(network, samples, steps, ann or analog_ann(network), **options)
-
-
-# Engine -> the fields of ``Simulator`` that choose it.
-ENGINES: Mapping[str, Callable[[SpikingGraph], dict[str, Any]]] = {
-    "numpy": lambda network: {},
-    "onnxruntime": lambda network: {"kernels": synapse_models(network)},
-}
-
-
-def kernels_of(network: SpikingGraph, engine: str) -> dict[str, Any]:
-    """Fields of ``Simulator`` for an engine. Raises UsageError for one that there is not."""
-    if engine not in ENGINES:
-        raise UsageError(f"unknown engine '{engine}'", remedy=did_you_mean(engine, ENGINES))
-    return ENGINES[engine](network)
+    return _evaluate(network, samples, steps, ann or analog_ann(network), engine=engine, **options)

@@ -18,7 +18,7 @@ import numpy as np
 from ..converter.auto.judge import paired_points
 from ..data import Samples
 from ..runtime.cost import static_cost
-from ..runtime.engine import EarlyExit, SimulationResult, Simulator
+from ..runtime.engine import DEFAULT, EarlyExit, SimulationResult, make_engine
 from ..runtime.facts import GraphFacts
 from ..runtime.graph import Readout, SpikingGraph
 from ..runtime.ops import Array
@@ -192,7 +192,8 @@ def evaluate(
     seed: int = 0,
     early_exit: EarlyExit | None = None,
     regression: bool = False,
-    **engine: Any,
+    engine: str = DEFAULT,
+    **options: Any,
 ) -> Evaluation:
     """Accuracy, agreement and cost of ``graph`` after each of steps ``first`` .. ``steps``.
 
@@ -200,22 +201,23 @@ def evaluate(
         ann: preprocessed inputs -> the ANN's outputs by readout name.
         tally: counts to go on from (its samples are skipped); ``checkpoint`` sees it after each
             chunk.
-        seed, early_exit: see ``runtime.engine.simulator.Simulator.run``.
+        seed, early_exit: see ``runtime.engine.interface.How``.
         regression: the outputs are values, also where they look like one score per class. (Labels
             that are no class numbers say the same.)
-        engine: further fields of ``runtime.engine.simulator.Simulator``.
+        engine: its name (``runtime.engine.ENGINES``).
+        options: fields of ``runtime.engine.interface.EngineOptions``.
     """
     tally = tally or Tally(steps)
     labels = None if regression else class_labels(samples)
     classifier = _has_classes(graph) and not regression
     classifier = classifier and (samples.labels is None or labels is not None)
-    simulator = Simulator(graph, **engine)
+    simulator = make_engine(engine, **options)
     done = int(tally.state["samples"])
     chunk = min(chunk, _most_samples(graph, steps))
     while done < len(samples):
         x = samples.batch(done, min(done + chunk, len(samples)))
         began = perf_counter()
-        result = simulator.run(x, steps, seed=seed, offset=done, early_exit=early_exit)
+        result = simulator.run(graph, x, steps, seed=seed, offset=done, early_exit=early_exit)
         seconds = perf_counter() - began
         part = None if labels is None else labels[done : done + result.samples]
         tally.add(result, ann(x), part, seconds)

@@ -1,17 +1,18 @@
-"""Simulates spiking graphs fast. This is its door: nothing else in this folder is for outside."""
+"""Simulates spiking graphs. This is its door: nothing else in this folder is for outside."""
 
 from .early_exit import EarlyExit
-from .events.choice import Events
-from .products.models import synapse_models
+from .engines import ALIASES, DEFAULT, ENGINES, make_engine, simulate
+from .interface import Engine, SimulationResult
 from .profile import LayerProfile
-from .simulator import SimulationResult, Simulator, simulate
 
 __all__ = [
+    "ALIASES",
+    "DEFAULT",
+    "ENGINES",
     "EarlyExit",
-    "Events",
+    "Engine",
     "LayerProfile",
     "SimulationResult",
-    "Simulator",
+    "make_engine",
     "simulate",
-    "synapse_models",
 ]

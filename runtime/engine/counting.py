@@ -10,9 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..ops import Array, Shape
-from .buffers import copied, zeros
-from .layout import Layout
+from ..ops import Array
 
 EXACT = 2.0**24  # integers up to here are exact in float32
 
@@ -25,39 +23,16 @@ class Counter:
         by_lane: count every sample for itself (padded tiles, early exit).
     """
 
-    def __init__(self, fan_out: Array, layout: Layout, block: int, dtype: np.dtype) -> None:
-        self.layout = layout
+    def __init__(self, fan_out: Array, lanes: int, block: int, dtype: np.dtype) -> None:
+        self.lanes = lanes
         self.by_lane = False
-        self.events = np.zeros((block, layout.lanes))
-        self.operations = np.zeros((block, layout.lanes))
-        self.by_lanes = np.zeros((block, layout.lanes), np.float64)
-        fan = layout.per_neuron(fan_out)
+        self.events = np.zeros((block, lanes))
+        self.operations = np.zeros((block, lanes))
+        self.by_lanes = np.zeros((block, lanes), np.float64)
+        fan = fan_out.reshape(-1)
         self.fan = fan.astype(dtype)
-        self._ones = np.ones(len(fan), dtype)
         self.constant = float(fan[0]) if fan.size and np.all(fan == fan[0]) else None
         self.pieces = _exact_pieces(fan)
-        self.table = self._table(fan, fan_out, dtype)
-        self.channels = self._over_channels(fan_out, dtype)
-
-    def _over_channels(self, fan_out: Array, dtype: np.dtype) -> _ChannelSums | None:
-        if self.layout.order != "rows" or fan_out.ndim != 3 or np.any(fan_out != fan_out[:1]):
-            return None
-        channels, _, width = fan_out.shape
-        if not 4 <= channels <= 255 or width * self.layout.lanes % 4:
-            return None
-        counter = Counter(fan_out[:1], self.layout, 0, dtype)
-        counter.events, counter.operations = self.events, self.operations
-        return _ChannelSums(counter, fan_out.shape, self.layout.lanes, dtype)
-
-    def _table(self, fan: Array, fan_out: Array, dtype: np.dtype) -> Array | None:
-        """Fan-outs of a whole step with its lanes, (rows, row length): one dot product per row."""
-        if self.constant is not None or self.layout.order != "rows":
-            return None
-        rows = fan_out.shape[1] if fan_out.ndim == 3 else 1
-        if fan.sum() * self.layout.lanes < EXACT:
-            rows = 1
-        table = copied(np.repeat(fan, self.layout.lanes).reshape(rows, -1), dtype)
-        return table if table.sum(axis=1, dtype=np.float64).max() < EXACT else None
 
     def start(self, by_lane: bool) -> None:
         self.by_lane = by_lane
@@ -66,37 +41,28 @@ class Counter:
         self.by_lanes[...] = 0
 
     def add_spikes(self, step: int, fired: Array, events: int, spare: Array) -> None:
-        """Count a step: ``fired`` are single bytes in the order of *inner, 1 where a spike left,
+        """Count a step: ``fired`` are single bytes (lanes, *shape), 1 where a spike left,
         ``events`` their number; ``spare`` is as large and may be overwritten."""
         if self.constant is not None and not self.by_lane:
             self.events[step, 0], self.operations[step, 0] = events, events * self.constant
-        elif self.channels is not None:
-            self.channels.counter.by_lane = self.by_lane
-            self.channels.add(step, fired, events)
         else:
             np.copyto(spare, fired.view(np.int8))
             self.add(step, spare, events)
 
     def add(self, step: int, fired: Array, events: int) -> None:
-        """Count a step: ``fired`` (*inner) is 1.0 where a spike left, ``events`` their number."""
+        """Count a step: ``fired`` (lanes, *shape) is 1.0 where a spike left, ``events`` in all."""
         if self.by_lane:
             self._add_lanes(step, fired)
             return
         self.events[step, 0] = events
         if self.constant is not None:
             self.operations[step, 0] = events * self.constant
-        elif self.table is not None and len(self.table) == 1:
-            self.operations[step, 0] = np.dot(fired.reshape(-1), self.table[0])
-        elif self.table is not None:
-            rows = fired.reshape(len(self.table), 1, -1)
-            dots = np.matmul(rows, self.table[:, :, np.newaxis])
-            self.operations[step, 0] = dots.sum(dtype=np.float64)
         else:
             self.operations[step, 0] = self._per_lane(fired).sum()
 
     def add_part(self, step: int, lanes: slice, neurons: slice, fired: Array) -> None:
         """Operations of a part of a step: ``fired`` (lanes, neurons) of 1.0 and 0.0, in the order
-        of one lane's neurons (layouts with a sample's neurons together). ``settle`` counts them."""
+        of one lane's neurons. ``settle`` counts them."""
         if len(self.pieces) == 1:
             out = self.by_lanes[step, lanes]
             if neurons.start == 0:
@@ -135,37 +101,18 @@ class Counter:
             self.operations[where, 0] = operations.sum(axis=1)
 
     def _add_lanes(self, step: int, fired: Array) -> None:
-        flat = self.layout.neurons_by_lanes(fired)
-        self.events[step] = self._ones @ flat
+        self.events[step] = np.count_nonzero(fired.reshape(self.lanes, -1), axis=1)
         if self.constant is not None:
             self.operations[step] = self.events[step] * self.constant
         else:
             self.operations[step] = self._per_lane(fired)
 
     def _per_lane(self, fired: Array) -> Array:
-        flat = self.layout.neurons_by_lanes(fired)
-        total = np.zeros(self.layout.lanes)
+        flat = fired.reshape(self.lanes, -1)
+        total = np.zeros(self.lanes)
         for a, b in self.pieces:
-            total += self.fan[a:b] @ flat[a:b]
+            total += flat[:, a:b] @ self.fan[a:b]
         return total
-
-
-class _ChannelSums:
-    """Where all channels of a position have the same fan-out: spikes are summed over channels,
-    which a byte holds, four bytes as an integer; ``counter`` counts the sums."""
-
-    def __init__(self, counter: Counter, shape: Shape, lanes: int, dtype: np.dtype) -> None:
-        channels, height, width = shape
-        self.counter = counter
-        self.words = (height, channels, width * lanes // 4)
-        self.sums = zeros((height, width * lanes // 4), np.uint32)
-        self.floats = zeros((height, width * lanes), dtype)
-
-    def add(self, step: int, fired: Array, events: int) -> None:
-        words = fired.reshape(-1).view(np.uint32).reshape(self.words)
-        np.add.reduce(words, axis=1, out=self.sums, dtype=np.uint32)
-        np.copyto(self.floats, self.sums.view(np.uint8))
-        self.counter.add(step, self.floats, events)
 
 
 def _exact_pieces(fan: Array) -> list[tuple[int, int]]:

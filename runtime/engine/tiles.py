@@ -12,21 +12,10 @@ from ..graph import Population, Readout
 from ..ops import Array
 from .cells.readout import ReadoutCell
 from .early_exit import EarlyExit, Watch, judged_readout
+from .interface import TileResult
 from .planning.plan import Plan
 
 EXIT_BLOCK = 4  # with an early exit: what stopped inside a block is computed up to its end
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class TileResult:
-    """As ``SimulationResult``, for samples ``start`` .. ``start + samples - 1``."""
-
-    start: int
-    samples: int
-    readouts: Mapping[str, Array]
-    spikes: Mapping[str, Array]
-    synops: Array
-    steps_used: Array
 
 
 @dataclass(frozen=True)
@@ -46,7 +35,7 @@ def run_tile(
     chance: Chance,
     early_exit: EarlyExit | None,
 ) -> TileResult:
-    """Simulate at most ``plan.layout.lanes`` samples; answers after the steps ``kept`` (from 1)."""
+    """Simulate at most ``plan.lanes`` samples; answers after the steps ``kept`` (from 1)."""
     tile = _Tile(plan, inputs, start, steps, kept, chance, early_exit)
     block = min(plan.block, EXIT_BLOCK) if early_exit else plan.block
     for t0, count in blocks(plan.borders(steps), block):
@@ -96,7 +85,7 @@ class _Tile:
         plan.start(inputs, self.first + self.active, chance.seed)
 
     def advance(self, t0: int, count: int) -> None:
-        lanes = self.plan.layout.lanes
+        lanes = self.plan.lanes
         by_lane = self.watch is not None or len(self.active) < lanes
         self.plan.run(t0, count, self.steps, by_lane)
         last = np.full(self.samples, t0 + count)  # absolute step after which each one stops

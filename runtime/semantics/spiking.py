@@ -12,8 +12,7 @@ spikes leave in the layer's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -28,7 +27,6 @@ from ..graph import (
     Population,
     Readout,
     Rules,
-    SpikingGraph,
     Synapse,
 )
 from ..neurons import Neuron, State
@@ -43,73 +41,25 @@ BLOCK_BYTES = 64 * 2**20  # the largest signal of a block
 MOST_STEPS = 16  # of a block
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Outcome:
-    """What a run gives.
-
-    Attributes:
-        readouts: per readout, (steps, samples, *shape): the answer after every step.
-        spikes: per population, (steps,): spikes (graded ones count once) in step latency + t,
-            summed over samples; with start lags, those of all steps before that in the first.
-        synops: (steps,): synaptic operations, the same.
-        latency: steps from input to the first answer's window.
-    """
-
-    readouts: Mapping[str, Array]
-    spikes: Mapping[str, Array]
-    synops: Array
-    latency: int
-
-
-def run(
-    graph: SpikingGraph,
-    inputs: Mapping[str, Array],
-    steps: int,
-    fan_out: Mapping[str, Array],
-    *,
-    seed: int = 0,
-    offset: int = 0,
-    block: int | None = None,
-) -> Outcome:
-    """Simulate one batch of samples.
-
-    Parameters:
-        inputs: (samples, *shape) per network input, of the floating-point type to compute in.
-        steps: answers are given after each of these steps.
-        fan_out: synaptic operations of one spike, shaped like the node, of every node whose spikes
-            cost any (``cost.static_cost``: ``fan_out`` and ``passed_on``).
-        seed, offset: of stochastic encodings (see ``encoding.encode``).
-        block: steps computed together before the next node; changes nothing but time and memory.
-    """
-    rules = _Counting(graph, inputs, steps, fan_out, seed=seed, offset=offset)
-    rules.run(steps + rules.latency, block)
-    return Outcome(
-        readouts=rules.answers, spikes=rules.spikes, synops=rules.synops, latency=rules.latency
-    )
-
-
 class SpikingRules(Rules[Array]):
     """Every node's output (time or 1, batch, *shape) in the steps of a block, for one batch.
 
     Attributes:
         onset: per node, when its window begins.
         at, count: first step and number of steps of the block.
-        totals: per readout, what has arrived, weighted.
-        answers: per readout, (steps, batch, *shape), filled as the run goes on.
     """
 
     def __init__(
         self,
-        graph: SpikingGraph,
+        facts: GraphFacts,
         inputs: Mapping[str, Array],
         steps: int,
         *,
         seed: int = 0,
         offset: int = 0,
     ) -> None:
-        self.graph, self.inputs, self.steps = graph, inputs, steps
+        self.graph, self.inputs, self.steps = facts.graph, inputs, steps
         self.seed, self.offset = seed, offset
-        facts = GraphFacts(graph)
         self.onset = facts.onsets
         self.at = self.count = 0
         self.dtype = next(iter(inputs.values())).dtype
@@ -118,8 +68,6 @@ class SpikingRules(Rules[Array]):
             for name, x in constant_currents(facts).of(inputs).items()
         }
         self.states: dict[str, State] = {}
-        self.totals: dict[str, Array] = {}
-        self.answers: dict[str, Array] = {}
 
     def run(self, total: int, block: int | None = None) -> None:
         """``total`` steps, in blocks of ``block`` (None: what keeps signals small)."""
@@ -178,93 +126,16 @@ class SpikingRules(Rules[Array]):
         return run_delay(node, xs[0], self.state(node), self.count)
 
     def readout(self, node: Readout, xs: Sequence[Array]) -> Array:
-        """The answers of the block's steps. Sums over time are kept in double precision."""
-        differential = node.coding == "differential"
-        x = xs[0] if differential else self.current(node, xs[0])
-        unit = np.ones(())
-        if node.mode == "count" and node.neuron is not None:
-            x = self.fire(node, node.neuron, x)
-            unit = node.neuron.v_threshold.astype(np.float64)
-        if node.name not in self.totals:
-            self.answers[node.name] = np.zeros((self.steps, x.shape[1], *node.shape), self.dtype)
-            self.totals[node.name] = np.zeros((x.shape[1], *node.shape))
-            self.totals[node.name] += node.bias if differential else 0
-        total, answers = self.totals[node.name], self.answers[node.name]
-        for i in range(self.count):
-            t = self.at + i - self.onset[node.name] + 1
-            total += x[i if len(x) > 1 else 0] * np.float64(_weight(node, t, self.steps))
-            if 1 <= t <= self.steps:
-                answers[t - 1] = total / _arrived(node, t, self.steps) * unit
-        return answers
-
-
-def _weight(node: Readout, t: int, steps: int) -> float:
-    """What counts of an input in step ``t`` (from 1) of a readout's window."""
-    match node.coding:
-        case "rate":
-            return 1
-        case "paced":
-            return float(weight(t - 1, steps))
-        case "differential":  # a spike in step t moves the mean by 1/t
-            return 1 / max(t, 1)
-
-
-def _arrived(node: Readout, t: int, steps: int) -> float:
-    """What a readout's sum after step ``t`` is divided by: the sum of the weights so far."""
-    match node.coding:
-        case "rate":
-            return t
-        case "paced":
-            return t * (2 * steps + 1 - t) / 2
-        case "differential":
-            return 1
-
-
-class _Counting(SpikingRules):
-    """Counts what is sent, in the steps of the answers: see ``Outcome``."""
-
-    def __init__(
-        self,
-        graph: SpikingGraph,
-        inputs: Mapping[str, Array],
-        steps: int,
-        fan_out: Mapping[str, Array],
-        *,
-        seed: int,
-        offset: int,
-    ) -> None:
-        super().__init__(graph, inputs, steps, seed=seed, offset=offset)
-        self.latency = max((self.onset[r.name] for r in graph.of(Readout)), default=0)
-        self.fan_out = fan_out
-        self.spikes = {p.name: np.zeros(steps) for p in graph.of(Population)}
-        self.synops = np.zeros(steps)
-
-    def input(self, node: Input, xs: Sequence[Array]) -> Array:
-        return self._passed_on(node, super().input(node, xs))
-
-    def population(self, node: Population, xs: Sequence[Array]) -> Array:
-        spikes = super().population(node, xs)
-        for t, fired in self._fired(node, spikes):
-            self.spikes[node.name][t] += fired.sum()
-            self.synops[t] += (fired * self.fan_out[node.name]).sum()
-        return spikes
-
-    def max_pool(self, node: MaxPool | Analog, xs: Sequence[Array]) -> Array:
-        return self._passed_on(node, super().max_pool(node, xs))
-
-    analog = max_pool
-
-    def _passed_on(self, node: Node, sent: Array) -> Array:
-        if node.name in self.fan_out:
-            for t, fired in self._fired(node, sent):
-                self.synops[t] += (fired * self.fan_out[node.name]).sum()
-        return sent
-
-    def _fired(self, node: Node, sent: Array) -> Iterator[tuple[int, Array]]:
-        """In which of the steps of answers, and how many samples' (*shape), something was sent."""
-        for i, step in enumerate(sent):
-            if 0 <= self.at + i - self.onset[node.name] < self.steps:
-                yield max(self.at + i - self.latency, 0), np.count_nonzero(step, axis=0)
+        begin = self.onset[node.name]
+        return run_readout(
+            node,
+            xs[0],
+            self.state(node),
+            t0=self.at,
+            count=self.count,
+            begin=begin,
+            steps=self.steps,
+        )
 
 
 def gate(x: Array, t0: int, count: int, begin: int, length: int) -> Array:
@@ -412,3 +283,31 @@ def _run_differential(
         np.multiply(now - state["before"], t, out=out[i])
         state["before"] = now.astype(out.dtype, copy=False)
     return out
+
+
+def run_readout(
+    node: Readout, x: Array, state: State, *, t0: int, count: int, begin: int, steps: int
+) -> Array:
+    """Answers (count, batch, *shape) after steps t0.. in double precision: the running mean of the
+    input, or of spikes times threshold. ``begin``: the first step of its window of ``steps``."""
+    differential = node.coding == "differential"
+    current = x if differential else gate_bias(x, node.bias, t0, count, begin, steps)
+    current = np.broadcast_to(current, (count, *current.shape[1:]))
+    if node.mode == "count" and node.neuron is not None:
+        fire = (begin, begin + steps)
+        current = run_neurons(node.neuron, node.shape, current, state, t0, count, fire)
+    t = np.maximum(np.arange(t0 - begin, t0 - begin + count, dtype=np.float64), 0) + 1
+    t = t.reshape(-1, *(1,) * (current.ndim - 1))
+    if differential:  # a spike in step t moves the mean by 1/t
+        current = current / t
+    elif node.coding == "paced":
+        current = current * weight(t - 1, steps)
+        t *= (2 * steps + 1 - t) / 2  # the sum of the weights so far
+    current = np.array(current, np.float64)
+    current[0] += state.get("answer", node.bias if differential else 0)
+    sums = np.cumsum(current, axis=0)  # one after the other, whatever the block
+    state["answer"] = sums[-1].copy()
+    if differential:
+        return sums
+    unit = 1.0 if node.neuron is None else node.neuron.v_threshold.astype(np.float64)
+    return np.asarray(sums / t * unit)

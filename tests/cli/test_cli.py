@@ -49,7 +49,7 @@ def test_run_scores_a_converted_network_and_remembers_preprocessing(network: str
 def test_both_engines_give_the_same_score(network: str) -> None:
     arguments = ("run", network, "--data", f"{DATA}:x_test,y_test", "-T", 8, "--samples", 100)
     ours = result(*arguments)
-    for more in (["--engine", "onnxruntime"], ["--events", "never"]):
+    for more in (["--engine", "onnxruntime"], ["--events", "never"], ["--engine", "numpy"]):
         theirs = result(*arguments, *more)
         assert ours["accuracy"] == pytest.approx(theirs["accuracy"], abs=0.011)
         assert ours["synops_per_sample"] == pytest.approx(theirs["synops_per_sample"], rel=1e-3)

@@ -13,7 +13,7 @@ from hwtargets.truenorth import nets
 from onnx2snn import api, hwtargets
 from onnx2snn.cli import main
 from onnx2snn.hwtargets import targets
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from onnx2snn.converter.lowering.lower import lower
 from onnx2snn.converter.recipes.options import Options
 from onnx2snn.data import Preprocessing
 from onnx2snn.runtime import graph as snn
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.semantics.analog import run_analog
 
 

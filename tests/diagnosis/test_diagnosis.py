@@ -33,7 +33,7 @@ from onnx2snn.provenance import Provenance
 from onnx2snn.reports.remedies import advice_text, trial_text
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime import ops
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.neurons import NeuronParams
 from onnx2snn.runtime.neurons.differential import DifferentialParams
 from onnx2snn.runtime.semantics.analog import run_analog

@@ -6,9 +6,9 @@ from graphs import dyadic, residual_cnn
 
 from onnx2snn.data import Preprocessing, Samples
 from onnx2snn.errors import UsageError
-from onnx2snn.evaluation.ann import analog_ann, kernels_of
+from onnx2snn.evaluation.ann import analog_ann
 from onnx2snn.evaluation.evaluate import Tally, evaluate
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import make_engine, simulate
 
 
 def make(count: int, labels: np.ndarray | None = None) -> Samples:
@@ -84,4 +84,4 @@ def test_the_error_is_relative_to_the_ann() -> None:
 
 def test_an_unknown_engine_is_refused_not_taken_for_numpy() -> None:
     with pytest.raises(UsageError, match=r"'onnxruntim'.*Did you mean 'onnxruntime'"):
-        kernels_of(residual_cnn(np.random.default_rng(0)), "onnxruntim")
+        make_engine("onnxruntim")

@@ -18,7 +18,7 @@ from onnx2snn.evaluation.statistics import wilson
 from onnx2snn.evaluation.sweep import knee
 from onnx2snn.reports import text as render
 from onnx2snn.runtime import graph as snn
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 
 PLAIN = residual_cnn(np.random.default_rng(1))
 

@@ -145,7 +145,7 @@ CHANGES = [
     calibration,
     options("--seed", "1"),
     options("--early-exit", "0.2"),
-    options("--engine", "onnxruntime"),
+    options("--engine", "numpy"),
     options("--events", "never"),
     options("--regression"),
     options("--no-tune"),

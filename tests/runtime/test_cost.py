@@ -8,7 +8,7 @@ import pytest
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.cost import static_cost
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.facts import GraphFacts
 from onnx2snn.runtime.neurons import NeuronParams
 from runtime.random_graphs import PLAIN, array

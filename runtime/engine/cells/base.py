@@ -11,10 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
-from ...neurons import Neuron, State
+from ...neurons import State
 from ...ops import Array, Shape
-from ..buffers import zeros
-from ..layout import Layout
+from ..buffers import long_row, zeros
 
 
 @dataclass
@@ -42,31 +41,22 @@ class Cell(Protocol):
     def reset(self) -> None: ...
 
     def run(self, xs: list[Array], out: Array, window: Window, owned: bool) -> int:
-        """Steps in place: ``xs`` are (steps or 1, *inner), ``out`` (steps, *inner). ``owned``: xs
-        may be overwritten. Returns how many events there were (0: silent)."""
+        """Steps in place: ``xs`` are (steps or 1, lanes, *shape), ``out`` (steps, lanes, *shape).
+        ``owned``: xs may be overwritten. Returns how many events there were (0: silent)."""
         ...
 
     def states(self) -> State: ...
 
 
-def spike_dtype(neuron: Neuron, dtype: np.dtype) -> np.dtype:
-    """The narrowest type that holds what a neuron emits in one step."""
-    if neuron.levels <= np.iinfo(np.int8).max:
-        return np.dtype(np.int8)
-    return dtype
-
-
 class Bias:
     """Adds a bias current while the window is open, into the input itself or into a buffer."""
 
-    def __init__(
-        self, bias: Array, shape: Shape, layout: Layout, dtype: np.dtype, chunk: int
-    ) -> None:
+    def __init__(self, bias: Array, shape: Shape, lanes: int, dtype: np.dtype, chunk: int) -> None:
         self.bias: Array | None = None
         if np.any(bias):
-            self.bias = layout.long_rows(layout.parameter(bias, shape, dtype), shape)
+            self.bias = long_row(bias, shape, lanes, dtype)
         self.buffer: Array | None = None
-        self.shape, self.dtype = (chunk, *layout.inner(shape)), dtype
+        self.shape, self.dtype = (chunk, lanes, *shape), dtype
 
     def add(self, x: Array, arrives: bool, owned: bool) -> Array:
         """``x`` plus the bias; a float array that the caller may overwrite."""

@@ -6,7 +6,6 @@ import numpy as np
 
 from ...graph import Population
 from ..counting import Counter
-from ..layout import Layout
 from ..products.terms import is_plain
 from ..profile import Clock
 from .base import Bias, Cell
@@ -15,9 +14,9 @@ from .plain import PlainCell
 
 
 def population_cell(
-    node: Population, layout: Layout, dtype: np.dtype, chunk: int, counter: Counter, clock: Clock
+    node: Population, lanes: int, dtype: np.dtype, chunk: int, counter: Counter, clock: Clock
 ) -> Cell:
     """The cell for a population: a fast one for plain integrate-and-fire neurons."""
-    bias = Bias(node.bias, node.shape, layout, dtype, chunk)
+    bias = Bias(node.bias, node.shape, lanes, dtype, chunk)
     kind = PlainCell if is_plain(node.neuron) else GeneralCell
-    return kind(node.neuron, node.shape, bias, layout, dtype, counter, clock)
+    return kind(node.neuron, node.shape, bias, lanes, dtype, counter, clock)

@@ -1,4 +1,4 @@
-"""Neurons with a compiled step (the extra ``fast``), in the plan's layout."""
+"""Neurons with a compiled step (the extra ``fast``), in one pass."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import numpy as np
 from ...graph import Population
 from ...neurons import Neuron
 from ...ops import Array, Shape
-from ..buffers import copied, zeros
+from ..buffers import copied, long_row, zeros
 from ..counting import Counter
-from ..layout import Layout
 from ..native import loaded
 from ..native.steps import Step, compiled_step
 from ..profile import Clock
@@ -24,11 +23,11 @@ class CompiledPlainCell(PlainCell):
     """As ``PlainCell``, with one pass over potentials, current and spikes per step."""
 
     def __init__(
-        self, node: Population, layout: Layout, chunk: int, counter: Counter, clock: Clock
+        self, node: Population, lanes: int, chunk: int, counter: Counter, clock: Clock
     ) -> None:
-        super().__init__(*_parts(node, layout, chunk), counter, clock)
+        super().__init__(*_parts(node, lanes, chunk), counter, clock)
         self.plain = loaded().plain
-        self.row = _repeating(self.theta, self.v.size // layout.inner(node.shape)[0])
+        self.row = _repeating(self.theta, self.v.size // lanes)
         self.places = self.flat.ctypes.data, self.row.ctypes.data
         self.sizes = (1, 1, self.flat.size // self.row.size, self.row.size)
 
@@ -48,12 +47,10 @@ class CompiledPlainCell(PlainCell):
         return total
 
 
-def _parts(
-    node: Population, layout: Layout, chunk: int
-) -> tuple[Neuron, Shape, Bias, Layout, np.dtype]:
+def _parts(node: Population, lanes: int, chunk: int) -> tuple[Neuron, Shape, Bias, int, np.dtype]:
     """What every cell of neurons is made from."""
-    bias = Bias(node.bias, node.shape, layout, KIND, chunk)
-    return node.neuron, node.shape, bias, layout, KIND
+    bias = Bias(node.bias, node.shape, lanes, KIND, chunk)
+    return node.neuron, node.shape, bias, lanes, KIND
 
 
 def _repeating(theta: Array, length: int) -> Array:
@@ -66,15 +63,14 @@ class CompiledCell(GeneralCell):
     """As ``GeneralCell``, with one pass over state, current and spikes per step."""
 
     def __init__(
-        self, node: Population, layout: Layout, chunk: int, counter: Counter, clock: Clock
+        self, node: Population, lanes: int, chunk: int, counter: Counter, clock: Clock
     ) -> None:
-        super().__init__(*_parts(node, layout, chunk), counter, clock)
+        super().__init__(*_parts(node, lanes, chunk), counter, clock)
         self.kernels = loaded()
         self.advance: Step | None = None
-        theta = layout.parameter(node.neuron.v_threshold, node.shape, KIND)
-        theta = layout.long_rows(theta, node.shape)
+        theta = long_row(node.neuron.v_threshold, node.shape, lanes, KIND)
         size = self.fired.size
-        self.theta = _repeating(theta, size // layout.inner(node.shape)[0])
+        self.theta = _repeating(theta, size // lanes)
         self.rows = (size // self.theta.size, self.theta.size)
         self.flags = zeros(self.rows, np.uint8)
         self.spare = self.fired.reshape(self.rows)
@@ -85,17 +81,10 @@ class CompiledCell(GeneralCell):
         if not self.flat:  # the state's memory stays as it is from now on
             for name, array in self.state.items():
                 assert isinstance(array, np.ndarray)
-                self.flat[name] = self._in_rows(array) if array.ndim else array
+                self.flat[name] = array.reshape(self.rows) if array.ndim else array
             self.advance = compiled_step(
                 self.kernels, self.neuron, self.flat, self.theta, self.flags
             )
-
-    def _in_rows(self, natural: Array) -> Array:
-        """A view of a state array as the compiled step takes it."""
-        order = np.argsort([-step for step in natural.strides], kind="stable")
-        inner = natural.transpose(order)
-        assert inner.flags.c_contiguous
-        return inner.reshape(self.rows)
 
     def run(self, xs: list[Array], out: Array, window: Window, owned: bool) -> int:
         with self.clock.neuron:
@@ -121,6 +110,5 @@ class CompiledCell(GeneralCell):
 
     def _integrate(self, current: Array, when: int, steps: int) -> None:
         """A step without spikes."""
-        now = self.layout.natural(current.reshape(self.spikes.shape))[0]
-        spikes = self.layout.natural(self.spikes)[0]
-        self.neuron.step(self.state, now, spikes, may_fire=False, position=when, steps=steps)
+        now = current.reshape(self.spikes.shape)
+        self.neuron.step(self.state, now, self.spikes, may_fire=False, position=when, steps=steps)

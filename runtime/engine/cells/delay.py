@@ -7,27 +7,23 @@ import numpy as np
 from ...neurons import State
 from ...ops import Array, Shape
 from ..buffers import zeros
-from ..layout import Layout
 from ..profile import Clock
 from .base import Window
 
 
 class DelayCell:
-    """A ring of the last ``steps`` values of a signal, in the memory order and type it has."""
+    """A ring of the last ``steps`` values of a signal, in the type it has."""
 
-    def __init__(
-        self, steps: int, shape: Shape, dtype: np.dtype, layout: Layout, clock: Clock
-    ) -> None:
-        self.ring = zeros((steps, *layout.inner(shape)), dtype)
-        self.layout, self.clock, self.at = layout, clock, np.zeros((), np.int64)
+    def __init__(self, steps: int, shape: Shape, dtype: np.dtype, lanes: int, clock: Clock) -> None:
+        self.ring = zeros((steps, lanes, *shape), dtype)
+        self.clock, self.at = clock, np.zeros((), np.int64)
 
     def reset(self) -> None:
         self.ring[...] = 0
         self.at[...] = 0
 
     def states(self) -> State:
-        natural = self.layout.natural(self.ring)
-        return {"at": self.at, **{f"held{i}": held for i, held in enumerate(natural)}}
+        return {"at": self.at, **{f"held{i}": held for i, held in enumerate(self.ring)}}
 
     def run(self, xs: list[Array], out: Array, window: Window, owned: bool) -> int:
         with self.clock.copies:

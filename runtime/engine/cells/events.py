@@ -36,7 +36,6 @@ from ..events.tables import (
     WIDTH,
     EventTable,
 )
-from ..layout import Layout
 from ..native import loaded
 from ..profile import Clock
 from .base import Window
@@ -94,22 +93,22 @@ class EventDrive:
 
 
 class EventCurrent:
-    """A kernel of ``kernels``: the current of spikes with channels last, in the plan's order."""
+    """A kernel of ``kernels``: the current of spikes with channels last, in ONNX's order."""
 
-    def __init__(self, layer: EventLayer, layout: Layout, chunk: int) -> None:
-        self.drive, self.layout = EventDrive(layer), layout
+    def __init__(self, layer: EventLayer, lanes: int, chunk: int) -> None:
+        self.drive, self.lanes = EventDrive(layer), lanes
         self.shape = layer.shape
-        self.held = zeros((chunk, layout.lanes, *event_shape(self.shape)), np.float32)
+        self.held = zeros((chunk, lanes, *event_shape(self.shape)), np.float32)
         self.rows = np.zeros((self.held.shape[2], 3), np.int64)
-        self.counts = np.zeros((chunk, layout.lanes), np.int64)
+        self.counts = np.zeros((chunk, lanes), np.int64)
 
     def __call__(self, xs: list[Array], out: Array) -> None:
         v = self.held[: len(out)]
         v[...] = 0
         address, (step, lane) = v.ctypes.data, v.strides[:2]
-        cell = (len(out), self.layout.lanes, v.shape[2], address, step, lane, 0, 0, 0, 0, 0)
+        cell = (len(out), self.lanes, v.shape[2], address, step, lane, 0, 0, 0, 0, 0)
         self.drive.advance(cell, self.rows, self.drive.heard(xs), self.counts, SCATTER)
-        np.copyto(self.layout.natural(out), channels_first(v, self.shape))
+        np.copyto(out, channels_first(v, self.shape))
 
 
 class WindowSums:
@@ -132,24 +131,24 @@ class WindowSums:
 
 class EventCell:
     """Plain neurons. ``run`` reads spikes with channels last, in the order of the layer's sources,
-    or one constant current (1, *inner) in the plan's layout."""
+    or one constant current (1, samples, *shape)."""
 
     def __init__(
-        self, layer: EventLayer, layout: Layout, block: int, counter: Counter, clock: Clock
+        self, layer: EventLayer, lanes: int, block: int, counter: Counter, clock: Clock
     ) -> None:
         node, neurons = layer.node, layer.neurons
         assert neurons is not None and isinstance(node, Population)
-        self.shape, self.layout, self.counter = node.shape, layout, counter
+        self.shape, self.lanes, self.counter = node.shape, lanes, counter
         height, *line = event_shape(node.shape)
         self.size = prod(line)
-        self.v = zeros((layout.lanes, height, *line), np.float32)
+        self.v = zeros((lanes, height, *line), np.float32)
         self.bias = channels_last(node.bias, node.shape)
         self.start = channels_last(node.neuron.v_init, node.shape)
         self.steady = None if layer.sources else zeros(self.v.shape, np.float32)
         self.steady_for: tuple[bool, bool] | None = None
         self.parameters = _Parameters(neurons, self.size)
         self.drive = EventDrive(layer)
-        self.counts = np.zeros((block, layout.lanes), np.int64)
+        self.counts = np.zeros((block, lanes), np.int64)
         self.clock = clock
 
     def reset(self) -> None:
@@ -178,7 +177,7 @@ class EventCell:
     def _advance(self, terms: Array, out: Array, counts: Array, phases: int) -> None:
         v = self.v
         cell = (
-            *(len(out), self.layout.lanes, v.shape[1], v.ctypes.data, 0, v.strides[0]),
+            *(len(out), self.lanes, v.shape[1], v.ctypes.data, 0, v.strides[0]),
             *(out.ctypes.data, *out.strides[:2]),
             *(0 if self.steady is None else self.steady.strides[0], self.size),
         )
@@ -196,7 +195,7 @@ class EventCell:
                 self.steady[...] = 0
             else:
                 inside = channels_first(self.steady, self.shape)
-                np.copyto(inside, self.layout.natural(x)[0])
+                np.copyto(inside, x[0])
             if window.arrives:
                 np.add(self.steady, self.bias, out=self.steady)
             self.steady_for = now

@@ -1,4 +1,4 @@
-"""Max pools and analog islands: expectation compensation in the plan's layout."""
+"""Max pools and analog islands: expectation compensation."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from ...ops import Array, Shape
 from ...semantics import islands as analog
 from ..buffers import zeros
 from ..counting import Counter
-from ..layout import Layout
-from ..products.numpy import pool_taps
+from ..products.records import pool_taps
 from ..profile import Clock
 from .base import Bias, Window
 
@@ -26,38 +25,36 @@ class ExpectationCell:
         self,
         node: MaxPool | Analog,
         shapes: list[Shape],
-        layout: Layout,
+        lanes: int,
         dtype: np.dtype,
         chunk: int,
         counter: Counter | None,
         clock: Clock,
     ) -> None:
-        self.node, self.layout, self.counter, self.clock = node, layout, counter, clock
+        self.node, self.counter, self.clock = node, counter, clock
         self.differential = node.coding == "differential"
         self.constants = (node.bias,) if isinstance(node, MaxPool) else node.biases
         biases = (node.bias,) if isinstance(node, MaxPool) else node.biases
         self.biases = [
-            Bias(b, s, layout, dtype, chunk) for b, s in zip(biases, shapes, strict=False)
+            Bias(b, s, lanes, dtype, chunk) for b, s in zip(biases, shapes, strict=False)
         ]
-        self.sums = [zeros((chunk, *layout.inner(s)), dtype) for s in shapes]
-        self.carry = [zeros(layout.inner(s), dtype) for s in shapes]
-        self.before = zeros(layout.inner(node.shape), dtype)
-        self.total = zeros((chunk, *layout.inner(node.shape)), dtype)
+        self.sums = [zeros((chunk, lanes, *s), dtype) for s in shapes]
+        self.carry = [zeros((lanes, *s), dtype) for s in shapes]
+        self.before = zeros((lanes, *node.shape), dtype)
+        self.total = zeros((chunk, lanes, *node.shape), dtype)
         self.taps = pool_taps(node.op, shapes[0]) if isinstance(node, MaxPool) else []
-        self.fired = zeros(layout.inner(node.shape), dtype)
+        self.fired = zeros((lanes, *node.shape), dtype)
 
     def reset(self) -> None:
         self.before[...] = 0
         for j, carry in enumerate(self.carry):
             carry[...] = 0
             if self.differential and j < len(self.constants):
-                mean = self.layout.natural(carry[np.newaxis])[0]
-                mean += self.constants[j]
+                carry += self.constants[j]
 
     def states(self) -> State:
         named = {f"sum{j}": carry for j, carry in enumerate(self.carry)}
-        named["before"] = self.before
-        return {k: self.layout.natural(v[np.newaxis])[0] for k, v in named.items()}
+        return named | {"before": self.before}
 
     def run(self, xs: list[Array], out: Array, window: Window, owned: bool) -> int:
         if self.differential:
@@ -103,18 +100,17 @@ class ExpectationCell:
 
     def _evaluate(self, total: Array, first: int) -> None:
         """t f(S / t) for each step; max pooling is homogeneous, t f(S / t) = f(S)."""
-        natural, n = self.layout.natural(total), len(total)
-        sums = [self.layout.natural(s[:n]) for s in self.sums]
+        sums = [s[: len(total)] for s in self.sums]
         if isinstance(self.node, MaxPool):
             total[...] = np.finfo(total.dtype).min
             for target, source in self.taps:
-                part = natural[target]
+                part = total[target]
                 np.maximum(part, sums[0][source], out=part)
             return
-        for i in range(n):
+        for i in range(len(total)):
             t = first + i + 1
             means = [s[i] / t for s in sums]
-            natural[i] = t * analog.evaluate(self.node.model, self.node.output, means)
+            total[i] = t * analog.evaluate(self.node.model, self.node.output, means)
 
     def _count(self, out: Array, window: Window) -> int:
         if self.counter is None:

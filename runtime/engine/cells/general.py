@@ -1,4 +1,4 @@
-"""Any neuron model, one step at a time, in the plan's layout."""
+"""Any neuron model, one step at a time, of a tile."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import numpy as np
 
 from ...neurons import Neuron, State
 from ...ops import Array, Shape
-from ..buffers import zeros
+from ..buffers import copied, zeros
 from ..counting import Counter
-from ..layout import Layout
 from ..profile import Clock
 from .base import Bias, Window
 
@@ -16,8 +15,7 @@ from .base import Bias, Window
 class GeneralCell:
     """Any neuron model, through its own ``initial_state`` and ``step``.
 
-    State arrays are kept in the engine's memory order and handed over as (batch, *shape) views, so
-    elementwise models run over contiguous memory whatever they compute.
+    Each step is the definition's; what the cell adds is that nothing is allocated for it.
     """
 
     def __init__(
@@ -25,28 +23,17 @@ class GeneralCell:
         neuron: Neuron,
         shape: Shape,
         bias: Bias,
-        layout: Layout,
+        lanes: int,
         dtype: np.dtype,
         counter: Counter | None,
         clock: Clock,
     ) -> None:
-        self.neuron, self.bias, self.layout, self.counter = neuron, bias, layout, counter
-        self.initial = {
-            name: self._relayout(array, shape)
-            for name, array in neuron.initial_state(layout.lanes, shape, dtype).items()
-        }
+        self.neuron, self.bias, self.counter = neuron, bias, counter
+        self.initial = neuron.initial_state(lanes, shape, dtype)
         self.state: State = {}
-        self.spikes = zeros((1, *layout.inner(shape)), dtype)
-        self.fired = zeros(layout.inner(shape), dtype)
+        self.spikes = zeros((lanes, *shape), dtype)
+        self.fired = zeros((lanes, *shape), dtype)
         self.clock = clock
-
-    def _relayout(self, array: Array, shape: Shape) -> Array:
-        if array.shape != (self.layout.lanes, *shape):
-            return array
-        inner = zeros((1, *self.layout.inner(shape)), array.dtype)
-        natural = self.layout.natural(inner)[0]
-        natural[...] = array
-        return natural
 
     def reset(self) -> None:
         for name, array in self.initial.items():
@@ -58,7 +45,7 @@ class GeneralCell:
             ):
                 held[...] = array
             else:  # the first tile, or the model put another array in its place
-                self.state[name] = array.copy(order="K")
+                self.state[name] = copied(array, array.dtype)
 
     def states(self) -> State:
         return self.state
@@ -66,8 +53,8 @@ class GeneralCell:
     def run(self, xs: list[Array], out: Array, window: Window, owned: bool) -> int:
         with self.clock.neuron:
             steady = len(xs[0]) != len(out)
-            current = self.layout.natural(self.bias.add(xs[0], window.arrives, owned))
-            spikes, total = self.layout.natural(self.spikes)[0], 0
+            current = self.bias.add(xs[0], window.arrives, owned)
+            spikes, total = self.spikes, 0
             for i in range(len(out)):
                 now = current[0 if steady else i]
                 when = window.first + i
@@ -79,11 +66,11 @@ class GeneralCell:
                     position=when,
                     steps=window.steps,
                 )
-                np.copyto(out[i], self.spikes[0], casting="unsafe")
+                np.copyto(out[i], spikes, casting="unsafe")
                 events = int(np.count_nonzero(out[i])) if window.fires else 0
                 total += events
                 if events and self.counter is not None:
                     with self.clock.counting:
-                        np.not_equal(self.spikes[0], 0, out=self.fired)
+                        np.not_equal(spikes, 0, out=self.fired)
                         self.counter.add(window.at + i, self.fired, events)
             return total

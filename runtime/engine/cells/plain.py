@@ -1,4 +1,4 @@
-"""Plain integrate-and-fire neurons in the plan's layout."""
+"""Plain integrate-and-fire neurons."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import numpy as np
 
 from ...neurons import Neuron, State
 from ...ops import Array, Shape
-from ..buffers import zeros
+from ..buffers import long_row, zeros
 from ..counting import Counter
-from ..layout import Layout
 from ..profile import Clock
 from .base import Bias, Window
 
@@ -28,27 +27,26 @@ class PlainCell:
         neuron: Neuron,
         shape: Shape,
         bias: Bias,
-        layout: Layout,
+        lanes: int,
         dtype: np.dtype,
         counter: Counter,
         clock: Clock,
     ) -> None:
-        theta = layout.parameter(neuron.v_threshold, shape, dtype)
-        self.theta = layout.long_rows(theta, shape)
-        self.v_init = layout.parameter(neuron.v_init, shape, dtype)
-        self.v = zeros(layout.inner(shape), dtype)
-        length = self.v.size if theta.ndim == 0 else self.theta.size
+        self.theta = long_row(neuron.v_threshold, shape, lanes, dtype)
+        self.v_init = neuron.v_init.astype(dtype)
+        self.v = zeros((lanes, *shape), dtype)
+        length = self.v.size if self.theta.size == 1 else self.theta.size
         self.rows = (self.v.size // length, length)
         self.flat = self.v.reshape(self.rows)
         self.bits = np.dtype(f"u{dtype.itemsize}")
         self.spare: Array | None = None
-        self.bias, self.layout, self.counter, self.clock = bias, layout, counter, clock
+        self.bias, self.counter, self.clock = bias, counter, clock
 
     def reset(self) -> None:
         self.v[...] = self.v_init
 
     def states(self) -> State:
-        return {"v": self.layout.natural(self.v[np.newaxis])[0]}
+        return {"v": self.v}
 
     def run(self, xs: list[Array], out: Array, window: Window, owned: bool) -> int:
         with self.clock.neuron:

@@ -24,7 +24,7 @@ LARGE_BYTES = 1_000_000  # weights beyond a core's cache, which every spike read
 
 # Costs in multiply-and-adds of a dense product (measured: docs/performance.md). Dense engines share
 # a weight among samples and steps, spikes do not.
-COST = {"rows": 1.2, "batch": 1.35}  # of a spike's addition, by how fast the engine's products are
+COST = 1.35  # of a spike's addition, against ONNX Runtime's products
 LARGE_COST = 2.0  # times as much where weights do not stay in the cache
 EVENT_COST = 250  # of a spike, however many additions it causes
 POINT_COST = 0.3  # of a connection from one channel to one channel, spikes or not
@@ -49,14 +49,14 @@ def available() -> bool:
 
 
 def worth_it(
-    layers: Mapping[str, EventLayer], densities: Mapping[str, float], order: str
+    layers: Mapping[str, EventLayer], densities: Mapping[str, float]
 ) -> dict[str, EventLayer]:
     """The layers for which spikes are cheaper than products, given the share of each source's
     neurons that fire in a step."""
-    return {name: layer for name, layer in layers.items() if _is_worth(layer, densities, order)}
+    return {name: layer for name, layer in layers.items() if _is_worth(layer, densities)}
 
 
-def _is_worth(layer: EventLayer, densities: Mapping[str, float], order: str) -> bool:
+def _is_worth(layer: EventLayer, densities: Mapping[str, float]) -> bool:
     by_events = 0.0
     dense = 0.0 if layer.neurons is None else float(UPDATE_COST * prod(layer.node.shape))
     for source in layer.sources:
@@ -66,7 +66,7 @@ def _is_worth(layer: EventLayer, densities: Mapping[str, float], order: str) -> 
         if table.points:
             by_events += POINT_COST * table.operations
             continue
-        cost = COST[order] * (LARGE_COST if table.weight.nbytes > LARGE_BYTES else 1)
+        cost = COST * (LARGE_COST if table.weight.nbytes > LARGE_BYTES else 1)
         additions = table.operations + EVENT_COST * neurons
         by_events += _density(source, densities) * cost * additions
     return by_events <= dense

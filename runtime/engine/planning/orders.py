@@ -1,7 +1,7 @@
 """In which memory order each signal of a plan is kept, and what brings it into another.
 
 Layers driven by spikes pass on (samples, H, W, C filled up), layers in blocks of channels (samples,
-C / B, H, W, B), all others the plan's layout.
+C / B, H, W, B), all others (samples, *shape) as ONNX Runtime reads it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from ...ops import Array, Shape
 from ..buffers import zeros
 from ..cells.events import WindowSums
 from ..events.layers import EventLayer, channels_first, event_shape
-from ..layout import Layout
 from ..products.blocked import block_shape, from_blocks
 from ..products.blocked_layers import BlockedLayers
-from ..products.numpy_convolution import Kernel
+from ..products.records import Kernel
 from ..profile import Clock
 from .segment import Step
 
@@ -28,12 +27,12 @@ class Orders:
 
     def __init__(
         self,
-        layout: Layout,
+        lanes: int,
         shapes: Mapping[str, Shape],
         blocked: BlockedLayers,
         events: Mapping[str, EventLayer],
     ) -> None:
-        self.layout, self.shapes, self.blocked = layout, shapes, blocked
+        self.lanes, self.shapes, self.blocked = lanes, shapes, blocked
         self.channels_last = {name for name, layer in events.items() if layer.neurons}
 
     def memory_shape(self, node: Node) -> Shape:
@@ -41,22 +40,24 @@ class Orders:
         if node.name in self.channels_last:
             return self._event_shape(node.shape)
         if node.name in self.blocked.terms:
-            return (self.layout.lanes, *block_shape(node.shape, self.blocked.size))
-        return self.layout.inner(node.shape)
+            return (self.lanes, *block_shape(node.shape, self.blocked.size))
+        return (self.lanes, *node.shape)
 
-    def to_layout(self, names: Sequence[str], chunk: int, clock: Clock) -> list[Step]:
-        """Signals brought into the layout's order, for at most ``chunk`` steps at once."""
+    def moved(self, names: Sequence[str], chunk: int, clock: Clock) -> list[Step]:
+        """Signals that are kept in another order brought into (samples, *shape), for at most
+        ``chunk`` steps at once."""
 
         def reorder(name: str) -> Kernel:
             def run(xs: list[Array], out: Array) -> None:
                 with clock.copies:
                     x = self._natural(name, xs[0])
-                    np.copyto(self.layout.natural(out).reshape(x.shape), x)
+                    np.copyto(out.reshape(x.shape), x)
 
             return run
 
-        inner = {name: self.layout.inner(self.shapes[name]) for name in names}
-        return [(reorder(n), (n,), n, zeros((chunk, *inner[n]), np.int8)) for n in names]
+        elsewhere = [n for n in names if n in self.channels_last or n in self.blocked.terms]
+        held = {n: zeros((chunk, self.lanes, *self.shapes[n]), np.int8) for n in elsewhere}
+        return [(reorder(n), (n,), n, held[n]) for n in elsewhere]
 
     def for_events(
         self, layer: EventLayer, chunk: int, clock: Clock
@@ -89,11 +90,11 @@ class Orders:
         return run
 
     def _event_shape(self, shape: Shape) -> Shape:
-        return (self.layout.lanes, *event_shape(shape))
+        return (self.lanes, *event_shape(shape))
 
     def _natural(self, name: str, x: Array) -> Array:
         """A view (time, lanes, *shape) of a signal in whatever order it is kept, with the channels
         of blocks (C / B, H, W, B) split in two."""
         if name in self.channels_last:
             return channels_first(x, self.shapes[name])
-        return from_blocks(x) if name in self.blocked.terms else self.layout.natural(x)
+        return from_blocks(x) if name in self.blocked.terms else x

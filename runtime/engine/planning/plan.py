@@ -27,11 +27,8 @@ from ..cells.events import EventCell
 from ..cells.readout import ReadoutCell
 from ..constants import Filler
 from ..counting import Counter
-from ..layout import Layout
 from ..profile import Clock
 from .segment import Segment
-
-SMALLEST = 4  # lanes of the smallest tile
 
 
 @dataclass
@@ -39,7 +36,7 @@ class Plan:
     """Buffers and kernels for one thread. See ``make_plan``."""
 
     graph: SpikingGraph
-    layout: Layout
+    lanes: int
     block: int
     dtype: np.dtype
     segments: list[Segment]
@@ -80,12 +77,9 @@ class Plan:
     def keep_lanes(self, lanes: Array, index: Array) -> Plan:
         """Go on with the samples in ``lanes`` only (``index``: theirs in the run), in the first
         lanes of this plan, or of a smaller one where they leave much of this one's unused."""
-        if self.layout.order == "rows":
-            size, most = max(SMALLEST, 1 << (len(lanes) - 1).bit_length()), self.layout.lanes // 2
-        else:
-            size, most = 2 * ceil(len(lanes) / 2), self.layout.lanes * 3 // 4
+        size = 2 * ceil(len(lanes) / 2)  # few different sizes, whose plans are kept
         plan = self
-        if size <= most:
+        if size <= self.lanes * 3 // 4:
             plan = self.smaller.get(size) or self.smaller.setdefault(size, self.remake(size))
             plan.start({name: x[lanes] for name, x in self.inputs.items()}, index, self.seed)
         else:
@@ -96,14 +90,13 @@ class Plan:
                 continue
             target = new.cell.states()
             for name, array in old.cell.states().items():
-                if array.ndim and len(array) == self.layout.lanes:
+                if array.ndim and len(array) == self.lanes:
                     target[name][: len(lanes)] = array[lanes]
                 elif not array.ndim and plan is not self:  # the same for all: steps so far
                     target[name][...] = array
         if plan is self:
             for constant in self.constants.values():
-                natural = self.layout.natural(constant)[0]
-                natural[: len(lanes)] = natural[lanes]
+                constant[0, : len(lanes)] = constant[0, lanes]
         return plan
 
     def run(self, t0: int, count: int, steps: int, by_lane: bool) -> None:
@@ -129,8 +122,7 @@ class Plan:
             seed=self.seed,
             offset=self.index,
         )
-        natural = self.layout.natural(signal)
-        np.copyto(natural[:, : len(self.index)], x, casting="unsafe")
+        np.copyto(signal[:, : len(self.index)], x, casting="unsafe")
         self.silent[node.name] = False
         fired = np.empty(signal.shape[1:], self.dtype)
         for i in range(count):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -20,11 +19,12 @@ from ...graph import (
     Readout,
     Synapse,
 )
-from ...ops import Array
+from ...ops import Array, LinearOp, WeightedOp
 from ...ops.convolution import Conv
+from ...ops.pool import SumPool
 from ...semantics.constants import constant_currents
-from ..buffers import zeros
-from ..cells.base import Cell, spike_dtype
+from ..buffers import LINE, zeros
+from ..cells.base import Cell
 from ..cells.blocked import BlockedCell
 from ..cells.choose import population_cell
 from ..cells.compiled import CompiledCell, CompiledPlainCell
@@ -35,19 +35,20 @@ from ..cells.readout import ReadoutCell
 from ..constants import Filler
 from ..counting import Counter
 from ..events.layers import EventLayer
-from ..layout import Layout
 from ..native.steps import has_compiled_step
 from ..products.blocked import BlockedTerm, to_blocks
 from ..products.blocked_layers import BlockedLayers, blocked_layers
-from ..products.numpy import synapse_kernel
-from ..products.numpy_convolution import Kernel, has_large_weight
+from ..products.large import has_large_weight, large_kernel
+from ..products.models import ChainModels
 from ..products.onnxruntime import session_kernel
+from ..products.records import Kernel, byte_pool_kernel, record_kernel
 from ..products.terms import is_plain
 from ..profile import Clock, running_clock
 from .orders import Orders
 from .plan import Plan
 from .segment import Segment, Step
 
+SPIKING_INPUT = 2  # its largest spike: values up to 1, with what rounding adds
 CHUNK_BYTES = 512 * 1024  # currents of one chunk: a part of a core's L2 cache
 
 
@@ -55,53 +56,51 @@ def make_plan(
     facts: GraphFacts,
     cost: StaticCost,
     *,
-    layout: Layout,
+    lanes: int,
     block: int,
     dtype: np.dtype,
-    kernels: Mapping[str, bytes],
+    models: ChainModels,
     clocks: dict[str, Clock],
     events: Mapping[str, EventLayer],
     compiled: bool,
 ) -> Plan:
-    """Everything allocated for tiles of ``layout.lanes`` samples and blocks of ``block`` steps.
+    """Everything allocated for tiles of ``lanes`` samples and blocks of ``block`` steps.
 
-    ``kernels``: serialized ONNX models to run chains of synapses with, by the chain's last node
-    (see ``chains``); chains without one run in NumPy. With the models of ``products.blocked`` among
-    them, layers that these can compute run so. ``clocks``: each layer's (``new_clocks``).
+    ``models``: of chains of synapses with weights (see ``chains``), which ONNX Runtime runs in
+    single precision, but for layers in blocks of channels (``products.blocked``) and those of
+    ``events``. ``clocks``: each layer's (``new_clocks``).
     ``events``: the layers to drive by their spikes. ``compiled``: neurons are updated in one pass
     where their model has one (``native.steps``).
     """
     shapes, chains = facts.shapes, facts.chains
-    blocked = blocked_layers(facts, layout, dtype, kernels, events)
+    blocked = blocked_layers(facts, dtype, events)
     fans = {**cost.fan_out, **cost.passed_on}
     fans |= {name: to_blocks(fans[name], blocked.size).reshape(-1) for name in blocked.terms}
-    counters = {name: Counter(fan, layout, block, dtype) for name, fan in fans.items()}
+    counters = {name: Counter(fan, lanes, block, dtype) for name, fan in fans.items()}
     maker = _Maker(
-        *(facts, layout, block, dtype, kernels, counters, clocks, blocked, events, compiled),
+        *(facts, lanes, block, dtype, models, counters, clocks, blocked, events, compiled),
     )
-    constants = {
-        c.sink: zeros((1, *layout.inner(shapes[c.sink])), dtype) for c in chains if c.constant
-    }
+    constants = {c.sink: zeros((1, lanes, *shapes[c.sink]), dtype) for c in chains if c.constant}
     segments = [maker.segment(c) for c in chains if not c.constant and c.sink in maker.runs]
     return Plan(
         graph=facts.graph,
-        layout=layout,
+        lanes=lanes,
         block=block,
         dtype=dtype,
         segments=segments,
         signals=maker.signals(segments),
         constants=constants,
-        currents=Filler(constant_currents(facts), constants, layout),
+        currents=Filler(constant_currents(facts), constants),
         counters=counters,
         clocks=clocks,
         onset=facts.onsets,
         remake=lambda lanes: make_plan(
             facts,
             cost,
-            layout=replace(layout, lanes=lanes),
+            lanes=lanes,
             block=block,
             dtype=dtype,
-            kernels=kernels,
+            models=models,
             clocks=clocks,
             events=events,
             compiled=compiled,
@@ -121,10 +120,10 @@ class _Maker:
     def __init__(
         self,
         facts: GraphFacts,
-        layout: Layout,
+        lanes: int,
         block: int,
         dtype: np.dtype,
-        kernels: Mapping[str, bytes],
+        models: ChainModels,
         counters: dict[str, Counter],
         clocks: dict[str, Clock],
         blocked: BlockedLayers,
@@ -133,50 +132,38 @@ class _Maker:
     ) -> None:
         self.blocked, self.events, self.compiled = blocked, events, compiled
         self.shapes, self.onset, self.nodes = facts.shapes, facts.onsets, facts.by_name
-        self.orders = Orders(layout, self.shapes, blocked, events)
-        self.facts, self.layout, self.block, self.dtype = facts, layout, block, dtype
-        self.kernels, self.counters, self.clocks = kernels, counters, clocks
+        self.orders = Orders(lanes, self.shapes, blocked, events)
+        self.facts, self.lanes, self.block, self.dtype = facts, lanes, block, dtype
+        self.models, self.counters, self.clocks = models, counters, clocks
         self.arena = zeros(0, np.uint8)
         sources = {t.source for terms in blocked.terms.values() for t in terms}
         most = max((prod(self.shapes[name]) for name in sources), default=0)
-        self.held = zeros(most * layout.lanes, np.float32)
-        self.dtypes = self._dtypes()
+        self.held = zeros(most * lanes, np.float32)
+        self.largest = self._largest()
+        byte = np.dtype(np.int8)
+        self.dtypes = {name: dtype if m is None else byte for name, m in self.largest.items()}
         self.runs = {node.name for node in facts.graph.nodes if not isinstance(node, Input)}
 
-    def _dtypes(self) -> dict[str, np.dtype]:
-        """The type each signal is kept in: spikes stay small integers while they are only moved."""
-        out: dict[str, np.dtype] = {}
+    def _largest(self) -> dict[str, int | None]:
+        """The largest magnitude of each signal that is kept in bytes, None for the others: spikes
+        stay small integers while they are only moved or counted."""
+        out: dict[str, int | None] = {}
         constant = self.facts.constant
         for node in self.facts.graph.nodes:
-            out[node.name] = self.dtype
+            before = [out[name] for name in node.inputs]
+            most: int | None = None
             if node.name in constant:
-                continue
-            if isinstance(node, Input):
-                out[node.name] = np.dtype(np.int8)
+                pass
+            elif isinstance(node, Input):
+                most = SPIKING_INPUT
             elif isinstance(node, Population):
-                out[node.name] = spike_dtype(node.neuron, self.dtype)
+                most = node.neuron.levels
             elif isinstance(node, Delay):
-                out[node.name] = out[node.inputs[0]]
-            elif isinstance(node, Synapse) and node.op.moves:
-                before = {out[name] for name in node.inputs}
-                out[node.name] = before.pop() if len(before) == 1 else self.dtype
+                most = before[0]
+            elif isinstance(node, Synapse) and None not in before:
+                most = _most(node.op, max(b for b in before if b is not None))
+            out[node.name] = None if most is None or most > np.iinfo(np.int8).max else most
         return out
-
-    def kernel(self, node: Synapse, chunk: int, clock: Clock) -> Kernel:
-        shapes = [self.shapes[name] for name in node.inputs]
-        most = self._most(node.inputs[0])
-        return synapse_kernel(node.op, shapes, self.layout, self.dtype, chunk, clock, most)
-
-    def _most(self, name: str) -> int | None:
-        """The largest magnitude of a signal of small integers; None for other signals."""
-        node, kind = self.nodes[name], self.dtypes[name]
-        if kind != np.int8:
-            return None
-        if isinstance(node, Population):
-            return node.neuron.levels
-        if isinstance(node, Synapse):  # it moves spikes
-            return max(self._most(i) or 0 for i in node.inputs)
-        return int(np.iinfo(kind).max)
 
     def segment(self, chain: Chain) -> Segment:
         node = self.nodes[chain.sink]
@@ -189,17 +176,8 @@ class _Maker:
         if node.name in self.events:
             inner = self._event_current(chain, self.events[node.name], chunk, clock)
             return self._segment(chain, node, inner, chunk, clock)
-        model = self.kernels.get(chain.nodes[-1].name) if chain.nodes else None
-        if model is not None and _ends_once(chain, node) and not self._has_large_weight(chain):
-            last = chain.nodes[-1]
-            shapes = [self.shapes[s] for s in chain.sources]
-            kernel = session_kernel(model, shapes, self.layout, self.dtype, chunk, clock)
-            inner = [(kernel, chain.sources, last.name, self._scratch(last, chunk, 0))]
-        else:
-            inner = self._inner(chain, chunk, clock)
-        elsewhere = {*self.blocked.terms, *self.orders.channels_last}
-        moved = [name for name in chain.sources if name in elsewhere]
-        inner = [*self.orders.to_layout(moved, chunk, clock), *inner]
+        inner = self.orders.moved(chain.sources, chunk, clock)
+        inner += self._products(chain, node, chunk, clock)
         return self._segment(chain, node, inner, chunk, clock)
 
     def _segment(
@@ -228,7 +206,7 @@ class _Maker:
     def _blocked_segment(self, chain: Chain, node: Population, clock: Clock) -> Segment:
         size, terms = self.blocked.size, self.blocked.terms[node.name]
         moved = [name for name in chain.sources if name in self.orders.channels_last]
-        counter, lanes = self.counters[node.name], self.layout.lanes
+        counter, lanes = self.counters[node.name], self.lanes
         kind = {"constant": not terms, "compiled": self.compiled}
         cell = BlockedCell(node, lanes, size, counter, clock, **kind)
         cell.terms = [
@@ -248,7 +226,7 @@ class _Maker:
             node=node,
             sources=chain.sources,
             reads=tuple(t.source for t in terms) or node.inputs,
-            inner=self.orders.to_layout(moved, self.block, clock),
+            inner=self.orders.moved(moved, self.block, clock),
             cell=cell,
             chunk=self.block,
             clock=clock,
@@ -264,7 +242,7 @@ class _Maker:
             sources=chain.sources,
             reads=reads or node.inputs,
             inner=inner,
-            cell=EventCell(layer, self.layout, self.block, self.counters[node.name], clock),
+            cell=EventCell(layer, self.lanes, self.block, self.counters[node.name], clock),
             chunk=self.block,
             clock=clock,
             **self._window(chain, node),
@@ -276,34 +254,45 @@ class _Maker:
     ) -> list[Step]:
         inner, reads = self.orders.for_events(layer, chunk, clock)
         last = self.nodes[layer.node.inputs[0]]
-        kernel = EventCurrent(layer, self.layout, chunk)
-        return [*inner, (kernel, reads, last.name, self._scratch(last, chunk, 0))]
+        kernel = EventCurrent(layer, self.lanes, chunk)
+        return [*inner, (kernel, reads, last.name, self._scratch(last, chunk, 0, self.dtype))]
 
-    def _inner(self, chain: Chain, chunk: int, clock: Clock) -> list[Step]:
+    def _products(self, chain: Chain, node: Node, chunk: int, clock: Clock) -> list[Step]:
+        """What computes a chain's synapses: bytes by NumPy, what has weights by ONNX Runtime in one
+        session, anything else (and double precision) by its record."""
+        steps: list[Step] = []
         at = 0
-        inner: list[Step] = []
-        for node in chain.nodes:
-            buffer = self._in_place(node, inner)
-            if buffer is None:
-                buffer = self._scratch(node, chunk, at)
-                at += -(-buffer.nbytes // 64) * 64
-            inner.append((self.kernel(node, chunk, clock), node.inputs, node.name, buffer))
-        return inner
 
-    def _in_place(self, node: Synapse, inner: list[Step]) -> Array | None:
-        """An input's own buffer, where the sum of currents can be formed in it."""
-        if not node.op.adds:
-            return None
-        for name in node.inputs:
-            for *_, made, buffer in inner:
-                if (
-                    made == name
-                    and buffer.dtype == self.dtypes[node.name]
-                    and self.shapes[name] == node.shape
-                    and node.inputs.count(name) == 1
-                ):
-                    return buffer
-        return None
+        def add(last: Node, kernel: Kernel, names: tuple[str, ...]) -> None:
+            nonlocal at
+            buffer = self._scratch(last, chunk, at)
+            at += -(-buffer.nbytes // LINE) * LINE
+            steps.append((kernel, names, last.name, buffer))
+
+        rest = [n for n in chain.nodes if self.largest[n.name] is None]
+        weighted = any(isinstance(n.op, WeightedOp) for n in rest)
+        single = self.dtype == np.float32 and not self._has_large_weight(chain)
+        session = weighted and single and _ends_once(chain, node) and chain.nodes[-1] in rest
+        for n in chain.nodes:
+            if n not in rest or not session:
+                add(n, self._kernel(n, chunk, clock), n.inputs)
+        if session:
+            inside = {n.name for n in rest}
+            read = dict.fromkeys(i for n in rest for i in n.inputs if i not in inside)
+            names = tuple(read)
+            model = self.models.model(rest, names)
+            shapes = [self.shapes[name] for name in names]
+            add(rest[-1], session_kernel(model, shapes, self.lanes, chunk, clock), names)
+        return steps
+
+    def _kernel(self, node: Synapse, chunk: int, clock: Clock) -> Kernel:
+        """One synapse in NumPy."""
+        shape, kind = self.shapes[node.inputs[0]], self.dtypes[node.name]
+        if isinstance(node.op, SumPool) and self.largest[node.name] is not None:
+            return byte_pool_kernel(node.op, shape, self.lanes, chunk)
+        if isinstance(node.op, Conv) and has_large_weight(node.op, shape):
+            return large_kernel(node.op, shape, self.lanes, self.dtype, chunk, clock)
+        return record_kernel(node.op, kind)
 
     def _has_large_weight(self, chain: Chain) -> bool:
         return any(has_large_weight(n.op, self.shapes[n.inputs[0]]) for n in chain.nodes)
@@ -315,16 +304,17 @@ class _Maker:
         return max(1, min(self.block, CHUNK_BYTES // max(per_step, 1)))
 
     def _step_bytes(self, node: Synapse) -> int:
-        out = self.layout.nbytes(node.shape, self.dtype)
+        elements = prod(node.shape)
         if isinstance(node.op, Conv):
-            read = self.layout.nbytes(self.shapes[node.inputs[0]], self.dtype)
-            return out + read * node.op.kernel[-1] // node.op.strides[-1]
-        return out
+            read = prod(self.shapes[node.inputs[0]])
+            elements += read * node.op.kernel[-1] // node.op.strides[-1]
+        return elements * self.lanes * self.dtype.itemsize
 
-    def _scratch(self, node: Node, chunk: int, at: int) -> Array:
-        """A buffer for the chunk's currents at byte ``at`` of the memory all segments share."""
-        inner = (chunk, *self.layout.inner(node.shape))
-        dtype = self.dtypes[node.name]
+    def _scratch(self, node: Node, chunk: int, at: int, kind: np.dtype | None = None) -> Array:
+        """A buffer for the chunk's currents at byte ``at`` of the memory all segments share; of the
+        type that the signal is kept in, or of ``kind``."""
+        inner = (chunk, self.lanes, *node.shape)
+        dtype = kind or self.dtypes[node.name]
         size = prod(inner) * dtype.itemsize
         if self.arena.size < at + size:
             # Views of a smaller arena stay valid; they only stop sharing their memory.
@@ -338,16 +328,16 @@ class _Maker:
                 counter = self.counters[node.name]
                 if self.compiled and has_compiled_step(node.neuron):
                     kind = CompiledPlainCell if is_plain(node.neuron) else CompiledCell
-                    return kind(node, self.layout, chunk, counter, clock)
-                return population_cell(node, self.layout, self.dtype, chunk, counter, clock)
+                    return kind(node, self.lanes, chunk, counter, clock)
+                return population_cell(node, self.lanes, self.dtype, chunk, counter, clock)
             case MaxPool() | Analog():
                 passed = self.counters.get(node.name)
-                return ExpectationCell(node, shapes, self.layout, self.dtype, chunk, passed, clock)
+                return ExpectationCell(node, shapes, self.lanes, self.dtype, chunk, passed, clock)
             case Delay():
                 dtype = self.dtypes[node.name]
-                return DelayCell(node.steps, node.shape, dtype, self.layout, clock)
+                return DelayCell(node.steps, node.shape, dtype, self.lanes, clock)
             case Readout():
-                return ReadoutCell(node, self.layout, self.dtype, chunk, clock)
+                return ReadoutCell(node, self.lanes, self.dtype, chunk, clock)
         return None
 
     def signals(self, segments: list[Segment]) -> dict[str, Array]:
@@ -357,7 +347,7 @@ class _Maker:
         free: list[Array] = []
         for node in self.facts.graph.of(Input):
             if node.encoding != "constant":
-                shape = (self.block, *self.layout.inner(node.shape))
+                shape = (self.block, self.lanes, *node.shape)
                 out[node.name] = zeros(shape, np.int8)
         for i, segment in enumerate(segments):
             if not isinstance(segment.node, Readout):
@@ -378,8 +368,18 @@ class _Maker:
         return raw[:size].view(dtype).reshape(shape)
 
 
+def _most(op: LinearOp, most: int) -> int | None:
+    """The largest magnitude that ``op`` makes of integers up to ``most``, where it only moves or
+    counts them."""
+    if op.moves:
+        return most
+    return most * prod(op.kernel) if isinstance(op, SumPool) else None
+
+
 def _ends_once(chain: Chain, node: Node) -> bool:
     """Whether ``node`` reads nothing of its chain's synapses but the last one (an island may)."""
+    if isinstance(node, Synapse):  # the last one itself
+        return True
     inner = {synapse.name for synapse in chain.nodes[:-1]}
     return not inner & set(node.inputs)
 

@@ -11,7 +11,7 @@ from ..cells.base import Cell
 from ..cells.blocked import BlockedCell
 from ..cells.events import EventCell
 from ..cells.readout import ReadoutCell
-from ..products.numpy_convolution import Kernel
+from ..products.records import Kernel
 from ..profile import Clock
 
 Step: TypeAlias = tuple[Kernel, tuple[str, ...], str, Array]  # kernel, inputs, own name, buffer

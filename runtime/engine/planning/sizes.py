@@ -9,18 +9,13 @@ from ....errors import UsageError
 from ...facts import GraphFacts
 from ...graph import Population
 from ...ops.convolution import Conv
-from ..layout import Order
 
-CACHE_BYTES = (
-    3_000_000  # for one layer's step, some of a core's own cache: fewer tiles, fewer calls
-)
-SPIKE_BYTES = 2_500_000  # for a block's spikes of one layer
-BATCH_BYTES = 4_700_000  # in "batch" order: calls into ONNX Runtime want more work each
+# For one layer's step of a tile: more of a core's own cache makes fewer tiles and calls, each of
+# which costs ONNX Runtime some microseconds; beyond it currents come back from memory.
+TILE_BYTES = 4_700_000
+SPIKE_BYTES = 2_500_000  # for a block's spikes of one layer: read again by the next while cached
 MOST_LANES = 128
-LANES_STEP = 4
-TILE_LANES = (
-    4  # in "rows" order a tile costs about as much as so many lanes more (measured: 0 to 7)
-)
+SMALLEST = 4  # lanes that a memory limit leaves while blocks can still be made shorter
 
 
 @dataclass(frozen=True)
@@ -41,7 +36,6 @@ def choose_sizes(
     block: int | None,
     mem_limit: int | None,
     itemsize: int,
-    order: Order,
 ) -> Sizes:
     """Tile and block; what is given stands. ``mem_limit`` (bytes) bounds all threads' buffers.
 
@@ -49,11 +43,10 @@ def choose_sizes(
     """
     per_sample = _step_bytes(facts, itemsize)
     if tile is None:
-        budget = CACHE_BYTES if order == "rows" else BATCH_BYTES
-        most = min(max(budget // per_sample, LANES_STEP), MOST_LANES)
-        lanes = _balanced(most, samples, threads, order)
+        most = min(max(TILE_BYTES // per_sample, SMALLEST), MOST_LANES)
+        lanes = _balanced(most, samples, threads)
     else:
-        lanes = -(-tile // LANES_STEP) * LANES_STEP if order == "rows" else tile
+        lanes = tile
     if block is None:
         spikes = max((prod(p.shape) for p in facts.graph.of(Population)), default=1)
         block = min(max(SPIKE_BYTES // (spikes * lanes), 8), 32, steps)
@@ -63,8 +56,8 @@ def choose_sizes(
     while _plan_bytes(facts, sizes, itemsize) * threads > mem_limit:
         if sizes.block > 1:
             sizes = Sizes(sizes.lanes, sizes.block // 2)
-        elif sizes.lanes > LANES_STEP:
-            sizes = Sizes(max(LANES_STEP, sizes.lanes // 8 * 4), sizes.block)
+        elif sizes.lanes > SMALLEST:
+            sizes = Sizes(max(SMALLEST, sizes.lanes // 2), sizes.block)
         else:
             need = _plan_bytes(facts, sizes, itemsize) * threads
             raise UsageError(
@@ -74,22 +67,13 @@ def choose_sizes(
     return sizes
 
 
-def _balanced(most: int, samples: int, threads: int, order: Order) -> int:
+def _balanced(most: int, samples: int, threads: int) -> int:
     """Lanes up to ``most`` (and not below half of it) with which the threads are done soonest: as
     few lanes as possible through the rounds of tiles that each thread does, unused ones counted.
-    Some lanes more are charged for every round, for what a tile costs however small it is."""
-    share = ceil(samples / threads)
-    if order == "batch":
-        step, charge = 1, 1
-    else:  # few lanes are moved as one integer of four or eight bytes
-        step, charge = (LANES_STEP if min(most, share) < 4 * LANES_STEP else 2), TILE_LANES
-    most = min(ceil(most / step), ceil(share / step)) * step
-    sizes = range(most, max(step, most // 2) - 1, -step)
-
-    def cost(lanes: int) -> int:
-        return ceil(ceil(samples / lanes) / threads) * (lanes + charge)
-
-    return min(sizes, key=cost)
+    A lane more is charged for every round, for what a tile costs however small it is."""
+    most = min(most, ceil(samples / threads))
+    sizes = range(most, max(1, most // 2) - 1, -1)
+    return min(sizes, key=lambda lanes: ceil(ceil(samples / lanes) / threads) * (lanes + 1))
 
 
 def _step_bytes(facts: GraphFacts, itemsize: int) -> int:

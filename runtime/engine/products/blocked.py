@@ -6,7 +6,7 @@ reorders at both ends of a model. Here signals stay in that order, and the kerne
 
 The operation is an internal one of ONNX Runtime (domain com.microsoft.nchwc), so nothing is taken
 for granted: ``block_size`` tries it on numbers and says None where it is missing or differs; the
-plan then uses ordinary models (``onnxruntime``). Models come from the converter, one per
+plan then uses ordinary models (``onnxruntime``). Models are in ``blocked_models``, one per
 ``model_key``, and take x, w, b, and with "add" the sum s.
 """
 
@@ -29,7 +29,7 @@ PREFIX = "blocked"
 
 
 def model_key(conv: Conv, add: bool) -> str:
-    """The name under which the converter hands over the model for ``conv``."""
+    """The name of the model for ``conv``."""
     numbers = (conv.kernel, conv.strides, conv.dilations, conv.pads)
     text = " ".join("x".join(map(str, n)) for n in numbers)
     return f"{PREFIX} {'add' if add else 'new'} {text} {conv.groups}"
@@ -92,8 +92,7 @@ class BlockedSessions:
 
     def session(self, key: str) -> Any:
         """Raises whatever ONNX Runtime raises for a model it does not know."""
-        ort = onnx_runtime()  # only this engine needs it
-
+        ort = onnx_runtime()
         if key not in self.made:
             options = ort.SessionOptions()
             options.intra_op_num_threads = 1

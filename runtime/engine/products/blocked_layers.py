@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...facts import GraphFacts
-from ..layout import Layout
-from .blocked import SIZES, BlockedSessions, block_size, fits, needed_models
-from .numpy_convolution import has_large_weight
+from .blocked import SIZES, BlockedSessions, block_size, fits
+from .blocked_models import blocked_models
+from .large import has_large_weight
 from .terms import Term, convolution_terms
 
 
@@ -23,28 +23,18 @@ class BlockedLayers:
     sessions: BlockedSessions
 
 
-def blocked_layers(
-    facts: GraphFacts,
-    layout: Layout,
-    dtype: np.dtype,
-    kernels: Mapping[str, bytes],
-    others: Container[str],
-) -> BlockedLayers:
+def blocked_layers(facts: GraphFacts, dtype: np.dtype, others: Container[str]) -> BlockedLayers:
     """The populations, ``others`` apart, whose whole input this machine's ONNX Runtime computes in
     blocks: there its reordering passes and the addition to the potentials cost nothing, which no
     other product did where it applies (docs/performance.md)."""
-    sessions = BlockedSessions(kernels)
-    none = BlockedLayers(SIZES[0], {}, sessions)
-    if layout.order != "batch" or dtype != np.float32:
-        return none
-    found = {
-        name: terms
-        for name, terms in convolution_terms(facts).items()
-        if name not in others and set(needed_models([terms])) <= set(kernels)
-    }
+    found = {}
+    if dtype == np.float32:
+        terms_of = convolution_terms(facts)
+        found = {name: terms for name, terms in terms_of.items() if name not in others}
+    sessions = BlockedSessions(blocked_models(found.values()))
     size = block_size(sessions, found.values())
     if size is None:
-        return none
+        return BlockedLayers(SIZES[0], {}, sessions)
     shapes = facts.shapes
     terms = {
         name: terms

@@ -7,21 +7,21 @@ relies on it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import onnx
 from onnx import TensorProto, helper
 
-from ...facts import GraphFacts
 from ...ops.convolution import Conv
 from .blocked import needed_models
-from .terms import convolution_terms
+from .terms import Term
 
 DOMAIN = "com.microsoft.nchwc"
 
 
-def blocked_models(facts: GraphFacts) -> dict[str, bytes]:
-    """Serialized models for all convolutions of ``products.terms``, by ``model_key``."""
-    terms = convolution_terms(facts)
-    needed = needed_models(terms.values())
+def blocked_models(terms: Iterable[tuple[Term, ...]]) -> dict[str, bytes]:
+    """Serialized models for all convolutions of ``terms``, by ``model_key``."""
+    needed = needed_models(terms)
     return {key: _model(conv, add).SerializeToString() for key, (conv, add) in needed.items()}
 
 

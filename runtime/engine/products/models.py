@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
 from ...facts import GraphFacts
 from ...file.emit import emit_chain
-from ...graph import SpikingGraph
-from ...ops import WeightedOp
-from .blocked_models import blocked_models
+from ...graph import Synapse
+from ...ops import MultiplyingOp
 
 
-def synapse_models(graph: SpikingGraph) -> dict[str, bytes]:
-    """For every chain of synapses with weights, one serialized ONNX model that computes it, by the
-    name of the chain's last synapse: what ``runtime.engine.simulator`` takes as ``kernels``.
+class ChainModels:
+    """Serialized ONNX models of a graph's synapses, each made when it is first asked for: the
+    plans of all threads and sizes of tiles share them."""
 
-    A model reads the chain's sources in order, each (N, *shape), and gives (N, *shape of the last).
-    Models of single convolutions in ONNX Runtime's own order come with them (see ``blocked``).
-    """
-    facts = GraphFacts(graph)
-    return {
-        chain.nodes[-1].name: emit_chain(
-            chain.nodes, chain.sources, facts.shapes
-        ).SerializeToString()
-        for chain in facts.chains
-        if any(isinstance(node.op, WeightedOp) for node in chain.nodes)
-    } | blocked_models(facts)
+    def __init__(self, facts: GraphFacts) -> None:
+        self.shapes = facts.shapes
+        self.made: dict[str, bytes] = {}
+
+    def model(self, nodes: Sequence[Synapse], sources: Sequence[str]) -> bytes:
+        """``nodes`` one after the other, reading ``sources`` in order, each (N, *shape); the output
+        is (N, *shape of the last)."""
+        name = nodes[-1].name
+        if name not in self.made:
+            single = [_in_single(node) for node in nodes]
+            self.made[name] = emit_chain(single, sources, self.shapes).SerializeToString()
+        return self.made[name]
+
+
+def _in_single(node: Synapse) -> Synapse:
+    """With weights in single precision, which those of a graph made by hand may not be."""
+    op = node.op
+    if not isinstance(op, MultiplyingOp):
+        return node
+    return replace(node, op=op.with_factors(op.factors.astype(np.float32)))

@@ -1,4 +1,4 @@
-"""Synapses by ONNX Runtime's kernels: a serialized model per chain, made by the converter.
+"""Synapses by ONNX Runtime's kernels: a serialized model per chain (see ``models``).
 
 A model takes the chain's sources in order, each (N, *shape) float32, and gives the chain's last
 synapse; N is time and batch together.
@@ -14,21 +14,18 @@ import numpy as np
 from ...onnx_runtime import onnx_runtime
 from ...ops import Array, Shape
 from ..buffers import zeros
-from ..layout import Layout
 from ..profile import Clock
 
 
 def session_kernel(
     model: bytes,
     shapes: list[Shape],
-    layout: Layout,
-    dtype: np.dtype,
+    lanes: int,
     chunk: int,
     clock: Clock,
 ) -> Callable[[list[Array], Array], None]:
-    """A kernel (see ``kernels``) that runs ``model`` on signals in the "batch" layout, writing
-    into the plan's own buffers."""
-    ort = onnx_runtime()  # only this engine needs it
+    """A kernel (see ``records``) that runs ``model``, writing into the plan's own buffers."""
+    ort = onnx_runtime()
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # tiles run in threads
@@ -37,12 +34,12 @@ def session_kernel(
     session: Any = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = [i.name for i in session.get_inputs()]
     result = session.get_outputs()[0].name
-    held = [zeros((chunk * layout.lanes, *s), np.float32) for s in shapes]
+    held = [zeros((chunk * lanes, *s), np.float32) for s in shapes]
     binding = session.io_binding()
 
     def run(xs: list[Array], out: Array) -> None:
         n = len(out)
-        size = n * layout.lanes
+        size = n * lanes
         with clock.copies:
             for x, buffer in zip(xs, held, strict=True):
                 np.copyto(buffer[:size].reshape(n, *x.shape[1:]), x)

@@ -22,7 +22,7 @@ from onnx2snn.converter.frontend import Reference, load_onnx
 from onnx2snn.converter.frontend.islands.units import Island, units
 from onnx2snn.converter.frontend.node import OnnxNode
 from onnx2snn.errors import ModelError, UnsupportedOps
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 
 RNG = np.random.default_rng(4)
 W = RNG.normal(size=(6, 6)).astype(np.float32)

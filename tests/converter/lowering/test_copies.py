@@ -23,7 +23,7 @@ from onnx2snn.diagnosis.trials import Trial, try_remedies
 from onnx2snn.errors import UsageError
 from onnx2snn.runtime import file as onnxfile
 from onnx2snn.runtime import graph as snn
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.neurons import NeuronParams
 from onnx2snn.runtime.semantics.analog import run_analog
 

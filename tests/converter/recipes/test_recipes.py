@@ -14,7 +14,7 @@ from onnx2snn.converter.recipes.options import Options
 from onnx2snn.errors import GraphError, UsageError
 from onnx2snn.runtime import file as onnxfile
 from onnx2snn.runtime import graph as snn
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.neurons.differential import DifferentialParams
 from onnx2snn.runtime.semantics.spiking import run_population
 

@@ -28,7 +28,7 @@ from onnx2snn.converter.statistics.datafree import (
 from onnx2snn.converter.statistics.measure import LayerStats, calibrate
 from onnx2snn.converter.statistics.thresholds import thresholds
 from onnx2snn.runtime import graph as snn
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.semantics.analog import run_analog
 
 EPSILON = 1e-5

@@ -19,7 +19,7 @@ from onnx2snn.converter.statistics.thresholds import pooled, thresholds
 from onnx2snn.errors import UsageError
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime import ops
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.neurons import NeuronParams
 from onnx2snn.runtime.semantics.analog import run_analog
 

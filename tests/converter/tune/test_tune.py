@@ -21,7 +21,7 @@ from onnx2snn.converter.tune.search import Drive, Search, _shrunk, choose, decod
 from onnx2snn.converter.tune.weights import correct, correctable, residual
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime import ops
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.neurons import NeuronParams
 from onnx2snn.runtime.semantics.analog import run_analog
 

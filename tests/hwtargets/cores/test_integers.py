@@ -17,7 +17,7 @@ from onnx2snn.hwtargets.cores.integers import _fire, _integrate, run
 from onnx2snn.hwtargets.cores.quantize import IntLayer, quantize
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.neurons import NeuronParams, PacedParams
 
 RECORDED = Path(__file__).with_name("lava_lif.npz")

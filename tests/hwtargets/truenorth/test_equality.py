@@ -17,7 +17,7 @@ from onnx2snn.hwtargets.truenorth.compile import compile_network
 from onnx2snn.hwtargets.truenorth.file import dump, violations
 from onnx2snn.hwtargets.truenorth.run import source_spikes, unit_range
 from onnx2snn.runtime import graph as g
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 
 STEPS = 16
 NETS = {

@@ -15,7 +15,7 @@ from onnx2snn.hwtargets.truenorth.compile.units import ChipUnit, Conn
 from onnx2snn.hwtargets.truenorth.run import run_network
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.semantics.analog import run_analog
 
 TARGET = nets.small_target(256, 256)

@@ -16,7 +16,7 @@ from onnx2snn.hwtargets.placement.assembly import PlaceData
 from onnx2snn.hwtargets.truenorth.compile import compile_network
 from onnx2snn.hwtargets.truenorth.file import parse
 from onnx2snn.runtime import graph as g
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.neurons import NeuronParams
 
 

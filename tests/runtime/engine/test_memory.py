@@ -11,8 +11,8 @@ import pytest
 from onnx2snn import Preprocessing
 from onnx2snn.data import Samples
 from onnx2snn.runtime import graph as g
+from onnx2snn.runtime.engine import ENGINES, simulate
 from onnx2snn.runtime.engine.buffers import zeros
-from onnx2snn.runtime.engine.products.models import synapse_models
 from onnx2snn.runtime.engine.simulator import Simulator
 from onnx2snn.runtime.neurons import NeuronParams
 from runtime.engine.test_against_naive import float_network
@@ -98,13 +98,13 @@ def test_an_evaluation_of_large_outputs_takes_fewer_samples_at_once_for_more_ste
     np.testing.assert_allclose([p.error for p in run(128).points], errors)
 
 
-def test_both_engines_memory_stays_the_same_over_steps_beyond_a_block():
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engines_memory_stays_the_same_over_steps_beyond_a_block(engine):
     graph, x = float_network(), images(8)
-    for kernels in (None, synapse_models(graph)):
 
-        def work(steps, kernels=kernels):
-            Simulator(graph, threads=1, kernels=kernels, block=8).run(x, steps, at=[steps])
+    def work(steps):
+        simulate(graph, x, steps, engine=engine, threads=1, block=8, at=[steps])
 
-        work(1)  # what is imported on first use
-        peaks = [peak(lambda steps=steps: work(steps)) for steps in (16, 64, 256)]
-        assert max(peaks) < 1.1 * min(peaks)
+    work(1)  # what is imported on first use
+    peaks = [peak(lambda steps=steps: work(steps)) for steps in (16, 64, 256)]
+    assert max(peaks) < 1.1 * min(peaks)

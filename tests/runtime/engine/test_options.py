@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from onnx2snn.errors import UsageError
 from onnx2snn.runtime import graph as g
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.engine.early_exit import EarlyExit
-from onnx2snn.runtime.engine.products.models import synapse_models
-from onnx2snn.runtime.engine.simulator import Simulator, simulate
+from onnx2snn.runtime.engine.simulator import Simulator
 from onnx2snn.runtime.neurons import Neuron, NeuronParams
 from runtime.engine.test_against_naive import (
     RELAXED,
@@ -100,17 +100,15 @@ def test_a_profile_has_every_layer_and_its_time():
 
 @settings(RELAXED, max_examples=15)
 @given(st.data())
-def test_onnxruntimes_kernels_give_the_same_spikes_on_dyadic_networks(data):
+def test_engines_give_the_same_spikes_on_dyadic_networks(data):
     graph = data.draw(graphs(max_stages=2))
     x = data.draw(samples(graph.of(g.Input)[0].shape))
-    kernels = synapse_models(graph)
-    assert kernels
-    assert_same(simulate(graph, x, 6), simulate(graph, x, 6, kernels=kernels, block=4))
+    assert_same(simulate(graph, x, 6, engine="numpy"), simulate(graph, x, 6, block=4))
 
 
-def test_onnxruntimes_kernels_agree_on_ordinary_weights():
+def test_engines_agree_on_ordinary_weights():
     graph, x = float_network(), images(20)
-    assert_close(simulate(graph, x, 16), simulate(graph, x, 16, kernels=synapse_models(graph)))
+    assert_close(simulate(graph, x, 16, engine="numpy"), simulate(graph, x, 16))
 
 
 def test_double_precision_can_be_asked_for():

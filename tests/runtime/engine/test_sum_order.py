@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onnx2snn.runtime import ops
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.graph import Input, Population, Readout, SpikingGraph, Synapse
 from onnx2snn.runtime.neurons import NeuronParams
 

@@ -13,7 +13,7 @@ from graphs import dyadic, residual_cnn, with_input
 
 from onnx2snn.errors import DataError, ModelError
 from onnx2snn.runtime import file as onnxfile
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.graph import Population, Readout, SpikingGraph
 
 VARIANTS = {

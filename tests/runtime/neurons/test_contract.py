@@ -23,10 +23,10 @@ from onnx2snn.errors import GraphError, ModelError
 from onnx2snn.runtime import file as snnfile
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.engine.events.choice import available
 from onnx2snn.runtime.engine.native.steps import has_compiled_step
 from onnx2snn.runtime.engine.products.terms import is_plain
-from onnx2snn.runtime.engine.simulator import simulate
 from onnx2snn.runtime.file.codec import decode_graph, encode_graph
 from onnx2snn.runtime.file.neurons import NEURONS
 from onnx2snn.runtime.neurons import Neuron, NeuronParams
@@ -186,10 +186,9 @@ def test_a_model_derived_from_another_needs_a_name_of_its_own() -> None:
 
 
 ENGINES = {
-    "arrays": {"events": "never"},
-    "ONNX Runtime": {"events": "never", "kernels": {}},
+    "numpy": {"engine": "numpy"},
+    "fast": {"events": "never"},
     "compiled": {"events": "never"},
-    "compiled, ONNX Runtime": {"events": "never", "kernels": {}},
     "compiled, spikes": {"events": "always"},
 }
 
@@ -263,7 +262,7 @@ def test_diagnosis_counts_its_spikes_as_the_engine_does(
 ) -> None:
     neuron = made(model, more)
     graph, x = network(neuron), samples()
-    sums = SpikingRun(graph, {"x": x}, T).run()
+    sums = SpikingRun(graph, {"x": x}, T).measure()
     result = simulate(graph, x, T)
     assert sums.events["p"] == result.spikes["p"].sum()
     np.testing.assert_allclose(sums.emitted["p"] / T, result.readouts["sent"][-1], rtol=1e-5)

@@ -8,8 +8,8 @@ import pytest
 
 from onnx2snn.errors import GraphError
 from onnx2snn.runtime import graph as g
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.engine.early_exit import EarlyExit
-from onnx2snn.runtime.engine.simulator import simulate
 from onnx2snn.runtime.neurons import NeuronParams, PacedParams
 from onnx2snn.runtime.neurons.differential import DifferentialParams
 

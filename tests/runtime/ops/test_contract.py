@@ -20,7 +20,7 @@ from onnx2snn.hwtargets.view import geometry, lines, sparse
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.cost import static_cost
-from onnx2snn.runtime.engine import simulate, synapse_models
+from onnx2snn.runtime.engine import ENGINES, simulate
 from onnx2snn.runtime.facts import GraphFacts
 from onnx2snn.runtime.file.codec import decode_graph, encode_graph
 from onnx2snn.runtime.file.emit import emit_chain, emit_graph
@@ -234,8 +234,8 @@ def test_both_engines_and_the_file_in_stock_onnxruntime_give_its_sums_of_spikes(
     # plain neurons: spikes until step t are the whole part of the input so far plus one half
     spikes = [np.minimum(np.floor(x * steps + 0.5), steps) for x in xs.values()]
     expected = op.apply(*spikes) / steps
-    for kernels in (None, synapse_models(graph)):
-        result = simulate(graph, xs, steps, kernels=kernels)
+    for engine in ENGINES:
+        result = simulate(graph, xs, steps, engine=engine)
         np.testing.assert_allclose(result.readouts["out"][-1], expected, rtol=1e-4, atol=1e-4)
     document, arrays = encode_graph(graph)
     again = decode_graph(document, arrays)

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from onnx2snn.errors import DataError, UsageError
 from onnx2snn.runtime import graph as g
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.semantics.analog import run_analog
 from onnx2snn.runtime.semantics.encoding import encode
 from runtime.engine.test_against_naive import float_network

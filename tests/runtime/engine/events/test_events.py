@@ -11,13 +11,13 @@ from onnx2snn.errors import UsageError
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.cost import static_cost
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.engine import simulator as engine
 from onnx2snn.runtime.engine.early_exit import EarlyExit
 from onnx2snn.runtime.engine.events.choice import available, worth_it
 from onnx2snn.runtime.engine.events.layers import channels_last, event_layers
 from onnx2snn.runtime.engine.events.tables import event_table
-from onnx2snn.runtime.engine.products.models import synapse_models
-from onnx2snn.runtime.engine.simulator import Simulator, simulate
+from onnx2snn.runtime.engine.simulator import Simulator
 from onnx2snn.runtime.facts import GraphFacts
 from onnx2snn.runtime.neurons import NeuronParams
 from runtime import naive_oracle
@@ -48,9 +48,8 @@ def test_spikes_readouts_and_synops_equal_the_naive_loop(data):
     x = data.draw(samples(graph.of(g.Input)[0].shape))
     steps = data.draw(st.integers(1, 6))
     expected, answers = naive_oracle.simulate(graph, x, steps)
-    kernels = data.draw(st.sampled_from([None, synapse_models(graph)]))
     block = data.draw(st.integers(1, 7))
-    result = simulate(graph, x, steps, tile=2, block=block, events="always", kernels=kernels)
+    result = simulate(graph, x, steps, tile=2, block=block, events="always")
     for name, values in answers.items():
         np.testing.assert_allclose(result.readouts[name], values, rtol=1e-6, atol=0, err_msg=name)
     _assert_counts(graph, result, expected, steps)
@@ -58,14 +57,12 @@ def test_spikes_readouts_and_synops_equal_the_naive_loop(data):
 
 @needs_numba
 @pytest.mark.parametrize("encoding", ["constant", "poisson", "rate"])
-@pytest.mark.parametrize("with_kernels", [False, True])
-def test_tiles_blocks_threads_and_engines_change_nothing(encoding, with_kernels):
+def test_tiles_blocks_threads_and_engines_change_nothing(encoding):
     graph, x = float_network(encoding, dyadic=True), images(21)
-    kernels = synapse_models(graph) if with_kernels else None
-    one = simulate(graph, x, 12, seed=3, events="never")
+    one = simulate(graph, x, 12, seed=3, engine="numpy")
     for tile, block, threads in [(21, 12, 1), (16, 5, 2), (1, 1, 1)]:
         options = {"tile": tile, "block": block, "threads": threads, "seed": 3}
-        assert_same(one, simulate(graph, x, 12, events="always", kernels=kernels, **options))
+        assert_same(one, simulate(graph, x, 12, events="always", **options))
 
 
 @needs_numba
@@ -90,10 +87,8 @@ def test_every_kind_of_layer_beside_blocked_ones(bias_shape, chosen, monkeypatch
     }
     monkeypatch.setattr(engine, "event_layers", lambda *_: some[chosen])
     expected = simulate(graph, x, 9, events="never")
-    for kernels in (None, synapse_models(graph)):
-        for tile in (7, 2):
-            result = simulate(graph, x, 9, events="always", kernels=kernels, tile=tile, block=4)
-            assert_same(expected, result)
+    for tile in (7, 2):
+        assert_same(expected, simulate(graph, x, 9, events="always", tile=tile, block=4))
 
 
 def network(conv, shape, *, before=(), signed=False, levels=1):
@@ -204,11 +199,10 @@ def test_early_exit_moves_the_potentials_with_their_samples():
     graph, x, rule = residual(3), maps(40), EarlyExit(margin=0.1, patience=4)
     expected = simulate(graph, x, 20, early_exit=rule, events="never")
     assert len(set(expected.steps_used)) > 1
-    for kernels in (None, synapse_models(graph)):
-        options = {"kernels": kernels, "threads": 1, "tile": 20, "block": 2}
-        result = simulate(graph, x, 20, early_exit=rule, events="always", **options)
-        np.testing.assert_array_equal(expected.steps_used, result.steps_used)
-        assert_same(expected, result)
+    options = {"threads": 1, "tile": 20, "block": 2}
+    result = simulate(graph, x, 20, early_exit=rule, events="always", **options)
+    np.testing.assert_array_equal(expected.steps_used, result.steps_used)
+    assert_same(expected, result)
 
 
 @needs_numba
@@ -238,11 +232,10 @@ class TestChoice:
     def test_it_depends_on_how_many_spikes_there_are(self):
         layers = layers_of(float_network())
         assert set(layers) == {"p1", "p2", "p3", "out"}
-        for order in ("rows", "batch"):
-            assert worth_it(layers, {"p1": 0.1, "p2": 0.1, "p3": 0.1}, order) == layers
-            busy = worth_it(layers, {"p1": 1.0, "p2": 1.0, "p3": 1.0}, order)
-            assert not {"p2", "p3"} & set(busy)
-            assert "p1" in busy  # its current is constant
+        assert worth_it(layers, {"p1": 0.1, "p2": 0.1, "p3": 0.1}) == layers
+        busy = worth_it(layers, {"p1": 1.0, "p2": 1.0, "p3": 1.0})
+        assert not {"p2", "p3"} & set(busy)
+        assert "p1" in busy  # its current is constant
 
     @needs_numba
     def test_the_same_samples_give_the_same_choice(self):

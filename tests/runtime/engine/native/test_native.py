@@ -21,7 +21,7 @@ needs_numba = pytest.mark.skipif(not available(), reason="needs the extra 'fast'
 SIMULATE = """
 import sys
 import numpy as np
-from onnx2snn.runtime.engine.simulator import simulate
+from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.graph import Input, Population, Readout, SpikingGraph, Synapse
 from onnx2snn.runtime.neurons import NeuronParams
 from onnx2snn.runtime.ops import Linear

@@ -12,7 +12,6 @@ from onnx2snn.runtime.engine.cells.compiled import CompiledCell, CompiledPlainCe
 from onnx2snn.runtime.engine.cells.general import GeneralCell
 from onnx2snn.runtime.engine.counting import Counter
 from onnx2snn.runtime.engine.events.choice import available
-from onnx2snn.runtime.engine.layout import Layout
 from onnx2snn.runtime.engine.native.steps import has_compiled_step
 from onnx2snn.runtime.engine.products.terms import is_plain
 from onnx2snn.runtime.engine.profile import Clock
@@ -46,15 +45,15 @@ MODELS = {
 }
 
 
-def both_cells(neuron, layout, bias):
+def both_cells(neuron, bias):
     """The same population through its own step and compiled, each with a counter of its own."""
     node = Population(name="p", shape=SHAPE, inputs=("x",), neuron=neuron, bias=bias)
     fan = np.random.default_rng(2).integers(1, 9, SHAPE).astype(np.float64)
-    counters = [Counter(fan, layout, STEPS, KIND) for _ in range(2)]
-    plain = Bias(bias, SHAPE, layout, KIND, STEPS)
-    general = GeneralCell(neuron, SHAPE, plain, layout, KIND, counters[0], Clock())
+    counters = [Counter(fan, LANES, STEPS, KIND) for _ in range(2)]
+    plain = Bias(bias, SHAPE, LANES, KIND, STEPS)
+    general = GeneralCell(neuron, SHAPE, plain, LANES, KIND, counters[0], Clock())
     kind = CompiledPlainCell if is_plain(neuron) else CompiledCell
-    compiled = kind(node, layout, STEPS, counters[1], Clock())
+    compiled = kind(node, LANES, STEPS, counters[1], Clock())
     return (general, compiled), counters
 
 
@@ -71,21 +70,20 @@ def windows(lag):
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("where", ["one", "channel", "neuron"])
-@pytest.mark.parametrize("order", ["rows", "batch"])
-def test_spikes_states_and_counts_are_the_same(model, where, order):
+def test_spikes_states_and_counts_are_the_same(model, where):
     neuron = MODELS[model](thresholds(where))
     assert has_compiled_step(neuron)
-    layout, rng = Layout(LANES, order), np.random.default_rng(3)
+    rng = np.random.default_rng(3)
     bias = np.zeros((), np.float32)
     if not isinstance(neuron, DifferentialParams):
         bias = rng.normal(0, 0.1, (6, 1, 1)).astype(np.float32)
-    cells, counters = both_cells(neuron, layout, bias)
+    cells, counters = both_cells(neuron, bias)
     for _ in range(2):  # a second tile starts afresh
         sent = 0
         for cell in cells:
             cell.reset()
         for begin, end, window in windows(neuron.lag):
-            current = rng.normal(0.3, 0.8, (end - begin, *layout.inner(SHAPE))).astype(np.float32)
+            current = rng.normal(0.3, 0.8, (end - begin, LANES, *SHAPE)).astype(np.float32)
             out = [np.empty(current.shape, np.int8) for _ in cells]
             for counter in counters:
                 counter.start(False)
@@ -112,8 +110,7 @@ def test_plain_neurons_of_the_blocked_order(where, size, lanes, monkeypatch):
         node = Population(name="p", shape=SHAPE, inputs=("x",), neuron=neuron)
         rng = np.random.default_rng(4)
         fan = rng.integers(1, 9, 120).astype(np.float64)
-        layout = Layout(lanes, "batch")
-        counters = [Counter(fan, layout, STEPS, KIND) for _ in range(2)]
+        counters = [Counter(fan, lanes, STEPS, KIND) for _ in range(2)]
         cells = [
             BlockedCell(node, lanes, size, counter, Clock(), constant=True, compiled=compiled)
             for counter, compiled in zip(counters, (False, True), strict=True)

@@ -1,4 +1,4 @@
-"""Layers computed in ONNX Runtime's channel-blocked order: the same spikes as the NumPy engine."""
+"""Layers computed in ONNX Runtime's channel-blocked order: the same spikes as the definition's."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from onnx2snn.runtime import engine, ops
 from onnx2snn.runtime import graph as g
-from onnx2snn.runtime import ops
-from onnx2snn.runtime.engine import simulator as engine
+from onnx2snn.runtime.engine import EarlyExit
+from onnx2snn.runtime.engine import simulator as simulator_module
 from onnx2snn.runtime.engine.cells.blocked import BlockedCell
 from onnx2snn.runtime.engine.cells.compiled import CompiledPlainCell
 from onnx2snn.runtime.engine.events.choice import available
+from onnx2snn.runtime.engine.products import blocked_layers as blocked_module
 from onnx2snn.runtime.engine.products.blocked import BlockedSessions, block_size, model_key
-from onnx2snn.runtime.engine.products.models import synapse_models
+from onnx2snn.runtime.engine.products.blocked_models import blocked_models
 from onnx2snn.runtime.engine.products.terms import convolution_terms
-from onnx2snn.runtime.engine.simulator import EarlyExit, Simulator
+from onnx2snn.runtime.engine.simulator import Simulator
 from onnx2snn.runtime.facts import GraphFacts
 from onnx2snn.runtime.neurons import NeuronParams
 from runtime.random_graphs import array
 
 simulate = partial(engine.simulate, events="never")
+definition = partial(engine.simulate, engine="numpy")
 RELAXED = settings(
     deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
@@ -99,19 +102,19 @@ def assert_same(a, b):
     np.testing.assert_array_equal(a.synops, b.synops)
 
 
-def blocked_layers(graph, x, steps, kernels):
-    simulator = Simulator(graph, threads=1, kernels=kernels, events="never")
+def blocked_layers(graph, x, steps):
+    simulator = Simulator(graph, threads=1, events="never")
     result = simulator.run(x, steps)
     plan = next(iter(simulator._plans.values()))[0]
     return result, [s.node.name for s in plan.segments if isinstance(s.cell, BlockedCell)]
 
 
 @pytest.mark.parametrize("bias_shape", ["channel", "neuron", "none"])
-def test_every_kind_of_layer_gives_the_spikes_of_the_numpy_engine(bias_shape):
+def test_every_kind_of_layer_gives_the_spikes_of_the_definition(bias_shape):
     graph, x = residual(bias_shape=bias_shape), images(7)
-    result, layers = blocked_layers(graph, x, 9, synapse_models(graph))
+    result, layers = blocked_layers(graph, x, 9)
     assert layers == ["a", "b", "c", "d", "e", "f", "h"]
-    expected = simulate(graph, x, 9)
+    expected = definition(graph, x, 9)
     assert all(spikes.sum() > 0 for spikes in expected.spikes.values())
     assert_same(result, expected)
 
@@ -119,11 +122,12 @@ def test_every_kind_of_layer_gives_the_spikes_of_the_numpy_engine(bias_shape):
 @pytest.mark.skipif(not available(), reason="needs the extra 'fast'")
 @pytest.mark.parametrize("blocked", [False, True])
 def test_behind_products_neurons_are_updated_in_one_compiled_pass(blocked, monkeypatch):
-    """Where no layer is driven by its spikes, in both engines."""
-    monkeypatch.setattr(engine, "cheaper_by_spikes", lambda *given: {})
+    """Where no layer is driven by its spikes, in blocks of channels or not."""
+    monkeypatch.setattr(simulator_module, "cheaper_by_spikes", lambda *given: {})
+    if not blocked:
+        monkeypatch.setattr(blocked_module, "block_size", lambda *given: None)
     graph, x = residual(lag=0), images(7)
-    kernels = synapse_models(graph) if blocked else None
-    simulator = Simulator(graph, threads=1, kernels=kernels, events="auto")
+    simulator = Simulator(graph, threads=1, events="auto")
     result = simulator.run(x, 9)
     plan = next(iter(simulator._plans.values()))[0]
     cells = [s.cell for s in plan.segments if isinstance(s.node, g.Population)]
@@ -135,31 +139,29 @@ def test_behind_products_neurons_are_updated_in_one_compiled_pass(blocked, monke
     ]
     assert compiled == cells
     assert any(isinstance(cell, BlockedCell) for cell in cells) == blocked
-    assert_same(result, simulate(graph, x, 9))
+    assert_same(result, definition(graph, x, 9))
 
 
 @RELAXED
 @given(st.integers(0, 1000), st.sampled_from([6, 7, 8]), st.integers(1, 5), st.integers(1, 6))
 def test_tiles_blocks_and_threads_change_nothing(seed, size, tile, block):
-    graph, x = residual(seed, mean=size), images(5, size, seed)
-    kernels = synapse_models(graph)
-    whole = simulate(graph, x, 6, kernels=kernels, threads=1)
-    parts = simulate(graph, x, 6, kernels=kernels, threads=2, tile=tile, block=block)
+    graph, x = residual(seed, size), images(5, size, seed)
+    whole = simulate(graph, x, 6, threads=1)
+    parts = simulate(graph, x, 6, threads=2, tile=tile, block=block)
     assert_same(whole, parts)
-    assert_same(whole, simulate(graph, x, 6))
+    assert_same(whole, definition(graph, x, 6))
 
 
 def test_a_tile_with_unused_lanes_integrates_through_a_start_lag():
     graph, x = residual(lag=4), images(7)
-    result = simulate(graph, x, 6, kernels=synapse_models(graph), threads=1, tile=4, block=3)
-    assert_same(result, simulate(graph, x, 6))
+    result = simulate(graph, x, 6, threads=1, tile=4, block=3)
+    assert_same(result, definition(graph, x, 6))
 
 
 def test_early_exit_moves_the_potentials_with_their_samples():
     graph, x, rule = residual(3), images(40), EarlyExit(margin=0.1, patience=4)
-    ours = simulate(graph, x, 20, early_exit=rule)
-    kernels = synapse_models(graph)
-    theirs = simulate(graph, x, 20, early_exit=rule, kernels=kernels, threads=1, tile=20, block=2)
+    ours = definition(graph, x, 20, early_exit=rule)
+    theirs = simulate(graph, x, 20, early_exit=rule, threads=1, tile=20, block=2)
     assert len(set(ours.steps_used)) > 1
     np.testing.assert_array_equal(ours.steps_used, theirs.steps_used)
     assert_same(ours, theirs)
@@ -168,21 +170,21 @@ def test_early_exit_moves_the_potentials_with_their_samples():
 def test_a_network_that_falls_silent_is_the_same():
     graph = residual(bias_shape="none")
     x = np.zeros((3, 3, 9, 9), np.float32)
-    assert_same(simulate(graph, x, 5), simulate(graph, x, 5, kernels=synapse_models(graph)))
+    assert_same(definition(graph, x, 5), simulate(graph, x, 5))
 
 
-def test_without_the_blocked_models_ordinary_ones_are_used():
+def test_where_the_operation_is_missing_ordinary_models_are_used(monkeypatch):
+    monkeypatch.setattr(blocked_module, "block_size", lambda *given: None)
     graph, x = residual(), images(3)
-    kernels = {k: v for k, v in synapse_models(graph).items() if not k.startswith("blocked")}
-    result, layers = blocked_layers(graph, x, 5, kernels)
+    result, layers = blocked_layers(graph, x, 5)
     assert layers == []
-    assert_same(result, simulate(graph, x, 5))
+    assert_same(result, definition(graph, x, 5))
 
 
 def test_a_runtime_that_computes_something_else_is_not_trusted():
     graph = residual()
     terms = convolution_terms(GraphFacts(graph))
-    models = synapse_models(graph)
+    models = blocked_models(terms.values())
     assert block_size(BlockedSessions(models), terms.values()) in (8, 16)
     plain, strided = terms["b"][0].convs[0], terms["d"][1].convs[0]
     shuffled = models | {model_key(plain, True): models[model_key(strided, True)]}
@@ -208,4 +210,4 @@ def test_a_section_that_does_not_begin_at_the_corner_is_no_convolution():
     graph = g.SpikingGraph(nodes=nodes)
     assert list(convolution_terms(GraphFacts(graph))) == ["p"]
     x = (rng.integers(0, 9, (4, 16, 8, 8)) / 8).astype(np.float32)
-    assert_same(simulate(graph, x, 6), simulate(graph, x, 6, kernels=synapse_models(graph)))
+    assert_same(definition(graph, x, 6), simulate(graph, x, 6))

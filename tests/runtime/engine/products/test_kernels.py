@@ -1,4 +1,4 @@
-"""The engine's kernels give what the operation records give, in both memory orders."""
+"""The kernels that compute synapses give what the operation records give."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from onnx2snn.runtime import ops
-from onnx2snn.runtime.engine.layout import Layout
-from onnx2snn.runtime.engine.products.numpy import synapse_kernel
+from onnx2snn.runtime.engine.products.large import has_large_weight, large_kernel
+from onnx2snn.runtime.engine.products.onnxruntime import session_kernel
+from onnx2snn.runtime.engine.products.records import byte_pool_kernel, record_kernel
 from onnx2snn.runtime.engine.profile import Clock
+from onnx2snn.runtime.file.emit import emit_chain
+from onnx2snn.runtime.graph import Synapse
 from runtime.ops.test_against_onnxruntime import CASES, weight
 
 RNG = np.random.default_rng(0)
@@ -52,26 +55,42 @@ ALL = [(c[0], c[1]) for c in CASES if not isinstance(c[0], ops.MaxPool)]
 ALL += [(op, [shape]) for op, shape in MORE]
 
 
+def kernels(op, shapes, spikes):
+    """Every kernel that a plan may choose for ``op``, by name."""
+    single = np.dtype(np.float32)
+    yield "record", record_kernel(op, single)
+    if isinstance(op, ops.SumPool) and spikes:
+        yield "bytes", byte_pool_kernel(op, shapes[0], LANES, STEPS)
+    if has_large_weight(op, shapes[0]):
+        yield "large", large_kernel(op, shapes[0], LANES, single, STEPS, Clock())
+    if isinstance(op, ops.SumPool) and max(op.pads) >= min(op.kernel):
+        return  # ONNX Runtime refuses pads as large as the window
+    sources = [f"x{i}" for i in range(len(shapes))]
+    node = Synapse(name="y", shape=op.output_shape(*shapes), inputs=tuple(sources), op=op)
+    known = {**dict(zip(sources, shapes, strict=True)), "y": node.shape}
+    model = emit_chain([node], sources, known).SerializeToString()
+    yield "session", session_kernel(model, shapes, LANES, STEPS, Clock())
+
+
 @pytest.mark.parametrize("kind", ["spikes", "currents"])
-@pytest.mark.parametrize("order", ["rows", "batch"])
 @pytest.mark.parametrize("case", ALL, ids=[f"{type(c[0]).__name__}{i}" for i, c in enumerate(ALL)])
-def test_a_kernel_gives_what_the_record_gives(case, order, kind):
+def test_a_kernel_gives_what_the_record_gives(case, kind):
     op, shapes = case
-    layout = Layout(LANES, order)
-    most = 1 if kind == "spikes" else None
-    kernel = synapse_kernel(op, shapes, layout, np.dtype(np.float32), STEPS, Clock(), most)
-    for count in (STEPS, 2):  # the second call finds used buffers
-        xs, values = [], []
-        for shape in shapes:
-            x = RNG.normal(size=(count, LANES, *shape)).astype(np.float32)
-            if kind == "spikes":
-                x = np.sign(x).astype(np.int8)
-            stored = np.empty((count, *layout.inner(shape)), x.dtype)
-            layout.natural(stored)[...] = x
-            xs.append(stored)
-            values.append(x.reshape(-1, *shape).astype(np.float32))
-        expected = op.apply(*values)
-        out = np.full((count, *layout.inner(expected.shape[1:])), np.nan, np.float32)
-        kernel(xs, out)
-        got = layout.natural(out).reshape(expected.shape)
-        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+    for name, kernel in kernels(op, shapes, kind == "spikes"):
+        for count in (STEPS, 2):  # the second call finds used buffers
+            xs, values = [], []
+            for shape in shapes:
+                x = RNG.normal(size=(count, LANES, *shape)).astype(np.float32)
+                if kind == "spikes":
+                    x = np.sign(x).astype(np.int8)
+                xs.append(x)
+                values.append(x.reshape(-1, *shape).astype(np.float32))
+            expected = op.apply(*values)
+            out = np.full((count, LANES, *expected.shape[1:]), np.nan, np.float32)
+            kernel(xs, out)
+            got = out.reshape(expected.shape)
+            np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_large_weights_are_among_the_cases():
+    assert sum(has_large_weight(op, shapes[0]) for op, shapes in ALL) == 2

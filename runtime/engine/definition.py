@@ -1,0 +1,189 @@
+"""The engine "numpy": the definition of what every node does (``semantics``), run as it stands.
+
+Tiles of samples go through blocks of steps node by node, on plain float arrays (time, batch,
+*shape); every other engine is compared with this one. It decides nothing and prepares nothing: what
+it knows beyond the definition is which samples and steps are computed together, and how spikes are
+counted. Early exit is judged and counted as defined, but what has stopped is still computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Unpack
+
+import numpy as np
+
+from ...errors import UsageError
+from ..cost import StaticCost, static_cost
+from ..facts import GraphFacts
+from ..graph import Analog, Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse
+from ..ops import Array
+from ..ops.convolution import COLUMN_ELEMENTS
+from ..parallel.threads import available_threads, one_blas_thread, run_tasks
+from ..semantics.spiking import SpikingRules
+from .early_exit import Watch, judged_readout
+from .interface import EngineOptions, How, Request, SimulationResult, TileResult, Total, request
+
+SIGNAL_BYTES = 4_000_000  # of a block's largest signal: it is read again while in the cache
+MOST_BLOCK = 16
+EXACT = 2.0**24  # integers up to here are exact in float32
+
+
+class DefinitionEngine:
+    """See the module. Raises UsageError for what only the other engine does."""
+
+    def __init__(self, options: EngineOptions) -> None:
+        if options.events == "always" or options.profile:
+            wanted = "keeps no profile" if options.profile else "drives no layer by its spikes"
+            raise UsageError(
+                f"the engine 'numpy' is the definition, which {wanted}",
+                remedy="Use the engine 'fast'.",
+            )
+        self.options = options
+
+    def run(
+        self,
+        graph: SpikingGraph,
+        inputs: Array | Mapping[str, Array],
+        steps: int,
+        **how: Unpack[How],
+    ) -> SimulationResult:
+        """As ``Engine.run``."""
+        asked = request(graph, inputs, steps, self.options.dtype, **how)
+        threads = self.options.threads or available_threads()
+        tile, block = _sizes(asked, threads, self.options)
+        facts = GraphFacts(graph)
+        cost = static_cost(facts)
+        total = Total(asked, cost)
+
+        def one(_: int, start: int) -> TileResult:
+            return _Tile(asked, facts, cost, slice(start, start + tile)).result(block)
+
+        with one_blas_thread():
+            run_tasks(range(threads), range(0, asked.samples, tile), one, total.collect)
+        return total.result()
+
+
+def _sizes(asked: Request, threads: int, options: EngineOptions) -> tuple[int, int]:
+    """Samples per tile and steps per block, within ``mem_limit``."""
+    graph, itemsize = asked.graph, asked.dtype.itemsize
+    widest = max(prod(node.shape) for node in graph.nodes)
+    block = options.block or min(asked.steps, MOST_BLOCK)
+    fitting = max(1, SIGNAL_BYTES // (widest * block * itemsize))
+    tile = options.tile or min(fitting, -(-asked.samples // threads))
+    # States, and of the widest layer a block of spikes and currents with their temporaries.
+    states = 4 * sum(prod(node.shape) for node in graph.nodes)
+    while options.mem_limit is not None:
+        need = threads * (tile * (states + 5 * widest * block) + COLUMN_ELEMENTS) * itemsize
+        if need <= options.mem_limit:
+            break
+        if tile == block == 1:
+            raise UsageError(
+                f"a memory limit of {options.mem_limit / 2**20:.0f} MiB is too small",
+                remedy=f"This network needs about {need / 2**20:.0f} MiB with {threads} thread(s).",
+            )
+        tile, block = (tile // 2, block) if tile > 1 else (1, block // 2)
+    return tile, block
+
+
+class _Tile(SpikingRules):
+    """Some of a run's samples through all its steps. Counts are (steps in all, samples)."""
+
+    def __init__(self, asked: Request, facts: GraphFacts, cost: StaticCost, where: slice) -> None:
+        arrays = {name: x[where] for name, x in asked.arrays.items()}
+        offset = where.start + asked.offset
+        super().__init__(facts, arrays, asked.steps, seed=asked.seed, offset=offset)
+        self.asked, self.start, self.latency = asked, where.start, facts.latency
+        self.samples = len(next(iter(arrays.values())))
+        self.total = asked.steps + self.latency
+        self.fans = {**cost.fan_out, **cost.passed_on}
+        counts = (self.total, self.samples)
+        self.fired = {name: np.zeros(counts) for name in self.fans}
+        self.operations = np.zeros(counts)
+        self.answers = {
+            r.name: np.zeros((asked.steps, self.samples, *r.shape), asked.dtype)
+            for r in asked.graph.of(Readout)
+        }
+
+    def result(self, block: int) -> TileResult:
+        self.run(self.total, block)
+        used, last = self._stops()
+        runs = np.arange(self.total)[:, np.newaxis] < last
+        answered = np.minimum(self.asked.kept[:, np.newaxis], used) - 1  # (kept, samples)
+        each = np.arange(self.samples)
+        return TileResult(
+            start=self.start,
+            samples=self.samples,
+            readouts={name: x[answered, each] for name, x in self.answers.items()},
+            spikes={
+                p.name: self._by_answer(self.fired[p.name] * runs)
+                for p in self.asked.graph.of(Population)
+            },
+            synops=self._by_answer(self.operations * runs),
+            steps_used=used,
+        )
+
+    def _stops(self) -> tuple[Array, Array]:
+        """(samples,) each: the step whose answer stands, and the one after which it stopped."""
+        rule, steps = self.asked.early_exit, self.asked.steps
+        used, last = np.full(self.samples, steps), np.full(self.samples, self.total)
+        if rule is None:
+            return used, last
+        judge, watch = judged_readout(self.asked.graph), Watch(rule, self.samples)
+        for t, answers in enumerate(self.answers[judge]):
+            watch.see(t + 1, answers, np.arange(self.samples))
+        done = watch.done_at
+        return np.where(done > 0, done, used), np.where(done > 0, done + self.onset[judge], last)
+
+    def _by_answer(self, counts: Array) -> Array:
+        """(steps,): all samples' counts, those before the first answer's step in that."""
+        summed = counts.sum(axis=1)
+        summed[self.latency] += summed[: self.latency].sum()
+        return np.asarray(summed[self.latency :])
+
+    def input(self, node: Input, xs: Sequence[Array]) -> Array:
+        return self._counted(node, super().input(node, xs))
+
+    def synapse(self, node: Synapse, xs: Sequence[Array]) -> Array:
+        if node.name not in self.constants and not any(x.any() for x in xs):
+            return self._nothing(node)  # before or after the window, with start lags
+        return super().synapse(node, xs)
+
+    def population(self, node: Population, xs: Sequence[Array]) -> Array:
+        if self._over(node):
+            return self._nothing(node)
+        return self._counted(node, super().population(node, xs))
+
+    def max_pool(self, node: MaxPool | Analog, xs: Sequence[Array]) -> Array:
+        if self._over(node):
+            return self._nothing(node)
+        return self._counted(node, super().max_pool(node, xs))
+
+    analog = max_pool
+
+    def readout(self, node: Readout, xs: Sequence[Array]) -> Array:
+        """Keeps the answers of the block's steps that lie in the readout's window."""
+        answers, first = super().readout(node, xs), self.at - self.onset[node.name]
+        low, high = max(first, 0), min(first + len(answers), self.steps)
+        if low < high:
+            self.answers[node.name][low:high] = answers[low - first : high - first]
+        return answers
+
+    def _over(self, node: Node) -> bool:
+        """Whether a node's window has passed."""
+        return self.at >= self.onset[node.name] + self.steps
+
+    def _nothing(self, node: Node) -> Array:
+        return np.zeros((self.count, self.samples, *node.shape), self.dtype)
+
+    def _counted(self, node: Node, out: Array) -> Array:
+        """Counts a block's spikes and what they cost, for each sample."""
+        if node.name in self.fans:
+            fan = self.fans[node.name].reshape(-1)
+            fired = (out != 0).reshape(*out.shape[:2], -1)
+            kind = np.float32 if fan.sum() < EXACT else np.float64
+            block = slice(self.at, self.at + len(out))
+            self.fired[node.name][block] = np.count_nonzero(fired, axis=2)
+            self.operations[block] += fired.astype(kind) @ fan.astype(kind)
+        return out

@@ -1,0 +1,55 @@
+"""The engines by name. A new one is a class with ``run`` (``interface.Engine``) and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ...errors import UsageError, did_you_mean
+from ..graph import SpikingGraph
+from ..ops import Array
+from .definition import DefinitionEngine
+from .early_exit import EarlyExit
+from .interface import Engine, EngineOptions, Progress, SimulationResult
+from .simulator import FastEngine
+
+ENGINES: Mapping[str, Callable[[EngineOptions], Engine]] = {
+    "fast": FastEngine,
+    "numpy": DefinitionEngine,
+}
+DEFAULT = "fast"
+ALIASES = {"onnxruntime": "fast"}  # what it was called while there were two fast ones
+
+
+def make_engine(name: str = DEFAULT, **options: Any) -> Engine:
+    """An engine by its name or alias; ``options``: the fields of ``EngineOptions``.
+
+    Raises UsageError for another name, and for options without sense.
+    """
+    made = ENGINES.get(ALIASES.get(name, name))
+    if made is None:
+        raise UsageError(
+            f"unknown engine '{name}'", remedy=did_you_mean(name, (*ENGINES, *ALIASES))
+        )
+    return made(EngineOptions(**options))
+
+
+def simulate(
+    graph: SpikingGraph,
+    inputs: Array | Mapping[str, Array],
+    steps: int,
+    *,
+    engine: str = DEFAULT,
+    seed: int = 0,
+    early_exit: EarlyExit | None = None,
+    at: Sequence[int] | None = None,
+    on_tile: Progress | None = None,
+    **options: Any,
+) -> SimulationResult:
+    """Run ``graph`` for ``steps`` time steps on a batch of samples: an engine made, run once.
+
+    The parameters are those of ``Engine.run`` (see ``How``) and, as ``options``, the fields of
+    ``EngineOptions``. Raises what these raise.
+    """
+    made = make_engine(engine, **options)
+    return made.run(graph, inputs, steps, seed=seed, early_exit=early_exit, at=at, on_tile=on_tile)
