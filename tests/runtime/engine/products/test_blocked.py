@@ -123,7 +123,7 @@ def test_every_kind_of_layer_gives_the_spikes_of_the_definition(bias_shape):
 @pytest.mark.parametrize("blocked", [False, True])
 def test_behind_products_neurons_are_updated_in_one_compiled_pass(blocked, monkeypatch):
     """Where no layer is driven by its spikes, in blocks of channels or not."""
-    monkeypatch.setattr(simulator_module, "cheaper_by_spikes", lambda *given: {})
+    monkeypatch.setattr(simulator_module, "cheaper_by_spikes", lambda *given, **asked: {})
     if not blocked:
         monkeypatch.setattr(blocked_module, "block_size", lambda *given: None)
     graph, x = residual(lag=0), images(7)
