@@ -33,6 +33,7 @@ _TOP = {
     "options": dict,
     "notes": list,
 }
+_ENTRY = {"limits": "limit", "energy": "energy constant"}
 _LIMIT: Mapping[str, tuple[type, ...]] = {
     "value": (int, float),
     "source": (str,),
@@ -139,7 +140,7 @@ def _section_problems(
 ) -> Iterator[str]:
     for name, entry in table.items():
         if known is not None and name not in known:
-            yield _unknown(section, name=name, known=known)
+            yield _unknown(_ENTRY[section], name=name, known=known)
         yield from _limit_problems(f"{section}.{name}", entry)
         only = None if known is None or name not in known else known[name].only
         value = entry.get("value") if isinstance(entry, dict) else None

@@ -107,7 +107,7 @@ def test_a_misspelt_limit_is_refused_with_the_right_one(case: Case, tmp_path: Pa
     wrong = misspelt(case.name)
     error = refusal(tmp_path, file(case.mapping, number("limits", wrong)))
     assert error.code == "E501"
-    assert f"unknown limits '{wrong}' (Did you mean '{case.name}'?" in error.what
+    assert f"unknown limit '{wrong}' (Did you mean '{case.name}'?" in error.what
 
 
 @pytest.mark.parametrize("case", cases("energy"))
@@ -115,7 +115,7 @@ def test_a_misspelt_constant_is_refused_with_the_right_one(case: Case, tmp_path:
     wrong = misspelt(case.name)
     error = refusal(tmp_path, file(case.mapping, number("energy", wrong)))
     assert error.code == "E501"
-    assert f"unknown energy '{wrong}' (Did you mean '{case.name}'?" in error.what
+    assert f"unknown energy constant '{wrong}' (Did you mean '{case.name}'?" in error.what
 
 
 @pytest.mark.parametrize("case", cases("limits"))

@@ -126,7 +126,7 @@ def test_its_options_and_its_file_are_checked_as_those_of_any_chip(tmp_path: Pat
         place(four_bits(2, 3, 2), FILE, options={"scle": 3}, mappings=KINDS)
     other = tmp_path / "other.toml"
     other.write_text(FILE.read_text().replace("[limits.neurons]", "[limits.neuron]"))
-    with pytest.raises(TargetError, match=r"unknown limits 'neuron' \(Did you mean 'neurons'\?"):
+    with pytest.raises(TargetError, match=r"unknown limit 'neuron' \(Did you mean 'neurons'\?"):
         load_target(other, KINDS)
 
 
