@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -141,3 +143,17 @@ def test_potentials_stop_at_the_negative_threshold_and_say_so():
     source = lower(graph, {"x": np.ones((1, 1), np.float32)}).sources
     run = run_network([unit], source, [], {"x": np.ones((1, 1), np.float32)}, 5)
     assert run.floored["n"] == 3
+
+
+def test_a_delay_is_refused_by_name():
+    graph = nets.conv_net(0)
+    source = graph.of(g.Readout)[0].inputs[0]
+    late = g.Delay(name="late", inputs=(source,), shape=graph[source].shape, steps=2)
+    nodes = [
+        dataclasses.replace(node, inputs=("late",)) if isinstance(node, g.Readout) else node
+        for node in graph.nodes
+    ]
+    delayed = g.SpikingGraph(nodes=(*nodes[:-1], late, nodes[-1]))
+    with pytest.raises(TargetError, match="late") as caught:
+        lower(delayed, {"x": nets.samples(graph, 2)})
+    assert caught.value.code == "E521"
