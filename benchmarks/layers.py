@@ -96,7 +96,9 @@ def rows_update(
     if compiled:
         cell = CompiledPlainCell(population(), layout, steps, counter, Clock())
     else:
-        cell = population_cell(population(), layout, kind, steps, counter, Clock())
+        cell = population_cell(
+            population(), layout, dtype=kind, chunk=steps, counter=counter, clock=Clock()
+        )
     assert isinstance(cell, PlainCell)
     current = np.full((1, *layout.inner(SHAPE)), 0.1, np.float32)
     out = np.empty((steps, *layout.inner(SHAPE)), np.int8)

@@ -262,7 +262,9 @@ class _Signals(snn.Rules[Signal]):
         count = begin + self.steps - first
         whole = [np.broadcast_to(x, (count, *x.shape[1:])) if len(x) == 1 else x for x in arrays]
         whole = [x[:count] for x in whole]
-        return first, run_expectation(node, whole, {}, first, count, begin, self.steps)
+        return first, run_expectation(
+            node, whole, {}, t0=first, count=count, begin=begin, length=self.steps
+        )
 
     analog = max_pool
     readout = UNREAD

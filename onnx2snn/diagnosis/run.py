@@ -192,7 +192,9 @@ def constant_response(node: snn.Population, current: Array, steps: int) -> Array
         each = each.astype(np.float32)
     for t in range(steps + lag):
         now = x if t < arrives else np.zeros_like(x)
-        total += run_population(node, now, state, t, 1, (lag, lag + steps))[0] * each[t]
+        total += (
+            run_population(node, now, state, t0=t, count=1, fire=(lag, lag + steps))[0] * each[t]
+        )
     return total
 
 

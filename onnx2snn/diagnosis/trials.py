@@ -182,7 +182,9 @@ class _Trials:
         for change, variant in self.nodes.items():
             first = self.begin + variant.neuron.lag
             fire = (first, first + self.steps)
-            sent = run_population(variant, current, self.states[change], t0, count, fire)
+            sent = run_population(
+                variant, current, self.states[change], t0=t0, count=count, fire=fire
+            )
             at = np.arange(t0 - first, t0 - first + count)
             each = counts(variant.neuron.coding, at, self.steps)
             total = np.tensordot(each, sent.astype(np.float64), axes=1)

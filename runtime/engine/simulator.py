@@ -31,7 +31,7 @@ from .planning.sizes import Sizes, choose_sizes
 from .products.models import ChainModels
 from .tiles import Chance, run_tile
 
-Tile = tuple[Any, ...]  # the arguments of ``run_tile`` after the plan
+Tile = dict[str, Any]  # the arguments of ``run_tile`` after the plan
 
 # A recent server core, to tell small work from large (measured: docs/performance.md).
 SECONDS_PER_MAC = 2e-11
@@ -93,7 +93,8 @@ class Simulator:
             for start in range(0, asked.samples, sizes.lanes):
                 part = {k: a[start : start + sizes.lanes] for k, a in asked.arrays.items()}
                 chance = Chance(asked.seed, asked.offset)
-                tiles.append((part, start, steps, asked.kept, chance, asked.early_exit))
+                tile = {"inputs": part, "start": start, "steps": steps, "kept": asked.kept}
+                tiles.append(tile | {"chance": chance, "early_exit": asked.early_exit})
             if self._forks and workers > 1:
                 self._team_of(plans[0], workers).run(tiles, total.collect)
             else:
@@ -195,4 +196,4 @@ class Simulator:
 
 
 def _run_tile(plan: Plan, tile: Tile) -> TileResult:
-    return run_tile(plan, *tile)
+    return run_tile(plan, **tile)

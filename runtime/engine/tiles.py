@@ -29,6 +29,7 @@ class Chance:
 def run_tile(
     plan: Plan,
     inputs: Mapping[str, Array],
+    *,
     start: int,
     steps: int,
     kept: Array,
@@ -36,7 +37,9 @@ def run_tile(
     early_exit: EarlyExit | None,
 ) -> TileResult:
     """Simulate at most ``plan.lanes`` samples; answers after the steps ``kept`` (from 1)."""
-    tile = _Tile(plan, inputs, start, steps, kept, chance, early_exit)
+    tile = _Tile(
+        plan, inputs, start=start, steps=steps, kept=kept, chance=chance, early_exit=early_exit
+    )
     block = min(plan.block, EXIT_BLOCK) if early_exit else plan.block
     for t0, count in blocks(plan.borders(steps), block):
         tile.advance(t0, count)
@@ -61,6 +64,7 @@ class _Tile:
         self,
         plan: Plan,
         inputs: Mapping[str, Array],
+        *,
         start: int,
         steps: int,
         kept: Array,

@@ -87,7 +87,7 @@ def accumulate_window() -> onnx.FunctionProto:
     """As ``accumulate``, with a bias in the window [begin, begin + length) only."""
     b = Body()
     x = split_time(b, "x", "steps")
-    x = b.add("Add", x, masked(b, x, "bias", "begin", "length", "steps"))
+    x = b.add("Add", x, masked(b, x, "bias", begin="begin", length="length", total="steps"))
     merge_time(b, b.add("CumSum", x, b.constant(0, np.int64)), "y")
     doc = "Sum of the input up to and including each time step, the bias added in its window."
     return function("AccumulateWindow", ["x", "bias", "begin", "length", "steps"], "y", b, doc)
@@ -151,7 +151,7 @@ def mask(b: Body, begin: str, length: str, total: str) -> str:
     return b.add("Cast", inside, to=FLOAT)
 
 
-def masked(b: Body, x: str, value: str, begin: str, length: str, total: str) -> str:
+def masked(b: Body, x: str, value: str, *, begin: str, length: str, total: str) -> str:
     """``value`` in the window, 0 outside, shaped to broadcast over ``x`` (total, ...)."""
     rank = b.add("Size", b.add("Shape", x))
     axes = b.add("Range", b.constant(1, np.int64), rank, b.constant(1, np.int64))
@@ -162,7 +162,7 @@ def window() -> onnx.FunctionProto:
     """Zero outside the window [begin, begin + length)."""
     b = Body()
     x = split_time(b, "x", "steps")
-    merge_time(b, masked(b, x, x, "begin", "length", "steps"), "y")
+    merge_time(b, masked(b, x, x, begin="begin", length="length", total="steps"), "y")
     doc = "The signal in its window of time steps, zero elsewhere."
     return function("Window", ["x", "begin", "length", "steps"], "y", b, doc)
 
@@ -183,7 +183,7 @@ def readout_window() -> onnx.FunctionProto:
     What arrived before the window counts into its first step, as in the NumPy engine."""
     b = Body()
     x = split_time(b, "x", "steps")
-    x = b.add("Add", x, masked(b, x, "bias", "begin", "length", "steps"))
+    x = b.add("Add", x, masked(b, x, "bias", begin="begin", length="length", total="steps"))
     sums = b.add("CumSum", x, b.constant(0, np.int64))
     end = b.add("Add", "begin", "length")
     shown = b.add("Slice", sums, "begin", end, b.ints(0))

@@ -110,7 +110,7 @@ def paced_readout() -> onnx.FunctionProto:
     What arrived before the window counts into its first step, as in the NumPy engine."""
     b = Body()
     x = split_time(b, "x", "steps")
-    x = b.add("Add", x, masked(b, x, "bias", "begin", "length", "steps"))
+    x = b.add("Add", x, masked(b, x, "bias", begin="begin", length="length", total="steps"))
     t, length = _steps_of_window(b, "begin", "length", "steps")
     rank = b.add("Size", b.add("Shape", x))
     axes = b.add("Range", b.constant(1, np.int64), rank, b.constant(1, np.int64))

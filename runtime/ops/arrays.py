@@ -53,7 +53,7 @@ def window_count(
 
 
 def windows_of(
-    x: Array, kernel: Shape, strides: Shape, dilations: Shape, pads: Shape, fill: float = 0
+    x: Array, kernel: Shape, strides: Shape, dilations: Shape, pads: Shape, *, fill: float = 0
 ) -> Array:
     """A view (batch, channel, *positions, *kernel) of x (batch, channel, *spatial), padded."""
     rank = len(kernel)
@@ -68,7 +68,7 @@ def windows_of(
 
 
 def valid_taps(
-    kernel: int, stride: int, dilation: int, pad: int, size: int, size_out: int
+    kernel: int, *, stride: int, dilation: int, pad: int, size: int, size_out: int
 ) -> Iterator[tuple[int, slice, slice]]:
     """For each kernel element along an axis: outputs it reaches, and the inputs they read."""
     for tap in range(kernel):

@@ -41,7 +41,9 @@ class SumPool(_Pool, LinearOp):
     pattern = "windows"
 
     def apply(self, *xs: Array) -> Array:
-        windows = windows_of(xs[0], self.kernel, self.strides, self.dilations, self.pads)
+        windows = windows_of(
+            xs[0], self.kernel, strides=self.strides, dilations=self.dilations, pads=self.pads
+        )
         return windows.sum(axis=tuple(range(-len(self.kernel), 0)), dtype=xs[0].dtype)
 
     def terms(self, *shapes: Shape) -> int:
@@ -75,7 +77,14 @@ class MaxPool(_Pool, Operation):
     def apply(self, *xs: Array) -> Array:
         x = xs[0]
         fill = np.finfo(x.dtype).min if x.dtype.kind == "f" else np.iinfo(x.dtype).min
-        windows = windows_of(x, self.kernel, self.strides, self.dilations, self.pads, fill)
+        windows = windows_of(
+            x,
+            self.kernel,
+            strides=self.strides,
+            dilations=self.dilations,
+            pads=self.pads,
+            fill=fill,
+        )
         return windows.max(axis=tuple(range(-len(self.kernel), 0)))
 
     def carry_scale(self, scales: Scales, shapes: Shapes) -> Array | None:

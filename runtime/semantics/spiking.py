@@ -89,13 +89,17 @@ class SpikingRules(Rules[Array]):
 
     def current(self, node: Population | Readout, x: Array) -> Array:
         """The bias added in the window of the node's input."""
-        return gate_bias(x, node.bias, self.at, self.count, self.begin(node), self.steps)
+        return gate_bias(
+            x, node.bias, t0=self.at, count=self.count, begin=self.begin(node), length=self.steps
+        )
 
     def fire(self, node: Population | Readout, neuron: Neuron, current: Array) -> Array:
         """Spikes of a node's neurons."""
         first = self.onset[node.name]
         fire, state = (first, first + self.steps), self.state(node)
-        return run_neurons(neuron, node.shape, current, state, self.at, self.count, fire)
+        return run_neurons(
+            neuron, node.shape, current, state, t0=self.at, count=self.count, fire=fire
+        )
 
     def input(self, node: Input, xs: Sequence[Array]) -> Array:
         x = encode(
@@ -106,11 +110,13 @@ class SpikingRules(Rules[Array]):
             seed=self.seed,
             offset=self.offset,
         )
-        return gate(x, self.at, self.count, 0, self.steps)
+        return gate(x, t0=self.at, count=self.count, begin=0, length=self.steps)
 
     def synapse(self, node: Synapse, xs: Sequence[Array]) -> Array:
         if node.name in self.constants:
-            return gate(self.constants[node.name], self.at, self.count, 0, self.steps)
+            return gate(
+                self.constants[node.name], t0=self.at, count=self.count, begin=0, length=self.steps
+            )
         return apply_synapse(node, xs)
 
     def population(self, node: Population, xs: Sequence[Array]) -> Array:
@@ -118,7 +124,9 @@ class SpikingRules(Rules[Array]):
 
     def max_pool(self, node: MaxPool | Analog, xs: Sequence[Array]) -> Array:
         begin, state = self.begin(node), self.state(node)
-        return run_expectation(node, xs, state, self.at, self.count, begin, self.steps)
+        return run_expectation(
+            node, xs, state, t0=self.at, count=self.count, begin=begin, length=self.steps
+        )
 
     analog = max_pool
 
@@ -138,7 +146,7 @@ class SpikingRules(Rules[Array]):
         )
 
 
-def gate(x: Array, t0: int, count: int, begin: int, length: int) -> Array:
+def gate(x: Array, *, t0: int, count: int, begin: int, length: int) -> Array:
     """``x`` (time or 1, batch, ...) with zeros outside the window [begin, begin + length)."""
     if begin <= t0 and t0 + count <= begin + length:
         return x
@@ -147,13 +155,20 @@ def gate(x: Array, t0: int, count: int, begin: int, length: int) -> Array:
     return np.asarray(x * inside.astype(x.dtype))
 
 
-def gate_bias(x: Array, bias: Array, t0: int, count: int, begin: int, length: int) -> Array:
+def gate_bias(x: Array, bias: Array, *, t0: int, count: int, begin: int, length: int) -> Array:
     """``x`` plus ``bias`` in the window [begin, begin + length)."""
     if not np.any(bias):
         return x
     constant = bias.astype(x.dtype)[np.newaxis]
     return np.asarray(
-        x + gate(np.broadcast_to(constant, (1, *x.shape[1:])), t0, count, begin, length)
+        x
+        + gate(
+            np.broadcast_to(constant, (1, *x.shape[1:])),
+            t0=t0,
+            count=count,
+            begin=begin,
+            length=length,
+        )
     )
 
 
@@ -171,10 +186,10 @@ def apply_synapse(node: Synapse, xs: Sequence[Array]) -> Array:
 
 
 def run_population(
-    node: Population, current: Array, state: State, t0: int, count: int, fire: tuple[int, int]
+    node: Population, current: Array, state: State, *, t0: int, count: int, fire: tuple[int, int]
 ) -> Array:
     """Spikes (count, batch, *shape) of steps t0..; the neurons fire in [fire[0], fire[1])."""
-    return run_neurons(node.neuron, node.shape, current, state, t0, count, fire)
+    return run_neurons(node.neuron, node.shape, current, state, t0=t0, count=count, fire=fire)
 
 
 def run_neurons(
@@ -182,6 +197,7 @@ def run_neurons(
     shape: Shape,
     current: Array,
     state: State,
+    *,
     t0: int,
     count: int,
     fire: tuple[int, int],
@@ -219,6 +235,7 @@ def run_expectation(
     node: MaxPool | Analog,
     xs: Sequence[Array],
     state: State,
+    *,
     t0: int,
     count: int,
     begin: int,
@@ -230,9 +247,12 @@ def run_expectation(
     """
     biases = (node.bias,) if isinstance(node, MaxPool) else node.biases
     if node.coding == "differential":
-        return _run_differential(node, xs, state, t0, count, biases)
+        return _run_differential(node, xs, state, t0=t0, count=count, biases=biases)
     if biases:
-        xs = [gate_bias(x, b, t0, count, begin, length) for x, b in zip(xs, biases, strict=True)]
+        xs = [
+            gate_bias(x, b, t0=t0, count=count, begin=begin, length=length)
+            for x, b in zip(xs, biases, strict=True)
+        ]
     if not state:
         for j, x in enumerate(xs):
             state[f"sum{j}"] = np.zeros(x.shape[1:], x.dtype)
@@ -260,6 +280,7 @@ def _run_differential(
     node: MaxPool | Analog,
     xs: Sequence[Array],
     state: State,
+    *,
     t0: int,
     count: int,
     biases: tuple[Array, ...],
@@ -291,11 +312,17 @@ def run_readout(
     """Answers (count, batch, *shape) after steps t0.. in double precision: the running mean of the
     input, or of spikes times threshold. ``begin``: the first step of its window of ``steps``."""
     differential = node.coding == "differential"
-    current = x if differential else gate_bias(x, node.bias, t0, count, begin, steps)
+    current = (
+        x
+        if differential
+        else gate_bias(x, node.bias, t0=t0, count=count, begin=begin, length=steps)
+    )
     current = np.broadcast_to(current, (count, *current.shape[1:]))
     if node.mode == "count" and node.neuron is not None:
         fire = (begin, begin + steps)
-        current = run_neurons(node.neuron, node.shape, current, state, t0, count, fire)
+        current = run_neurons(
+            node.neuron, node.shape, current, state, t0=t0, count=count, fire=fire
+        )
     t = np.maximum(np.arange(t0 - begin, t0 - begin + count, dtype=np.float64), 0) + 1
     t = t.reshape(-1, *(1,) * (current.ndim - 1))
     if differential:  # a spike in step t moves the mean by 1/t

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...graph import Population
-from ...neurons import Neuron
-from ...ops import Array, Shape
+from ...ops import Array
 from ..buffers import copied, long_row, zeros
 from ..counting import Counter
 from ..native import loaded
@@ -25,7 +24,10 @@ class CompiledPlainCell(PlainCell):
     def __init__(
         self, node: Population, lanes: int, chunk: int, counter: Counter, clock: Clock
     ) -> None:
-        super().__init__(*_parts(node, lanes, chunk), counter, clock)
+        bias = Bias(node.bias, node.shape, lanes, KIND, chunk)
+        super().__init__(
+            node.neuron, node.shape, bias, lanes=lanes, dtype=KIND, counter=counter, clock=clock
+        )
         self.plain = loaded().plain
         self.row = _repeating(self.theta, self.v.size // lanes)
         self.places = self.flat.ctypes.data, self.row.ctypes.data
@@ -47,12 +49,6 @@ class CompiledPlainCell(PlainCell):
         return total
 
 
-def _parts(node: Population, lanes: int, chunk: int) -> tuple[Neuron, Shape, Bias, int, np.dtype]:
-    """What every cell of neurons is made from."""
-    bias = Bias(node.bias, node.shape, lanes, KIND, chunk)
-    return node.neuron, node.shape, bias, lanes, KIND
-
-
 def _repeating(theta: Array, length: int) -> Array:
     """Thresholds as a row: a single value written out to ``length``."""
     row = theta.reshape(-1)
@@ -65,7 +61,10 @@ class CompiledCell(GeneralCell):
     def __init__(
         self, node: Population, lanes: int, chunk: int, counter: Counter, clock: Clock
     ) -> None:
-        super().__init__(*_parts(node, lanes, chunk), counter, clock)
+        bias = Bias(node.bias, node.shape, lanes, KIND, chunk)
+        super().__init__(
+            node.neuron, node.shape, bias, lanes=lanes, dtype=KIND, counter=counter, clock=clock
+        )
         self.kernels = loaded()
         self.advance: Step | None = None
         theta = long_row(node.neuron.v_threshold, node.shape, lanes, KIND)

@@ -25,6 +25,7 @@ class ExpectationCell:
         self,
         node: MaxPool | Analog,
         shapes: list[Shape],
+        *,
         lanes: int,
         dtype: np.dtype,
         chunk: int,

@@ -23,6 +23,7 @@ class GeneralCell:
         neuron: Neuron,
         shape: Shape,
         bias: Bias,
+        *,
         lanes: int,
         dtype: np.dtype,
         counter: Counter | None,

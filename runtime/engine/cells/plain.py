@@ -27,6 +27,7 @@ class PlainCell:
         neuron: Neuron,
         shape: Shape,
         bias: Bias,
+        *,
         lanes: int,
         dtype: np.dtype,
         counter: Counter,

@@ -32,7 +32,9 @@ class ReadoutCell:
         self.unit: Array = np.ones((), np.float64)
         if node.mode == "count" and node.neuron is not None:
             none = Bias(np.zeros((), dtype), node.shape, lanes, dtype, chunk)
-            self.neurons = GeneralCell(node.neuron, node.shape, none, lanes, dtype, None, clock)
+            self.neurons = GeneralCell(
+                node.neuron, node.shape, none, lanes=lanes, dtype=dtype, counter=None, clock=clock
+            )
             self.unit = node.neuron.v_threshold.astype(np.float64)
         self.buffer = zeros((chunk, lanes, *node.shape), dtype)
         self.parts: list[tuple[int, Array]] = []

@@ -93,7 +93,13 @@ def event_table(convs: tuple[Conv, ...], shape: Shape) -> EventTable | None:
     points = shift is not None
     step = width * FLOAT if points else filled(out[0]) * FLOAT
     places, first, runs = _patterns(
-        sources, reached, taps, positions, filled(out[0]), step, merge=not points
+        sources,
+        reached,
+        taps,
+        positions=positions,
+        width=filled(out[0]),
+        step=step,
+        merge=not points,
     )
     places[:, 0] += (shift or 0) * FLOAT
     uses = int(np.count_nonzero(conv.weight)) // prod(conv.kernel)  # per tap, on average
@@ -113,11 +119,11 @@ def _taps(conv: Conv, shape: Shape) -> tuple[Array, Array, Array]:
         list(
             valid_taps(
                 conv.kernel[i],
-                conv.strides[i],
-                conv.dilations[i],
-                conv.pads[i],
-                shape[i + 1],
-                out[i + 1],
+                stride=conv.strides[i],
+                dilation=conv.dilations[i],
+                pad=conv.pads[i],
+                size=shape[i + 1],
+                size_out=out[i + 1],
             )
         )
         for i in range(2)
@@ -174,7 +180,14 @@ def _weights(conv: Conv, shape: Shape, gain: Array) -> tuple[Array, int | None] 
 
 
 def _patterns(
-    sources: Array, reached: Array, taps: Array, positions: int, width: int, step: int, merge: bool
+    sources: Array,
+    reached: Array,
+    taps: Array,
+    *,
+    positions: int,
+    width: int,
+    step: int,
+    merge: bool,
 ) -> tuple[Array, Array, Array]:
     """``places``, ``first`` and ``runs`` of ``EventTable``; ``step``: bytes of a tap's weights."""
     order = np.lexsort((taps, reached, sources))

@@ -40,7 +40,15 @@ def cheaper_by_spikes(
         events=layers,
         compiled=True,
     )
-    found = run_tile(plan, part, 0, steps, np.asarray([steps]), Chance(asked.seed, 0), None)
+    found = run_tile(
+        plan,
+        part,
+        start=0,
+        steps=steps,
+        kept=np.asarray([steps]),
+        chance=Chance(asked.seed, 0),
+        early_exit=None,
+    )
     densities = {
         name: float(fired.sum()) / (cost.neurons[name] * count * steps)
         for name, fired in found.spikes.items()

@@ -78,7 +78,16 @@ def make_plan(
     fans |= {name: to_blocks(fans[name], blocked.size).reshape(-1) for name in blocked.terms}
     counters = {name: Counter(fan, lanes, block, dtype) for name, fan in fans.items()}
     maker = _Maker(
-        *(facts, lanes, block, dtype, models, counters, clocks, blocked, events, compiled),
+        facts,
+        lanes=lanes,
+        block=block,
+        dtype=dtype,
+        models=models,
+        counters=counters,
+        clocks=clocks,
+        blocked=blocked,
+        events=events,
+        compiled=compiled,
     )
     constants = {c.sink: zeros((1, lanes, *shapes[c.sink]), dtype) for c in chains if c.constant}
     segments = [maker.segment(c) for c in chains if not c.constant and c.sink in maker.runs]
@@ -120,6 +129,7 @@ class _Maker:
     def __init__(
         self,
         facts: GraphFacts,
+        *,
         lanes: int,
         block: int,
         dtype: np.dtype,
@@ -214,11 +224,11 @@ class _Maker:
                 term,
                 self.blocked.sessions,
                 size,
-                self.shapes[term.source],
-                term.source in self.blocked.terms,
-                cell.v,
-                cell.bias_now,
-                self.held,
+                shape=self.shapes[term.source],
+                blocked=term.source in self.blocked.terms,
+                v=cell.v,
+                bias=cell.bias_now,
+                scratch=self.held,
             )
             for term in terms
         ]
@@ -291,7 +301,9 @@ class _Maker:
         if isinstance(node.op, SumPool) and self.largest[node.name] is not None:
             return byte_pool_kernel(node.op, shape, self.lanes, chunk)
         if isinstance(node.op, Conv) and has_large_weight(node.op, shape):
-            return large_kernel(node.op, shape, self.lanes, self.dtype, chunk, clock)
+            return large_kernel(
+                node.op, shape, lanes=self.lanes, dtype=self.dtype, chunk=chunk, clock=clock
+            )
         return record_kernel(node.op, kind)
 
     def _has_large_weight(self, chain: Chain) -> bool:
@@ -329,10 +341,20 @@ class _Maker:
                 if self.compiled and has_compiled_step(node.neuron):
                     kind = CompiledPlainCell if is_plain(node.neuron) else CompiledCell
                     return kind(node, self.lanes, chunk, counter, clock)
-                return population_cell(node, self.lanes, self.dtype, chunk, counter, clock)
+                return population_cell(
+                    node, self.lanes, dtype=self.dtype, chunk=chunk, counter=counter, clock=clock
+                )
             case MaxPool() | Analog():
                 passed = self.counters.get(node.name)
-                return ExpectationCell(node, shapes, self.lanes, self.dtype, chunk, passed, clock)
+                return ExpectationCell(
+                    node,
+                    shapes,
+                    lanes=self.lanes,
+                    dtype=self.dtype,
+                    chunk=chunk,
+                    counter=passed,
+                    clock=clock,
+                )
             case Delay():
                 dtype = self.dtypes[node.name]
                 return DelayCell(node.steps, node.shape, dtype, self.lanes, clock)

@@ -112,20 +112,21 @@ class BlockedSessions:
         ``shapes``: (N, C, H, W) of the input and of the output.
         """
         session = self.session(model_key(conv, True))
-        return self._bind(session, conv, arrays, out, shapes, True)
+        return self._bind(session, conv, arrays, out=out, shapes=shapes, add=True)
 
     def fresh(
         self, conv: Conv, arrays: tuple[Array, Array, Array], out: Array, shapes: tuple[Shape, ...]
     ) -> Any:
         """The same, writing ``out`` anew."""
         session = self.session(model_key(conv, False))
-        return self._bind(session, conv, arrays, out, shapes, False)
+        return self._bind(session, conv, arrays, out=out, shapes=shapes, add=False)
 
     def _bind(
         self,
         session: Any,
         conv: Conv,
         arrays: tuple[Array, Array, Array],
+        *,
         out: Array,
         shapes: tuple[Shape, ...],
         add: bool,
@@ -207,6 +208,7 @@ class BlockedTerm:
         term: Term,
         sessions: BlockedSessions,
         size: int,
+        *,
         shape: Shape,
         blocked: bool,
         v: Array,

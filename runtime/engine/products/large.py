@@ -35,7 +35,7 @@ def has_large_weight(op: object, shape: Shape) -> bool:
 
 
 def large_kernel(
-    op: Conv, shape: Shape, lanes: int, dtype: np.dtype, chunk: int, clock: Clock
+    op: Conv, shape: Shape, *, lanes: int, dtype: np.dtype, chunk: int, clock: Clock
 ) -> Kernel:
     """One product for all steps, lanes and positions (two axes, one group).
 

@@ -41,8 +41,16 @@ def byte_pool_kernel(op: SumPool, shape: Shape, lanes: int, chunk: int) -> Kerne
     passes: list[tuple[Array, list[Any], list[tuple[Any, Any]]]] = []
     out = op.output_shape(shape)
     for i in range(len(op.kernel)):
-        window = (op.kernel[i], op.strides[i], op.dilations[i], op.pads[i])
-        taps = list(valid_taps(*window, shape[i + 1], out[i + 1]))
+        taps = list(
+            valid_taps(
+                op.kernel[i],
+                stride=op.strides[i],
+                dilation=op.dilations[i],
+                pad=op.pads[i],
+                size=shape[i + 1],
+                size_out=out[i + 1],
+            )
+        )
         after = (slice(None),) * (len(op.kernel) - 1 - i)
         shape = (*shape[: i + 1], out[i + 1], *shape[i + 2 :])
         held = zeros((chunk, lanes, *shape), np.int8)
@@ -83,7 +91,12 @@ def pool_taps(op: SumPool | MaxPool, shape: Shape) -> list[tuple[tuple[Any, ...]
     axes = [
         list(
             valid_taps(
-                op.kernel[i], op.strides[i], op.dilations[i], op.pads[i], shape[i + 1], out[i]
+                op.kernel[i],
+                stride=op.strides[i],
+                dilation=op.dilations[i],
+                pad=op.pads[i],
+                size=shape[i + 1],
+                size_out=out[i],
             )
         )
         for i in range(rank)

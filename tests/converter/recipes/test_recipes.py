@@ -99,7 +99,7 @@ def test_a_differential_neuron_is_the_loop_of_its_equations(
         v_threshold=np.asarray(unit), powers=powers, bias=bias, source=source  # type: ignore[arg-type]
     )  # fmt: skip
     node = snn.Population(name="p", inputs=("x",), shape=(6,), neuron=neuron)
-    got = run_population(node, x, {}, 0, 10, (0, 10))
+    got = run_population(node, x, {}, t0=0, count=10, fire=(0, 10))
     for i in range(6):
         v, received, sent = 0.0, bias[i], 0.0
         for t in range(1, 11):

@@ -51,7 +51,9 @@ def both_cells(neuron, bias):
     fan = np.random.default_rng(2).integers(1, 9, SHAPE).astype(np.float64)
     counters = [Counter(fan, LANES, STEPS, KIND) for _ in range(2)]
     plain = Bias(bias, SHAPE, LANES, KIND, STEPS)
-    general = GeneralCell(neuron, SHAPE, plain, LANES, KIND, counters[0], Clock())
+    general = GeneralCell(
+        neuron, SHAPE, plain, lanes=LANES, dtype=KIND, counter=counters[0], clock=Clock()
+    )
     kind = CompiledPlainCell if is_plain(neuron) else CompiledCell
     compiled = kind(node, LANES, STEPS, counters[1], Clock())
     return (general, compiled), counters

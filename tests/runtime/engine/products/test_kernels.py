@@ -62,7 +62,10 @@ def kernels(op, shapes, spikes):
     if isinstance(op, ops.SumPool) and spikes:
         yield "bytes", byte_pool_kernel(op, shapes[0], LANES, STEPS)
     if has_large_weight(op, shapes[0]):
-        yield "large", large_kernel(op, shapes[0], LANES, single, STEPS, Clock())
+        yield (
+            "large",
+            large_kernel(op, shapes[0], lanes=LANES, dtype=single, chunk=STEPS, clock=Clock()),
+        )
     if isinstance(op, ops.SumPool) and max(op.pads) >= min(op.kernel):
         return  # ONNX Runtime refuses pads as large as the window
     sources = [f"x{i}" for i in range(len(shapes))]
