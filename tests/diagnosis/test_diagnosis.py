@@ -277,7 +277,7 @@ def test_a_model_that_only_the_contract_describes_is_split_too_and_gets_other_th
     assert row.quantization > 2 * plain.quantization and not row.reason
     assert row.clipping == pytest.approx(plain.clipping) and row.inherited == plain.inherited
     batch = {"input": samples()[:8]}
-    trials = try_remedies(lowered(), changed, [batch], T, node.name)
+    trials = try_remedies(lowered=lowered(), net=changed, batches=[batch], steps=T, name=node.name)
     assert {t.family for t in trials} == {"lower", "raise"}
 
 

@@ -19,7 +19,7 @@ def test_islands_with_and_without_biases_are_themselves(bias):
     x = np.random.default_rng(0).uniform(-1, 1, (4, 3)).astype(np.float32)
     seen = {}
     run_analog(graph, x, observe=lambda node, pre, out: seen.update({node.name: (pre, out)}))
-    check = StructureCheck(graph, graph, partners(graph, graph), 8)
+    check = StructureCheck(graph, lowered=graph, pairs=partners(graph, lowered=graph), steps=8)
     check.add({"x": x}, seen)
     assert set(check.results) == {"i", "out"} and not check.differs
     assert all(result.count == 4 and result.squared == 0 for result in check.results.values())

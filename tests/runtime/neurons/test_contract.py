@@ -305,9 +305,9 @@ def test_without_its_function_a_file_with_the_model_is_not_read_and_the_error_na
     with models.registered():
         document, arrays = encode_graph(without_form())
         assert type(decode_graph(document, arrays)["p"].neuron) is AdaptiveParams
-    with pytest.raises(ModelError, match=r"'AdaptiveParams'.*runtime\.file\.neurons\.NEURONS") as e:
+    with pytest.raises(ModelError, match=r"'neuron\.AdaptiveParams'.*does not know") as e:
         decode_graph(document, arrays)
-    assert e.value.code == "E323"
+    assert e.value.code == "E324"
 
 
 def test_a_model_derived_from_another_is_not_saved_as_that_one_without_its_function() -> None:
