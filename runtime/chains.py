@@ -7,9 +7,11 @@ they (and the sink itself) read. An engine may run a chain's synapses as one ope
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .graph import Input, SpikingGraph, Synapse
+from .graph import Input, Node, Rules, SpikingGraph, Synapse
+from .semantics.walk import annotate
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +59,19 @@ def synapse_chains(graph: SpikingGraph) -> tuple[Chain, ...]:
 def constant_signals(graph: SpikingGraph) -> set[str]:
     """Nodes whose output does not change while the input lasts: constant inputs and the synapses
     on them alone."""
-    out: set[str] = set()
-    for node in graph.nodes:
-        is_constant = isinstance(node, Input) and node.encoding == "constant"
-        if is_constant or (isinstance(node, Synapse) and all(n in out for n in node.inputs)):
-            out.add(node.name)
-    return out
+    return {name for name, constant in annotate(graph, _Constant()).items() if constant}
+
+
+class _Constant(Rules[bool]):
+    """Whether a node's output is the same in every step while the input lasts."""
+
+    def input(self, node: Input, xs: Sequence[bool]) -> bool:
+        return node.encoding == "constant"
+
+    def synapse(self, node: Synapse, xs: Sequence[bool]) -> bool:
+        return all(xs)
+
+    def population(self, node: Node, xs: Sequence[bool]) -> bool:
+        return False
+
+    max_pool = analog = delay = readout = population

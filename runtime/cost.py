@@ -10,17 +10,32 @@ costs multiply-accumulates (MACs).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
 
 import numpy as np
 
-from .graph import Analog, Delay, Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse
+from .graph import (
+    Analog,
+    Delay,
+    Input,
+    MaxPool,
+    Node,
+    Population,
+    Readout,
+    Rules,
+    SpikingGraph,
+    Synapse,
+    refused,
+    visit,
+)
 from .ops import Array, Broadcast, Concat, LinearOp, Pad, Reshape, Shape, Slice, Take, Transpose
 from .ops.convolution import Conv, ConvTranspose
 from .ops.linear import Add, Linear, ReduceSum, Scale
 from .ops.pool import SumPool
+from .semantics.walk import annotate
 
 WEIGHTED = (Linear, Conv, ConvTranspose)
 
@@ -52,8 +67,13 @@ def static_cost(graph: SpikingGraph) -> StaticCost:
     fans: dict[str, Array] = {}
     consumers = graph.consumers()
     for node in reversed(graph.nodes):
-        fans[node.name] = _fan_out(node, consumers[node.name], fans, shapes)
-    carries = _what_is_carried(graph)
+        fans[node.name] = np.zeros(node.shape, np.float64)
+        for reader in consumers[node.name]:
+            for position, name in enumerate(reader.inputs):
+                if name == node.name:
+                    use = _Use(node.shape, position, fans, shapes)
+                    fans[node.name] += visit(use, reader, ())
+    carries = annotate(graph, _Carried())
     macs = {"constant": 0, "current": 0, "spikes": 0}
     for node in graph.of(Synapse):
         if isinstance(node.op, WEIGHTED):
@@ -73,47 +93,61 @@ def static_cost(graph: SpikingGraph) -> StaticCost:
     )
 
 
-def _what_is_carried(graph: SpikingGraph) -> dict[str, str]:
-    """Per node: does it emit "spikes", a "current" that varies, or a "constant" current?"""
-    out: dict[str, str] = {}
-    for node in graph.nodes:
-        before = {out[name] for name in node.inputs}
-        match node:
-            case Input():
-                out[node.name] = "constant" if node.encoding == "constant" else "spikes"
-            case Population():
-                out[node.name] = "spikes"
-            case MaxPool():
-                out[node.name] = "spikes" if before == {"spikes"} else "current"
-            case Synapse() if isinstance(node.op, WEIGHTED):
-                out[node.name] = "constant" if before == {"constant"} else "current"
-            case Synapse() | Delay():
-                out[node.name] = before.pop() if len(before) == 1 else "current"
-            case _:
-                out[node.name] = "current"
-    return out
+class _Carried(Rules[str]):
+    """Does a node emit "spikes", a "current" that varies, or a "constant" current?"""
+
+    def input(self, node: Input, xs: Sequence[str]) -> str:
+        return "constant" if node.encoding == "constant" else "spikes"
+
+    def population(self, node: Population, xs: Sequence[str]) -> str:
+        return "spikes"
+
+    def max_pool(self, node: MaxPool, xs: Sequence[str]) -> str:
+        return "spikes" if set(xs) == {"spikes"} else "current"
+
+    def synapse(self, node: Synapse, xs: Sequence[str]) -> str:
+        if isinstance(node.op, WEIGHTED):
+            return "constant" if set(xs) == {"constant"} else "current"
+        return _same(xs)
+
+    def delay(self, node: Delay, xs: Sequence[str]) -> str:
+        return _same(xs)
+
+    def analog(self, node: Analog | Readout, xs: Sequence[str]) -> str:
+        return "current"
+
+    readout = analog
 
 
-def _fan_out(
-    node: Node, readers: tuple[Node, ...], fans: dict[str, Array], shapes: dict[str, Shape]
-) -> Array:
-    total = np.zeros(node.shape, np.float64)
-    for reader in readers:
-        for position, name in enumerate(reader.inputs):
-            if name != node.name:
-                continue
-            if isinstance(reader, Synapse) and isinstance(reader.op, WEIGHTED):
-                total += uses_per_input(reader.op, node.shape)
-            elif isinstance(reader, Synapse):
-                inputs = [shapes[i] for i in reader.inputs]
-                total += adjoint(reader.op, fans[reader.name], inputs, position)
-            elif isinstance(reader, Delay):
-                total += fans[reader.name]
-            elif isinstance(reader, MaxPool):
-                total += 1  # one comparison in the pooling unit; what follows is counted there
-            elif isinstance(reader, Population | Readout | Analog):
-                total += 1
-    return total
+def _same(carried: Sequence[str]) -> str:
+    return carried[0] if len(set(carried)) == 1 else "current"
+
+
+class _Use(Rules[Array | float]):
+    """SynOps that one spike of each neuron of a source, (*shape), triggers in a node that reads it
+    as its input ``position``. ``fans``: of the spikes that readers send."""
+
+    def __init__(
+        self, shape: Shape, position: int, fans: Mapping[str, Array], shapes: Mapping[str, Shape]
+    ) -> None:
+        self.shape, self.position, self.fans, self.shapes = shape, position, fans, shapes
+
+    input = refused("an input reads no node")
+
+    def synapse(self, node: Synapse, xs: Sequence[Array | float]) -> Array | float:
+        if isinstance(node.op, WEIGHTED):
+            return uses_per_input(node.op, self.shape)
+        inputs = [self.shapes[name] for name in node.inputs]
+        return adjoint(node.op, self.fans[node.name], inputs, self.position)
+
+    def delay(self, node: Delay, xs: Sequence[Array | float]) -> Array | float:
+        return self.fans[node.name]
+
+    def population(self, node: Node, xs: Sequence[Array | float]) -> Array | float:
+        return 1.0
+
+    # In a pooling unit it is one comparison; what follows is counted there.
+    max_pool = analog = readout = population
 
 
 def weighted_uses(op: Linear | Conv | ConvTranspose, shape: Shape) -> int:

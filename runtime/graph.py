@@ -14,9 +14,9 @@ Shapes are per sample. Records are frozen; change a graph with ``dataclasses.rep
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -149,6 +149,50 @@ class Readout(_Biased):
 Node: TypeAlias = Input | Synapse | Population | MaxPool | Analog | Delay | Readout
 N = TypeVar("N", Input, Synapse, Population, MaxPool, Analog, Delay, Readout)
 STATEFUL = (Population, MaxPool, Analog, Readout)  # what a network computes with, so no delays
+KINDS: dict[type, str] = {  # and what the method for each is called in ``Rules``
+    Input: "input",
+    Synapse: "synapse",
+    Population: "population",
+    MaxPool: "max_pool",
+    Analog: "analog",
+    Delay: "delay",
+    Readout: "readout",
+}
+V = TypeVar("V")
+
+
+class Rules(Generic[V]):
+    """Something that is computed of every node, by its kind.
+
+    A subclass has one method for each of ``KINDS``, (node, xs) -> V, where ``xs`` are the values of
+    the nodes that it reads; ``semantics.walk`` has the ways through a graph. Kinds with one answer
+    share a method (``readout = population``), one that cannot come up has ``refused(why)``.
+    """
+
+
+def refused(why: str) -> Callable[..., Any]:
+    """The method for a kind of node that cannot come up. Calling it raises TypeError."""
+
+    def refuse(rules: Rules[Any], node: Node, xs: Sequence[Any]) -> Any:
+        raise TypeError(
+            f"{type(rules).__name__} has no {type(node).__name__} ('{node.name}'): {why}"
+        )
+
+    return refuse
+
+
+def visit(rules: Rules[V], node: Node, xs: Sequence[V]) -> V:
+    """What ``rules`` say of one node. Raises TypeError where they have no method for its kind."""
+    kind = KINDS.get(type(node))
+    if kind is None:
+        raise TypeError(f"{type(node).__name__} ('{node.name}') is not in graph.KINDS")
+    method = getattr(rules, kind, None)
+    if method is None:
+        raise TypeError(
+            f"{type(rules).__name__} has no method '{kind}' for {type(node).__name__} '{node.name}'"
+        )
+    value: V = method(node, xs)
+    return value
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -199,26 +243,37 @@ def validate(graph: SpikingGraph) -> None:
         missing = [name for name in node.inputs if name not in shapes]
         if missing:
             raise GraphError(f"node '{node.name}' reads {missing}, not defined before it")
-        expected = _expected_shape(node, [shapes[name] for name in node.inputs])
-        if expected is not None and tuple(expected) != tuple(node.shape):
+        expected = visit(_SHAPES, node, [shapes[name] for name in node.inputs])
+        if tuple(expected) != tuple(node.shape):
             raise GraphError(f"node '{node.name}' has shape {node.shape}, its op gives {expected}")
         shapes[node.name] = node.shape
 
 
-def _expected_shape(node: Node, inputs: list[Shape]) -> Shape | None:
-    match node:
-        case Input():
-            if inputs:
-                raise GraphError(f"input '{node.name}' reads other nodes")
-            return None
-        case Synapse() | MaxPool():
-            return node.op.output_shape(*inputs)
-        case Population() | Readout() | Delay():
-            if len(inputs) != 1:
-                raise GraphError(f"'{node.name}' must read exactly one node, reads {len(inputs)}")
-            return inputs[0]
-        case Analog():
-            return None
+class _Shapes(Rules[Shape]):
+    """The shape that a node must have, given those it reads."""
+
+    def input(self, node: Input, xs: Sequence[Shape]) -> Shape:
+        if xs:
+            raise GraphError(f"input '{node.name}' reads other nodes")
+        return node.shape
+
+    def synapse(self, node: Synapse | MaxPool, xs: Sequence[Shape]) -> Shape:
+        return node.op.output_shape(*xs)
+
+    max_pool = synapse
+
+    def analog(self, node: Analog, xs: Sequence[Shape]) -> Shape:
+        return node.shape
+
+    def population(self, node: Population | Readout | Delay, xs: Sequence[Shape]) -> Shape:
+        if len(xs) != 1:
+            raise GraphError(f"'{node.name}' must read exactly one node, reads {len(xs)}")
+        return xs[0]
+
+    delay = readout = population
+
+
+_SHAPES = _Shapes()
 
 
 def depths(graph: SpikingGraph) -> dict[str, int]:
@@ -233,18 +288,25 @@ def depths(graph: SpikingGraph) -> dict[str, int]:
 def onsets(graph: SpikingGraph) -> dict[str, int]:
     """For every node, the step at which its output window begins: the sum of the start lags (and
     delays) on the longest path. With no lag anywhere all are 0."""
-    out: dict[str, int] = {}
+    rules, out = Onsets(), dict[str, int]()
     for node in graph.nodes:
-        before = max((out[name] for name in node.inputs), default=0)
-        out[node.name] = before + own_lag(node)
+        out[node.name] = visit(rules, node, [out[name] for name in node.inputs])
     return out
 
 
-def own_lag(node: Node) -> int:
-    """How much later than its input's a node's output window begins."""
-    if isinstance(node, Population):
-        return node.neuron.lag
-    return node.steps if isinstance(node, Delay) else 0
+class Onsets(Rules[int]):
+    """When a node's output window begins, given when those of its inputs do."""
+
+    def input(self, node: Node, xs: Sequence[int]) -> int:
+        return max(xs, default=0)
+
+    synapse = max_pool = analog = readout = input
+
+    def population(self, node: Population, xs: Sequence[int]) -> int:
+        return max(xs, default=0) + node.neuron.lag
+
+    def delay(self, node: Delay, xs: Sequence[int]) -> int:
+        return max(xs, default=0) + node.steps
 
 
 def iter_upstream(graph: SpikingGraph, name: str) -> Iterator[Node]:

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from ...runtime import graph as snn
 from ...runtime.chains import constant_signals
-from ...runtime.graph import own_lag
 
 
 def aligned(graph: snn.SpikingGraph) -> snn.SpikingGraph:
@@ -37,8 +36,8 @@ class _Aligner:
 
     def _put(self, node: snn.Node) -> None:
         self.nodes[node.name] = node
-        before = max((self.onset[name] for name in node.inputs), default=0)
-        self.onset[node.name] = before + own_lag(node)
+        before = [self.onset[name] for name in node.inputs]
+        self.onset[node.name] = snn.visit(snn.Onsets(), node, before)
 
     def _late(self, name: str, latest: int) -> str:
         """The signal ``name`` with its window beginning at ``latest``."""

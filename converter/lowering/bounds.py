@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import TypeAlias
 
@@ -10,6 +11,7 @@ import numpy as np
 from ...runtime import graph as snn
 from ...runtime import ops
 from ...runtime.chains import constant_signals
+from ...runtime.semantics.walk import ask
 
 Weighted: TypeAlias = ops.Linear | ops.Conv | ops.ConvTranspose | ops.Scale
 
@@ -44,23 +46,33 @@ class Bounds:
     def largest(self, name: str) -> float | None:
         """The largest whole number in one step of a signal; None where it is not one of numbers
         of spikes."""
-        if name not in self.most:
-            self.most[name] = self._largest(self.nodes[name])
-        return self.most[name]
+        return ask(self.nodes, _Largest(self.nodes), name, self.most)
 
-    def _largest(self, node: snn.Node) -> float | None:
-        if isinstance(node, snn.Population):
-            return float(node.neuron.levels)
-        if isinstance(node, snn.Delay):
-            return self.largest(node.inputs[0])
-        if isinstance(node, snn.MaxPool):
-            whole = node.coding == "rate" and not np.any(node.bias)
-            return self.largest(node.inputs[0]) if whole else None
-        if not isinstance(node, snn.Synapse):
-            return None
-        sources = [self.largest(name) for name in node.inputs]
-        known = [x for x in sources if x is not None]
-        if len(known) < len(sources):
+
+class _Largest(snn.Rules[float | None]):
+    """The largest whole number that a node sends in one step; None where it is not one of numbers
+    of spikes."""
+
+    def __init__(self, nodes: Mapping[str, snn.Node]) -> None:
+        self.nodes = nodes
+
+    def input(self, node: snn.Node, xs: Sequence[float | None]) -> float | None:
+        return None
+
+    analog = readout = input
+
+    def population(self, node: snn.Population, xs: Sequence[float | None]) -> float | None:
+        return float(node.neuron.levels)
+
+    def delay(self, node: snn.Delay, xs: Sequence[float | None]) -> float | None:
+        return xs[0]
+
+    def max_pool(self, node: snn.MaxPool, xs: Sequence[float | None]) -> float | None:
+        return xs[0] if node.coding == "rate" and not np.any(node.bias) else None
+
+    def synapse(self, node: snn.Synapse, xs: Sequence[float | None]) -> float | None:
+        known = [x for x in xs if x is not None]
+        if len(known) < len(xs):
             return None
         match node.op:
             case ops.SumPool():

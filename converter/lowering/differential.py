@@ -7,7 +7,7 @@ islands pass on the coding they receive.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from ...errors import GraphError
 from ...runtime import graph as snn
 from ...runtime.neurons.differential import DifferentialParams
 from ...runtime.ops import Array
+from ...runtime.semantics.walk import annotate
 
 
 def differential(
@@ -28,34 +29,52 @@ def differential(
 
     Raises GraphError where a node reads rate-coded and differential signals at once.
     """
-    coding: dict[str, snn.Coding] = {}
-    neurons: dict[str, DifferentialParams] = {}
-    nodes: list[snn.Node] = []
-    zero = np.zeros((), np.float32)
-    for node in lowered.nodes:
-        read = _coding_of(node, coding)
-        coding[node.name] = read
-        match node:
-            case snn.Population():
-                coding[node.name] = "differential"
-                neurons[node.name] = DifferentialParams(
-                    v_threshold=largest[node.name] / np.float32(1 << (powers - 1)),
-                    powers=powers,
-                    bias=node.bias,
-                    source=read,
-                )
-                ann_bias = node.bias if node.ann_bias is None else node.ann_bias
-                nodes.append(replace(node, bias=zero, ann_bias=ann_bias))
-            case snn.MaxPool() | snn.Analog() | snn.Readout():
-                nodes.append(replace(node, coding=read))
-            case _:
-                nodes.append(node)
-    return replace(lowered, nodes=tuple(nodes)), neurons
+    rules = _Coded(largest, powers)
+    annotate(lowered, rules)
+    return replace(lowered, nodes=tuple(rules.nodes)), rules.neurons
 
 
-def _coding_of(node: snn.Node, coding: Mapping[str, snn.Coding]) -> snn.Coding:
+class _Coded(snn.Rules[snn.Coding]):
+    """How what a node sends is coded. ``nodes``: the nodes so far with their codings set."""
+
+    def __init__(self, largest: Mapping[str, Array], powers: int) -> None:
+        self.largest, self.powers = largest, powers
+        self.nodes: list[snn.Node] = []
+        self.neurons: dict[str, DifferentialParams] = {}
+
+    def input(
+        self, node: snn.Input | snn.Synapse | snn.Delay, xs: Sequence[snn.Coding]
+    ) -> snn.Coding:
+        read = _coding_read(node, xs)
+        self.nodes.append(node)
+        return read
+
+    synapse = delay = input
+
+    def population(self, node: snn.Population, xs: Sequence[snn.Coding]) -> snn.Coding:
+        self.neurons[node.name] = DifferentialParams(
+            v_threshold=self.largest[node.name] / np.float32(1 << (self.powers - 1)),
+            powers=self.powers,
+            bias=node.bias,
+            source=_coding_read(node, xs),
+        )
+        ann_bias = node.bias if node.ann_bias is None else node.ann_bias
+        self.nodes.append(replace(node, bias=np.zeros((), np.float32), ann_bias=ann_bias))
+        return "differential"
+
+    def max_pool(
+        self, node: snn.MaxPool | snn.Analog | snn.Readout, xs: Sequence[snn.Coding]
+    ) -> snn.Coding:
+        read = _coding_read(node, xs)
+        self.nodes.append(replace(node, coding=read))
+        return read
+
+    analog = readout = max_pool
+
+
+def _coding_read(node: snn.Node, xs: Sequence[snn.Coding]) -> snn.Coding:
     """How what a node reads is coded (an input: how it is injected)."""
-    read = {coding[name] for name in node.inputs}
+    read = set(xs)
     if len(read) > 1:
         raise GraphError(
             "reads the input current and differential spikes at once, which are decoded "

@@ -9,7 +9,7 @@ accumulates. It is the threshold form of weight normalization (Diehl et al. 2015
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import TypeVar
@@ -30,49 +30,52 @@ def set_thresholds(graph: snn.SpikingGraph, neurons: Mapping[str, Neuron]) -> sn
     the weights of the next Linear, Conv or ConvTranspose. Where it cannot (a skip connection into
     a sum, channels with different thresholds reduced together), a Scale synapse stays.
     """
-    folding = _Folding(graph)
+    folding = _Folding(graph, neurons)
     for node in graph.nodes:
-        folding.visit(node, neurons)
+        snn.visit(folding, node, ())
     return replace(graph, nodes=tuple(folding.nodes))
 
 
 D = TypeVar("D", snn.Synapse, snn.MaxPool, snn.Delay)
 
 
-class _Folding:
+class _Folding(snn.Rules[None]):
     """One walk over a graph. ``pending[name]`` times what node ``name`` now emits is its value."""
 
-    def __init__(self, graph: snn.SpikingGraph) -> None:
+    def __init__(self, graph: snn.SpikingGraph, neurons: Mapping[str, Neuron]) -> None:
+        self.neurons = neurons
         self.nodes: list[snn.Node] = []
         self.shapes: dict[str, Shape] = {n.name: n.shape for n in graph.nodes}
         self.pending: dict[str, Array | None] = {}
         self.source: dict[str, str] = {}  # a folded Scale's readers read its source
         self.scaled: dict[str, str] = {}  # names of Scale nodes made on the way
 
-    def visit(self, node: snn.Node, neurons: Mapping[str, Neuron]) -> None:
-        match node:
-            case snn.Input():
-                self._emit(node, None)
-            case snn.Population():
-                neuron = neurons[node.name]
-                self._emit(
-                    replace(node, inputs=self._whole(node.inputs), neuron=neuron),
-                    compact_scale(neuron.v_threshold),
-                )
-            case snn.MaxPool():
-                scale = self._scale(node.inputs[0])
-                if _spatially_constant(scale) and not np.any(node.bias) and _positive(scale):
-                    self._emit(self._reading(node), scale)
-                else:
-                    self._emit(replace(node, inputs=self._whole(node.inputs)), None)
-            case snn.Delay():
-                self._emit(self._reading(node), self._scale(node.inputs[0]))
-            case snn.Synapse():
-                self._synapse(node)
-            case _:
-                self._emit(replace(node, inputs=self._whole(node.inputs)), None)
+    def input(self, node: snn.Input, xs: Sequence[None]) -> None:
+        self._emit(node, None)
 
-    def _synapse(self, node: snn.Synapse) -> None:
+    def population(self, node: snn.Population, xs: Sequence[None]) -> None:
+        neuron = self.neurons[node.name]
+        self._emit(
+            replace(node, inputs=self._whole(node.inputs), neuron=neuron),
+            compact_scale(neuron.v_threshold),
+        )
+
+    def max_pool(self, node: snn.MaxPool, xs: Sequence[None]) -> None:
+        scale = self._scale(node.inputs[0])
+        if _spatially_constant(scale) and not np.any(node.bias) and _positive(scale):
+            self._emit(self._reading(node), scale)
+        else:
+            self._emit(replace(node, inputs=self._whole(node.inputs)), None)
+
+    def delay(self, node: snn.Delay, xs: Sequence[None]) -> None:
+        self._emit(self._reading(node), self._scale(node.inputs[0]))
+
+    def analog(self, node: snn.Analog | snn.Readout, xs: Sequence[None]) -> None:
+        self._emit(replace(node, inputs=self._whole(node.inputs)), None)
+
+    readout = analog
+
+    def synapse(self, node: snn.Synapse, xs: Sequence[None]) -> None:
         scales = [self._scale(name) for name in node.inputs]
         if all(s is None for s in scales) and not isinstance(node.op, ops.Scale):
             self._emit(self._reading(node), None)

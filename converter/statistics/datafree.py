@@ -15,7 +15,7 @@ al. 2025), on a histogram of the assumed distribution.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import erf, pi, sqrt
 from typing import TypeAlias
@@ -26,7 +26,7 @@ from ...runtime import graph as snn
 from ...runtime.ops import Array, Concat, LinearOp
 from ...runtime.ops.convolution import Conv, ConvTranspose
 from ...runtime.ops.linear import Add, Linear, Scale
-from ...runtime.semantics import islands as analog
+from ...runtime.semantics import islands
 from ..ann.graph import AnnGraph
 from ..ann.silent import silent_values
 from .measure import BINS, LayerStats, by_channel, channel_axis
@@ -61,8 +61,7 @@ def assumed_statistics(
     ``known``: mean and variance of what some nodes give (``trained_moments``), which are taken
     instead of those carried there.
     """
-    rng = np.random.default_rng(0)
-    known = known or {}
+    carried, known = _Carried(np.random.default_rng(0)), known or {}
     moments: dict[str, Moments] = {}
     told: set[str] = set()  # nodes whose value is a sum that BatchNorm tells part of
     out: dict[str, LayerStats] = {}
@@ -72,7 +71,7 @@ def assumed_statistics(
             mean, variance = (np.broadcast_to(x, node.shape) for x in known[node.name])
             told.add(node.name)
         else:
-            mean, variance = _moments(node, before, rng)
+            mean, variance = snn.visit(carried, node, before)
             if isinstance(node, snn.Synapse) and isinstance(node.op, SUMS):
                 told.update({node.name} if told.intersection(node.inputs) else ())
         if isinstance(node, snn.Population | snn.Readout):
@@ -121,30 +120,42 @@ def trained_moments(ann: AnnGraph) -> dict[str, Moments]:
     return out
 
 
-def _moments(node: snn.Node, before: list[Moments], rng: np.random.Generator) -> Moments:
+class _Carried(snn.Rules[Moments]):
     """Mean and variance of a node's output (for a population: of what it rectifies)."""
-    match node:
-        case snn.Input():
-            return np.zeros(node.shape, np.float32), np.ones(node.shape, np.float32)
-        case snn.Synapse():
-            mean = node.op.apply(*(m[np.newaxis] for m, _ in before))[0]
-            squared = _squared(node.op)
-            return mean, squared.apply(*(v[np.newaxis] for _, v in before))[0]
-        case snn.Population() | snn.Readout():
-            return before[0][0] + node.bias, before[0][1]
-        case snn.Delay():
-            return before[0]
-    xs = [
-        m + np.sqrt(v) * rng.standard_normal((DRAWS, *m.shape)).astype(np.float32)
-        for m, v in before
-    ]
-    if isinstance(node, snn.MaxPool):
-        y = node.op.apply(xs[0] + node.bias)
-    else:
-        biases = node.biases or tuple(np.zeros((), np.float32) for _ in xs)
-        biased = [x + b for x, b in zip(xs, biases, strict=True)]
-        y = analog.evaluate(node.model, node.output, biased)
-    return y.mean(axis=0), y.var(axis=0)
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+
+    def input(self, node: snn.Input, xs: Sequence[Moments]) -> Moments:
+        return np.zeros(node.shape, np.float32), np.ones(node.shape, np.float32)
+
+    def synapse(self, node: snn.Synapse, xs: Sequence[Moments]) -> Moments:
+        mean = node.op.apply(*(m[np.newaxis] for m, _ in xs))[0]
+        return mean, _squared(node.op).apply(*(v[np.newaxis] for _, v in xs))[0]
+
+    def population(self, node: snn.Population | snn.Readout, xs: Sequence[Moments]) -> Moments:
+        mean, variance = xs[0]
+        return mean + node.bias, variance
+
+    readout = population
+
+    def delay(self, node: snn.Delay, xs: Sequence[Moments]) -> Moments:
+        return xs[0]
+
+    def max_pool(self, node: snn.MaxPool, xs: Sequence[Moments]) -> Moments:
+        y = node.op.apply(self._drawn(xs)[0] + node.bias)
+        return y.mean(axis=0), y.var(axis=0)
+
+    def analog(self, node: snn.Analog, xs: Sequence[Moments]) -> Moments:
+        y = islands.apply(node, self._drawn(xs))
+        return y.mean(axis=0), y.var(axis=0)
+
+    def _drawn(self, xs: Sequence[Moments]) -> list[Array]:
+        """A few inputs (draws, *shape) with these moments."""
+        return [
+            m + np.sqrt(v) * self.rng.standard_normal((DRAWS, *m.shape)).astype(np.float32)
+            for m, v in xs
+        ]
 
 
 def _squared(op: LinearOp) -> LinearOp:

@@ -9,7 +9,7 @@ spikes of the populations in use, bounded by the number of samples (``MEMORY``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -97,7 +97,8 @@ def tune(
         for number, node in enumerate(targets, 1):
             loop.visit(node)
             progress(number, len(targets))
-    changed = [_with_ann(n, replay.original[n.name]) for n in replay.nodes.values()]
+    with_ann = _WithAnn(replay.original)
+    changed = [snn.visit(with_ann, node, ()) for node in replay.nodes.values()]
     return Tuned(
         graph=lowered.with_nodes(changed), neurons=loop.neurons, errors=loop.errors, samples=count
     )
@@ -291,15 +292,29 @@ class _Loop:
         )
 
 
-def _with_ann(node: snn.Node, original: snn.Node) -> snn.Node:
+class _WithAnn(snn.Rules[snn.Node]):
     """A corrected node that remembers what the ANN computes there."""
-    if isinstance(node, snn.Synapse) and isinstance(original, snn.Synapse):
+
+    def __init__(self, original: Mapping[str, snn.Node]) -> None:
+        self.original = original
+
+    def synapse(self, node: snn.Synapse, xs: Sequence[snn.Node]) -> snn.Node:
+        original = self.original[node.name]
+        assert isinstance(original, snn.Synapse)
         return node if node.op is original.op else replace(node, ann_op=original.op)
-    if isinstance(node, snn.Population | snn.Readout):
+
+    def population(self, node: snn.Population | snn.Readout, xs: Sequence[snn.Node]) -> snn.Node:
+        original = self.original[node.name]
         assert isinstance(original, snn.Population | snn.Readout)
         ann = original.bias if original.ann_bias is None else original.ann_bias
         return replace(node, ann_bias=ann)
-    return node
+
+    readout = population
+
+    def input(self, node: snn.Node, xs: Sequence[snn.Node]) -> snn.Node:
+        return node
+
+    max_pool = analog = delay = input  # nothing of them is corrected
 
 
 def _until(current: Array, count: int) -> Array:

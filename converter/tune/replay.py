@@ -24,9 +24,10 @@ from ...runtime.neurons import Neuron, NeuronParams, PacedParams
 from ...runtime.neurons import paced as neuron_paced
 from ...runtime.ops import Array
 from ...runtime.parallel.threads import available_threads, run_tasks
-from ...runtime.semantics import islands as analog
+from ...runtime.semantics import islands
 from ...runtime.semantics.encoding import encode
 from ...runtime.semantics.spiking import run_expectation
+from ...runtime.semantics.walk import ask
 from ..statistics.kernels import Kernels
 
 Signal = tuple[int, Array]
@@ -124,11 +125,11 @@ class Replay:
         self.onset = snn.onsets(
             graph.with_nodes(replace(p, neuron=neurons[p.name]) for p in graph.of(snn.Population))
         )
-        self._worth = np.full(steps, 1 / steps, np.float32)
+        self.worth = np.full(steps, 1 / steps, np.float32)
         if any(isinstance(n, PacedParams) for n in neurons.values()):
-            self._worth = neuron_paced.worth(steps)
+            self.worth = neuron_paced.worth(steps)
         self._last_reader = last_readers(graph)
-        self._kernels = Kernels()
+        self.kernels = Kernels()
 
     def tiles(self) -> Iterator[slice]:
         for start in range(0, self.samples, self.tile):
@@ -160,105 +161,136 @@ class Replay:
         for name in [n for n in self.trains if self._last_reader.get(n) == done]:
             del self.trains[name], self.activations[name]
 
-    def value(self, name: str, part: slice, memo: dict[str, Array] | None = None) -> Array:
+    def value(self, name: str, part: slice) -> Array:
         """What the ANN computes at ``name`` (a population must be stored), (batch, *shape)."""
-        memo = {} if memo is None else memo
-        if name not in memo:
-            node = self.original[name]
-            xs = (
-                [] if name in self.activations else [self.value(i, part, memo) for i in node.inputs]
-            )
-            memo[name] = self._analog(node, xs, part)
-        return memo[name]
+        return ask(self.original, _Values(self, part), name, {})
 
-    def _analog(self, node: snn.Node, xs: list[Array], part: slice) -> Array:
-        match node:
-            case snn.Input():
-                return self.inputs[node.name][part]
-            case snn.Synapse():
-                return self._kernels.apply(node.op, *xs)
-            case snn.Delay():
-                return xs[0]
-            case snn.MaxPool():
-                return node.op.apply(xs[0] + node.bias.astype(xs[0].dtype))
-            case snn.Analog():
-                biased = [x + b for x, b in zip(xs, node.biases, strict=True)] or xs
-                out = analog.evaluate(node.model, node.output, biased if node.biases else xs)
-                return out.astype(np.float32)
-            case _:
-                return self.activations[node.name][part]
-
-    def mean(self, name: str, part: slice, memo: dict[str, Array] | None = None) -> Array:
+    def mean(self, name: str, part: slice) -> Array:
         """The spiking network's mean over the window of T steps at ``name``, (batch, *shape)."""
-        memo = {} if memo is None else memo
-        if name not in memo:
-            node = self.nodes[name]
-            match node:
-                case snn.Synapse():
-                    xs = [self.mean(i, part, memo) for i in node.inputs]
-                    out = self._kernels.apply(node.op, *xs)
-                case snn.Population():
-                    out = self.trains[name].mean[part]
-                case snn.Delay():
-                    out = self.mean(node.inputs[0], part, memo)
-                case snn.MaxPool() | snn.Analog() if self._worth[0] == self._worth[-1]:
-                    # Expectation compensation: their running mean is f of their input's.
-                    out = self._analog(node, [self.mean(i, part, memo) for i in node.inputs], part)
-                case snn.Input() if node.encoding == "constant":
-                    out = self.inputs[name][part]
-                case _:
-                    first, x = self.signal(name, part)
-                    window = x[self.onset[name] - first :]
-                    out = np.tensordot(self._worth, window[: self.steps], axes=1)
-            memo[name] = out
-        return memo[name]
+        return ask(self.nodes, _Means(self, part), name, {})
 
-    def signal(self, name: str, part: slice, memo: dict[str, Signal] | None = None) -> Signal:
+    def signal(self, name: str, part: slice) -> Signal:
         """The spiking network's decoded signal over time at ``name``."""
-        memo = {} if memo is None else memo
-        if name not in memo:
-            memo[name] = self._signal(self.nodes[name], part, memo)
-        return memo[name]
+        return ask(self.nodes, _Signals(self, part), name, {})
 
-    def _signal(self, node: snn.Node, part: slice, memo: dict[str, Signal]) -> Signal:
-        if isinstance(node, snn.Input):
-            x = self.inputs[node.name][part]
-            if node.encoding == "constant":
-                return 0, x[np.newaxis]
-            index = np.arange(self.samples)[part]
-            return 0, encode(node, x, 0, self.steps, self.seed, index).astype(np.float32)
-        if isinstance(node, snn.Population):
-            return self.onset[node.name], self.trains[node.name].decoded(part)
-        if isinstance(node, snn.Delay):
-            first, x = self.signal(node.inputs[0], part, memo)
-            return first + node.steps, x
-        first, xs = self._aligned([self.signal(i, part, memo) for i in node.inputs])
-        if isinstance(node, snn.Synapse):
-            time, batch = xs[0].shape[:2]
-            y = self._kernels.apply(node.op, *[x.reshape(-1, *x.shape[2:]) for x in xs])
-            return first, y.reshape(time, batch, *y.shape[1:])
-        assert isinstance(node, snn.MaxPool | snn.Analog)
-        begin = self.onset[node.name]
+    def windowed_mean(self, name: str, part: slice) -> Array:
+        """The mean at ``name`` from its signal, where inputs' means do not give it."""
+        first, x = self.signal(name, part)
+        window = x[self.onset[name] - first :]
+        return np.asarray(np.tensordot(self.worth, window[: self.steps], axes=1))
+
+
+UNREAD = snn.refused("what a readout gives is read by no node")
+
+
+class _Values(snn.Rules[Array]):
+    """The ANN's values of the samples ``part``."""
+
+    def __init__(self, replay: Replay, part: slice) -> None:
+        self.replay, self.part = replay, part
+
+    def input(self, node: snn.Input, xs: Sequence[Array]) -> Array:
+        return self.replay.inputs[node.name][self.part]
+
+    def synapse(self, node: snn.Synapse, xs: Sequence[Array]) -> Array:
+        return self.replay.kernels.apply(node.op, *xs)
+
+    def population(self, node: snn.Population, xs: Sequence[Array]) -> Array:
+        return self.replay.activations[node.name][self.part]
+
+    def delay(self, node: snn.Delay, xs: Sequence[Array]) -> Array:
+        return xs[0]
+
+    def max_pool(self, node: snn.MaxPool, xs: Sequence[Array]) -> Array:
+        return node.op.apply(xs[0] + node.bias.astype(xs[0].dtype))
+
+    def analog(self, node: snn.Analog, xs: Sequence[Array]) -> Array:
+        return islands.apply(node, xs).astype(np.float32)
+
+    readout = UNREAD
+
+
+class _Means(_Values):
+    """The spiking network's means over the window: as the ANN's values, of what really arrives."""
+
+    def input(self, node: snn.Input, xs: Sequence[Array]) -> Array:
+        if node.encoding == "constant":
+            return super().input(node, xs)
+        return self.replay.windowed_mean(node.name, self.part)
+
+    def population(self, node: snn.Population, xs: Sequence[Array]) -> Array:
+        return self.replay.trains[node.name].mean[self.part]
+
+    def max_pool(self, node: snn.MaxPool, xs: Sequence[Array]) -> Array:
+        if self._compensates:
+            return super().max_pool(node, xs)
+        return self.replay.windowed_mean(node.name, self.part)
+
+    def analog(self, node: snn.Analog, xs: Sequence[Array]) -> Array:
+        if self._compensates:
+            return super().analog(node, xs)
+        return self.replay.windowed_mean(node.name, self.part)
+
+    @property
+    def _compensates(self) -> bool:
+        """Expectation compensation: their running mean is f of their input's, if steps count
+        alike."""
+        return bool(self.replay.worth[0] == self.replay.worth[-1])
+
+
+class _Signals(snn.Rules[Signal]):
+    """The spiking network's decoded signals of the samples ``part``."""
+
+    def __init__(self, replay: Replay, part: slice) -> None:
+        self.replay, self.part, self.steps = replay, part, replay.steps
+
+    def input(self, node: snn.Input, xs: Sequence[Signal]) -> Signal:
+        x = self.replay.inputs[node.name][self.part]
+        if node.encoding == "constant":
+            return 0, x[np.newaxis]
+        index = np.arange(self.replay.samples)[self.part]
+        return 0, encode(node, x, 0, self.steps, self.replay.seed, index).astype(np.float32)
+
+    def population(self, node: snn.Population, xs: Sequence[Signal]) -> Signal:
+        return self.replay.onset[node.name], self.replay.trains[node.name].decoded(self.part)
+
+    def delay(self, node: snn.Delay, xs: Sequence[Signal]) -> Signal:
+        first, x = xs[0]
+        return first + node.steps, x
+
+    def synapse(self, node: snn.Synapse, xs: Sequence[Signal]) -> Signal:
+        first, arrays = _aligned(list(xs), self.steps)
+        time, batch = arrays[0].shape[:2]
+        y = self.replay.kernels.apply(node.op, *[x.reshape(-1, *x.shape[2:]) for x in arrays])
+        return first, y.reshape(time, batch, *y.shape[1:])
+
+    def max_pool(self, node: snn.MaxPool | snn.Analog, xs: Sequence[Signal]) -> Signal:
+        first, arrays = _aligned(list(xs), self.steps)
+        begin = self.replay.onset[node.name]
         count = begin + self.steps - first
-        whole = [np.broadcast_to(x, (count, *x.shape[1:])) if len(x) == 1 else x for x in xs]
+        whole = [np.broadcast_to(x, (count, *x.shape[1:])) if len(x) == 1 else x for x in arrays]
         whole = [x[:count] for x in whole]
         return first, run_expectation(node, whole, {}, first, count, begin, self.steps)
 
-    def _aligned(self, signals: list[Signal]) -> Signal | tuple[int, list[Array]]:
-        """Several signals over the same steps: zeros where one has not begun or is over."""
-        if all(len(x) == 1 for _, x in signals):
-            return signals[0][0], [x for _, x in signals]
-        first = min(start for start, _ in signals)
-        ends = [start + (self.steps if len(x) == 1 else len(x)) for start, x in signals]
-        out = []
-        for (start, x), end in zip(signals, ends, strict=True):
-            if start == first and len(x) == max(ends) - first:
-                out.append(x)
-                continue
-            y = np.zeros((max(ends) - first, *x.shape[1:]), x.dtype)
-            y[start - first : end - first] = x
-            out.append(y)
-        return first, out
+    analog = max_pool
+    readout = UNREAD
+
+
+def _aligned(signals: list[Signal], steps: int) -> tuple[int, list[Array]]:
+    """Several signals over the same steps: zeros where one has not begun or is over."""
+    if all(len(x) == 1 for _, x in signals):
+        return signals[0][0], [x for _, x in signals]
+    first = min(start for start, _ in signals)
+    ends = [start + (steps if len(x) == 1 else len(x)) for start, x in signals]
+    out = []
+    for (start, x), end in zip(signals, ends, strict=True):
+        if start == first and len(x) == max(ends) - first:
+            out.append(x)
+            continue
+        y = np.zeros((max(ends) - first, *x.shape[1:]), x.dtype)
+        y[start - first : end - first] = x
+        out.append(y)
+    return first, out
 
 
 def last_readers(graph: snn.SpikingGraph) -> dict[str, str]:

@@ -7,7 +7,7 @@ that reads a sum has one projection for each path that leads to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -16,7 +16,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ...runtime import graph as g
+from ...runtime.graph import visit
 from ...runtime.ops import Array, LinearOp, Shape
+from ...runtime.semantics.walk import annotate
 from . import geometry, sparse
 from .geometry import Geometry
 
@@ -159,12 +161,16 @@ class ChipNetwork:
 
 def chip_view(graph: g.SpikingGraph) -> ChipNetwork:
     """The layers and projections of a spiking graph, in execution order."""
-    nodes = graph.by_name()
+    nodes, paths = graph.by_name(), annotate(graph, _Paths(graph))
     layers = tuple(
         ChipLayer(
             node=node,
-            projections=tuple(p for name in node.inputs for p in _paths(nodes, name, node)),
-            analog=_analog(node),
+            projections=tuple(
+                _projection(nodes[path.source], node, path, nodes[name].shape)
+                for name in node.inputs
+                for path in paths[name]
+            ),
+            analog=visit(_NO_NEURONS, node, ()),
         )
         for node in graph.nodes
         if isinstance(node, g.STATEFUL)
@@ -172,47 +178,72 @@ def chip_view(graph: g.SpikingGraph) -> ChipNetwork:
     return ChipNetwork(graph=graph, inputs=graph.of(g.Input), layers=layers)
 
 
-def _analog(node: g.Node) -> str:
-    match node:
-        case g.MaxPool():
-            return "a running maximum of cumulated input"
-        case g.Analog():
-            return f"an analog island ({', '.join(node.ops) or 'ONNX operations'})"
-    return ""
+class _NoNeurons(g.Rules[str]):
+    """Why no neuron model can run a layer, "" where one can."""
+
+    input = synapse = delay = g.refused("it is no layer")
+
+    def population(self, node: g.Population | g.Readout, xs: Sequence[str]) -> str:
+        return ""
+
+    readout = population
+
+    def max_pool(self, node: g.MaxPool, xs: Sequence[str]) -> str:
+        return "a running maximum of cumulated input"
+
+    def analog(self, node: g.Analog, xs: Sequence[str]) -> str:
+        return f"an analog island ({', '.join(node.ops) or 'ONNX operations'})"
 
 
-def _paths(nodes: dict[str, g.Node], end: str, target: Stateful) -> Iterator[Projection]:
-    """Every path of synapses that ends at node ``end``, walked upstream depth first."""
-    stack: list[tuple[str, tuple[str, ...], tuple[Link, ...], int]] = [(end, (), (), 0)]
-    while stack:
-        at, names, chain, delay = stack.pop()
-        node = nodes[at]
-        if isinstance(node, g.Delay):
-            stack.append((node.inputs[0], names, chain, delay + node.steps))
-            continue
-        if not isinstance(node, g.Synapse):
-            found = _projection(node, target, names, chain, nodes[end].shape)
-            yield replace(found, delay=delay)
-            continue
-        shapes = tuple(nodes[name].shape for name in node.inputs)
-        for position in reversed(range(len(node.inputs))):
-            link = (node.op, position, shapes)
-            stack.append((node.inputs[position], (at, *names), (link, *chain), delay))
+_NO_NEURONS = _NoNeurons()
 
 
-def _projection(
-    source: g.Node,
-    target: Stateful,
-    names: tuple[str, ...],
-    chain: tuple[Link, ...],
-    target_shape: Shape,
-) -> Projection:
+@dataclass(frozen=True, eq=False)
+class _Path:
+    """A way from ``source`` through synapses; ``names``, ``chain`` and ``delay`` as in
+    ``Projection``."""
+
+    source: str
+    names: tuple[str, ...] = ()
+    chain: tuple[Link, ...] = ()
+    delay: int = 0
+
+
+class _Paths(g.Rules[tuple[_Path, ...]]):
+    """Every path of synapses that ends at a node."""
+
+    def __init__(self, graph: g.SpikingGraph) -> None:
+        self.shapes = {node.name: node.shape for node in graph.nodes}
+
+    def input(self, node: g.Node, xs: Sequence[tuple[_Path, ...]]) -> tuple[_Path, ...]:
+        return (_Path(node.name),)
+
+    population = max_pool = analog = readout = input
+
+    def delay(self, node: g.Delay, xs: Sequence[tuple[_Path, ...]]) -> tuple[_Path, ...]:
+        return tuple(replace(path, delay=path.delay + node.steps) for path in xs[0])
+
+    def synapse(self, node: g.Synapse, xs: Sequence[tuple[_Path, ...]]) -> tuple[_Path, ...]:
+        shapes = tuple(self.shapes[name] for name in node.inputs)
+        return tuple(
+            replace(
+                path,
+                names=(*path.names, node.name),
+                chain=(*path.chain, (node.op, position, shapes)),
+            )
+            for position, paths in enumerate(xs)
+            for path in paths
+        )
+
+
+def _projection(source: g.Node, target: Stateful, path: _Path, target_shape: Shape) -> Projection:
     return Projection(
         source=source.name,
         target=target.name,
-        names=names,
-        chain=chain,
+        names=path.names,
+        chain=path.chain,
         source_shape=source.shape,
         target_shape=target_shape,
-        geometry=geometry.compose(source.shape, chain),
+        geometry=geometry.compose(source.shape, path.chain),
+        delay=path.delay,
     )

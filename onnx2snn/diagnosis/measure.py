@@ -97,7 +97,7 @@ def measure(
         ann = _ann_values(lowered, arrays, wanted)
         check.add(arrays, ann)
         graph = with_twins(net, lowered, pairs, scale) if check.differs else net
-        sums = SpikingRun(graph, arrays, steps, seed=seed, offset=done).run()
+        sums = SpikingRun(graph, arrays, steps, seed=seed, offset=done).measure()
         for layer in accumulated:
             layer.add(ann, sums, scale[layer.node.name])
             layer.add_plain(ann, sums)

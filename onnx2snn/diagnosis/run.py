@@ -1,14 +1,13 @@
 """What diagnosis measures: sums over one run of the spiking network, layer by layer.
 
 Only sums over time are kept, for one batch of samples: the mean input current of every neuron and
-how often it fired. Blocks of steps are computed node by node, as the engine's definition does it.
+how often it fired, as the rules of the spiking run (``runtime.semantics.spiking``) compute them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
 
 import numpy as np
 
@@ -17,19 +16,8 @@ from ..runtime.neurons import Neuron, NeuronParams, PacedParams, State
 from ..runtime.neurons.differential import DifferentialParams
 from ..runtime.neurons.paced import weight
 from ..runtime.ops import Array
-from ..runtime.semantics.constants import constant_currents
-from ..runtime.semantics.encoding import encode
-from ..runtime.semantics.spiking import (
-    apply_synapse,
-    gate,
-    gate_bias,
-    last_uses,
-    run_delay,
-    run_expectation,
-    run_population,
-)
+from ..runtime.semantics.spiking import SpikingRules, run_population
 
-BLOCK_BYTES = 64 * 2**20  # the largest signal of a block
 Observer = Callable[[snn.Population, Array, int, int], None]
 
 
@@ -95,8 +83,12 @@ class Sums:
     events: dict[str, float] = field(default_factory=dict)
 
 
-class SpikingRun:
-    """One batch through ``graph`` for ``steps`` time steps (start lags come on top)."""
+class SpikingRun(SpikingRules):
+    """One batch through ``graph`` for ``steps`` time steps (start lags come on top), observed.
+
+    ``observe(population, current, at, count)`` sees what neurons get in every block; ``extra``
+    steps are run after the last window.
+    """
 
     def __init__(
         self,
@@ -109,30 +101,14 @@ class SpikingRun:
         extra: int = 0,
         observe: Observer | None = None,
     ) -> None:
-        self.graph, self.arrays, self.steps = graph, arrays, steps
-        self.seed, self.offset, self.observe = seed, offset, observe
-        self.onset = snn.onsets(graph)
+        super().__init__(graph, arrays, steps, seed=seed, offset=offset)
+        self.observe = observe
         self.paced = paced_from(graph)
         self.total = steps + max(self.onset.values()) + extra
-        self.constants = {
-            name: x.astype(np.float32)[np.newaxis]
-            for name, x in constant_currents(graph).of(arrays).items()
-        }
-        self.states: dict[str, State] = {}
         self.sums = Sums()
 
-    def run(self) -> Sums:
-        block = self._block()
-        last = last_uses(self.graph)
-        for t0 in range(0, self.total, block):
-            count = min(block, self.total - t0)
-            signals: dict[str, Array] = {}
-            for i, node in enumerate(self.graph.nodes):
-                out = self._node(node, [signals[name] for name in node.inputs], t0, count)
-                if out is not None:
-                    signals[node.name] = out
-                for name in last.get(i, ()):
-                    signals.pop(name, None)
+    def measure(self) -> Sums:
+        self.run(self.total)
         for node in self.graph.nodes:
             if node.name in self.sums.current:
                 self.sums.current[node.name] += self.steps * self._injected_once(node)
@@ -143,69 +119,53 @@ class SpikingRun:
         once = whole_bias(node)
         return once if receives_differences(node) else once - getattr(node, "bias", once)
 
-    def _block(self) -> int:
-        batch = len(next(iter(self.arrays.values())))
-        widest = max(prod(node.shape) for node in self.graph.nodes)
-        return max(1, min(16, self.total, BLOCK_BYTES // (4 * batch * widest)))
+    def input(self, node: snn.Input, xs: Sequence[Array]) -> Array:
+        return self._sent(node, super().input(node, xs), self.begin(node))
 
-    def window(self, node: snn.Node) -> int:
-        """The step at which the window of a node's inputs begins."""
-        return max((self.onset[name] for name in node.inputs), default=0)
+    def max_pool(self, node: snn.MaxPool | snn.Analog, xs: Sequence[Array]) -> Array:
+        return self._sent(node, super().max_pool(node, xs), self.begin(node))
 
-    def _node(self, node: snn.Node, xs: list[Array], t0: int, count: int) -> Array | None:
-        state = self.states.setdefault(node.name, {})
-        begin = self.window(node)
-        match node:
-            case snn.Input():
-                x = encode(node, self.arrays[node.name], t0, count, self.seed, self.offset)
-                out = gate(x, t0, count, 0, self.steps)
-                self._add(self.sums.emitted, node.name, out, self._worth(t0, count, 0))
-                return out
-            case snn.Synapse() if node.name in self.constants:
-                return gate(self.constants[node.name], t0, count, 0, self.steps)
-            case snn.Synapse():
-                return apply_synapse(node, xs)
-            case snn.Delay():
-                return run_delay(node, xs[0], state, count)
-            case snn.MaxPool() | snn.Analog():
-                out = run_expectation(node, xs, state, t0, count, begin, self.steps)
-                worth = self._worth(t0, count, begin, differences=sends_differences(node))
-                self._add(self.sums.emitted, node.name, out, worth)
-                return out
-        current = xs[0]
-        if not receives_differences(node):
-            current = gate_bias(xs[0], node.bias, t0, count, begin, self.steps)
-        worth = self._worth(t0, count, begin, differences=receives_differences(node))
-        self._add(self.sums.current, node.name, current, worth)
-        population = as_population(node)
-        if population is None:
-            return None
+    analog = max_pool
+
+    def population(self, node: snn.Population, xs: Sequence[Array]) -> Array:
+        return self._neurons(node, self._received(node, xs[0]))
+
+    def readout(self, node: snn.Readout, xs: Sequence[Array]) -> Array:
+        current, population = self._received(node, xs[0]), as_population(node)
+        return current if population is None else self._neurons(population, current)
+
+    def _received(self, node: snn.Population | snn.Readout, x: Array) -> Array:
+        differences = receives_differences(node)
+        current = x if differences else self.current(node, x)
+        self._add(self.sums.current, node, current, self.begin(node), differences=differences)
+        return current
+
+    def _neurons(self, node: snn.Population, current: Array) -> Array:
         if self.observe is not None:
-            self.observe(population, current, t0, count)
-        first = self.onset[node.name]
-        fire = (first, first + self.steps)
-        spikes = run_population(population, current, state, t0, count, fire)
-        worth = self._worth(t0, count, first, differences=sends_differences(population))
-        self._add(self.sums.emitted, node.name, spikes, worth)
-        self.sums.events[node.name] = self.sums.events.get(node.name, 0.0) + float(
-            np.count_nonzero(spikes)
-        )
+            self.observe(node, current, self.at, self.count)
+        spikes = self._sent(node, self.fire(node, node.neuron, current), self.onset[node.name])
+        events = self.sums.events.get(node.name, 0.0) + float(np.count_nonzero(spikes))
+        self.sums.events[node.name] = events
         return spikes
 
-    def _worth(self, t0: int, count: int, begin: int, *, differences: bool = False) -> Array:
-        """What the steps from ``t0`` on count, in a window that begins at ``begin``."""
-        return worth(t0 - begin, count, self.steps, differences=differences, paced=self.paced)
+    def _sent(self, node: snn.Node, out: Array, begin: int) -> Array:
+        self._add(self.sums.emitted, node, out, begin, differences=sends_differences(node))
+        return out
 
-    def _add(self, sums: dict[str, Array], name: str, x: Array, worth: Array) -> None:
-        """Add a block whose steps count ``worth``."""
+    def _add(
+        self, sums: dict[str, Array], node: snn.Node, x: Array, begin: int, *, differences: bool
+    ) -> None:
+        """Add a block of a signal in a window from ``begin`` on."""
+        at, paced = self.at - begin, self.paced
+        counts = worth(at, self.count, self.steps, differences=differences, paced=paced)
         if len(x) == 1:
-            total = x[0] * worth.sum()
+            total = x[0] * counts.sum()
         else:
-            total = np.tensordot(worth, x.astype(np.float64), axes=1)
-        if name in sums:
-            sums[name] += total
+            total = np.tensordot(counts, x.astype(np.float64), axes=1)
+        if node.name in sums:
+            sums[node.name] += total
         else:
-            sums[name] = total
+            sums[node.name] = total
 
 
 def worth(position: int, count: int, steps: int, *, differences: bool, paced: bool) -> Array:

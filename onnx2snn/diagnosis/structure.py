@@ -8,7 +8,7 @@ they are, and any number of them at once. Spikes play no part here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,8 +18,8 @@ from ..converter.lowering.fold_thresholds import carry_scale
 from ..runtime import graph as snn
 from ..runtime import ops
 from ..runtime.ops import Array
-from ..runtime.semantics import islands as analog
-from ..runtime.semantics.spiking import last_uses
+from ..runtime.semantics import islands
+from ..runtime.semantics.walk import annotate, walk
 from .run import initial_charge, whole_bias
 
 WEIGHTED = ops.Linear | ops.Conv | ops.ConvTranspose
@@ -51,24 +51,37 @@ def _sort(node: snn.Node) -> str:
 def units(net: snn.SpikingGraph, lowered: snn.SpikingGraph) -> dict[str, Array]:
     """For every node, what its output must be multiplied with to be the ANN's value: spikes and
     what is pooled, reshaped or joined from them count in thresholds (see ``fold_thresholds``)."""
-    out: dict[str, Array] = {}
-    shapes = {node.name: node.shape for node in net.nodes}
-    ann = lowered.by_name()
     one = np.ones((), np.float32)
-    for node in net.nodes:
-        before: list[Array | None] = [None if out[n] is one else out[n] for n in node.inputs]
-        unit: Array | None = None
-        if isinstance(node, snn.Population):
-            unit = node.neuron.v_threshold
-        elif isinstance(node, snn.MaxPool | snn.Delay):
-            unit = before[0]
-        elif isinstance(node, snn.Synapse) and isinstance(node.op, ops.Scale):
-            unit = _scaled(node.op, before[0], ann.get(node.name))
-        elif isinstance(node, snn.Synapse) and not isinstance(node.op, WEIGHTED):
-            known = any(scale is not None for scale in before)
-            unit = carry_scale(node.op, before, [shapes[n] for n in node.inputs]) if known else None
-        out[node.name] = one if unit is None else unit
-    return out
+    found = annotate(net, _Units(net, lowered))
+    return {name: one if unit is None else unit for name, unit in found.items()}
+
+
+class _Units(snn.Rules[Array | None]):
+    """As ``units`` says; None: one."""
+
+    def __init__(self, net: snn.SpikingGraph, lowered: snn.SpikingGraph) -> None:
+        self.shapes = {node.name: node.shape for node in net.nodes}
+        self.ann = lowered.by_name()
+
+    def input(self, node: snn.Node, xs: Sequence[Array | None]) -> Array | None:
+        return None
+
+    analog = readout = input
+
+    def population(self, node: snn.Population, xs: Sequence[Array | None]) -> Array | None:
+        return node.neuron.v_threshold
+
+    def max_pool(self, node: snn.MaxPool | snn.Delay, xs: Sequence[Array | None]) -> Array | None:
+        return xs[0]
+
+    delay = max_pool
+
+    def synapse(self, node: snn.Synapse, xs: Sequence[Array | None]) -> Array | None:
+        if isinstance(node.op, ops.Scale):
+            return _scaled(node.op, xs[0], self.ann.get(node.name))
+        if isinstance(node.op, WEIGHTED) or all(scale is None for scale in xs):
+            return None
+        return carry_scale(node.op, list(xs), [self.shapes[n] for n in node.inputs])
 
 
 def initial_charges(
@@ -181,68 +194,72 @@ class StructureCheck:
 
     def add(self, arrays: Mapping[str, Array], ann: Values) -> None:
         """One batch; ``ann``: pre-activation and output of every node of the ANN."""
-        values: dict[str, Array] = {}
-        last = last_uses(self.net)
-        for i, node in enumerate(self.net.nodes):
-            xs = [values[name] for name in node.inputs]
-            want = ann[self.pairs[node.name]] if node.name in self.pairs else None
-            values[node.name] = self._visit(node, xs, arrays, want)
-            for name in last.get(i, ()):
-                values.pop(name, None)
+        walk(self.net, _Compared(self, ann), arrays)
 
     @property
     def differs(self) -> bool:
         """Whether some node is not the ANN's, on the samples so far."""
         return any(not c.relative <= TOLERANCE for c in self.results.values())
 
-    def _visit(
-        self,
-        node: snn.Node,
-        xs: list[Array],
-        arrays: Mapping[str, Array],
-        want: tuple[Array, Array] | None,
-    ) -> Array:
-        """What the node passes on: the ANN's value where it has state, else its own."""
-        unit = self.unit[node.name]
-        match node:
-            case snn.Input():
-                return arrays[node.name]
-            case snn.Delay():
-                return xs[0]
-            case snn.Synapse():
-                out = node.op.apply(*xs).astype(xs[0].dtype, copy=False)
-                if want is not None:
-                    self._compare(node, out, want[1])
-                return out
-            case snn.Population():
-                pre = xs[0] + whole_bias(node) + self.charges[node.name]
-                out = np.clip(pre, 0, node.ceiling)
-                if want is not None:
-                    self._compare(node, pre, want[0], (out, want[1]))
-            case snn.MaxPool():
-                out = node.op.apply(xs[0] + node.bias) * unit
-                if want is not None:
-                    self._compare(node, out, want[1], (out, want[1]))
-            case snn.Analog():
-                biased = [x + b for x, b in zip(xs, node.biases, strict=True)]
-                out = analog.evaluate(node.model, node.output, biased if node.biases else xs)
-                if want is not None:
-                    self._compare(node, out, want[1], (out, want[1]))
-            case snn.Readout():
-                out = xs[0] + node.bias
-                if want is not None:
-                    self._compare(node, out, want[1], (out, want[1]))
-        return np.asarray((out if want is None else want[1]) / unit, np.float32)
-
-    def _compare(
+    def compare(
         self,
         node: snn.Node,
         got: Array,
         want: Array,
         effect: tuple[Array, Array] | None = None,
     ) -> None:
+        """Add what a node gives and what the ANN gives, and their activations."""
         result = self.results[node.name]
         result.add(got, want, (whole_bias(node), whole_bias(self.ann[self.pairs[node.name]])))
         if effect is not None:
             result.effect += _square(effect[0] - effect[1])
             result.active += _square(effect[1])
+
+
+class _Compared(snn.Rules[Array]):
+    """What a node passes on: the ANN's value where it has state, else its own."""
+
+    def __init__(self, check: StructureCheck, ann: Values) -> None:
+        self.check, self.ann = check, ann
+
+    def _want(self, node: snn.Node) -> tuple[Array, Array] | None:
+        pairs = self.check.pairs
+        return self.ann[pairs[node.name]] if node.name in pairs else None
+
+    def input(self, node: snn.Input | snn.Delay, xs: Sequence[Array]) -> Array:
+        return xs[0]
+
+    delay = input
+
+    def synapse(self, node: snn.Synapse, xs: Sequence[Array]) -> Array:
+        out = node.op.apply(*xs).astype(xs[0].dtype, copy=False)
+        want = self._want(node)
+        if want is not None:
+            self.check.compare(node, out, want[1])
+        return out
+
+    def population(self, node: snn.Population, xs: Sequence[Array]) -> Array:
+        pre = xs[0] + whole_bias(node) + self.check.charges[node.name]
+        out, want = np.clip(pre, 0, node.ceiling), self._want(node)
+        if want is not None:
+            self.check.compare(node, pre, want[0], (out, want[1]))
+        return self._passed_on(node, out, want)
+
+    def max_pool(self, node: snn.MaxPool, xs: Sequence[Array]) -> Array:
+        return self._stateful(node, node.op.apply(xs[0] + node.bias) * self.check.unit[node.name])
+
+    def analog(self, node: snn.Analog, xs: Sequence[Array]) -> Array:
+        return self._stateful(node, islands.apply(node, xs))
+
+    def readout(self, node: snn.Readout, xs: Sequence[Array]) -> Array:
+        return self._stateful(node, np.asarray(xs[0] + node.bias))
+
+    def _stateful(self, node: snn.Node, out: Array) -> Array:
+        want = self._want(node)
+        if want is not None:
+            self.check.compare(node, out, want[1], (out, want[1]))
+        return self._passed_on(node, out, want)
+
+    def _passed_on(self, node: snn.Node, out: Array, want: tuple[Array, Array] | None) -> Array:
+        unit = self.check.unit[node.name]
+        return np.asarray((out if want is None else want[1]) / unit, np.float32)

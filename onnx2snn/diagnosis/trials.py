@@ -73,7 +73,7 @@ def try_remedies(
         run = SpikingRun(
             net, arrays, steps, seed=seed, offset=done, extra=trial.extra, observe=trial.observe
         )
-        zbar = run.run().current[name] / steps + charge
+        zbar = run.measure().current[name] / steps + charge
         act = np.clip(zbar, *ceiling)
         for label, rate in trial.rates().items():
             squares[label] += float(((rate - act) ** 2).sum())

@@ -7,8 +7,9 @@ gets the spikes that the layer gets, and its rates show what the error would be 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from ..runtime import ops
 from ..runtime.neurons import NeuronParams
 from ..runtime.neurons.differential import DifferentialParams
 from ..runtime.ops import Array
+from ..runtime.semantics.walk import ask
 from .run import paced_from, sends_differences
 
 PREFIX = "ann's own: "
@@ -44,7 +46,9 @@ def with_twins(
     return aligned(whole) if paced_from(net) else whole
 
 
-class _Twins:
+class _Twins(snn.Rules[str | None]):
+    """The nodes that give the ANN's, computed from the network's spikes; None where none can."""
+
     def __init__(
         self,
         net: snn.SpikingGraph,
@@ -61,48 +65,42 @@ class _Twins:
     def add(self, node: snn.Node) -> None:
         """The twin of one layer; none where neurons are of a kind that is not understood."""
         own = self.ann[self.pairs[node.name]]
-        sources = [self._read(name) for name in own.inputs]
-        inputs = tuple(source for source in sources if source is not None)
-        if len(inputs) != len(sources):
-            return
-        name = PREFIX + node.name
-        if isinstance(node, snn.Population) and isinstance(own, snn.Population):
-            if isinstance(node.neuron, NeuronParams):
-                neuron = replace(node.neuron, v_init=node.neuron.v_threshold / 2)
-                self.nodes.append(replace(own, name=name, inputs=inputs, neuron=neuron))
-            elif isinstance(node.neuron, DifferentialParams):
-                coded = replace(node.neuron, bias=own.bias)
-                none = np.zeros((), np.float32)
-                self.nodes.append(replace(own, name=name, inputs=inputs, neuron=coded, bias=none))
-        elif isinstance(node, snn.Readout) and isinstance(own, snn.Readout):
-            self.nodes.append(replace(node, name=name, inputs=inputs, bias=own.bias))
-        else:
-            self.nodes.append(replace(self._coded(own), name=name, inputs=inputs))
-
-    def _coded(self, own: snn.Node) -> snn.Node:
-        """Max pools and islands in the coding of the network's spikes."""
-        if isinstance(own, snn.MaxPool | snn.Analog) and self.differential:
-            return replace(own, coding="differential")
-        return own
+        inputs = _all_made([self._read(name) for name in own.inputs])
+        if inputs is not None:
+            twin = _Twin(node, PREFIX + node.name, inputs, self.differential)
+            made: tuple[snn.Node, ...] = snn.visit(twin, own, ())
+            self.nodes += made
 
     def _read(self, name: str) -> str | None:
         """The node that gives the ANN's node ``name`` computed from the network's spikes."""
-        if name not in self.made:
-            self.made[name] = self._make(self.ann[name])
-        return self.made[name]
+        return ask(self.ann, self, name, self.made)
 
-    def _make(self, own: snn.Node) -> str | None:
+    def input(self, own: snn.Input | snn.Population, xs: Sequence[str | None]) -> str | None:
         ours = self.back.get(own.name)
-        if ours is not None and isinstance(own, (*snn.STATEFUL, snn.Input)):
-            return self._decoded(ours)
-        if isinstance(own, snn.Population | snn.Input):
-            return None  # a layer the network does not have
-        sources = [self._read(name) for name in own.inputs]
-        inputs = tuple(source for source in sources if source is not None)
-        if len(inputs) != len(sources):
+        return None if ours is None else self._decoded(ours)  # None: not a layer of the network
+
+    population = input
+
+    def max_pool(
+        self, own: snn.MaxPool | snn.Analog | snn.Readout, xs: Sequence[str | None]
+    ) -> str | None:
+        ours = self.back.get(own.name)
+        return self._computed(own, xs) if ours is None else self._decoded(ours)
+
+    analog = readout = max_pool
+
+    def synapse(self, own: snn.Synapse | snn.Delay, xs: Sequence[str | None]) -> str | None:
+        return self._computed(own, xs)
+
+    delay = synapse
+
+    def _computed(self, own: snn.Node, xs: Sequence[str | None]) -> str | None:
+        inputs = _all_made(list(xs))
+        if inputs is None:
             return None
-        self.nodes.append(replace(self._coded(own), name=PREFIX + own.name, inputs=inputs))
-        return PREFIX + own.name
+        name = PREFIX + own.name
+        self.nodes.append(replace(_coded(own, self.differential), name=name, inputs=inputs))
+        return name
 
     def _decoded(self, name: str) -> str:
         unit = self.units[name]
@@ -114,3 +112,51 @@ class _Twins:
             snn.Synapse(name=new, inputs=(name,), shape=shape, op=ops.Scale(scale=unit))
         )
         return new
+
+
+class _Twin(snn.Rules[tuple[snn.Node, ...]]):
+    """The twin of layer ``node``, given the ANN's; none where neurons are of a kind that is not
+    understood."""
+
+    def __init__(
+        self, node: snn.Node, name: str, inputs: tuple[str, ...], differential: bool
+    ) -> None:
+        self.node, self.name, self.inputs = node, name, inputs
+        self.differential = differential
+
+    input = synapse = delay = snn.refused("it is no layer")
+
+    def population(self, own: snn.Population, xs: Sequence[Any]) -> tuple[snn.Node, ...]:
+        node = self.node
+        assert isinstance(node, snn.Population)  # partners are of one sort
+        if isinstance(node.neuron, NeuronParams):
+            neuron = replace(node.neuron, v_init=node.neuron.v_threshold / 2)
+            return (replace(own, name=self.name, inputs=self.inputs, neuron=neuron),)
+        if isinstance(node.neuron, DifferentialParams):
+            coded = replace(node.neuron, bias=own.bias)
+            none = np.zeros((), np.float32)
+            return (replace(own, name=self.name, inputs=self.inputs, neuron=coded, bias=none),)
+        return ()
+
+    def readout(self, own: snn.Readout, xs: Sequence[Any]) -> tuple[snn.Node, ...]:
+        node = self.node
+        assert isinstance(node, snn.Readout)
+        return (replace(node, name=self.name, inputs=self.inputs, bias=own.bias),)
+
+    def max_pool(self, own: snn.MaxPool | snn.Analog, xs: Sequence[Any]) -> tuple[snn.Node, ...]:
+        coded = _coded(own, self.differential)
+        return (replace(coded, name=self.name, inputs=self.inputs),)
+
+    analog = max_pool
+
+
+def _all_made(sources: list[str | None]) -> tuple[str, ...] | None:
+    made = tuple(source for source in sources if source is not None)
+    return made if len(made) == len(sources) else None
+
+
+def _coded(own: snn.Node, differential: bool) -> snn.Node:
+    """Max pools and islands in the coding of the network's spikes."""
+    if isinstance(own, snn.MaxPool | snn.Analog) and differential:
+        return replace(own, coding="differential")
+    return own

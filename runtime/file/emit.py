@@ -93,7 +93,7 @@ def emit_chain(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", fn.OPSET)], ir_version=9)
 
 
-class _Emission:
+class _Emission(snn.Rules[None]):
     """The parts of an ONNX graph as they are collected, node by node."""
 
     def __init__(self, graph: snn.SpikingGraph) -> None:
@@ -144,24 +144,12 @@ class _Emission:
 
     def visit(self, node: snn.Node) -> None:
         self.current = node.name
-        match node:
-            case snn.Input():
-                self._input(node)
-            case snn.Synapse():
-                self._synapse(node)
-            case snn.Population():
-                self._population(node, node.neuron, node.name)
-            case snn.MaxPool():
-                self._max_pool(node)
-            case snn.Analog():
-                self._analog(node)
-            case snn.Delay():
-                amount = self.constant(np.array([node.steps], np.int64))
-                source = self._varying(node.inputs[0])
-                self.call("Delay", source, amount, self.total, out=node.name)
-                self.declare(node.name, node.shape)
-            case snn.Readout():
-                self._readout(node)
+        snn.visit(self, node, ())
+
+    def delay(self, node: snn.Delay, xs: Sequence[None]) -> None:
+        amount = self.constant(np.array([node.steps], np.int64))
+        self.call("Delay", self._varying(node.inputs[0]), amount, self.total, out=node.name)
+        self.declare(node.name, node.shape)
 
     def _varying(self, name: str) -> str:
         """The signal with a time axis."""
@@ -179,7 +167,7 @@ class _Emission:
         """Arguments of the functions that know a window: its first step, its length, all steps."""
         return self.constant(np.array([begin], np.int64)), "steps", self.total
 
-    def _input(self, node: snn.Input) -> None:
+    def input(self, node: snn.Input, xs: Sequence[None]) -> None:
         info = helper.make_tensor_value_info(node.name, TensorProto.FLOAT, ["batch", *node.shape])
         self.inputs.insert(len(self.inputs) - 1, info)
         self.constant_signals.add(node.name)
@@ -196,17 +184,17 @@ class _Emission:
         self.declare(spikes, node.shape)
         self.repeated[node.name] = spikes
 
-    def _synapse(self, node: snn.Synapse) -> None:
+    def synapse(self, node: snn.Synapse, xs: Sequence[None]) -> None:
         # An encoded input is not constant: its spikes are in ``repeated`` from the start.
         constant = all(n in self.constant_signals and n not in self.repeated for n in node.inputs)
-        xs = [n if constant else self._varying(n) for n in node.inputs]
+        sources = [n if constant else self._varying(n) for n in node.inputs]
         if constant:
             self.constant_signals.add(node.name)
         field = ARRAY_FIELDS.get(type(node.op))
         weight = array_name(f"{node.name}.op.{field}") if field else ""
         grid = self.grids.get(node.name)
         out = node.name if grid is None else f"{node.name}/exact"
-        emit_op(node.op, xs, out, weight, self.add, self.constant)
+        emit_op(node.op, sources, out, weight, self.add, self.constant)
         if grid is not None:
             self._round(out, grid, node.name)
         self.declare(node.name, node.shape)
@@ -221,7 +209,10 @@ class _Emission:
         whole = self.add("Round", self.add("Mul", name, f"{out}/steps"))
         self.add("Mul", whole, f"{out}/grid", out=out)
 
-    def _population(self, node: snn.Population | snn.Readout, p: Neuron, out: str) -> None:
+    def population(self, node: snn.Population, xs: Sequence[None]) -> None:
+        self._neurons(node, node.neuron, node.name)
+
+    def _neurons(self, node: snn.Population | snn.Readout, p: Neuron, out: str) -> None:
         if isinstance(p, DifferentialParams):
             self._differential(node, p, out)
             return
@@ -277,7 +268,7 @@ class _Emission:
     def _zero(self) -> str:
         return self.constant(np.zeros((), np.float32))
 
-    def _max_pool(self, node: snn.MaxPool) -> None:
+    def max_pool(self, node: snn.MaxPool, xs: Sequence[None]) -> None:
         bias = array_name(f"{node.name}.bias") if np.any(node.bias) else self._zero()
         if node.coding == "differential":
             mean = self.add("Add", self._decoded(node.inputs[0]), bias)
@@ -290,7 +281,7 @@ class _Emission:
         self.call("Difference", pooled, self.total, out=node.name)
         self.declare(node.name, node.shape)
 
-    def _analog(self, node: snn.Analog) -> None:
+    def analog(self, node: snn.Analog, xs: Sequence[None]) -> None:
         if self.latency:
             raise GraphError(
                 "a start lag before an analog island has no ONNX form",
@@ -314,12 +305,12 @@ class _Emission:
         total = self.call("FromMean", mean, self.total)
         self.call("Difference", total, self.total, out=node.name)
 
-    def _readout(self, node: snn.Readout) -> None:
+    def readout(self, node: snn.Readout, xs: Sequence[None]) -> None:
         bias = array_name(f"{node.name}.bias")
         out = node.name if node.name not in {i.name for i in self.inputs} else f"{node.name}/out"
         if node.mode == "count" and node.neuron is not None:
             counts = f"{node.name}/counts"
-            self._population(node, node.neuron, counts)
+            self._neurons(node, node.neuron, counts)
             threshold = array_name(f"{node.name}.neuron.v_threshold")
             signal, bias = self.add("Mul", counts, threshold), self._zero()
         elif node.coding == "differential":

@@ -7,16 +7,27 @@ units of its threshold, as its spikes do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ..graph import Analog, Delay, Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse
+from ..graph import (
+    Analog,
+    Delay,
+    Input,
+    MaxPool,
+    Node,
+    Population,
+    Readout,
+    Rules,
+    SpikingGraph,
+    Synapse,
+)
 from ..ops import Array
 from ..parallel.threads import available_threads, one_blas_thread, run_tasks
-from . import islands as analog
+from . import islands
 from .samples import as_inputs
-from .spiking import last_uses
+from .walk import walk
 
 TILE = 32  # samples evaluated together where nobody observes the layers
 Observer = Callable[[Node, Array, Array], None]
@@ -43,7 +54,7 @@ def run_analog(
 
     def one(_: int, start: int) -> tuple[int, dict[str, Array]]:
         part = {name: x[start : start + TILE] for name, x in arrays.items()}
-        return start, _run(graph, part, None, apply)
+        return start, walk(graph, AnalogRules(None, apply), part)
 
     def collect(done: tuple[int, dict[str, Array]]) -> None:
         start, results = done
@@ -54,61 +65,54 @@ def run_analog(
 
     with one_blas_thread():
         if observe is not None:
-            return _run(graph, arrays, observe, apply)
+            return walk(graph, AnalogRules(observe, apply), arrays)
         run_tasks(range(available_threads()), range(0, count, TILE), one, collect)
     return out
 
 
-def _run(
-    graph: SpikingGraph, arrays: Mapping[str, Array], observe: Observer | None, apply: Apply
-) -> dict[str, Array]:
-    """Readouts of one tile of samples."""
-    last_use = last_uses(graph)
-    values: dict[str, Array] = {}
-    results: dict[str, Array] = {}
-    for i, node in enumerate(graph.nodes):
-        xs = [values[name] for name in node.inputs]
-        pre, out = _evaluate(node, xs, arrays, apply)
-        values[node.name] = out
-        if isinstance(node, Readout):
-            results[node.name] = out
-        if observe is not None:
-            decoded = out
-            if isinstance(node, Population):
-                decoded = out * node.neuron.v_threshold.astype(out.dtype)
-            observe(node, pre, decoded)
-        for name in last_use.get(i, ()):
-            values.pop(name, None)
-    return results
+class AnalogRules(Rules[Array]):
+    """A node's output in analog mode, (samples, *shape): of a population in units of its
+    threshold. ``observe`` and ``apply`` as in ``run_analog``."""
+
+    def __init__(self, observe: Observer | None, apply: Apply) -> None:
+        self.observe, self.apply = observe, apply
+
+    def _seen(self, node: Node, pre: Array, out: Array) -> Array:
+        if self.observe is not None:
+            self.observe(node, pre, out)
+        return out
+
+    def input(self, node: Input | Delay, xs: Sequence[Array]) -> Array:
+        return self._seen(node, xs[0], xs[0])
+
+    delay = input
+
+    def synapse(self, node: Synapse, xs: Sequence[Array]) -> Array:
+        out = self.apply(node.ann_op or node.op, *xs).astype(xs[0].dtype, copy=False)
+        return self._seen(node, out, out)
+
+    def population(self, node: Population, xs: Sequence[Array]) -> Array:
+        pre = _biased(node, xs[0])
+        theta = node.neuron.v_threshold.astype(pre.dtype)
+        spikes = np.clip(pre, 0, node.ceiling) / theta
+        if self.observe is not None:
+            self.observe(node, pre, spikes * theta)
+        return spikes
+
+    def max_pool(self, node: MaxPool, xs: Sequence[Array]) -> Array:
+        pre = _biased(node, xs[0])
+        return self._seen(node, pre, node.op.apply(pre))
+
+    def analog(self, node: Analog, xs: Sequence[Array]) -> Array:
+        out = islands.apply(node, xs).astype(xs[0].dtype)
+        return self._seen(node, xs[0], out)
+
+    def readout(self, node: Readout, xs: Sequence[Array]) -> Array:
+        pre = _biased(node, xs[0])
+        return self._seen(node, pre, pre)
 
 
-def _evaluate(
-    node: Node, xs: list[Array], arrays: Mapping[str, Array], apply: Apply
-) -> tuple[Array, Array]:
-    """Pre-activation and output (in spike units for a population) of one node."""
-    match node:
-        case Input():
-            return arrays[node.name], arrays[node.name]
-        case Delay():
-            return xs[0], xs[0]
-        case Synapse():
-            out = apply(node.ann_op or node.op, *xs).astype(xs[0].dtype, copy=False)
-            return out, out
-        case Population():
-            pre = xs[0] + _bias(node).astype(xs[0].dtype)
-            out = np.clip(pre, 0, node.ceiling)
-            return pre, out / node.neuron.v_threshold.astype(out.dtype)
-        case MaxPool():
-            pre = xs[0] + _bias(node).astype(xs[0].dtype)
-            return pre, node.op.apply(pre)
-        case Analog():
-            biased = [x + b for x, b in zip(xs, node.biases, strict=True)] if node.biases else xs
-            return xs[0], analog.evaluate(node.model, node.output, biased).astype(xs[0].dtype)
-        case Readout():
-            pre = xs[0] + _bias(node).astype(xs[0].dtype)
-            return pre, pre
-
-
-def _bias(node: Population | MaxPool | Readout) -> Array:
-    """The ANN's bias, not the one that calibration in the spiking loop put there."""
-    return node.bias if node.ann_bias is None else node.ann_bias
+def _biased(node: Population | MaxPool | Readout, x: Array) -> Array:
+    """With the ANN's bias, not the one that calibration in the spiking loop put there."""
+    bias = node.bias if node.ann_bias is None else node.ann_bias
+    return np.asarray(x + bias.astype(x.dtype))

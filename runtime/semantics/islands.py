@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph import Analog
 from ..onnx_runtime import onnx_runtime
 from ..ops import Array
 
@@ -31,3 +32,9 @@ def evaluate(model: bytes, output: str, inputs: Sequence[Array]) -> Array:
     }
     result: Array = session.run([output], feed)[0]
     return result
+
+
+def apply(node: Analog, xs: Sequence[Array]) -> Array:
+    """What an island computes of its inputs (batch, *shape), its biases added."""
+    biased = [x + b for x, b in zip(xs, node.biases, strict=True)] if node.biases else xs
+    return evaluate(node.model, node.output, biased)

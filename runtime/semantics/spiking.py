@@ -1,8 +1,9 @@
-"""One node over a block of time steps, on plain arrays (time, batch, *shape).
+"""The spiking network, defined: what each node does over a block of time steps, and a whole run.
 
-The definition of what each node does, without the engine's memory layouts and buffers: calibration
-in the spiking loop and diagnosis call these layer by layer. Times are absolute steps from 0. A
-signal that is the same in every step may have a time axis of length one.
+On plain arrays (time, batch, *shape), without the engine's memory layouts and buffers. A run walks
+the graph once per block of steps; ``SpikingRules`` keep the states from block to block. Calibration
+in the spiking loop calls the functions of single nodes, diagnosis observes the rules. Times are
+absolute steps from 0. A signal that is the same in every step may have a time axis of length one.
 
 With start lags (``NeuronParams.lag``) every layer has its own window of ``steps`` steps, later
 than its input's by its lag (``graph.onsets``): currents and biases arrive in the input's window,
@@ -11,21 +12,250 @@ spikes leave in the layer's own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
 import numpy as np
 
-from ..graph import Analog, Delay, MaxPool, Population, SpikingGraph, Synapse
-from ..neurons import State
-from ..ops import Array
+from ..graph import (
+    Analog,
+    Delay,
+    Input,
+    MaxPool,
+    Node,
+    Population,
+    Readout,
+    Rules,
+    SpikingGraph,
+    Synapse,
+    onsets,
+)
+from ..neurons import Neuron, State, paced
+from ..ops import Array, Shape
 from . import islands as analog
+from .constants import constant_currents
+from .encoding import encode
+from .walk import walk
+
+BLOCK_BYTES = 64 * 2**20  # the largest signal of a block
+MOST_STEPS = 16  # of a block
 
 
-def last_uses(graph: SpikingGraph) -> dict[int, list[str]]:
-    """Node index -> signals that nobody reads after it."""
-    last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
-    out: dict[int, list[str]] = {}
-    for name, i in last.items():
-        out.setdefault(i, []).append(name)
-    return out
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Outcome:
+    """What a run gives.
+
+    Attributes:
+        readouts: per readout, (steps, samples, *shape): the answer after every step.
+        spikes: per population, (steps,): spikes (graded ones count once) in step latency + t,
+            summed over samples; with start lags, those of all steps before that in the first.
+        synops: (steps,): synaptic operations, the same.
+        latency: steps from input to the first answer's window.
+    """
+
+    readouts: Mapping[str, Array]
+    spikes: Mapping[str, Array]
+    synops: Array
+    latency: int
+
+
+def run(
+    graph: SpikingGraph,
+    inputs: Mapping[str, Array],
+    steps: int,
+    fan_out: Mapping[str, Array],
+    *,
+    seed: int = 0,
+    offset: int = 0,
+    block: int | None = None,
+) -> Outcome:
+    """Simulate one batch of samples.
+
+    Parameters:
+        inputs: (samples, *shape) per network input, of the floating-point type to compute in.
+        steps: answers are given after each of these steps.
+        fan_out: synaptic operations of one spike, shaped like the node, of every node whose spikes
+            cost any (``cost.static_cost``: ``fan_out`` and ``passed_on``).
+        seed, offset: of stochastic encodings (see ``encoding.encode``).
+        block: steps computed together before the next node; changes nothing but time and memory.
+    """
+    rules = _Counting(graph, inputs, steps, fan_out, seed=seed, offset=offset)
+    rules.run(steps + rules.latency, block)
+    return Outcome(
+        readouts=rules.answers, spikes=rules.spikes, synops=rules.synops, latency=rules.latency
+    )
+
+
+class SpikingRules(Rules[Array]):
+    """Every node's output (time or 1, batch, *shape) in the steps of a block, for one batch.
+
+    Attributes:
+        onset: per node, when its window begins.
+        at, count: first step and number of steps of the block.
+        totals: per readout, what has arrived, weighted.
+        answers: per readout, (steps, batch, *shape), filled as the run goes on.
+    """
+
+    def __init__(
+        self,
+        graph: SpikingGraph,
+        inputs: Mapping[str, Array],
+        steps: int,
+        *,
+        seed: int = 0,
+        offset: int = 0,
+    ) -> None:
+        self.graph, self.inputs, self.steps = graph, inputs, steps
+        self.seed, self.offset = seed, offset
+        self.onset = onsets(graph)
+        self.at = self.count = 0
+        self.dtype = next(iter(inputs.values())).dtype
+        self.constants = {
+            name: x.astype(self.dtype)[np.newaxis]
+            for name, x in constant_currents(graph).of(inputs).items()
+        }
+        self.states: dict[str, State] = {}
+        self.totals: dict[str, Array] = {}
+        self.answers: dict[str, Array] = {}
+
+    def run(self, total: int, block: int | None = None) -> None:
+        """``total`` steps, in blocks of ``block`` (None: what keeps signals small)."""
+        if block is None:
+            batch = len(next(iter(self.inputs.values())))
+            widest = max(prod(node.shape) for node in self.graph.nodes)
+            block = max(1, min(MOST_STEPS, total, BLOCK_BYTES // (4 * batch * widest)))
+        for self.at in range(0, total, block):
+            self.count = min(block, total - self.at)
+            walk(self.graph, self, self.inputs)
+
+    def begin(self, node: Node) -> int:
+        """The step at which the window of a node's inputs begins."""
+        return max((self.onset[name] for name in node.inputs), default=0)
+
+    def state(self, node: Node) -> State:
+        """What a node keeps from block to block; empty before its first."""
+        return self.states.setdefault(node.name, {})
+
+    def current(self, node: Population | Readout, x: Array) -> Array:
+        """The bias added in the window of the node's input."""
+        return gate_bias(x, node.bias, self.at, self.count, self.begin(node), self.steps)
+
+    def fire(self, node: Population | Readout, neuron: Neuron, current: Array) -> Array:
+        """Spikes of a node's neurons."""
+        first = self.onset[node.name]
+        fire, state = (first, first + self.steps), self.state(node)
+        return run_neurons(neuron, node.shape, current, state, self.at, self.count, fire)
+
+    def input(self, node: Input, xs: Sequence[Array]) -> Array:
+        x = encode(node, xs[0], self.at, self.count, self.seed, self.offset)
+        return gate(x, self.at, self.count, 0, self.steps)
+
+    def synapse(self, node: Synapse, xs: Sequence[Array]) -> Array:
+        if node.name in self.constants:
+            return gate(self.constants[node.name], self.at, self.count, 0, self.steps)
+        return apply_synapse(node, xs)
+
+    def population(self, node: Population, xs: Sequence[Array]) -> Array:
+        return self.fire(node, node.neuron, self.current(node, xs[0]))
+
+    def max_pool(self, node: MaxPool | Analog, xs: Sequence[Array]) -> Array:
+        begin, state = self.begin(node), self.state(node)
+        return run_expectation(node, xs, state, self.at, self.count, begin, self.steps)
+
+    analog = max_pool
+
+    def delay(self, node: Delay, xs: Sequence[Array]) -> Array:
+        return run_delay(node, xs[0], self.state(node), self.count)
+
+    def readout(self, node: Readout, xs: Sequence[Array]) -> Array:
+        """The answers of the block's steps. Sums over time are kept in double precision."""
+        differential = node.coding == "differential"
+        x = xs[0] if differential else self.current(node, xs[0])
+        unit = np.ones(())
+        if node.mode == "count" and node.neuron is not None:
+            x = self.fire(node, node.neuron, x)
+            unit = node.neuron.v_threshold.astype(np.float64)
+        if node.name not in self.totals:
+            self.answers[node.name] = np.zeros((self.steps, x.shape[1], *node.shape), self.dtype)
+            self.totals[node.name] = np.zeros((x.shape[1], *node.shape))
+            self.totals[node.name] += node.bias if differential else 0
+        total, answers = self.totals[node.name], self.answers[node.name]
+        for i in range(self.count):
+            t = self.at + i - self.onset[node.name] + 1
+            total += x[i if len(x) > 1 else 0] * np.float64(_weight(node, t, self.steps))
+            if 1 <= t <= self.steps:
+                answers[t - 1] = total / _arrived(node, t, self.steps) * unit
+        return answers
+
+
+def _weight(node: Readout, t: int, steps: int) -> float:
+    """What counts of an input in step ``t`` (from 1) of a readout's window."""
+    match node.coding:
+        case "rate":
+            return 1
+        case "paced":
+            return float(paced.weight(t - 1, steps))
+        case "differential":  # a spike in step t moves the mean by 1/t
+            return 1 / max(t, 1)
+
+
+def _arrived(node: Readout, t: int, steps: int) -> float:
+    """What a readout's sum after step ``t`` is divided by: the sum of the weights so far."""
+    match node.coding:
+        case "rate":
+            return t
+        case "paced":
+            return t * (2 * steps + 1 - t) / 2
+        case "differential":
+            return 1
+
+
+class _Counting(SpikingRules):
+    """Counts what is sent, in the steps of the answers: see ``Outcome``."""
+
+    def __init__(
+        self,
+        graph: SpikingGraph,
+        inputs: Mapping[str, Array],
+        steps: int,
+        fan_out: Mapping[str, Array],
+        *,
+        seed: int,
+        offset: int,
+    ) -> None:
+        super().__init__(graph, inputs, steps, seed=seed, offset=offset)
+        self.latency = max((self.onset[r.name] for r in graph.of(Readout)), default=0)
+        self.fan_out = fan_out
+        self.spikes = {p.name: np.zeros(steps) for p in graph.of(Population)}
+        self.synops = np.zeros(steps)
+
+    def input(self, node: Input, xs: Sequence[Array]) -> Array:
+        return self._passed_on(node, super().input(node, xs))
+
+    def population(self, node: Population, xs: Sequence[Array]) -> Array:
+        spikes = super().population(node, xs)
+        for t, fired in self._fired(node, spikes):
+            self.spikes[node.name][t] += fired.sum()
+            self.synops[t] += (fired * self.fan_out[node.name]).sum()
+        return spikes
+
+    def max_pool(self, node: MaxPool | Analog, xs: Sequence[Array]) -> Array:
+        return self._passed_on(node, super().max_pool(node, xs))
+
+    analog = max_pool
+
+    def _passed_on(self, node: Node, sent: Array) -> Array:
+        if node.name in self.fan_out:
+            for t, fired in self._fired(node, sent):
+                self.synops[t] += (fired * self.fan_out[node.name]).sum()
+        return sent
+
+    def _fired(self, node: Node, sent: Array) -> Iterator[tuple[int, Array]]:
+        """In which of the steps of answers, and how many samples' (*shape), something was sent."""
+        for i, step in enumerate(sent):
+            if 0 <= self.at + i - self.onset[node.name] < self.steps:
+                yield max(self.at + i - self.latency, 0), np.count_nonzero(step, axis=0)
 
 
 def gate(x: Array, t0: int, count: int, begin: int, length: int) -> Array:
@@ -47,7 +277,7 @@ def gate_bias(x: Array, bias: Array, t0: int, count: int, begin: int, length: in
     )
 
 
-def apply_synapse(node: Synapse, xs: list[Array]) -> Array:
+def apply_synapse(node: Synapse, xs: Sequence[Array]) -> Array:
     """A linear op on signals (time or 1, batch, ...): time and batch are one axis to it."""
     count = max(len(x) for x in xs)
     merged = [
@@ -64,14 +294,27 @@ def run_population(
     node: Population, current: Array, state: State, t0: int, count: int, fire: tuple[int, int]
 ) -> Array:
     """Spikes (count, batch, *shape) of steps t0..; the neurons fire in [fire[0], fire[1])."""
+    return run_neurons(node.neuron, node.shape, current, state, t0, count, fire)
+
+
+def run_neurons(
+    neuron: Neuron,
+    shape: Shape,
+    current: Array,
+    state: State,
+    t0: int,
+    count: int,
+    fire: tuple[int, int],
+) -> Array:
+    """As ``run_population``, of a readout's neurons too."""
     batch = current.shape[1]
     if not state:
-        state.update(node.neuron.initial_state(batch, node.shape, current.dtype))
-    spikes = np.empty((count, batch, *node.shape), current.dtype)
+        state.update(neuron.initial_state(batch, shape, current.dtype))
+    spikes = np.empty((count, batch, *shape), current.dtype)
     for i in range(count):
         may_fire = fire[0] <= t0 + i < fire[1]
         now = current[i if len(current) > 1 else 0]
-        node.neuron.step(state, now, spikes[i], may_fire, t0 + i - fire[0], fire[1] - fire[0])
+        neuron.step(state, now, spikes[i], may_fire, t0 + i - fire[0], fire[1] - fire[0])
     return spikes
 
 
@@ -87,7 +330,7 @@ def run_delay(node: Delay, x: Array, state: State, count: int) -> Array:
 
 def run_expectation(
     node: MaxPool | Analog,
-    xs: list[Array],
+    xs: Sequence[Array],
     state: State,
     t0: int,
     count: int,
@@ -128,7 +371,7 @@ def run_expectation(
 
 def _run_differential(
     node: MaxPool | Analog,
-    xs: list[Array],
+    xs: Sequence[Array],
     state: State,
     t0: int,
     count: int,

@@ -456,7 +456,7 @@ def test_a_bias_moved_by_calibration_in_the_loop_is_no_fault() -> None:
     for name in CNN.values():
         node = net[name]
         assert isinstance(node, snn.Population)
-        sent = SpikingRun(net, {"input": x}, T).run().emitted[name]
+        sent = SpikingRun(net, {"input": x}, T).measure().emitted[name]
         error = node.neuron.v_threshold * sent / T - a[name]
         shift = error.mean(axis=(0, 2, 3)).reshape(-1, 1, 1).astype(np.float32)
         net = net.with_nodes([replace(node, bias=node.bias - shift)])

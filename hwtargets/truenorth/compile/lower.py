@@ -30,6 +30,7 @@ from ....runtime import graph as g
 from ....runtime import ops
 from ....runtime.neurons import NeuronParams
 from ....runtime.ops import Array, Shape
+from ....runtime.semantics.walk import annotate
 from ...view.lines import Block, Signal, Wires, apply, blocks_of, evaluate
 from . import pools
 
@@ -115,18 +116,58 @@ def lower(
     Raises TargetError for nodes without a TrueNorth form (check ``truenorth_rules`` first).
     """
     lowering = _Lowering(samples, output_copies)
-    for node in graph.nodes:
-        lowering.add(node)
+    annotate(graph, _Signals(lowering))
     return lowering.result()
+
+
+class _Signals(g.Rules[Signal]):
+    """What a node sends; its units are added to ``lowering``."""
+
+    def __init__(self, lowering: _Lowering) -> None:
+        self.lowering = lowering
+
+    def input(self, node: g.Input, xs: Sequence[Signal]) -> Signal:
+        return self.lowering.input(node)
+
+    def synapse(self, node: g.Synapse, xs: Sequence[Signal]) -> Signal:
+        if isinstance(node.op, ops.SumPool | ops.ReduceSum) and len(xs[0].terms) == 1:
+            pooled = pools.add_up(self.lowering, node, node.op, xs[0])
+            if pooled is not None:
+                return pooled
+        return apply(node.op, list(xs), node.name)
+
+    def population(self, node: g.Population, xs: Sequence[Signal]) -> Signal:
+        return self.lowering.population(node, xs[0])
+
+    def max_pool(self, node: g.MaxPool, xs: Sequence[Signal]) -> Signal:
+        return pools.maximum(self.lowering, node, xs[0])
+
+    def readout(self, node: g.Readout, xs: Sequence[Signal]) -> Signal:
+        return self.lowering.readout(node, xs[0])
+
+    def analog(self, node: g.Analog, xs: Sequence[Signal]) -> Signal:
+        raise TargetError(
+            f"an analog island ({', '.join(node.ops)}) has no neurons",
+            where=f"node '{node.name}'",
+            remedy="Replace these operations in the model by ones that spike.",
+            code="E521",
+        )
+
+    def delay(self, node: g.Delay, xs: Sequence[Signal]) -> Signal:
+        raise TargetError(
+            f"a delay of {node.steps} steps beside a start lag has no neurons",
+            where=f"node '{node.name}'",
+            remedy="Convert without a start lag.",
+            code="E521",
+        )
 
 
 @dataclass(eq=False)
 class _Lowering:
-    """The walk: signals by node name, and the rates of all lines so far."""
+    """What has been made so far, and the rates of all lines."""
 
     samples: Mapping[str, Array]
     output_copies: int
-    signals: dict[str, Signal] = field(default_factory=dict)
     sources: list[Source] = field(default_factory=list)
     units: list[Unit] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
@@ -144,27 +185,6 @@ class _Lowering:
             notes=tuple(dict.fromkeys(self.notes)),
         )
 
-    def add(self, node: g.Node) -> None:
-        match node:
-            case g.Input():
-                self.signals[node.name] = self._input(node)
-            case g.Synapse():
-                self.signals[node.name] = self._synapse(node)
-            case g.Population():
-                self.signals[node.name] = self._population(node)
-            case g.MaxPool():
-                signal = self.signals[node.inputs[0]]
-                self.signals[node.name] = pools.maximum(self, node, signal)
-            case g.Readout():
-                self._readout(node)
-            case g.Analog():
-                raise TargetError(
-                    f"an analog island ({', '.join(node.ops)}) has no neurons",
-                    where=f"node '{node.name}'",
-                    remedy="Replace these operations in the model by ones that spike.",
-                    code="E521",
-                )
-
     def new_lines(self, shape: Shape, rates: Array, scale: Array | float) -> Signal:
         """New lines as a signal; ``scale``: what one spike is worth."""
         ids = np.arange(self.lines, self.lines + prod(shape)).reshape(shape)
@@ -173,7 +193,7 @@ class _Lowering:
         wires = Wires(ids, np.broadcast_to(np.asarray(scale, np.float64), shape))
         return Signal(shape=shape, constant=np.zeros(shape), terms=(wires,))
 
-    def _input(self, node: g.Input) -> Signal:
+    def input(self, node: g.Input) -> Signal:
         x = np.asarray(self.samples[node.name], np.float64)
         axes = (0, *range(2, x.ndim)) if x.ndim > 2 else (0,)
         low = np.minimum(x.min(axis=axes, keepdims=True)[0], 0.0)
@@ -187,14 +207,6 @@ class _Lowering:
         )
         signal = self.new_lines(node.shape, (x - low) / (high - low), high - low)
         return Signal(shape=signal.shape, constant=np.array(low), terms=signal.terms)
-
-    def _synapse(self, node: g.Synapse) -> Signal:
-        signals = [self.signals[name] for name in node.inputs]
-        if isinstance(node.op, ops.SumPool | ops.ReduceSum) and len(signals[0].terms) == 1:
-            pooled = pools.add_up(self, node, node.op, signals[0])
-            if pooled is not None:
-                return pooled
-        return apply(node.op, signals, node.name)
 
     def add_unit(
         self,
@@ -237,8 +249,7 @@ class _Lowering:
         parts = [evaluate(blocks, rates[i : i + step], size) for i in range(0, len(rates), step)]
         return np.concatenate(parts)
 
-    def _population(self, node: g.Population) -> Signal:
-        signal = self.signals[node.inputs[0]]
+    def population(self, node: g.Population, signal: Signal) -> Signal:
         neuron = _integrate_and_fire(node)
         flat = {
             name: np.broadcast_to(array, node.shape).reshape(-1).astype(np.float64)
@@ -262,8 +273,7 @@ class _Lowering:
         )
         return self.new_lines(node.shape, rates, 1.0)
 
-    def _readout(self, node: g.Readout) -> None:
-        signal = self.signals[node.inputs[0]]
+    def readout(self, node: g.Readout, signal: Signal) -> Signal:
         size, copies = prod(node.shape), self.output_copies
         bias = (signal.constant + node.bias).reshape(-1)
         blocks = blocks_of(signal)
@@ -299,7 +309,7 @@ class _Lowering:
             stagger * wide_threshold,
             copies=copies,
         )
-        self.new_lines((unit.size,), rates, 1.0)
+        lines = self.new_lines((unit.size,), rates, 1.0)
         self.readings.append(
             Reading(
                 name=node.name,
@@ -309,6 +319,7 @@ class _Lowering:
                 offset=np.asarray(offset, np.float64),
             )
         )
+        return lines
 
 
 def _integrate_and_fire(node: g.Population | g.Readout) -> NeuronParams:

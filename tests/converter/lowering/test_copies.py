@@ -84,7 +84,7 @@ def test_spikes_of_copies_are_those_of_the_layer_that_they_gather_to():
     or less."""
     network = converted(steps=T, copies=2).graph
     x = {network.of(snn.Input)[0].name: samples("x_test")[:60]}
-    each, one = (SpikingRun(g, x, T).run().emitted for g in (network, gathered(network)[0]))
+    each, one = (SpikingRun(g, x, T).measure().emitted for g in (network, gathered(network)[0]))
     together = each[FIRST] + each[f"{FIRST}/copy2"]
     assert np.abs(together - one[FIRST]).max() <= 1
     assert (together != one[FIRST]).mean() < 1e-3 < one[FIRST].mean()
