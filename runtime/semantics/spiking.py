@@ -12,8 +12,7 @@ spikes leave in the layer's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -40,51 +39,6 @@ from .walk import walk
 
 BLOCK_BYTES = 64 * 2**20  # the largest signal of a block
 MOST_STEPS = 16  # of a block
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Outcome:
-    """What a run gives.
-
-    Attributes:
-        readouts: per readout, (steps, samples, *shape): the answer after every step.
-        spikes: per population, (steps,): spikes (graded ones count once) in step latency + t,
-            summed over samples; with start lags, those of all steps before that in the first.
-        synops: (steps,): synaptic operations, the same.
-        latency: steps from input to the first answer's window.
-    """
-
-    readouts: Mapping[str, Array]
-    spikes: Mapping[str, Array]
-    synops: Array
-    latency: int
-
-
-def run(
-    graph: SpikingGraph,
-    inputs: Mapping[str, Array],
-    steps: int,
-    fan_out: Mapping[str, Array],
-    *,
-    seed: int = 0,
-    offset: int = 0,
-    block: int | None = None,
-) -> Outcome:
-    """Simulate one batch of samples.
-
-    Parameters:
-        inputs: (samples, *shape) per network input, of the floating-point type to compute in.
-        steps: answers are given after each of these steps.
-        fan_out: synaptic operations of one spike, shaped like the node, of every node whose spikes
-            cost any (``cost.static_cost``: ``fan_out`` and ``passed_on``).
-        seed, offset: of stochastic encodings (see ``encoding.encode``).
-        block: steps computed together before the next node; changes nothing but time and memory.
-    """
-    rules = _Counting(graph, inputs, steps, fan_out, seed=seed, offset=offset)
-    rules.run(steps + rules.latency, block)
-    return Outcome(
-        readouts=rules.answers, spikes=rules.spikes, synops=rules.synops, latency=rules.latency
-    )
 
 
 class SpikingRules(Rules[Array]):
@@ -183,21 +137,17 @@ class SpikingRules(Rules[Array]):
         total, answers = self.totals[node.name], self.answers[node.name]
         for i in range(self.count):
             t = self.at + i - self.onset[node.name] + 1
-            total += x[i if len(x) > 1 else 0] * np.float64(_weight(node, t, self.steps))
+            now = x[i if len(x) > 1 else 0]
+            # A differential spike in step t moves the mean by 1/t.
+            total += now / np.float64(t) if differential else now * _weight(node, t, self.steps)
             if 1 <= t <= self.steps:
                 answers[t - 1] = total / _arrived(node, t, self.steps) * unit
         return answers
 
 
-def _weight(node: Readout, t: int, steps: int) -> float:
+def _weight(node: Readout, t: int, steps: int) -> np.float64:
     """What counts of an input in step ``t`` (from 1) of a readout's window."""
-    match node.coding:
-        case "rate":
-            return 1
-        case "paced":
-            return float(paced.weight(t - 1, steps))
-        case "differential":  # a spike in step t moves the mean by 1/t
-            return 1 / max(t, 1)
+    return np.float64(paced.weight(t - 1, steps) if node.coding == "paced" else 1)
 
 
 def _arrived(node: Readout, t: int, steps: int) -> float:
@@ -209,53 +159,6 @@ def _arrived(node: Readout, t: int, steps: int) -> float:
             return t * (2 * steps + 1 - t) / 2
         case "differential":
             return 1
-
-
-class _Counting(SpikingRules):
-    """Counts what is sent, in the steps of the answers: see ``Outcome``."""
-
-    def __init__(
-        self,
-        graph: SpikingGraph,
-        inputs: Mapping[str, Array],
-        steps: int,
-        fan_out: Mapping[str, Array],
-        *,
-        seed: int,
-        offset: int,
-    ) -> None:
-        super().__init__(graph, inputs, steps, seed=seed, offset=offset)
-        self.latency = max((self.onset[r.name] for r in graph.of(Readout)), default=0)
-        self.fan_out = fan_out
-        self.spikes = {p.name: np.zeros(steps) for p in graph.of(Population)}
-        self.synops = np.zeros(steps)
-
-    def input(self, node: Input, xs: Sequence[Array]) -> Array:
-        return self._passed_on(node, super().input(node, xs))
-
-    def population(self, node: Population, xs: Sequence[Array]) -> Array:
-        spikes = super().population(node, xs)
-        for t, fired in self._fired(node, spikes):
-            self.spikes[node.name][t] += fired.sum()
-            self.synops[t] += (fired * self.fan_out[node.name]).sum()
-        return spikes
-
-    def max_pool(self, node: MaxPool | Analog, xs: Sequence[Array]) -> Array:
-        return self._passed_on(node, super().max_pool(node, xs))
-
-    analog = max_pool
-
-    def _passed_on(self, node: Node, sent: Array) -> Array:
-        if node.name in self.fan_out:
-            for t, fired in self._fired(node, sent):
-                self.synops[t] += (fired * self.fan_out[node.name]).sum()
-        return sent
-
-    def _fired(self, node: Node, sent: Array) -> Iterator[tuple[int, Array]]:
-        """In which of the steps of answers, and how many samples' (*shape), something was sent."""
-        for i, step in enumerate(sent):
-            if 0 <= self.at + i - self.onset[node.name] < self.steps:
-                yield max(self.at + i - self.latency, 0), np.count_nonzero(step, axis=0)
 
 
 def gate(x: Array, t0: int, count: int, begin: int, length: int) -> Array:

@@ -24,7 +24,6 @@ from ...graph import (
 from ...ops import Array, LinearOp, Shape
 from ...ops.convolution import Conv
 from ...ops.pool import SumPool
-from ...semantics.constants import constant_currents
 from ..buffers import LINE, zeros
 from ..cells.base import Cell
 from ..cells.blocked import BlockedCell
@@ -94,7 +93,7 @@ def make_plan(
         segments=segments,
         signals=maker.signals(segments),
         constants=constants,
-        currents=Filler(constant_currents(graph), constants),
+        currents=Filler(graph, constants, lanes),
         counters=counters,
         clocks=clocks,
         onset=onset,

@@ -8,10 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onnx2snn.runtime import graph as g
-from onnx2snn.runtime.cost import static_cost
-from onnx2snn.runtime.engine.simulator import Simulator, simulate
+from onnx2snn.runtime.engine import make_engine, simulate
+from onnx2snn.runtime.engine.simulator import Simulator
 from onnx2snn.runtime.neurons.differential import DifferentialParams
-from onnx2snn.runtime.semantics.spiking import run
 from runtime import naive_oracle
 from runtime.engine.test_against_naive import float_network, images
 from runtime.random_graphs import graphs, samples
@@ -21,10 +20,9 @@ RELAXED = settings(
 )
 
 
-def defined(graph, x, steps, **options):
-    cost = static_cost(graph)
-    inputs = {graph.of(g.Input)[0].name: x.astype(options.pop("dtype", np.float32))}
-    return run(graph, inputs, steps, {**cost.fan_out, **cost.passed_on}, **options)
+def defined(graph, x, steps, *, offset=0, seed=0, **options):
+    engine = make_engine("numpy", threads=1, **options)
+    return engine.run(graph, x, steps, seed=seed, offset=offset)
 
 
 @RELAXED
@@ -85,9 +83,3 @@ def test_differential_neurons_and_readouts_run_as_in_the_engine():
     graph = g.SpikingGraph(nodes=tuple(nodes))
     x = np.random.default_rng(0).uniform(-1, 2, (6, *shape)).astype(np.float32)
     _assert_same(defined(graph, x, 12, block=5), simulate(graph, x, 12))
-
-
-def test_a_population_without_a_fan_out_is_an_error():
-    graph = float_network()
-    with pytest.raises(KeyError):
-        run(graph, {"x": images(1)}, 2, {})
