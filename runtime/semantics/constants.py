@@ -9,8 +9,9 @@ on who computed it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -30,19 +31,25 @@ class ConstantCurrents:
     synapses: tuple[Synapse, ...]
     grids: Mapping[str, Array]
 
-    def of(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def of(
+        self,
+        inputs: Mapping[str, Array],
+        kernels: Mapping[str, Callable[..., Array]] = MappingProxyType({}),
+    ) -> dict[str, Array]:
         """The synapses' outputs in every step for ``inputs``, (samples, *shape), in double
-        precision."""
+        precision. ``kernels``: what computes some synapses, by name, instead of their record,
+        into memory of its own, which is overwritten."""
         values = {name: inputs[name].astype(np.float64) for name in self.inputs}
         out: dict[str, Array] = {}
         for node in self.synapses:
-            y = np.asarray(node.op.apply(*[values[i] for i in node.inputs]))
+            apply = kernels.get(node.name, node.op.apply)
+            y = np.asarray(apply(*[values[i] for i in node.inputs]))
             values[node.name] = y
             grid = self.grids.get(node.name)
-            if grid is not None:
-                y = np.array(y)
-                _round(y, grid)
-            out[node.name] = y
+            own = (
+                y if node.name in kernels else None
+            )  # a record's result may be a view of its input
+            out[node.name] = y if grid is None else _rounded(y, grid, own)
         return out
 
 
@@ -68,11 +75,10 @@ def constant_currents(facts: GraphFacts) -> ConstantCurrents:
     )
 
 
-def _round(x: Array, grid: Array) -> None:
-    """In place."""
-    np.multiply(x, 1 / grid, out=x)  # exact: grids are powers of two
-    np.rint(x, out=x)
-    np.multiply(x, grid, out=x)
+def _rounded(x: Array, grid: Array, out: Array | None) -> Array:
+    out = np.multiply(x, 1 / grid, out=out)  # exact: grids are powers of two
+    np.rint(out, out=out)
+    return np.multiply(out, grid, out=out)
 
 
 def _in_double(node: Synapse) -> Synapse:

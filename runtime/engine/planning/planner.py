@@ -22,7 +22,6 @@ from ...graph import (
 from ...ops import Array, LinearOp, WeightedOp
 from ...ops.convolution import Conv
 from ...ops.pool import SumPool
-from ...semantics.constants import constant_currents
 from ..buffers import LINE, zeros
 from ..cells.base import Cell
 from ..cells.blocked import BlockedCell
@@ -99,7 +98,7 @@ def make_plan(
         segments=segments,
         signals=maker.signals(segments),
         constants=constants,
-        currents=Filler(constant_currents(facts), constants),
+        currents=Filler(facts, constants, lanes),
         counters=counters,
         clocks=clocks,
         onset=facts.onsets,
