@@ -11,7 +11,7 @@ from .cores.crossbar import CROSSBAR
 from .cores.mapping import CORES
 from .mapping import ChipMapping
 from .target import HardwareTarget
-from .target_file import Mappings, load_folder
+from .toml import Mappings, load_folder
 from .truenorth.mapping import TRUENORTH
 from .xylo.mapping import XYLO
 

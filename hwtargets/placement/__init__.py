@@ -19,7 +19,7 @@ from ..mapping import ChipMapping
 from ..mappings import MAPPINGS, targets
 from ..options import known_options
 from ..target import HardwareTarget, Violation
-from ..target_file import Mappings, load
+from ..toml import Mappings, load
 from ..view.network import ChipNetwork, chip_view
 from .assembly import Assembly, PlaceData
 from .report import PlacementReport

@@ -19,7 +19,7 @@ from ..energy import ann_comparison
 from ..mapping import PLACEMENT, ChipMapping, ChipRun, Cores, Mapped, Request, no_traffic
 from ..samples import fitting_samples
 from ..target import UNBOUNDED, HardwareTarget, Known, Violation
-from ..target_file import load_folder
+from ..toml import load_folder
 from ..view.network import ChipNetwork
 from . import core as xylo_core
 from . import file as xylo_file

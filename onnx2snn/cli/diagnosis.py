@@ -16,7 +16,8 @@ from ..errors import UsageError
 from ..evaluation.ann import onnx_ann
 from ..marks import Kind
 from ..reports import diagnosis as reports
-from ..reports import diagnosis_plots, plot
+from ..reports.pictures import diagnosis as diagnosis_plots
+from ..reports.pictures import sweep as plot
 from ..results import Results
 from ..runtime.graph import SpikingGraph
 from . import files

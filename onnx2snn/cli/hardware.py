@@ -27,8 +27,8 @@ from ..hwtargets.kinds import suggested
 from ..marks import TEXT_MARK, Kind
 from ..reports import documents
 from ..reports import text as render
+from ..reports.pages.placement import render_html
 from ..reports.placement import render_comparison, render_text
-from ..reports.placement_html import render_html
 from ..results import Results, one_file
 from ..runtime.graph import SpikingGraph
 from . import files

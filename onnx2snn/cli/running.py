@@ -20,9 +20,10 @@ from ..evaluation.evaluate import Ann
 from ..evaluation.sweep import Sweep, SweepRun, early_notes
 from ..marks import Kind
 from ..provenance import Provenance, convert
-from ..reports import comparison, documents, plot
-from ..reports import sweep_html as page
+from ..reports import comparison, documents
 from ..reports import text as render
+from ..reports.pages import sweep as page
+from ..reports.pictures import sweep as plot
 from ..results import Results
 from ..runtime.engine import LayerProfile, simulate
 from ..runtime.graph import SpikingGraph

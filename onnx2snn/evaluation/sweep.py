@@ -3,7 +3,7 @@
 The readout accumulates, so the answer after every step t <= T comes from one simulation of T
 steps. With start lags the windows depend on T, so each T is its own conversion and simulation, and
 only a few T per octave (``LADDER``) are run. Finished chunks are kept in the output folder until
-the sweep is complete (``sweep_state``): a killed sweep goes on where it stopped.
+the sweep is complete (``state``): a killed sweep goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..provenance import Provenance, convert
 from ..runtime.graph import Population, SpikingGraph
 from .ann import evaluate, onnx_ann
 from .evaluate import Evaluation
-from .sweep_state import StateFile, dependencies, fingerprint
+from .state import StateFile, dependencies, fingerprint
 
 # The T that tables show, and that are run where every T costs a conversion.
 LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)

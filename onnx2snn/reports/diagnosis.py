@@ -15,7 +15,7 @@ from ..diagnosis.measure import RULE, Measured
 from ..display import displayed
 from . import comparison, documents
 from . import text as render
-from .page import page
+from .pages import page
 from .remedies import advice_text, trial_text
 
 SCHEMA = "onnx2snn.diagnose/1"

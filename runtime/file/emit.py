@@ -21,10 +21,10 @@ from ..neurons import Neuron
 from ..ops import Array, Shape
 from ..semantics.constants import constant_currents
 from ..tables import entry
-from . import neurons_if as fn
 from .codec import array_name
 from .neurons import NAME, NEURONS
-from .neurons_paced import paced_readout
+from .neurons import integrate_and_fire as fn
+from .neurons.paced import paced_readout
 from .operations import Place, emit_op
 
 

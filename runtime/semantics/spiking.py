@@ -18,17 +18,7 @@ from math import prod
 import numpy as np
 
 from ..facts import GraphFacts
-from ..graph import (
-    Analog,
-    Delay,
-    Input,
-    MaxPool,
-    Node,
-    Population,
-    Readout,
-    Rules,
-    Synapse,
-)
+from ..graph import Analog, Delay, Input, MaxPool, Node, Population, Readout, Rules, Synapse
 from ..neurons import Neuron, State
 from ..neurons.model import weight
 from ..ops import Array, Shape

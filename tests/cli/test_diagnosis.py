@@ -167,7 +167,7 @@ def test_the_report_has_the_three_numbers_and_the_synaptic_operations(
 def test_the_picture_of_rates_has_the_layer_of_the_jump_also_among_many() -> None:
     from types import SimpleNamespace
 
-    from onnx2snn.reports import diagnosis_plots
+    from onnx2snn.reports.pictures import diagnosis as diagnosis_plots
 
     layers: Any = [SimpleNamespace(name=f"layer{i}") for i in range(60)]
     for jump in (layers[0], layers[31], layers[59], None):

@@ -9,7 +9,7 @@
 Each spike makes the next one harder for a while, so that a neuron answers a change more strongly
 than what stays (Bellec et al. 2018, "Long short-term memory and learning-to-learn in networks of
 spiking neurons"). In the product this would be three files: the record in ``runtime/neurons``, the
-ONNX function in ``runtime/file``, and the line of ``FORM`` in ``runtime/file/neurons.py``.
+ONNX function in ``runtime/file``, and the line of ``FORM`` in ``runtime/file/neurons/__init__.py``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from onnx import TensorProto, helper
 
 from onnx2snn.errors import GraphError
 from onnx2snn.runtime.file.neurons import NeuronForm
-from onnx2snn.runtime.file.neurons_if import (
+from onnx2snn.runtime.file.neurons.integrate_and_fire import (
     FLOAT,
     Body,
     function,
@@ -159,6 +159,6 @@ def _step(p: AdaptiveParams, windowed: bool) -> onnx.GraphProto:
     )
 
 
-# 3. Its line in the table of runtime/file/neurons.py: ``AdaptiveParams: FORM``
+# 3. Its line in the table of runtime/file/neurons/__init__.py: ``AdaptiveParams: FORM``
 
 FORM = NeuronForm(function=adaptive_neuron)

@@ -16,7 +16,7 @@ from ..buffers import zeros
 from ..cells.events import WindowSums
 from ..events.layers import EventLayer, channels_first, event_shape
 from ..products.blocked import block_shape, from_blocks
-from ..products.blocked_layers import BlockedLayers
+from ..products.blocked.layers import BlockedLayers
 from ..products.records import Kernel
 from ..profile import Clock
 from .segment import Step

@@ -9,16 +9,7 @@ import numpy as np
 
 from ...cost import StaticCost
 from ...facts import Chain, GraphFacts
-from ...graph import (
-    Analog,
-    Delay,
-    Input,
-    MaxPool,
-    Node,
-    Population,
-    Readout,
-    Synapse,
-)
+from ...graph import Analog, Delay, Input, MaxPool, Node, Population, Readout, Synapse
 from ...ops import Array, LinearOp, WeightedOp
 from ...ops.convolution import Conv
 from ...ops.pool import SumPool
@@ -36,7 +27,7 @@ from ..counting import Counter
 from ..events.layers import EventLayer
 from ..native.steps import has_compiled_step
 from ..products.blocked import BlockedTerm, to_blocks
-from ..products.blocked_layers import BlockedLayers, blocked_layers
+from ..products.blocked.layers import BlockedLayers, blocked_layers
 from ..products.large import has_large_weight, large_kernel
 from ..products.models import ChainModels
 from ..products.onnxruntime import session_kernel

@@ -23,8 +23,8 @@ from onnx2snn.hwtargets import (
     place,
     to_json,
 )
+from onnx2snn.reports.pages.placement import render_html
 from onnx2snn.reports.placement import render_comparison, render_text
-from onnx2snn.reports.placement_html import render_html
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine import simulate

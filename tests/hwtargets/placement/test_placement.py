@@ -28,8 +28,8 @@ from onnx2snn.hwtargets import (
 from onnx2snn.hwtargets.cores.mapping import CORES, map_cores
 from onnx2snn.hwtargets.mappings import MAPPINGS
 from onnx2snn.hwtargets.target import Limit
+from onnx2snn.reports.pages.placement import render_html
 from onnx2snn.reports.placement import render_comparison, render_text
-from onnx2snn.reports.placement_html import render_html
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 

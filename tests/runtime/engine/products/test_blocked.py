@@ -16,9 +16,9 @@ from onnx2snn.runtime.engine import simulator as simulator_module
 from onnx2snn.runtime.engine.cells.blocked import BlockedCell
 from onnx2snn.runtime.engine.cells.compiled import CompiledPlainCell
 from onnx2snn.runtime.engine.events.choice import available
-from onnx2snn.runtime.engine.products import blocked_layers as blocked_module
 from onnx2snn.runtime.engine.products.blocked import BlockedSessions, block_size, model_key
-from onnx2snn.runtime.engine.products.blocked_models import blocked_models
+from onnx2snn.runtime.engine.products.blocked import layers as blocked_module
+from onnx2snn.runtime.engine.products.blocked.models import blocked_models
 from onnx2snn.runtime.engine.products.terms import convolution_terms
 from onnx2snn.runtime.engine.simulator import Simulator
 from onnx2snn.runtime.facts import GraphFacts

@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 import onnx
 
-from ..neurons import Neuron, NeuronParams, PacedParams
-from ..neurons.differential import DifferentialParams
-from .neurons_differential import differential_neuron
-from .neurons_if import neuron
-from .neurons_paced import paced_neuron
+from ...neurons import Neuron, NeuronParams, PacedParams
+from ...neurons.differential import DifferentialParams
+from .differential import differential_neuron
+from .integrate_and_fire import neuron
+from .paced import paced_neuron
 
 NAME = "runtime.file.neurons.NEURONS"  # as errors call the table
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto, helper
 
-from ..neurons.differential import FIRING_POINT, DifferentialParams
-from .neurons_if import FLOAT, Body, function, merge_time, split_time
+from ...neurons.differential import FIRING_POINT, DifferentialParams
+from .integrate_and_fire import FLOAT, Body, function, merge_time, split_time
 
 STATES = ("v", "received", "sent", "t")
 

@@ -8,10 +8,9 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from ..display import displayed
-from ..evaluation.sweep import Sweep, SweepRun
-from .page import page
-from .text import (
+from ...display import displayed
+from ...evaluation.sweep import Sweep, SweepRun
+from ..text import (
     COLOURS,
     bounds_of,
     count,
@@ -24,6 +23,7 @@ from .text import (
     score_name,
     several_outputs,
 )
+from . import page
 
 
 def sweep_html(sweep: Sweep) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..display import displayed
-from ..hwtargets.placement.report import FloorPlan, PlacementReport
-from ..runtime.ops import Array
-from .page import page
+from ...display import displayed
+from ...hwtargets.placement.report import FloorPlan, PlacementReport
+from ...runtime.ops import Array
+from . import page
 
 CELL = 30  # drawing units per core
 MAX_CORES = 6000  # above, one cell per chip is drawn instead of one per core

@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from ..marks import GENERATOR
+from ...marks import GENERATOR
 
 NONE: Mapping[str, Callable[..., str]] = MappingProxyType({})
 
@@ -21,7 +21,7 @@ def page(
 ) -> str:
     """``template``, which fills the frame, with these values; ``filters`` by name."""
     environment = Environment(
-        loader=PackageLoader("onnx2snn.reports", "."),
+        loader=PackageLoader("onnx2snn.reports.pages", "."),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -6,7 +6,7 @@ reorders at both ends of a model. Here signals stay in that order, and the kerne
 
 The operation is an internal one of ONNX Runtime (domain com.microsoft.nchwc), so nothing is taken
 for granted: ``block_size`` tries it on numbers and says None where it is missing or differs; the
-plan then uses ordinary models (``onnxruntime``). Models are in ``blocked_models``, one per
+plan then uses ordinary models (``onnxruntime``). Models are in ``models``, one per
 ``model_key``, and take x, w, b, and with "add" the sum s.
 """
 
@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from ...onnx_runtime import onnx_runtime
-from ...ops import Array, Shape
-from ...ops.convolution import Conv
-from ..buffers import copied, zeros
-from .terms import Term
+from ....onnx_runtime import onnx_runtime
+from ....ops import Array, Shape
+from ....ops.convolution import Conv
+from ...buffers import copied, zeros
+from ..terms import Term
 
 SIZES = (16, 8)  # floats in a register of AVX-512, of AVX and NEON (two)
 PREFIX = "blocked"

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ..neurons import NeuronParams
+from ...neurons import NeuronParams
 
 DOMAIN = "onnx2snn"
 OPSET = 19  # the first whose AveragePool has dilations

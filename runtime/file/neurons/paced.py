@@ -6,8 +6,17 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from ..neurons import PacedParams
-from .neurons_if import FLOAT, Body, function, mask, masked, merge_time, split_time, step_numbers
+from ...neurons import PacedParams
+from .integrate_and_fire import (
+    FLOAT,
+    Body,
+    function,
+    mask,
+    masked,
+    merge_time,
+    split_time,
+    step_numbers,
+)
 
 DOUBLE = TensorProto.DOUBLE
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
-from ..display import displayed, shown
-from ..errors import UsageError
-from ..evaluation.sweep import LADDER, Sweep, SweepRun
-from ..marks import PNG_TEXT
-from .text import COLOURS, bounds_of, score, score_name
+from ...display import displayed, shown
+from ...errors import UsageError
+from ...evaluation.sweep import LADDER, Sweep, SweepRun
+from ...marks import PNG_TEXT
+from ..text import COLOURS, bounds_of, score, score_name
 
 
 def available() -> bool:

@@ -18,7 +18,7 @@ from places import FIXTURES, MODELS
 from onnx2snn import load_onnx
 from onnx2snn.cli import main
 from onnx2snn.evaluation.evaluate import CHUNK, Tally
-from onnx2snn.evaluation.sweep_state import StateFile, fingerprint
+from onnx2snn.evaluation.state import StateFile, fingerprint
 from onnx2snn.runtime.sealed import sealed, unsealed
 
 MLP = MODELS / "digits_mlp.onnx"
@@ -316,7 +316,7 @@ def test_fingerprints_tell_apart_what_is_written_alike() -> None:
 
 CONVERTS = """
 import sys, numpy, onnx2snn
-from onnx2snn.evaluation.sweep_state import fingerprint
+from onnx2snn.evaluation.state import fingerprint
 model = onnx2snn.load_onnx(sys.argv[1])
 x = numpy.random.default_rng(0).random((8, *model.inputs[0].shape), numpy.float32)
 network = onnx2snn.convert(model, x, steps=4)

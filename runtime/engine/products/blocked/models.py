@@ -12,9 +12,9 @@ from collections.abc import Iterable
 import onnx
 from onnx import TensorProto, helper
 
-from ...ops.convolution import Conv
-from .blocked import needed_models
-from .terms import Term
+from ....ops.convolution import Conv
+from ..terms import Term
+from . import needed_models
 
 DOMAIN = "com.microsoft.nchwc"
 

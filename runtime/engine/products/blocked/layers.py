@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...facts import GraphFacts
-from .blocked import SIZES, BlockedSessions, block_size, fits
-from .blocked_models import blocked_models
-from .large import has_large_weight
-from .terms import Term, convolution_terms
+from ....facts import GraphFacts
+from ..large import has_large_weight
+from ..terms import Term, convolution_terms
+from . import SIZES, BlockedSessions, block_size, fits
+from .models import blocked_models
 
 
 @dataclass(frozen=True)

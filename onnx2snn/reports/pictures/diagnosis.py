@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..diagnosis import Diagnosis
-from ..diagnosis.advice import stands_out
-from ..diagnosis.layers import PARTS, LayerError
-from ..display import displayed
-from .plot import figure, literal, png, short
+from ...diagnosis import Diagnosis
+from ...diagnosis.advice import stands_out
+from ...diagnosis.layers import PARTS, LayerError
+from ...display import displayed
+from .sweep import figure, literal, png, short
 
 COLOURS = {
     "inherited": "#bbbbbb",
