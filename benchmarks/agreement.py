@@ -20,8 +20,8 @@ import numpy as np
 from accuracy import NETWORKS
 
 import onnx2snn
-from onnx2snn.runtime.engine.products.models import synapse_models
-from onnx2snn.runtime.engine.simulator import SimulationResult, Simulator
+from onnx2snn.runtime.engine.fast.products.models import synapse_models
+from onnx2snn.runtime.engine.fast.simulator import SimulationResult, Simulator
 from onnx2snn.runtime.file import to_model
 from onnx2snn.runtime.graph import Readout, SpikingGraph
 from onnx2snn.runtime.onnx_runtime import onnx_runtime

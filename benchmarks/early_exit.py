@@ -15,7 +15,7 @@ import networks
 import numpy as np
 from engines import simulator
 
-from onnx2snn.runtime.engine.simulator import EarlyExit
+from onnx2snn.runtime.engine.fast.simulator import EarlyExit
 
 RULES = {
     "all steps": None,

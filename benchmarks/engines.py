@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnx2snn.runtime.engine.simulator import Simulator
+from onnx2snn.runtime.engine.fast.simulator import Simulator
 from onnx2snn.runtime.graph import SpikingGraph
 
 ENGINES = ("numpy", "onnxruntime", "numpy+fast", "onnxruntime+fast")
@@ -13,7 +13,7 @@ def simulator(graph: SpikingGraph, engine: str, **options) -> Simulator:
     name, _, fast = engine.partition("+")
     kernels = None
     if name == "onnxruntime":
-        from onnx2snn.runtime.engine.products.models import synapse_models
+        from onnx2snn.runtime.engine.fast.products.models import synapse_models
 
         kernels = synapse_models(graph)
     return Simulator(graph, kernels=kernels, events="auto" if fast else "never", **options)

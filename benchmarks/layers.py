@@ -20,15 +20,15 @@ import networks
 import numpy as np
 from engines import simulator
 
-from onnx2snn.runtime.engine.cells.base import Window
-from onnx2snn.runtime.engine.cells.blocked import BlockedCell
-from onnx2snn.runtime.engine.cells.choose import population_cell
-from onnx2snn.runtime.engine.cells.compiled import CompiledPlainCell
-from onnx2snn.runtime.engine.cells.events import EventCell
-from onnx2snn.runtime.engine.cells.plain import PlainCell
-from onnx2snn.runtime.engine.counting import Counter
-from onnx2snn.runtime.engine.events.choice import available
-from onnx2snn.runtime.engine.events.layers import event_layers
+from onnx2snn.runtime.engine.fast.cells.base import Window
+from onnx2snn.runtime.engine.fast.cells.blocked import BlockedCell
+from onnx2snn.runtime.engine.fast.cells.choose import population_cell
+from onnx2snn.runtime.engine.fast.cells.compiled import CompiledPlainCell
+from onnx2snn.runtime.engine.fast.cells.events import EventCell
+from onnx2snn.runtime.engine.fast.cells.plain import PlainCell
+from onnx2snn.runtime.engine.fast.counting import Counter
+from onnx2snn.runtime.engine.fast.events.choice import available
+from onnx2snn.runtime.engine.fast.events.layers import event_layers
 from onnx2snn.runtime.engine.layout import Layout
 from onnx2snn.runtime.engine.profile import Clock
 from onnx2snn.runtime.facts import GraphFacts

@@ -24,9 +24,9 @@ import numpy as np
 
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
-from onnx2snn.runtime.engine.planning.plan import Plan
-from onnx2snn.runtime.engine.products.models import synapse_models
-from onnx2snn.runtime.engine.simulator import Simulator
+from onnx2snn.runtime.engine.fast.planning.plan import Plan
+from onnx2snn.runtime.engine.fast.products.models import synapse_models
+from onnx2snn.runtime.engine.fast.simulator import Simulator
 from onnx2snn.runtime.neurons import NeuronParams
 from onnx2snn.runtime.parallel.threads import one_blas_thread
 

@@ -28,7 +28,7 @@ from engines import ENGINES, simulator
 from peers import Peer, environment
 from threadpoolctl import threadpool_info
 
-from onnx2snn.runtime.engine.events.choice import available
+from onnx2snn.runtime.engine.fast.events.choice import available
 from onnx2snn.runtime.onnx_runtime import onnx_runtime
 from onnx2snn.runtime.parallel.threads import available_threads
 

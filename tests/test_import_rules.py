@@ -63,7 +63,7 @@ def test_only_the_frontend_and_the_converted_file_import_onnx() -> None:
         for path in paths:
             relative = path.relative_to(ROOT).as_posix()
             if relative.startswith(
-                ("converter/frontend/", "runtime/file/", "runtime/engine/products/")
+                ("converter/frontend/", "runtime/file/", "runtime/engine/fast/products/")
             ):
                 continue
             for name in absolute_imports(path):

@@ -12,14 +12,18 @@ MOST = 14  # modules in a folder
 def folders() -> Iterator[Path]:
     for top in ("runtime", "converter", "hwtargets", "onnx2snn"):
         for folder in (ROOT / top, *(ROOT / top).rglob("*")):  # follows no links
-            if folder.is_dir() and (folder / "__init__.py").exists() and not folder.is_symlink():
+            if _is_package(folder):
                 yield folder
 
 
-@pytest.mark.parametrize("folder", folders(), ids=lambda f: f.relative_to(ROOT).as_posix())
+def _is_package(path: Path) -> bool:
+    return (path / "__init__.py").exists() and not path.is_symlink()
+
+
+@pytest.mark.parametrize("folder", list(folders()), ids=lambda f: f.relative_to(ROOT).as_posix())
 def test_a_folder_has_few_modules_and_none_named_after_a_sibling(folder: Path) -> None:
     names = {path.stem for path in folder.glob("*.py")} - {"__init__"}
-    names |= {path.name for path in folder.iterdir() if (path / "__init__.py").exists()}
+    names |= {path.name for path in folder.iterdir() if _is_package(path)}
     assert len(names) <= MOST
     children = [(a, b) for a in names for b in names if b.startswith(f"{a}_")]
     assert not children, f"{children}: a family is a folder"

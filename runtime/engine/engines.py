@@ -10,8 +10,8 @@ from ..graph import SpikingGraph
 from ..ops import Array
 from .definition import DefinitionEngine
 from .early_exit import EarlyExit
+from .fast.simulator import FastEngine
 from .interface import Engine, EngineOptions, Progress, SimulationResult
-from .simulator import FastEngine
 
 ENGINES: Mapping[str, Callable[[EngineOptions], Engine]] = {
     "fast": FastEngine,

@@ -18,7 +18,7 @@ from ..graph import Readout, SpikingGraph, onsets
 from ..ops import Array
 from ..semantics.samples import as_inputs
 from .early_exit import EarlyExit, judged_readout
-from .events.choice import Events, check_option
+from .fast.events.choice import Events, check_option
 from .profile import LayerProfile
 
 Progress: TypeAlias = Callable[[int, int], None]

@@ -9,7 +9,7 @@ else a layer knows of a model stands in a table of that layer, by exact type:
 * for what is to be done with it: ``converter.tune.search.SEARCHES`` (calibration), and
   ``hwtargets``: ``cores.integers.POPULATIONS``, ``xylo.rules.NEURONS`` (chips). Without an entry
   calibration raises an error, and a chip refuses the network, by the model's name;
-* faster: ``runtime.engine.native.steps.STEPS``; without an entry the model's own step runs.
+* faster: ``runtime.engine.fast.native.steps.STEPS``; without an entry the model's own step runs.
 
 Rules ask ``traits``, and ask so that what they do not know forbids: ``neuron.traits <= {...}``. The
 model's own name is among its traits, so no rule takes a model that it does not name for another.

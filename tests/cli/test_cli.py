@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from places import FIXTURES, MODELS
 
 from onnx2snn.cli import main
-from onnx2snn.runtime.engine import native
+from onnx2snn.runtime.engine.fast import native
 
 CNN, MLP, DATA = (str(MODELS / n) for n in ("digits_cnn.onnx", "digits_mlp.onnx", "digits.npz"))
 PRE = ["--scale", "16", "--layout", "NHWC"]

@@ -21,5 +21,5 @@ def numba(request):
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("onnx2snn.runtime.engine.simulator.available", lambda: False)
+        patch.setattr("onnx2snn.runtime.engine.fast.simulator.available", lambda: False)
         yield

@@ -12,8 +12,8 @@ from onnx2snn import Preprocessing
 from onnx2snn.data import Samples
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime.engine import ENGINES, simulate
-from onnx2snn.runtime.engine.buffers import zeros
-from onnx2snn.runtime.engine.simulator import Simulator
+from onnx2snn.runtime.engine.fast.buffers import zeros
+from onnx2snn.runtime.engine.fast.simulator import Simulator
 from onnx2snn.runtime.neurons import NeuronParams
 from runtime.engine.test_against_naive import float_network
 

@@ -13,7 +13,7 @@ from onnx2snn.errors import UsageError
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.engine.early_exit import EarlyExit
-from onnx2snn.runtime.engine.simulator import Simulator
+from onnx2snn.runtime.engine.fast.simulator import Simulator
 from onnx2snn.runtime.neurons import Neuron, NeuronParams
 from runtime.engine.test_against_naive import (
     RELAXED,

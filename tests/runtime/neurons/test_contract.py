@@ -24,9 +24,9 @@ from onnx2snn.runtime import file as snnfile
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine import simulate
-from onnx2snn.runtime.engine.events.choice import available
-from onnx2snn.runtime.engine.native.steps import has_compiled_step
-from onnx2snn.runtime.engine.products.terms import is_plain
+from onnx2snn.runtime.engine.fast.events.choice import available
+from onnx2snn.runtime.engine.fast.native.steps import has_compiled_step
+from onnx2snn.runtime.engine.fast.products.terms import is_plain
 from onnx2snn.runtime.file.codec import decode_graph, encode_graph
 from onnx2snn.runtime.file.neurons import NEURONS
 from onnx2snn.runtime.neurons import Neuron, NeuronParams
@@ -199,7 +199,7 @@ def test_the_engine_gives_the_spikes_of_the_step(
     model: type[Neuron], more: dict[str, Any], engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not engine.startswith("compiled"):
-        monkeypatch.setattr("onnx2snn.runtime.engine.simulator.available", lambda: False)
+        monkeypatch.setattr("onnx2snn.runtime.engine.fast.simulator.available", lambda: False)
     elif not available():
         pytest.skip("needs the extra 'fast'")
     neuron = made(model, more)

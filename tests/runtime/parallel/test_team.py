@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from onnx2snn.errors import DataError
-from onnx2snn.runtime.engine.simulator import Simulator
+from onnx2snn.runtime.engine.fast.simulator import Simulator
 from onnx2snn.runtime.parallel.team import CAN_FORK, Team
 from runtime.engine.test_against_naive import assert_same, float_network, images
 
@@ -102,8 +102,8 @@ def test_a_simulator_keeps_its_processes_and_takes_them_along():
 def test_small_work_is_shared_from_the_second_run_on(monkeypatch):
     graph, x = float_network(dyadic=True), images(24)
     alone = Simulator(graph, threads=1, events="never").run(x, 6)
-    monkeypatch.setattr("onnx2snn.runtime.engine.simulator.available_threads", lambda: 2)
-    monkeypatch.setattr("onnx2snn.runtime.engine.simulator.SMALL_AGAIN_SECONDS", 0)
+    monkeypatch.setattr("onnx2snn.runtime.engine.fast.simulator.available_threads", lambda: 2)
+    monkeypatch.setattr("onnx2snn.runtime.engine.fast.simulator.SMALL_AGAIN_SECONDS", 0)
     simulator = Simulator(graph, events="never")
     assert_same(simulator.run(x, 6), alone)
     assert simulator._team is None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime.engine import make_engine, simulate
-from onnx2snn.runtime.engine.simulator import Simulator
+from onnx2snn.runtime.engine.fast.simulator import Simulator
 from onnx2snn.runtime.neurons.differential import DifferentialParams
 from runtime import naive_oracle
 from runtime.engine.test_against_naive import float_network, images

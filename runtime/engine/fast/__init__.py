@@ -1,0 +1,1 @@
+"""The engine "fast": layers in blocks of steps by ONNX Runtime's products, or driven by spikes."""

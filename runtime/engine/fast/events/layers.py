@@ -1,0 +1,243 @@
+"""Which layers can be driven by their spikes, and what each spike does there.
+
+A layer qualifies where its input is a sum of convolutions of spikes (``products.terms``). Vectors
+count as maps of one position, a fully connected layer on a flattened map as a convolution whose
+kernel is the whole map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from ....facts import GraphFacts
+from ....graph import Delay, Input, MaxPool, Node, Population, Readout, Synapse
+from ....ops import Array, Pad, Reshape, Shape, Slice
+from ....ops.convolution import Conv
+from ....ops.linear import Linear, ReduceSum, Scale
+from ....ops.pool import SumPool
+from ..products.terms import (
+    Term,
+    is_plain,
+    pool_convolution,
+    scale_convolution,
+    selection_convolution,
+    sums_of_terms,
+)
+from .tables import EventTable, event_table, filled
+
+MOST_FAN_OUT = 2**31 - 1  # of all neurons of a layer: sums are kept in 32 bits
+
+
+@dataclass(frozen=True, eq=False)
+class EventSource:
+    """What reaches a layer from the spikes of ``name``, by ``table``; where there is a ``pool``,
+    the spikes are first summed over windows, to integers that still fit a byte."""
+
+    name: str
+    pool: EventTable | None
+    pooled: Shape
+    table: EventTable
+
+
+@dataclass(frozen=True, eq=False)
+class EventNeurons:
+    """A plain population's parameters: rows of the map, (rows that differ, W * C filled up), and
+    which of them each row of the map has, (H,); float32, the fan-outs int32."""
+
+    threshold: tuple[Array, Array]
+    bias: tuple[Array, Array]
+    fan_out: tuple[Array, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class EventLayer:
+    """A node with state whose current is driven by spikes: none where it is one constant.
+
+    ``shape``: of the current. ``neurons``: for plain ones, which the kernel updates too; None: it
+    gives the current only.
+    """
+
+    node: Population | Readout | MaxPool
+    shape: Shape
+    sources: tuple[EventSource, ...]
+    neurons: EventNeurons | None
+
+
+def event_layers(facts: GraphFacts, fan_out: Mapping[str, Array]) -> dict[str, EventLayer]:
+    """Every layer of the graph that qualifies, by name."""
+    nodes = facts.by_name
+    layers: dict[str, EventLayer] = {}
+    made: dict[tuple[object, ...], EventSource | None] = {}
+
+    def source(term: Term, out: Shape) -> EventSource | None:
+        key = (term.source, out, *map(id, term.convs))
+        if key not in made:
+            made[key] = _source(nodes, term, out)
+        return made[key]
+
+    for name, terms in sums_of_terms(facts, _is_wanted, _convolutions).items():
+        node = nodes[name]
+        assert isinstance(node, Population | Readout | MaxPool)
+        plain = isinstance(node, Population) and is_plain(node.neuron)
+        if plain and fan_out[name].sum() > MOST_FAN_OUT:
+            continue
+        inside = node.inputs[0]
+        if not plain and (not terms or not isinstance(nodes[inside], Synapse)):
+            continue
+        found = [source(term, as_map(nodes[inside].shape)) for term in terms]
+        sources = tuple(s for s in found if s is not None)
+        if len(sources) == len(terms):
+            neurons = _neurons(node, fan_out[name]) if isinstance(node, Population) else None
+            shape = nodes[inside].shape
+            layers[name] = EventLayer(node, shape, sources, neurons if plain else None)
+    return layers
+
+
+def _is_wanted(node: Node) -> bool:
+    return isinstance(node, Population | Readout | MaxPool) and len(node.shape) <= 3
+
+
+def _source(nodes: Mapping[str, Node], term: Term, out: Shape) -> EventSource | None:
+    """The tables of a term whose convolutions must end in maps ``out``."""
+    largest = _largest_spike(nodes, term.source)
+    if largest is None:
+        return None
+    shape, convs, pool = as_map(nodes[term.source].shape), term.convs, None
+    last = shape
+    for conv in convs:
+        last = conv.output_shape(last)
+    if last != out:
+        return None
+    first = convs[0]
+    windows = prod(first.kernel) > 1 and bool(np.all(first.weight == 1))
+    sums = first.groups == shape[0] == len(first.weight) and windows
+    if sums and len(convs) > 1 and prod(first.kernel) * largest <= np.iinfo(np.int8).max:
+        pool, convs = event_table(convs[:1], shape), convs[1:]
+        shape = first.output_shape(shape)
+        if pool is None or not pool.points:  # one channel: the general table gives the same
+            pool, convs, shape = None, term.convs, as_map(nodes[term.source].shape)
+    table = event_table(convs, shape)
+    return None if table is None else EventSource(term.source, pool, shape, table)
+
+
+def _neurons(node: Population, fan_out: Array) -> EventNeurons:
+    return EventNeurons(
+        threshold=_rows(node.neuron.v_threshold, node.shape, np.inf),
+        bias=_rows(node.bias, node.shape, 0.0),
+        fan_out=_rows(fan_out, node.shape, 0, np.int32),
+    )
+
+
+def as_map(shape: Shape) -> Shape:
+    """(C, H, W) of a vector (C,), a line (C, W) or a map."""
+    if len(shape) == 1:
+        return (shape[0], 1, 1)
+    return (shape[0], 1, shape[1]) if len(shape) == 2 else shape
+
+
+def event_shape(shape: Shape) -> Shape:
+    """(H, W, C filled up) of a sample shape."""
+    channels, *plane = as_map(shape)
+    return (*plane, filled(channels))
+
+
+def channels_first(x: Array, shape: Shape) -> Array:
+    """A view (..., *shape) of a signal (..., H, W, C filled up)."""
+    inside = np.moveaxis(x[..., : shape[0]], -1, -3)
+    return inside.reshape(*x.shape[:-3], *shape)
+
+
+def channels_last(values: Array, shape: Shape, fill: float = 0.0, dtype: object = None) -> Array:
+    """(H, W, C filled up) of values that broadcast to a sample ``shape``."""
+    channels, *plane = as_map(shape)
+    full = np.broadcast_to(values, shape).reshape(channels, *plane)
+    kind = np.dtype(np.float32) if dtype is None else np.dtype(dtype)  # type: ignore[call-overload]
+    out = np.full((*plane, filled(channels)), fill, kind)
+    out[..., :channels] = full.transpose(1, 2, 0)
+    return out
+
+
+def _rows(values: Array, shape: Shape, fill: float, dtype: object = None) -> tuple[Array, Array]:
+    full = channels_last(values, shape, fill, dtype)
+    rows, index = np.unique(full.reshape(len(full), -1), axis=0, return_inverse=True)
+    return rows, index.reshape(-1)
+
+
+def _largest_spike(nodes: Mapping[str, Node], name: str) -> int | None:
+    """How large spikes get, in either direction; None where a signal is not kept in bytes."""
+    node = nodes[name]
+    if isinstance(node, Input):
+        return None if node.encoding == "constant" else 1
+    if isinstance(node, Delay):
+        return _largest_spike(nodes, node.inputs[0])
+    if isinstance(node, Population) and node.neuron.levels <= np.iinfo(np.int8).max:
+        return node.neuron.levels
+    return None
+
+
+def _convolutions(path: list[Synapse], shape: Shape) -> tuple[Conv, ...] | None:
+    """Synapses one after the other on samples of ``shape``, as convolutions on maps, or None."""
+    if len(shape) > 3:
+        return None
+    convs: list[Conv] = []
+    here, pending = as_map(shape), list(path)
+    flattened = False  # whether ``here`` is the map that the vector at this place was
+    while pending:
+        node = pending.pop(0)
+        op = node.op
+        conv: Conv | None = None
+        if isinstance(op, Reshape) and len(op.shape) == 1:
+            flattened = flattened or prod(here[1:]) > 1
+            continue
+        if isinstance(op, Linear) and len(node.shape) == 1:
+            conv, flattened = _linear(op, here if flattened else (here[0], 1, 1)), False
+        elif flattened:
+            return None
+        elif isinstance(op, Conv):
+            conv = _planar(op)
+        elif isinstance(op, SumPool):
+            conv = pool_convolution(op, here)
+        elif isinstance(op, ReduceSum) and set(op.axes) == {1, 2} and len(here) == 3:
+            whole = SumPool(kernel=here[1:], strides=(1, 1), dilations=(1, 1), pads=(0,) * 4)
+            conv = pool_convolution(whole, here)
+        elif isinstance(op, Slice | Pad | Scale) and len(node.shape) == 3:
+            group = [node]
+            while pending and isinstance(pending[0].op, Slice | Pad | Scale):
+                group.append(pending.pop(0))
+            conv = selection_convolution(group, here)
+        if conv is None:
+            return None
+        convs.append(conv)
+        here = conv.output_shape(here)
+    if flattened:
+        return None
+    return tuple(convs) or (scale_convolution(np.ones(here[0], np.float32)),)
+
+
+def _linear(op: Linear, shape: Shape) -> Conv:
+    """A fully connected layer on a map of ``shape``, flattened."""
+    return Conv(
+        weight=op.weight.reshape(len(op.weight), *shape),
+        strides=(1, 1),
+        dilations=(1, 1),
+        pads=(0,) * 4,
+    )
+
+
+def _planar(op: Conv) -> Conv | None:
+    """A convolution over one or two axes, over two."""
+    if len(op.kernel) == 2:
+        return op
+    if len(op.kernel) != 1:
+        return None
+    return Conv(
+        weight=op.weight[:, :, np.newaxis],
+        strides=(1, *op.strides),
+        dilations=(1, *op.dilations),
+        pads=(0, op.pads[0], 0, op.pads[1]),
+        groups=op.groups,
+    )

@@ -1,0 +1,221 @@
+"""Which weights a spike adds where: tables for the event-driven kernels, made once per network.
+
+Maps are kept with channels last, (H, W, C) with C filled up to a multiple of eight; vectors are
+maps of one position. Where the taps of a convolution that a position reaches lie side by side in
+the target (a row of a 3 x 3 kernel with stride 1), the weights are ordered so that they do too, and
+one run adds them all. Positions that reach their targets in the same pattern share its runs, so
+tables stay small; borders, strides, dilations and pools before the convolution are only other
+patterns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+import numpy as np
+
+from ....ops import Array, Shape
+from ....ops.arrays import valid_taps
+from ....ops.convolution import Conv
+from ..buffers import copied
+
+LANE_FLOATS = 8  # channels are filled up to a multiple of this
+FLOAT = 4  # bytes
+LARGEST = 2**31 - 1
+
+# Columns of a term, int64: its spikes (address, bytes from a step and from a sample to the next),
+# its channels filled up and their inverse in 2^-32, its weights and the bytes of a channel's row,
+# whether channels reach one channel each, and addresses of its tables (``events.tables``).
+SOURCE, STEP, LANE, WIDTH, MAGIC, WEIGHT, STRIDE, POINTS, PLACES, FIRST, RUNS, READY = range(12)
+COLUMNS = 12
+PLACE, RUN, EVENT = 8, 12, 16  # bytes of a row of ``places``, of ``runs``, of an event's scratch
+EVENTS = 1 << 40  # of a count: events times this, plus operations
+
+
+@dataclass(frozen=True, eq=False)
+class EventTable:
+    """How the spikes of one source reach a layer.
+
+    Attributes:
+        weight: (C in, taps, C out filled up): rows, or with ``points`` (taps, C in filled up).
+        points: whether each channel reaches one channel, as many on as the others.
+        places: (positions, 2) int32: bytes to the first float reached, and the kind of position.
+        first: (kinds + 1,) int32: the runs of each kind.
+        runs: (runs, 3) int32: bytes on from the first float, bytes into the weights (of a row of
+            ``weight``), and the length in eights of floats.
+        ready: (1 + H out,) int32: how many positions must have been added before each row of the
+            target is complete, from 0.
+        width: channels in, filled up.
+        operations: connections of one sample, the dense number of additions.
+    """
+
+    weight: Array
+    points: bool
+    places: Array
+    first: Array
+    runs: Array
+    ready: Array
+    width: int
+    operations: int
+
+
+def filled(channels: int) -> int:
+    """Channels with room for whole vectors."""
+    return -(-channels // LANE_FLOATS) * LANE_FLOATS
+
+
+def event_table(convs: tuple[Conv, ...], shape: Shape) -> EventTable | None:
+    """The table of convolutions one after the other on spikes (C, H, W): pools and scales per
+    channel, then any convolution of one group, depthwise, or selection. None for others."""
+    gain = np.ones(shape[0], np.float32)
+    positions, line = prod(shape[1:]), shape[2]
+    sources: Array = np.arange(positions)
+    reached: Array = sources
+    for conv in convs[:-1]:
+        weight = conv.weight.reshape(len(conv.weight), -1)
+        if not _is_depthwise(conv, shape) or np.any(weight != weight[:, :1]):
+            return None
+        gain = gain * weight[:, 0]
+        sources, reached, _ = _joined(sources, reached, _taps(conv, shape))
+        shape = conv.output_shape(shape)
+    conv = convs[-1]
+    sources, reached, taps = _joined(sources, reached, _taps(conv, shape))
+    out = conv.output_shape(shape)
+    width = filled(shape[0])
+    if width * width * positions > LARGEST or filled(out[0]) * prod(out[1:]) * FLOAT > LARGEST:
+        return None
+    made = _weights(conv, shape, gain)
+    if made is None or made[0].nbytes > LARGEST:
+        return None
+    weight, shift = made
+    points = shift is not None
+    step = width * FLOAT if points else filled(out[0]) * FLOAT
+    places, first, runs = _patterns(
+        sources,
+        reached,
+        taps,
+        positions=positions,
+        width=filled(out[0]),
+        step=step,
+        merge=not points,
+    )
+    places[:, 0] += (shift or 0) * FLOAT
+    uses = int(np.count_nonzero(conv.weight)) // prod(conv.kernel)  # per tap, on average
+    ready = _ready(sources // line, reached // out[2], out[1]) * line
+    return EventTable(weight, points, places, first, runs, ready, width, uses * len(sources))
+
+
+def _is_depthwise(conv: Conv, shape: Shape) -> bool:
+    return conv.groups == shape[0] == len(conv.weight)
+
+
+def _taps(conv: Conv, shape: Shape) -> tuple[Array, Array, Array]:
+    """(source position, target position, tap) of every connection between positions. Taps are
+    numbered backwards along x, so that neighbours in the target are neighbours there too."""
+    out = conv.output_shape(shape)
+    axes = [
+        list(
+            valid_taps(
+                conv.kernel[i],
+                stride=conv.strides[i],
+                dilation=conv.dilations[i],
+                pad=conv.pads[i],
+                size=shape[i + 1],
+                size_out=out[i + 1],
+            )
+        )
+        for i in range(2)
+    ]
+    found: list[tuple[Array, Array, Array]] = []
+    for (ky, to_y, from_y), (kx, to_x, from_x) in product(*axes):
+        source = np.add.outer(np.r_[from_y] * shape[2], np.r_[from_x]).ravel()
+        target = np.add.outer(np.r_[to_y] * out[2], np.r_[to_x]).ravel()
+        tap = ky * conv.kernel[1] + conv.kernel[1] - 1 - kx
+        found.append((source, target, np.full(len(source), tap)))
+    if not found:
+        none = np.zeros(0, np.int64)
+        return none, none, none
+    sources, targets, taps = (np.concatenate(part) for part in zip(*found, strict=True))
+    return sources, targets, taps
+
+
+def _joined(
+    sources: Array, reached: Array, taps: tuple[Array, Array, Array]
+) -> tuple[Array, Array, Array]:
+    """Connections ``sources`` -> ``reached`` continued by those of ``taps``."""
+    order = np.argsort(taps[0], kind="stable")
+    begin, target, tap = taps[0][order], taps[1][order], taps[2][order]
+    low: Array = np.searchsorted(begin, reached)
+    times: Array = np.searchsorted(begin, reached, "right") - low
+    index = np.repeat(low - np.cumsum(times) + times, times) + np.arange(times.sum())
+    return np.repeat(sources, times), target[index], tap[index]
+
+
+def _weights(conv: Conv, shape: Shape, gain: Array) -> tuple[Array, int | None] | None:
+    """Weights in the order of the kernels; where channel c reaches channel c + n alone, also n."""
+    channels, out = shape[0], len(conv.weight)
+    weight = conv.weight.astype(np.float32).reshape(out, -1, *conv.kernel)[..., ::-1]
+    weight = weight.reshape(out, weight.shape[1], -1)  # (out, in, taps)
+    single, shift = None, 0
+    if _is_depthwise(conv, shape) and channels > 1:
+        single = weight[:, 0]
+    elif conv.groups > 1:
+        return None
+    else:
+        used = np.any(weight, axis=2)
+        to, origin = np.nonzero(used)
+        shift = int(to[0] - origin[0]) if len(to) else 0
+        inside = channels + shift <= out and filled(channels) + shift <= filled(out)
+        if out > 1 and shift >= 0 and inside and np.all(to - origin == shift):
+            single = weight[np.arange(channels) + shift, np.arange(channels)]
+    if single is None:
+        rows = np.zeros((channels, weight.shape[2], filled(out)), np.float32)
+        rows[:, :, :out] = weight.transpose(1, 2, 0) * gain[:, np.newaxis, np.newaxis]
+        return copied(rows, np.float32), None
+    points = np.zeros((single.shape[1], filled(channels)), np.float32)
+    points[:, :channels] = single.T * gain
+    return copied(points, np.float32), shift
+
+
+def _patterns(
+    sources: Array,
+    reached: Array,
+    taps: Array,
+    *,
+    positions: int,
+    width: int,
+    step: int,
+    merge: bool,
+) -> tuple[Array, Array, Array]:
+    """``places``, ``first`` and ``runs`` of ``EventTable``; ``step``: bytes of a tap's weights."""
+    order = np.lexsort((taps, reached, sources))
+    sources, reached, taps = sources[order], reached[order], taps[order]
+    begins = np.ones(len(sources), bool)
+    if merge:
+        follows = (np.diff(sources) == 0) & (np.diff(reached) == 1) & (np.diff(taps) == 1)
+        begins[1:] = ~follows
+    starts = np.flatnonzero(begins)
+    length = np.diff(np.append(starts, len(sources))) * (width // LANE_FLOATS)
+    owner, to, at = sources[starts], reached[starts], taps[starts] * step
+    count = np.bincount(owner, minlength=positions)
+    before = np.cumsum(count) - count
+    base = np.zeros(positions, np.int64)
+    base[count > 0] = to[before[count > 0]]
+    each = np.full((positions, max(int(count.max(initial=0)), 1), 3), -1, np.int64)
+    rank = np.arange(len(owner)) - before[owner]
+    each[owner, rank] = np.stack([(to - base[owner]) * width * FLOAT, at, length], axis=1)
+    kinds, kind = np.unique(each.reshape(positions, -1), axis=0, return_inverse=True)
+    kinds = kinds.reshape(len(kinds), -1, 3)
+    used = kinds[:, :, 2] >= 0
+    first = np.concatenate([[0], np.cumsum(used.sum(axis=1))])
+    places = np.stack([base * width * FLOAT, kind.reshape(-1)], axis=1)
+    return places.astype(np.int32), first.astype(np.int32), kinds[used].astype(np.int32)
+
+
+def _ready(source_rows: Array, target_rows: Array, rows: int) -> Array:
+    """From 0: how many rows of the source must be added before each target row is complete."""
+    last = np.zeros(1 + rows, np.int32)
+    np.maximum.at(last, target_rows + 1, (source_rows + 1).astype(np.int32))
+    return np.maximum.accumulate(last)

@@ -1,0 +1,401 @@
+"""Makes execution plans: chooses kernels and cells, and allocates every buffer once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+import numpy as np
+
+from ....cost import StaticCost
+from ....facts import Chain, GraphFacts
+from ....graph import Analog, Delay, Input, MaxPool, Node, Population, Readout, Synapse
+from ....ops import Array, LinearOp, WeightedOp
+from ....ops.convolution import Conv
+from ....ops.pool import SumPool
+from ...profile import Clock, running_clock
+from ..buffers import LINE, zeros
+from ..cells.base import Cell
+from ..cells.blocked import BlockedCell
+from ..cells.choose import population_cell
+from ..cells.compiled import CompiledCell, CompiledPlainCell
+from ..cells.delay import DelayCell
+from ..cells.events import EventCell, EventCurrent
+from ..cells.expectation import ExpectationCell
+from ..cells.readout import ReadoutCell
+from ..constants import Filler
+from ..counting import Counter
+from ..events.layers import EventLayer
+from ..native.steps import has_compiled_step
+from ..products.blocked import BlockedTerm, to_blocks
+from ..products.blocked.layers import BlockedLayers, blocked_layers
+from ..products.large import has_large_weight, large_kernel
+from ..products.models import ChainModels
+from ..products.onnxruntime import session_kernel
+from ..products.records import Kernel, byte_pool_kernel, record_kernel
+from ..products.terms import is_plain
+from .orders import Orders
+from .plan import Plan
+from .segment import Segment, Step
+
+SPIKING_INPUT = 2  # its largest spike: values up to 1, with what rounding adds
+CHUNK_BYTES = 512 * 1024  # currents of one chunk: a part of a core's L2 cache
+
+
+def make_plan(
+    facts: GraphFacts,
+    cost: StaticCost,
+    *,
+    lanes: int,
+    block: int,
+    dtype: np.dtype,
+    models: ChainModels,
+    clocks: dict[str, Clock],
+    events: Mapping[str, EventLayer],
+    compiled: bool,
+) -> Plan:
+    """Everything allocated for tiles of ``lanes`` samples and blocks of ``block`` steps.
+
+    ``models``: of chains of synapses with weights (see ``chains``), which ONNX Runtime runs in
+    single precision, but for layers in blocks of channels (``products.blocked``) and those of
+    ``events``. ``clocks``: each layer's (``new_clocks``).
+    ``events``: the layers to drive by their spikes. ``compiled``: neurons are updated in one pass
+    where their model has one (``native.steps``).
+    """
+    shapes, chains = facts.shapes, facts.chains
+    blocked = blocked_layers(facts, dtype, events)
+    fans = {**cost.fan_out, **cost.passed_on}
+    fans |= {name: to_blocks(fans[name], blocked.size).reshape(-1) for name in blocked.terms}
+    counters = {name: Counter(fan, lanes, block, dtype) for name, fan in fans.items()}
+    maker = _Maker(
+        facts,
+        lanes=lanes,
+        block=block,
+        dtype=dtype,
+        models=models,
+        counters=counters,
+        clocks=clocks,
+        blocked=blocked,
+        events=events,
+        compiled=compiled,
+    )
+    constants = {c.sink: zeros((1, lanes, *shapes[c.sink]), dtype) for c in chains if c.constant}
+    segments = [maker.segment(c) for c in chains if not c.constant and c.sink in maker.runs]
+    return Plan(
+        graph=facts.graph,
+        lanes=lanes,
+        block=block,
+        dtype=dtype,
+        segments=segments,
+        signals=maker.signals(segments),
+        constants=constants,
+        currents=Filler(facts, constants, lanes),
+        counters=counters,
+        clocks=clocks,
+        onset=facts.onsets,
+        remake=lambda lanes: make_plan(
+            facts,
+            cost,
+            lanes=lanes,
+            block=block,
+            dtype=dtype,
+            models=models,
+            clocks=clocks,
+            events=events,
+            compiled=compiled,
+        ),
+    )
+
+
+def new_clocks(facts: GraphFacts, profile: bool) -> dict[str, Clock]:
+    """A clock for each layer of one thread, measuring only for a ``profile``."""
+    sinks = [chain.sink for chain in facts.chains if not chain.constant]
+    return {sink: running_clock() if profile else Clock() for sink in sinks}
+
+
+class _Maker:
+    """Makes the parts of a plan; scratch for currents is shared by all segments."""
+
+    def __init__(
+        self,
+        facts: GraphFacts,
+        *,
+        lanes: int,
+        block: int,
+        dtype: np.dtype,
+        models: ChainModels,
+        counters: dict[str, Counter],
+        clocks: dict[str, Clock],
+        blocked: BlockedLayers,
+        events: Mapping[str, EventLayer],
+        compiled: bool,
+    ) -> None:
+        self.blocked, self.events, self.compiled = blocked, events, compiled
+        self.shapes, self.onset, self.nodes = facts.shapes, facts.onsets, facts.by_name
+        self.orders = Orders(lanes, self.shapes, blocked, events)
+        self.facts, self.lanes, self.block, self.dtype = facts, lanes, block, dtype
+        self.models, self.counters, self.clocks = models, counters, clocks
+        self.arena = zeros(0, np.uint8)
+        sources = {t.source for terms in blocked.terms.values() for t in terms}
+        most = max((prod(self.shapes[name]) for name in sources), default=0)
+        self.held = zeros(most * lanes, np.float32)
+        self.largest = self._largest()
+        byte = np.dtype(np.int8)
+        self.dtypes = {name: dtype if m is None else byte for name, m in self.largest.items()}
+        self.runs = {node.name for node in facts.graph.nodes if not isinstance(node, Input)}
+
+    def _largest(self) -> dict[str, int | None]:
+        """The largest magnitude of each signal that is kept in bytes, None for the others: spikes
+        stay small integers while they are only moved or counted."""
+        out: dict[str, int | None] = {}
+        constant = self.facts.constant
+        for node in self.facts.graph.nodes:
+            before = [out[name] for name in node.inputs]
+            most: int | None = None
+            if node.name in constant:
+                pass
+            elif isinstance(node, Input):
+                most = SPIKING_INPUT
+            elif isinstance(node, Population):
+                most = node.neuron.levels
+            elif isinstance(node, Delay):
+                most = before[0]
+            elif isinstance(node, Synapse) and None not in before:
+                most = _most(node.op, max(b for b in before if b is not None))
+            out[node.name] = None if most is None or most > np.iinfo(np.int8).max else most
+        return out
+
+    def segment(self, chain: Chain) -> Segment:
+        node = self.nodes[chain.sink]
+        clock = self.clocks[chain.sink]
+        if node.name in self.orders.channels_last:
+            return self._event_segment(chain, self.events[node.name], clock)
+        if isinstance(node, Population) and node.name in self.blocked.terms:
+            return self._blocked_segment(chain, node, clock)
+        chunk = self._chunk(chain)
+        if node.name in self.events:
+            inner = self._event_current(chain, self.events[node.name], chunk, clock)
+            return self._segment(chain, node, inner, chunk, clock)
+        inner = self.orders.moved(chain.sources, chunk, clock)
+        inner += self._products(chain, node, chunk, clock)
+        return self._segment(chain, node, inner, chunk, clock)
+
+    def _segment(
+        self, chain: Chain, node: Node, inner: list[Step], chunk: int, clock: Clock
+    ) -> Segment:
+        return Segment(
+            node=node,
+            sources=chain.sources,
+            reads=node.inputs,
+            inner=inner,
+            cell=self._cell(node, chunk, clock),
+            chunk=chunk,
+            clock=clock,
+            **self._window(chain, node),
+            synapses=chain.nodes,
+        )
+
+    def _window(self, chain: Chain, node: Node) -> dict[str, int]:
+        """When inputs arrive and when the output's window begins (see ``Segment``)."""
+        return {
+            "first": min((self.onset[name] for name in chain.sources), default=0),
+            "begin": max((self.onset[name] for name in node.inputs), default=0),
+            "onset": self.onset[node.name],
+        }
+
+    def _blocked_segment(self, chain: Chain, node: Population, clock: Clock) -> Segment:
+        size, terms = self.blocked.size, self.blocked.terms[node.name]
+        moved = [name for name in chain.sources if name in self.orders.channels_last]
+        counter, lanes = self.counters[node.name], self.lanes
+        kind = {"constant": not terms, "compiled": self.compiled}
+        cell = BlockedCell(node, lanes, size, counter, clock, **kind)
+        cell.terms = [
+            BlockedTerm(
+                term,
+                self.blocked.sessions,
+                size,
+                shape=self.shapes[term.source],
+                blocked=term.source in self.blocked.terms,
+                v=cell.v,
+                bias=cell.bias_now,
+                scratch=self.held,
+            )
+            for term in terms
+        ]
+        return Segment(
+            node=node,
+            sources=chain.sources,
+            reads=tuple(t.source for t in terms) or node.inputs,
+            inner=self.orders.moved(moved, self.block, clock),
+            cell=cell,
+            chunk=self.block,
+            clock=clock,
+            **self._window(chain, node),
+            synapses=chain.nodes,
+        )
+
+    def _event_segment(self, chain: Chain, layer: EventLayer, clock: Clock) -> Segment:
+        inner, reads = self.orders.for_events(layer, self.block, clock)
+        node = layer.node
+        return Segment(
+            node=node,
+            sources=chain.sources,
+            reads=reads or node.inputs,
+            inner=inner,
+            cell=EventCell(layer, self.lanes, self.block, self.counters[node.name], clock),
+            chunk=self.block,
+            clock=clock,
+            **self._window(chain, node),
+            synapses=chain.nodes,
+        )
+
+    def _event_current(
+        self, chain: Chain, layer: EventLayer, chunk: int, clock: Clock
+    ) -> list[Step]:
+        inner, reads = self.orders.for_events(layer, chunk, clock)
+        last = self.nodes[layer.node.inputs[0]]
+        kernel = EventCurrent(layer, self.lanes, chunk)
+        return [*inner, (kernel, reads, last.name, self._scratch(last, chunk, 0, self.dtype))]
+
+    def _products(self, chain: Chain, node: Node, chunk: int, clock: Clock) -> list[Step]:
+        """What computes a chain's synapses: bytes by NumPy, what has weights by ONNX Runtime in one
+        session, anything else (and double precision) by its record."""
+        steps: list[Step] = []
+        at = 0
+
+        def add(last: Node, kernel: Kernel, names: tuple[str, ...]) -> None:
+            nonlocal at
+            buffer = self._scratch(last, chunk, at)
+            at += -(-buffer.nbytes // LINE) * LINE
+            steps.append((kernel, names, last.name, buffer))
+
+        rest = [n for n in chain.nodes if self.largest[n.name] is None]
+        weighted = any(isinstance(n.op, WeightedOp) for n in rest)
+        single = self.dtype == np.float32 and not self._has_large_weight(chain)
+        session = weighted and single and _ends_once(chain, node) and chain.nodes[-1] in rest
+        for n in chain.nodes:
+            if n not in rest or not session:
+                add(n, self._kernel(n, chunk, clock), n.inputs)
+        if session:
+            inside = {n.name for n in rest}
+            read = dict.fromkeys(i for n in rest for i in n.inputs if i not in inside)
+            names = tuple(read)
+            model = self.models.model(rest, names)
+            shapes = [self.shapes[name] for name in names]
+            add(rest[-1], session_kernel(model, shapes, self.lanes, chunk, clock), names)
+        return steps
+
+    def _kernel(self, node: Synapse, chunk: int, clock: Clock) -> Kernel:
+        """One synapse in NumPy."""
+        shape, kind = self.shapes[node.inputs[0]], self.dtypes[node.name]
+        if isinstance(node.op, SumPool) and self.largest[node.name] is not None:
+            return byte_pool_kernel(node.op, shape, self.lanes, chunk)
+        if isinstance(node.op, Conv) and has_large_weight(node.op, shape):
+            return large_kernel(
+                node.op, shape, lanes=self.lanes, dtype=self.dtype, chunk=chunk, clock=clock
+            )
+        return record_kernel(node.op, kind)
+
+    def _has_large_weight(self, chain: Chain) -> bool:
+        return any(has_large_weight(n.op, self.shapes[n.inputs[0]]) for n in chain.nodes)
+
+    def _chunk(self, chain: Chain) -> int:
+        if self._has_large_weight(chain):
+            return self.block
+        per_step = sum(self._step_bytes(node) for node in chain.nodes)
+        return max(1, min(self.block, CHUNK_BYTES // max(per_step, 1)))
+
+    def _step_bytes(self, node: Synapse) -> int:
+        elements = prod(node.shape)
+        if isinstance(node.op, Conv):
+            read = prod(self.shapes[node.inputs[0]])
+            elements += read * node.op.kernel[-1] // node.op.strides[-1]
+        return elements * self.lanes * self.dtype.itemsize
+
+    def _scratch(self, node: Node, chunk: int, at: int, kind: np.dtype | None = None) -> Array:
+        """A buffer for the chunk's currents at byte ``at`` of the memory all segments share; of the
+        type that the signal is kept in, or of ``kind``."""
+        inner = (chunk, self.lanes, *node.shape)
+        dtype = kind or self.dtypes[node.name]
+        size = prod(inner) * dtype.itemsize
+        if self.arena.size < at + size:
+            # Views of a smaller arena stay valid; they only stop sharing their memory.
+            self.arena = zeros(max(at + size, 2 * self.arena.size), np.uint8)
+        return self.arena[at : at + size].view(dtype).reshape(inner)
+
+    def _cell(self, node: Node, chunk: int, clock: Clock) -> Cell | ReadoutCell | None:
+        shapes = [self.shapes[name] for name in node.inputs]
+        match node:
+            case Population():
+                counter = self.counters[node.name]
+                if self.compiled and has_compiled_step(node.neuron):
+                    kind = CompiledPlainCell if is_plain(node.neuron) else CompiledCell
+                    return kind(node, self.lanes, chunk, counter, clock)
+                return population_cell(
+                    node, self.lanes, dtype=self.dtype, chunk=chunk, counter=counter, clock=clock
+                )
+            case MaxPool() | Analog():
+                passed = self.counters.get(node.name)
+                return ExpectationCell(
+                    node,
+                    shapes,
+                    lanes=self.lanes,
+                    dtype=self.dtype,
+                    chunk=chunk,
+                    counter=passed,
+                    clock=clock,
+                )
+            case Delay():
+                dtype = self.dtypes[node.name]
+                return DelayCell(node.steps, node.shape, dtype, self.lanes, clock)
+            case Readout():
+                return ReadoutCell(node, self.lanes, self.dtype, chunk, clock)
+        return None
+
+    def signals(self, segments: list[Segment]) -> dict[str, Array]:
+        """A buffer for what each segment passes on, reused when its last reader is done."""
+        last = {name: i for i, s in enumerate(segments) for name in s.sources}
+        out: dict[str, Array] = {}
+        free: list[Array] = []
+        for node in self.facts.graph.of(Input):
+            if node.encoding != "constant":
+                shape = (self.block, self.lanes, *node.shape)
+                out[node.name] = zeros(shape, np.int8)
+        for i, segment in enumerate(segments):
+            if not isinstance(segment.node, Readout):
+                out[segment.node.name] = self._signal(segment.node, free)
+            done = [name for name in segment.sources if last[name] == i and name in out]
+            free += [_raw(out[n]) for n in done if not isinstance(self.nodes[n], Input)]
+        return out
+
+    def _signal(self, node: Node, free: list[Array]) -> Array:
+        dtype = self.dtypes[node.name]
+        shape = (self.block, *self.orders.memory_shape(node))
+        size = prod(shape) * dtype.itemsize
+        fitting = [raw for raw in free if raw.nbytes >= size]
+        if not fitting:
+            return zeros(size, np.uint8).view(dtype).reshape(shape)
+        raw = min(fitting, key=lambda r: r.nbytes)
+        free[:] = [r for r in free if r is not raw]
+        return raw[:size].view(dtype).reshape(shape)
+
+
+def _most(op: LinearOp, most: int) -> int | None:
+    """The largest magnitude that ``op`` makes of integers up to ``most``, where it only moves or
+    counts them."""
+    if op.moves:
+        return most
+    return most * prod(op.kernel) if isinstance(op, SumPool) else None
+
+
+def _ends_once(chain: Chain, node: Node) -> bool:
+    """Whether ``node`` reads nothing of its chain's synapses but the last one (an island may)."""
+    if isinstance(node, Synapse):  # the last one itself
+        return True
+    inner = {synapse.name for synapse in chain.nodes[:-1]}
+    return not inner & set(node.inputs)
+
+
+def _raw(signal: Array) -> Array:
+    """The bytes of a signal's buffer."""
+    return signal.reshape(-1).view(np.uint8)

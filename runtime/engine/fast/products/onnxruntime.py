@@ -1,0 +1,57 @@
+"""Synapses by ONNX Runtime's kernels: a serialized model per chain (see ``models``).
+
+A model takes the chain's sources in order, each (N, *shape) float32, and gives the chain's last
+synapse; N is time and batch together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ....onnx_runtime import onnx_runtime
+from ....ops import Array, Shape
+from ...profile import Clock
+from ..buffers import zeros
+
+
+def session_kernel(
+    model: bytes,
+    shapes: list[Shape],
+    lanes: int,
+    chunk: int,
+    clock: Clock,
+) -> Callable[[list[Array], Array], None]:
+    """A kernel (see ``records``) that runs ``model``, writing into the plan's own buffers."""
+    ort = onnx_runtime()
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1  # tiles run in threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session: Any = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = [i.name for i in session.get_inputs()]
+    result = session.get_outputs()[0].name
+    held = [zeros((chunk * lanes, *s), np.float32) for s in shapes]
+    binding = session.io_binding()
+
+    def run(xs: list[Array], out: Array) -> None:
+        n = len(out)
+        size = n * lanes
+        with clock.copies:
+            for x, buffer in zip(xs, held, strict=True):
+                np.copyto(buffer[:size].reshape(n, *x.shape[1:]), x)
+        for name, buffer in zip(names, held, strict=True):
+            shape = (size, *buffer.shape[1:])
+            binding.bind_input(name, "cpu", 0, np.float32, shape, buffer.ctypes.data)
+        shape = (size, *out.shape[2:])
+        if out.dtype == np.float32 and out.flags.c_contiguous:
+            binding.bind_output(result, "cpu", 0, np.float32, shape, out.ctypes.data)
+            session.run_with_iobinding(binding)
+            return
+        feed = {name: buffer[:size] for name, buffer in zip(names, held, strict=True)}
+        np.copyto(out, session.run([result], feed)[0].reshape(out.shape))
+
+    return run
