@@ -48,7 +48,9 @@ class ConstantCurrents:
             y = np.asarray(apply(*[values[i] for i in node.inputs]))
             values[node.name] = y
             grid = self.grids.get(node.name)
-            own = y if node.name in kernels else None  # a record's result may be a view of its input
+            own = (
+                y if node.name in kernels else None
+            )  # a record's result may be a view of its input
             out[node.name] = y if grid is None else _rounded(y, grid, own)
         return out
 

@@ -13,7 +13,7 @@ from onnx2snn.runtime.neurons import NeuronParams
 from runtime.ops.test_against_onnxruntime import CASES
 from runtime.random_graphs import PLAIN, array
 
-pytestmark = pytest.mark.usefixtures("numba")
+pytestmark = pytest.mark.usefixtures("engines")
 
 RNG = np.random.default_rng(0)
 
