@@ -3,8 +3,9 @@
     python benchmarks/agreement.py --shared FOLDER [--samples 40]
 
 FOLDER holds ``models/*.onnx`` and ``data/*.npz``. Every network is converted (on few samples: this
-is about arithmetic, not accuracy) and run by the NumPy engine, by ONNX Runtime's kernels, where
-numba is installed driven by spikes, and as the saved file in ONNX Runtime alone; the table has the
+is about arithmetic, not accuracy) and run by the definition (the engine "numpy"), by the fast one,
+where numba is installed driven by spikes too, and as the saved file in ONNX Runtime alone; the
+table compares them with the definition in tiles of another size, and has the
 largest difference of a readout after any step, relative to the readouts' range, and the share of
 spike counts (per layer and step) that differ, for the file that of samples with a readout that
 differs by 1e-3 of the range.
@@ -20,14 +21,22 @@ import numpy as np
 from accuracy import NETWORKS
 
 import onnx2snn
-from onnx2snn.runtime.engine.fast.products.models import synapse_models
-from onnx2snn.runtime.engine.fast.simulator import SimulationResult, Simulator
+from onnx2snn.runtime.engine import SimulationResult, simulate
 from onnx2snn.runtime.file import to_model
 from onnx2snn.runtime.graph import Readout, SpikingGraph
 from onnx2snn.runtime.onnx_runtime import onnx_runtime
 
 ort = onnx_runtime()
-CASES = (("binary", 16), ("signed", 16), ("graded", 4), ("differential", 8))
+CASES = (
+    ({"recipe": "binary"}, 16),
+    ({"recipe": "signed"}, 16),
+    ({"recipe": "graded"}, 4),
+    ({"recipe": "differential"}, 8),
+    ({"recipe": "differential"}, 11),
+    ({"recipe": "synchronous"}, 8),
+    ({"lag": 4}, 8),
+    ({"lag": 4, "pace": False}, 8),
+)
 
 
 def difference(a: SimulationResult, b: SimulationResult) -> tuple[float, float]:
@@ -67,18 +76,19 @@ def main() -> None:
         file = given.shared / "data" / f"{data}.npz"
         calibration = onnx2snn.load_samples(f"{file}:x_calib", model, preprocessing, limit=64)
         test = onnx2snn.load_samples(f"{file}:x_test", model, preprocessing, limit=given.samples)
-        for recipe, steps in CASES:
-            network = onnx2snn.convert(model, calibration, recipe=recipe, steps=steps)
-            kernels = synapse_models(network)
-            engines = {
-                "numpy, other tiles": Simulator(network, events="never", tile=4, block=3),
-                "onnxruntime": Simulator(network, events="never", kernels=kernels),
+        for options, steps in CASES:
+            recipe = ", ".join(f"{v}" if k == "recipe" else f"{k} {v}" for k, v in options.items())
+            network = onnx2snn.convert(model, calibration, steps=steps, **options)
+            engines: dict[str, dict] = {
+                "numpy, other tiles": {"engine": "numpy", "tile": 4, "block": 3},
+                "fast": {"events": "never"},
             }
             if find_spec("numba") is not None:
-                engines["numpy, events"] = Simulator(network, events="always")
-            first = Simulator(network, events="never").run(test.whole(), steps)
-            for engine, simulator in engines.items():
-                readout, spikes = difference(first, simulator.run(test.whole(), steps))
+                engines["fast, chosen"] = {}
+                engines["fast, all events"] = {"events": "always"}
+            first = simulate(network, test.whole(), steps, engine="numpy")
+            for engine, how in engines.items():
+                readout, spikes = difference(first, simulate(network, test.whole(), steps, **how))
                 print(
                     f"{name:20} {recipe:13} {steps:3d} {engine:22} {readout:9.1e} {spikes:9.1e}",
                     flush=True,

@@ -15,7 +15,7 @@ import networks
 import numpy as np
 from engines import simulator
 
-from onnx2snn.runtime.engine.fast.simulator import EarlyExit
+from onnx2snn.runtime.engine import EarlyExit
 
 RULES = {
     "all steps": None,
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--network", default="resnet20")
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=64)
-    parser.add_argument("--engines", default="onnxruntime+fast,numpy+fast")
+    parser.add_argument("--engines", default="fast+numba,fast")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     network = networks.load(

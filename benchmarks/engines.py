@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+from onnx2snn.runtime.engine import make_engine
 from onnx2snn.runtime.engine.fast.simulator import Simulator
 from onnx2snn.runtime.graph import SpikingGraph
 
-ENGINES = ("numpy", "onnxruntime", "numpy+fast", "onnxruntime+fast")
+ENGINES = ("numpy", "fast", "fast+numba")  # the definition; the fast one without and with numba
 
 
-def simulator(graph: SpikingGraph, engine: str, **options) -> Simulator:
-    """One of ``ENGINES``."""
-    name, _, fast = engine.partition("+")
-    kernels = None
-    if name == "onnxruntime":
-        from onnx2snn.runtime.engine.fast.products.models import synapse_models
-
-        kernels = synapse_models(graph)
-    return Simulator(graph, kernels=kernels, events="auto" if fast else "never", **options)
+def simulator(graph: SpikingGraph, engine: str, **options) -> Any:
+    """One of ``ENGINES`` with a method ``run(inputs, steps, ...)``."""
+    name, _, numba = engine.partition("+")
+    if name == "fast":
+        return Simulator(graph, events="auto" if numba else "never", **options)
+    return SimpleNamespace(run=partial(make_engine(name, **options).run, graph), _layers={})

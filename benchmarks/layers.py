@@ -3,7 +3,7 @@
     python benchmarks/layers.py --shared FOLDER [--networks resnet20,kws]
 
 The machine: a measured single-precision matrix product, and the bandwidth of adding two arrays too
-large for any cache. Then both engines' profiles of each network, and the neuron updates alone.
+large for any cache. Then the fast engine's profiles of each network, and the neuron updates alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from onnx2snn.runtime.engine.fast.cells.plain import PlainCell
 from onnx2snn.runtime.engine.fast.counting import Counter
 from onnx2snn.runtime.engine.fast.events.choice import available
 from onnx2snn.runtime.engine.fast.events.layers import event_layers
-from onnx2snn.runtime.engine.layout import Layout
 from onnx2snn.runtime.engine.profile import Clock
 from onnx2snn.runtime.facts import GraphFacts
 from onnx2snn.runtime.graph import Input, Population, Readout, SpikingGraph
@@ -40,7 +39,7 @@ SHAPE = (16, 32, 32)
 MINIMUM = 13  # bytes of an update: potential read and written, current read, spike written
 # What passes of their own read and write (as STREAM counts): current added 12, threshold taken off
 # 8, compared 5, spikes counted 1, the smaller bits kept 12; the compiled kernel is one pass.
-MOVED = {"rows": 38, "blocked": 38}
+MOVED = {"plain": 38, "blocked": 38}
 
 
 def seconds(
@@ -64,9 +63,9 @@ def machine() -> dict:
         found["sgemm_gflops"][size] = 2 * size**3 / taken / 1e9
     x, y = np.ones(32_000_000, np.float32), np.ones(32_000_000, np.float32)
     found["stream_gb_per_s"] = 3 * x.nbytes / seconds(lambda: np.add(x, y, out=y), 11) / 1e9
-    updates_of = {"rows": rows_update(), "blocked": blocked_update()}
+    updates_of = {"plain": plain_update(), "blocked": blocked_update()}
     if available():
-        updates_of["rows_fast"] = rows_update(compiled=True)
+        updates_of["plain_fast"] = plain_update(compiled=True)
         updates_of["blocked_fast"] = blocked_update(compiled=True)
         updates_of["events"] = event_update()
     for name, (work, updates) in updates_of.items():
@@ -87,21 +86,21 @@ def population() -> Population:
     return Population(name="p", shape=SHAPE, inputs=("x",), neuron=neuron)
 
 
-def rows_update(
+def plain_update(
     steps: int = 8, lanes: int = 4, *, compiled: bool = False
 ) -> tuple[Callable[[], object], int]:
-    """Eight steps of a layer in the NumPy engine, counting included; and how many updates."""
-    layout, kind = Layout(lanes), np.dtype(np.float32)
-    counter = Counter(np.full(SHAPE, 144.0), layout, steps, kind)
+    """Eight steps of a layer behind a session, counting included; and how many updates."""
+    kind = np.dtype(np.float32)
+    counter = Counter(np.full(SHAPE, 144.0), lanes, steps, kind)
     if compiled:
-        cell = CompiledPlainCell(population(), layout, steps, counter, Clock())
+        cell = CompiledPlainCell(population(), lanes, steps, counter, Clock())
     else:
         cell = population_cell(
-            population(), layout, dtype=kind, chunk=steps, counter=counter, clock=Clock()
+            population(), lanes, dtype=kind, chunk=steps, counter=counter, clock=Clock()
         )
     assert isinstance(cell, PlainCell)
-    current = np.full((1, *layout.inner(SHAPE)), 0.1, np.float32)
-    out = np.empty((steps, *layout.inner(SHAPE)), np.int8)
+    current = np.full((1, lanes, *SHAPE), 0.1, np.float32)
+    out = np.empty((steps, lanes, *SHAPE), np.int8)
     window = Window(arrives=False, fires=True, first=0, at=0, steps=1)
     cell.reset()
     return lambda: cell.run([current], out, window, False), out.size
@@ -110,9 +109,8 @@ def rows_update(
 def blocked_update(
     steps: int = 8, lanes: int = 12, *, compiled: bool = False
 ) -> tuple[Callable[[], object], int]:
-    """The same for a layer in the ONNX Runtime engine."""
-    layout = Layout(lanes, "batch")
-    counter = Counter(np.full(SHAPE, 144.0).reshape(-1), layout, steps, np.dtype(np.float32))
+    """The same for a layer in blocks of channels."""
+    counter = Counter(np.full(SHAPE, 144.0).reshape(-1), lanes, steps, np.dtype(np.float32))
     kind = {"constant": True, "compiled": compiled}
     cell = BlockedCell(population(), lanes, 16, counter, Clock(), **kind)
     current = np.full((1, lanes, *SHAPE), 0.1, np.float32)
@@ -130,10 +128,9 @@ def event_update(steps: int = 8, lanes: int = 4) -> tuple[Callable[[], object], 
         Readout(name="y", shape=SHAPE, inputs=("p",)),
     )
     layer = event_layers(GraphFacts(SpikingGraph(nodes=nodes)), {"p": np.full(SHAPE, 144.0)})["p"]
-    layout = Layout(lanes)
-    counter = Counter(np.full(SHAPE, 144.0), layout, steps, np.dtype(np.float32))
-    cell = EventCell(layer, layout, steps, counter, Clock())
-    current = np.full((1, *layout.inner(SHAPE)), 0.1, np.float32)
+    counter = Counter(np.full(SHAPE, 144.0), lanes, steps, np.dtype(np.float32))
+    cell = EventCell(layer, lanes, steps, counter, Clock())
+    current = np.full((1, lanes, *SHAPE), 0.1, np.float32)
     out = np.empty((steps, *cell.v.shape), np.int8)
     window = Window(arrives=False, fires=True, first=0, at=0, steps=1)
     cell.reset()
@@ -179,7 +176,7 @@ def main() -> None:
     names = options.networks or ("resnet20,lenet,mlp,kws" if options.shared else "resnet20_random")
     for name in names.split(","):
         network = networks.load(name, options.batch, options.shared)
-        for engine in ("numpy", "onnxruntime", "numpy+fast"):
+        for engine in ("fast", "fast+numba"):
             found = profile(network, engine, options.steps)
             results["profiles"][f"{name} {engine}"] = found
             show(name, engine, found)

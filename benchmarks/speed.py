@@ -123,7 +123,7 @@ def measure(network, ann: Ann, runs: dict, steps: int, repeats: int) -> dict:
         "all_ratios": ratios,
         "accuracy": {n: float((np.array(r["guesses"]) == labels).mean()) for n, r in last.items()},
         "ann_accuracy": float((ann.guesses() == labels).mean()),
-        "spikes_per_neuron_and_step": last["numpy"]["rate"],
+        "spikes_per_neuron_and_step": last["fast"]["rate"],
         "first_seconds": {n: r.first_seconds for n, r in runs.items() if isinstance(r, Ours)},
         "driven_by_spikes": {
             n: len(r.simulator._layers or {}) for n, r in runs.items() if isinstance(r, Ours)

@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--steps", type=int, default=64)
-    parser.add_argument("--engines", default="numpy")
+    parser.add_argument("--engines", default="fast")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     results: dict = {"schema": 1, "runs": []}

@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-ENGINES = ("numpy", "onnxruntime", "numpy+fast", "onnxruntime+fast")
+ENGINES = ("numpy", "fast", "fast+numba")
 PEERS = ("spikingjelly", "spikingjelly-multi", "spikingjelly-compiled", "sinabs")
 
 

@@ -13,7 +13,7 @@ from .early_exit import EarlyExit
 from .fast.simulator import FastEngine
 from .interface import Engine, EngineOptions, Progress, SimulationResult
 
-ENGINES: Mapping[str, Callable[[EngineOptions], Engine]] = {
+ENGINES: dict[str, Callable[[EngineOptions], Engine]] = {
     "fast": FastEngine,
     "numpy": DefinitionEngine,
 }

@@ -12,7 +12,7 @@ spikes leave in the layer's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -162,8 +162,11 @@ def gate_bias(x: Array, bias: Array, *, t0: int, count: int, begin: int, length:
     )
 
 
-def apply_synapse(node: Synapse, xs: Sequence[Array]) -> Array:
-    """A linear op on signals (time or 1, batch, ...): time and batch are one axis to it."""
+def apply_synapse(
+    node: Synapse, xs: Sequence[Array], apply: Callable[..., Array] | None = None
+) -> Array:
+    """A linear op on signals (time or 1, batch, ...): time and batch are one axis to it. ``apply``:
+    what computes it instead of its record."""
     count = max(len(x) for x in xs)
     merged = [
         (x if len(x) == count else np.broadcast_to(x, (count, *x.shape[1:]))).reshape(
@@ -171,7 +174,7 @@ def apply_synapse(node: Synapse, xs: Sequence[Array]) -> Array:
         )
         for x in xs
     ]
-    out = node.op.apply(*merged)
+    out = (apply or node.op.apply)(*merged)
     return out.reshape(count, -1, *out.shape[1:]).astype(xs[0].dtype, copy=False)
 
 

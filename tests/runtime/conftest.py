@@ -1,25 +1,19 @@
 """Fixtures of the runtime's tests."""
 
-from importlib.util import find_spec
-
 import pytest
 
+from onnx2snn.runtime.engine import DEFAULT, ENGINES
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        "without numba",
-        pytest.param(
-            "with numba",
-            marks=pytest.mark.skipif(find_spec("numba") is None, reason="needs the extra 'fast'"),
-        ),
-    ],
-)
-def numba(request):
-    """Runs a module's tests without the compiled kernels, and with them where there are any."""
-    if request.param == "with numba":
-        yield
-        return
+BARE = f"{DEFAULT}, without numba"
+
+
+@pytest.fixture(scope="module", params=[*ENGINES, BARE])
+def engines(request):
+    """Runs a module's tests with every engine in the default one's place, and with that as it is
+    where the compiled kernels cannot be used."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("onnx2snn.runtime.engine.fast.simulator.available", lambda: False)
-        yield
+        if request.param == BARE:
+            patch.setattr("onnx2snn.runtime.engine.fast.simulator.available", lambda: False)
+        else:
+            patch.setitem(ENGINES, DEFAULT, ENGINES[request.param])
+        yield request.param

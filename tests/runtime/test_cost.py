@@ -13,7 +13,7 @@ from onnx2snn.runtime.facts import GraphFacts
 from onnx2snn.runtime.neurons import NeuronParams
 from runtime.random_graphs import PLAIN, array
 
-pytestmark = pytest.mark.usefixtures("numba")
+pytestmark = pytest.mark.usefixtures("engines")
 
 RNG = np.random.default_rng(0)
 

@@ -9,13 +9,13 @@ import pytest
 
 from converter.digits_nets import converted, samples
 from onnx2snn.converter.lowering.grid import MANTISSA, on_grid, round_thresholds
+from onnx2snn.converter.recipes import RECIPES
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine import SimulationResult, simulate
 from onnx2snn.runtime.neurons import NeuronParams
 
 T = 12
-DIFFERENTIAL = {"recipe": "differential"}
 
 
 def assert_same(a: SimulationResult, b: SimulationResult) -> None:
@@ -29,10 +29,12 @@ def assert_same(a: SimulationResult, b: SimulationResult) -> None:
 @pytest.mark.parametrize("model", ["digits_cnn", "digits_mlp"])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"lag": 3}, {"recipe": "signed"}, {"recipe": "graded"}, {"tune": False}, DIFFERENTIAL],
-    ids=["binary", "lag", "signed", "graded", "plain", "differential"],
+    [{"recipe": name} for name in RECIPES]
+    + [{"lag": 3}, {"lag": 3, "pace": False}, {"tune": False}, {"copies": 1}],
+    ids=[*RECIPES, "paced", "lag", "plain", "copies"],
 )
 def test_engines_and_tiles_agree_to_the_last_bit(model: str, options: dict[str, object]) -> None:
+    """Every recipe; the CNN has a max pool, also between differential layers."""
     network = converted(model, steps=T, **options).graph
     x = samples("x_test")[:37]
     first = simulate(network, x, T, engine="numpy", threads=1)

@@ -16,7 +16,7 @@ from onnx2snn.runtime.neurons import NeuronParams
 from runtime import naive_oracle
 from runtime.random_graphs import PLAIN, array, graphs, samples
 
-pytestmark = pytest.mark.usefixtures("numba")
+pytestmark = pytest.mark.usefixtures("engines")
 
 RELAXED = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True

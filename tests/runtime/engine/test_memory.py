@@ -17,7 +17,7 @@ from onnx2snn.runtime.engine.fast.simulator import Simulator
 from onnx2snn.runtime.neurons import NeuronParams
 from runtime.engine.test_against_naive import float_network
 
-pytestmark = pytest.mark.usefixtures("numba")
+pytestmark = pytest.mark.usefixtures("engines")
 
 evaluation = import_module(
     "onnx2snn.evaluation.evaluate"

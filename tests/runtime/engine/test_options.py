@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from onnx2snn.errors import UsageError
 from onnx2snn.runtime import graph as g
-from onnx2snn.runtime.engine import simulate
+from onnx2snn.runtime.engine import make_engine, simulate
 from onnx2snn.runtime.engine.early_exit import EarlyExit
+from onnx2snn.runtime.engine.fast.events.choice import available
 from onnx2snn.runtime.engine.fast.simulator import Simulator
 from onnx2snn.runtime.neurons import Neuron, NeuronParams
 from runtime.engine.test_against_naive import (
@@ -24,7 +25,7 @@ from runtime.engine.test_against_naive import (
 )
 from runtime.random_graphs import graphs, samples
 
-pytestmark = pytest.mark.usefixtures("numba")
+pytestmark = pytest.mark.usefixtures("engines")
 
 
 def test_threads_change_nothing():
@@ -91,11 +92,26 @@ def test_progress_counts_up_to_all_samples():
 
 
 def test_a_profile_has_every_layer_and_its_time():
-    result = simulate(float_network(), images(8), 6, profile=True)
+    result = Simulator(float_network(), profile=True).run(images(8), 6)
     assert [layer.name for layer in result.profile] == ["p1", "p2", "p3", "out"]
     assert all(layer.seconds > 0 for layer in result.profile)
     assert result.profile[1].gflop_per_second > 0
-    assert simulate(float_network(), images(8), 6).profile == ()
+    assert Simulator(float_network()).run(images(8), 6).profile == ()
+
+
+@pytest.mark.parametrize("options", [{"profile": True}, {"events": "always"}])
+def test_what_only_the_fast_engine_does_is_refused_by_the_definition(options):
+    if options.get("events") and not available():
+        pytest.skip("needs the extra 'fast'")
+    with pytest.raises(UsageError, match="definition") as refused:
+        make_engine("numpy", **options)
+    assert "'fast'" in refused.value.remedy
+
+
+def test_engines_have_names_and_an_old_one():
+    assert type(make_engine("onnxruntime")) is type(make_engine("fast"))
+    with pytest.raises(UsageError, match="unknown engine .torch.. Choose one of: fast, numpy, onnxruntime"):
+        make_engine("torch")
 
 
 @settings(RELAXED, max_examples=15)

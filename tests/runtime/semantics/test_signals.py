@@ -17,7 +17,7 @@ from onnx2snn.runtime.semantics.encoding import encode
 from runtime.engine.test_against_naive import float_network
 from runtime.random_graphs import graphs, samples
 
-pytestmark = pytest.mark.usefixtures("numba")
+pytestmark = pytest.mark.usefixtures("engines")
 
 
 def identity(encoding="constant", names=("x",)):

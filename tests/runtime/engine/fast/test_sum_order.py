@@ -10,7 +10,7 @@ from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.graph import Input, Population, Readout, SpikingGraph, Synapse
 from onnx2snn.runtime.neurons import NeuronParams
 
-pytestmark = pytest.mark.usefixtures("numba")
+pytestmark = pytest.mark.usefixtures("engines")
 
 
 @pytest.mark.parametrize("order", [("spikes", "w"), ("w", "spikes")])

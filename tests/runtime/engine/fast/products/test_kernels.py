@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 from onnx2snn.runtime import ops
+from onnx2snn.runtime.engine.definition import by_rows
 from onnx2snn.runtime.engine.fast.products.large import has_large_weight, large_kernel
 from onnx2snn.runtime.engine.fast.products.onnxruntime import session_kernel
 from onnx2snn.runtime.engine.fast.products.records import byte_pool_kernel, record_kernel
@@ -55,10 +58,22 @@ ALL = [(c[0], c[1]) for c in CASES if not isinstance(c[0], ops.MaxPool)]
 ALL += [(op, [shape]) for op, shape in MORE]
 
 
+@dataclass
+class Rows:
+    """A convolution as the definition's engine computes it."""
+
+    op: ops.Conv
+
+    def apply(self, *xs):
+        return by_rows(self.op, *xs)
+
+
 def kernels(op, shapes, spikes):
     """Every kernel that a plan may choose for ``op``, by name."""
     single = np.dtype(np.float32)
     yield "record", record_kernel(op, single)
+    if isinstance(op, ops.Conv):
+        yield "rows", record_kernel(Rows(op), single)
     if isinstance(op, ops.SumPool) and spikes:
         yield "bytes", byte_pool_kernel(op, shapes[0], LANES, STEPS)
     if has_large_weight(op, shapes[0]):
