@@ -172,7 +172,7 @@ class _Tile(SpikingRules):
         if node.name in self.fans:
             fan, steps = self.fans[node.name].reshape(-1), slice(self.at, self.at + self.count)
             kind = np.float32 if fan.sum() < EXACT else np.float64
-            fired = (out != 0).astype(kind).reshape(*out.shape[:2], -1)
+            fired = np.not_equal(out, 0, out=np.empty(out.shape, kind)).reshape(*out.shape[:2], -1)
             events, operations = np.moveaxis(fired @ np.stack([fan**0, fan], 1).astype(kind), -1, 0)
             self.fired[node.name][steps] = events
             self.operations[steps] += operations
