@@ -54,8 +54,7 @@ class DefinitionEngine:
     ) -> SimulationResult:
         """As ``Engine.run``."""
         asked = request(graph, inputs, steps, self.options.dtype, **how)
-        threads = self.options.threads or available_threads()
-        tile, block = _sizes(asked, threads, self.options)
+        threads, tile, block = _sizes(asked, self.options)
         facts = GraphFacts(graph)
         cost = static_cost(facts)
         total = Total(asked, cost)
@@ -68,12 +67,14 @@ class DefinitionEngine:
         return total.result()
 
 
-def _sizes(asked: Request, threads: int, options: EngineOptions) -> tuple[int, int]:
-    """Samples per tile and steps per block, within ``mem_limit``."""
+def _sizes(asked: Request, options: EngineOptions) -> tuple[int, int, int]:
+    """Threads, samples per tile and steps per block, within ``mem_limit``. What fits one tile runs
+    in this process: starting others takes longer."""
     graph, itemsize = asked.graph, asked.dtype.itemsize
     widest = max(prod(node.shape) for node in graph.nodes)
     block = options.block or min(asked.steps, MOST_BLOCK)
     fitting = max(1, SIGNAL_BYTES // (widest * block * itemsize))
+    threads = options.threads or (available_threads() if asked.samples > fitting else 1)
     tile = options.tile or min(fitting, -(-asked.samples // threads))
     # States, and of the widest layer a block of spikes and currents with their temporaries.
     states = 4 * sum(prod(node.shape) for node in graph.nodes)
@@ -87,7 +88,7 @@ def _sizes(asked: Request, threads: int, options: EngineOptions) -> tuple[int, i
                 remedy=f"This network needs about {need / 2**20:.0f} MiB with {threads} thread(s).",
             )
         tile, block = (tile // 2, block) if tile > 1 else (1, block // 2)
-    return tile, block
+    return threads, tile, block
 
 
 class _Tile(SpikingRules):
@@ -187,7 +188,7 @@ class _Tile(SpikingRules):
         if node.name in self.fans:
             fan, steps = self.fans[node.name].reshape(-1), slice(self.at, self.at + self.count)
             kind = np.float32 if fan.sum() < EXACT else np.float64
-            fired = (out != 0).astype(kind).reshape(*out.shape[:2], -1)
+            fired = np.not_equal(out, 0, out=np.empty(out.shape, kind)).reshape(*out.shape[:2], -1)
             events, operations = np.moveaxis(fired @ np.stack([fan**0, fan], 1).astype(kind), -1, 0)
             self.fired[node.name][steps] = events
             self.operations[steps] += operations

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from runtime.engine.test_against_naive import assert_close
 
 from converter.digits_nets import converted, samples
 from onnx2snn.converter.lowering.grid import MANTISSA, on_grid, round_thresholds
@@ -34,18 +35,22 @@ def assert_same(a: SimulationResult, b: SimulationResult) -> None:
     ids=[*RECIPES, "paced", "lag", "plain", "copies"],
 )
 def test_engines_and_tiles_agree_to_the_last_bit(model: str, options: dict[str, object]) -> None:
-    """Every recipe; the CNN has a max pool, also between differential layers."""
+    """Every recipe. The CNN has a max pool: between differential layers it passes on fractions,
+    whose sums only agree to rounding (docs/performance.md)."""
+    agrees = assert_same
+    if model == "digits_cnn" and options.get("recipe") == "differential":
+        agrees = assert_close
     network = converted(model, steps=T, **options).graph
     x = samples("x_test")[:37]
     first = simulate(network, x, T, engine="numpy", threads=1)
     assert all(spikes.sum() > 0 for spikes in first.spikes.values())
-    for options in (
+    for how in (
         {"engine": "numpy", "threads": 2, "tile": 5, "block": 3},
         {"threads": 1, "events": "never"},
         {"threads": 2, "events": "never", "tile": 4, "block": 5},
         {"threads": 1, "events": "auto"},
     ):
-        assert_same(first, simulate(network, x, T, **options))
+        agrees(first, simulate(network, x, T, **how))
 
 
 def test_without_the_grid_they_do_not() -> None:
