@@ -38,11 +38,15 @@ def differential(
         match node:
             case snn.Population():
                 coding[node.name] = "differential"
+                first = largest[node.name]
+                if node.ceiling is not None:  # one spike of step 1 reaches it, and none passes it
+                    first = np.minimum(first, np.float32(node.ceiling))
                 neurons[node.name] = DifferentialParams(
-                    v_threshold=largest[node.name] / np.float32(1 << (powers - 1)),
+                    v_threshold=first / np.float32(1 << (powers - 1)),
                     powers=powers,
                     bias=node.bias,
                     source=read,
+                    ceiling=node.ceiling,
                 )
                 ann_bias = node.bias if node.ann_bias is None else node.ann_bias
                 nodes.append(replace(node, bias=zero, ann_bias=ann_bias))

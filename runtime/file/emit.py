@@ -254,7 +254,8 @@ class _Emission:
             self.functions[name] = differential_neuron(p)
         current = self._varying(node.inputs[0])
         arrays = [array_name(f"{node.name}.neuron.{field}") for field in ("bias", "v_threshold")]
-        self.call(name, current, *arrays, self.total, out=out)
+        bounds = [] if p.ceiling is None else [self.constant(np.asarray(p.ceiling, np.float32))]
+        self.call(name, current, *arrays, self.total, *bounds, out=out)
         self.declare(out, node.shape)
 
     def _decoded(self, name: str) -> str:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ..ops import Array
 from .differential import DifferentialParams
 from .integrate_and_fire import NeuronParams, State
 from .paced import PacedParams
@@ -24,9 +25,13 @@ NEURON_MODELS: dict[str, type] = {
 }
 
 
-def most_spikes(neuron: Neuron, steps: int) -> float:
-    """The largest number of spikes a neuron can send in ``steps`` steps, counted as in ``Sums``."""
+def most_spikes(neuron: Neuron, steps: int) -> float | Array:
+    """The largest number of spikes a neuron can send in ``steps`` steps, counted as in ``Sums``; of
+    neurons with a ceiling an array that broadcasts to the population."""
     if isinstance(neuron, DifferentialParams):
-        return float(neuron.levels * (steps / np.arange(1, steps + 1)).sum())
+        most = float(neuron.levels * (steps / np.arange(1, steps + 1)).sum())
+        if neuron.ceiling is None:
+            return most
+        return np.minimum(most, steps * neuron.ceiling / neuron.v_threshold.astype(np.float64))
     rest = neuron.refractory if isinstance(neuron, NeuronParams) else 0
     return int(neuron.levels * -(-steps // (1 + rest)))

@@ -30,10 +30,11 @@ def compiled_step(
     if isinstance(neuron, DifferentialParams):
         held = (place["v"], place["received"], place["sent"])
         levels, coded, count = neuron.levels, neuron.source == "differential", state["t"]
+        ceiling = np.float32(np.inf if neuron.ceiling is None else neuron.ceiling)
 
         def differential(current: int, spikes: int, position: int, steps: int) -> None:
             count[...] += 1
-            when = (np.float32(count), levels, coded)
+            when = (np.float32(count), levels, ceiling, coded)
             kernels.differential(*held, current, unit, spikes, flags, *shape, *when)
 
         return differential
