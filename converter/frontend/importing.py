@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import onnx
 from onnx import TensorProto
 
@@ -30,6 +31,7 @@ from .registry import OPERATIONS
 
 FAMILIES = (activation, conv, linear, merge, pool, resize, shape)  # importing them registers them
 DROPPED = ("Softmax", "LogSoftmax", "ArgMax")
+MOVES = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Identity")
 LIGHT_REASON = "lies between analog operations"
 
 
@@ -267,12 +269,33 @@ def _builder(source: Source) -> GraphBuilder:
         uses=uses,
         originals=frozenset(o for n in loaded.original.graph.node for o in n.output if o),
         opset=max(o.version for o in loaded.cleaned.opset_import if o.domain in STANDARD),
-        other_types=frozenset(t for t, kind in source.dtypes.items() if kind != TensorProto.FLOAT),
+        other_types=frozenset(t for t, kind in source.dtypes.items() if kind != TensorProto.FLOAT)
+        - _given(source),
         has_batch=any(info.batched for info in loaded.inputs),
     )
     for info in loaded.inputs:
         builder.add_input(info.name, info.shape, info.batched)
     return builder
+
+
+def _given(source: Source) -> set[str]:
+    """The network's inputs and what only moves their numbers: whatever type the file gives them
+    (uint8 for pixels), the host hands them to the network as numbers."""
+    found = {info.name for info in source.loaded.inputs}
+    for node in source.nodes:
+        keeps = node.op in MOVES or (node.op == "Cast" and _widens(source, node))
+        if keeps and node.domain in STANDARD and node.inputs[0] in found:
+            found.update(node.outputs)
+    return found
+
+
+def _widens(source: Source, node: OnnxNode) -> bool:
+    """Whether a Cast leaves every integer as it is."""
+    before, after = (
+        np.dtype(onnx.helper.tensor_dtype_to_np_dtype(source.dtypes.get(t, TensorProto.FLOAT)))
+        for t in (node.inputs[0], node.outputs[0])
+    )
+    return before.kind in "iub" and after.kind in "iu" and np.can_cast(before, after)
 
 
 def _dropped(

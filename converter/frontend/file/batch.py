@@ -97,7 +97,7 @@ def check_one_by_one(
 ) -> None:
     """Raise ModelError (E312) where ``fixed`` (batch size 1) does not give, for the first and the
     last of a batch of random samples, what ``original`` (other sizes static) gives for all."""
-    whole = _with_batch(original, batch.size)
+    whole = _with_batch(original, batch)
     if max((prod(s) for s in _shapes(whole).values()), default=0) > MOST:
         return
     try:
@@ -187,14 +187,12 @@ def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
     return {name: shape for name, shape in found.items() if all(n > 0 for n in shape)}
 
 
-def _with_batch(sized: onnx.ModelProto, size: int) -> onnx.ModelProto:
+def _with_batch(sized: onnx.ModelProto, batch: FixedBatch) -> onnx.ModelProto:
     out = onnx.ModelProto()
     out.CopyFrom(sized)
-    held = {t.name for t in out.graph.initializer}
     for value in out.graph.input:
-        dims = value.type.tensor_type.shape.dim
-        if value.name not in held and len(dims) > 1 and dims[0].dim_value == 1:
-            dims[0].dim_value = size
+        if value.name in batch.shapes:
+            value.type.tensor_type.shape.dim[0].dim_value = batch.size
     return out
 
 

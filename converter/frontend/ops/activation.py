@@ -116,8 +116,8 @@ def identity(graph: GraphBuilder, node: OnnxNode) -> None:
 FLOATS = (1, 10, 11, 16)  # TensorProto FLOAT, FLOAT16, DOUBLE, BFLOAT16
 
 
-@handles("Cast", becomes="nothing, between floating-point types")
+@handles("Cast", becomes="nothing, between floating-point types and from a network input")
 def cast(graph: GraphBuilder, node: OnnxNode) -> None:
-    if node.attrs.get("to") not in FLOATS:
+    if node.attrs.get("to") not in FLOATS and not graph.is_float(node.outputs[0]):
         raise NoSpikingForm("a cast to a type that is not floating point")
     graph.finish(node, graph.value(node.input(0)))
