@@ -52,8 +52,8 @@ def verify(
 
     The layers are those of the ANN graph after its passes; the outputs are those of the spiking
     graph in analog mode after thresholds were folded into the weights, so that lowering and folding
-    are checked too. Without ``inputs``, standard normal ones; where the model takes bytes any, where
-    it takes other integers, which may be indices, 0 and 1.
+    are checked too. Without ``inputs``, standard normal ones; of bytes any, and of other
+    integers, which may be indices, 0 and 1.
     """
     loaded = model if isinstance(model, LoadedModel) else load_onnx(model)
     if inputs is None:
