@@ -16,6 +16,7 @@ import onnx
 from onnx import TensorProto
 
 from ...errors import GraphError, ModelError, UnsupportedOps
+from ...runtime.decision import LEFT_OUT
 from ...runtime.ops import Array, Shape
 from ..ann.graph import AnnGraph, AnnOutput, Opaque
 from .builder import GraphBuilder, Value
@@ -30,7 +31,7 @@ from .refusals import STANDARD, refusal
 from .registry import OPERATIONS
 
 FAMILIES = (activation, conv, linear, merge, pool, resize, shape)  # importing them registers them
-DROPPED = ("Softmax", "LogSoftmax", "ArgMax")
+DROPPED = ("Softmax", "LogSoftmax", "Sigmoid", "ArgMax")
 MOVES = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Identity")
 LIGHT_REASON = "lies between analog operations"
 
@@ -187,7 +188,15 @@ def _finished(source: Source, builder: GraphBuilder, members: set[str]) -> AnnGr
     return AnnGraph(
         nodes=with_moments(builder.nodes.values(), moments),
         outputs=tuple(records),
-        meta={"source": source.loaded.path, "sha256": source.loaded.sha256},
+        meta={
+            "source": source.loaded.path,
+            "sha256": source.loaded.sha256,
+            LEFT_OUT: {
+                record.tensor: [source.protos[name].op_type for name in record.dropped]
+                for record in records
+                if record.dropped
+            },
+        },
     )
 
 
@@ -301,8 +310,8 @@ def _widens(source: Source, node: OnnxNode) -> bool:
 def _dropped(
     nodes: Sequence[OnnxNode], outputs: Sequence[str]
 ) -> tuple[list[tuple[str, str, tuple[str, ...]]], set[str]]:
-    """Outputs as (name, tensor, dropped node names): a Softmax, LogSoftmax or ArgMax that only
-    an output reads is left out."""
+    """Outputs as (name, tensor, dropped node names): operations of ``DROPPED`` that only an output
+    reads are left out."""
     producers = {o: node for node in nodes for o in node.outputs}
     uses = Counter(name for node in nodes for name in node.inputs)
     found: list[tuple[str, str, tuple[str, ...]]] = []
