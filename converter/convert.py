@@ -21,7 +21,7 @@ from .lowering.grid import on_grid, round_thresholds
 from .lowering.lower import lower
 from .recipes import Recipe, recipe_named
 from .recipes.neurons import copies_of, neurons_of, thresholds_of
-from .recipes.notes import calibrated_parts, conversion_notes, copy_notes
+from .recipes.notes import calibrated_parts, conversion_notes, copy_notes, output_notes
 from .recipes.options import Options
 from .statistics.datafree import assumed_statistics, assumption, trained_moments
 from .statistics.measure import LayerStats, Progress, calibrate
@@ -71,7 +71,7 @@ def convert(
         else:
             stats = calibrate(lowered, calibration, progress=_stage(progress, 0))
     assumed = (assumption(rewritten),) if calibration is None else ()
-    notes = [*assumed, *conversion_notes(lowered, recipe, options)]
+    notes = [*assumed, *conversion_notes(lowered, recipe, options), *output_notes(lowered)]
     copies = dict.fromkeys(front(lowered), copies_of(lowered, options))
     notes += copy_notes(lowered, copies, options)
     theta = thresholds_of(stats, copies, recipe, options)

@@ -111,7 +111,7 @@ class AnnNode:
 class AnnOutput:
     """A network output: ``node`` computes ``tensor``; ``name`` is what the model calls it.
 
-    ``dropped`` names trailing ops left out (Softmax, LogSoftmax, ArgMax), in order: then
+    ``dropped`` names trailing ops left out (Softmax, LogSoftmax, Sigmoid, ArgMax), in order: then
     ``tensor`` is their input, not the model's own output.
     """
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from ...runtime.decision import class_numbers, decisions, score_count
 from ...runtime.ops import Array
 
 DOUBT = 10  # disagreements, see ``shrunk``
@@ -18,11 +19,14 @@ Measure = Literal["accuracy", "agreement", "error"]
 def measured_by(answers: Mapping[str, Array], labels: Array | None) -> Measure:
     """What ``drop`` means for outputs (samples, *shape): their error as soon as one of them does
     not classify, or the labels are no class numbers."""
-    if any(out.ndim != 2 or out.shape[1] < 2 for out in answers.values()):
+    shapes = [out.shape[1:] for out in answers.values()]
+    counts = [score_count(shape) for shape in shapes]
+    if labels is None:
+        return "error" if any(count in (None, 1) for count in counts) else "agreement"
+    if None in counts or class_numbers(labels, shapes[0]) is None:
         return "error"
-    if labels is not None and (labels.ndim != 1 or labels.dtype.kind not in "iub"):
-        return "error"
-    return "agreement" if labels is None else "accuracy"
+    whole = labels.dtype.kind in "iub"  # of one number, 0.0 and 1.0 may be values
+    return "accuracy" if whole and 1 not in counts[1:] else "error"
 
 
 def drop_of(
@@ -34,11 +38,14 @@ def drop_of(
     if measure == "error":
         return max(_relative_error(got[n], wanted=wanted[n]) for n in names), None, None
     if labels is not None:
-        ours, anns = (out[names[0]].argmax(-1) == labels for out in (got, wanted))
+        shape = wanted[names[0]].shape[1:]
+        classes = class_numbers(labels, shape)
+        ours, anns = (decisions(out[names[0]], shape) == classes for out in (got, wanted))
         return paired_points(
             lost=int((anns & ~ours).sum()), won=int((ours & ~anns).sum()), count=len(labels)
         )
-    lost = [int((got[n].argmax(-1) != wanted[n].argmax(-1)).sum()) for n in names]
+    pairs = [(got[n], wanted[n], wanted[n].shape[1:]) for n in names]
+    lost = [int((decisions(a, s) != decisions(b, s)).sum()) for a, b, s in pairs]
     drop, low, high = paired_points(lost=max(lost), won=0, count=len(wanted[names[0]]))
     return drop, max(low, 0.0), high
 

@@ -18,6 +18,7 @@ import numpy as np
 from ...runtime import ops
 from ...runtime.ops import Array, Shape
 from ..ann.graph import AnnNode, Clip, Input, Layer, LeakyRelu, Relu
+from ..ann.ranges import Range, range_of
 from .node import NoSpikingForm, OnnxNode
 
 
@@ -65,6 +66,7 @@ class GraphBuilder:
         self._uses = uses
         self._originals = originals
         self._views: dict[tuple[str, Shape], str] = {}
+        self._ranges: dict[str, tuple[AnnNode, Range]] = {}
 
     def constant(self, name: str) -> Array | None:
         """The value of a constant tensor, None where it is computed from an input."""
@@ -104,6 +106,16 @@ class GraphBuilder:
 
     def used_once(self, name: str) -> bool:
         return self._uses[name] == 1
+
+    def range_of(self, value: Value) -> Range:
+        """The smallest and the largest number that ``value`` can hold, whatever the input."""
+        for name, node in self.nodes.items():  # inputs come before what reads them
+            known = self._ranges.get(name)
+            if known is None or known[0] is not node:  # a bias was added since
+                before = [self.nodes[n] for n in node.inputs]
+                read = [self._ranges[n][1] for n in node.inputs]
+                self._ranges[name] = node, range_of(node, before, read)
+        return self._ranges[value.node][1]
 
     def unique(self, name: str) -> str:
         """``name``, with a number where it is taken."""

@@ -20,6 +20,7 @@ from .registry import OPERATIONS
 Verdict: TypeAlias = Literal["spiking", "approximate", "analog", "unsupported"]
 VERDICTS: tuple[Verdict, ...] = ("spiking", "approximate", "analog", "unsupported")
 DROPPED_REASON = "left out at the output; the network gives the numbers that go into it"
+LOGIT_RULE = "logits, above 0 where the Sigmoid is above 1/2"
 VERDICT, REASON = "onnx2snn.verdict", "onnx2snn.reason"  # metadata of tagged nodes
 ANALOG_REMEDY = "It runs on running means, and cannot be placed on a chip."
 
@@ -140,7 +141,12 @@ def _row(node: OnnxNode, verdict: Verdict, *, reason: str, remedy: str, macs: in
 def _dropped(result: Survey) -> list[Finding]:
     names = {name for _, _, chain in result.source.outputs for name in chain}
     return [
-        Finding(name=name, op=proto.op_type, verdict="spiking", reason=DROPPED_REASON)
+        Finding(
+            name=name,
+            op=proto.op_type,
+            verdict="spiking",
+            reason=DROPPED_REASON + (f": {LOGIT_RULE}" if proto.op_type == "Sigmoid" else ""),
+        )
         for name, proto in result.source.protos.items()
         if name in names
     ]

@@ -11,10 +11,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import onnx
 from onnx import TensorProto
 
 from ...errors import GraphError, ModelError, UnsupportedOps
+from ...runtime.decision import LEFT_OUT
 from ...runtime.ops import Array, Shape
 from ..ann.graph import AnnGraph, AnnOutput, Opaque
 from .builder import GraphBuilder, Value
@@ -29,7 +31,8 @@ from .refusals import STANDARD, refusal
 from .registry import OPERATIONS
 
 FAMILIES = (activation, conv, linear, merge, pool, resize, shape)  # importing them registers them
-DROPPED = ("Softmax", "LogSoftmax", "ArgMax")
+DROPPED = ("Softmax", "LogSoftmax", "Sigmoid", "ArgMax")
+MOVES = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Identity")
 LIGHT_REASON = "lies between analog operations"
 
 
@@ -185,7 +188,15 @@ def _finished(source: Source, builder: GraphBuilder, members: set[str]) -> AnnGr
     return AnnGraph(
         nodes=with_moments(builder.nodes.values(), moments),
         outputs=tuple(records),
-        meta={"source": source.loaded.path, "sha256": source.loaded.sha256},
+        meta={
+            "source": source.loaded.path,
+            "sha256": source.loaded.sha256,
+            LEFT_OUT: {
+                record.tensor: [source.protos[name].op_type for name in record.dropped]
+                for record in records
+                if record.dropped
+            },
+        },
     )
 
 
@@ -267,7 +278,8 @@ def _builder(source: Source) -> GraphBuilder:
         uses=uses,
         originals=frozenset(o for n in loaded.original.graph.node for o in n.output if o),
         opset=max(o.version for o in loaded.cleaned.opset_import if o.domain in STANDARD),
-        other_types=frozenset(t for t, kind in source.dtypes.items() if kind != TensorProto.FLOAT),
+        other_types=frozenset(t for t, kind in source.dtypes.items() if kind != TensorProto.FLOAT)
+        - _given(source),
         has_batch=any(info.batched for info in loaded.inputs),
     )
     for info in loaded.inputs:
@@ -275,11 +287,31 @@ def _builder(source: Source) -> GraphBuilder:
     return builder
 
 
+def _given(source: Source) -> set[str]:
+    """The network's inputs and what only moves their numbers: whatever type the file gives them
+    (uint8 for pixels), the host hands them to the network as numbers."""
+    found = {info.name for info in source.loaded.inputs}
+    for node in source.nodes:
+        keeps = node.op in MOVES or (node.op == "Cast" and _widens(source, node))
+        if keeps and node.domain in STANDARD and node.inputs[0] in found:
+            found.update(node.outputs)
+    return found
+
+
+def _widens(source: Source, node: OnnxNode) -> bool:
+    """Whether a Cast leaves every integer as it is."""
+    before, after = (
+        np.dtype(onnx.helper.tensor_dtype_to_np_dtype(source.dtypes.get(t, TensorProto.FLOAT)))
+        for t in (node.inputs[0], node.outputs[0])
+    )
+    return before.kind in "iub" and after.kind in "iu" and np.can_cast(before, after)
+
+
 def _dropped(
     nodes: Sequence[OnnxNode], outputs: Sequence[str]
 ) -> tuple[list[tuple[str, str, tuple[str, ...]]], set[str]]:
-    """Outputs as (name, tensor, dropped node names): a Softmax, LogSoftmax or ArgMax that only
-    an output reads is left out."""
+    """Outputs as (name, tensor, dropped node names): operations of ``DROPPED`` that only an output
+    reads are left out."""
     producers = {o: node for node in nodes for o in node.outputs}
     uses = Counter(name for node in nodes for name in node.inputs)
     found: list[tuple[str, str, tuple[str, ...]]] = []

@@ -52,11 +52,15 @@ class _Coded(snn.Rules[snn.Coding]):
     synapse = delay = input
 
     def population(self, node: snn.Population, xs: Sequence[snn.Coding]) -> snn.Coding:
+        first = self.largest[node.name]
+        if node.ceiling is not None:  # one spike of step 1 reaches it, and none passes it
+            first = np.minimum(first, np.float32(node.ceiling))
         self.neurons[node.name] = DifferentialParams(
-            v_threshold=self.largest[node.name] / np.float32(1 << (self.powers - 1)),
+            v_threshold=first / np.float32(1 << (self.powers - 1)),
             powers=self.powers,
             bias=node.bias,
             source=_coding_read(node, xs),
+            ceiling=node.ceiling,
         )
         ann_bias = node.bias if node.ann_bias is None else node.ann_bias
         self.nodes.append(replace(node, bias=np.zeros((), np.float32), ann_bias=ann_bias))

@@ -35,7 +35,7 @@ RANGE = 32.0  # thresholds: how far below zero a potential stays exact in any ca
 # same to them whoever computes it.
 SUMS = frozenset(
     ("if", "paced", "differential", "subtract", "levels", "signed", "lag", "refractory", "floor")
-) | {"v_init", "bias"}
+) | {"ceiling", "v_init", "bias"}
 COARSEST = 2.0**-10  # of the threshold: a layer whose sums are larger keeps its weights
 
 

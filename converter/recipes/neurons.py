@@ -41,6 +41,7 @@ def thresholds_of(
             steps=options.steps,
             levels=levels * count,
             per_channel=options.per_channel,
+            paced=is_paced(recipe, options),
         )
     return out
 

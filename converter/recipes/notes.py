@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from math import prod
 
 from ...runtime import graph as snn
+from ...runtime.decision import LEFT_OUT, score_count
 from . import Recipe
 from .neurons import is_paced
 from .options import Options
@@ -44,6 +45,19 @@ def conversion_notes(lowered: snn.SpikingGraph, recipe: Recipe, options: Options
         yield "the network has no ReLU: nothing in it spikes, every value is a current"
     if options.reset == "zero":
         yield "reset to zero loses what exceeds the threshold: rates are lower than the ANN's"
+
+
+def output_notes(lowered: snn.SpikingGraph) -> Iterator[str]:
+    """How to read outputs whose last operation was left out, where it is not the largest that
+    wins."""
+    for readout in lowered.of(snn.Readout):
+        if "Sigmoid" in lowered.meta.get(LEFT_OUT, {}).get(readout.tensor, ()):
+            rule = (
+                "a logit: class 1 where it is above 0, else class 0"
+                if score_count(readout.shape) == 1
+                else "logits: each label by itself holds where its logit is above 0"
+            )
+            yield f"the Sigmoid behind '{readout.name}' is left out, which gives {rule}"
 
 
 def copy_notes(

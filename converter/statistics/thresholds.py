@@ -14,6 +14,7 @@ from .measure import BINS, LayerStats
 Method = Literal["mmse", "max", "percentile"]
 
 
+SAME = 4  # activations that make it no accident that a channel has one value
 RATIOS = np.concatenate([2 - 0.02 * np.arange(50), 1 - 0.01 * np.arange(96)])  # of the maximum
 
 
@@ -25,6 +26,7 @@ def thresholds(
     steps: int = 32,
     levels: int = 1,
     per_channel: bool = True,
+    paced: bool = False,
 ) -> dict[str, Array]:
     """Threshold per channel, (C,), of every population.
 
@@ -32,6 +34,8 @@ def thresholds(
     minimizes the error of quantizing to ``steps * levels`` levels (Li et al. 2021), with the
     rounding that v0 = theta/2 gives. With ``levels`` > 1 one step carries up to levels * theta,
     so theta is that much smaller. Channels that are never active get the layer's largest value.
+    ``paced``: the neurons are paced; with "mmse" a channel with one activation besides 0 gets that
+    one (``_single``).
 
     Raises UsageError for an unknown method or a percentile outside (0, 100].
     """
@@ -46,6 +50,7 @@ def thresholds(
             top = _percentile(stat, percentile)
         elif method == "mmse":
             top = _mmse(stat, steps * levels)
+            top = np.where(_single(stat), stat.maximum, top) if paced else top
         else:
             raise UsageError(f"unknown normalization method '{method}'")
         fallback = top.max(initial=0) or 1.0
@@ -92,6 +97,18 @@ def _mmse(stat: LayerStats, count: int) -> Array:
     error = (a[:, np.newaxis] - rounded * RATIOS / count) ** 2
     best = (stat.histogram @ error + _unseen(stat)).argmin(axis=1)
     return RATIOS[best] * stat.maximum
+
+
+def _single(stat: LayerStats) -> Array:
+    """Whether a channel's positive activations are all the same, (C,): a constant, or a mask.
+
+    Paced neurons hit the rates 0 and 1 exactly. An even train at any rate p/q with q even, half a
+    threshold ahead, is read 1 / (q (T + 1)) too high, and as much too low where rounding makes it
+    a little late: activations that vary average that out, a constant does not. Quantization to T
+    levels, which ``_mmse`` minimizes, knows nothing of it and takes q = 2.
+    """
+    others = stat.histogram[:, :-1].sum(axis=1)
+    return np.asarray((others == 0) & (stat.histogram[:, -1] >= SAME))
 
 
 def _unseen(stat: LayerStats) -> Array:

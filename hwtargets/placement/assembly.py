@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ...runtime.decision import class_numbers, decides, decisions, score_count
 from ...runtime.engine import simulate
 from ...runtime.graph import Input, MaxPool, Node, Readout
-from ...runtime.ops import Array
+from ...runtime.ops import Array, Shape
 from ...runtime.semantics.analog import run_analog
 from ..energy import activity, energy_of, latency_of
 from ..mapping import ChipRun, Mapped, Request
@@ -210,9 +211,13 @@ class Assembly:
             return out | {"ann": data.ann, "float_snn": data.float_snn}
         name = next(iter(la.name for la in self.network.layers if la.name in _readouts(self)))
         floating = simulate(self.network.graph, x, self.request.steps).readouts[name][-1]
-        answer = floating.reshape(len(x), -1).argmax(1)
+        shape = floating.shape[1:]
+        y = class_numbers(y, shape) if decides(self.network.graph, y) else None
+        if score_count(shape) == 1 and not decides(self.network.graph, self.request.y):
+            return out  # a value, which no share of equal answers says anything of
+        answer = decisions(floating, shape)
         if run is not None:
-            chip = run.readout[-1].reshape(len(x), -1).argmax(1)
+            chip = _said(run, shape)
             out["agreement"] = float((chip == answer).mean())
             out["chip"] = None if y is None else float((chip == y).mean())
         if y is not None:
@@ -220,22 +225,21 @@ class Assembly:
             out["float_snn"] = float((answer == y).mean()) if known is None else known
             out["ann"] = data.ann
             if data.ann is None:
-                analog = run_analog(self.network.graph, x)[name].reshape(len(x), -1)
-                out["ann"] = float((analog.argmax(1) == y).mean())
+                analog = run_analog(self.network.graph, x)[name]
+                out["ann"] = float((decisions(analog, shape) == y).mean())
             if out["chip"] is not None:
-                ideal = self._ideal_accuracy(out["chip"])
+                ideal = self._ideal_accuracy(out["chip"], y, shape)
                 out["quantization_loss"] = out["float_snn"] - ideal
                 out["mapping_loss"] = ideal - out["chip"]
                 out["total_loss"] = out["ann"] - out["chip"]
         return out
 
-    def _ideal_accuracy(self, chip: float) -> float:
+    def _ideal_accuracy(self, chip: float, y: Array, shape: Shape) -> float:
         """Accuracy with quantization alone; the chip's own where the step cannot separate it."""
-        x, y = self.request.x, self.request.y
+        x = self.request.x
         if self.mapped.ideal is None or x is None:
             return chip
-        readout = self.mapped.ideal(x, self.request.steps).readout[-1]
-        return float((readout.reshape(len(x), -1).argmax(1) == y).mean())
+        return float((_said(self.mapped.ideal(x, self.request.steps), shape) == y).mean())
 
     def _plan(self, grid: mesh.Mesh, xy: Array) -> FloorPlan | None:
         cores = self.mapped.cores
@@ -284,6 +288,12 @@ def _kind(node: Node, projections: Sequence[Projection]) -> str:
 
 def _readouts(assembly: Assembly) -> set[str]:
     return {r.name for r in assembly.network.graph.of(Readout)}
+
+
+def _said(run: ChipRun, shape: Shape) -> Array:
+    """The class that the chip's last answer says, for an output of this shape."""
+    last = run.readout[-1]
+    return decisions(last.reshape(len(last), *shape), shape)
 
 
 def _resource(target: HardwareTarget, name: str, used: float) -> ResourceRow:

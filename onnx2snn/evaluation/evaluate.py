@@ -8,7 +8,7 @@ Runtime, or analog mode).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from time import perf_counter
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 from ..converter.auto.judge import paired_points
 from ..data import Samples
 from ..runtime.cost import static_cost
+from ..runtime.decision import class_numbers, decides, decisions, is_logit
 from ..runtime.engine import DEFAULT, EarlyExit, SimulationResult, make_engine
 from ..runtime.facts import GraphFacts
 from ..runtime.graph import Readout, SpikingGraph
@@ -72,7 +73,9 @@ class Evaluation:
     early exit stopped after t steps (empty without early exit); ``seconds`` is simulation alone.
     ``classes``: whether the first output is class scores, and labels (if any) are classes; else the
     network is judged by error and concordance; ``guessed_classes``: for want of labels, by the
-    shape of the outputs alone. ``outputs``: each output after the last step.
+    shape of the outputs alone; ``logit``: it is one number, class 1 where it is above 0;
+    ``unused_labels``: there are class numbers that say nothing of such an output. ``outputs``: each
+    output after the last step.
     """
 
     points: tuple[Point, ...]
@@ -87,6 +90,8 @@ class Evaluation:
     stopped: tuple[int, ...] = ()
     classes: bool = True
     guessed_classes: bool = False
+    logit: bool = False
+    unused_labels: bool = False
     outputs: tuple[OutputScore, ...] = ()
 
 
@@ -134,19 +139,25 @@ class Tally:
         ann: Mapping[str, Array],
         labels: Array | None,
         seconds: float,
+        logits: frozenset[str] = frozenset(),
     ) -> None:
-        """Add a chunk: simulated readouts, the ANN's outputs, class labels or None."""
+        """Add a chunk: simulated readouts, the ANN's outputs, class labels or None; ``logits`` are
+        the outputs that are one number and say one of two classes."""
         s = self.state
         for name, readout in result.readouts.items():
             target = ann[name].astype(np.float64)
-            found = sums(readout, wanted=target)
+            found = sums(readout, wanted=target, logit=name in logits)
             s["error"] += found[:, 6]
             s["ann_norm"] += found[0, 4]
             key = f"output/{name}"
             s[key] = s.get(key, 0.0) + found
         first = next(iter(result.readouts))
-        if is_classifier(ann[first]):
-            guess, ann_guess = classes(result.readouts[first]), classes(ann[first])
+        shape = ann[first].shape[1:]
+        if is_classifier(shape, logit=first in logits):
+            guess, ann_guess = (
+                decisions(result.readouts[first], shape),
+                decisions(ann[first], shape),
+            )
             s["agree"] += (guess == ann_guess).sum(axis=1)
             if labels is not None:
                 right, ann_right = guess == labels, ann_guess == labels
@@ -163,19 +174,6 @@ class Tally:
         for name, spikes in result.spikes.items():
             key = f"layer/{name}"
             s[key] = s.get(key, np.zeros(())) + spikes.sum()
-
-
-def classes(scores: Array) -> Array:
-    """The winning class along the last axis; on a tie the first, as ONNX ArgMax does."""
-    return scores.argmax(axis=-1)
-
-
-def class_labels(samples: Samples) -> Array | None:
-    """Integer class numbers, or None where the labels are something else or missing."""
-    labels = samples.labels
-    if labels is None or labels.ndim != 1 or labels.dtype.kind not in "iub":
-        return None
-    return labels
 
 
 def evaluate(
@@ -208,9 +206,12 @@ def evaluate(
         options: fields of ``runtime.engine.interface.EngineOptions``.
     """
     tally = tally or Tally(steps)
-    labels = None if regression else class_labels(samples)
-    classifier = _has_classes(graph) and not regression
-    classifier = classifier and (samples.labels is None or labels is not None)
+    readouts = graph.of(Readout)
+    classifier = decides(graph, samples.labels) and not regression
+    labels = class_numbers(samples.labels, readouts[0].shape) if classifier else None
+    logits = frozenset(
+        r.name for r in readouts if not regression and is_logit(graph, r, samples.labels)
+    )
     simulator = make_engine(engine, **options)
     done = int(tally.state["samples"])
     chunk = min(chunk, _most_samples(graph, steps))
@@ -220,11 +221,15 @@ def evaluate(
         result = simulator.run(graph, x, steps, seed=seed, offset=done, early_exit=early_exit)
         seconds = perf_counter() - began
         part = None if labels is None else labels[done : done + result.samples]
-        tally.add(result, ann(x), part, seconds)
+        tally.add(result, ann(x), part, seconds, logits)
         done += result.samples
         checkpoint(tally)
         progress(done, len(samples))
-    return _evaluation(graph, tally, (first, steps), classifier, has_labels=labels is not None)
+    found = _evaluation(
+        graph, tally, (first, steps), classifier, logits, has_labels=labels is not None
+    )
+    unused = not regression and not classifier and _are_integers(samples.labels)
+    return replace(found, unused_labels=unused)
 
 
 def _most_samples(graph: SpikingGraph, steps: int) -> int:
@@ -239,6 +244,7 @@ def _evaluation(
     tally: Tally,
     span: tuple[int, int],
     classifier: bool,
+    logits: frozenset[str],
     *,
     has_labels: bool,
 ) -> Evaluation:
@@ -294,10 +300,10 @@ def _evaluation(
         stopped=tuple(int(n) for n in s["stopped"]) if s["stopped"].any() else (),
         classes=classifier,
         guessed_classes=classifier and not has_labels,
-        outputs=scores(totals, shapes, count),
+        logit=classifier and next(iter(shapes)) in logits,
+        outputs=scores(totals, shapes, count, logits),
     )
 
 
-def _has_classes(graph: SpikingGraph) -> bool:
-    shape = graph.of(Readout)[0].shape
-    return len(shape) == 1 and shape[0] > 1
+def _are_integers(labels: Array | None) -> bool:
+    return labels is not None and labels.dtype.kind in "iub"

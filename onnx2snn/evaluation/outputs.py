@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..runtime.ops import Array
+from ..runtime.decision import decisions, score_count
+from ..runtime.ops import Array, Shape
 
 COLUMNS = 8  # count, sum x, sum y, sum x^2, sum y^2, sum x y, squared error, samples that agree
 
@@ -32,13 +33,17 @@ class OutputScore:
     concordance: float
 
 
-def sums(got: Array, *, wanted: Array) -> Array:
-    """(T, COLUMNS) of readouts (T, samples, *shape) and the ANN's output (samples, *shape)."""
+def sums(got: Array, *, wanted: Array, logit: bool = False) -> Array:
+    """(T, COLUMNS) of readouts (T, samples, *shape) and the ANN's output (samples, *shape);
+    ``logit``: a single number says one of two classes."""
     steps = len(got)
     y = wanted.astype(np.float64).ravel()
     out = np.empty((steps, COLUMNS))
     out[:, 0], out[:, 2], out[:, 4] = y.size, y.sum(), y @ y
-    agree = got.argmax(-1) == wanted.argmax(-1) if is_classifier(wanted) else np.zeros((steps, 1))
+    shape = wanted.shape[1:]
+    agree = np.zeros((steps, 1))
+    if is_classifier(shape, logit=logit):
+        agree = decisions(got, shape) == decisions(wanted, shape)
     out[:, 7] = agree.reshape(steps, -1).sum(axis=1)
     for t, readout in enumerate(got):
         x = readout.astype(np.float64).ravel()
@@ -47,9 +52,11 @@ def sums(got: Array, *, wanted: Array) -> Array:
     return out
 
 
-def is_classifier(output: Array) -> bool:
-    """Whether an output (samples, *shape) is one score per class."""
-    return output.ndim == 2 and output.shape[1] > 1
+def is_classifier(shape: Shape, *, logit: bool = False) -> bool:
+    """Whether an output of this shape per sample is one score per class, or (``logit``) one number
+    that is the logit of two."""
+    count = score_count(shape)
+    return count is not None and (count > 1 or logit)
 
 
 def concordance(totals: Array) -> Array:
@@ -64,13 +71,16 @@ def concordance(totals: Array) -> Array:
 
 
 def scores(
-    totals: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]], samples: int
+    totals: Mapping[str, Array],
+    shapes: Mapping[str, Shape],
+    samples: int,
+    logits: frozenset[str] = frozenset(),
 ) -> tuple[OutputScore, ...]:
-    """Every output after the last step."""
+    """Every output after the last step; ``logits``: see ``is_classifier``."""
     out = []
     for name, shape in shapes.items():
         last = totals[name][-1:]
-        classes = len(shape) == 1 and shape[0] > 1
+        classes = is_classifier(shape, logit=name in logits)
         out.append(
             OutputScore(
                 name=name,

@@ -11,7 +11,7 @@ import numpy as np
 from ..converter.ann.evaluate import evaluate as evaluate_ann
 from ..converter.ann.graph import Input as AnnInput
 from ..converter.ann.passes import default_passes, run_passes
-from ..converter.frontend import LoadedModel, Reference, import_onnx, load_onnx
+from ..converter.frontend import LoadedModel, Reference, TensorInfo, import_onnx, load_onnx
 from ..converter.lowering.fold_thresholds import set_thresholds
 from ..converter.lowering.lower import lower
 from ..converter.statistics.measure import channel_axis
@@ -53,15 +53,13 @@ def verify(
 
     The layers are those of the ANN graph after its passes; the outputs are those of the spiking
     graph in analog mode after thresholds were folded into the weights, so that lowering and folding
-    are checked too. Without ``inputs``, standard normal ones.
+    are checked too. Without ``inputs``, standard normal ones; of bytes any, and of other
+    integers, which may be indices, 0 and 1.
     """
     loaded = model if isinstance(model, LoadedModel) else load_onnx(model)
     if inputs is None:
         rng = np.random.default_rng(seed)
-        inputs = {
-            i.name: rng.standard_normal((samples, *i.shape)).astype(np.float32)
-            for i in loaded.inputs
-        }
+        inputs = {i.name: _drawn(i, samples, rng) for i in loaded.inputs}
     ann = import_onnx(loaded)
     rewritten = run_passes(ann, default_passes())
     lowered = lower(rewritten)
@@ -88,6 +86,14 @@ def verify(
         layers=layers,
         dropped=tuple(op for output in ann.outputs for op in output.dropped),
     )
+
+
+def _drawn(info: TensorInfo, samples: int, rng: np.random.Generator) -> Array:
+    shape, kind = (samples, *info.shape), np.dtype(info.dtype)
+    if kind.kind not in "iub":
+        return rng.standard_normal(shape).astype(np.float32)
+    low, high = (np.iinfo(kind).min, np.iinfo(kind).max) if kind in (np.uint8, np.int8) else (0, 1)
+    return rng.integers(low, high, shape, endpoint=True).astype(np.float32)
 
 
 def _relative(got: Array, *, expected: Array) -> tuple[float, float]:

@@ -103,6 +103,7 @@ def run(one: SweepRun, *, seconds: float) -> dict[str, Any]:
         "difference_high": last.difference_high,
         "agreement": last.agreement,
         "classes": evaluation.classes,
+        "logit": evaluation.logit,
         "error": last.error,
         "concordance": last.concordance,
         "outputs": [asdict(output) for output in evaluation.outputs],

@@ -157,7 +157,15 @@ def bounds_of(evaluation: Evaluation, point: Point) -> tuple[float, float] | Non
 def run_text(title: str, evaluation: Evaluation) -> str:
     ann = "" if evaluation.ann_accuracy is None else f"ANN {percent(evaluation.ann_accuracy)}, "
     head = f"{title}: {ann}{evaluation.samples} samples, {count(evaluation.neurons)} neurons"
-    if evaluation.guessed_classes:
+    if evaluation.logit:
+        head += "\none logit: class 1 where it is above 0 (--regression: for a value)"
+    if evaluation.unused_labels:
+        shape = "x".join(map(str, evaluation.outputs[0].shape)) or "one number"
+        head += (
+            f"\nthe labels are whole numbers, but the first output ({shape}) is not one score per "
+            "class: no accuracy, the outputs are judged by error and concordance"
+        )
+    if evaluation.guessed_classes and not evaluation.logit:
         head += "\nno labels: the outputs are taken for class scores (--regression: for values)"
     text = f"{head}\n\n{curve_table(evaluation)}"
     if several_outputs(evaluation):
@@ -249,7 +257,9 @@ def verify_text(name: str, v: Verification) -> str:
     rows = [[c.name, c.tensor, f"{c.relative_diff:.2e}"] for c in v.layers]
     verdict = "equal" if v.relative_diff <= 1e-4 else "DIFFERENT"
     dropped = (
-        f"\nLeft out at the output (softmax, argmax): {', '.join(v.dropped)}." if v.dropped else ""
+        f"\nLeft out at the output (softmax, sigmoid, argmax): {', '.join(v.dropped)}."
+        if v.dropped
+        else ""
     )
     return (
         f"{table(header, rows)}\n\n{name}: analog mode and ONNX Runtime are {verdict} on "

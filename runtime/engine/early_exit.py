@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import UsageError
+from ..decision import score_count
 from ..graph import Readout, SpikingGraph
 from ..ops import Array
 
@@ -35,7 +36,7 @@ class EarlyExit:
 def judged_readout(graph: SpikingGraph) -> str:
     """The readout that decides: the first. Raises UsageError unless it is one score per class."""
     readout = graph.of(Readout)[0]
-    if len(readout.shape) != 1 or readout.shape[0] < 2:
+    if (score_count(readout.shape) or 1) < 2:
         raise UsageError(
             f"early exit needs a score per class, readout '{readout.name}' has shape "
             f"{readout.shape}",
@@ -54,7 +55,9 @@ class Watch:
         self.done_at = np.zeros(samples, np.int64)  # 0: not yet
 
     def see(self, step: int, answers: Array, who: Array) -> None:
-        """``answers`` (samples, classes) of samples ``who`` after step ``step`` (from 1)."""
+        """``answers`` (samples, *shape), scores of classes, of samples ``who`` after step ``step``
+        (from 1)."""
+        answers = answers.reshape(len(answers), -1)
         ordered = np.sort(answers, axis=1)
         top = answers.argmax(axis=1)
         lead = ordered[:, -1] - ordered[:, -2]

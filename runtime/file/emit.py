@@ -226,6 +226,8 @@ class _Emission(snn.Rules[None]):
             begin = max(self.onset[n] for n in node.inputs)
             fire = self.constant(np.array([self.onset[node.name]], np.int64))
             arguments += [self.constant(np.array([begin], np.int64)), fire, "steps"]
+        bounds = [getattr(p, field) for field in form.bounds]
+        arguments += [self.constant(np.asarray(b, np.float32)) for b in bounds if b is not None]
         self.call(function.name, *arguments, out=out)
         self.declare(out, node.shape)
 

@@ -6,14 +6,16 @@ step t and R the running mean of the input (which starts at the bias, injected o
 
     m <- v + x(t) + R - A
     R <- R + x(t) / t
-    k <- the largest power of two 2^j, j < powers, with m >= 3/4 u 2^j, u = v_threshold;
-         -2^j where m <= -3/4 u 2^j and t A >= u 2^j (the decoded value stays at least 0)
+    k <- the largest power of two 2^j, j < powers, with m >= 3/4 u 2^j, u = v_threshold, and
+         t (c - A) >= u 2^j (the decoded value stays at most at the ceiling c, where there is one);
+         -2^j where m <= -3/4 u 2^j and t A >= u 2^j (it stays at least 0)
     v <- m - k u
     A <- A + k u / t
 
 R + x(t) is what rate coding would have delivered in this step and A what is sent without a spike,
-so v is the membrane potential of a signed neuron; once A is right the neuron is silent. A source
-in rate coding (the constant input current) enters as m <- v + x(t) + bias - A, without R.
+so v is the membrane potential of a signed neuron; once A is right the neuron is silent. At a
+bound v goes on integrating, as that of a rate-coded neuron that fires in every step or in none. A
+source in rate coding (the constant input current) enters as m <- v + x(t) + bias - A, without R.
 """
 
 from __future__ import annotations
@@ -45,6 +47,8 @@ class DifferentialParams(Neuron):
         bias: R before the first step (or added in every step, see ``source``). The population's
             own bias must be zero.
         source: how the input is coded.
+        ceiling: c, the largest value the neuron can send: the upper bound of the activation it
+            stands for; None is no bound.
         lag: always 0: the 1/t weights of a layer and its reader must agree in t.
     """
 
@@ -54,6 +58,7 @@ class DifferentialParams(Neuron):
     bias: Array = field(default_factory=lambda: np.zeros((), np.float32))
     source: Literal["rate", "differential"] = "differential"
     lag: int = 0
+    ceiling: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "v_threshold", frozen(self.v_threshold))
@@ -64,6 +69,8 @@ class DifferentialParams(Neuron):
             raise GraphError(f"powers must be 1 to {MOST_POWERS}, got {self.powers}")
         if self.lag:
             raise GraphError("differential coding has no start lag")
+        if self.ceiling is not None and not self.ceiling > 0:
+            raise GraphError(f"the ceiling must be greater than 0, got {self.ceiling}")
         if self.source not in ("rate", "differential"):
             raise GraphError(f"source must be 'rate' or 'differential', got {self.source!r}")
 
@@ -89,13 +96,18 @@ class DifferentialParams(Neuron):
     def kept_bias(self) -> Array:
         return self.bias
 
-    def reach(self, steps: int) -> float:
-        return float(self.levels * (steps / np.arange(1, steps + 1)).sum())
+    def reach(self, steps: int) -> float | Array:
+        most = float(self.levels * (steps / np.arange(1, steps + 1)).sum())
+        if self.ceiling is None:
+            return most
+        return np.minimum(most, steps * self.ceiling / self.v_threshold.astype(np.float64))
 
     def _traits(self) -> Iterator[str]:
         yield from ("signed", "bias")
         if self.levels > 1:
             yield "levels"
+        if self.ceiling is not None:
+            yield "ceiling"
 
     def initial_state(self, batch: int, shape: Shape, dtype: np.dtype) -> State:
         """Fresh state of a population for ``batch`` samples."""
@@ -128,7 +140,11 @@ class DifferentialParams(Neuron):
             spikes[...] = 0
             return
         unit = self.v_threshold.astype(v.dtype, copy=False)
-        total = np.multiply(sent, t, out=state["limit"])
+        total = state["limit"]
+        np.copyto(total, sent)
+        if self.ceiling is not None:  # what may still be sent, where it is not to be taken back
+            np.subtract(v.dtype.type(self.ceiling), sent, out=total, where=v >= 0)
+        total *= t
         total /= unit
         self._levels(np.divide(v, unit, out=scratch), total, spikes)
         emitted = np.multiply(spikes, unit, out=scratch)
@@ -137,8 +153,9 @@ class DifferentialParams(Neuron):
         sent += emitted
 
     def _levels(self, m: Array, total: Array, spikes: Array) -> None:
-        """The level each neuron fires, given its potential ``m`` and t A in ``total``, both in
-        units of u; these two are overwritten.
+        """The level each neuron fires, given its potential ``m`` and in ``total`` t A, or t (c - A)
+        where ``m`` is positive and there is a ceiling c, both in units of u; these two are
+        overwritten.
 
         On the bits of floats: a number without its mantissa is the largest power of two up to it,
         and half a mantissa added first carries from 3/4 of the next power of two on.
@@ -153,12 +170,14 @@ class DifferentialParams(Neuron):
         np.add(bits, half, out=size)
         np.bitwise_and(size, exponent, out=size)
         bits &= sign
-        # What was sent can be taken back, and not more; to a positive spike that is no limit.
+        # What was sent can be taken back, and not more; to a positive spike that is no limit, but
+        # what is left up to the ceiling is.
         total += m.dtype.type(TOLERANCE)
         np.maximum(total, 0, out=total)
         most &= exponent
-        bits |= np.asarray(self.levels, m.dtype).view(whole)
-        np.maximum(total, m, out=total)
+        if self.ceiling is None:
+            bits |= np.asarray(self.levels, m.dtype).view(whole)
+            np.maximum(total, m, out=total)
         np.minimum(total, self.levels, out=total)
         np.minimum(spikes, total, out=spikes)
         np.floor(spikes, out=spikes)

@@ -101,8 +101,9 @@ class Neuron(ABC):
         return np.zeros((), np.float32)
 
     @abstractmethod
-    def reach(self, steps: int) -> float:
-        """The most that a neuron can send in ``steps`` steps, in ``counts``."""
+    def reach(self, steps: int) -> float | Array:
+        """The most that a neuron can send in ``steps`` steps, in ``counts``; an array, which
+        broadcasts to the population, where neurons differ."""
 
     def charge(self, steps: int) -> Array:
         """What of the initial potential, beyond the theta / 2 that makes rounding fair, counts as
@@ -118,9 +119,9 @@ class Neuron(ABC):
         """What is special about it, the model's name included:
 
         "subtract", "zero": how it resets; "levels": spikes above 1; "signed": negative ones;
-        "lag"; "leak"; "refractory"; "floor": a lowest potential; "v_init": a field of this name
-        sets the potential it starts from; "bias": a field of this name is its bias. Whatever a
-        model does that these do not say has a name of its own.
+        "lag"; "leak"; "refractory"; "floor": a lowest potential; "ceiling": a largest decoded
+        value; "v_init": a field of this name sets the potential it starts from; "bias": a field of
+        this name is its bias. Whatever a model does that these do not say has a name of its own.
         """
         return frozenset((self.name, *self._traits()))
 

@@ -16,6 +16,7 @@ import numpy as np
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.neurons import PacedParams
+from onnx2snn.runtime.neurons.differential import DifferentialParams
 
 
 def simulate(graph, x, steps):
@@ -65,7 +66,9 @@ def _one_sample(graph, sample, steps, total, onset, i, spikes, readouts):
             state = memory.setdefault(node.name, {})
             if isinstance(node, g.Population):
                 at = t - onset[node.name]
-                if isinstance(node.neuron, PacedParams):
+                if isinstance(node.neuron, DifferentialParams):
+                    out = correct(node.neuron, node.shape, current, state, t + 1)
+                elif isinstance(node.neuron, PacedParams):
                     out = pace(node.neuron, node.shape, current, state, at, steps)
                 else:
                     out = fire(node.neuron, node.shape, current, state, 0 <= at < steps)
@@ -88,6 +91,11 @@ def _max_pool(node, current, state, window):
 
 def _read(node, current, state, t, steps, i, readouts):
     unit = 1.0
+    if node.coding == "differential":  # the bias is there from the start, a spike counts 1 / t
+        bias = np.broadcast_to(node.bias, node.shape).astype(float)
+        state["mean"] = state.get("mean", bias) + (current - bias) / (t + 1)
+        readouts[node.name][t, i] = state["mean"]
+        return
     if node.coding == "paced":
         _read_paced(node, current, state, t, steps, i, readouts)
         return
@@ -126,6 +134,29 @@ def pace(neuron, shape, current, state, at, steps):
         reached = charge / arrived * (at + 1) + Fraction(float(v_init[where]))
         out[where] = reached - sent[where] * Fraction(float(theta[where])) >= theta[where]
     sent += out.astype(int)
+    return out
+
+
+def correct(neuron, shape, current, state, t):
+    """Differential neurons, one after the other, in step ``t`` from 1."""
+    theta = np.broadcast_to(neuron.v_threshold, shape).astype(float)
+    if "v" not in state:
+        state["v"], state["sent"] = np.zeros(shape), np.zeros(shape)
+        state["received"] = np.broadcast_to(neuron.bias, shape).astype(float).copy()
+    out = np.zeros(shape)
+    for at in np.ndindex(*shape):
+        m = state["v"][at] + current[at] + state["received"][at] - state["sent"][at]
+        if neuron.source == "differential":
+            state["received"][at] += current[at] / t
+        room = state["sent"][at] * t
+        if m >= 0:
+            room = np.inf if neuron.ceiling is None else (neuron.ceiling - state["sent"][at]) * t
+        for j in range(neuron.powers):
+            level = theta[at] * 2**j
+            if abs(m) >= 0.75 * level and room >= level - 1e-3 * theta[at]:
+                out[at] = 2**j if m >= 0 else -(2**j)
+        state["v"][at] = m - out[at] * theta[at]
+        state["sent"][at] += out[at] * theta[at] / t
     return out
 
 

@@ -277,7 +277,7 @@ def _measure(model: onnx.ModelProto, where: str, weights: Mapping[str, Array]) -
             runner.run(
                 wanted,
                 {
-                    i.name: weights.get(i.name, np.full(i.shape, fill, _numpy(i.type)))
+                    i.name: weights.get(i.name, np.full(i.shape, fill, numpy_name(i.type)))
                     for i in runner.get_inputs()
                 },
             )
@@ -313,6 +313,7 @@ def _measure(model: onnx.ModelProto, where: str, weights: Mapping[str, Array]) -
             model.graph.value_info.append(made)
 
 
-def _numpy(kind: str) -> str:
+def numpy_name(kind: str) -> str:
+    """NumPy's name of a type as ONNX Runtime writes it: "tensor(float)" is "float32"."""
     names = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(bool)": "bool"}
     return names.get(kind, kind.removeprefix("tensor(").removesuffix(")"))

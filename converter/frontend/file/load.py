@@ -5,7 +5,8 @@ Everything a file can do wrong is found here, before ONNX Runtime sees it, and i
     E301  missing or unreadable file      E304  external data that is missing or leaves the folder
     E302  not an ONNX model               E305  NaN or infinity in the weights
     E303  a graph that is inconsistent    E306  shapes that are not known or do not fit
-                                          E311  a tensor that is too large
+    E311  a tensor that is too large      E312  a batch axis that is fixed, or missing
+    E325  a converted network, where the model it was made from is wanted
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ import numpy as np
 import onnx
 
 from ....errors import ModelError, UnsupportedOps
+from ....runtime.file import KEY
 from ....runtime.ops import Array, Shape
-from ..refusals import custom_operations
+from ..refusals import STANDARD, custom_operations
+from .batch import check_one_by_one, fixed_batch, for_any_batch
 from .cleanup import clean, sized
 from .external import attach_external_data
 from .floats import widen_floats
 from .limits import check_sizes, check_structure
 from .quantized import fold_quantization
+from .sparse import densify
 
+OLDEST = 7  # operation set
 PathLike: TypeAlias = "str | Path"
 
 
@@ -102,12 +107,21 @@ def load_onnx(
     if custom:
         raise UnsupportedOps(custom, where=str(path))
     weights = attach_external_data(original, path)
+    densify(original, str(path))
     check_structure(original, str(path), weights)
-    widened = widen_floats(original)
+    declared = widen_floats(original)
+    batch = fixed_batch(declared, weights)
+    widened = declared if batch is None else for_any_batch(declared, batch)
     folded, notes = fold_quantization(widened)
     fixed = sized(folded, input_shapes or {}, where=str(path), weights=weights)
     check_sizes(fixed.model, str(path), weights)
-    cleaned = clean(fixed.model, where=str(path), weights=weights)
+    if batch is not None:
+        as_declared = sized(declared, input_shapes or {}, where=str(path), weights=weights)
+        check_one_by_one(as_declared.model, fixed, batch, str(path), weights)
+    try:
+        cleaned = clean(fixed.model, where=str(path), weights=weights)
+    except ModelError as error:
+        raise _of_old_operations(original, error) from error
     shapes = _declared(cleaned)
     inputs = tuple(
         TensorInfo(name=name, shape=shape[batched:], batched=batched, dtype=_dtype(original, name))
@@ -126,6 +140,20 @@ def load_onnx(
         outputs=outputs,
         approximated=notes,
         weights=weights,
+    )
+
+
+def _of_old_operations(model: onnx.ModelProto, error: ModelError) -> ModelError:
+    """``error``, with the reason where ONNX Runtime refuses operations that are too old for it."""
+    version = max((o.version for o in model.opset_import if o.domain in STANDARD), default=OLDEST)
+    if version >= OLDEST or error.code != "E303":
+        return error
+    return ModelError(
+        f"its operation set {version} is older than {OLDEST}, the oldest that ONNX Runtime runs "
+        f"({error.what})",
+        where=error.where,
+        remedy="Convert it with onnx.version_converter.convert_version(model, 13) and save it.",
+        code="E303",
     )
 
 
@@ -154,6 +182,14 @@ def _parse(path: Path, data: bytes) -> onnx.ModelProto:
             remedy=remedy,
             code="E302",
         ) from error
+    if any(entry.key == KEY for entry in model.metadata_props):
+        raise ModelError(
+            "this is a converted network, not the model that it was made from",
+            where=str(path),
+            remedy="Give the .onnx file that was converted. Converted networks are for `run`, "
+            "`place`, and `diagnose MODEL.onnx NET.snn.onnx` as its second file.",
+            code="E325",
+        )
     if not model.graph.node or not model.opset_import or not _readable(model.graph):
         raise ModelError(
             "not an ONNX model (no readable graph in it)",

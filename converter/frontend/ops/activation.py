@@ -12,6 +12,7 @@ from ..node import NoSpikingForm, OnnxNode, Refused
 from ..registry import handles
 
 UNBOUNDED = 3e38  # exporters write the largest float for "no bound"
+FAR = 100.0  # a bound beyond it lies outside of what activations reach
 
 
 def scaled(
@@ -41,19 +42,29 @@ def _bound(graph: GraphBuilder, node: OnnxNode, key: str, index: int) -> float |
         if constant is None or constant.size != 1:
             raise NoSpikingForm(f"its bound '{node.input(index)}' is not a constant number")
         value = float(constant.reshape(-1)[0])
-    if value is None or abs(value) >= UNBOUNDED:
-        return None
-    return float(value)
+    return None if value is None else float(value)
 
 
 def clipped(
     graph: GraphBuilder, node: OnnxNode, x: Value, *, low: float | None, high: float | None
 ) -> Value:
-    """clip(x, low, high): Relu where low is 0; high - Relu(high - x) without a low."""
+    """clip(x, low, high): Relu where low is 0; high - Relu(high - x) without a low.
+
+    A bound that x cannot reach is left out. One far from 0 on the side where x hardly comes is a
+    population that hardly fires, beside x itself (``beside``): c + Relu(x - c)
+    would lose x in the rounding to single precision, and in steps of |c| / T.
+    """
     if low is not None and high is not None and high <= low:
         raise NoSpikingForm(f"an empty range [{low}, {high}]")
+    low, high = _reached(graph, x, low, high)
     if low is None and high is None:
         return x
+    if low is not None and low < -FAR:
+        last = "" if high is None else "low"
+        x = beside(graph, node, x, sign=-1.0, bound=np.asarray(low), part=last)
+        return x if high is None else clipped(graph, node, x, low=None, high=high)
+    if low is None and high is not None and high > FAR:
+        return beside(graph, node, x, sign=1.0, bound=np.asarray(high))
     if low == 0:
         return graph.emit(node, Relu(ceiling=high), [x])
     if low is not None:
@@ -61,6 +72,45 @@ def clipped(
     y = scaled(graph, node, x, -1, bias=high, part="below")
     y = graph.emit(node, Relu(), [y], part="relu")
     return scaled(graph, node, y, -1, bias=high)
+
+
+def _reached(
+    graph: GraphBuilder, x: Value, low: float | None, high: float | None
+) -> tuple[float | None, float | None]:
+    """The bounds without those that x cannot reach; a lower one of 0 stays where it makes a
+    population with a ceiling."""
+    if (low is not None and low >= UNBOUNDED) or (high is not None and high <= -UNBOUNDED):
+        raise NoSpikingForm("an infinite bound on the wrong side")
+    smallest, largest = graph.range_of(x)
+    if high is not None and high >= min(largest, UNBOUNDED):
+        high = None
+    if low is not None and low <= max(smallest, -UNBOUNDED):
+        low = 0.0 if smallest >= 0 and high is not None else None
+    elif low is None and high is not None and smallest >= 0 and high > 0:
+        low = 0.0
+    return low, high
+
+
+def beside(
+    graph: GraphBuilder,
+    node: OnnxNode,
+    x: Value,
+    *,
+    sign: float,
+    bound: Array,
+    part: str = "",
+    where: Array | float = 1.0,
+) -> Value:
+    """x - Relu(x - bound) for ``sign`` 1, x + Relu(bound - x) for -1: exact, and the population
+    silent, where x is within its bound; only ``where`` that is 1, with no bound elsewhere."""
+    layer = ops.Scale(scale=np.asarray(sign * where, np.float32))
+    over = graph.emit(
+        node, layer, [x], bias=np.asarray(-sign * bound * where, np.float32), part=f"{part}over"
+    )
+    over = graph.emit(node, Relu(), [over], part=f"{part}relu")
+    if sign > 0:
+        over = scaled(graph, node, over, -1, part=f"{part}excess")
+    return graph.emit(node, ops.Add(), [x, over], part=part)
 
 
 @handles("Clip", becomes="a population with a ceiling; shifted where the range is not from 0")
@@ -117,8 +167,8 @@ def identity(graph: GraphBuilder, node: OnnxNode) -> None:
 FLOATS = (1, 10, 11, 16)  # TensorProto FLOAT, FLOAT16, DOUBLE, BFLOAT16
 
 
-@handles("Cast", becomes="nothing, between floating-point types")
+@handles("Cast", becomes="nothing, between floating-point types and from a network input")
 def cast(graph: GraphBuilder, node: OnnxNode) -> None:
-    if node.attrs.get("to") not in FLOATS:
+    if node.attrs.get("to") not in FLOATS and not graph.is_float(node.outputs[0]):
         raise NoSpikingForm("a cast to a type that is not floating point")
     graph.finish(node, graph.value(node.input(0)))

@@ -10,10 +10,11 @@ import numpy as np
 from ....runtime import ops
 from ....runtime.ops import Array
 from ...ann.graph import Relu
+from ...ann.ranges import Range
 from ..builder import GraphBuilder, Value, sample_constant
 from ..node import NoSpikingForm, OnnxNode
 from ..registry import handles
-from .activation import clipped, scaled
+from .activation import FAR, UNBOUNDED, beside, clipped, scaled
 
 
 def _aligned(graph: GraphBuilder, values: Sequence[Value]) -> list[Value]:
@@ -131,7 +132,8 @@ def mul(graph: GraphBuilder, node: OnnxNode) -> None:
 
 @handles("Max", "Min", becomes="a population: max(a, b) = a + Relu(b - a)")
 def maximum(graph: GraphBuilder, node: OnnxNode) -> None:
-    """max(x, c) = c + Relu(x - c); max(a, b) = a + Relu(b - a); min is the negative of both."""
+    """max(x, c) = c + Relu(x - c), for c far below 0 x + Relu(c - x); max(a, b) = a + Relu(b - a);
+    min is the negative of both. A side that cannot win goes."""
     computed, constants = _split(graph, node)
     if len(node.inputs) == 1:
         graph.finish(node, graph.value(computed[0]))
@@ -149,11 +151,15 @@ def maximum(graph: GraphBuilder, node: OnnxNode) -> None:
     if constants:
         x, c = _with_constant(graph, graph.value(computed[0]), constants[0])
         x = _grown(graph, node, x, c)
-        y = scaled(graph, node, x, sign, bias=-sign * c, part="above")
-        y = graph.emit(node, Relu(), [y], part="relu")
-        graph.finish(node, scaled(graph, node, y, sign, bias=c))
+        graph.finish(node, _bounded(graph, node, x, c, sign))
         return
     a, b = graph.value(computed[0]), graph.value(computed[1])
+    (a_low, a_high), (b_low, b_high) = (_mirrored(graph.range_of(v), sign) for v in (a, b))
+    if a.onnx_shape == b.onnx_shape and (a_low >= b_high or b_low >= a_high):
+        graph.finish(node, a if a_low >= b_high else b)
+        return
+    if b_low > a_low:  # what may lie far below would drown the other in a + Relu(b - a)
+        a, b = b, a
     minus = scaled(graph, node, a, -sign, part="negated")
     other = b if low else scaled(graph, node, b, sign, part="negated_b")
     y = graph.emit(node, Relu(), [_sum(graph, node, [other, minus], part="difference")],
@@ -161,6 +167,26 @@ def maximum(graph: GraphBuilder, node: OnnxNode) -> None:
     if not low:
         y = scaled(graph, node, y, sign, part="gap")
     graph.finish(node, _sum(graph, node, [a, y]))
+
+
+def _mirrored(given: Range, sign: float) -> Range:
+    return given if sign > 0 else (-given[1], -given[0])
+
+
+def _bounded(graph: GraphBuilder, node: OnnxNode, x: Value, c: Array, sign: float) -> Value:
+    """max(x, c) for ``sign`` 1, min(x, c) for -1, element by element; ``c`` broadcasts to x."""
+    bound = sign * np.asarray(c, np.float64)
+    if (bound >= UNBOUNDED).any():
+        raise NoSpikingForm("an infinite bound on the wrong side")
+    reached = bound > max(_mirrored(graph.range_of(x), sign)[0], -UNBOUNDED)
+    if not reached.any():
+        return x
+    if not reached.all() or (bound < -FAR).any():
+        finite = np.where(reached, sign * bound, 0)
+        return beside(graph, node, x, sign=-sign, bound=finite, where=reached)
+    y = scaled(graph, node, x, sign, bias=-sign * c, part="above")
+    y = graph.emit(node, Relu(), [y], part="relu")
+    return scaled(graph, node, y, sign, bias=c)
 
 
 @handles("Concat", becomes="Concat; a constant part becomes a bias")

@@ -2,7 +2,8 @@
 
 A function takes the current (steps * batch, ...), the arrays named in ``arguments``, the number of
 steps, and where it is windowed the first step of the bias, the first step with spikes and the
-length of both windows (int64 vectors of length one); it gives the spikes (steps * batch, ...).
+length of both windows (int64 vectors of length one), and the numbers named in ``bounds``; it gives
+the spikes (steps * batch, ...).
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ class NeuronForm:
         function: of the parameters and of whether it is windowed; named after everything in it
             that is not an argument.
         arguments: arrays of the node that become arguments, as paths below it.
+        bounds: numbers of the neuron that become the last arguments, those of them that are set.
         windowed: whether the function knows windows: "lagged" where the network has a start lag.
     """
 
     function: Callable[[Any, bool], onnx.FunctionProto]
     arguments: tuple[str, ...] = ("bias", "neuron.v_threshold", "neuron.v_init")
+    bounds: tuple[str, ...] = ()
     windowed: Literal["lagged", "always", "never"] = "lagged"
 
 
@@ -44,6 +47,7 @@ NEURONS: dict[type[Neuron], NeuronForm] = {
     DifferentialParams: NeuronForm(
         function=differential_neuron,
         arguments=("neuron.bias", "neuron.v_threshold"),
+        bounds=("ceiling",),
         windowed="never",
     ),
 }

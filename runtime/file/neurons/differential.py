@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto, helper
 
-from ...neurons.differential import FIRING_POINT, DifferentialParams
+from ...neurons.differential import FIRING_POINT, TOLERANCE, DifferentialParams
 from .integrate_and_fire import FLOAT, Body, function, merge_time, split_time
 
 STATES = ("v", "received", "sent", "t")
@@ -13,11 +13,13 @@ STATES = ("v", "received", "sent", "t")
 
 def differential_name(p: DifferentialParams) -> str:
     """One function per structural variant."""
-    return f"Differential_powers{p.powers}_{p.source}"
+    ceiling = "" if p.ceiling is None else "_ceiling"
+    return f"Differential_powers{p.powers}_{p.source}{ceiling}"
 
 
 def differential_neuron(p: DifferentialParams, windowed: bool) -> onnx.FunctionProto:
-    """Function inputs: current (steps * batch, ...), bias, v_threshold, steps. Not ``windowed``."""
+    """Function inputs: current (steps * batch, ...), bias, v_threshold, steps; ceiling (a scalar)
+    where there is one. Not ``windowed``."""
     b = Body()
     x = split_time(b, "current", "steps")
     first = b.add("Squeeze", b.add("Slice", x, b.ints(0), b.ints(1), b.ints(0)), b.ints(0))
@@ -40,6 +42,7 @@ def differential_neuron(p: DifferentialParams, windowed: bool) -> onnx.FunctionP
     merge_time(b, "spikes", "y")
     doc = "Differential coding: a spike in step t moves the decoded mean by 1/t."
     inputs = ["current", "bias", "v_threshold", "steps"]
+    inputs += [] if p.ceiling is None else ["ceiling"]
     return function(differential_name(p), inputs, "y", b, doc)
 
 
@@ -53,14 +56,19 @@ def _step_graph(p: DifferentialParams) -> onnx.GraphProto:
         b.add("Identity", "received", out="received_next")
     scaled = b.add("Div", m, "v_threshold")
     size = b.add("Abs", scaled)
-    total = b.add("Div", b.add("Mul", "sent", t), "v_threshold")
-    allowed = b.add("Add", total, b.constant(1e-3))
     rising = b.add("GreaterOrEqual", scaled, b.constant(0.0))
+    left = "sent"
+    if p.ceiling is not None:
+        left = b.add("Where", rising, b.add("Sub", "ceiling", "sent"), "sent")
+    total = b.add("Div", b.add("Mul", left, t), "v_threshold")
+    allowed = b.add("Add", total, b.constant(TOLERANCE))
     k = b.add("Sub", m, m)
     for j in range(p.powers):
         level = b.constant(float(1 << j))
         reached = b.add("GreaterOrEqual", size, b.constant(FIRING_POINT * (1 << j)))
-        may = b.add("Or", rising, b.add("GreaterOrEqual", allowed, level))
+        may = b.add("GreaterOrEqual", allowed, level)
+        if p.ceiling is None:
+            may = b.add("Or", rising, may)
         k = b.add("Where", b.add("And", reached, may), level, k)
     k = b.add("Mul", k, b.add("Sign", scaled), out="k")
     emitted = b.add("Mul", k, "v_threshold")

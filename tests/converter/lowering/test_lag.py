@@ -157,3 +157,49 @@ def test_an_answer_costs_all_spikes_sent_before_it() -> None:
     whole = simulate(graph, x, T, at=[T])
     np.testing.assert_allclose(result.spikes_per_neuron, whole.spikes_per_neuron)
     assert result.spikes_per_neuron[0] > 0.5 * result.spikes_per_neuron[-1]
+
+
+def test_a_channel_with_one_value_is_read_exactly_behind_a_lag() -> None:
+    """A constant of 1.0 was given a threshold of 2.0; paced spikes in every second step of T are
+    read as (T + 2) / (T + 1). Pacing must not lose against plain neurons."""
+    rng = np.random.default_rng(9)
+    weight = (rng.normal(size=(8, 3, 3, 3)) * np.sqrt(2 / 27)).astype(np.float32)
+    bias = (rng.normal(size=8) * 0.1).astype(np.float32)
+    weight[2], bias[2] = 0, 1
+    weight[5], bias[5] = 0, 3
+    held = {"w": weight, "b": bias, "one": np.ones((8, 1, 1, 1), np.float32)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], pads=[1] * 4),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("Conv", ["r", "one"], ["d"], group=8),
+        helper.make_node("Relu", ["d"], ["s"]),
+        helper.make_node("GlobalAveragePool", ["s"], ["y"]),
+    ]
+    made = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "constant",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 8, 8])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+            [numpy_helper.from_array(a, n) for n, a in held.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    x = rng.normal(size=(96, 3, 8, 8)).astype(np.float32)
+    want = ort.InferenceSession(made.SerializeToString()).run(None, {"x": x[64:]})[0]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "constant.onnx"
+        onnx.save(made, path)
+        for steps, lag, tune in ((16, 8, True), (16, 8, False), (8, 4, False)):
+            errors = []
+            for pace in (True, False):
+                options = Options(steps=steps, lag=lag, pace=pace, tune=tune)
+                network = convert(import_onnx(path), x[:64], options).graph
+                got = next(iter(simulate(network, x[64:], steps).readouts.values()))[-1]
+                if pace:
+                    np.testing.assert_allclose(got[:, 2], 1, rtol=1e-3)
+                    np.testing.assert_allclose(got[:, 5], 3, rtol=1e-3)
+                errors.append(np.linalg.norm(got.reshape(want.shape) - want))
+            if tune:
+                assert errors[0] < errors[1]

@@ -87,17 +87,22 @@ def test_differential_coding_comes_to_the_ann_within_thirty_two_steps() -> None:
     seed=st.integers(0, 999),
     powers=st.integers(1, 5),
     source=st.sampled_from(["rate", "differential"]),
+    ceiling=st.sampled_from([None, 0.3, 1.0]),
 )
 def test_a_differential_neuron_is_the_loop_of_its_equations(
-    seed: int, powers: int, source: str
+    seed: int, powers: int, source: str, ceiling: float | None
 ) -> None:
     rng = np.random.default_rng(seed)
     x = rng.normal(0.2, 0.6, (10, 1, 6))
     bias = rng.normal(0, 0.3, 6)
     unit = 0.125
     neuron = DifferentialParams(
-        v_threshold=np.asarray(unit), powers=powers, bias=bias, source=source  # type: ignore[arg-type]
-    )  # fmt: skip
+        v_threshold=np.asarray(unit),
+        powers=powers,
+        bias=bias,
+        source=source,  # type: ignore[arg-type]
+        ceiling=ceiling,
+    )
     node = snn.Population(name="p", inputs=("x",), shape=(6,), neuron=neuron)
     got = run_population(node, x, {}, t0=0, count=10, fire=(0, 10))
     for i in range(6):
@@ -110,12 +115,14 @@ def test_a_differential_neuron_is_the_loop_of_its_equations(
             k = 0.0
             for j in range(powers):
                 level = unit * 2**j
-                if m >= 0.75 * level:
+                room = np.inf if ceiling is None else t * (ceiling - sent)
+                if m >= 0.75 * level and room >= level - 1e-3 * unit:
                     k = 2.0**j
                 if m <= -0.75 * level and t * sent >= level - 1e-3 * unit:
                     k = -(2.0**j)
             v = m - k * unit
             sent += k * unit / t
+            assert sent >= -1e-3 * unit and (ceiling is None or sent <= ceiling + 1e-3 * unit)
             assert got[t - 1, 0, i] == k
 
 

@@ -58,6 +58,21 @@ def quantization_error(values: np.ndarray, theta: float, count: int) -> float:
 # Thresholds
 
 
+@pytest.mark.parametrize("steps", [8, 16, 32])
+def test_paced_neurons_of_a_channel_with_one_value_fire_in_every_step(steps: int) -> None:
+    values = drawn(0, 1.0)
+    values[1] = 2.5  # constant
+    values[2] = np.where(values[2] > 0, 0.75, 0)  # a mask
+    stats = {"p": stats_of(values)}
+    paced = thresholds(stats, steps=steps, paced=True)["p"]
+    plain = thresholds(stats, steps=steps)["p"]
+    np.testing.assert_array_equal(paced, [plain[0], 2.5, 0.75])
+    values[2] = np.eye(1, values.shape[1], 7)  # seen once: what comes may be larger
+    seen_once = {"p": stats_of(values)}
+    one = thresholds(seen_once, steps=steps, paced=True)["p"][2]
+    assert one == thresholds(seen_once, steps=steps)["p"][2]
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 1000), st.floats(0, 6), st.sampled_from([1, 2, 4, 8, 16, 32]))
 def test_mmse_is_as_good_as_a_search_of_the_values_themselves(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from math import floor
+from math import floor, inf
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ def row(*values: float) -> np.ndarray:
 
 
 THETA, HALF = row(1, 0.5, 1.5), row(0.5, 0.25, 0.75)
+THETA_OF_CEILING = row(0.25, 0.125, 0.5)  # one spike of step 1 reaches 0.5
 
 # Every model with the options that change what it does. Values are dyadic, so that sums are exact.
 EXAMPLES: dict[type[Neuron], dict[str, dict[str, Any]]] = {
@@ -46,6 +47,7 @@ EXAMPLES: dict[type[Neuron], dict[str, dict[str, Any]]] = {
         "of rates": {"source": "rate", "bias": row(0.25, -0.125)},
         "of differences": {"bias": row(0.25, -0.125)},
         "one level": {"powers": 1, "source": "rate"},
+        "ceiling": {"ceiling": 0.5, "v_threshold": THETA_OF_CEILING, "bias": row(0.25, -0.125)},
     },
     AdaptiveParams: {
         "plain": {},
@@ -66,7 +68,7 @@ def made(model: type[Neuron], more: dict[str, Any]) -> Neuron:
     """A neuron of the model, with a threshold and, where it has one, a start of its own."""
     start = {} if model is DifferentialParams else {"v_init": HALF}
     unit = THETA / 4 if model is DifferentialParams else THETA
-    return model(v_threshold=unit, **start, **more)
+    return model(**{"v_threshold": unit, **start, **more})
 
 
 @contextmanager
@@ -130,7 +132,8 @@ def _differential(n, at, theta, v, currents, steps):
         k = 0
         for level in (2**j for j in range(n.powers)):
             if abs(m) / theta >= FIRING_POINT * level:
-                allowed = m > 0 or t * mean / theta + TOLERANCE >= level
+                room = mean if m < 0 else inf if n.ceiling is None else n.ceiling - mean
+                allowed = t * room / theta + TOLERANCE >= level
                 k = (level if m > 0 else -level) if allowed else k
         v = m - k * theta
         mean += k * theta / t

@@ -137,6 +137,7 @@ def test_traits_name_the_model_and_the_fields_that_it_has(
     assert model.name in neuron.traits
     assert ("v_init" in neuron.traits) == ("v_init" in own)
     assert ("bias" in neuron.traits) == ("bias" in own)
+    assert ("ceiling" in neuron.traits) == (getattr(neuron, "ceiling", None) is not None)
     assert ("levels" in neuron.traits) == (neuron.levels > 1)
     assert ("lag" in neuron.traits) == (neuron.lag > 0)
     spikes = stepped(neuron, currents(neuron.lag + T))
@@ -169,9 +170,9 @@ def test_reach_is_the_most_that_is_sent_and_is_reached(
     count = neuron.worth(steps) * steps
     driven = np.full((neuron.lag + steps, BATCH, WIDTH), 1000, np.float32)
     most = np.tensordot(count, stepped(neuron, driven, steps), axes=1)
-    np.testing.assert_allclose(most, neuron.reach(steps), rtol=1e-5)
+    np.testing.assert_allclose(most, np.broadcast_to(neuron.reach(steps), most.shape), rtol=1e-5)
     some = stepped(neuron, 2 * currents(neuron.lag + steps, 3), steps)
-    assert np.tensordot(count, some, axes=1).max() <= neuron.reach(steps) * (1 + 1e-5)
+    assert (np.tensordot(count, some, axes=1) <= neuron.reach(steps) * (1 + 1e-5)).all()
 
 
 def test_a_model_derived_from_another_needs_a_name_of_its_own() -> None:

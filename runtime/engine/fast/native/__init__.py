@@ -32,7 +32,7 @@ SIGNATURES = {
         "plain": "FFFBiiiiiiii",
         "burst": "FFFFBBiifi",
         "paced": "DDFFBBiiddd",
-        "differential": "FFFFFBBiiffi",
+        "differential": "FFFFFBBiifffi",
     },
 }
 PREFIX = "onnx2snn_"  # of the kernels' symbols

@@ -70,8 +70,9 @@ def paced(charge, due, current, theta, spikes, fired, rows, size, gain, over, ar
             fired[i] = flag
 
 
-def differential(v, received, sent, current, unit, spikes, fired, rows, size, t, top, coded):  # type: ignore[no-untyped-def]
-    """``DifferentialParams``; ``coded``: the input is differential too."""
+def differential(v, received, sent, current, unit, spikes, fired, rows, size, t, top, cap, coded):  # type: ignore[no-untyped-def]
+    """``DifferentialParams``; ``cap``: the ceiling, infinite where there is none; ``coded``: the
+    input is differential too."""
     for row in range(rows):
         for column in range(size):
             i = row * size + column
@@ -79,9 +80,8 @@ def differential(v, received, sent, current, unit, spikes, fired, rows, size, t,
             now = v[i] + x + received[i] - before
             received[i] += x / t if coded else F32(0)
             m = now / u
-            height, limit = abs(m), top
-            if m < 0:
-                limit = min(top, before * t / u + F32(TOLERANCE))
+            left = before if m < 0 else cap - before
+            height, limit = abs(m), min(top, left * t / u + F32(TOLERANCE))
             k = F32(0)
             for j in range(MOST_POWERS):  # a fixed number, so that the loop is unrolled
                 level = F32(1 << j)

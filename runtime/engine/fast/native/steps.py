@@ -60,10 +60,11 @@ def has_compiled_step(neuron: Neuron) -> bool:
 def _differential(kernels: SimpleNamespace, neuron: DifferentialParams, m: Memory) -> Step:
     held = (m.place["v"], m.place["received"], m.place["sent"])
     levels, coded, count = neuron.levels, neuron.source == "differential", m.state["t"]
+    ceiling = np.float32(np.inf if neuron.ceiling is None else neuron.ceiling)
 
     def step(current: int, spikes: int, position: int, steps: int) -> None:
         count[...] += 1
-        when = (np.float32(count), levels, coded)
+        when = (np.float32(count), levels, ceiling, coded)
         kernels.differential(*held, current, m.unit, spikes, m.flags, *m.shape, *when)
 
     return step
@@ -97,6 +98,9 @@ STEPS: dict[type[Neuron], Callable[[SimpleNamespace, Any, Memory], Step]] = {
     DifferentialParams: _differential,
 }
 COMPILED = frozenset(
-    ("if", "paced", "differential", "subtract", "levels", "signed", "lag", "v_init", "bias")
+    (
+        *("if", "paced", "differential", "subtract", "levels", "signed", "lag", "ceiling"),
+        *("v_init", "bias"),
+    )
 )
 MOST = int(np.iinfo(np.int8).max)

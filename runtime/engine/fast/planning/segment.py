@@ -19,7 +19,7 @@ Step: TypeAlias = tuple[Kernel, tuple[str, ...], str, Array]  # kernel, inputs, 
 # Neurons with no other traits than these keep their state while nothing reaches them.
 STILL = frozenset(
     ("if", "paced", "differential", "subtract", "zero", "levels", "signed", "lag", "refractory")
-) | {"v_init", "bias"}
+) | {"ceiling", "v_init", "bias"}
 
 
 @dataclass

@@ -39,6 +39,9 @@ MODELS = {
     "burst": lambda v: NeuronParams(v_threshold=v, v_init=v / 3, levels=5, lag=LAG),
     "paced": lambda v: PacedParams(v_threshold=v, v_init=v / 2, lag=LAG),
     "differential": lambda v: DifferentialParams(v_threshold=v / 8, powers=4, bias=v - 1),
+    "differential with a ceiling": lambda v: DifferentialParams(
+        v_threshold=v / 8, powers=4, bias=v - 1, ceiling=0.4
+    ),
     "differential of a rate": lambda v: DifferentialParams(
         v_threshold=v / 8, powers=7, source="rate"
     ),
