@@ -14,7 +14,7 @@ import numpy as np
 from ...ops import Array, Shape
 
 LINE = 64
-LONG = 24576  # elements of a parameter row: a small part of a core's L2 cache
+LONG = 24576  # elements of a parameter row: long inner loops, in a small part of L2
 
 
 def zeros(shape: Shape | int, dtype: Any) -> Array:

@@ -22,8 +22,8 @@ from ..native import loaded
 from ..products.blocked import BlockedTerm, block_shape, to_blocks
 from .base import Window
 
-PIECE = 65536  # neurons of an update's piece: potentials, spikes and scratch in half of L2
-ROW = 16384  # thresholds of a row, where they repeat
+PIECE = 65536  # neurons of an update's piece: all its passes find it in half of L2
+ROW = 16384  # thresholds of a row, where they repeat: they stay in L1, the loops are still long
 _Piece: TypeAlias = tuple[Array, Array, Array, Array, Array, slice, slice]
 
 

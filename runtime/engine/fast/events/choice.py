@@ -22,8 +22,9 @@ PILOT_SAMPLES = 4
 PILOT_STEPS = 8
 LARGE_BYTES = 1_000_000  # weights beyond a core's cache, which every spike reads again
 
-# Costs in multiply-and-adds of a dense product (measured: docs/performance.md). Dense engines share
-# a weight among samples and steps, spikes do not.
+# Costs in multiply-and-adds of a dense product (measured: docs/performance.md), so that a layer is
+# driven by its spikes only where that is faster. Products share a weight among samples and steps,
+# spikes do not.
 COST = 1.35  # of a spike's addition, against ONNX Runtime's products
 LARGE_COST = 2.0  # times as much where weights do not stay in the cache
 EVENT_COST = 250  # of a spike, however many additions it causes

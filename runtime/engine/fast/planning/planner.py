@@ -39,7 +39,7 @@ from .plan import Plan
 from .segment import Segment, Step
 
 SPIKING_INPUT = 2  # its largest spike: values up to 1, with what rounding adds
-CHUNK_BYTES = 512 * 1024  # currents of one chunk: a part of a core's L2 cache
+CHUNK_BYTES = 512 * 1024  # currents of one chunk: still in L2 when the neurons read them
 
 
 def make_plan(
