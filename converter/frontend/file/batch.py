@@ -22,7 +22,6 @@ from .cleanup import Sized, first_line, numpy_name, session
 from .constants import constants_of
 from .limits import LARGEST
 
-MOST = 4 * LARGEST  # numbers in one tensor of a whole batch: what is tried
 TOLERANCE = 1e-3  # relative, and a tenth of it of the largest value
 
 
@@ -98,7 +97,7 @@ def check_one_by_one(
     """Raise ModelError (E312) where ``fixed`` (batch size 1) does not give, for the first and the
     last of a batch of random samples, what ``original`` (other sizes static) gives for all."""
     whole = _with_batch(original, batch)
-    if max((prod(s) for s in _shapes(whole).values()), default=0) > MOST:
+    if max((prod(s) for s in _shapes(whole).values()), default=0) > LARGEST:  # too much to try
         return
     try:
         runner = session(whole)
