@@ -18,6 +18,7 @@ import numpy as np
 
 from ...runtime import graph as snn
 from ...runtime import ops
+from ...runtime.names import Names
 from ...runtime.neurons import Neuron
 from ...runtime.ops import Array, Shape
 from .lower import compact_scale
@@ -48,6 +49,7 @@ class _Folding:
         self.pending: dict[str, Array | None] = {}
         self.source: dict[str, str] = {}  # a folded Scale's readers read its source
         self.scaled: dict[str, str] = {}  # names of Scale nodes made on the way
+        self.names = Names(self.shapes)
 
     def visit(self, node: snn.Node, neurons: Mapping[str, Neuron]) -> None:
         match node:
@@ -121,7 +123,7 @@ class _Folding:
             return self._now(name)
         if name not in self.scaled:
             # A folded Scale of the ANN comes back under its own name.
-            new = name if name in self.source else f"{name}/threshold"
+            new = name if name in self.source else self.names.new(f"{name}/threshold")
             self.nodes.append(
                 snn.Synapse(
                     name=new,
