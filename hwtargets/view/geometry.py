@@ -194,9 +194,9 @@ class _State:
 def compose(
     source: Shape, chain: Sequence[tuple[LinearOp, int, tuple[Shape, ...]]]
 ) -> Geometry | None:
-    """The geometry of a chain of operations, None where it has no such form."""
-    if not source:
-        return None
+    """The geometry of a chain of operations, None where it has no such form. A number per sample,
+    which has no axis, counts as one channel."""
+    source = source or (1,)
     axes = tuple(Axis(target=i) for i in range(len(source) - 1))
     start = Geometry(axes=axes, groups=source[0], channels=source[0], weighted=False)
     state = _State(start, source, source, tuple(range(len(axes))))
@@ -204,7 +204,7 @@ def compose(
         found = _through(state, op, position, shapes)
         if found is None:
             return None
-        state = replace(found, shape=op.output_shape(*shapes))
+        state = replace(found, shape=op.output_shape(*shapes) or (1,))
     if state.placed or state.flat or state.lost:
         return None
     final = [replace(axis, target=None) for axis in state.geometry.axes]
@@ -216,7 +216,7 @@ def compose(
 
 
 def _through(s: _State, op: LinearOp, position: int, shapes: tuple[Shape, ...]) -> _State | None:
-    out = op.output_shape(*shapes)
+    out = op.output_shape(*shapes) or (1,)
     match op:
         case ops.Linear():
             return _linear(s, op)

@@ -104,7 +104,8 @@ class ChipLayer:
 
     @property
     def shape(self) -> Shape:
-        return self.node.shape
+        """A number per sample, which has no axis, is one channel."""
+        return self.node.shape or (1,)
 
     @property
     def neurons(self) -> int:
@@ -113,7 +114,7 @@ class ChipLayer:
     @property
     def input_shape(self) -> Shape:
         """Shape of the summed current (differs from ``shape`` only for pools and islands)."""
-        return self.projections[0].target_shape if self.projections else self.node.shape
+        return self.projections[0].target_shape if self.projections else self.shape
 
     @property
     def bias(self) -> Array:
@@ -212,7 +213,7 @@ def _projection(
         target=target.name,
         names=names,
         chain=chain,
-        source_shape=source.shape,
-        target_shape=target_shape,
+        source_shape=source.shape or (1,),
+        target_shape=target_shape or (1,),
         geometry=geometry.compose(source.shape, chain),
     )
