@@ -54,6 +54,7 @@ def convert(
     meta: dict[str, Any] = {
         **result.graph.meta,
         "source": {"path": Path(loaded.path).name, "sha256": loaded.sha256},
+        "notes": [*result.graph.meta["notes"], *_training_notes(loaded)],
     }
     if inputs is not None:
         meta["thresholds"] = _reached(result, int(meta["T"]))
@@ -61,8 +62,17 @@ def convert(
         meta["preprocessing"] = preprocessing.to_json()
     if isinstance(calibration, Samples):
         meta["preprocessing"] = calibration.preprocessing.to_json()
-        meta["calibration"] = {"source": calibration.source, "samples": len(calibration)}
+        name = Path(calibration.source).name  # no folder of this machine
+        meta["calibration"] = {"source": name, "samples": len(calibration)}
     return replace(result.graph, meta=meta)
+
+
+def _training_notes(loaded: LoadedModel) -> list[str]:
+    """One note for each thing that nodes exported in training mode are read as."""
+    nodes: dict[str, list[str]] = {}
+    for name, op, reason in loaded.training:
+        nodes.setdefault(f"{op} {reason}", []).append(name)
+    return [f"{reason}: {', '.join(names)}" for reason, names in nodes.items()]
 
 
 def _judging(

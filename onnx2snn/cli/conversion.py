@@ -23,12 +23,12 @@ from ..evaluation.ann import evaluate
 from ..evaluation.sweep import Sweep, state_names
 from ..evaluation.sweep import sweep as run_sweep
 from ..evaluation.verify import verify as run_verify
+from ..evaluation.written import checked_bytes
 from ..marks import Kind
 from ..provenance import convert as run_convert
 from ..reports import comparison
 from ..reports import text as render
 from ..results import claim, claim_file
-from ..runtime.file import to_bytes
 from ..runtime.graph import Analog, Population, Readout, SpikingGraph, onsets
 from . import files, terminal
 from . import options as opt
@@ -116,7 +116,8 @@ def convert(
     )
     if spiking_only:
         opt.refuse_islands(network)
-    results.write(output.name, to_bytes(network))
+    few = None if samples is None else samples.section(0, 2).whole()
+    results.write(output.name, checked_bytes(network, few))
     checked = None if samples is None else _calibration_check(network, samples, regression)
     document: dict[str, Any] = {
         "schema": "onnx2snn.convert/1",
@@ -351,7 +352,7 @@ def sweep(
     written = write_chart(result, document, results, "sweep")
     for made in result.runs:
         name = names[made.recipe]
-        results.write(name, to_bytes(made.network))
+        results.write(name, checked_bytes(made.network, test.section(0, 2).whole()))
         written.append(f"wrote {output / name}: the converted network for T={made.steps}")
     opt.emit(document, as_json, _sweep_text, result, written)
 
