@@ -27,6 +27,7 @@ from .external import attach_external_data
 from .floats import widen_floats
 from .limits import check_sizes, check_structure
 from .quantized import fold_quantization
+from .training import training_mode
 
 PathLike: TypeAlias = "str | Path"
 
@@ -62,7 +63,8 @@ class LoadedModel:
         cleaned: what the importer reads: batch size 1, static shapes, constants folded.
         inputs, outputs: in the model's order; initializers that are also inputs are left out.
         approximated: (name, op, what is left out) of nodes that the clean-up replaced by
-            something simpler.
+            something simpler, or that are read as something simpler.
+        training: those of them that were exported in training mode.
         weights: values of large external weights, which are inputs of both graphs (see
             ``external``); empty for models of ordinary size.
     """
@@ -74,6 +76,7 @@ class LoadedModel:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     approximated: tuple[tuple[str, str, str], ...] = ()
+    training: tuple[tuple[str, str, str], ...] = ()
     weights: Mapping[str, Array] = field(default_factory=dict)
 
     def content(self) -> tuple[bytes, Mapping[str, Array], tuple[TensorInfo, ...]]:
@@ -105,6 +108,7 @@ def load_onnx(
     check_structure(original, str(path), weights)
     widened = widen_floats(original)
     folded, notes = fold_quantization(widened)
+    training = tuple(training_mode(original))
     fixed = sized(folded, input_shapes or {}, where=str(path), weights=weights)
     check_sizes(fixed.model, str(path), weights)
     cleaned = clean(fixed.model, where=str(path), weights=weights)
@@ -124,7 +128,8 @@ def load_onnx(
         cleaned=cleaned,
         inputs=inputs,
         outputs=outputs,
-        approximated=notes,
+        approximated=(*training, *notes),
+        training=training,
         weights=weights,
     )
 

@@ -110,7 +110,9 @@ def test_what_only_the_fast_engine_does_is_refused_by_the_definition(options):
 
 def test_engines_have_names_and_an_old_one():
     assert type(make_engine("onnxruntime")) is type(make_engine("fast"))
-    with pytest.raises(UsageError, match="unknown engine .torch.. Choose one of: fast, numpy, onnxruntime"):
+    with pytest.raises(
+        UsageError, match=r"unknown engine .torch.. Choose one of: fast, numpy, onnxruntime"
+    ):
         make_engine("torch")
 
 
