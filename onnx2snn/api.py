@@ -22,6 +22,7 @@ from .converter.frontend import LoadedModel, import_onnx
 from .converter.lowering.lower import lower
 from .data import Preprocessing, Samples
 from .errors import DataError, ModelError
+from .evaluation.written import checked_bytes
 from .hwtargets import Violation, missing_kinds, targets
 from .marks import Kind
 from .provenance import Provenance
@@ -60,7 +61,8 @@ def save(network: SpikingGraph, path: str | Path, *, force: bool = False) -> Non
     """Write the converted network as one ONNX file (see ``runtime.file``), in one step.
 
     A file that is no converted network is replaced only with ``force``, the model that the network
-    was converted from never. Raises DataError (E220 to E223).
+    was converted from never. Raises DataError (E220 to E223), and ModelError (E327, E326) where
+    ONNX Runtime would not give the network's numbers with the file.
     """
     results = claim_file(Path(path), Kind.NETWORK, inputs=(), force=force)
     place = results.destination(Path(path).name)
@@ -74,7 +76,7 @@ def save(network: SpikingGraph, path: str | Path, *, force: bool = False) -> Non
                 remedy="Choose another path.",
                 code="E221",
             )
-    results.write(Path(path).name, onnxfile.to_bytes(network))
+    results.write(Path(path).name, checked_bytes(network))
 
 
 def load(path: str | Path) -> SpikingGraph:

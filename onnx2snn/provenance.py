@@ -41,7 +41,8 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationData:
-    """What thresholds were chosen on: as the user called it, and how many samples."""
+    """What thresholds were chosen on: as the user called it, without folders, and how many
+    samples."""
 
     source: str
     samples: int
@@ -281,11 +282,13 @@ def convert(
         result = choose(ann, inputs, chosen, labels=labels, progress=progress).conversion
     else:
         result = convert_ann(ann, inputs, chosen, progress=progress)
+    made = Provenance.of(result.graph)
     made = replace(
-        Provenance.of(result.graph),
+        made,
         source=Source(path=Path(loaded.path).name, sha256=loaded.sha256),
         preprocessing=preprocessing,
         versions=_versions(),
+        notes=(*made.notes, *_training_notes(loaded)),
     )
     if inputs is not None and made.steps is not None:
         made = replace(made, thresholds=_reached(result, made.steps))
@@ -293,7 +296,10 @@ def convert(
         made = replace(
             made,
             preprocessing=calibration.preprocessing,
-            calibration=CalibrationData(source=calibration.source, samples=len(calibration)),
+            calibration=CalibrationData(
+                source=Path(calibration.source).name,  # no folder of this machine
+                samples=len(calibration),
+            ),
         )
     return replace(result.graph, meta=made.to_json())
 
@@ -307,6 +313,14 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return out
+
+
+def _training_notes(loaded: LoadedModel) -> list[str]:
+    """One note for each thing that nodes exported in training mode are read as."""
+    nodes: dict[str, list[str]] = {}
+    for name, op, reason in loaded.training:
+        nodes.setdefault(f"{op} {reason}", []).append(name)
+    return [f"{reason}: {', '.join(names)}" for reason, names in nodes.items()]
 
 
 def _judging(

@@ -254,6 +254,24 @@ def validate(graph: SpikingGraph) -> None:
         shapes[node.name] = node.shape
 
 
+class Names:
+    """Names taken so far, which come from files and may be any text; ``new`` gives a free one, and
+    takes it."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = set(taken)
+
+    def taken(self, name: str) -> bool:
+        return name in self._taken
+
+    def new(self, name: str) -> str:
+        candidate, count = name, 2
+        while candidate in self._taken:
+            candidate, count = f"{name}_{count}", count + 1
+        self._taken.add(candidate)
+        return candidate
+
+
 class _Shapes(Rules[Shape]):
     """The shape that a node must have, given those it reads."""
 

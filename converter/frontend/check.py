@@ -105,6 +105,7 @@ def check(
         *(
             Finding(name=name, op=op, verdict="approximate", reason=reason)
             for name, op, reason in source.approximated
+            if name not in result.refused
         ),
         *(_finding(result, node) for node in result.source.nodes),
         *_dropped(result),

@@ -17,6 +17,7 @@ from onnx import TensorProto
 
 from ...errors import GraphError, ModelError, UnsupportedOps
 from ...runtime.decision import LEFT_OUT
+from ...runtime.graph import Names
 from ...runtime.ops import Array, Shape
 from ..ann.graph import AnnGraph, AnnOutput, Opaque
 from .builder import GraphBuilder, Value
@@ -248,12 +249,12 @@ def _source(loaded: LoadedModel) -> Source:
 
 def named_nodes(graph: onnx.GraphProto) -> list[tuple[str, onnx.NodeProto]]:
     """Every node under a unique name: its own, its output's where it has none, or a number."""
-    taken: Counter[str] = Counter()
+    names, seen = Names(), Counter[str]()
     out = []
     for proto in graph.node:
         name = proto.name or next((o for o in proto.output if o), proto.op_type)
-        taken[name] += 1
-        out.append((name if taken[name] == 1 else f"{name}#{taken[name]}", proto))
+        seen[name] += 1
+        out.append((names.new(name if seen[name] == 1 else f"{name}#{seen[name]}"), proto))
     return out
 
 

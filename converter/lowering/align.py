@@ -24,6 +24,8 @@ class _Aligner:
         self.graph, self.consumers, self.constant = graph, facts.consumers, facts.constant
         self.nodes: dict[str, snn.Node] = {}
         self.onset: dict[str, int] = {}
+        self.names = snn.Names(node.name for node in graph.nodes)
+        self.delayed: dict[tuple[str, int], str] = {}  # by source and steps
 
     def result(self) -> snn.SpikingGraph:
         for node in self.graph.nodes:
@@ -52,10 +54,13 @@ class _Aligner:
             inputs = tuple(self._late(n, self.onset[n] + missing) for n in node.inputs)
             self._put(replace(node, inputs=inputs))
             return name
-        delayed = f"{name}/delay{missing}"
-        if delayed not in self.nodes:
-            self._put(snn.Delay(name=delayed, inputs=(name,), shape=node.shape, steps=missing))
-        return delayed
+        key = (name, missing)
+        if key not in self.delayed:
+            self.delayed[key] = self.names.new(f"{name}/delay{missing}")
+            self._put(
+                snn.Delay(name=self.delayed[key], inputs=(name,), shape=node.shape, steps=missing)
+            )
+        return self.delayed[key]
 
 
 def _in_order(nodes: dict[str, snn.Node]) -> tuple[snn.Node, ...]:

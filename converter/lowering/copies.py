@@ -68,12 +68,13 @@ def spread(
     neuron of C levels per value, as C populations of binary neurons and their mean."""
     nodes: list[snn.Node] = []
     out, means = dict(neurons), dict[str, str]()
+    names = snn.Names(node.name for node in graph.nodes)
     for node in graph.nodes:
         node = replace(node, inputs=tuple(means.get(name, name) for name in node.inputs))
         nodes.append(node)
         count = copies.get(node.name, 1)
         if isinstance(node, snn.Population) and count > 1:
-            made, shared = _copies(node, neurons[node.name], count)
+            made, shared = _copies(node, neurons[node.name], count, names)
             out |= shared
             means[node.name] = made[-1].name
             nodes += made
@@ -81,10 +82,10 @@ def spread(
 
 
 def _copies(
-    node: snn.Population, neuron: Neuron, count: int
+    node: snn.Population, neuron: Neuron, count: int, free: snn.Names
 ) -> tuple[list[snn.Node], dict[str, Neuron]]:
     """The further populations, their sum and their mean; and the neurons of all."""
-    names = [node.name, *(f"{node.name}/copy{i}" for i in range(2, count + 1))]
+    names = [node.name, *(free.new(f"{node.name}/copy{i}") for i in range(2, count + 1))]
     fine = neuron.v_threshold
     neurons: dict[str, Neuron] = {
         name: neuron.having(
@@ -94,7 +95,7 @@ def _copies(
         )
         for i, name in enumerate(names)
     }
-    total, mean = f"{node.name}/copies", f"{node.name}/mean"
+    total, mean = free.new(f"{node.name}/copies"), free.new(f"{node.name}/mean")
     part = ops.Scale(scale=np.asarray(1 / count, np.float32))
     made: list[snn.Node] = [replace(node, name=name, tensor="") for name in names[1:]]
     made.append(snn.Synapse(name=total, inputs=tuple(names), shape=node.shape, op=ops.Add()))

@@ -48,6 +48,7 @@ class _Folding(snn.Rules[None]):
         self.pending: dict[str, Array | None] = {}
         self.source: dict[str, str] = {}  # a folded Scale's readers read its source
         self.scaled: dict[str, str] = {}  # names of Scale nodes made on the way
+        self.names = snn.Names(self.shapes)
 
     def input(self, node: snn.Input, xs: Sequence[None]) -> None:
         self._emit(node, None)
@@ -127,7 +128,7 @@ class _Folding(snn.Rules[None]):
             return self._now(name)
         if name not in self.scaled:
             # A folded Scale of the ANN comes back under its own name.
-            new = name if name in self.source else f"{name}/threshold"
+            new = name if name in self.source else self.names.new(f"{name}/threshold")
             self.nodes.append(
                 snn.Synapse(
                     name=new,

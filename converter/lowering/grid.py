@@ -116,7 +116,7 @@ def _grid(
         sums = synapse.op.absolute_sums(node.shape, axis)
         most = most + (walk.largest(synapse.inputs[0]) or 0) * sums
     shape = [1] * len(node.shape)
-    shape[axis] = len(most)
+    shape[axis : axis + 1] = [len(most)] * len(shape[axis : axis + 1])
     reach = HEADROOM * most.reshape(shape) + RANGE * theta
     grid = 2.0 ** (np.ceil(np.log2(np.maximum(reach, 1e-30))) - MANTISSA)
     if isinstance(node, snn.Population) and np.any(grid > COARSEST * theta):

@@ -44,11 +44,13 @@ def lower(graph: AnnGraph) -> snn.SpikingGraph:
     nodes: list[snn.Node] = [
         _lower_node(node, [compact(whole[name][0]) for name in node.inputs]) for node in graph.nodes
     ]
+    names = snn.Names(node.name for node in graph.nodes)
     for output in graph.outputs:
         source = graph[output.node]
+        name = f"{output.name}/readout" if names.taken(output.name) else output.name
         nodes.append(
             snn.Readout(
-                name=_readout_name(output.name, graph),
+                name=names.new(name),
                 inputs=(source.name,),
                 shape=source.shape,
                 tensor=output.tensor,
@@ -56,11 +58,6 @@ def lower(graph: AnnGraph) -> snn.SpikingGraph:
             )
         )
     return snn.SpikingGraph(nodes=tuple(nodes), meta=dict(graph.meta))
-
-
-def _readout_name(name: str, graph: AnnGraph) -> str:
-    taken = {node.name for node in graph.nodes}
-    return f"{name}/readout" if name in taken else name
 
 
 def _lower_node(node: AnnNode, biases: list[Array]) -> snn.Node:

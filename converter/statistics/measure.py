@@ -44,7 +44,7 @@ class LayerStats:
     def broadcast(self, per_channel: Array, rank: int) -> Array:
         """(C,) as an array that broadcasts along the channel axis of a shape of ``rank`` axes."""
         shape = [1] * rank
-        shape[self.axis] = len(per_channel)
+        shape[self.axis : self.axis + 1] = [len(per_channel)] * bool(rank)
         return per_channel.reshape(shape)
 
 
@@ -104,7 +104,8 @@ def calibrate(
 
 
 def by_channel(x: Array, axis: int) -> Array:
-    """(batch, *shape) -> (channels, everything else)."""
+    """(batch, *shape) -> (channels, everything else); a number per sample is one channel."""
+    x = x if x.ndim > 1 else x[:, np.newaxis]
     return np.moveaxis(x, axis + 1, 0).reshape(x.shape[axis + 1], -1)
 
 
@@ -120,7 +121,8 @@ def _histogram(rows: Array, *, maximum: Array) -> Array:
 
 def channel_axis(facts: GraphFacts, name: str) -> int:
     """Which axis of a node's shape is its channels: 0 after a convolution, the last after a
-    linear layer, followed through element-wise operations and transposes."""
+    linear layer, followed through element-wise operations and transposes; 0 where there is no axis
+    (see ``by_channel``)."""
     nodes = facts.by_name
     node = nodes[name]
     moves: list[Transpose] = []

@@ -248,10 +248,11 @@ class _Loop:
         """A sample of the population's neurons with the currents that arrive."""
         replay, steps = self.replay, self.replay.steps
         begin, fire = self._window(node.name)
-        channels = node.shape[axis]
+        shape = node.shape or (1,)
+        channels = shape[axis]
         budget = SAMPLED * min(16, steps) // steps
         per_channel = max(budget // channels, min(256, 8192 // steps), 64)
-        bias = np.broadcast_to(self._bias(node.name), node.shape)
+        bias = np.broadcast_to(self._bias(node.name), shape)
         outside = "bias" not in self.neurons[node.name].traits
         parts = list(replay.tiles())
         # The others would only add neurons of which the sample holds one in a hundred.
@@ -261,11 +262,12 @@ class _Loop:
 
         def tile(part: slice) -> tuple[int, Array, Array, Array]:
             first, current = replay.signal(node.inputs[0], part)
+            current = current.reshape(*current.shape[:2], *shape)
             flat = np.moveaxis(current, 2 + axis, 1).reshape(len(current), channels, -1)
             chosen = rngs[part.start].permutation(flat.shape[2])[:per_tile]
             sampled = np.repeat(flat[:, :, chosen], steps if len(current) == 1 else 1, 0)
             sampled = _until(sampled, begin - first + steps)
-            own = by_channel(np.broadcast_to(bias, (current.shape[1], *node.shape)), axis)
+            own = by_channel(np.broadcast_to(bias, (current.shape[1], *shape)), axis)
             if outside:
                 sampled[max(begin - first, 0) : begin - first + steps] += own[:, chosen]
             return first, sampled, by_channel(target[part], axis)[:, chosen], own[:, chosen]
@@ -320,7 +322,7 @@ def _lengths(node: snn.Node, axis: int) -> tuple[int, ...]:
 
 def _along(values: Array, axis: int, *, rank: int) -> Array:
     shape = [1] * rank
-    shape[axis] = len(values)
+    shape[axis : axis + 1] = [len(values)] * bool(rank)
     return values.reshape(shape).astype(np.float32)
 
 

@@ -195,9 +195,9 @@ class _State:
 def compose(
     source: Shape, chain: Sequence[tuple[LinearOp, int, tuple[Shape, ...]]]
 ) -> Geometry | None:
-    """The geometry of a chain of operations, None where it has no such form."""
-    if not source:
-        return None
+    """The geometry of a chain of operations, None where it has no such form. A number per sample,
+    which has no axis, counts as one channel."""
+    source = source or (1,)
     axes = tuple(Axis(target=i) for i in range(len(source) - 1))
     start = Geometry(axes=axes, groups=source[0], channels=source[0], weighted=False)
     state = _State(start, source, source, tuple(range(len(axes))))
@@ -205,7 +205,7 @@ def compose(
         found = _through(state, op, shapes)
         if found is None:
             return None
-        state = replace(found, shape=op.output_shape(*shapes))
+        state = replace(found, shape=op.output_shape(*shapes) or (1,))
     if state.placed or state.flat or state.lost:
         return None
     final = [replace(axis, target=None) for axis in state.geometry.axes]
@@ -221,7 +221,7 @@ def _through(s: _State, op: LinearOp, shapes: tuple[Shape, ...]) -> _State | Non
     if op.pattern == "irregular":
         return None
     step: Step = entry(STEPS, op, "hwtargets.view.geometry.STEPS")
-    return step(s, op, op.output_shape(*shapes))
+    return step(s, op, op.output_shape(*shapes) or (1,))
 
 
 def _same(s: _State, op: LinearOp, out: Shape) -> _State | None:

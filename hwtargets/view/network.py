@@ -108,7 +108,8 @@ class ChipLayer:
 
     @property
     def shape(self) -> Shape:
-        return self.node.shape
+        """A number per sample, which has no axis, is one channel."""
+        return self.node.shape or (1,)
 
     @property
     def neurons(self) -> int:
@@ -122,7 +123,7 @@ class ChipLayer:
     @property
     def input_shape(self) -> Shape:
         """Shape of the summed current (differs from ``shape`` only for pools and islands)."""
-        return self.projections[0].target_shape if self.projections else self.node.shape
+        return self.projections[0].target_shape if self.projections else self.shape
 
     @property
     def bias(self) -> Array:
@@ -254,8 +255,8 @@ def _projection(source: g.Node, target: Stateful, path: _Path, target_shape: Sha
         target=target.name,
         names=path.names,
         chain=path.chain,
-        source_shape=source.shape,
-        target_shape=target_shape,
+        source_shape=source.shape or (1,),
+        target_shape=target_shape or (1,),
         geometry=geometry.compose(source.shape, path.chain),
         delay=path.delay,
     )

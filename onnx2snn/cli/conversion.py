@@ -22,12 +22,12 @@ from ..evaluation.evaluate import Evaluation
 from ..evaluation.sweep import Sweep, state_names
 from ..evaluation.sweep import sweep as run_sweep
 from ..evaluation.verify import verify as run_verify
+from ..evaluation.written import checked_bytes
 from ..marks import Kind
 from ..provenance import convert as run_convert
 from ..reports import conversion, documents
 from ..reports import text as render
 from ..results import claim, claim_file
-from ..runtime.file import to_bytes
 from ..runtime.graph import Analog, SpikingGraph
 from . import files, terminal
 from . import options as opt
@@ -102,7 +102,8 @@ def convert(
     )
     if spiking_only:
         opt.refuse_islands(network)
-    results.write(output.name, to_bytes(network))
+    few = None if samples is None else samples.section(0, 2).whole()
+    results.write(output.name, checked_bytes(network, few))
     checked = None if samples is None else _calibration_check(network, samples, regression)
     totals = check(loaded).totals if network.of(Analog) else None
     document = conversion.document(network, output=str(output), checked=checked, totals=totals)
@@ -226,7 +227,7 @@ def sweep(
     written = write_chart(result, document, results, "sweep")
     for made in result.runs:
         name = names[made.recipe]
-        results.write(name, to_bytes(made.network))
+        results.write(name, checked_bytes(made.network, test.section(0, 2).whole()))
         written.append(f"wrote {output / name}: the converted network for T={made.steps}")
     opt.emit(document, as_json, _sweep_text, result, written)
 

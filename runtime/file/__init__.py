@@ -18,8 +18,10 @@ from ...errors import ModelError
 from ..atomic import write_atomically
 from ..graph import SpikingGraph, Synapse
 from ..ops import Shape
+from .about import describe
 from .codec import decode_graph, encode_graph, inline, outline
 from .emit import emit_chain, emit_graph
+from .naming import FileNames
 
 KEY = "onnx2snn.graph"
 
@@ -28,8 +30,10 @@ __all__ = ["is_converted", "load", "operation_model", "save", "to_bytes", "to_mo
 
 def to_model(graph: SpikingGraph) -> onnx.ModelProto:
     """The graph as one ONNX model (see the module's docstring)."""
-    document, arrays = encode_graph(graph)
-    model = emit_graph(graph, arrays)
+    names = FileNames(graph)
+    document, arrays = encode_graph(graph, names)
+    model = emit_graph(graph, arrays, names)
+    describe(model, graph, names)
     document["unused"] = inline(arrays, used=_read_names(model))
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, json.dumps(document)

@@ -20,6 +20,7 @@ from .. import ops
 from ..neurons import Neuron
 from ..ops import Array
 from ..tables import entry
+from .naming import FileNames, Path
 from .neurons import NAME, NEURONS
 
 FORMAT = 1
@@ -44,10 +45,12 @@ NAMES = {record: name for name, record in RECORDS.items()}
 NEURON = "neuron."  # and the name of a class in ``NEURONS``
 
 
-def encode_graph(graph: snn.SpikingGraph) -> tuple[dict[str, Any], dict[str, Array]]:
+def encode_graph(
+    graph: snn.SpikingGraph, names: FileNames
+) -> tuple[dict[str, Any], dict[str, Array]]:
     """JSON values and the arrays they refer to, by initializer name."""
     arrays: dict[str, Array] = {}
-    nodes = [_encode(node, node.name, arrays) for node in graph.nodes]
+    nodes = [_encode(node, (node.name,), names, arrays) for node in graph.nodes]
     return {"format": FORMAT, "nodes": nodes, "meta": dict(graph.meta)}, arrays
 
 
@@ -97,25 +100,21 @@ def outline(document: Mapping[str, Any]) -> dict[str, Array]:
     }
 
 
-def array_name(path: str) -> str:
-    """Initializer name of the array at ``path`` (node name and fields, joined by '.')."""
-    return f"{path}:array"
+def _encode(value: Any, path: Path, names: FileNames, arrays: dict[str, Array]) -> Any:
+    def inside(part: Any, key: str) -> Any:
+        return _encode(part, (*path, key), names, arrays)
 
-
-def _encode(value: Any, path: str, arrays: dict[str, Array]) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        out: dict[str, Any] = {"type": _name(value)}
-        for field in fields(value):
-            out[field.name] = _encode(getattr(value, field.name), f"{path}.{field.name}", arrays)
-        return out
+        parts = {f.name: inside(getattr(value, f.name), f.name) for f in fields(value)}
+        return {"type": _name(value), **parts}
     if isinstance(value, np.ndarray):
-        arrays[array_name(path)] = value
-        return {"array": array_name(path)}
+        arrays[names.array(path)] = value
+        return {"array": names.array(path)}
     if isinstance(value, bytes):
-        arrays[array_name(path)] = np.frombuffer(value, np.uint8)
-        return {"bytes": array_name(path)}
+        arrays[names.array(path)] = np.frombuffer(value, np.uint8)
+        return {"bytes": names.array(path)}
     if isinstance(value, tuple):
-        return [_encode(item, f"{path}.{i}", arrays) for i, item in enumerate(value)]
+        return [inside(item, str(i)) for i, item in enumerate(value)]
     if isinstance(value, np.generic):
         return value.item()
     return value

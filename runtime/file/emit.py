@@ -1,7 +1,8 @@
 """SpikingGraph -> executable ONNX graph: what stock ONNX Runtime runs.
 
-Inputs of the emitted graph: one per network input, (batch, *shape), and ``steps``, an int64 vector
-of length one. Outputs: one per readout, (steps, batch, *shape), the answer after every step.
+Inputs of the emitted graph: one per network input, (batch, *shape), and ``steps`` (see ``naming``),
+an int64 vector of length one. Outputs: one per readout, (steps, batch, *shape), the answer after
+every step.
 """
 
 from __future__ import annotations
@@ -21,16 +22,22 @@ from ..neurons import Neuron
 from ..ops import Array, Shape
 from ..semantics.constants import constant_currents
 from ..tables import entry
-from .codec import array_name
+from .naming import TOTAL, FileNames
 from .neurons import NAME, NEURONS
 from .neurons import integrate_and_fire as fn
 from .neurons.paced import paced_readout
 from .operations import Place, emit_op
+from .opsets import OLDEST, ir_version, needed, raised
 
 
-def emit_graph(graph: snn.SpikingGraph, arrays: Mapping[str, Array]) -> onnx.ModelProto:
-    """The executable model of ``graph``; ``arrays`` become its initializers where read."""
-    emission = _Emission(graph)
+def emit_graph(
+    graph: snn.SpikingGraph, arrays: Mapping[str, Array], names: FileNames
+) -> onnx.ModelProto:
+    """The executable model of ``graph``; ``arrays`` become its initializers where read.
+
+    Raises ModelError (E327) where an analog island has no form in the file's operation set.
+    """
+    emission = _Emission(graph, names)
     for node in graph.nodes:
         emission.visit(node)
     # ONNX Runtime warns of initializers that no node reads: those travel in the metadata.
@@ -46,12 +53,18 @@ def emit_graph(graph: snn.SpikingGraph, arrays: Mapping[str, Array]) -> onnx.Mod
         [*initializers, *emission.constants.values()],
         value_info=emission.signals,
     )
+    called = {node.op_type for node in emission.nodes if node.domain == fn.DOMAIN}
+    functions = [f for f in fn.time_functions() if f.name in called]
+    functions += emission.functions.values()
+    opset = helper.make_opsetid("", emission.opset)
+    for function in functions:
+        del function.opset_import[:]
+        function.opset_import.append(opset)
     return helper.make_model(
         model_graph,
-        functions=[*fn.time_functions(), *emission.functions.values()],
-        opset_imports=[helper.make_opsetid("", fn.OPSET), helper.make_opsetid(fn.DOMAIN, 1)],
-        ir_version=9,
-        producer_name="onnx2snn",
+        functions=functions,
+        opset_imports=[opset, helper.make_opsetid(fn.DOMAIN, 1)],
+        ir_version=ir_version(emission.opset),
     )
 
 
@@ -84,21 +97,25 @@ def emit_chain(
 
     inputs, outputs = [info(s) for s in sources], [info(nodes[-1].name)]
     graph = helper.make_graph(protos, "chain", inputs, outputs, list(constants.values()))
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", fn.OPSET)], ir_version=9)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OLDEST)], ir_version=9)
 
 
 class _Emission(snn.Rules[None]):
     """The parts of an ONNX graph as they are collected, node by node."""
 
-    def __init__(self, graph: snn.SpikingGraph) -> None:
+    def __init__(self, graph: snn.SpikingGraph, names: FileNames) -> None:
+        self.names = names
+        self.islands = {
+            node.model: onnx.load_from_string(node.model) for node in graph.of(snn.Analog)
+        }
+        self.opset = needed(self.islands.values())
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
         self.functions: dict[str, onnx.FunctionProto] = {}
         self.constant_signals: set[str] = set()  # the same in every step: no time axis
         self.repeated: dict[str, str] = {}
-        self.inputs = [helper.make_tensor_value_info("steps", TensorProto.INT64, [1])]
+        self.inputs = [helper.make_tensor_value_info(names.steps, TensorProto.INT64, [1])]
         self.outputs: list[onnx.ValueInfoProto] = []
-        # ONNX Runtime's Scan needs the rank of what it scans, which it cannot always infer.
         self.signals: list[onnx.ValueInfoProto] = []
         facts = GraphFacts(graph)
         self.shapes = facts.shapes
@@ -110,15 +127,15 @@ class _Emission(snn.Rules[None]):
     def _total_steps(self) -> str:
         """The name of the number of simulated steps: ``steps`` and the start lags."""
         if not self.latency:
-            return "steps"
+            return self.names.steps
         latency = self.constant(np.array([self.latency], np.int64))
-        self.nodes.append(helper.make_node("Add", ["steps", latency], ["total_steps"]))
-        return "total_steps"
+        total = self.names.new(TOTAL)
+        self.nodes.append(helper.make_node("Add", [self.names.steps, latency], [total]))
+        return total
 
     def add(self, op: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
-        name = out or f"{self.current}/{op}_{len(self.nodes)}"
-        label = self.current if out == self.current else name
-        self.nodes.append(helper.make_node(op, list(inputs), [name], name=label, **attributes))
+        name = out or self.names.new(f"{self.current}/{op}_{len(self.nodes)}")
+        self.nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
         return name
 
     def operation(self, op: ops.Operation, xs: Sequence[str], out: str, weight: str = "") -> None:
@@ -126,6 +143,10 @@ class _Emission(snn.Rules[None]):
 
     def call(self, function: str, *inputs: str, out: str | None = None) -> str:
         return self.add(function, *inputs, out=out, domain=fn.DOMAIN)
+
+    def named(self, function: str, node: str, part: str, *inputs: str) -> str:
+        """A call that gives something of ``node``, named after it."""
+        return self.call(function, *inputs, out=self.names.new(f"{node}/{part}"))
 
     def declare(self, name: str, shape: Shape) -> None:
         """Say that value ``name`` is (steps * batch, *shape)."""
@@ -135,34 +156,42 @@ class _Emission(snn.Rules[None]):
     def constant(self, value: Array) -> str:
         value = np.asarray(value)
         text = "_".join(str(v) for v in value.ravel().tolist())
-        name = f"const/{value.dtype}_{value.ndim}d_{text}"
-        self.constants.setdefault(name, numpy_helper.from_array(value, name))
-        return name
+        key = f"const/{value.dtype}_{value.ndim}d_{text}"
+        if key not in self.constants:
+            self.constants[key] = numpy_helper.from_array(value, self.names.new(key))
+        return self.constants[key].name
+
+    def array(self, node: snn.Node, *fields: str) -> str:
+        """The initializer of one of the node's arrays."""
+        return self.names.array((node.name, *fields))
 
     def visit(self, node: snn.Node) -> None:
         self.current = node.name
         snn.visit(self, node, ())
+        if not isinstance(node, snn.Input | snn.Readout):  # their values are declared there
+            # ONNX Runtime's Scan needs the rank of what it scans, which it cannot always infer.
+            self.declare(self.names.value(node.name), node.shape)
 
     def delay(self, node: snn.Delay, xs: Sequence[None]) -> None:
         amount = self.constant(np.array([node.steps], np.int64))
-        self.call("Delay", self._varying(node.inputs[0]), amount, self.total, out=node.name)
-        self.declare(node.name, node.shape)
+        source = self._varying(node.inputs[0])
+        self.call("Delay", source, amount, self.total, out=self.names.value(node.name))
 
     def _varying(self, name: str) -> str:
         """The signal with a time axis."""
         if name not in self.constant_signals:
-            return name
+            return self.names.value(name)
         if name not in self.repeated:
-            repeated = self.call("Repeat", name, self.total, out=f"{name}/repeated")
+            repeated = self.named("Repeat", name, "repeated", self.names.value(name), self.total)
             if self.latency:
-                repeated = self.call("Window", repeated, *self._window(0), out=f"{name}/shown")
+                repeated = self.named("Window", name, "shown", repeated, *self._window(0))
             self.declare(repeated, self.shapes[name])
             self.repeated[name] = repeated
         return self.repeated[name]
 
     def _window(self, begin: int) -> tuple[str, str, str]:
         """Arguments of the functions that know a window: its first step, its length, all steps."""
-        return self.constant(np.array([begin], np.int64)), "steps", self.total
+        return self.constant(np.array([begin], np.int64)), self.names.steps, self.total
 
     def input(self, node: snn.Input, xs: Sequence[None]) -> None:
         info = helper.make_tensor_value_info(node.name, TensorProto.FLOAT, ["batch", *node.shape])
@@ -170,44 +199,40 @@ class _Emission(snn.Rules[None]):
         self.constant_signals.add(node.name)
         if node.encoding == "constant":
             return
-        spikes = self.call(
-            "RateEncode" if node.encoding == "rate" else "PoissonEncode",
-            node.name,
-            self.total,
-            out=f"{node.name}/spikes",
-        )
+        encode = "RateEncode" if node.encoding == "rate" else "PoissonEncode"
+        spikes = self.named(encode, node.name, "spikes", node.name, self.total)
         if self.latency:
-            spikes = self.call("Window", spikes, *self._window(0), out=f"{node.name}/shown")
+            spikes = self.named("Window", node.name, "shown", spikes, *self._window(0))
         self.declare(spikes, node.shape)
         self.repeated[node.name] = spikes
 
     def synapse(self, node: snn.Synapse, xs: Sequence[None]) -> None:
         # An encoded input is not constant: its spikes are in ``repeated`` from the start.
         constant = all(n in self.constant_signals and n not in self.repeated for n in node.inputs)
-        sources = [n if constant else self._varying(n) for n in node.inputs]
+        sources = [self.names.value(n) if constant else self._varying(n) for n in node.inputs]
         if constant:
             self.constant_signals.add(node.name)
-        array = node.op.array
-        weight = array_name(f"{node.name}.op.{array}") if array else ""
+        weight = self.array(node, "op", node.op.array) if node.op.array else ""
         grid = self.grids.get(node.name)
-        out = node.name if grid is None else f"{node.name}/exact"
+        value = self.names.value(node.name)
+        out = value if grid is None else self.names.new(f"{node.name}/exact")
         self.operation(node.op, sources, out, weight)
         if grid is not None:
-            self._round(out, grid, node.name)
-        self.declare(node.name, node.shape)
+            self._round(out, grid, value)
 
     def _round(self, name: str, grid: Array, out: str) -> None:
         """A constant current to whole steps of its ``grid``, as in the engines: in single precision
         all but a few then are the same numbers, and so are the spikes."""
         sizes = {"grid": grid, "steps": 1 / grid}
+        at = {key: self.names.new(f"{out}/{key}") for key in sizes}
         for key, values in sizes.items():
-            at = f"{out}/{key}"
-            self.constants[at] = numpy_helper.from_array(values.astype(np.float32), at)
-        whole = self.add("Round", self.add("Mul", name, f"{out}/steps"))
-        self.add("Mul", whole, f"{out}/grid", out=out)
+            constant = numpy_helper.from_array(values.astype(np.float32), at[key])
+            self.constants[at[key]] = constant
+        whole = self.add("Round", self.add("Mul", name, at["steps"]))
+        self.add("Mul", whole, at["grid"], out=out)
 
     def population(self, node: snn.Population, xs: Sequence[None]) -> None:
-        self._neurons(node, node.neuron, node.name)
+        self._neurons(node, node.neuron, self.names.value(node.name))
 
     def _neurons(self, node: snn.Population | snn.Readout, p: Neuron, out: str) -> None:
         form = entry(NEURONS, p, NAME)
@@ -220,16 +245,15 @@ class _Emission(snn.Rules[None]):
         function = form.function(p, windowed)
         self.functions.setdefault(function.name, function)
         arguments = [self._varying(node.inputs[0])]
-        arguments += [array_name(f"{node.name}.{path}") for path in form.arguments]
+        arguments += [self.array(node, *path.split(".")) for path in form.arguments]
         arguments.append(self.total)
         if windowed:
             begin = max(self.onset[n] for n in node.inputs)
             fire = self.constant(np.array([self.onset[node.name]], np.int64))
-            arguments += [self.constant(np.array([begin], np.int64)), fire, "steps"]
+            arguments += [self.constant(np.array([begin], np.int64)), fire, self.names.steps]
         bounds = [getattr(p, field) for field in form.bounds]
         arguments += [self.constant(np.asarray(b, np.float32)) for b in bounds if b is not None]
         self.call(function.name, *arguments, out=out)
-        self.declare(out, node.shape)
 
     def _decoded(self, name: str) -> str:
         """The running mean of a differential signal."""
@@ -252,49 +276,51 @@ class _Emission(snn.Rules[None]):
         return self.constant(np.zeros((), np.float32))
 
     def max_pool(self, node: snn.MaxPool, xs: Sequence[None]) -> None:
-        bias = array_name(f"{node.name}.bias") if np.any(node.bias) else self._zero()
+        out = self.names.value(node.name)
+        bias = self.array(node, "bias") if np.any(node.bias) else self._zero()
+        pooled = self.names.new(f"{node.name}/pooled")
         if node.coding == "differential":
             mean = self.add("Add", self._decoded(node.inputs[0]), bias)
-            self.operation(node.op, [mean], f"{node.name}/pooled")
-            self._as_differential(f"{node.name}/pooled", node.name)
+            self.operation(node.op, [mean], pooled)
+            self._as_differential(pooled, out)
             return
         sums = self._accumulated(node.inputs[0], bias, self.onset[node.name])
-        pooled = f"{node.name}/pooled"
         self.operation(node.op, [sums], pooled)
-        self.call("Difference", pooled, self.total, out=node.name)
-        self.declare(node.name, node.shape)
+        self.call("Difference", pooled, self.total, out=out)
 
     def analog(self, node: snn.Analog, xs: Sequence[None]) -> None:
+        out = self.names.value(node.name)
         if self.latency:
             raise GraphError(
                 "a start lag before an analog island has no ONNX form",
                 where=f"node '{node.name}'",
             )
         name = f"Island_{len(self.functions)}"
-        self.functions[name] = _island(node, name)
+        self.functions[name] = _island(node, name, raised(self.islands[node.model], self.opset))
         means = []
         for i, source in enumerate(node.inputs):
             biased = bool(node.biases) and np.any(node.biases[i])
-            bias = array_name(f"{node.name}.biases.{i}") if biased else self._zero()
+            bias = self.array(node, "biases", str(i)) if biased else self._zero()
             if node.coding == "differential":
                 means.append(self.add("Add", self._decoded(source), bias))
                 continue
             sums = self._accumulated(source, bias)
             means.append(self.call("RunningMean", sums, self.total))
-        mean = self.call(name, *means, out=f"{node.name}/mean")
+        mean = self.named(name, node.name, "mean", *means)
         if node.coding == "differential":
-            self._as_differential(mean, node.name)
+            self._as_differential(mean, out)
             return
         total = self.call("FromMean", mean, self.total)
-        self.call("Difference", total, self.total, out=node.name)
+        self.call("Difference", total, self.total, out=out)
 
     def readout(self, node: snn.Readout, xs: Sequence[None]) -> None:
-        bias = array_name(f"{node.name}.bias")
-        out = node.name if node.name not in {i.name for i in self.inputs} else f"{node.name}/out"
+        out = self.names.value(node.name)
+        bias = self.array(node, "bias")
         if node.mode == "count" and node.neuron is not None:
-            counts = f"{node.name}/counts"
+            counts = self.names.new(f"{node.name}/counts")
             self._neurons(node, node.neuron, counts)
-            threshold = array_name(f"{node.name}.neuron.v_threshold")
+            self.declare(counts, node.shape)
+            threshold = self.array(node, "neuron", "v_threshold")
             signal, bias = self.add("Mul", counts, threshold), self._zero()
         elif node.coding == "differential":
             total = self.call("FromMean", self._decoded(node.inputs[0]), self.total)
@@ -307,16 +333,15 @@ class _Emission(snn.Rules[None]):
             if node.coding == "paced":
                 kind = "PacedReadout"
                 self.functions.setdefault(kind, paced_readout())
-            self.call(kind, signal, bias, begin, "steps", self.total, out=out)
+            self.call(kind, signal, bias, begin, self.names.steps, self.total, out=out)
         else:
             self.call("Readout", signal, bias, self.total, out=out)
         shape: list[str | int | None] = ["steps", "batch", *node.shape]
         self.outputs.append(helper.make_tensor_value_info(out, TensorProto.FLOAT, shape))
 
 
-def _island(node: snn.Analog, name: str) -> onnx.FunctionProto:
+def _island(node: snn.Analog, name: str, model: onnx.ModelProto) -> onnx.FunctionProto:
     """The island's ONNX model as a function of our domain; its weights become constants."""
-    model = onnx.load_from_string(node.model)
     weights = [helper.make_node("Constant", [], [i.name], value=i) for i in model.graph.initializer]
     held = {i.name for i in model.graph.initializer}
     return helper.make_function(

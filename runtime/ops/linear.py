@@ -109,7 +109,8 @@ class Scale(ElementOp, MultiplyingOp):
 
     def absolute_sums(self, shape: Shape, axis: int) -> Array:
         full = np.broadcast_to(np.abs(self.scale), shape)
-        return np.moveaxis(full, axis, 0).reshape(shape[axis], -1).max(axis=1)
+        full = full.reshape(shape or (1,))  # a number per sample is one channel
+        return np.moveaxis(full, axis, 0).reshape(full.shape[axis], -1).max(axis=1)
 
 
 @operation

@@ -155,7 +155,7 @@ class MultiplyingOp(LinearOp):
     @abstractmethod
     def absolute_sums(self, shape: Shape, axis: int) -> Array:
         """(channels,): the largest sum of absolute factors that one output of each channel adds;
-        the output has ``shape``, its channels lie along ``axis``."""
+        the output has ``shape``, its channels lie along ``axis`` (without axes: one channel)."""
 
 
 class WeightedOp(MultiplyingOp):

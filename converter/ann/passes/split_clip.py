@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ....runtime.graph import Names
 from ....runtime.ops.linear import Scale
 from ..graph import AnnGraph, AnnNode, Clip, Relu
-from .naming import Names
 
 
 def split_clip(graph: AnnGraph) -> AnnGraph:
@@ -16,7 +16,7 @@ def split_clip(graph: AnnGraph) -> AnnGraph:
 
     The last node keeps the name and tensor.
     """
-    names = Names(graph)
+    names = Names(node.name for node in graph.nodes)
     nodes: list[AnnNode] = []
     for node in graph.nodes:
         nodes.extend(_split(node, names) if isinstance(node.layer, Clip) else (node,))

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ....runtime.graph import Names
 from ....runtime.ops.linear import Add, Scale
 from ..graph import AnnGraph, AnnNode, LeakyRelu, Relu
-from .naming import Names
 
 
 def split_leaky_relu(graph: AnnGraph) -> AnnGraph:
@@ -16,7 +16,7 @@ def split_leaky_relu(graph: AnnGraph) -> AnnGraph:
 
     The sum keeps the node's name and tensor.
     """
-    names = Names(graph)
+    names = Names(node.name for node in graph.nodes)
     nodes: list[AnnNode] = []
     for node in graph.nodes:
         nodes.extend(_split(node, names) if isinstance(node.layer, LeakyRelu) else (node,))

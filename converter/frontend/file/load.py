@@ -31,6 +31,7 @@ from .floats import widen_floats
 from .limits import check_sizes, check_structure
 from .quantized import fold_quantization
 from .sparse import densify
+from .training import training_mode
 
 OLDEST = 7  # operation set
 PathLike: TypeAlias = "str | Path"
@@ -67,7 +68,8 @@ class LoadedModel:
         cleaned: what the importer reads: batch size 1, static shapes, constants folded.
         inputs, outputs: in the model's order; initializers that are also inputs are left out.
         approximated: (name, op, what is left out) of nodes that the clean-up replaced by
-            something simpler.
+            something simpler, or that are read as something simpler.
+        training: those of them that were exported in training mode.
         weights: values of large external weights, which are inputs of both graphs (see
             ``external``); empty for models of ordinary size.
     """
@@ -79,6 +81,7 @@ class LoadedModel:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     approximated: tuple[tuple[str, str, str], ...] = ()
+    training: tuple[tuple[str, str, str], ...] = ()
     weights: Mapping[str, Array] = field(default_factory=dict)
 
     def content(self) -> tuple[bytes, Mapping[str, Array], tuple[TensorInfo, ...]]:
@@ -113,6 +116,7 @@ def load_onnx(
     batch = fixed_batch(declared, weights)
     widened = declared if batch is None else for_any_batch(declared, batch)
     folded, notes = fold_quantization(widened)
+    training = tuple(training_mode(original))
     fixed = sized(folded, input_shapes or {}, where=str(path), weights=weights)
     check_sizes(fixed.model, str(path), weights)
     if batch is not None:
@@ -138,7 +142,8 @@ def load_onnx(
         cleaned=cleaned,
         inputs=inputs,
         outputs=outputs,
-        approximated=notes,
+        approximated=(*training, *notes),
+        training=training,
         weights=weights,
     )
 

@@ -1,13 +1,15 @@
-"""The ONNX model of an analog island, for any number of samples.
+"""The ONNX model of an analog island, for any number of samples, in the file's operation set.
 
-The cleaned-up graph has batch size 1. Where every tensor at the border has its batch axis in front,
-the same nodes mostly work for a batch of N; that is tried on random numbers. Where they do not, a
-Scan runs them on one sample after the other, which is right for any node.
+The cleaned-up graph has batch size 1 and the operation set of its file. An island's nodes are
+brought to the operation set of the converted file (``runtime.file.opsets``), as ONNX Runtime knows
+only one there. Where every tensor at the border has its batch axis in front, the same nodes mostly
+work for a batch of N; where they do not, a Scan runs them on one sample after the other, which is
+right for any node. Both are tried on random numbers against the nodes as they were.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -16,13 +18,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ....errors import ModelError
+from ....runtime.file.opsets import needed, raised
+from ....runtime.graph import Names
 from ....runtime.ops import Array, Shape
 from ..builder import Value
 from ..file.cleanup import first_line, session
 from .units import Island
 
 BATCH = "N"
-OLDEST_SCAN = 9
 TRIED = 2**22  # numbers per sample up to which a batch is tried out
 
 
@@ -49,91 +52,185 @@ def island_model(island: Island, border: Border) -> bytes:
     """A serialized model whose inputs and outputs are float32 (N, *sample shape) under the
     island's tensor names.
 
-    Raises ModelError (E307) where neither form runs.
+    Raises ModelError: E307 where the nodes do not run, E327 where they do not give the same
+    numbers in the operation set of the converted file.
     """
-    whole = all(border.values[t].batched for t in (*island.inputs, *island.outputs))
-    reference = _scanned(island, border)
+    inner = _Inner(island, border)
+    plain = _one_sample(inner)
     largest = max(prod(border.values[t].shape) for t in (*island.inputs, *island.outputs))
-    samples = _samples(island, border, 3 if largest <= TRIED else 1)
-    expected = _run(reference, island, samples)
-    if whole and largest <= TRIED:
-        batched = _batched(island, border)
-        if _same(batched, samples, expected):
-            return batched.SerializeToString()
-    return reference.SerializeToString()
-
-
-def _samples(island: Island, border: Border, count: int) -> dict[str, Array]:
-    rng = np.random.default_rng(0)
-    return {
-        t: rng.random((count, *border.values[t].shape), np.float32) * np.float32(0.9)
-        + np.float32(0.1)
-        for t in island.inputs
-    }
-
-
-def _run(model: onnx.ModelProto, island: Island, samples: Mapping[str, Array]) -> list[Array]:
-    try:
-        arrays: list[Array] = session(model).run(None, dict(samples))
-        return arrays
-    except Exception as error:
-        names = ", ".join(f"'{node.name}' ({node.op})" for node in island.nodes[:5])
+    trials = _trials(plain, inner, 3 if largest <= TRIED else 1)
+    whole = raised(plain, needed([plain]))
+    scanned = _scanned(whole, inner)
+    if not _gives(scanned, trials):
         raise ModelError(
-            f"the nodes {names}, to run as an analog part, do not run: {first_line(error)}",
+            f"{_named(island)}, to run as an analog part, give other numbers in the operation set "
+            "of the converted file",
+            remedy="Export the model with a newer operation set.",
+            code="E327",
+        )
+    if largest <= TRIED and all(
+        border.values[t].batched for t in (*island.inputs, *island.outputs)
+    ):
+        batched = _batched(whole, inner)
+        if _gives(batched, trials):
+            return batched.SerializeToString()
+    return scanned.SerializeToString()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Trial:
+    """Samples (count, *sample shape) by input, and what the nodes give, in the outputs' order."""
+
+    samples: Mapping[str, Array]
+    expected: Sequence[Array]
+
+
+class _Inner:
+    """An island with the names of its inside. ``read``, ``made``: the border tensors in there."""
+
+    def __init__(self, island: Island, border: Border) -> None:
+        tensors = [t for node in island.nodes for t in (*node.inputs, *node.outputs)]
+        names = Names([*tensors, *island.inputs, *island.outputs])
+        self.island = island
+        self.border = border
+        self.new: Callable[[str], str] = names.new
+        self.read = {t: names.new(f"{t}/read") for t in island.inputs}
+        self.made = {t: names.new(f"{t}/made") for t in island.outputs}
+
+    def value(self, tensor: str) -> Value:
+        return self.border.values[tensor]
+
+    def node(self, name: str) -> onnx.NodeProto:
+        """The node of this name with border tensors under their inner names."""
+        return _renamed(self.border.protos[name], self.read | self.made)
+
+
+def _trials(plain: onnx.ModelProto, inner: _Inner, count: int) -> list[_Trial]:
+    """Positive samples, which every operation takes; then any, where the nodes run on them."""
+    rng = np.random.default_rng(0)
+    shapes = {t: (count, *inner.value(t).shape) for t in inner.island.inputs}
+    positive = {
+        t: rng.random(shape, np.float32) * np.float32(0.9) + np.float32(0.1)
+        for t, shape in shapes.items()
+    }
+    drawn = {t: 2 * rng.standard_normal(shape, np.float32) for t, shape in shapes.items()}
+    try:
+        trials = [_trial(plain, inner, positive)]
+    except Exception as error:
+        raise ModelError(
+            f"{_named(inner.island)}, to run as an analog part, do not run: {first_line(error)}",
             remedy="Check the model with onnx.checker.check_model and export it again.",
             code="E307",
         ) from error
-
-
-def _same(model: onnx.ModelProto, samples: Mapping[str, Array], expected: Sequence[Array]) -> bool:
     try:
-        found = session(model).run(None, dict(samples))
+        return [*trials, _trial(plain, inner, drawn)]
+    except Exception:
+        return trials  # indices out of range, for example
+
+
+def _named(island: Island) -> str:
+    names = ", ".join(f"'{node.name}' ({node.op})" for node in island.nodes[:5])
+    return f"the nodes {names}"
+
+
+def _trial(plain: onnx.ModelProto, inner: _Inner, samples: Mapping[str, Array]) -> _Trial:
+    """What the nodes give for one sample after the other."""
+    runner = session(plain)
+    rows = [
+        runner.run(
+            list(inner.island.outputs),
+            {
+                t: row.reshape(inner.value(t).onnx_shape)
+                for t, row in zip(samples, one, strict=True)
+            },
+        )
+        for one in zip(*samples.values(), strict=True)
+    ]
+    expected = [
+        np.stack([row.reshape(inner.value(t).shape) for row in column])
+        for t, column in zip(inner.island.outputs, zip(*rows, strict=True), strict=True)
+    ]
+    return _Trial(samples=samples, expected=expected)
+
+
+def _gives(model: onnx.ModelProto, trials: Sequence[_Trial]) -> bool:
+    """Whether the model gives what the nodes gave."""
+    try:
+        runner = session(model)
+        found = [runner.run(None, dict(trial.samples)) for trial in trials]
     except Exception:
         return False  # some node needs the batch size 1
     return all(
         f.shape == e.shape and np.allclose(f, e, rtol=1e-4, atol=1e-5, equal_nan=True)
-        for f, e in zip(found, expected, strict=True)
+        for outputs, trial in zip(found, trials, strict=True)
+        for f, e in zip(outputs, trial.expected, strict=True)
     )
 
 
-def _batched(island: Island, border: Border) -> onnx.ModelProto:
+def _one_sample(inner: _Inner) -> onnx.ModelProto:
+    """The nodes as they are in the cleaned-up graph."""
+    island, border = inner.island, inner.border
     nodes: list[onnx.NodeProto] = []
-    constants = dict(_constants(island, border))
+    constants = dict(_constants(inner))
     for tensor in island.inputs:
-        _enter(nodes, tensor, tensor=tensor, border=border)
-    for node in island.nodes:
-        proto = onnx.NodeProto()
-        proto.CopyFrom(border.protos[node.name])
-        target = border.shapes[node.outputs[0]]
-        if node.op == "Reshape" and len(proto.input) == 2 and target:
-            constants[f"{node.name}/shape"] = np.asarray((-1, *target[1:]), np.int64)
-            proto.input[1] = f"{node.name}/shape"
-        nodes.append(_inner(proto, island, border))
+        _enter(nodes, constants, tensor, inner)
+    nodes += [inner.node(node.name) for node in island.nodes]
     nodes += [
-        _cast(_made(tensor), target=tensor, kind=TensorProto.FLOAT) for tensor in island.outputs
+        _cast(inner.made[tensor], target=tensor, kind=TensorProto.FLOAT)
+        for tensor in island.outputs
     ]
-    graph = helper.make_graph(nodes, "island", *_border_infos(island, border), _tensors(constants))
-    return _model(graph, border)
+    graph = helper.make_graph(
+        nodes,
+        "island",
+        [_info(t, inner.value(t).onnx_shape) for t in island.inputs],
+        [_info(t, border.shapes[t]) for t in island.outputs],
+        [numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=list(border.opsets), ir_version=border.ir_version)
 
 
-def _scanned(island: Island, border: Border) -> onnx.ModelProto:
-    """One Scan over the samples; its body computes one sample with the cleaned-up nodes."""
-    nodes: list[onnx.NodeProto] = []
-    constants = dict(_constants(island, border))
-    for tensor in island.inputs:
-        shape = f"{tensor}/in_shape"
-        constants[shape] = np.asarray(border.values[tensor].onnx_shape, np.int64)
-        nodes.append(helper.make_node("Reshape", [_sample(tensor), shape], [f"{tensor}/whole"]))
-        _enter(nodes, f"{tensor}/whole", tensor=tensor, border=border)
-    nodes += [_inner(border.protos[node.name], island, border) for node in island.nodes]
-    for tensor in island.outputs:
-        shape = f"{tensor}/out_shape"
-        constants[shape] = np.asarray(border.values[tensor].shape, np.int64)
-        nodes.append(_cast(_made(tensor), target=f"{tensor}/float", kind=TensorProto.FLOAT))
-        nodes.append(helper.make_node("Reshape", [f"{tensor}/float", shape], [_sample(tensor)]))
-    inside = [_info(_sample(t), border.values[t].shape) for t in island.inputs]
-    outside = [_info(_sample(t), border.values[t].shape) for t in island.outputs]
-    body = helper.make_graph(nodes, "sample", inside, outside, _tensors(constants))
+def _batched(plain: onnx.ModelProto, inner: _Inner) -> onnx.ModelProto:
+    """The same nodes for a batch."""
+    outer = {made: tensor for tensor, made in inner.made.items()}
+    out = onnx.ModelProto()
+    out.CopyFrom(plain)
+    for node in out.graph.node:
+        result = node.output[0]
+        target = inner.border.shapes.get(outer.get(result, result), ())
+        if node.op_type == "Reshape" and len(node.input) == 2 and target:
+            name = inner.new(f"{result}/shape")
+            sizes = np.asarray((-1, *target[1:]), np.int64)
+            out.graph.initializer.append(numpy_helper.from_array(sizes, name))
+            node.input[1] = name
+    return _of_batch(out, inner)
+
+
+def _scanned(plain: onnx.ModelProto, inner: _Inner) -> onnx.ModelProto:
+    """One Scan over the samples, whose body computes one of them."""
+    island = inner.island
+    names = {t: inner.new(f"{t}/one") for t in (*island.inputs, *island.outputs)}
+    samples = {t: inner.new(f"{t}/sample") for t in names}
+    body = onnx.GraphProto()
+    body.CopyFrom(plain.graph)
+    nodes = [_renamed(node, names) for node in body.node]
+
+    def reshaped(source: str, *, target: str, shape: Shape) -> onnx.NodeProto:
+        name = inner.new(f"{target}/shape")
+        body.initializer.append(numpy_helper.from_array(np.asarray(shape, np.int64), name))
+        return helper.make_node("Reshape", [source, name], [target])
+
+    into = [
+        reshaped(samples[t], target=names[t], shape=inner.value(t).onnx_shape)
+        for t in island.inputs
+    ]
+    out = [
+        reshaped(names[t], target=samples[t], shape=inner.value(t).shape) for t in island.outputs
+    ]
+    del body.node[:], body.input[:], body.output[:], body.value_info[:]
+    body.name = "sample"
+    body.node.extend([*into, *nodes, *out])
+    body.input.extend(_info(samples[t], inner.value(t).shape) for t in island.inputs)
+    body.output.extend(_info(samples[t], inner.value(t).shape) for t in island.outputs)
     scan = helper.make_node(
         "Scan",
         list(island.inputs),
@@ -141,73 +238,56 @@ def _scanned(island: Island, border: Border) -> onnx.ModelProto:
         body=body,
         num_scan_inputs=len(island.inputs),
     )
-    return _model(helper.make_graph([scan], "island", *_border_infos(island, border)), border)
+    model = onnx.ModelProto()
+    model.CopyFrom(plain)
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.append(scan)
+    return _of_batch(model, inner)
 
 
-def _sample(tensor: str) -> str:
-    return f"{tensor}/sample"
+def _of_batch(model: onnx.ModelProto, inner: _Inner) -> onnx.ModelProto:
+    """``model`` with inputs and outputs (N, *sample shape)."""
+    graph = model.graph
+    del graph.input[:], graph.output[:], graph.value_info[:]
+    graph.input.extend(_info(t, (BATCH, *inner.value(t).shape)) for t in inner.island.inputs)
+    graph.output.extend(_info(t, (BATCH, *inner.value(t).shape)) for t in inner.island.outputs)
+    return model
 
 
-def _made(tensor: str) -> str:
-    return f"{tensor}/made"
-
-
-def _read(tensor: str) -> str:
-    return f"{tensor}/read"
-
-
-def _enter(nodes: list[onnx.NodeProto], source: str, *, tensor: str, border: Border) -> None:
-    """``source``, a running mean in float32, as the type that the island's nodes read."""
-    kind = border.dtypes.get(tensor, TensorProto.FLOAT)
+def _enter(
+    nodes: list[onnx.NodeProto], constants: dict[str, Array], tensor: str, inner: _Inner
+) -> None:
+    """``tensor``, a running mean in float32, as the type that the island's nodes read."""
+    kind = inner.border.dtypes.get(tensor, TensorProto.FLOAT)
+    source = tensor
     if np.dtype(helper.tensor_dtype_to_np_dtype(kind)).kind in "iub":
         # the mean of equal integers can be off by a rounding error
-        nodes.append(helper.make_node("Add", [source, "island/half"], [f"{tensor}/shifted"]))
-        nodes.append(helper.make_node("Floor", [f"{tensor}/shifted"], [f"{tensor}/rounded"]))
-        source = f"{tensor}/rounded"
-    nodes.append(_cast(source, target=_read(tensor), kind=kind))
+        half, shifted, source = (inner.new(f"{tensor}/{n}") for n in ("half", "shifted", "whole"))
+        constants[half] = np.asarray(0.5, np.float32)
+        nodes.append(helper.make_node("Add", [tensor, half], [shifted]))
+        nodes.append(helper.make_node("Floor", [shifted], [source]))
+    nodes.append(_cast(source, target=inner.read[tensor], kind=kind))
 
 
 def _cast(source: str, *, target: str, kind: int) -> onnx.NodeProto:
     return helper.make_node("Cast", [source], [target], to=kind)
 
 
-def _inner(proto: onnx.NodeProto, island: Island, border: Border) -> onnx.NodeProto:
-    """The node with border tensors under their inner names."""
+def _renamed(proto: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
     out = onnx.NodeProto()
     out.CopyFrom(proto)
-    inner = {t: _read(t) for t in island.inputs} | {t: _made(t) for t in island.outputs}
     for index, name in enumerate(out.input):
-        out.input[index] = inner.get(name, name)
+        out.input[index] = names.get(name, name)
     for index, name in enumerate(out.output):
-        out.output[index] = inner.get(name, name)
+        out.output[index] = names.get(name, name)
     return out
 
 
-def _constants(island: Island, border: Border) -> Mapping[str, Array]:
+def _constants(inner: _Inner) -> Mapping[str, Array]:
     # In the nodes' order, so that the same model gives the same bytes in every process.
-    read = [t for node in island.nodes for t in node.inputs if t in border.constants]
-    return {"island/half": np.asarray(0.5, np.float32)} | {t: border.constants[t] for t in read}
-
-
-def _tensors(constants: Mapping[str, Array]) -> list[TensorProto]:
-    return [numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()]
+    known = inner.border.constants
+    return {t: known[t] for node in inner.island.nodes for t in node.inputs if t in known}
 
 
 def _info(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
-
-
-def _border_infos(
-    island: Island, border: Border
-) -> tuple[list[onnx.ValueInfoProto], list[onnx.ValueInfoProto]]:
-    inputs = [_info(t, (BATCH, *border.values[t].shape)) for t in island.inputs]
-    outputs = [_info(t, (BATCH, *border.values[t].shape)) for t in island.outputs]
-    return inputs, outputs
-
-
-def _model(graph: onnx.GraphProto, border: Border) -> onnx.ModelProto:
-    opsets = [
-        helper.make_opsetid(o.domain, max(o.version, OLDEST_SCAN) if not o.domain else o.version)
-        for o in border.opsets
-    ]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=border.ir_version)

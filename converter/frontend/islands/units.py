@@ -1,8 +1,9 @@
 """Analog islands: which nodes run together, and the ONNX model that computes them for any batch.
 
 An island is a maximal connected set of nodes without a spiking form, as far as contracting it
-leaves the graph without a cycle. Operations that only move or weigh values (views, sums, scales)
-join it where islands are on all their sides, and a gate joins the product that alone reads it.
+leaves the graph without a cycle. All other operations but those with trained weights join it where
+islands are on all their sides (a population there would only round what is exact, and a norm that
+is kept from zero would reach zero), and a gate joins the product that alone reads it.
 """
 
 from __future__ import annotations
@@ -11,14 +12,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..node import OnnxNode
+from ..registry import OPERATIONS
 
-LIGHT = frozenset(
-    (
-        *("Add", "Sub", "Mul", "Div", "Neg", "Sum", "Mean", "ReduceSum", "ReduceMean"),
-        *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Concat"),
-        *("Pad", "Gather", "Expand", "Tile", "Identity", "Cast", "Dropout"),
-    )
-)
+WEIGHTED = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul"))  # stay synapses
 GATES = ("HardSigmoid",)  # half of a HardSwish, or the gate of squeeze-and-excite
 
 
@@ -44,7 +40,8 @@ def with_light(
     for node in nodes:
         for tensor in node.inputs:
             readers.setdefault(tensor, []).append(node)
-    light = {n.name for n in nodes if n.op in (*LIGHT, *GATES) and n.name not in analog}
+    spiking = set(OPERATIONS) - WEIGHTED
+    light = {n.name for n in nodes if n.op in spiking and n.name not in analog}
 
     def enclosed(node: OnnxNode) -> bool:
         inside = set(analog) | light

@@ -86,6 +86,9 @@ def split(graph: GraphBuilder, node: OnnxNode) -> None:
         start += size
 
 
+LARGEST = 1e30  # its sum over steps is still a number; next to it any activation is nothing
+
+
 @handles("Pad", becomes="Pad; a value other than 0 becomes a bias")
 def pad(graph: GraphBuilder, node: OnnxNode) -> None:
     x = graph.value(node.input(0))
@@ -107,7 +110,8 @@ def pad(graph: GraphBuilder, node: OnnxNode) -> None:
         x = sliced(graph, node, x, cut, part="cut")
     begins, ends = [max(b, 0) for b in begins], [max(e, 0) for e in ends]
     inside = np.zeros(x.shape, np.float32)
-    value = _pad_value(graph, node)
+    # Exporters pad a MaxPool with the largest negative float.
+    value = float(np.clip(_pad_value(graph, node), -LARGEST, LARGEST))
     widths = list(zip(begins, ends, strict=True))
     bias = np.pad(inside, widths, constant_values=value) if value else None
     layer = ops.Pad(pads=(*begins, *ends))

@@ -15,9 +15,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ...neurons import NeuronParams
+from ..opsets import OLDEST
 
 DOMAIN = "onnx2snn"
-OPSET = 19  # the first whose AveragePool has dilations
 FLOAT = TensorProto.FLOAT
 
 
@@ -49,7 +49,7 @@ def function(
         list(inputs),
         [output],
         body.nodes,
-        [helper.make_opsetid("", OPSET)],
+        [helper.make_opsetid("", OLDEST)],  # the file's own, where that is newer
         doc_string=doc,
     )
 

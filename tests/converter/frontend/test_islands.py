@@ -275,3 +275,48 @@ def test_a_network_with_islands_converges_to_the_ann(name: str) -> None:
     error = [np.abs(found[t - 1] - expected).max() / np.ptp(expected) for t in (4, 64)]
     assert error[1] < 1e-3
     assert error[1] <= error[0] + 1e-6
+
+
+NORM = {
+    "Clip": [make_node("Clip", ["l", "tiny"], ["n"])],
+    "Max": [make_node("Max", ["l", "tiny"], ["n"])],
+    "Relu": [make_node("Relu", ["l"], ["r"]), make_node("Max", ["r", "tiny"], ["n"])],
+    "pool": [make_node("Unsqueeze", ["l", "one"], ["u"]),
+             make_node("MaxPool", ["u"], ["p"], kernel_shape=[1]),
+             make_node("Squeeze", ["p", "one"], ["q"]),
+             make_node("Clip", ["q", "tiny"], ["n"])],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NORM)
+def test_what_keeps_a_norm_from_zero_lies_in_its_island(tmp_path: Path, kind: str) -> None:
+    """F.normalize: as a population it would say 0 where nothing has fired yet, and x / 1e-12."""
+    nodes = [
+        make_node("MatMul", ["x", "w"], ["e"]),
+        make_node("ReduceL2", ["e"], ["l"], axes=[1], keepdims=1),
+        *NORM[kind],
+        make_node("Div", ["e", "n"], ["d"]),
+        make_node("MatMul", ["d", "w"], ["y"]),
+    ]
+    constants = {"tiny": np.float32(1e-12), "one": np.asarray([1])}
+    graph, difference = built(tmp_path, nodes, constants=constants)
+    assert difference < 1e-5
+    assert islands(graph) == [("ReduceL2", *(n.op_type for n in NORM[kind]), "Div")]
+
+
+def test_weights_between_islands_stay_synapses(tmp_path: Path) -> None:
+    graph, _ = built(tmp_path, chain("Tanh", "MatMul", "Relu", "MatMul", "Tanh"))
+    assert islands(graph) == [("Tanh",), ("Tanh",)]
+
+
+def test_islands_are_tried_on_negative_numbers_too(tmp_path: Path) -> None:
+    """A sum over the batch axis that is zero, and so right for any batch, on positive numbers."""
+    nodes = [
+        make_node("Tanh", ["x"], ["a"]),
+        make_node("Min", ["a", "zero"], ["m"]),
+        make_node("ReduceSum", ["m", "axes"], ["s"], keepdims=1),
+        make_node("Mul", ["m", "s"], ["y"]),
+    ]
+    constants = {"zero": np.float32(0), "axes": np.asarray([0])}
+    graph, difference = built(tmp_path, nodes, constants=constants)
+    assert difference < 1e-5 and scans(graph)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import fields, is_dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +177,16 @@ def test_nothing_is_left_behind_where_a_file_cannot_be_written(tmp_path: Path) -
         onnxfile.save(residual_cnn(np.random.default_rng(8)), target)
     assert error.value.code == "E220"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_file_says_what_it_is_and_holds_only_the_functions_it_calls(tmp_path: Path) -> None:
+    graph = residual_cnn(np.random.default_rng(9))
+    meta = {"recipe": "binary", "T": 7, "source": {"path": "net.onnx"}}
+    model = onnxfile.to_model(replace(graph, meta=meta))
+    called = {n.op_type for n in model.graph.node if n.domain == "onnx2snn"}
+    assert {f.name for f in model.functions} == called
+    assert {"IF", "Repeat", "Readout"} < called
+    assert not called & {"Delay", "Window", "PoissonEncode", "RunningMean"}
+    assert model.producer_version == version("onnx2snn")
+    for part in ("net.onnx", "recipe binary", "T=7", "'steps'", "'out'"):
+        assert part in model.doc_string

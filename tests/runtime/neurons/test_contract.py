@@ -28,6 +28,7 @@ from onnx2snn.runtime.engine.fast.events.choice import available
 from onnx2snn.runtime.engine.fast.native.steps import has_compiled_step
 from onnx2snn.runtime.engine.fast.products.terms import is_plain
 from onnx2snn.runtime.file.codec import decode_graph, encode_graph
+from onnx2snn.runtime.file.naming import FileNames
 from onnx2snn.runtime.file.neurons import NEURONS
 from onnx2snn.runtime.neurons import Neuron, NeuronParams
 from onnx2snn.runtime.neurons.differential import DifferentialParams
@@ -304,7 +305,8 @@ def test_without_its_function_a_model_is_not_saved_and_the_error_names_it(tmp_pa
 
 def test_without_its_function_a_file_with_the_model_is_not_read_and_the_error_names_it() -> None:
     with models.registered():
-        document, arrays = encode_graph(without_form())
+        graph = without_form()
+        document, arrays = encode_graph(graph, FileNames(graph))
         assert type(decode_graph(document, arrays)["p"].neuron) is AdaptiveParams
     with pytest.raises(ModelError, match=r"'neuron\.AdaptiveParams'.*does not know") as e:
         decode_graph(document, arrays)

@@ -24,6 +24,7 @@ from onnx2snn.runtime.engine import ENGINES, simulate
 from onnx2snn.runtime.facts import GraphFacts
 from onnx2snn.runtime.file.codec import decode_graph, encode_graph
 from onnx2snn.runtime.file.emit import emit_chain, emit_graph
+from onnx2snn.runtime.file.naming import FileNames
 from onnx2snn.runtime.file.operations import EMITTERS
 from onnx2snn.runtime.neurons import NeuronParams
 from onnx2snn.runtime.ops import LinearOp, MultiplyingOp, WeightedOp
@@ -237,10 +238,11 @@ def test_both_engines_and_the_file_in_stock_onnxruntime_give_its_sums_of_spikes(
     for engine in ENGINES:
         result = simulate(graph, xs, steps, engine=engine)
         np.testing.assert_allclose(result.readouts["out"][-1], expected, rtol=1e-4, atol=1e-4)
-    document, arrays = encode_graph(graph)
+    names = FileNames(graph)
+    document, arrays = encode_graph(graph, names)
     again = decode_graph(document, arrays)
     assert type(again["y"].op) is type(op)
-    model = emit_graph(again, arrays).SerializeToString()
+    model = emit_graph(again, arrays, names).SerializeToString()
     session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
     (stock,) = session.run(None, {**xs, "steps": np.array([steps])})
     np.testing.assert_allclose(stock[-1], expected, rtol=1e-4, atol=1e-4)

@@ -181,7 +181,7 @@ def _largest_spike(nodes: Mapping[str, Node], name: str) -> int | None:
 
 def _convolutions(path: list[Synapse], shape: Shape) -> tuple[Conv, ...] | None:
     """Synapses one after the other on samples of ``shape``, as convolutions on maps, or None."""
-    if len(shape) > 3:
+    if not 1 <= len(shape) <= 3:
         return None
     convs: list[Conv] = []
     here, pending = as_map(shape), list(path)

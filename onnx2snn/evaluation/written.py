@@ -1,0 +1,106 @@
+"""The content of a converted file, once stock ONNX Runtime has given the engine's numbers with it.
+
+Both sum in single precision and in their own order, so a neuron may fire a step earlier in one of
+them; a network that is written wrongly (other operations, other weights) is off by far more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..errors import ModelError
+from ..runtime.engine import simulate
+from ..runtime.facts import GraphFacts
+from ..runtime.file import to_bytes
+from ..runtime.graph import Input, SpikingGraph
+from ..runtime.onnx_runtime import onnx_runtime
+from ..runtime.ops import Array
+from ..runtime.semantics.analog import run_analog
+
+SAMPLES = 2
+STEPS = 16
+LARGEST = 2**25  # numbers in the largest signal of all steps and samples
+TOLERANCE = 0.1  # of the answers' norm
+
+
+def checked_bytes(network: SpikingGraph, inputs: Mapping[str, Array] | None = None) -> bytes:
+    """What to write for ``network``.
+
+    Parameters:
+        inputs: samples (count, *shape) by input, of which two are tried; None draws some.
+
+    Raises ModelError (E326) where ONNX Runtime does not run it or gives other numbers.
+    """
+    content = to_bytes(network)
+    samples = _samples(network, inputs)
+    steps = _steps(network)
+    found = _stock(content, samples, steps)
+    random = [node for node in network.of(Input) if node.encoding == "poisson"]
+    if random:  # other spikes in every run: the rest is the same with even ones
+        network = network.with_nodes(replace(node, encoding="rate") for node in random)
+        found = _stock(to_bytes(network), samples, steps)
+    engine = simulate(network, samples, steps).readouts
+    analog = run_analog(network, samples)
+    for file, (name, ours) in zip(found, engine.items(), strict=True):
+        _compare(name, file, ours, analog[name])
+    return content
+
+
+def _samples(network: SpikingGraph, inputs: Mapping[str, Array] | None) -> dict[str, Array]:
+    if inputs is not None:
+        return {name: np.asarray(x[:SAMPLES], np.float32) for name, x in inputs.items()}
+    rng = np.random.default_rng(0)
+    return {n.name: rng.random((SAMPLES, *n.shape), np.float32) for n in network.of(Input)}
+
+
+def _steps(network: SpikingGraph) -> int:
+    """As many as the network was made for, if their signals fit into memory; at most ``STEPS``."""
+    widest = max(prod(node.shape) for node in network.nodes)
+    fitting = LARGEST // (widest * SAMPLES) - GraphFacts(network).latency
+    return max(1, min(int(network.meta.get("T", STEPS)), STEPS, fitting))
+
+
+def _stock(content: bytes, samples: Mapping[str, Array], steps: int) -> list[Array]:
+    """The outputs (steps, samples, *shape) of the file in ONNX Runtime, in their order."""
+    ort = onnx_runtime()
+    options: Any = ort.SessionOptions()
+    options.log_severity_level = 4  # what it says is in the error
+    try:
+        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        last = session.get_inputs()[-1].name
+        outputs: list[Array] = session.run(None, {**samples, last: np.array([steps], np.int64)})
+    except Exception as error:
+        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise _refused(f"ONNX Runtime does not run the converted file: {text[:300]}") from error
+    return outputs
+
+
+def _compare(name: str, file: Array, ours: Array, analog: Array) -> None:
+    """Raise ModelError where the file's answers are not the engine's."""
+    same = file.shape == ours.shape and np.array_equal(np.isfinite(file), np.isfinite(ours))
+    error = float("inf")
+    if same:
+        finite = np.isfinite(ours)
+        scale = np.sqrt(len(ours)) * np.linalg.norm(np.nan_to_num(analog))
+        size = max(float(np.linalg.norm(ours[finite])), float(scale), 1e-9)
+        error = float(np.linalg.norm(file[finite] - ours[finite])) / size
+    if not error <= TOLERANCE:
+        how = f"differ by {100 * error:.3g} %" if same else "have another shape, or are no numbers"
+        raise _refused(
+            f"the converted file does not give the engine's answers in ONNX Runtime: those of "
+            f"'{name}' {how}"
+        )
+
+
+def _refused(what: str) -> ModelError:
+    return ModelError(
+        what,
+        remedy="Nothing was written. `onnx2snn check` names the analog parts, the likely cause; "
+        "please report it.",
+        code="E326",
+    )

@@ -1,0 +1,53 @@
+"""Nothing is written that stock ONNX Runtime would not run with the engine's numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from graphs import dyadic, residual_cnn, with_input
+
+import onnx2snn
+from onnx2snn.errors import ModelError
+from onnx2snn.evaluation import written
+from onnx2snn.runtime import file as onnxfile
+from onnx2snn.runtime.graph import SpikingGraph, Synapse
+
+
+def network() -> SpikingGraph:
+    return residual_cnn(np.random.default_rng(1))
+
+
+def other_weights(graph: SpikingGraph) -> bytes:
+    """A file whose weights are not the graph's."""
+    first = graph.of(Synapse)[0]
+    op = replace(first.op, weight=-first.op.weight)
+    return onnxfile.to_bytes(graph.with_nodes([replace(first, op=op)]))
+
+
+def no_function(graph: SpikingGraph) -> bytes:
+    model = onnx.load_from_string(onnxfile.to_bytes(graph))
+    del model.functions[:]
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("encoding", ["constant", "rate", "poisson"])
+def test_what_is_right_is_written_as_it_is(encoding: str) -> None:
+    graph = with_input(network(), encoding)
+    x = {"x": dyadic(np.random.default_rng(2), (2, 2, 8, 8))}
+    expected = onnxfile.to_bytes(graph)
+    assert written.checked_bytes(graph, x) == written.checked_bytes(graph) == expected
+
+
+@pytest.mark.parametrize("wrong, said", [(other_weights, "differ by"), (no_function, "not run")])
+def test_a_file_that_is_wrong_is_refused_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wrong: object, said: str
+) -> None:
+    monkeypatch.setattr(written, "to_bytes", wrong)
+    with pytest.raises(ModelError, match=said) as error:
+        onnx2snn.save(network(), tmp_path / "n.onnx")
+    assert error.value.code == "E326"
+    assert not list(tmp_path.iterdir())
