@@ -24,6 +24,7 @@ from .converter.recipes.options import Options
 from .converter.statistics.measure import Progress
 from .data import Preprocessing, Samples
 from .errors import ModelError, did_you_mean, resembling
+from .runtime.decision import LEFT_OUT
 from .runtime.graph import Population, SpikingGraph
 from .runtime.ops import Array
 
@@ -74,6 +75,7 @@ class Provenance:
         thresholds: by population.
         auto: the search of recipe "auto" (``converter.auto``).
         versions: of the libraries that made it, by package.
+        left_out: by tensor of an output, the operations behind it that were left out.
         others: further keys, kept as they are.
     """
 
@@ -94,6 +96,7 @@ class Provenance:
     thresholds: Mapping[str, GivenThreshold] | None = None
     auto: Mapping[str, Any] | None = None
     versions: Mapping[str, str] | None = None
+    left_out: Mapping[str, tuple[str, ...]] | None = None
     others: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
@@ -170,6 +173,7 @@ def _read(meta: Mapping[str, Any]) -> Provenance:
         else {name: _threshold(name, value) for name, value in thresholds.items()},
         auto=_document(meta, "auto"),
         versions=_document(meta, "versions"),
+        left_out=_left_out(meta),
         others=unknown,
     )
 
@@ -211,6 +215,14 @@ def _notes(meta: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(notes, list | tuple) or not all(isinstance(note, str) for note in notes):
         raise _wrong("'notes' is not a list of texts")
     return tuple(notes)
+
+
+def _left_out(meta: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]] | None:
+    found = _document(meta, LEFT_OUT)
+    for tensor, ops in (found or {}).items():
+        if not isinstance(ops, list | tuple) or not all(isinstance(op, str) for op in ops):
+            raise _wrong(f"'{LEFT_OUT}/{tensor}' is {ops!r}, not a list of texts")
+    return None if found is None else {tensor: tuple(ops) for tensor, ops in found.items()}
 
 
 def _options(meta: Mapping[str, Any]) -> Mapping[str, Any] | None:

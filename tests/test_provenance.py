@@ -91,6 +91,8 @@ def test_a_graph_that_says_nothing_of_itself_is_read_as_that() -> None:
 @pytest.mark.parametrize(
     ("meta", "said"),
     [
+        ({"left_out": 5}, "'left_out' is 5, not an object"),
+        ({"left_out": {"y": 5}}, "'left_out/y' is 5, not a list of texts"),
         ({"T": "8"}, "'T' is '8', not of type int"),
         ({"T": True}, "'T' is True, not of type int"),
         ({"preprocesing": {}}, "no key 'preprocesing'.*Did you mean 'preprocessing'"),
