@@ -24,9 +24,9 @@ from .converter.recipes.options import Options
 from .converter.statistics.measure import Progress
 from .data import Preprocessing, Samples
 from .errors import ModelError, did_you_mean, resembling
-from .runtime.decision import LEFT_OUT
 from .runtime.graph import Population, SpikingGraph
 from .runtime.ops import Array
+from .runtime.semantics.decision import LEFT_OUT
 
 T = TypeVar("T")
 LIBRARIES = ("onnx2snn", "numpy", "onnx", "onnxruntime", "onnx-ir", "onnxscript")

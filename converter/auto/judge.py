@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from ...runtime.decision import class_numbers, decisions, score_count
 from ...runtime.ops import Array
+from ...runtime.semantics.decision import class_numbers, decisions, score_count
 
 DOUBT = 10  # disagreements, see ``shrunk``
 Z95 = 1.96

@@ -16,9 +16,9 @@ import onnx
 from onnx import TensorProto
 
 from ...errors import GraphError, ModelError, UnsupportedOps
-from ...runtime.decision import LEFT_OUT
 from ...runtime.graph import Names
 from ...runtime.ops import Array, Shape
+from ...runtime.semantics.decision import LEFT_OUT
 from ..ann.graph import AnnGraph, AnnOutput, Opaque
 from .builder import GraphBuilder, Value
 from .file.constants import constants_of, folded

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from math import prod
 
 from ...runtime import graph as snn
-from ...runtime.decision import LEFT_OUT, score_count
+from ...runtime.semantics.decision import LEFT_OUT, score_count
 from . import Recipe
 from .neurons import is_paced
 from .options import Options

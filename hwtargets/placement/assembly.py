@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.decision import class_numbers, decides, decisions, score_count
 from ...runtime.engine import simulate
 from ...runtime.graph import Input, MaxPool, Node, Readout
 from ...runtime.ops import Array, Shape
 from ...runtime.semantics.analog import run_analog
+from ...runtime.semantics.decision import class_numbers, decides, decisions, score_count
 from ..energy import activity, energy_of, latency_of
 from ..mapping import ChipRun, Mapped, Request
 from ..target import HardwareTarget, Violation

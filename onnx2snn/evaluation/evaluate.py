@@ -18,11 +18,11 @@ import numpy as np
 from ..converter.auto.judge import paired_points
 from ..data import Samples
 from ..runtime.cost import static_cost
-from ..runtime.decision import class_numbers, decides, decisions, is_logit
 from ..runtime.engine import DEFAULT, EarlyExit, SimulationResult, make_engine
 from ..runtime.facts import GraphFacts
 from ..runtime.graph import Readout, SpikingGraph
 from ..runtime.ops import Array
+from ..runtime.semantics.decision import class_numbers, decides, decisions, is_logit
 from .outputs import COLUMNS, OutputScore, concordance, is_classifier, scores, sums
 from .statistics import wilson
 

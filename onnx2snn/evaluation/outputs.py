@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..runtime.decision import decisions, score_count
 from ..runtime.ops import Array, Shape
+from ..runtime.semantics.decision import decisions, score_count
 
 COLUMNS = 8  # count, sum x, sum y, sum x^2, sum y^2, sum x y, squared error, samples that agree
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import UsageError
-from ..decision import score_count
 from ..graph import Readout, SpikingGraph
 from ..ops import Array
+from ..semantics.decision import score_count
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,8 +25,8 @@ from onnx2snn.evaluation.verify import verify
 from onnx2snn.reports.text import run_text
 from onnx2snn.runtime import file as onnxfile
 from onnx2snn.runtime import graph as snn
-from onnx2snn.runtime.decision import class_numbers, decides, decisions, score_count
 from onnx2snn.runtime.engine import EarlyExit
+from onnx2snn.runtime.semantics.decision import class_numbers, decides, decisions, score_count
 
 T = 32
 RNG = np.random.default_rng(11)

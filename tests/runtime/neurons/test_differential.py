@@ -13,6 +13,7 @@ from onnx2snn.runtime import file as onnxfile
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.file.codec import decode_graph, encode_graph
+from onnx2snn.runtime.file.naming import FileNames
 from onnx2snn.runtime.graph import Input, Population, Readout, SpikingGraph, Synapse
 from onnx2snn.runtime.neurons.differential import DifferentialParams
 from runtime import naive_oracle
@@ -73,7 +74,8 @@ def test_engines_and_saved_file_equal_the_naive_loop(ceiling: float | None, tmp_
 
 
 def test_a_file_from_before_there_were_ceilings_has_none() -> None:
-    document, arrays = encode_graph(network(None))
+    graph = network(None)
+    document, arrays = encode_graph(graph, FileNames(graph))
     for node in document["nodes"]:
         if node.get("neuron"):
             del node["neuron"]["ceiling"]

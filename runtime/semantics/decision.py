@@ -11,8 +11,8 @@ from math import prod
 
 import numpy as np
 
-from .graph import Readout, SpikingGraph, Synapse
-from .ops import Array, Conv, ConvTranspose, Linear, Shape
+from ..graph import Readout, SpikingGraph, Synapse
+from ..ops import Array, Conv, ConvTranspose, Linear, Shape
 
 LEFT_OUT = "left_out"  # in a graph's meta: by tensor of an output, the op types behind it
 
