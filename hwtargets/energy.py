@@ -80,7 +80,8 @@ def energy_of(
     lag: int,
     chips: int,
 ) -> dict[str, Any]:
-    """Joules per inference: value, low, high, parts, sources; {} if the target has no constants.
+    """Joules per inference: value, low, high, parts, sources, and whether all constants in it were
+    verified; {} if the target has no constants.
 
     Spikes flow in ``steps`` steps; neurons are updated, and chips are on, ``lag`` steps longer.
     """
@@ -94,17 +95,20 @@ def energy_of(
         return {}
     parts = {k: v * target.energy[k].value * 1e-12 for k, v in known.items()}
     sources = {k: _source(target.energy[k]) for k in known}
+    used = {*known}
     low = sum(v * (1 - spread(target.energy[k])) for k, v in parts.items())
     high = sum(v * (1 + spread(target.energy[k])) for k, v in parts.items())
     if "static_per_chip" in target.energy and "step" in target.energy:
         static, step = target.energy["static_per_chip"], target.energy["step"]
         parts["static"] = static.value * chips * (steps + lag) * step.value
         sources["static"] = _source(static)
+        used |= {"static_per_chip", "step"}
         low += parts["static"] * (1 - spread(static)) * (1 - spread(step))
         high += parts["static"] * (1 + spread(static)) * (1 + spread(step))
     return {
         "value": sum(parts.values()), "low": low, "high": high, "unit": "J", "parts": parts,
         "counts": terms, "sources": sources, "missing": sorted(set(terms) - set(known)),
+        "verified": all(target.energy[name].verified for name in used),
         "ann": ann_comparison(found, steps=steps, lag=lag),
     }  # fmt: skip
 

@@ -190,6 +190,7 @@ def report_energy(estimate: Power, steps: int) -> dict[str, Any]:
         "sources": {
             "core": estimate.source + ("" if estimate.verified else " [not verified]"),
         },
+        "verified": estimate.verified,
         "missing": ["sensor front end", "input and output"],
     }
 

@@ -211,7 +211,7 @@ def _counted(reports: Sequence[PlacementReport]) -> str:
     known = [r for r in reports if r.fits and r.energy.get("value") is not None]
     kinds: dict[str, list[str]] = {}
     for r in known:
-        unsure = " [not verified]" if "[not verified]" in str(r.energy.get("sources", "")) else ""
+        unsure = "" if r.energy["verified"] else " [not verified]"
         kinds.setdefault(" + ".join(r.energy["parts"]) + unsure, []).append(r.target)
     if len(kinds) < 2:
         return ""

@@ -15,6 +15,7 @@ from hwtargets.chip_nets import Net, neuron
 from hwtargets.truenorth import nets, simulator
 from hwtargets.xylo.networks import perceptron
 from onnx2snn.hwtargets import PlaceData, PlacementReport, load_target, place
+from onnx2snn.hwtargets.energy import Activity, energy_of
 from onnx2snn.hwtargets.truenorth.file import Crossbars, parse
 from onnx2snn.runtime.graph import SpikingGraph
 
@@ -155,3 +156,14 @@ def test_xylo_spends_the_cycles_of_the_vendors_model() -> None:
     assert report.energy["high"] == pytest.approx(energy * 1.5)
     assert report.latency["value"] == pytest.approx(0.32)
     assert report.latency["low"] == pytest.approx(32 * cycles * 1.2 / 50e6, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["loihi1", "loihi2", "truenorth"])
+def test_whether_all_constants_were_verified_is_a_field_not_a_sentence(name: str) -> None:
+    target = load_target(name)
+    found = Activity(synops=3.0, neurons=2, spikes=1.0, macs=4)
+    asked = {"spike_hops": 1.0, "steps": 2, "lag": 0, "chips": 1}
+    for verified in (True, False):
+        energy = {key: replace(limit, verified=verified) for key, limit in target.energy.items()}
+        stated = energy_of(replace(target, energy=energy), found, **asked)
+        assert stated["verified"] is verified
