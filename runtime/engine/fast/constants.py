@@ -20,17 +20,25 @@ KIND = np.dtype(np.float64)
 
 
 class Filler:
-    """Puts constant signals where a plan keeps them: into ``into``, (1, lanes, *shape)."""
+    """Fills the constant signals a plan keeps, ``into`` (1, lanes, *shape), of ``shapes``. What
+    ``line_convolution`` computes stays in its memory order, which saves bringing it into another
+    one before its reader does that anyway."""
 
-    def __init__(self, facts: GraphFacts, into: Mapping[str, Array], lanes: int) -> None:
-        self.currents, self.into = constant_currents(facts), into
+    def __init__(
+        self, facts: GraphFacts, shapes: Mapping[str, Shape], *, lanes: int, dtype: np.dtype
+    ) -> None:
+        self.currents = constant_currents(facts)
         self.lanes = ceil(lanes / ceil(lanes / LANES))
-        shapes = {name: x.shape[2:] for name, x in into.items()}
         self.kernels = {
             node.name: line_convolution(node.op, shapes[node.inputs[0]], self.lanes)
             for node in self.currents.synapses
             if isinstance(node.op, Conv) and _has_lines(node.op)
         }
+        self.into = {name: zeros((1, lanes, *shape), dtype) for name, shape in shapes.items()}
+        for name in self.kernels:
+            channels, height, width = shapes[name]
+            lines = zeros((1, height, channels, width, lanes), dtype)
+            self.into[name] = lines.transpose(0, 4, 2, 1, 3)
 
     def fill(self, inputs: Mapping[str, Array]) -> None:
         """The signals of samples ``inputs``, (samples, *shape); lanes without one get zeros."""

@@ -79,7 +79,8 @@ def make_plan(
         events=events,
         compiled=compiled,
     )
-    constants = {c.sink: zeros((1, lanes, *shapes[c.sink]), dtype) for c in chains if c.constant}
+    steady = {c.sink: shapes[c.sink] for c in chains if c.constant}
+    currents = Filler(facts, steady, lanes=lanes, dtype=dtype)
     segments = [maker.segment(c) for c in chains if not c.constant and c.sink in maker.runs]
     return Plan(
         graph=facts.graph,
@@ -88,8 +89,8 @@ def make_plan(
         dtype=dtype,
         segments=segments,
         signals=maker.signals(segments),
-        constants=constants,
-        currents=Filler(facts, constants, lanes),
+        constants=currents.into,
+        currents=currents,
         counters=counters,
         clocks=clocks,
         onset=facts.onsets,
