@@ -129,7 +129,7 @@ def kinds(network: ChipNetwork, target: HardwareTarget) -> tuple[Violation, ...]
 
 
 def _with_option(pool: Violation, network: ChipNetwork) -> Violation:
-    if pool.rule != "no analog nodes":
+    if pool.rule != rules.ANALOG:
         return pool
     more = (
         " Approximate on the chip: option maxpool=or, one neuron per window that fires when any of "
