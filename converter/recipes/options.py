@@ -41,8 +41,8 @@ class Options:
             most a quarter more neurons (``copies.worth_copying``), else 1.
         levels: largest number of spikes per step; None is the recipe's.
         reset, leak, refractory: see ``runtime.neurons.NeuronParams``.
-        maxpool: "exact" keeps a running maximum of cumulated spikes, which no chip has; "tree" makes
-            neurons of it (``ann.passes.tree_maxpool``): max(a, b) = a + relu(b - a).
+        maxpool: "exact" keeps a running maximum of cumulated spikes, which no chip has; "tree"
+            makes neurons of it (``ann.passes.tree_maxpool``): max(a, b) = a + relu(b - a).
         encoding: how inputs enter (``runtime.semantics.encoding``).
         readout: "membrane" integrates without firing; "count" counts the outputs' spikes.
         seed: of the samples drawn in calibration.

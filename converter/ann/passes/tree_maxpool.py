@@ -1,8 +1,9 @@
 """Max pools as trees of neurons: max(a, b) = a + relu(b - a), one population per pair.
 
 ``a`` stays linear, so the result is right for negative values too, and what is not pooled away
-needs no neuron: a window of k values takes k - 1 neurons. Windows are pooled axis by axis, the one
-that shrinks most first; along an axis of stride 1 the maxima of overlapping windows are shared.
+needs no neuron: a window of k values takes at most k - 1 neurons. Windows are pooled axis by axis,
+the one that shrinks most first; along an axis of stride 1 the maxima of overlapping windows are
+shared where that takes fewer.
 """
 
 from __future__ import annotations
@@ -101,15 +102,12 @@ class _Tree:
         """``x`` pooled along one axis."""
         if span.begin or span.end:
             x = self._padded(x, span)
-        if span.stride > 1 or span.kernel == 1:
+        if span.stride > 1 or sum(n for _, n in span.doublings()) >= span.pairs:
             return self._pairwise(x, span)
-        width, length = 1, span.begin + span.size + span.end
-        while width < span.kernel:
-            step = min(width, span.kernel - width)
-            length -= step * span.dilation
+        for step, length in span.doublings():
             first = self._part(x, span.axis, start=0, stride=1, count=length)
             second = self._part(x, span.axis, start=step * span.dilation, stride=1, count=length)
-            x, width = self._larger(first, second), width + step
+            x = self._larger(first, second)
         return x
 
     def _pairwise(self, x: AnnNode, span: _Span) -> AnnNode:
@@ -175,6 +173,21 @@ class _Span:
     dilation: int
     begin: int
     end: int
+
+    @property
+    def pairs(self) -> int:
+        """Maxima of pairs where windows share none."""
+        return (self.kernel - 1) * self.count
+
+    def doublings(self) -> list[tuple[int, int]]:
+        """At stride 1, windows of 1, 2, 4, ... positions up to the kernel: by how many positions
+        the second of two is shifted, and how many maxima that takes."""
+        out, width, length = [], 1, self.begin + self.size + self.end
+        while width < self.kernel:
+            step = min(width, self.kernel - width)
+            width, length = width + step, length - step * self.dilation
+            out.append((step, length))
+        return out
 
     @property
     def empty(self) -> bool:
