@@ -13,6 +13,7 @@ import numpy as np
 from ..runtime.neurons import Neuron
 from .target import UNBOUNDED, DesignRule, HardwareTarget, Known, Violation
 from .view.network import MOST_LINKS, ChipLayer, ChipNetwork
+from .view.pools import as_tree, is_max_pool
 
 ANALOG = "analog node"  # the rule of that name
 RESETS = frozenset(("subtract", "zero"))
@@ -59,14 +60,17 @@ def _model(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
 def _no_analog(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
     for layer in network.layers:
         if layer.analog:
+            host = (
+                f"run this part on the host: {layer.neurons:,} values per step would leave the chip"
+            )
             yield Violation(
                 node=layer.name,
                 rule=ANALOG,
                 used=layer.analog,
                 limit="neurons and linear synapses",
-                remedy="Replace it in the model (max pooling by average pooling or a strided "
-                "convolution; other operations by ReLU networks) and convert again, or run this "
-                f"part on the host: {layer.neurons:,} values per step would leave the chip.",
+                remedy=f"{as_tree(network)}. Or use average pooling, or {host}."
+                if is_max_pool(layer)
+                else f"Replace it in the model by a ReLU network and convert again, or {host}.",
             )
 
 

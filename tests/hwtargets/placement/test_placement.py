@@ -211,6 +211,11 @@ def pooled() -> g.SpikingGraph:
 def test_a_max_pool_is_refused_or_replaced_by_neurons_between_maximum_and_sum() -> None:
     refused = place(pooled(), "loihi2", seconds=0)
     assert not refused.fits and "maxpool=or" in refused.violations[0].remedy
+    command = "onnx2snn convert MODEL.onnx --calib DATA --maxpool tree -o NET.snn.onnx"
+    assert command in refused.violations[0].remedy
+    told = replace(pooled(), meta={"source": {"path": "my net.onnx"}, "recipe": "binary", "T": 16})
+    remedy = place(told, "xylo-audio2", seconds=0).violations[0].remedy
+    assert "convert 'my net.onnx' --calib DATA --recipe binary -T 16 --maxpool tree" in remedy
     network, chip = chip_view(pooled()), load_target("loihi2")
     x = np.random.default_rng(0).random((8, 1, 6, 6)).astype(np.float32)
     mapped = map_cores(network, chip, CORES.request(chip, {"maxpool": "or"}, steps=30, x=x))
