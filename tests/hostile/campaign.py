@@ -1,7 +1,7 @@
 """Many mutants through the command line: ``python tests/hostile/campaign.py --count 1000``.
 
-Prints every run that ended as none may, then how many ended how, by verb. ``--keep FOLDER`` keeps the
-files of those.
+Prints every run that ended as none may, then how many ended how, by verb. ``--keep FOLDER`` keeps
+the files of those.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from places import FIXTURES
+
 from hostile.mutants import mutant
 from hostile.workers import End, run
-from places import FIXTURES
 
 SMALL = 16_000  # bytes of a base model
 
@@ -41,7 +42,9 @@ def arguments(verb: str, data: str, output: str) -> list[str]:
             return [verb, data]
 
 
-def ends(seeds: Sequence[int], verbs: Sequence[str], folder: Path) -> Iterator[tuple[int, str, End]]:
+def ends(
+    seeds: Sequence[int], verbs: Sequence[str], folder: Path
+) -> Iterator[tuple[int, str, End]]:
     """Each verb on each mutant, in ``folder``."""
     files = bases()
     for seed in seeds:

@@ -1,7 +1,7 @@
 """Hostile files made from good ones: bytes damaged, or the fields of the protobuf message.
 
-``mutant(seed, files)`` is the same for the same seed and files. Every kind of field of every message
-that an ONNX file holds can change, at any depth: there is no list of what is attacked.
+``mutant(seed, files)`` is the same for the same seed and files. Every kind of field of every
+message that an ONNX file holds can change, at any depth: there is no list of what is attacked.
 """
 
 from __future__ import annotations
@@ -287,7 +287,9 @@ def add_function(rng: random.Random, model: onnx.ModelProto) -> None:
             )
             for k in range(fan)
         ]
-        model.functions.append(helper.make_function("fz", f"f{level}", inputs, outputs, calls, opsets))
+        model.functions.append(
+            helper.make_function("fz", f"f{level}", inputs, outputs, calls, opsets)
+        )
     model.opset_import.append(helper.make_opsetid("fz", 1))
     graph.node[index].CopyFrom(helper.make_node(f"f{depth - 1}", inputs, outputs, domain="fz"))
 

@@ -17,7 +17,7 @@ GIB = 2**30
 
 @dataclass(frozen=True, kw_only=True)
 class End:
-    """How a command ended: exit ``status`` (negative: a signal), ``code`` of its error, ``seconds``,
+    """How a command ended: exit ``status`` (negative: a signal), its error's ``code``, ``seconds``,
     ``peak`` memory in bytes, and the last line of what it said on standard error."""
 
     status: int
@@ -86,7 +86,7 @@ def _child(arguments: Sequence[str], folder: Path, errors: Path) -> None:
         said = os.open(errors, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         for old, new in ((sink, 0), (sink, 1), (said, 2)):
             os.dup2(old, new)
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+        sys.stdout, sys.stderr = os.fdopen(os.dup(1), "w"), os.fdopen(os.dup(2), "w")
         main(list(arguments), prog_name="onnx2snn")
         status = 0
     except SystemExit as end:

@@ -170,7 +170,7 @@ def with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
 def session(
     model: onnx.ModelProto, *, threads: int = 1, optimize: str = "basic", bounded: bool = True
 ) -> Any:
-    """An ONNX Runtime session on the CPU; warnings are not printed. ``bounded``: as ``_options``."""
+    """An ONNX Runtime session on the CPU; it prints no warnings. ``bounded``: see ``_options``."""
     return _session(model, _options(threads, optimize, bounded and _is_light(model)))
 
 

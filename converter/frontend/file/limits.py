@@ -81,7 +81,9 @@ def _numbers(kind: int) -> bool:
 def check_computed(model: onnx.ModelProto, where: str) -> None:
     """Raise ModelError (E306) for a computed tensor of a cleaned-up graph that is empty."""
     for value in (*model.graph.value_info, *model.graph.output):
-        if any(d.HasField("dim_value") and d.dim_value < 1 for d in value.type.tensor_type.shape.dim):
+        if any(
+            d.HasField("dim_value") and d.dim_value < 1 for d in value.type.tensor_type.shape.dim
+        ):
             raise _bad(
                 f"the tensor '{value.name}' is empty",
                 where=where,

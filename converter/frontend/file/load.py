@@ -132,7 +132,10 @@ def load_onnx(
     shapes = _declared(cleaned)
     inputs = tuple(
         TensorInfo(
-            name=name, shape=shape[batched:], batched=batched, dtype=_dtype(original.graph.input, name)
+            name=name,
+            shape=shape[batched:],
+            batched=batched,
+            dtype=_dtype(original.graph.input, name),
         )
         for name, shape, batched in fixed.inputs
     )
