@@ -169,6 +169,8 @@ class GraphBuilder:
         """
         if value.shape == shape:
             return Value(value.node, shape, batched)
+        if prod(shape) != prod(value.shape):
+            raise NoSpikingForm(f"a tensor {value.shape} has no shape {shape}")
         key = (value.node, shape)
         if name or key not in self._views:
             name = self.unique(name or f"{value.node}/view")
