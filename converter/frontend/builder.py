@@ -142,6 +142,7 @@ class GraphBuilder:
             elementwise = isinstance(layer, Relu | LeakyRelu | Clip)
             shape = shapes[0] if elementwise else output_shape(layer, shapes)
         if bias is not None:
+            np.broadcast_to(bias, (1, *shape))  # else a ValueError: a damaged file's settings
             bias = bias if bias.dtype == np.float32 else bias.astype(np.float32)
             bias = None if not bias.any() else bias
         name = self.unique(f"{node.name}/{part}" if part else node.name)

@@ -60,6 +60,8 @@ def campaign(first: int, count: int, verbs: Sequence[str], keep: Path | None) ->
     import onnx2snn.cli  # noqa: F401
 
     totals: Counter[tuple[str, str]] = Counter()
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for seed, verb, end in ends(range(first, first + count), verbs, folder):

@@ -18,6 +18,7 @@ from onnx2snn.converter.frontend.node import OnnxNode
 from onnx2snn.data import Preprocessing, load_samples
 from onnx2snn.errors import DataError, ModelError
 from onnx2snn.provenance import convert
+from onnx2snn.runtime.engine import simulate
 
 
 def saved(
@@ -110,7 +111,21 @@ def test_numbers_at_the_ends_of_float32_are_refused_or_convert(tmp_path: Path, s
             convert(path, samples, steps=2)
         assert refused.value.code == "E313"
     else:
-        assert convert(path, samples, steps=2).nodes
+        silent = simulate(convert(path, samples, steps=2), samples, 2)
+        np.testing.assert_allclose(*silent.readouts.values(), 0, atol=1e-40)
+
+
+def test_a_bias_that_does_not_fit_its_channels_is_refused_by_name(tmp_path: Path) -> None:
+    nodes = [
+        node("Reshape", "x to", "h"),
+        node("Conv", "h w b", "c", name="conv"),
+        node("Reshape", "c back", "y"),
+    ]
+    shapes = {"to": np.array([1, 1, 4]), "back": np.array([1, 4])}
+    weights = {"w": np.ones((1, 1, 1), np.float32), "b": np.ones((3, 1), np.float32)}
+    with pytest.raises(ModelError, match="'conv' \\(Conv\\)") as refused:
+        import_onnx(saved(tmp_path, nodes, **shapes, **weights))
+    assert refused.value.code == "E307"
 
 
 def test_joining_islands_is_linear_and_makes_no_cycle() -> None:
