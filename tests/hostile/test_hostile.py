@@ -89,6 +89,14 @@ def test_a_loop_is_not_run(tmp_path: Path) -> None:
     assert [(n.op, n.verdict) for n in report.nodes] == [("Loop", "unsupported")]
 
 
+def test_the_standard_operations_have_two_names(tmp_path: Path) -> None:
+    path = saved(tmp_path, [node("Relu", "x", "h", domain="ai.onnx"), node("Neg", "h", "y")])
+    model = onnx.load(path)
+    model.opset_import[0].domain = "ai.onnx"
+    onnx.save(model, path)
+    assert [n.op_type for n in import_onnx(path).nodes] == ["Input", "Relu", "Neg"]
+
+
 def test_an_output_may_leave_its_type_out_and_an_input_may_not(tmp_path: Path) -> None:
     path = saved(tmp_path, [node("Relu", "x", "y")])
     model = onnx.load(path)

@@ -26,6 +26,7 @@ from ....runtime.ops import Array, Shape
 from ..refusals import STANDARD, custom_operations
 from .batch import check_one_by_one, fixed_batch, for_any_batch
 from .cleanup import clean, sized
+from .domains import name_standard_domain
 from .external import attach_external_data
 from .floats import widen_floats
 from .functions import check_functions
@@ -211,6 +212,7 @@ def _parse(path: Path, data: bytes) -> onnx.ModelProto:
             remedy=remedy,
             code="E302",
         )
+    name_standard_domain(model)
     return model
 
 
