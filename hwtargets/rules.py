@@ -240,7 +240,7 @@ RULES: Sequence[DesignRule] = (
 )
 
 
-def check(
+def violations(
     network: ChipNetwork, target: HardwareTarget, rules: Sequence[DesignRule] = RULES
 ) -> tuple[Violation, ...]:
     """Everything that breaks a rule."""

@@ -43,7 +43,7 @@ _LIMIT: Mapping[str, tuple[type, ...]] = {
 }
 
 
-def load(path: str | Path, mappings: Mappings) -> HardwareTarget:
+def read_target(path: str | Path, mappings: Mappings) -> HardwareTarget:
     """Read a target file.
 
     Raises:
@@ -92,7 +92,7 @@ def load(path: str | Path, mappings: Mappings) -> HardwareTarget:
 
 def load_folder(folder: Path, mappings: Mappings) -> dict[str, HardwareTarget]:
     """The targets of a folder, by name."""
-    found = (load(path, mappings) for path in sorted(folder.glob("*.toml")))
+    found = (read_target(path, mappings) for path in sorted(folder.glob("*.toml")))
     return {target.name: target for target in found}
 
 

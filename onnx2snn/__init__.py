@@ -15,7 +15,8 @@ from .errors import (
     UnsupportedOps,
     UsageError,
 )
-from .evaluation.ann import evaluate, onnx_ann
+from .evaluation.ann import onnx_ann
+from .evaluation.evaluate import evaluate
 from .evaluation.verify import verify
 from .provenance import convert
 

@@ -201,7 +201,7 @@ def test_no_name_in_a_table_of_numbers_is_a_formula(
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@a", "\t=1", "a\n=1", 'a"\n=1,2'])
 def test_csv_names_stay_in_their_cell(name: str, both: tuple[Files, Files]) -> None:
     from onnx2snn.api import load_samples
-    from onnx2snn.evaluation.ann import evaluate
+    from onnx2snn.evaluation.evaluate import evaluate
     from onnx2snn.evaluation.sweep import SweepRun
 
     network = load(both[0].network)

@@ -12,7 +12,7 @@ from ...runtime.ops import Array, Operation
 from .graph import AnnGraph, AnnNode, Clip, Input, LeakyRelu, Opaque, Relu
 
 
-def evaluate(graph: AnnGraph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+def ann_outputs(graph: AnnGraph, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """Every node's output (samples, *shape) by node name.
 
     ``inputs`` maps the name of each input node to (samples, *shape).

@@ -23,7 +23,7 @@ from ...runtime.semantics.samples import as_inputs
 from ..lowering.lower import compact
 from ..statistics.measure import by_channel, channel_axis
 from .replay import Replay, Train, decoded_mean, last_readers, packed_bits, packs
-from .search import Choice, Drive, choose, run, search_of
+from .search import Choice, Drive, choose, fired, search_of
 from .weights import correct, correctable, residual
 
 Progress = Callable[[int, int], None]
@@ -218,7 +218,7 @@ class _Loop:
 
         def tile(part: slice) -> tuple[Array, Array]:
             first, current = replay.signal(node.inputs[0], part)
-            spikes = run(
+            spikes = fired(
                 neuron,
                 bias=bias,
                 current=current,

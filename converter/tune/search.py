@@ -241,7 +241,7 @@ def _mean_square(x: Array) -> Array:
     return np.asarray(np.einsum("kcn,kcn->kc", x, x) / np.float32(x.shape[2]))
 
 
-def run(
+def fired(
     neuron: Neuron, *, bias: Array, current: Array, first: int, begin: int, fire: int, steps: int
 ) -> Array:
     """Spikes (steps, batch, *shape) in the window from ``fire`` on, as small integers.

@@ -41,7 +41,7 @@ class _Tally:
     saturations: dict[str, int] = field(default_factory=dict)
 
 
-def run(network: ChipNetwork, quantized: IntNetwork, x: Array, steps: int) -> ChipRun:
+def simulate_integers(network: ChipNetwork, quantized: IntNetwork, x: Array, steps: int) -> ChipRun:
     """Execute on samples x (n, *shape) of the one input for ``steps`` steps."""
     tally = _Tally()
     per_sample = 8 * steps * sum(layer.neurons for layer in network.layers)

@@ -22,7 +22,7 @@ from ..mapping import PLACEMENT, ChipMapping, ChipRun, Cores, Mapped, Request
 from ..options import Options, Table, option
 from ..target import UNBOUNDED, HardwareTarget, Known, Violation
 from ..view.network import ChipNetwork, chip_view
-from .integers import run
+from .integers import simulate_integers
 from .memory import MemoryModel
 from .partition import Tiling, hard_limits, partition
 from .pools import with_any_spike_pools
@@ -124,7 +124,7 @@ def kinds(network: ChipNetwork, target: HardwareTarget) -> tuple[Violation, ...]
     can_replace = "zero" in target.can("reset")
     return tuple(
         _with_option(v, network) if can_replace and v.node in pools else v
-        for v in rules.check(network, target)
+        for v in rules.violations(network, target)
     )
 
 
@@ -182,11 +182,11 @@ class _Runner:
             return found
         mode = "graded" if population else self.quantized.input_mode
         free = quantize(self.network, self.target, mode, self.largest, steps)
-        return run(self.network, replace(free, state_max=float("inf")), x, steps)
+        return simulate_integers(self.network, replace(free, state_max=float("inf")), x, steps)
 
     def __call__(self, x: Array, steps: int) -> ChipRun:
         if self._last is None or self._last[0] is not x or self._last[1] != steps:
-            self._last = (x, steps, run(self.network, self.quantized, x, steps))
+            self._last = (x, steps, simulate_integers(self.network, self.quantized, x, steps))
         return self._last[2]
 
 

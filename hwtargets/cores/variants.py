@@ -16,7 +16,7 @@ from ...runtime import graph as g
 from ...runtime.ops import Shape
 from ..mapping import SHARES, Request, Step
 from ..options import O
-from ..rules import check
+from ..rules import violations
 from ..target import HardwareTarget
 from ..view.geometry import Axis, Geometry
 from ..view.network import ChipLayer, ChipNetwork, Projection
@@ -39,7 +39,7 @@ def would_fit(
     network: ChipNetwork, target: HardwareTarget, request: Request[O], step: Step[O], chips: int
 ) -> tuple[Mapping[str, Any], ...]:
     """Variants that were tried: {change, fits, cores, chips}; the first of each kind that fits."""
-    if check(network, target):
+    if violations(network, target):
         return ()  # what a chip cannot do at all does not depend on sizes
     dry = replace(request, x=None, y=None, dry=True)
     groups = (

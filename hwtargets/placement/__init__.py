@@ -20,7 +20,7 @@ from ..mappings import MAPPINGS, targets
 from ..options import known_options
 from ..rules import tangled
 from ..target import HardwareTarget, Violation
-from ..toml import Mappings, load
+from ..toml import Mappings, read_target
 from ..view.network import ChipNetwork, chip_view
 from .assembly import Assembly, PlaceData
 from .report import PlacementReport
@@ -34,7 +34,7 @@ def load_target(name_or_path: str | Path, mappings: Mappings = MAPPINGS) -> Hard
     """
     text = str(name_or_path)
     if text.endswith(".toml"):
-        return load(text, mappings)
+        return read_target(text, mappings)
     known = targets()
     if text not in known:
         raise TargetError(

@@ -96,7 +96,7 @@ def kinds(network: ChipNetwork, target: HardwareTarget) -> tuple[Violation, ...]
 def _checked(network: ChipNetwork, target: HardwareTarget) -> Iterator[Violation]:
     """The common rules; max pools are replaced, so they break none."""
     pools = {node.name for node in network.graph.of(g.MaxPool)}
-    for found in rules.check(network, target):
+    for found in rules.violations(network, target):
         if found.node not in pools:
             yield found
 

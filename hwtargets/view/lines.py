@@ -313,7 +313,7 @@ def blocks_of(signal: Signal) -> tuple[Block, ...]:
     return tuple(out)
 
 
-def evaluate(blocks: Sequence[Block], spikes: Array, size: int) -> Array:
+def currents_of(blocks: Sequence[Block], spikes: Array, size: int) -> Array:
     """The blocks' sum, (n, size), for lines ``spikes`` (n, lines): one gather and one matrix
     product per block. The dtype is that of ``spikes``."""
     out = np.zeros((len(spikes), size + 1), spikes.dtype)

@@ -82,7 +82,7 @@ def _tune(
     best, lowest, first = current, np.full(wanted.shape[1], np.inf), 0.0
     for attempt in range(settings.rounds + 1):
         trial = _with(config, names, at, current)
-        run = xylo_core.run(trial if suffix else _upto(trial, at.stop), trains)
+        run = xylo_core.simulate_core(trial if suffix else _upto(trial, at.stop), trains)
         counts = (run.output if suffix else run.spikes)[:, :, at].sum(axis=1, dtype=np.float64)
         error = np.mean((counts - wanted) ** 2, axis=0)
         first = first if attempt else float(np.sqrt(error.mean()))

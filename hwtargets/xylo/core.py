@@ -227,7 +227,7 @@ def _neurons(config: XyloConfig, samples: int, suffix: str, *, most: int) -> _Ne
     return _Neurons(zero, zero, syn, mem, threshold, bias, most)
 
 
-def run(config: XyloConfig, spikes: Array, *, record: bool = False) -> XyloRun:
+def simulate_core(config: XyloConfig, spikes: Array, *, record: bool = False) -> XyloRun:
     """Run the core from rest on input spike trains.
 
     Args:

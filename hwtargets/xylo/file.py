@@ -100,7 +100,7 @@ def dump(file: XyloFile) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode()
 
 
-def load(content: bytes, *, where: str = "") -> XyloFile:
+def parse(content: bytes, *, where: str = "") -> XyloFile:
     """Read a specification back.
 
     Raises:

@@ -33,13 +33,13 @@ from .rules import (
     FOREIGN,
     RECODABLE,
     Usage,
-    check,
     fitting_widths,
     kinds,
     order,
     over,
     sizes_of,
     usage_of,
+    violations,
 )
 
 CHUNK = 128  # samples that one call of the core takes, to bound memory
@@ -55,17 +55,17 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request[Xylo
     """
     chosen = request.options
     settings = _settings(target, request)
-    violations = [v for v in check(network, target) if not (chosen.recode and v.rule in RECODABLE)]
-    if any(v.rule not in WIRING for v in violations):
-        return _refused(network, target, violations)
+    broken = [v for v in violations(network, target) if not (chosen.recode and v.rule in RECODABLE)]
+    if any(v.rule not in WIRING for v in broken):
+        return _refused(network, target, broken)
     size = sum(int(np.prod(node.shape, dtype=int)) for node in network.inputs)
     x, origin = fitting_samples(request, (size,), drawn=SYNTHETIC, dtype=np.float64)
     net = of_view(network)
     quantized = quantize(net, x, settings)
     usage = usage_of_config(_arranged(network, target, quantized).config)
-    violations = list(over(usage, target, network))  # weights that are 0 in 8 bits take no place
-    if violations:
-        return _refused(network, target, violations)
+    broken = list(over(usage, target, network))  # weights that are 0 in 8 bits take no place
+    if broken:
+        return _refused(network, target, broken)
     quantized, report = calibrate(net, quantized, x)
     chip = _arranged(network, target, quantized)
     activity, rates = _activity(chip, x)
@@ -98,7 +98,7 @@ def _settings(target: HardwareTarget, request: Request[XyloOptions]) -> XyloSett
 
 def _recoded(network: ChipNetwork, target: HardwareTarget) -> tuple[str, ...]:
     """What option recode has passed over; the mapping has not used it."""
-    found = [v for v in check(network, target) if v.rule in RECODABLE]
+    found = [v for v in violations(network, target) if v.rule in RECODABLE]
     if not found:
         return ()
     listed = ", ".join(f"{v.rule} of '{v.node}'" for v in found)
@@ -125,13 +125,13 @@ def _on_the_core(network: ChipNetwork, name: str) -> Array:
 
 
 def _would_fit(
-    network: ChipNetwork, target: HardwareTarget, violations: list[Violation]
+    network: ChipNetwork, target: HardwareTarget, broken: list[Violation]
 ) -> Iterator[dict[str, Any]]:
     """Other chips of the family that hold the network, and narrower layers that this one holds."""
     for other in load_folder(Path(__file__).parent, {XYLO.name: XYLO}).values():
-        if not check(network, other):
+        if not violations(network, other):
             yield {"change": f"target {other.name}", "fits": True, "cores": 1, "chips": 1}
-    rules = {v.rule for v in violations}
+    rules = {v.rule for v in broken}
     rest = rules - {"inputs", "outputs"}
     widths = fitting_widths(network, target) if rest and rest <= set(WIDTHS) else None
     changes = [f"{target.limit('inputs'):g} input channels"] if "inputs" in rules else []
@@ -231,14 +231,14 @@ class _Runner:
 
 def run_chip(config: XyloConfig, coding: XyloCoding, x: Array) -> XyloRun:
     """Encode samples x and run them from rest."""
-    return xylo_core.run(config, coding.encode(np.asarray(x)))
+    return xylo_core.simulate_core(config, coding.encode(np.asarray(x)))
 
 
 def _activity(chip: xylo_file.XyloFile, x: Array) -> tuple[Activity, dict[str, Array]]:
     """How often channels and hidden neurons fire at all, and the spikes per step of every layer
     and input, on calibration samples."""
     trains = chip.coding.encode(x[:CHUNK])
-    spikes = xylo_core.run(chip.config, trains).spikes
+    spikes = xylo_core.simulate_core(chip.config, trains).spikes
     rates = {name: spikes[:, :, at].mean(axis=(0, 1)) for name, at in chip.hidden.items()}
     rates |= {name: np.asarray(trains.mean()) for name, _ in chip.inputs}
     return Activity(inputs=float(np.mean(trains > 0)), hidden=float(np.mean(spikes > 0))), rates

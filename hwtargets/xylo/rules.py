@@ -48,7 +48,7 @@ def kinds(view: ChipNetwork, target: HardwareTarget) -> tuple[Violation, ...]:
     return (*found, *_structure(view))
 
 
-def check(view: ChipNetwork, target: HardwareTarget) -> list[Violation]:
+def violations(view: ChipNetwork, target: HardwareTarget) -> list[Violation]:
     """Everything in the network that the chip cannot hold or do, before quantization."""
     found = list(kinds(view, target))
     foreign = any(v.rule in FOREIGN for v in found)

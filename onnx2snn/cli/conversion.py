@@ -17,8 +17,7 @@ from ..converter.recipes import RECIPES
 from ..data import Preprocessing, Samples
 from ..display import shown
 from ..errors import UsageError
-from ..evaluation.ann import evaluate
-from ..evaluation.evaluate import Evaluation
+from ..evaluation.evaluate import Evaluation, evaluate
 from ..evaluation.sweep import Sweep, state_names
 from ..evaluation.sweep import sweep as run_sweep
 from ..evaluation.verify import verify as run_verify

@@ -15,8 +15,8 @@ from ..converter.frontend import load_onnx
 from ..data import Preprocessing, Samples
 from ..display import json_text
 from ..errors import UsageError
-from ..evaluation.ann import evaluate
-from ..evaluation.evaluate import Ann
+from ..evaluation.ann import Ann
+from ..evaluation.evaluate import evaluate
 from ..evaluation.sweep import Sweep, SweepRun, early_notes
 from ..marks import Kind
 from ..provenance import Provenance, convert

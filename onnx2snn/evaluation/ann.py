@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from ..converter.frontend import LoadedModel, Reference
-from ..data import Samples
-from ..runtime.engine import DEFAULT
 from ..runtime.graph import Readout, SpikingGraph
 from ..runtime.ops import Array
 from ..runtime.semantics.analog import run_analog
-from .evaluate import Ann, Evaluation
-from .evaluate import evaluate as _evaluate
+
+# Preprocessed inputs -> the ANN's outputs by readout name.
+Ann = Callable[[dict[str, Array]], Mapping[str, Array]]
 
 
 def analog_ann(network: SpikingGraph) -> Ann:
@@ -30,24 +29,3 @@ def onnx_ann(model: LoadedModel, network: SpikingGraph, *, threads: int = 2) -> 
         return {r.name: out[r.tensor].reshape(-1, *r.shape) for r in readouts}
 
     return run
-
-
-def evaluate(
-    network: SpikingGraph,
-    samples: Samples,
-    steps: int,
-    ann: Ann | None = None,
-    *,
-    engine: str = DEFAULT,
-    **options: Any,
-) -> Evaluation:
-    """Accuracy, agreement with the ANN and cost after every step up to ``steps``.
-
-    Parameters:
-        ann: ``onnx_ann(model, network)``, or the network's own analog mode by default.
-        engine: "fast", or "numpy", the definition ("onnxruntime" is an old name of "fast").
-        options: see ``evaluate.evaluate``.
-
-    Raises UsageError for an unknown engine, DataError for samples that do not fit.
-    """
-    return _evaluate(network, samples, steps, ann or analog_ann(network), engine=engine, **options)

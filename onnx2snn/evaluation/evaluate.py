@@ -23,10 +23,10 @@ from ..runtime.facts import GraphFacts
 from ..runtime.graph import Readout, SpikingGraph
 from ..runtime.ops import Array
 from ..runtime.semantics.decision import class_numbers, decides, decisions, is_logit
+from .ann import Ann, analog_ann
 from .outputs import COLUMNS, OutputScore, concordance, is_classifier, scores, sums
 from .statistics import wilson
 
-Ann = Callable[[dict[str, Array]], Mapping[str, Array]]
 Progress = Callable[[int, int], None]
 CHUNK = 200
 ANSWER_BYTES = 128 * 2**20  # for one chunk's answers after every step, and their comparison
@@ -177,10 +177,10 @@ class Tally:
 
 
 def evaluate(
-    graph: SpikingGraph,
+    network: SpikingGraph,
     samples: Samples,
     steps: int,
-    ann: Ann,
+    ann: Ann | None = None,
     *,
     first: int = 1,
     tally: Tally | None = None,
@@ -193,32 +193,35 @@ def evaluate(
     engine: str = DEFAULT,
     **options: Any,
 ) -> Evaluation:
-    """Accuracy, agreement and cost of ``graph`` after each of steps ``first`` .. ``steps``.
+    """Accuracy, agreement with the ANN and cost after each of steps ``first`` .. ``steps``.
 
     Parameters:
-        ann: preprocessed inputs -> the ANN's outputs by readout name.
+        ann: ``onnx_ann(model, network)``, or the network's own analog mode by default.
         tally: counts to go on from (its samples are skipped); ``checkpoint`` sees it after each
             chunk.
         seed, early_exit: see ``runtime.engine.interface.How``.
         regression: the outputs are values, also where they look like one score per class. (Labels
             that are no class numbers say the same.)
-        engine: its name (``runtime.engine.ENGINES``).
+        engine: "fast", or "numpy", the definition ("onnxruntime" is an old name of "fast").
         options: fields of ``runtime.engine.interface.EngineOptions``.
+
+    Raises UsageError for an unknown engine, DataError for samples that do not fit.
     """
+    ann = ann or analog_ann(network)
     tally = tally or Tally(steps)
-    readouts = graph.of(Readout)
-    classifier = decides(graph, samples.labels) and not regression
+    readouts = network.of(Readout)
+    classifier = decides(network, samples.labels) and not regression
     labels = class_numbers(samples.labels, readouts[0].shape) if classifier else None
     logits = frozenset(
-        r.name for r in readouts if not regression and is_logit(graph, r, samples.labels)
+        r.name for r in readouts if not regression and is_logit(network, r, samples.labels)
     )
     simulator = make_engine(engine, **options)
     done = int(tally.state["samples"])
-    chunk = min(chunk, _most_samples(graph, steps))
+    chunk = min(chunk, _most_samples(network, steps))
     while done < len(samples):
         x = samples.batch(done, min(done + chunk, len(samples)))
         began = perf_counter()
-        result = simulator.run(graph, x, steps, seed=seed, offset=done, early_exit=early_exit)
+        result = simulator.run(network, x, steps, seed=seed, offset=done, early_exit=early_exit)
         seconds = perf_counter() - began
         part = None if labels is None else labels[done : done + result.samples]
         tally.add(result, ann(x), part, seconds, logits)
@@ -226,7 +229,7 @@ def evaluate(
         checkpoint(tally)
         progress(done, len(samples))
     found = _evaluation(
-        graph, tally, (first, steps), classifier, logits, has_labels=labels is not None
+        network, tally, (first, steps), classifier, logits, has_labels=labels is not None
     )
     unused = not regression and not classifier and _are_integers(samples.labels)
     return replace(found, unused_labels=unused)

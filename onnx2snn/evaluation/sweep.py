@@ -17,8 +17,8 @@ from ..converter.frontend import LoadedModel
 from ..data import Samples
 from ..provenance import Provenance, convert
 from ..runtime.graph import Population, SpikingGraph
-from .ann import evaluate, onnx_ann
-from .evaluate import Evaluation
+from .ann import onnx_ann
+from .evaluate import Evaluation, evaluate
 from .state import StateFile, dependencies, fingerprint
 
 # The T that tables show, and that are run where every T costs a conversion.

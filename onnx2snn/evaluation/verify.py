@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..converter.ann.evaluate import evaluate as evaluate_ann
+from ..converter.ann.evaluate import ann_outputs
 from ..converter.ann.graph import Input as AnnInput
 from ..converter.ann.passes import default_passes, run_passes
 from ..converter.frontend import LoadedModel, Reference, TensorInfo, import_onnx, load_onnx
@@ -66,7 +66,7 @@ def verify(
     known = [n for n in rewritten.nodes if n.tensor and not isinstance(n.layer, AnnInput)]
     wanted = dict.fromkeys([*(n.tensor for n in known), *(o.tensor for o in ann.outputs)])
     expected = Reference(loaded).run(inputs, list(wanted))
-    computed = evaluate_ann(rewritten, inputs)
+    computed = ann_outputs(rewritten, inputs)
     layers = tuple(
         LayerCheck(
             name=n.name,

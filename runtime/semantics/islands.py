@@ -23,7 +23,7 @@ def _session(model: bytes) -> Any:
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def evaluate(model: bytes, output: str, inputs: Sequence[Array]) -> Array:
+def run_model(model: bytes, output: str, inputs: Sequence[Array]) -> Array:
     """f(inputs) for arrays (batch, *shape) in the order of the model's inputs; float32 inside."""
     session = _session(model)
     names = [i.name for i in session.get_inputs()]
@@ -37,4 +37,4 @@ def evaluate(model: bytes, output: str, inputs: Sequence[Array]) -> Array:
 def apply(node: Analog, xs: Sequence[Array]) -> Array:
     """What an island computes of its inputs (batch, *shape), its biases added."""
     biased = [x + b for x, b in zip(xs, node.biases, strict=True)] if node.biases else xs
-    return evaluate(node.model, node.output, biased)
+    return run_model(node.model, node.output, biased)

@@ -20,7 +20,7 @@ from onnx2snn.converter.convert import convert
 from onnx2snn.converter.frontend import check, import_onnx
 from onnx2snn.converter.recipes.options import Options
 from onnx2snn.data import Preprocessing, Samples
-from onnx2snn.evaluation.ann import evaluate
+from onnx2snn.evaluation.evaluate import evaluate
 from onnx2snn.evaluation.verify import verify
 from onnx2snn.reports.text import run_text
 from onnx2snn.runtime import file as onnxfile

@@ -105,7 +105,7 @@ def test_integers_are_computed_for_models_with_an_entry_only() -> None:
     first, last = quantized.layers
     quantized = replace(quantized, layers=(replace(first, neuron=foreign), last))
     with pytest.raises(GraphError, match=r"AdaptiveParams.*cores\.integers\.POPULATIONS"):
-        integers.run(view, quantized, samples(4), T)
+        integers.simulate_integers(view, quantized, samples(4), T)
 
 
 def test_a_truenorth_unit_is_made_of_plain_neurons_only() -> None:

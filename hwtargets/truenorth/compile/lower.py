@@ -30,7 +30,7 @@ from ....runtime import graph as g
 from ....runtime.neurons import NeuronParams
 from ....runtime.ops import Array, MultiplyingOp, Shape
 from ....runtime.semantics.walk import annotate
-from ...view.lines import Block, Signal, Wires, apply, blocks_of, evaluate
+from ...view.lines import Block, Signal, Wires, apply, blocks_of, currents_of
 from . import pools
 
 Role: TypeAlias = Literal["neurons", "pool", "max", "readout"]
@@ -246,7 +246,7 @@ class _Lowering:
         rates = np.concatenate(self.rates, axis=1) if self.rates else np.zeros((0, 0), np.float32)
         gathered = max((b.fields.size for b in blocks), default=1)
         step = max(CHUNK // gathered, 1)
-        parts = [evaluate(blocks, rates[i : i + step], size) for i in range(0, len(rates), step)]
+        parts = [currents_of(blocks, rates[i : i + step], size) for i in range(0, len(rates), step)]
         return np.concatenate(parts)
 
     def population(self, node: g.Population, signal: Signal) -> Signal:

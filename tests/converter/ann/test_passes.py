@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnx2snn.converter.ann.evaluate import evaluate
+from onnx2snn.converter.ann.evaluate import ann_outputs
 from onnx2snn.converter.ann.graph import AnnGraph, AnnNode, AnnOutput, Clip, Input, LeakyRelu, Relu
 from onnx2snn.converter.ann.passes import (
     default_passes,
@@ -53,7 +53,7 @@ def source(*shape: int) -> AnnNode:
 
 
 def outputs(net: AnnGraph, data: Array) -> list[Array]:
-    values = evaluate(net, {"x": data})
+    values = ann_outputs(net, {"x": data})
     return [values[o.node] for o in net.outputs]
 
 

@@ -22,7 +22,7 @@ from onnx import helper, numpy_helper
 from places import DOCS
 
 from converter.frontend.tools import imported, saved
-from onnx2snn.converter.ann.evaluate import evaluate
+from onnx2snn.converter.ann.evaluate import ann_outputs
 from onnx2snn.converter.ann.graph import AnnGraph, Opaque
 from onnx2snn.converter.frontend import OPERATIONS
 from onnx2snn.errors import ModelError
@@ -95,7 +95,7 @@ def _evaluated(graph: AnnGraph, feeds: Mapping[str, Array]) -> dict[str, Array]:
         array = feeds[node.tensor].astype(np.float32)
         batched = array.ndim > 1 and array.shape[1:] == node.shape
         data[node.name] = array if batched else array[None]
-    return evaluate(graph, data)
+    return ann_outputs(graph, data)
 
 
 def _close(found: Array, expected: Array) -> bool:

@@ -16,7 +16,7 @@ from places import FIXTURES
 
 from converter.frontend.tools import imported, model, samples, saved, worst_difference
 from onnx2snn import convert
-from onnx2snn.converter.ann.evaluate import evaluate
+from onnx2snn.converter.ann.evaluate import ann_outputs
 from onnx2snn.converter.ann.graph import AnnGraph, Opaque
 from onnx2snn.converter.frontend import Reference, load_onnx
 from onnx2snn.converter.frontend.islands.units import Island, units
@@ -155,7 +155,7 @@ def test_integer_inputs_reach_an_island_as_integers(tmp_path: Path) -> None:
     proto.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
     graph, loaded = imported(saved(proto, tmp_path))
     indices = np.asarray([[0, 5, 2], [3, 3, 1]])
-    found = evaluate(graph, {"i": indices + np.float32(1e-6)})[graph.outputs[0].node]
+    found = ann_outputs(graph, {"i": indices + np.float32(1e-6)})[graph.outputs[0].node]
     np.testing.assert_array_equal(found, Reference(loaded).run(indices)["y"])
     np.testing.assert_array_equal(found, W[indices].reshape(2, -1))
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from onnx2snn.converter.ann.evaluate import evaluate
+from onnx2snn.converter.ann.evaluate import ann_outputs
 from onnx2snn.converter.ann.graph import AnnGraph, Input
 from onnx2snn.converter.frontend import LoadedModel, Reference, import_onnx, load_onnx
 from onnx2snn.runtime.ops import Array
@@ -61,7 +61,7 @@ def worst_difference(graph: AnnGraph, loaded: LoadedModel, data: Mapping[str, Ar
     pairs |= {o.node: o.tensor for o in graph.outputs}
     assert pairs
     expected = Reference(loaded).run(data, tuple(pairs.values()))
-    found = evaluate(graph, {node.name: data[node.tensor] for node in graph.inputs})
+    found = ann_outputs(graph, {node.name: data[node.tensor] for node in graph.inputs})
     return max(relative(found[node], expected[tensor]) for node, tensor in pairs.items())
 
 

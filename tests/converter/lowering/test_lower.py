@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnx2snn.converter.ann.evaluate import evaluate
+from onnx2snn.converter.ann.evaluate import ann_outputs
 from onnx2snn.converter.ann.graph import AnnGraph, AnnNode, AnnOutput, Input, LeakyRelu, Relu
 from onnx2snn.converter.lowering.fold_thresholds import set_thresholds
 from onnx2snn.converter.lowering.lower import compact, lower
@@ -111,7 +111,7 @@ def test_lowered_and_folded_graphs_compute_the_ann(seed: int, length: int) -> No
     ann = random_graph(seed, length)
     rng = np.random.default_rng(seed + 1)
     x = rng.standard_normal((3, 4, 8, 8)).astype(np.float32)
-    expected = evaluate(ann, {"x": x})
+    expected = ann_outputs(ann, {"x": x})
     lowered = lower(ann)
     neurons = {}
     for p in lowered.of(snn.Population):

@@ -17,7 +17,7 @@ from onnx2snn.converter.statistics.thresholds import thresholds
 from onnx2snn.converter.tune import Tuning, bytes_per_sample, tune
 from onnx2snn.converter.tune import weights as tune_weights
 from onnx2snn.converter.tune.replay import Replay, Train, decoded_mean, packed_bits, sources
-from onnx2snn.converter.tune.search import Drive, Search, _shrunk, choose, decoded_rates, run
+from onnx2snn.converter.tune.search import Drive, Search, _shrunk, choose, decoded_rates, fired
 from onnx2snn.converter.tune.weights import correct, correctable, residual
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime import ops
@@ -218,7 +218,7 @@ def test_unevenness_is_what_was_sent_against_that_part_of_the_target(
     neuron = NeuronParams(v_threshold=theta, v_init=theta / 2, lag=lag)
     drive = Drive(current=current, target=target, first=0, begin=0, fire=lag, steps=steps)
     rates, uneven = decoded_rates(neuron, np.zeros((1, 2, 1), np.float32), drive, uneven=True)
-    spikes = run(
+    spikes = fired(
         replace(neuron, v_threshold=theta[0], v_init=theta[0] / 2),
         bias=np.zeros(()),
         current=current[:, np.newaxis],
@@ -269,7 +269,7 @@ def test_few_neurons_of_a_channel_do_not_outvote_all_channels() -> None:
 def test_a_late_window_fires_late_and_integrates_what_came_before() -> None:
     neuron = NeuronParams(v_threshold=np.ones(()), v_init=np.zeros(()), lag=2)
     current = np.full((1, 1, 1), 0.5, np.float32)
-    spikes = run(neuron, bias=np.zeros(()), current=current, first=0, begin=0, fire=2, steps=4)
+    spikes = fired(neuron, bias=np.zeros(()), current=current, first=0, begin=0, fire=2, steps=4)
     # Charge 0.5 per step for 4 steps: one spike each in steps 2 and 3, none after.
     assert spikes[:, 0, 0].tolist() == [1, 1, 0, 0]
 

@@ -60,7 +60,7 @@ def kinds(network: ChipNetwork, target: HardwareTarget) -> tuple[Violation, ...]
         for layer in network.layers
         if len(layer.projections) != 1 or len(layer.shape) != 1
     )
-    return (*rules.check(network, target), *others)
+    return (*rules.violations(network, target), *others)
 
 
 def map_toy(network: ChipNetwork, target: HardwareTarget, request: Request[ToyOptions]) -> Mapped:

@@ -13,7 +13,7 @@ import pytest
 from hwtargets.chip_nets import Net, build, neuron
 from onnx2snn.converter.lowering.align import aligned
 from onnx2snn.hwtargets import chip_view, load_target, place
-from onnx2snn.hwtargets.cores.integers import _fire, _integrate, run
+from onnx2snn.hwtargets.cores.integers import _fire, _integrate, simulate_integers
 from onnx2snn.hwtargets.cores.quantize import IntLayer, quantize
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
@@ -81,7 +81,7 @@ def test_the_integer_run_equals_a_plain_loop_over_neurons() -> None:
     network, steps = chip_view(graph), 24
     x = np.random.default_rng(0).normal(size=(3, 6))
     quantized = quantize(network, target, "graded", float(np.abs(x).max()), steps)
-    got = run(network, quantized, x, steps)
+    got = simulate_integers(network, quantized, x, steps)
     layers = []
     for layer in quantized.layers:
         (p,) = layer.projections
@@ -130,7 +130,7 @@ def test_quantized_weights_are_within_half_a_step_and_answers_agree(target: str)
                 eye = op.apply(eye)
             stored = eye.reshape(len(eye), -1).T
             np.testing.assert_allclose(stored * unit / source, exact, atol=0.51 * unit / source)
-    got = run(network, quantized, x, 32).readout[-1].argmax(1)
+    got = simulate_integers(network, quantized, x, 32).readout[-1].argmax(1)
     floating = simulate(graph, x, 32).readouts["out"][-1].argmax(1)
     assert (got == floating).mean() >= 0.9
 
@@ -145,7 +145,7 @@ def test_thresholds_per_channel_are_folded_into_weights() -> None:
     x = np.random.default_rng(2).random((30, 4)).astype(np.float32) * 3
     quantized = quantize(network, load_target("loihi2"), "graded", 3.0, 64)
     assert quantized.layers[0].threshold is not None and quantized.layers[0].threshold.size == 1
-    rates = run(network, quantized, x, 64).rates["p"]
+    rates = simulate_integers(network, quantized, x, 64).rates["p"]
     expected = simulate(net.graph, x, 64).spikes["p"].sum() / (30 * 64)
     assert rates.sum() == pytest.approx(expected, rel=0.03)
 
@@ -164,7 +164,7 @@ def test_graded_and_signed_spikes_start_lags_and_hard_resets_run_on_the_chip() -
         net.readout(3)
         network = chip_view(net.graph)
         quantized = quantize(network, load_target("loihi2"), "graded", 1.0, 40)
-        got = run(network, quantized, x, 40)
+        got = simulate_integers(network, quantized, x, 40)
         scale = quantized.layers[-1].unit * np.arange(1, 41).reshape(-1, 1, 1)
         floating = simulate(net.graph, x, 40).readouts["out"]
         spread = np.abs(floating[-1]).mean()
@@ -179,9 +179,9 @@ def test_a_membrane_that_is_too_narrow_is_counted_as_saturated() -> None:
     narrow = replace(chip, limits={**chip.limits, "state_bits": state})
     x = np.ones((2, 4), np.float32)
     network = chip_view(graph)
-    wide = run(network, quantize(network, chip, "graded", 1.0, 8), x, 8)
+    wide = simulate_integers(network, quantize(network, chip, "graded", 1.0, 8), x, 8)
     quantized = quantize(network, narrow, "graded", 1.0, 8)
-    tight = run(network, quantized, x, 8)
+    tight = simulate_integers(network, quantized, x, 8)
     assert sum(wide.saturations.values()) == 0
     layer = quantized.layers[0]
     (p,), limit = layer.projections, 2**8 - 1
@@ -228,7 +228,7 @@ def test_paced_neurons_and_delayed_skips_run_on_the_chip(lag: int) -> None:
     assert {p.delay for p in network["sum"].projections} == {0, lag}
     x = np.random.default_rng(4).random((20, 6)).astype(np.float32)
     quantized = quantize(network, load_target("loihi2"), "graded", 1.0, 16)
-    got = run(network, quantized, x, 16)
+    got = simulate_integers(network, quantized, x, 16)
     assert not any(got.saturations.values())
     t = np.arange(1, 17).reshape(-1, 1, 1)
     floating = simulate(graph, x, 16)
@@ -250,7 +250,9 @@ def test_the_room_of_a_charge_is_that_of_a_spike_in_every_step() -> None:
         replace(n, bias=np.full((6,), 1.0, np.float32)) for n in net.graph.of(g.Population)
     )
     network = chip_view(graph)
-    found = run(network, quantize(network, load_target("loihi2"), "graded", 1.0, 64), x, 64)
+    found = simulate_integers(
+        network, quantize(network, load_target("loihi2"), "graded", 1.0, 64), x, 64
+    )
     assert not found.saturations["p"]
 
 

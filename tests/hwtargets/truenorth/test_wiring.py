@@ -82,7 +82,7 @@ def lines(shape, first=0):
 
 def value(signal, spikes):
     size = int(np.prod(signal.shape))
-    total = w.evaluate(w.blocks_of(signal), spikes, size) + signal.constant.reshape(-1)
+    total = w.currents_of(w.blocks_of(signal), spikes, size) + signal.constant.reshape(-1)
     return total.reshape(len(spikes), *signal.shape)
 
 

@@ -142,7 +142,7 @@ def place(
 
 def emitted(mapped: Mapped) -> xylo_file.XyloFile:
     (content,) = mapped.files.values()
-    return xylo_file.load(content)
+    return xylo_file.parse(content)
 
 
 def samples(count: int, size: int, seed: int = 9) -> np.ndarray:

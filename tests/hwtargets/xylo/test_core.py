@@ -16,7 +16,7 @@ from hwtargets.xylo.naive import naive_run
 from hwtargets.xylo.networks import random_config, random_trains
 from hwtargets.xylo.vendor import vendor_run
 from onnx2snn.errors import TargetError
-from onnx2snn.hwtargets.xylo.core import XyloConfig, run
+from onnx2snn.hwtargets.xylo.core import XyloConfig, simulate_core
 from onnx2snn.hwtargets.xylo.quantize import charge, gain
 
 RECORDINGS = Path(__file__).parent / "recordings"
@@ -44,7 +44,7 @@ def config_of(case: dict[str, Any]) -> XyloConfig:
 
 
 def assert_same(config: XyloConfig, trains: np.ndarray, expected: dict[str, np.ndarray]) -> None:
-    ours = run(config, trains, record=True)
+    ours = simulate_core(config, trains, record=True)
     for name, value in expected.items():
         np.testing.assert_array_equal(getattr(ours, name), value, err_msg=name)
 
@@ -64,7 +64,9 @@ def test_recordings_exercise_saturation_multiple_spikes_and_every_decay() -> Non
     assert max(currents) >= 32000
     assert max(spikes) == 31
     assert set(range(16)) <= set(decays.tolist())
-    saturated = [run(config_of(c), c["trains"]).saturated["current"].sum() for c in CASES.values()]
+    saturated = [
+        simulate_core(config_of(c), c["trains"]).saturated["current"].sum() for c in CASES.values()
+    ]
     assert sum(n > 0 for n in saturated) >= 6
 
 
@@ -107,7 +109,7 @@ def test_charge_of_a_spike_is_what_the_membrane_collects() -> None:
     )
     trains = np.zeros((1, 1100, 1), int)
     trains[0, 0, 0] = 1
-    currents = run(config, trains, record=True).i_syn
+    currents = simulate_core(config, trains, record=True).i_syn
     assert currents is not None and not currents[0, -1].any()
     expected = [charge(int(w) << 3, dash=int(d)) for w, d in zip(weight, dash, strict=True)]
     np.testing.assert_array_equal(currents[0].sum(axis=0, dtype=np.int64), expected)
@@ -139,6 +141,6 @@ def test_values_beyond_the_registers_are_all_reported() -> None:
 def test_spike_trains_of_the_wrong_shape_are_refused() -> None:
     config = random_config(np.random.default_rng(0))
     with pytest.raises(TargetError, match="input spikes must be"):
-        run(config, np.zeros((1, 5, config.inputs + 1), int))
+        simulate_core(config, np.zeros((1, 5, config.inputs + 1), int))
     with pytest.raises(TargetError, match="input spikes must be"):
-        run(config, np.full((1, 5, config.inputs), -1))
+        simulate_core(config, np.full((1, 5, config.inputs), -1))

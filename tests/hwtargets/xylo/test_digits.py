@@ -69,9 +69,9 @@ def test_every_spike_and_state_of_every_test_sample_equals_the_vendor_simulator(
 ) -> None:
     pytest.importorskip("xylosim")
     mapped, x, _, _ = placed(model, chip)
-    file = xylo_file.load(mapped.files[f"{chip}.json"])
+    file = xylo_file.parse(mapped.files[f"{chip}.json"])
     trains = file.coding.encode(x)
-    ours = xylo_core.run(file.config, trains, record=True)
+    ours = xylo_core.simulate_core(file.config, trains, record=True)
     for name, value in vendor_run(file.config, trains).items():
         np.testing.assert_array_equal(getattr(ours, name), value, err_msg=name)
 
@@ -93,9 +93,9 @@ def test_the_emitted_specification_runs_in_the_vendors_own_tool(
         k: np.array(v) if k != "aliases" and isinstance(v, list) else v for k, v in spec.items()
     }
     device_run = simulator.from_specification(**given, dt=1e-3)
-    file = xylo_file.load(content)
+    file = xylo_file.parse(content)
     trains = file.coding.encode(x[:40])
-    ours = xylo_core.run(file.config, trains)
+    ours = xylo_core.simulate_core(file.config, trains)
     for k, sample in enumerate(trains):
         device_run.reset_state()
         out, _, record = device_run.evolve(sample, record=True)

@@ -87,7 +87,7 @@ def test_emitted_file_run_by_the_installed_vendor_simulator_equals_the_chip_run(
     pytest.importorskip("xylosim")
     file = emitted(place(perceptron(16, 63, 40, 8), chip, steps=32))
     trains = file.coding.encode(samples(6, 16))
-    ours = xylo_core.run(file.config, trains, record=True)
+    ours = xylo_core.simulate_core(file.config, trains, record=True)
     for name, value in vendor_run(file.config, trains).items():
         np.testing.assert_array_equal(getattr(ours, name), value, err_msg=name)
 
@@ -129,7 +129,7 @@ def test_file_has_the_vendor_arguments_as_integers() -> None:
 def test_file_reads_back_without_loss() -> None:
     mapped = place(perceptron(4, 5, 3))
     (content,) = mapped.files.values()
-    assert xylo_file.dump(xylo_file.load(content)) == content
+    assert xylo_file.dump(xylo_file.parse(content)) == content
 
 
 def test_version_1_with_weights_as_matrices_is_still_read() -> None:
@@ -138,7 +138,7 @@ def test_version_1_with_weights_as_matrices_is_still_read() -> None:
     for name in ("weights_in", "weights_rec"):
         raw["specification"][name] = np.array(raw["specification"][name])[:, :, 0].tolist()
     old = json.dumps(raw | {"version": 1}).encode()
-    assert xylo_file.dump(xylo_file.load(old)) == content
+    assert xylo_file.dump(xylo_file.parse(old)) == content
 
 
 @pytest.mark.parametrize(
@@ -160,13 +160,13 @@ def test_version_1_with_weights_as_matrices_is_still_read() -> None:
 def test_a_damaged_file_is_refused_with_the_reason(damage: Any, message: str) -> None:
     (content,) = place(perceptron(4, 5, 3)).files.values()
     with pytest.raises(DataError, match=message) as caught:
-        xylo_file.load(json.dumps(damage(json.loads(content))).encode(), where="net.json")
+        xylo_file.parse(json.dumps(damage(json.loads(content))).encode(), where="net.json")
     assert caught.value.code == "E208" and caught.value.where == "net.json"
 
 
 def test_bytes_that_are_not_json_are_refused() -> None:
     with pytest.raises(DataError, match="not a readable Xylo specification"):
-        xylo_file.load(b"\x00\x01")
+        xylo_file.parse(b"\x00\x01")
 
 
 # ---------------------------------------------------------------- accuracy on the chip's integers

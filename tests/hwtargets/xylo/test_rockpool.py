@@ -43,7 +43,7 @@ def test_the_vendors_simulator_takes_the_specification_and_spikes_as_ours(chip: 
     file, spec = emitted(chip)
     simulator = device(DEVICES[chip], "xylo_sim").XyloSim.from_specification(**spec, dt=1e-3)
     trains = file.coding.encode(samples(4, SIZES[chip][0]))
-    ours = xylo_core.run(file.config, trains, record=True)
+    ours = xylo_core.simulate_core(file.config, trains, record=True)
     for k, sample in enumerate(trains):
         simulator.reset_state()
         out, _, record = simulator.evolve(sample, record=True)

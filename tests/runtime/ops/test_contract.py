@@ -280,7 +280,7 @@ def test_the_chips_view_reads_what_it_reads(op, shapes):
         if then is not None:
             signal = lines.apply(then, [signal], "z")
             expected, constant = then.apply(expected), then.apply(constant)
-        found = lines.evaluate(lines.blocks_of(signal), flat, int(np.prod(out)))
+        found = lines.currents_of(lines.blocks_of(signal), flat, int(np.prod(out)))
         np.testing.assert_allclose(found, expected.reshape(2, -1), rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(signal.constant, constant[0], rtol=1e-6)
     for position, shape in enumerate(shapes):
