@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 
 import numpy as np
@@ -10,9 +10,10 @@ import numpy as np
 from ....cost import StaticCost
 from ....facts import Chain, GraphFacts
 from ....graph import Analog, Delay, Input, MaxPool, Node, Population, Readout, Synapse
-from ....ops import Array, LinearOp, WeightedOp
+from ....ops import Array, WeightedOp
 from ....ops.convolution import Conv
 from ....ops.pool import SumPool
+from ....tables import entry
 from ...profile import Clock, running_clock
 from ..buffers import LINE, zeros
 from ..cells.base import Cell
@@ -34,11 +35,11 @@ from ..products.models import ChainModels
 from ..products.onnxruntime import session_kernel
 from ..products.records import Kernel, byte_pool_kernel, record_kernel
 from ..products.terms import is_plain
+from .integers import largest_integers
 from .orders import Orders
 from .plan import Plan
 from .segment import Segment, Step
 
-SPIKING_INPUT = 2  # its largest spike: values up to 1, with what rounding adds
 CHUNK_BYTES = 512 * 1024  # currents of one chunk: still in L2 when the neurons read them
 
 
@@ -140,31 +141,10 @@ class _Maker:
         sources = {t.source for terms in blocked.terms.values() for t in terms}
         most = max((prod(self.shapes[name]) for name in sources), default=0)
         self.held = zeros(most * lanes, np.float32)
-        self.largest = self._largest()
+        self.largest = largest_integers(facts)
         byte = np.dtype(np.int8)
         self.dtypes = {name: dtype if m is None else byte for name, m in self.largest.items()}
         self.runs = {node.name for node in facts.graph.nodes if not isinstance(node, Input)}
-
-    def _largest(self) -> dict[str, int | None]:
-        """The largest magnitude of each signal that is kept in bytes, None for the others: spikes
-        stay small integers while they are only moved or counted."""
-        out: dict[str, int | None] = {}
-        constant = self.facts.constant
-        for node in self.facts.graph.nodes:
-            before = [out[name] for name in node.inputs]
-            most: int | None = None
-            if node.name in constant:
-                pass
-            elif isinstance(node, Input):
-                most = SPIKING_INPUT
-            elif isinstance(node, Population):
-                most = node.neuron.levels
-            elif isinstance(node, Delay):
-                most = before[0]
-            elif isinstance(node, Synapse) and None not in before:
-                most = _most(node.op, max(b for b in before if b is not None))
-            out[node.name] = None if most is None or most > np.iinfo(np.int8).max else most
-        return out
 
     def segment(self, chain: Chain) -> Segment:
         node = self.nodes[chain.sink]
@@ -189,7 +169,9 @@ class _Maker:
             sources=chain.sources,
             reads=node.inputs,
             inner=inner,
-            cell=self._cell(node, chunk, clock),
+            cell=entry(CELLS, node, "runtime.engine.fast.planning.planner.CELLS")(
+                self, node, chunk, clock
+            ),
             chunk=chunk,
             clock=clock,
             **self._window(chain, node),
@@ -324,34 +306,31 @@ class _Maker:
             self.arena = zeros(max(at + size, 2 * self.arena.size), np.uint8)
         return self.arena[at : at + size].view(dtype).reshape(inner)
 
-    def _cell(self, node: Node, chunk: int, clock: Clock) -> Cell | ReadoutCell | None:
-        shapes = [self.shapes[name] for name in node.inputs]
-        match node:
-            case Population():
-                counter = self.counters[node.name]
-                if self.compiled and has_compiled_step(node.neuron):
-                    kind = CompiledPlainCell if is_plain(node.neuron) else CompiledCell
-                    return kind(node, self.lanes, chunk, counter, clock)
-                return population_cell(
-                    node, self.lanes, dtype=self.dtype, chunk=chunk, counter=counter, clock=clock
-                )
-            case MaxPool() | Analog():
-                passed = self.counters.get(node.name)
-                return ExpectationCell(
-                    node,
-                    shapes,
-                    lanes=self.lanes,
-                    dtype=self.dtype,
-                    chunk=chunk,
-                    counter=passed,
-                    clock=clock,
-                )
-            case Delay():
-                dtype = self.dtypes[node.name]
-                return DelayCell(node.steps, node.shape, dtype, self.lanes, clock)
-            case Readout():
-                return ReadoutCell(node, self.lanes, self.dtype, chunk, clock)
-        return None
+    def population(self, node: Population, chunk: int, clock: Clock) -> Cell:
+        counter = self.counters[node.name]
+        if self.compiled and has_compiled_step(node.neuron):
+            kind = CompiledPlainCell if is_plain(node.neuron) else CompiledCell
+            return kind(node, self.lanes, chunk, counter, clock)
+        return population_cell(
+            node, self.lanes, dtype=self.dtype, chunk=chunk, counter=counter, clock=clock
+        )
+
+    def expectation(self, node: MaxPool | Analog, chunk: int, clock: Clock) -> Cell:
+        return ExpectationCell(
+            node,
+            [self.shapes[name] for name in node.inputs],
+            lanes=self.lanes,
+            dtype=self.dtype,
+            chunk=chunk,
+            counter=self.counters.get(node.name),
+            clock=clock,
+        )
+
+    def delay(self, node: Delay, chunk: int, clock: Clock) -> Cell:
+        return DelayCell(node.steps, node.shape, self.dtypes[node.name], self.lanes, clock)
+
+    def readout(self, node: Readout, chunk: int, clock: Clock) -> ReadoutCell:
+        return ReadoutCell(node, self.lanes, self.dtype, chunk, clock)
 
     def signals(self, segments: list[Segment]) -> dict[str, Array]:
         """A buffer for what each segment passes on, reused when its last reader is done."""
@@ -381,12 +360,15 @@ class _Maker:
         return raw[:size].view(dtype).reshape(shape)
 
 
-def _most(op: LinearOp, most: int) -> int | None:
-    """The largest magnitude that ``op`` makes of integers up to ``most``, where it only moves or
-    counts them."""
-    if op.moves:
-        return most
-    return most * prod(op.kernel) if isinstance(op, SumPool) else None
+# What a segment ends with, by the kind of its node; a synapse that several read ends in nothing.
+CELLS: Mapping[type[Node], Callable[..., Cell | ReadoutCell | None]] = {
+    Population: _Maker.population,
+    MaxPool: _Maker.expectation,
+    Analog: _Maker.expectation,
+    Delay: _Maker.delay,
+    Readout: _Maker.readout,
+    Synapse: lambda maker, node, chunk, clock: None,
+}
 
 
 def _ends_once(chain: Chain, node: Node) -> bool:
