@@ -17,6 +17,7 @@ import pytest
 import onnx2snn
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
+from onnx2snn.runtime.engine.fast.planning.planner import CELLS
 from onnx2snn.runtime.neurons import NeuronParams
 from onnx2snn.runtime.semantics.walk import annotate, ask, walk
 
@@ -71,6 +72,10 @@ def with_gate():
     node = object.__new__(Gate)
     node.__dict__.update(name="gate", inputs=("x",), shape=(2,), tensor="", steps=1)
     return node
+
+
+def test_the_fast_engine_knows_a_cell_for_every_kind_that_it_runs():
+    assert set(CELLS) == set(g.KINDS) - {g.Input}
 
 
 def test_a_kind_that_is_not_in_the_table_is_refused_by_everything():
