@@ -11,6 +11,7 @@ import click
 from .. import api, diagnosis
 from ..converter.frontend import load_onnx
 from ..data import Preprocessing
+from ..diagnosis.loss import loss_of
 from ..display import json_text
 from ..errors import UsageError
 from ..evaluation.ann import onnx_ann
@@ -25,21 +26,28 @@ from . import options as opt
 from .running import converted, own_span, run_one
 
 PATH = click.Path(path_type=Path)
+SAMPLES = 128  # tell a loss to a few points, in less than a minute for small networks
 
 
 @click.command()
 @click.argument("model", type=PATH, metavar="MODEL.onnx")
 @click.argument("network", type=PATH, metavar="NET.snn.onnx")
-@click.option("--data", required=True, metavar="DATA", help="Samples; labels are not needed.")
+@click.option("--data", required=True, metavar="DATA", help="Samples, and labels if there are any.")
 @opt.recipes_option
 @click.option("--calib", metavar="DATA", help="With --recipe: calibration samples, or `none`.")
 @click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
 @click.option("-T", "--steps", help="Time steps [what the network was converted for].")
-@click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=SAMPLES,
+    help=f"Use the first N samples [{SAMPLES}].",
+)
 @click.option("-o", "--output", type=files.OUTPUT, help="Folder for JSON, HTML and pictures.")
 @files.force_option
 @click.option("--seed", type=int, default=0, help="For stochastic input encodings [0].")
 @opt.regression_option
+@opt.allow_analog_option
 @opt.preprocessing_options
 @opt.shape_option
 @opt.json_option
@@ -52,11 +60,12 @@ def diagnose(
     calib: str | None,
     calib_samples: int | None,
     steps: str | None,
-    samples: int | None,
+    samples: int,
     output: Path | None,
     force: bool,
     seed: int,
     regression: bool,
+    allow_analog: bool,
     preprocessing: Preprocessing | None,
     input_shapes: tuple[str, ...],
     as_json: bool,
@@ -89,6 +98,12 @@ def diagnose(
             shapes=shapes,
             options={},
         )
+    networks = {"this network": graph, **others}
+    ann, judged = onnx_ann(loaded, graph), {"seed": seed, "regression": regression}
+    curves = [
+        run_one(label, net, loaded_samples, span=(1, last), engine=judged, ann=ann)
+        for label, net in networks.items()
+    ]
     found = diagnosis.diagnose(
         loaded,
         graph,
@@ -96,18 +111,14 @@ def diagnose(
         last,
         name=network.name,
         seed=seed,
+        loss=loss_of(curves[0][0].evaluation),
         progress=opt.stage("diagnosing"),
     )
-    networks = {"this network": graph, **others}
-    ann, judged = onnx_ann(loaded, graph), {"seed": seed, "regression": regression}
-    curves = [
-        run_one(label, net, loaded_samples, span=(1, last), engine=judged, ann=ann)
-        for label, net in networks.items()
-    ]
     found = replace(found, curves=tuple(curve for curve, _ in curves))
     document = reports.document(found)
     written = None if results is None else write(found, document, results)
     opt.emit(document, as_json, _text, found, written)
+    opt.refuse_analog([found.curves[0].evaluation.spiking], allow_analog)
 
 
 def _text(found: diagnosis.Diagnosis, written: str | None) -> str:
