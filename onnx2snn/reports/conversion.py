@@ -13,6 +13,7 @@ from ..provenance import Provenance
 from ..runtime.graph import Population, Readout, SpikingGraph, onsets
 from . import comparison
 from . import spiking as words
+from .figures import ratio
 from .text import interval, notes_text, percent, table
 
 
@@ -109,7 +110,8 @@ def text(document: dict[str, Any], share: SpikingShare) -> str:
         out += "\n" + _checked_text(checked)
     else:
         out += (
-            f"\nT={meta['T']}, latency {document['latency']} steps; without data, spikes per "
+            f"\nT={meta['T']}, latency {document['latency']} steps, "
+            f"{ratio(document['macs_to_ann'])} times the ANN's multiply-accumulates on analog values; without data, spikes per "
             "neuron and agreement with the ANN were not measured."
         )
     return f"{out}\nwrote {document['output']}"
