@@ -111,8 +111,8 @@ def text(document: dict[str, Any], share: SpikingShare) -> str:
     else:
         out += (
             f"\nT={meta['T']}, latency {document['latency']} steps, "
-            f"{ratio(document['macs_to_ann'])} times the ANN's multiply-accumulates on analog values; without data, spikes per "
-            "neuron and agreement with the ANN were not measured."
+            f"{ratio(document['macs_to_ann'])} times the ANN's multiply-accumulates on analog "
+            "values; without data, spikes per neuron and agreement with the ANN were not measured."
         )
     return f"{out}\nwrote {document['output']}"
 
