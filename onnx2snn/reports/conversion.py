@@ -110,9 +110,9 @@ def text(document: dict[str, Any], share: SpikingShare) -> str:
         out += "\n" + _checked_text(checked)
     else:
         out += (
-            f"\nT={meta['T']}, latency {document['latency']} steps, "
-            f"{ratio(document['macs_to_ann'])} times the ANN's multiply-accumulates on analog "
-            "values; without data, spikes per neuron and agreement with the ANN were not measured."
+            f"\nT={meta['T']}, latency {document['latency']} steps; without data, spikes per "
+            "neuron and agreement with the ANN were not measured. Multiply-accumulates on analog "
+            f"values: {ratio(document['macs_to_ann'])} times the ANN's."
         )
     return f"{out}\nwrote {document['output']}"
 
