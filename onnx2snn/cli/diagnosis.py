@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import click
 
 from .. import api, diagnosis
-from ..converter.frontend import load_onnx
-from ..data import Preprocessing
-from ..diagnosis.loss import loss_of
+from ..converter.frontend import LoadedModel, load_onnx
+from ..data import Preprocessing, Samples
+from ..diagnosis.loss import Loss, loss_of
 from ..display import json_text
 from ..errors import UsageError
 from ..evaluation.ann import onnx_ann
+from ..evaluation.sweep import SweepRun
 from ..marks import Kind
 from ..reports import diagnosis as reports
 from ..reports.pictures import diagnosis as diagnosis_plots
@@ -84,26 +86,25 @@ def diagnose(
     graph = api.load(network)
     last = own_span(graph)[1] if steps is None else opt.parse_steps(steps)[1]
     loaded_samples = api.load_samples(data, graph, preprocessing, limit=samples)
-    others: dict[str, SpikingGraph] = {}
+    networks = {"this network": graph}
     if recipes:
-        same = preprocessing or loaded_samples.preprocessing
-        shapes = opt.parse_shapes(input_shapes)
-        others = converted(
+        networks |= converted(
             (model,),
             recipes=recipes,
             calib=calib,
             limit=calib_samples,
             steps=last,
-            preprocessing=same,
-            shapes=shapes,
+            preprocessing=preprocessing or loaded_samples.preprocessing,
+            shapes=opt.parse_shapes(input_shapes),
             options={},
         )
-    networks = {"this network": graph, **others}
-    ann, judged = onnx_ann(loaded, graph), {"seed": seed, "regression": regression}
-    curves = [
-        run_one(label, net, loaded_samples, span=(1, last), engine=judged, ann=ann)
-        for label, net in networks.items()
-    ]
+    judged = {"seed": seed, "regression": regression}
+    curves: list[SweepRun] = []
+
+    def lost() -> Loss:
+        curves.extend(_curves(networks, loaded, loaded_samples, (1, last), judged))
+        return loss_of(curves[0].evaluation)
+
     found = diagnosis.diagnose(
         loaded,
         graph,
@@ -111,14 +112,29 @@ def diagnose(
         last,
         name=network.name,
         seed=seed,
-        loss=loss_of(curves[0][0].evaluation),
+        lost=lost,
         progress=opt.stage("diagnosing"),
     )
-    found = replace(found, curves=tuple(curve for curve, _ in curves))
+    found = replace(found, curves=tuple(curves))
     document = reports.document(found)
     written = None if results is None else write(found, document, results)
     opt.emit(document, as_json, _text, found, written)
     opt.refuse_analog([found.curves[0].evaluation.spiking], allow_analog)
+
+
+def _curves(
+    networks: Mapping[str, SpikingGraph],
+    model: LoadedModel,
+    samples: Samples,
+    span: tuple[int, int],
+    judged: Mapping[str, Any],
+) -> list[SweepRun]:
+    """Every network's, the first of which was converted from ``model``, against that."""
+    ann = onnx_ann(model, next(iter(networks.values())))
+    return [
+        run_one(label, net, samples, span=span, engine=judged, ann=ann)[0]
+        for label, net in networks.items()
+    ]
 
 
 def _text(found: diagnosis.Diagnosis, written: str | None) -> str:

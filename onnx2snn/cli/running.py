@@ -90,7 +90,6 @@ def run(
     results = files.claimed(output, chart_kinds("run"), inputs, force)
     given = opt.chosen(**choices)
     if recipes:
-        shapes = opt.parse_shapes(input_shapes)
         span = span or (32, 32)
         made = converted(
             networks,
@@ -99,7 +98,7 @@ def run(
             limit=calib_samples,
             steps=span[1],
             preprocessing=preprocessing,
-            shapes=shapes,
+            shapes=opt.parse_shapes(input_shapes),
             options=given,
         )
     else:

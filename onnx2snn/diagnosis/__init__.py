@@ -64,11 +64,12 @@ def diagnose(
     *,
     name: str = "",
     seed: int = 0,
-    loss: Loss | None = None,
+    lost: Callable[[], Loss] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Diagnosis:
     """Compare ``network`` with the model it was converted from, layer by layer, over ``steps``.
-    Where the ``loss`` on these samples is nothing, nothing is advised but to repair faults.
+    ``lost`` measures the loss on these samples, once it is known that the two belong together:
+    where it is nothing, nothing is advised but to repair faults.
 
     Raises UsageError for T < 1, DataError where samples or model do not belong to the network.
     """
@@ -85,6 +86,8 @@ def diagnose(
             seed=seed,
             progress=progress,
         )
+    loss = None if lost is None else lost()
+    with one_blas_thread():
         advice = _advice(
             lowered,
             network=gathered(network)[0],

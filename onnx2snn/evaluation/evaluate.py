@@ -268,21 +268,11 @@ def _evaluation(
     macs = cost.macs_once + cost.macs_per_step * _steps_run(s["stopped"], count)
     points = []
     for t in range(span[0] - 1, span[1]):
-        correct = int(s["correct"][t])
-        low, high = wilson(correct, count=count) if scored else (None, None)
         bounds = wilson(int(s["agree"][t]), count=count) if classifier else (None, None)
-        drop = (
-            paired_points(lost=int(s["lost"][t]), won=int(s["won"][t]), count=count)
-            if scored
-            else None
-        )
         points.append(
             Point(
                 T=t + 1,
                 latency=t + 1 + latency,
-                accuracy=correct / count if scored else None,
-                low=low,
-                high=high,
                 agreement=float(s["agree"][t]) / count if classifier else float(worst[t]),
                 error=float(np.sqrt(s["error"][t] / max(float(s["ann_norm"]), 1e-30))),
                 spikes_per_neuron=float(spikes[t]) / max(neurons, 1) / count,
@@ -293,8 +283,7 @@ def _evaluation(
                 concordance=float(worst[t]),
                 agreement_low=bounds[0],
                 agreement_high=bounds[1],
-                difference_low=None if drop is None else -drop[2] / 100,
-                difference_high=None if drop is None else -drop[1] / 100,
+                **_scored(s, t, count, known=scored),
             )
         )
     return Evaluation(
@@ -317,6 +306,17 @@ def _evaluation(
         logit=classifier and next(iter(shapes)) in logits,
         outputs=scores(totals, shapes, count, logits),
     )
+
+
+def _scored(counts: Mapping[str, Array], t: int, count: int, *, known: bool) -> dict[str, Any]:
+    """Of a ``Point``: the accuracy after step ``t``, from 0; None where it is not ``known``."""
+    keys = ("accuracy", "low", "high", "difference_low", "difference_high")
+    if not known:
+        return dict.fromkeys(keys)
+    correct = int(counts["correct"][t])
+    drop = paired_points(lost=int(counts["lost"][t]), won=int(counts["won"][t]), count=count)
+    values = (correct / count, *wilson(correct, count=count), -drop[2] / 100, -drop[1] / 100)
+    return dict(zip(keys, values, strict=True))
 
 
 def _steps_run(stopped: Array, count: int) -> Array:
