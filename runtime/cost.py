@@ -3,9 +3,18 @@
 A synaptic operation (SynOp) is one accumulate that one spike triggers in one weighted connection
 (Linear, Conv, ConvTranspose; zero weights do not count), or in one neuron where spikes reach it
 without a weighted operation (a skip connection). Pooling and reshaping before a weighted operation
-are part of its connections. A weighted operation that reads currents instead of spikes (a second
-convolution without a neuron in between, or the first layer under constant current) is dense: it
-costs multiply-accumulates (MACs).
+are part of its connections.
+
+A layer here is a weighted operation; what it reads says what drives it (``Drive``):
+
+    spikes    spikes alone: it costs synaptic operations;
+    input     the input's values under constant encoding: dense, it costs multiply-accumulates
+              (MACs), but once per sample, since they stay the same;
+    analog    values that differ from step to step: what an analog island computes, or currents
+              that no neuron turned into spikes (a second convolution behind a first). Dense, and in
+              every step; spikes that add to such values cost nothing more there.
+
+Analog islands are dense in every step too; ``file.macs`` counts what is in them.
 """
 
 from __future__ import annotations
@@ -13,10 +22,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from .facts import GraphFacts
+from .file.macs import island_cost
 from .graph import (
     Analog,
     Delay,
@@ -33,6 +44,16 @@ from .graph import (
 from .ops import Array, LinearOp, MultiplyingOp, Shape, WeightedOp
 from .semantics.walk import annotate
 
+Drive: TypeAlias = Literal["spikes", "input", "analog"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LayerCost:
+    """A weighted operation: what drives it, and its MACs in the ANN."""
+
+    drive: Drive
+    macs: int
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StaticCost:
@@ -42,9 +63,13 @@ class StaticCost:
         fan_out: per population, SynOps of one spike of each neuron, shaped like the population.
         passed_on: the same for what else carries spikes: spiking inputs, and max pools of spikes.
         neurons: per population, how many neurons.
-        macs_per_step: dense operations in every step.
-        macs_once: dense operations once per sample (constant currents).
+        macs_per_step: dense operations in every step, on analog values: of layers and islands.
+        macs_once: dense operations once per sample, on the input's values.
         macs_ann: dense operations of the ANN for one sample, for comparison.
+        layers: the weighted operations, by name.
+        islands, island_macs: how many analog islands there are, and the part of ``macs_per_step``
+            that is in them.
+        uncounted: operations of islands that no MACs are known for.
     """
 
     fan_out: dict[str, Array]
@@ -53,24 +78,36 @@ class StaticCost:
     macs_per_step: int
     macs_once: int
     macs_ann: int
+    layers: Mapping[str, LayerCost]
+    islands: int = 0
+    island_macs: int = 0
+    uncounted: tuple[str, ...] = ()
 
 
 def static_cost(facts: GraphFacts) -> StaticCost:
     """Fan-outs and dense operations of a graph (see the module's definitions)."""
     graph, shapes, consumers = facts.graph, facts.shapes, facts.consumers
+    carries = annotate(graph, _Carried())
     fans: dict[str, Array] = {}
     for node in reversed(graph.nodes):
         fans[node.name] = np.zeros(node.shape, np.float64)
         for reader in consumers[node.name]:
             for position, name in enumerate(reader.inputs):
                 if name == node.name:
-                    use = _Use(node.shape, position, fans, shapes)
+                    driven = carries[name] == "spikes"
+                    use = _Use(node.shape, position, fans, shapes, driven=driven)
                     fans[node.name] += visit(use, reader, ())
-    carries = annotate(graph, _Carried())
-    macs = {"constant": 0, "current": 0, "spikes": 0}
-    for node in graph.of(Synapse):
-        if isinstance(node.op, WeightedOp):
-            macs[carries[node.inputs[0]]] += node.op.uses(shapes[node.inputs[0]])
+    layers = {
+        node.name: LayerCost(
+            drive=_DRIVES[carries[node.inputs[0]]], macs=node.op.uses(shapes[node.inputs[0]])
+        )
+        for node in graph.of(Synapse)
+        if isinstance(node.op, WeightedOp)
+    }
+    # An island with several outputs is one model, which several nodes read.
+    islands = {(node.model, node.inputs): island_cost(node.model) for node in graph.of(Analog)}
+    inside = sum(found.macs for found in islands.values())
+    dense = {drive: _macs(layers, drive) for drive in _DRIVES.values()}
     populations = graph.of(Population)
     return StaticCost(
         fan_out={p.name: fans[p.name] for p in populations},
@@ -80,10 +117,21 @@ def static_cost(facts: GraphFacts) -> StaticCost:
             if carries[node.name] == "spikes"
         },
         neurons={p.name: prod(p.shape) for p in populations},
-        macs_per_step=macs["current"],
-        macs_once=macs["constant"],
-        macs_ann=sum(macs.values()),
+        macs_per_step=dense["analog"] + inside,
+        macs_once=dense["input"],
+        macs_ann=sum(dense.values()) + inside,
+        layers=layers,
+        islands=len(islands),
+        island_macs=inside,
+        uncounted=tuple(dict.fromkeys(n for found in islands.values() for n in found.uncounted)),
     )
+
+
+def _macs(layers: Mapping[str, LayerCost], drive: Drive) -> int:
+    return sum(layer.macs for layer in layers.values() if layer.drive == drive)
+
+
+_DRIVES: Mapping[str, Drive] = {"spikes": "spikes", "constant": "input", "current": "analog"}
 
 
 class _Carried(Rules[str]):
@@ -118,18 +166,26 @@ def _same(carried: Sequence[str]) -> str:
 
 class _Use(Rules[Array | float]):
     """SynOps that one spike of each neuron of a source, (*shape), triggers in a node that reads it
-    as its input ``position``. ``fans``: of the spikes that readers send."""
+    as its input ``position``. ``fans``: of the spikes that readers send; ``driven``: the source
+    carries spikes alone."""
 
     def __init__(
-        self, shape: Shape, position: int, fans: Mapping[str, Array], shapes: Mapping[str, Shape]
+        self,
+        shape: Shape,
+        position: int,
+        fans: Mapping[str, Array],
+        shapes: Mapping[str, Shape],
+        *,
+        driven: bool,
     ) -> None:
         self.shape, self.position, self.fans, self.shapes = shape, position, fans, shapes
+        self.driven = driven
 
     input = refused("an input reads no node")
 
     def synapse(self, node: Synapse, xs: Sequence[Array | float]) -> Array | float:
         if isinstance(node.op, WeightedOp):
-            return node.op.fan_out(self.shape)
+            return node.op.fan_out(self.shape) if self.driven else 0.0
         inputs = [self.shapes[name] for name in node.inputs]
         return _unscaled(node.op).adjoint(self.fans[node.name], self.position, inputs)
 

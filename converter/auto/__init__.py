@@ -63,7 +63,7 @@ PREFERENCES: Mapping[str, str] = {
     "steps": "fewest steps T between two answers",
     "latency": "fewest steps from input to answer",
     "spikes": "fewest spikes per neuron",
-    "synops": "fewest synaptic operations",
+    "synops": "fewest operations: synaptic ones, and multiply-accumulates on analog values",
 }
 
 
@@ -72,7 +72,8 @@ class Candidate:
     """One recipe at one T on the held-back samples. ``drop``: points lost (of accuracy, of
     agreement, or 100 times the relative error of the outputs); ``expected``: what is judged, the
     drop itself but for accuracy (``auto_judge.shrunk``); ``low``, ``high``: 95 % interval, None for
-    an error; ``samples``: how many it was converted on."""
+    an error; ``samples``: how many it was converted on; ``macs_per_sample``: multiply-accumulates
+    on analog values."""
 
     recipe: str
     T: int
@@ -86,6 +87,7 @@ class Candidate:
     samples: int
     spikes_per_neuron: float
     synops_per_sample: float
+    macs_per_sample: float
 
 
 RANKING: Mapping[str, Callable[[Candidate], float]] = {
@@ -93,7 +95,7 @@ RANKING: Mapping[str, Callable[[Candidate], float]] = {
     "steps": lambda c: c.T,
     "latency": lambda c: c.latency,
     "spikes": lambda c: c.spikes_per_neuron,
-    "synops": lambda c: c.synops_per_sample,
+    "synops": lambda c: c.synops_per_sample + c.macs_per_sample,
 }
 
 
@@ -188,6 +190,7 @@ class _Search:
             samples=len(_first(fit)),
             spikes_per_neuron=float(result.spikes_per_neuron[-1]),
             synops_per_sample=float(result.synops_per_sample[-1]),
+            macs_per_sample=float(result.macs_once + result.macs_per_step * steps),
         )
 
 

@@ -18,6 +18,7 @@ from ..data import Preprocessing, Samples
 from ..display import shown
 from ..errors import UsageError
 from ..evaluation.evaluate import Evaluation, evaluate
+from ..evaluation.spiking import spiking_share
 from ..evaluation.sweep import Sweep, state_names
 from ..evaluation.sweep import sweep as run_sweep
 from ..evaluation.verify import verify as run_verify
@@ -59,6 +60,7 @@ PATH = click.Path(path_type=Path)
 @opt.auto_options
 @opt.regression_option
 @click.option("--spiking-only", is_flag=True, help="Refuse networks with analog islands.")
+@opt.allow_analog_option
 @opt.conversion_options
 @opt.preprocessing_options
 @opt.shape_option
@@ -74,6 +76,7 @@ def convert(
     recipe: str,
     regression: bool,
     spiking_only: bool,
+    allow_analog: bool,
     preprocessing: Preprocessing | None,
     input_shapes: tuple[str, ...],
     as_json: bool,
@@ -105,10 +108,14 @@ def convert(
     results.write(output.name, checked_bytes(network, few))
     checked = None if samples is None else _calibration_check(network, samples, regression)
     totals = check(loaded).totals if network.of(Analog) else None
-    document = conversion.document(network, output=str(output), checked=checked, totals=totals)
-    opt.emit(document, as_json, conversion.text, document)
+    share = spiking_share(network)
+    document = conversion.document(
+        network, output=str(output), checked=checked, totals=totals, spiking=share
+    )
+    opt.emit(document, as_json, conversion.text, document, share)
     if document["auto"] is not None and not document["auto"]["within"]:
         raise SystemExit(1)
+    opt.refuse_analog([share], allow_analog)
 
 
 def _refuse_options_of_auto(recipe: str, choices: Mapping[str, Any]) -> None:
@@ -172,6 +179,7 @@ def verify(
 @opt.conversion_options
 @opt.engine_options
 @opt.regression_option
+@opt.allow_analog_option
 @opt.preprocessing_options
 @opt.shape_option
 @opt.json_option
@@ -186,6 +194,7 @@ def sweep(
     samples: int | None,
     output: Path,
     force: bool,
+    allow_analog: bool,
     preprocessing: Preprocessing | None,
     input_shapes: tuple[str, ...],
     as_json: bool,
@@ -229,6 +238,7 @@ def sweep(
         results.write(name, checked_bytes(made.network, test.section(0, 2).whole()))
         written.append(f"wrote {output / name}: the converted network for T={made.steps}")
     opt.emit(document, as_json, _sweep_text, result, written)
+    opt.refuse_analog([made.evaluation.spiking for made in result.runs], allow_analog)
 
 
 def _sweep_text(result: Sweep, written: list[str]) -> str:

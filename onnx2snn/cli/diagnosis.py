@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import click
 
 from .. import api, diagnosis
-from ..converter.frontend import load_onnx
-from ..data import Preprocessing
+from ..converter.frontend import LoadedModel, load_onnx
+from ..data import Preprocessing, Samples
+from ..diagnosis.loss import Loss, loss_of
 from ..display import json_text
 from ..errors import UsageError
 from ..evaluation.ann import onnx_ann
+from ..evaluation.sweep import SweepRun
 from ..marks import Kind
 from ..reports import diagnosis as reports
 from ..reports.pictures import diagnosis as diagnosis_plots
@@ -25,21 +28,28 @@ from . import options as opt
 from .running import converted, own_span, run_one
 
 PATH = click.Path(path_type=Path)
+SAMPLES = 128  # tell a loss to a few points, in less than a minute for small networks
 
 
 @click.command()
 @click.argument("model", type=PATH, metavar="MODEL.onnx")
 @click.argument("network", type=PATH, metavar="NET.snn.onnx")
-@click.option("--data", required=True, metavar="DATA", help="Samples; labels are not needed.")
+@click.option("--data", required=True, metavar="DATA", help="Samples, and labels if there are any.")
 @opt.recipes_option
 @click.option("--calib", metavar="DATA", help="With --recipe: calibration samples, or `none`.")
 @click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
 @click.option("-T", "--steps", help="Time steps [what the network was converted for].")
-@click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=SAMPLES,
+    help=f"Use the first N samples [{SAMPLES}].",
+)
 @click.option("-o", "--output", type=files.OUTPUT, help="Folder for JSON, HTML and pictures.")
 @files.force_option
 @click.option("--seed", type=int, default=0, help="For stochastic input encodings [0].")
 @opt.regression_option
+@opt.allow_analog_option
 @opt.preprocessing_options
 @opt.shape_option
 @opt.json_option
@@ -52,11 +62,12 @@ def diagnose(
     calib: str | None,
     calib_samples: int | None,
     steps: str | None,
-    samples: int | None,
+    samples: int,
     output: Path | None,
     force: bool,
     seed: int,
     regression: bool,
+    allow_analog: bool,
     preprocessing: Preprocessing | None,
     input_shapes: tuple[str, ...],
     as_json: bool,
@@ -75,20 +86,25 @@ def diagnose(
     graph = api.load(network)
     last = own_span(graph)[1] if steps is None else opt.parse_steps(steps)[1]
     loaded_samples = api.load_samples(data, graph, preprocessing, limit=samples)
-    others: dict[str, SpikingGraph] = {}
+    networks = {"this network": graph}
     if recipes:
-        same = preprocessing or loaded_samples.preprocessing
-        shapes = opt.parse_shapes(input_shapes)
-        others = converted(
+        networks |= converted(
             (model,),
             recipes=recipes,
             calib=calib,
             limit=calib_samples,
             steps=last,
-            preprocessing=same,
-            shapes=shapes,
+            preprocessing=preprocessing or loaded_samples.preprocessing,
+            shapes=opt.parse_shapes(input_shapes),
             options={},
         )
+    judged = {"seed": seed, "regression": regression}
+    curves: list[SweepRun] = []
+
+    def lost() -> Loss:
+        curves.extend(_curves(networks, loaded, loaded_samples, (1, last), judged))
+        return loss_of(curves[0].evaluation)
+
     found = diagnosis.diagnose(
         loaded,
         graph,
@@ -96,18 +112,29 @@ def diagnose(
         last,
         name=network.name,
         seed=seed,
+        lost=lost,
         progress=opt.stage("diagnosing"),
     )
-    networks = {"this network": graph, **others}
-    ann, judged = onnx_ann(loaded, graph), {"seed": seed, "regression": regression}
-    curves = [
-        run_one(label, net, loaded_samples, span=(1, last), engine=judged, ann=ann)
-        for label, net in networks.items()
-    ]
-    found = replace(found, curves=tuple(curve for curve, _ in curves))
+    found = replace(found, curves=tuple(curves))
     document = reports.document(found)
     written = None if results is None else write(found, document, results)
     opt.emit(document, as_json, _text, found, written)
+    opt.refuse_analog([found.curves[0].evaluation.spiking], allow_analog)
+
+
+def _curves(
+    networks: Mapping[str, SpikingGraph],
+    model: LoadedModel,
+    samples: Samples,
+    span: tuple[int, int],
+    judged: Mapping[str, Any],
+) -> list[SweepRun]:
+    """Every network's, the first of which was converted from ``model``, against that."""
+    ann = onnx_ann(model, next(iter(networks.values())))
+    return [
+        run_one(label, net, samples, span=span, engine=judged, ann=ann)[0]
+        for label, net in networks.items()
+    ]
 
 
 def _text(found: diagnosis.Diagnosis, written: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, Literal, TypeVar, cast
 
@@ -16,6 +16,7 @@ from ..converter.recipes.options import Choosable, choosable
 from ..data import LAYOUTS, Preprocessing, Samples
 from ..display import displayed, json_text
 from ..errors import UnsupportedOps, UsageError
+from ..evaluation.spiking import SpikingShare
 from ..runtime.engine import ALIASES, DEFAULT, ENGINES, EarlyExit
 from ..runtime.graph import Analog, SpikingGraph
 from ..runtime.ops import Shape
@@ -254,6 +255,21 @@ def refuse_islands(network: SpikingGraph) -> None:
         raise UnsupportedOps(
             [(i.name, "+".join(i.ops), "runs as an analog island, not in spikes") for i in islands]
         )
+
+
+def allow_analog_option(function: F) -> F:
+    """--allow-analog, which ``refuse_analog`` is told."""
+    return click.option(
+        "--allow-analog",
+        is_flag=True,
+        help="Exit status 0 also where the result is not a spiking network.",
+    )(function)
+
+
+def refuse_analog(shares: Sequence[SpikingShare], allowed: bool) -> None:
+    """Exit status 1 where one of these networks is not spiking, unless that is ``allowed``."""
+    if not allowed and any(share.verdict == "no" for share in shares):
+        raise SystemExit(1)
 
 
 def parse_steps(text: str) -> tuple[int, int]:

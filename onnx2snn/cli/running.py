@@ -54,6 +54,7 @@ PROFILED = 100  # samples
 @opt.conversion_options
 @opt.engine_options
 @opt.regression_option
+@opt.allow_analog_option
 @opt.preprocessing_options
 @opt.shape_option
 @opt.json_option
@@ -69,6 +70,7 @@ def run(
     output: Path | None,
     force: bool,
     profile: bool,
+    allow_analog: bool,
     preprocessing: Preprocessing | None,
     input_shapes: tuple[str, ...],
     as_json: bool,
@@ -88,7 +90,6 @@ def run(
     results = files.claimed(output, chart_kinds("run"), inputs, force)
     given = opt.chosen(**choices)
     if recipes:
-        shapes = opt.parse_shapes(input_shapes)
         span = span or (32, 32)
         made = converted(
             networks,
@@ -97,7 +98,7 @@ def run(
             limit=calib_samples,
             steps=span[1],
             preprocessing=preprocessing,
-            shapes=shapes,
+            shapes=opt.parse_shapes(input_shapes),
             options=given,
         )
     else:
@@ -117,6 +118,7 @@ def run(
         written = write_chart(_as_sweep(networks, data, runs), document, results, "run")
     seconds = sum(d["seconds"] for d in parts)
     opt.emit(document, as_json, _text, runs, layers, seconds, written)
+    opt.refuse_analog([one.evaluation.spiking for one in runs], allow_analog)
 
 
 def _no_conversion_asked_for(calib: str | None, options: Mapping[str, Any]) -> None:

@@ -17,10 +17,12 @@ from ..runtime.graph import SpikingGraph
 from ..runtime.parallel.threads import one_blas_thread
 from .advice import Advice, advise, cause_of, heaviest, jump
 from .layers import LayerError
+from .loss import Loss
 from .measure import Measured, batch_size, measure
 from .trials import Trial, try_remedies
 
 TOO_HIGH = 2.5  # times the largest activation
+MORE = 1.1  # times what the layer of the jump adds, to be named with the same cause
 TRIED = 64  # samples on which remedies are tried
 
 
@@ -29,9 +31,11 @@ class Diagnosis:
     """What costs accuracy in one converted network on some samples.
 
     ``first`` is the layer where the error jumps (``RULE``); ``advice`` has its sentence first,
-    then that of the layer that adds most where it is another with another cause. ``curves``: the
+    then that of the layer that adds most where it is another, and none but of faults where the
+    ``loss`` is nothing. ``curves``: the
     accuracy of this network after every step, and of the model under other recipes. ``foreign``:
-    the file that the network was converted from, where that was another model.
+    the file that the network was converted from, where that was another model. ``loss``: what all
+    that costs; None where that was not measured.
     """
 
     model: str
@@ -43,6 +47,7 @@ class Diagnosis:
     notes: tuple[str, ...]
     curves: tuple[SweepRun, ...] = ()
     foreign: str = ""
+    loss: Loss | None = None
 
     def sweep(self) -> Sweep:
         """The accuracy curves as one chart's data."""
@@ -59,9 +64,12 @@ def diagnose(
     *,
     name: str = "",
     seed: int = 0,
+    lost: Callable[[], Loss] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Diagnosis:
     """Compare ``network`` with the model it was converted from, layer by layer, over ``steps``.
+    ``lost`` measures the loss on these samples, once it is known that the two belong together:
+    where it is nothing, nothing is advised but to repair faults.
 
     Raises UsageError for T < 1, DataError where samples or model do not belong to the network.
     """
@@ -78,8 +86,15 @@ def diagnose(
             seed=seed,
             progress=progress,
         )
+    loss = None if lost is None else lost()
+    with one_blas_thread():
         advice = _advice(
-            lowered, network=gathered(network)[0], samples=samples, measured=measured, seed=seed
+            lowered,
+            network=gathered(network)[0],
+            samples=samples,
+            measured=measured,
+            seed=seed,
+            faults_only=loss is not None and loss.is_nothing,
         )
     return Diagnosis(
         model=Path(model.path).name,
@@ -90,11 +105,18 @@ def diagnose(
         advice=advice,
         notes=_notes(network, measured),
         foreign=_foreign(model, network),
+        loss=loss,
     )
 
 
 def _advice(
-    lowered: SpikingGraph, *, network: SpikingGraph, samples: Samples, measured: Measured, seed: int
+    lowered: SpikingGraph,
+    *,
+    network: SpikingGraph,
+    samples: Samples,
+    measured: Measured,
+    seed: int,
+    faults_only: bool,
 ) -> tuple[Advice, ...]:
     size, few = batch_size(network), samples.section(0, TRIED)
     made, out = Provenance.of(network), list[Advice]()
@@ -102,7 +124,11 @@ def _advice(
         if layer is None:
             continue
         cause, fault = cause_of(layer, measured)
-        if out and (fault is not None or cause == out[0].cause):
+        if faults_only and fault is None:
+            continue
+        if out and (layer.name == out[0].layer or fault is not None):
+            continue
+        if out and cause == out[0].cause and layer.adds < MORE * out[0].adds:
             continue
         trials: tuple[Trial, ...] = ()
         if fault is None and layer.unevenness is not None:

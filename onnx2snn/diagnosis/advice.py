@@ -55,21 +55,42 @@ class Advice:
     helped: tuple[Trial, ...] = ()
 
 
+ALONE = 1.5  # times what any other layer adds
+
+
+def adds_most(measured: Measured) -> LayerError | None:
+    """The layer that adds clearly more than any other; None where none does."""
+    first = heaviest(measured)
+    others = [layer.adds for layer in measured.layers if layer is not first]
+    if first is None or any(first.adds < ALONE * adds for adds in others):
+        return None
+    return first
+
+
 def jump(measured: Measured) -> LayerError | None:
-    """The layer that ``diagnose.RULE`` names, or None where no layer adds anything.
+    """The layer that ``measure.RULE`` names, or None where no layer adds anything.
 
     What a fault does to the layers behind it (a missing bias shifts them into clipping) must not
     hide it, so a layer that is not the ANN's is named before any other.
     """
     faulty = [layer for layer in measured.layers if fault_at(layer, measured) is not None]
     if faulty:
-        most = max(layer.structure or 0.0 for layer in faulty)
-        return next(layer for layer in faulty if (layer.structure or 0.0) >= most / 2)
-    most = max((layer.adds for layer in measured.layers), default=0.0)
-    if most <= 0:
+        largest = max(layer.structure or 0.0 for layer in faulty)
+        return next(layer for layer in faulty if (layer.structure or 0.0) >= largest / 2)
+    most, alone = heaviest(measured), adds_most(measured)
+    if most is None:
         return None
-    candidates = [layer for layer in measured.layers if layer.adds >= most / 2]
-    return next((c for c in candidates if stands_out(c, measured)), candidates[0])
+    candidates = [layer for layer in measured.layers if layer.adds >= most.adds / 2]
+    first = next((c for c in candidates if stands_out(c, measured)), candidates[0])
+    if alone is None or (_is_coarse(first) and not _is_coarse(alone)):
+        return first
+    return alone
+
+
+def _is_coarse(layer: LayerError) -> bool:
+    """Whether its error is of its own making. Unevenness may be what coarse spikes of another layer
+    do to this one."""
+    return _largest_part(layer)[0] != "unevenness"
 
 
 def fault_at(layer: LayerError, measured: Measured) -> Finding | None:
@@ -79,8 +100,11 @@ def fault_at(layer: LayerError, measured: Measured) -> Finding | None:
 
 
 def stands_out(layer: LayerError, measured: Measured) -> bool:
-    """Coarse spikes of one layer are unevenness in the next, so parts are compared by kind. Half of
-    the activation lost is much, whatever the others lose."""
+    """Whether it adds clearly most, or much of one kind: coarse spikes of one layer are unevenness
+    in the next, so parts are compared by kind. Half of the activation lost is much, whatever the
+    others lose."""
+    if layer is adds_most(measured):
+        return True
     if layer.kind != "population" or layer.adds > layer.own:
         return True
     if fault_at(layer, measured) is not None:

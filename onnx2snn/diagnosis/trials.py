@@ -72,7 +72,8 @@ def try_remedies(
         return ()
     ceiling = (0.0, population.ceiling) if isinstance(node, snn.Population) else (-np.inf, np.inf)
     variants: dict[Change | None, Neuron] = {None: population.neuron}
-    variants |= _variants(population.neuron, steps, _copies(net, name))
+    lags = not net.of(snn.Analog)  # which have no window of their own
+    variants |= _variants(population.neuron, steps, _copies(net, name), lags=lags)
     if reach is not None and reach > 1.05:
         variants[Change("max", reach)] = _scaled(population.neuron, reach)
     charge = initial_charges(
@@ -120,15 +121,17 @@ def _copies(net: snn.SpikingGraph, name: str) -> int | None:
     return more if known and recipe in ("binary", "signed", None) and more <= COPIES else None
 
 
-def _variants(neuron: Neuron, steps: int, copies: int | None) -> dict[Change | None, Neuron]:
+def _variants(
+    neuron: Neuron, steps: int, copies: int | None, *, lags: bool
+) -> dict[Change | None, Neuron]:
     """The neuron with every change to try. ``copies``: neurons per value that the layer may
-    have."""
+    have; ``lags``: whether it may have a start lag."""
     out: dict[Change | None, Neuron] = {}
     for factor in FACTORS:
         out[Change("lower" if factor < 1 else "raise", factor)] = _scaled(neuron, factor)
     if not neuron.traits & {"if", "paced"}:
         return out  # of a model whose parameters are not known here
-    for lag in (1, 2, 4, 8):
+    for lag in (1, 2, 4, 8) if lags else ():
         if neuron.lag < lag <= max(1, steps // 2):
             out[Change("lag", lag)] = neuron.having(lag=lag)
     if "paced" in neuron.traits:

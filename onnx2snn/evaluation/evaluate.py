@@ -25,6 +25,7 @@ from ..runtime.ops import Array
 from ..runtime.semantics.decision import class_numbers, decides, decisions, is_logit
 from .ann import Ann, analog_ann
 from .outputs import COLUMNS, OutputScore, concordance, is_classifier, scores, sums
+from .spiking import SpikingShare, share_of
 from .statistics import wilson
 
 Progress = Callable[[int, int], None]
@@ -47,6 +48,10 @@ class Point:
         concordance: Lin's, with the ANN's values (``outputs``); that of the worst output.
         spikes_per_neuron: mean over neurons and samples, summed over the steps.
         synops_per_sample: synaptic operations of one sample, summed over the steps.
+        macs_per_sample: multiply-accumulates on analog values of one sample: of the input's layers
+            once, of layers and islands that are fed by analog values in every step it ran.
+        synops_to_ann, macs_to_ann: both relative to the ANN's multiply-accumulates; None where the
+            ANN has none.
     """
 
     T: int
@@ -58,6 +63,9 @@ class Point:
     error: float
     spikes_per_neuron: float
     synops_per_sample: float
+    macs_per_sample: float
+    synops_to_ann: float | None
+    macs_to_ann: float | None
     concordance: float = 1.0
     agreement_low: float | None = None
     agreement_high: float | None = None
@@ -75,7 +83,7 @@ class Evaluation:
     network is judged by error and concordance; ``guessed_classes``: for want of labels, by the
     shape of the outputs alone; ``logit``: it is one number, class 1 where it is above 0;
     ``unused_labels``: there are class numbers that say nothing of such an output. ``outputs``: each
-    output after the last step.
+    output after the last step. ``spiking``: how much of the work spikes do.
     """
 
     points: tuple[Point, ...]
@@ -85,6 +93,7 @@ class Evaluation:
     macs_ann: int
     macs_per_step: int
     macs_once: int
+    spiking: SpikingShare
     seconds: float
     spikes_per_neuron: Mapping[str, float]
     stopped: tuple[int, ...] = ()
@@ -253,38 +262,31 @@ def _evaluation(
 ) -> Evaluation:
     facts, s = GraphFacts(graph), tally.state
     cost, latency = static_cost(facts), facts.latency
-    count, neurons = int(s["samples"]), max(sum(cost.neurons.values()), 1)
+    count, neurons = int(s["samples"]), sum(cost.neurons.values())
     scored = has_labels and classifier
     shapes = {r.name: r.shape for r in graph.of(Readout)}
     totals = {name: s[f"output/{name}"] for name in shapes}
     worst = np.min([concordance(total) for total in totals.values()], axis=0)
     spikes, synops = np.cumsum(s["spikes"]), np.cumsum(s["synops"])
+    macs = cost.macs_once + cost.macs_per_step * _steps_run(s["stopped"], count)
     points = []
     for t in range(span[0] - 1, span[1]):
-        correct = int(s["correct"][t])
-        low, high = wilson(correct, count=count) if scored else (None, None)
         bounds = wilson(int(s["agree"][t]), count=count) if classifier else (None, None)
-        drop = (
-            paired_points(lost=int(s["lost"][t]), won=int(s["won"][t]), count=count)
-            if scored
-            else None
-        )
         points.append(
             Point(
                 T=t + 1,
                 latency=t + 1 + latency,
-                accuracy=correct / count if scored else None,
-                low=low,
-                high=high,
                 agreement=float(s["agree"][t]) / count if classifier else float(worst[t]),
                 error=float(np.sqrt(s["error"][t] / max(float(s["ann_norm"]), 1e-30))),
-                spikes_per_neuron=float(spikes[t]) / neurons / count,
+                spikes_per_neuron=float(spikes[t]) / max(neurons, 1) / count,
                 synops_per_sample=float(synops[t]) / count,
+                macs_per_sample=float(macs[t]),
+                synops_to_ann=float(synops[t]) / count / cost.macs_ann if cost.macs_ann else None,
+                macs_to_ann=float(macs[t]) / cost.macs_ann if cost.macs_ann else None,
                 concordance=float(worst[t]),
                 agreement_low=bounds[0],
                 agreement_high=bounds[1],
-                difference_low=None if drop is None else -drop[2] / 100,
-                difference_high=None if drop is None else -drop[1] / 100,
+                **_scored(s, t, count, known=scored),
             )
         )
     return Evaluation(
@@ -295,6 +297,7 @@ def _evaluation(
         macs_ann=cost.macs_ann,
         macs_per_step=cost.macs_per_step,
         macs_once=cost.macs_once,
+        spiking=share_of(graph, cost),
         seconds=float(s["seconds"]),
         spikes_per_neuron={
             name: float(s.get(f"layer/{name}", 0.0)) / max(n, 1) / count
@@ -306,6 +309,27 @@ def _evaluation(
         logit=classifier and next(iter(shapes)) in logits,
         outputs=scores(totals, shapes, count, logits),
     )
+
+
+def _scored(counts: Mapping[str, Array], t: int, count: int, *, known: bool) -> dict[str, Any]:
+    """Of a ``Point``: the accuracy after step ``t``, from 0; None where it is not ``known``."""
+    keys = ("accuracy", "low", "high", "difference_low", "difference_high")
+    if not known:
+        return dict.fromkeys(keys)
+    correct = int(counts["correct"][t])
+    drop = paired_points(lost=int(counts["lost"][t]), won=int(counts["won"][t]), count=count)
+    values = (correct / count, *wilson(correct, count=count), -drop[2] / 100, -drop[1] / 100)
+    return dict(zip(keys, values, strict=True))
+
+
+def _steps_run(stopped: Array, count: int) -> Array:
+    """(steps,): how many steps a sample ran up to each, on average. ``stopped[t]``: how many of the
+    ``count`` samples an early exit stopped after t steps; all 0 without one."""
+    steps = np.arange(1, len(stopped), dtype=np.float64)
+    if not stopped.any():
+        return steps
+    ran_on = count - np.cumsum(stopped)[:-1]  # past 0, 1, ... steps
+    return np.cumsum(ran_on) / count
 
 
 def _are_integers(labels: Array | None) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..converter.recipes import recipe_named
 from ..evaluation.sweep import SweepRun
-from .text import count, interval, percent, table
+from . import spiking
+from .figures import count
+from .text import interval, percent, table
 
 DROPS = {
     "accuracy": "points of accuracy lost against the ANN",
@@ -20,7 +22,7 @@ def auto_text(auto: Mapping[str, Any]) -> str:
     """The candidates that `--recipe auto` weighed, and the one it took."""
     header = [
         "recipe", "T", "lag", "latency", "drop", "95 % interval", "expected", "within",
-        "spikes/neuron", "bits/spike", "synops/sample", "samples", "",
+        "spikes/neuron", "bits/spike", "synops/sample", "MACs/sample", "samples", "",
     ]  # fmt: skip
     best, limit = auto["chosen"], auto["max_drop"]
     rows = [
@@ -36,6 +38,7 @@ def auto_text(auto: Mapping[str, Any]) -> str:
             f"{c['spikes_per_neuron']:.2f}",
             recipe_named(c["recipe"]).bits,
             count(c["synops_per_sample"]),
+            count(c["macs_per_sample"]),
             c["samples"],
             "chosen" if c == best else "",
         ]
@@ -84,15 +87,16 @@ def recipe_text(name: str) -> str:
     return f"recipe {recipe.name}: {recipe.summary}; a spike carries {carries}; for: {where}"
 
 
-def runs_text(runs: Sequence[SweepRun]) -> str:
-    """The last step of every run, one row each."""
+def runs_text(runs: Sequence[SweepRun], *, said: Collection[str] = ()) -> str:
+    """The last step of every run, one row each. ``said``: the runs of which it stands elsewhere
+    that they are not spiking."""
     scored = runs[0].evaluation.ann_accuracy is not None
     header = ["network", "T", "latency"]
     header += ["accuracy", "95 % interval", "to ANN"] if scored else []
     classes = runs[0].evaluation.classes
     header += ["agreement" if classes else "concordance"]
     header += ["95 % interval"] if classes and not scored else []
-    header += ["error", "spikes/neuron", "synops/sample"]
+    header += ["error", *spiking.HEADER]
     rows = []
     for run in runs:
         p, ann = run.evaluation.points[-1], run.evaluation.ann_accuracy
@@ -105,8 +109,13 @@ def runs_text(runs: Sequence[SweepRun]) -> str:
         row.append(percent(p.agreement) if classes else f"{p.concordance:.4f}")
         if classes and not scored:
             row.append(interval(p.agreement_low, p.agreement_high))
-        row += [f"{p.error:.3f}", f"{p.spikes_per_neuron:.2f}"]
-        rows.append([*row, count(p.synops_per_sample)])
+        rows.append([*row, f"{p.error:.3f}", *spiking.costs(p)])
     first = runs[0].evaluation
-    head = f"ANN {percent(first.ann_accuracy)}, " if scored else ""
-    return f"{head}{first.samples} samples\n\n{table(header, rows)}"
+    head = "".join(
+        f"{run.recipe}: {line}\n"
+        for run in runs
+        if run.recipe not in said
+        for line in spiking.headline(run.evaluation.spiking, run.steps)
+    )
+    head += f"ANN {percent(first.ann_accuracy)}, " if scored else ""
+    return f"{head}{first.samples} samples\n\n{table(header, rows)}\n{spiking.KEY}"

@@ -8,10 +8,13 @@ from math import prod
 from typing import Any
 
 from ..evaluation.evaluate import Evaluation
+from ..evaluation.spiking import SpikingShare
 from ..provenance import Provenance
 from ..runtime.graph import Population, Readout, SpikingGraph, onsets
 from . import comparison
-from .text import count, interval, notes_text, percent, table
+from . import spiking as words
+from .figures import ratio
+from .text import interval, notes_text, percent, table
 
 
 def document(
@@ -20,13 +23,15 @@ def document(
     output: str,
     checked: Evaluation | None,
     totals: Mapping[str, Mapping[str, int]] | None,
+    spiking: SpikingShare,
 ) -> dict[str, Any]:
     """The JSON document of `convert`.
 
     Parameters:
         output: the file it was written to.
         checked: the network on calibration samples, after its last step alone; None without data.
-        totals: nodes and MACs of the model by verdict; None where all of it is spiking.
+        totals: nodes of the model by verdict; None where it has no islands.
+        spiking: how much of its work spikes do.
     """
     made = Provenance.of(network)
     assert made.steps is not None  # it was converted
@@ -42,7 +47,9 @@ def document(
         "calibration_agreement": None if on_calibration is None else on_calibration["agreement"],
         "on_calibration": on_calibration,
         "auto": made.auto,
-        "analog": None if totals is None else _analog_share(totals),
+        "analog": None if totals is None else _analog_share(totals, spiking),
+        "spiking": words.document(spiking),
+        "macs_to_ann": spiking.macs_to_ann(made.steps),
     }
 
 
@@ -52,15 +59,15 @@ def _checked(found: Evaluation) -> dict[str, Any]:
     return {**point, "samples": found.samples, "classes": found.classes, "outputs": outputs}
 
 
-def _analog_share(totals: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
-    """How much of the network is not spiking."""
-    nodes, macs = (sum(t[key] for t in totals.values()) for key in ("nodes", "macs"))
-    analog = totals["analog"]
+def _analog_share(totals: Mapping[str, Mapping[str, int]], spiking: SpikingShare) -> dict[str, Any]:
+    """The operations that are islands, and the MACs in them and in what they feed."""
+    nodes = sum(t["nodes"] for t in totals.values())
+    whole = spiking.macs_spikes + spiking.macs_input + spiking.macs_analog
     return {
-        "nodes": analog["nodes"],
-        "nodes_share": analog["nodes"] / max(nodes, 1),
-        "macs": analog["macs"],
-        "macs_share": analog["macs"] / max(macs, 1),
+        "nodes": totals["analog"]["nodes"],
+        "nodes_share": totals["analog"]["nodes"] / max(nodes, 1),
+        "macs": spiking.macs_analog,
+        "macs_share": spiking.macs_analog / max(whole, 1),
     }
 
 
@@ -79,13 +86,14 @@ def _layers(network: SpikingGraph) -> list[dict[str, Any]]:
     return rows
 
 
-def text(document: dict[str, Any]) -> str:
-    """The report of `convert`."""
+def text(document: dict[str, Any], share: SpikingShare) -> str:
+    """The report of `convert`; ``share``: how much of the network's work spikes do."""
     rows = [
         [r["name"], r["neurons"], f"{r['threshold_min']:.4g}", f"{r['threshold_max']:.4g}"]
         for r in document["layers"]
     ]
-    out = "" if document["auto"] is None else comparison.auto_text(document["auto"]) + "\n\n"
+    out = "".join(f"{line}\n\n" for line in words.headline(share, document["T"]))
+    out += "" if document["auto"] is None else comparison.auto_text(document["auto"]) + "\n\n"
     out += comparison.recipe_text(document["meta"]["recipe"]) + "\n\n"
     out += table(["population", "neurons", "smallest threshold", "largest"], rows)
     out += notes_text(document["meta"]["notes"])
@@ -93,15 +101,18 @@ def text(document: dict[str, Any]) -> str:
     if analog is not None:
         out += (
             f"\nNot spiking: {analog['nodes']} operations ({100 * analog['nodes_share']:.1f} %), "
-            f"{100 * analog['macs_share']:.1f} % of the MACs; they cannot be placed on a chip."
+            "which cannot be placed on a chip. They and what they feed take "
+            f"{100 * analog['macs_share']:.1f} % of the ANN's multiply-accumulates."
         )
+    out += "".join(f"\n{line}." for line in words.lines(share))
     checked, meta = document["on_calibration"], document["meta"]
     if checked is not None:
         out += "\n" + _checked_text(checked)
     else:
         out += (
             f"\nT={meta['T']}, latency {document['latency']} steps; without data, spikes per "
-            "neuron and agreement with the ANN were not measured."
+            "neuron and agreement with the ANN were not measured. Multiply-accumulates on analog "
+            f"values: {ratio(document['macs_to_ann'])} times the ANN's."
         )
     return f"{out}\nwrote {document['output']}"
 
@@ -120,6 +131,6 @@ def _checked_text(checked: dict[str, Any]) -> str:
     return (
         f"T={checked['T']}, latency {checked['latency']} steps, "
         f"{checked['spikes_per_neuron']:.2f} spikes per neuron, "
-        f"{count(checked['synops_per_sample'])} synaptic operations per sample. "
+        f"{words.operations(checked)}. "
         f"{near} on {checked['samples']} calibration samples."
     )

@@ -9,11 +9,11 @@ from math import isfinite
 from typing import Any
 
 from ..diagnosis import TOO_HIGH, Diagnosis
-from ..diagnosis.advice import Advice, fault_at, stands_out
+from ..diagnosis.advice import Advice, cause_of, fault_at, heaviest, stands_out
 from ..diagnosis.layers import PARTS, LayerError
 from ..diagnosis.measure import RULE, Measured
 from ..display import displayed
-from . import comparison, documents
+from . import comparison, documents, loss, spiking
 from . import text as render
 from .pages import page
 from .remedies import advice_text, trial_text
@@ -37,7 +37,13 @@ def parts_total(measured: Measured) -> dict[str, float]:
 def document(diagnosis: Diagnosis) -> dict[str, Any]:
     """The JSON twin. Numbers are fractions; a value that does not apply is null."""
     measured = diagnosis.measured
-    first = diagnosis.advice[0] if diagnosis.advice else None
+    advice, first = diagnosis.advice[0] if diagnosis.advice else None, diagnosis.first
+    named: dict[str, Any] = {"first_layer": None, "node": None, "cause": None}
+    if advice is not None:
+        named = {"first_layer": advice.layer, "node": advice.node, "cause": advice.cause}
+    elif first is not None:
+        cause, _ = cause_of(first, measured)
+        named = {"first_layer": first.name, "node": first.name, "cause": cause}
     return {
         "schema": SCHEMA,
         "model": diagnosis.model,
@@ -47,14 +53,15 @@ def document(diagnosis: Diagnosis) -> dict[str, Any]:
         "T": measured.steps,
         "latency": measured.latency,
         "samples": measured.samples,
+        "loss": loss.document(diagnosis.loss),
         **_cost(diagnosis),
         "layers": [_layer_json(layer) for layer in measured.layers],
         "rule": RULE,
-        "first_layer": None if first is None else first.layer,
+        "first_layer": named["first_layer"],
         "stands_out": diagnosis.first is not None and stands_out(diagnosis.first, measured),
-        "node": None if first is None else first.node,
-        "cause": None if first is None else first.cause,
-        "try": None if first is None else advice_text(first),
+        "node": named["node"],
+        "cause": named["cause"],
+        "try": None if advice is None else advice_text(advice),
         "advice": [_advice_json(a) for a in diagnosis.advice],
         "shares": parts_total(measured),
         "structure": [asdict(f) for f in measured.findings],
@@ -66,11 +73,15 @@ def document(diagnosis: Diagnosis) -> dict[str, Any]:
 
 def _cost(diagnosis: Diagnosis) -> dict[str, Any]:
     """What this network says and sends after its T steps."""
-    keys = ("accuracy", "agreement", "error", "spikes_per_neuron", "synops_per_sample")
+    keys = [
+        *("accuracy", "agreement", "error", "spikes_per_neuron", "synops_per_sample"),
+        *("macs_per_sample", "synops_to_ann", "macs_to_ann"),
+    ]
     if not diagnosis.curves:
-        return dict.fromkeys(keys)
-    last = diagnosis.curves[0].evaluation.points[-1]
-    return {key: getattr(last, key) for key in keys}
+        return dict.fromkeys((*keys, "spiking"))
+    found = diagnosis.curves[0].evaluation
+    values = {key: getattr(found.points[-1], key) for key in keys}
+    return {**values, "spiking": spiking.document(found.spiking)}
 
 
 def _advice_json(advice: Advice) -> dict[str, Any]:
@@ -143,13 +154,8 @@ def rows(measured: Measured) -> list[list[str]]:
 def summary(diagnosis: Diagnosis) -> list[str]:
     """Where the error jumps and why, every place that is not the ANN, and what loses most."""
     measured, lines = diagnosis.measured, []
-    if diagnosis.foreign:
-        lines.append(
-            f"The network was converted from another file ({diagnosis.foreign}), not from "
-            f"{diagnosis.model}: what follows compares two networks."
-        )
     if not diagnosis.advice:
-        lines.append("No layer adds an error of its own.")
+        lines.append(_no_advice(diagnosis))
     for n, advice in enumerate(diagnosis.advice):
         lines.append(
             f"{_first(diagnosis) if n == 0 else MOST} '{advice.layer}' (adds "
@@ -184,6 +190,14 @@ def summary(diagnosis: Diagnosis) -> list[str]:
     return lines
 
 
+def _no_advice(diagnosis: Diagnosis) -> str:
+    """Where nothing is lost, the layer that adds most is named, and nothing to be done about it."""
+    most = heaviest(diagnosis.measured)
+    if most is None:
+        return "No layer adds an error of its own."
+    return f"Most error is added at '{most.name}' ({100 * most.adds:.1f} % of rms(a))."
+
+
 def _first(diagnosis: Diagnosis) -> str:
     """How the first layer is introduced: a fault need not cost most."""
     measured, layer = diagnosis.measured, diagnosis.first
@@ -198,16 +212,45 @@ def _first(diagnosis: Diagnosis) -> str:
 def text(diagnosis: Diagnosis) -> str:
     """The report for a terminal."""
     measured = diagnosis.measured
-    head = (
+    head = [
+        *beginning(diagnosis),
         f"{diagnosis.network or 'network'} against {diagnosis.model}: T={measured.steps}, latency "
-        f"{measured.latency}, {measured.samples} samples\n"
-        "Errors are rms over neurons and samples, relative to the rms of the ANN's activation."
-    )
-    parts = [head, render.table(HEADER, rows(measured)), "\n".join(summary(diagnosis))]
-    if diagnosis.curves:
-        parts.append(comparison.runs_text(diagnosis.curves))
+        f"{measured.latency}, {measured.samples} samples",
+        "Errors are rms over neurons and samples, relative to the rms of the ANN's activation.",
+    ]
+    table = render.table(HEADER, rows(measured))
+    parts = ["\n".join(head), table, "\n".join(summary(diagnosis))]
+    parts += [_curves(diagnosis)] if diagnosis.curves else []
     parts.append(f"Rule for the jump: {RULE}.")
     return "\n\n".join(parts) + render.notes_text(diagnosis.notes)
+
+
+def _curves(diagnosis: Diagnosis) -> str:
+    """The networks beside each other; of this one ``beginning`` says whether it is spiking."""
+    if not diagnosis.curves:
+        return ""
+    return comparison.runs_text(diagnosis.curves, said=[diagnosis.curves[0].recipe])
+
+
+def beginning(diagnosis: Diagnosis) -> list[str]:
+    """What a diagnosis begins with: whether the network is this model's and spiking at all, and
+    what is lost."""
+    lines = []
+    if diagnosis.foreign:
+        lines.append(
+            f"The network was converted from another file ({diagnosis.foreign}), not from "
+            f"{diagnosis.model}: what follows compares two networks."
+        )
+    if not diagnosis.curves or diagnosis.loss is None:
+        return lines
+    found = diagnosis.curves[0].evaluation
+    share = found.spiking
+    return [
+        *lines,
+        *spiking.headline(share, diagnosis.measured.steps),
+        *loss.lines(diagnosis.loss, found),
+        *spiking.lines(share),
+    ]
 
 
 def html(diagnosis: Diagnosis, pictures: Mapping[str, bytes]) -> str:
@@ -219,10 +262,11 @@ def html(diagnosis: Diagnosis, pictures: Mapping[str, bytes]) -> str:
         "diagnosis.html.j2",
         title=f"{diagnosis.network or diagnosis.model}: where the error comes from",
         d=diagnosis,
+        beginning=beginning(diagnosis),
         summary=summary(diagnosis),
         rule=RULE,
         header=HEADER,
-        curves=comparison.runs_text(diagnosis.curves) if diagnosis.curves else "",
+        curves=_curves(diagnosis),
         rows=[
             {"cells": row, "first": name == first}
             for name, row in zip(names, rows(diagnosis.measured), strict=True)

@@ -16,6 +16,7 @@ from ..evaluation.verify import Verification
 from ..hwtargets import HardwareTarget, PlacementReport, Violation, to_json
 from ..provenance import Provenance
 from ..runtime.graph import SpikingGraph
+from . import spiking
 
 
 def check(report: CheckReport, chips: Mapping[str, Sequence[Violation]]) -> dict[str, Any]:
@@ -64,11 +65,12 @@ def curve(run: SweepRun) -> dict[str, Any]:
         "recipe": run.recipe,
         "T_total": run.steps,
         "points": [asdict(point) for point in e.points],
-        "knee": knee(e),
+        "knee": knee(e) if e.spiking.emits else None,
         "outputs": [asdict(output) for output in e.outputs],
         "neurons": e.neurons,
         "macs_once": e.macs_once,
         "macs_per_step": e.macs_per_step,
+        "spiking": spiking.document(e.spiking),
         "spikes_per_neuron_by_layer": dict(e.spikes_per_neuron),
         "seconds": e.seconds,
         "notes": list(run.notes),
@@ -114,8 +116,9 @@ def run(one: SweepRun, *, seconds: float) -> dict[str, Any]:
         "spikes_per_neuron": last.spikes_per_neuron,
         "spikes_per_neuron_by_layer": dict(evaluation.spikes_per_neuron),
         "synops_per_sample": last.synops_per_sample,
-        "macs_per_sample": evaluation.macs_once + evaluation.macs_per_step * last.T,
+        **spiking.figures(last),
         "ann_macs": evaluation.macs_ann,
+        "spiking": spiking.document(evaluation.spiking),
         "steps_used": {str(t): n for t, n in enumerate(evaluation.stopped) if n} or None,
         "seconds": seconds,
         "network": one.recipe,

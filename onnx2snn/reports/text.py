@@ -15,6 +15,8 @@ from ..evaluation.sweep import ERROR, LADDER, Sweep, SweepRun, knee
 from ..evaluation.verify import Verification
 from ..hwtargets import HardwareTarget, Violation
 from ..runtime.engine import LayerProfile
+from . import spiking
+from .figures import count
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -46,14 +48,6 @@ def interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{100 * low:.1f}-{100 * high:.1f} %"
 
 
-def count(value: float) -> str:
-    """1234567 -> 1.23M"""
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= limit:
-            return f"{value / limit:.3g}{unit}"
-    return f"{value:.3g}"
-
-
 def shown_points(points: Sequence[Point]) -> list[Point]:
     """Those of a curve that a table shows: a few per octave, and the last."""
     chosen = [p for p in points if p.T in LADDER or p is points[-1]]
@@ -68,7 +62,7 @@ def curve_rows(evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
     classes = evaluation.classes
     header += ["agreement"] if classes else ["concordance"]
     header += ["95 % interval"] if classes and not scored else []
-    header += ["error", "spikes/neuron", "synops/sample"]
+    header += ["error", *spiking.HEADER]
     rows = []
     for p in shown_points(evaluation.points):
         row: list[Any] = [p.T, p.latency]
@@ -79,8 +73,7 @@ def curve_rows(evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
         bounds = bounds_of(evaluation, p)
         if bounds is not None and not scored:
             row.append(interval(*bounds))
-        row += [f"{p.error:.3f}", f"{p.spikes_per_neuron:.2f}", count(p.synops_per_sample)]
-        rows.append(row)
+        rows.append([*row, f"{p.error:.3f}", *spiking.costs(p)])
     return header, rows
 
 
@@ -91,6 +84,8 @@ def curve_table(evaluation: Evaluation) -> str:
 
 def knee_text(evaluation: Evaluation) -> str:
     """The knee in words, and what it costs."""
+    if not evaluation.spiking.emits:
+        return "T means nothing here: without neurons every step gives the ANN's answer."
     found, last = knee(evaluation), evaluation.points[-1]
     if found is None:
         return _no_knee(evaluation)
@@ -142,7 +137,7 @@ def _cost(point: Point) -> str:
     """What comes with every accuracy."""
     return (
         f"latency {point.latency}, {point.spikes_per_neuron:.2f} spikes per neuron, "
-        f"{count(point.synops_per_sample)} synaptic operations per sample"
+        f"{spiking.operations(vars(point))}"
     )
 
 
@@ -157,6 +152,9 @@ def bounds_of(evaluation: Evaluation, point: Point) -> tuple[float, float] | Non
 def run_text(title: str, evaluation: Evaluation) -> str:
     ann = "" if evaluation.ann_accuracy is None else f"ANN {percent(evaluation.ann_accuracy)}, "
     head = f"{title}: {ann}{evaluation.samples} samples, {count(evaluation.neurons)} neurons"
+    share = evaluation.spiking
+    first = spiking.headline(share, evaluation.points[-1].T)
+    head = "\n".join([*first, head, *spiking.lines(share)])
     if evaluation.logit:
         head += "\none logit: class 1 where it is above 0 (--regression: for a value)"
     if evaluation.unused_labels:
@@ -167,7 +165,7 @@ def run_text(title: str, evaluation: Evaluation) -> str:
         )
     if evaluation.guessed_classes and not evaluation.logit:
         head += "\nno labels: the outputs are taken for class scores (--regression: for values)"
-    text = f"{head}\n\n{curve_table(evaluation)}"
+    text = f"{head}\n\n{curve_table(evaluation)}\n{spiking.KEY}"
     if several_outputs(evaluation):
         text += f"\n\n{outputs_table(evaluation)}"
     return f"{text}\n\n{knee_text(evaluation)}"
@@ -239,11 +237,13 @@ def sweep_csv(sweep: Sweep) -> str:
     out = io.StringIO()
     fields = list(Point.__dataclass_fields__)
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["recipe", *fields, "ann_accuracy"])
+    writer.writerow(["recipe", *fields, "ann_accuracy", "ann_macs", "spiking"])
     for run in sweep.runs:
         for point in run.evaluation.points:
+            found = run.evaluation
             values = [getattr(point, f) for f in fields]
-            writer.writerow([_csv_name(run.recipe), *values, run.evaluation.ann_accuracy])
+            whole = [found.ann_accuracy, found.macs_ann, found.spiking.verdict]
+            writer.writerow([_csv_name(run.recipe), *values, *whole])
     return out.getvalue()
 
 

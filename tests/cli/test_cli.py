@@ -192,7 +192,7 @@ def test_convert_says_how_much_is_not_spiking_or_refuses_it(tmp_path: Path) -> N
     shape = result("check", model)["inputs"][0]["shape"]
     np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((8, *shape)))
     arguments = ("convert", model, "--calib", tmp_path / "x.npy", "-T", 4)
-    document = result(*arguments, "-o", tmp_path / "n.onnx")
+    document = result(*arguments, "-o", tmp_path / "n.onnx", "--allow-analog")
     assert 0 < document["analog"]["nodes_share"] < 1
     refused = run(*arguments, "-o", tmp_path / "m.onnx", "--spiking-only")
     assert refused.exit_code == 2

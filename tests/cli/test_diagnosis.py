@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,7 @@ def test_a_network_of_another_file_is_said_before_anything_else(
     onnx2snn.save(replace(network, meta={**network.meta, "source": source}), path)
     assert document(path)["converted_from_another_file"] == "other.onnx"
     output = diagnose(path).output
-    assert output.index("converted from another file (other.onnx)") < output.index("Try:")
+    assert output.index("converted from another file (other.onnx)") < output.index("No labels:")
     assert document(networks[0])["converted_from_another_file"] is None
 
 
@@ -175,3 +176,28 @@ def test_the_picture_of_rates_has_the_layer_of_the_jump_also_among_many() -> Non
         assert len(shown) == diagnosis_plots.MOST
         assert jump is None or jump in shown
         assert [int(s.name[5:]) for s in shown] == sorted(int(s.name[5:]) for s in shown)
+
+
+def test_what_is_lost_comes_first_and_nothing_is_advised_where_nothing_is(
+    networks: tuple[str, str],
+) -> None:
+    given = ("--data", f"{DATA}:x_test,y_test")  # the last one given counts
+    lines = diagnose(networks[0], *given).output.splitlines()
+    assert re.match(
+        r"Accuracy [\d.]+ %, ANN [\d.]+ %: [\d.]+ points (lost|gained) \(95 % interval "
+        r"[-+][\d.]+ to [-+][\d.]+\); agreement with the ANN [\d.]+ % \(95 % interval "
+        r"[\d.]+-[\d.]+ %\); 24 samples\.",
+        lines[0],
+    )
+    assert lines[1] == "Nothing is lost that these samples show."
+    sound, broken = (document(network, *given) for network in networks)
+    assert sound["loss"]["is_nothing"] and sound["loss"]["measure"] == "accuracy"
+    assert (sound["advice"], sound["try"]) == ([], None)
+    assert sound["first_layer"] in {layer["name"] for layer in sound["layers"]}
+    assert broken["advice"][0]["node"] == BROKEN  # a fault is named whatever it costs
+    assert not any(line.startswith("Try:") for line in lines)
+
+
+def test_128_samples_are_enough_if_nobody_says_how_many(networks: tuple[str, str]) -> None:
+    args = ["diagnose", CNN, networks[0], "--data", f"{DATA}:x_test", "-T", "2", "--json"]
+    assert json.loads(CliRunner().invoke(main, args).stdout)["samples"] == 128

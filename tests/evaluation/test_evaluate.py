@@ -7,7 +7,7 @@ from graphs import dyadic, residual_cnn
 from onnx2snn.data import Preprocessing, Samples
 from onnx2snn.errors import UsageError
 from onnx2snn.evaluation.ann import analog_ann
-from onnx2snn.evaluation.evaluate import Tally, evaluate
+from onnx2snn.evaluation.evaluate import Tally, _steps_run, evaluate
 from onnx2snn.runtime.engine import make_engine, simulate
 
 
@@ -85,3 +85,9 @@ def test_the_error_is_relative_to_the_ann() -> None:
 def test_an_unknown_engine_is_refused_not_taken_for_numpy() -> None:
     with pytest.raises(UsageError, match=r"'onnxruntim'.*Did you mean 'onnxruntime'"):
         make_engine("onnxruntim")
+
+
+def test_a_stopped_sample_costs_no_more_multiply_accumulates() -> None:
+    """Of four samples one stops after a step and one after two; two run all three."""
+    np.testing.assert_array_equal(_steps_run(np.array([0, 1, 1, 2]), 4), [1.0, 1.75, 2.25])
+    np.testing.assert_array_equal(_steps_run(np.zeros(4, np.int64), 4), [1, 2, 3])

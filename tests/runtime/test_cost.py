@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
@@ -29,6 +30,19 @@ def jacobian(op, shapes, position):
 def neuron(**changes):
     unit = np.float32(1)
     return NeuronParams(v_threshold=unit, v_init=np.float32(0.5), **{**PLAIN, **changes})
+
+
+def onnx_node(op, source, out):
+    return helper.make_node(op, [source], [out])
+
+
+def onnx_model(nodes, shape):
+    """A model of a chain of ``nodes``, all of whose results (N, *shape) are outputs."""
+    float_, names = TensorProto.FLOAT, [nodes[0].input[0], *(n.output[0] for n in nodes)]
+    given, *made = (helper.make_tensor_value_info(n, float_, ["N", *shape]) for n in names)
+    graph = helper.make_graph(nodes, "island", [given], made)
+    opsets = [helper.make_opsetid("", 19)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
 
 
 def conv(out, inside, stride=1):
@@ -101,3 +115,40 @@ def test_what_a_max_pool_passes_on_counts_in_the_layer_that_reads_it():
     )
     result = simulate(graph, np.ones((1, 1, 2), np.float32), 2)
     np.testing.assert_array_equal(result.synops, [2 + 3, 2 + 3])
+
+
+def test_spikes_into_a_layer_that_analog_values_feed_are_no_synaptic_operations():
+    """p and a linear chain meet before w2, which is dense; w3 reads p alone; the island is one of
+    two outputs and counts once."""
+    model = onnx_model([onnx_node("Sigmoid", "a", "b"), onnx_node("Neg", "b", "c")], (3,))
+
+    def linear(name, source, out, inside):
+        weight = np.ones((out, inside), np.float32)
+        op = ops.Linear(weight=weight)
+        return g.Synapse(name=name, inputs=(source,), shape=(out,), op=op)
+
+    graph = g.SpikingGraph(
+        nodes=(
+            g.Input(name="x", shape=(3,)),
+            linear("w1", "x", 3, 3),
+            g.Population(name="p", shape=(3,), inputs=("w1",), neuron=neuron()),
+            g.Analog(name="i1", inputs=("w1",), shape=(3,), model=model, output="b"),
+            g.Analog(name="i2", inputs=("w1",), shape=(3,), model=model, output="c"),
+            g.Synapse(name="sum", inputs=("p", "i1", "i2"), shape=(3,), op=ops.Add()),
+            linear("w2", "sum", 5, 3),
+            linear("w3", "p", 2, 3),
+            g.Readout(name="a", shape=(5,), inputs=("w2",)),
+            g.Readout(name="b", shape=(2,), inputs=("w3",)),
+        )
+    )
+    cost = static_cost(GraphFacts(graph))
+    assert {name: layer.drive for name, layer in cost.layers.items()} == {
+        "w1": "input",
+        "w2": "analog",
+        "w3": "spikes",
+    }
+    np.testing.assert_array_equal(cost.fan_out["p"], np.full(3, 2))
+    assert (cost.islands, cost.island_macs) == (1, 6)
+    assert (cost.macs_once, cost.macs_per_step, cost.macs_ann) == (9, 15 + 6, 9 + 15 + 6 + 6)
+    ran = simulate(graph, np.ones((1, 3), np.float32), 2)
+    np.testing.assert_array_equal(ran.synops, [6, 6])  # 3 neurons, each into w3's 2 weights

@@ -10,10 +10,11 @@ from markupsafe import Markup, escape
 
 from ...display import displayed
 from ...evaluation.sweep import Sweep, SweepRun
+from .. import spiking
+from ..figures import count
 from ..text import (
     COLOURS,
     bounds_of,
-    count,
     curve_rows,
     interval,
     knee_text,
@@ -43,11 +44,14 @@ def sweep_html(sweep: Sweep) -> str:
 def _section(run: SweepRun) -> dict[str, Any]:
     """What the page says of one run: what the text report says."""
     header, rows = curve_rows(run.evaluation)
+    share = run.evaluation.spiking
     return {
         "recipe": run.recipe,
         "knee": knee_text(run.evaluation),
-        "size": f"{count(run.evaluation.neurons)} neurons, spikes per neuron and synaptic "
-        "operations per sample are sums over the T steps of one answer.",
+        "no": " ".join(spiking.headline(share, run.steps)),
+        "size": f"{count(run.evaluation.neurons)} neurons; ANN: "
+        f"{count(run.evaluation.macs_ann)} multiply-accumulates. {'. '.join(spiking.lines(share))}."
+        f" Sums over the T steps of one answer; {spiking.KEY}.",
         "notes": run.notes,
         "header": header,
         "rows": rows,
@@ -123,6 +127,7 @@ def _svg_run(
             bar = f'd="M{x} {top}V{bottom}" stroke="{colour}" stroke-opacity=".35"'
             parts.append(f"<path {bar}/>")
             tip += f" ({interval(*bounds)})"
+        tip += f", {spiking.operations(vars(p))}"
         dot = f'cx="{x}" cy="{y}" r="3" fill="{colour}"'
         parts.append(f"<circle {dot}><title>{escape(tip)}</title></circle>")
     parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')

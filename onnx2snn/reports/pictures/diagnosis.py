@@ -13,6 +13,7 @@ from ...diagnosis.layers import PARTS, LayerError
 from ...display import displayed
 from .sweep import figure, literal, png, short
 
+UNSPLIT = "its own (not split)"
 COLOURS = {
     "inherited": "#bbbbbb",
     "clipping": "#d55e00",
@@ -20,26 +21,26 @@ COLOURS = {
     "unevenness": "#e69f00",
     "structure": "#cc79a7",
     "calibrated": "#666666",
+    UNSPLIT: "#56b4e9",
 }
 MOST = 24  # layers in the picture of rates
 
 
 def errors_png(diagnosis: Diagnosis) -> bytes:
-    """Stacked bars per layer, one below the other: parts as long as their rms, a mark at the rms of
-    the whole (parts partly cancel, so it is shorter than their sum)."""
+    """A bar per layer, as long as its error: divided as the squares of its parts are to each other,
+    which partly cancel, so that their rms values add up to more."""
     diagnosis = displayed(diagnosis, literal)
     layers = diagnosis.measured.layers
     fig = figure(8.5, 1.6 + 0.32 * len(layers))
     axes = fig.subplots()
     y = np.arange(len(layers))
     left = np.zeros(len(layers))
-    for part in PARTS:
-        width = np.array([_bar(layer, part) for layer in layers])
-        axes.barh(y, width, 0.7, left=left, color=COLOURS[part], label=part)
-        left += width
-    if any(layer.reason for layer in layers):
-        width = np.array([100 * layer.own if layer.reason else 0.0 for layer in layers])
-        axes.barh(y, width, 0.7, left=left, color="#56b4e9", label="its own (not split)")
+    bars = [_bar(layer) for layer in layers]
+    for part in (*PARTS, UNSPLIT):
+        width = np.array([bar.get(part, 0.0) for bar in bars])
+        if part in PARTS or width.any():
+            axes.barh(y, width, 0.7, left=left, color=COLOURS[part], label=part)
+            left += width
     findings = diagnosis.measured.findings
     on_purpose = {f.seen_at for f in findings if f.kind == "calibrated"}
     for told, colour, moved in (
@@ -47,13 +48,9 @@ def errors_png(diagnosis: Diagnosis) -> bytes:
         ("moved by calibration, on purpose", COLOURS["calibrated"], True),
     ):
         chosen = [(layer.name in on_purpose) == moved for layer in layers]
-        width = 100 * np.array([layer.structure or 0.0 for layer in layers]) * chosen
-        if (width > 0.1).any():
-            axes.barh(y, width, 0.2, color=colour, label=told, zorder=3)
-    total = np.array([100 * layer.error for layer in layers])
-    axes.plot(
-        total, y, "k|", markersize=11, markeredgewidth=1.8, label="whole (parts partly cancel)"
-    )
+        differs = 100 * np.array([layer.structure or 0.0 for layer in layers]) * chosen
+        if (seen := differs > 0.1).any():
+            axes.plot(differs[seen], y[seen], "D", color=colour, mec="white", ms=6, label=told)
     axes.set_yticks(y, [short(layer.name) for layer in layers], fontsize=9)
     if diagnosis.first is not None:
         at = [layer.name for layer in layers].index(diagnosis.first.name)
@@ -77,12 +74,16 @@ def _below(layers: int) -> float:
     return -0.55 / (0.32 * layers + 0.3)
 
 
-def _bar(layer: LayerError, part: str) -> float:
-    """Rows without neurons only pass on what they inherit."""
-    value = getattr(layer, part)
-    if value is None and part == "inherited":
-        value = layer.error
-    return 100 * (value or 0.0)
+def _bar(layer: LayerError) -> dict[str, float]:
+    """What a layer's error is divided into, in per cent of rms(a). Rows without neurons only pass
+    on what they inherit, but for what they add themselves."""
+    squares = {part: (getattr(layer, part) or 0.0) ** 2 for part in PARTS}
+    if layer.inherited is None:
+        squares["inherited"] = max(layer.error**2 - layer.own**2, 0.0)
+    if layer.unevenness is None:
+        squares[UNSPLIT] = layer.own**2
+    whole = sum(squares.values())
+    return {part: 100 * layer.error * s / whole for part, s in squares.items()} if whole else {}
 
 
 def rates_png(diagnosis: Diagnosis) -> bytes:

@@ -9,6 +9,7 @@ from ...display import displayed, shown
 from ...errors import UsageError
 from ...evaluation.sweep import LADDER, Sweep, SweepRun
 from ...marks import PNG_TEXT
+from .. import spiking
 from ..text import COLOURS, bounds_of, score, score_name
 
 
@@ -58,13 +59,13 @@ def sweep_png(sweep: Sweep) -> bytes:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("time steps T")
     _finish(axes, sweep)
-    axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     return png(fig)
 
 
 def _beside(sweep: Sweep) -> bytes:
     """One point per run, with its interval; T, latency and cost under its name."""
-    fig = figure(max(4.5, 1.5 * len(sweep.runs) + 1.2), 4.4)
+    fig = figure(max(4.5, 2.1 * len(sweep.runs) + 1.2), 4.6)
     axes = fig.subplots()
     labels = []
     for n, run in enumerate(sweep.runs):
@@ -76,7 +77,8 @@ def _beside(sweep: Sweep) -> bytes:
         axes.errorbar([n], [value], bars, fmt="o", color=colour, capsize=4)
         name = short(run.recipe, 20)
         latency = f"T={p.T}, latency {p.latency}"
-        labels.append(f"{name}\n{latency}\n{p.spikes_per_neuron:.2f} spikes/neuron")
+        cost = spiking.short(run.evaluation.spiking, p).replace(", ", "\n", 1)
+        labels.append(f"{name}\n{latency}\n{cost}")
     axes.set_xticks(range(len(labels)), labels, fontsize=8)
     axes.set_xlim(-0.6, len(labels) - 0.4)
     _ann_line(axes, sweep)
@@ -119,7 +121,7 @@ def _curve(axes: Any, run: SweepRun, colour: str, aside: float, *, few: bool) ->
     steps, values = [p.T for p in points], [100 * score(run, p) for p in points]
     last = (
         f"{short(run.recipe)} (T={steps[-1]}: latency {points[-1].latency}, "
-        f"{points[-1].spikes_per_neuron:.1f} spikes/neuron)"
+        f"{spiking.short(run.evaluation.spiking, points[-1])})"
     )
     bounds = [bounds_of(run.evaluation, p) for p in points]
     low, high = ([100 * b[side] for b in bounds if b is not None] for side in (0, 1))
