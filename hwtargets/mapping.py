@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeAlias
 import numpy as np
 
 from ..runtime.ops import Array, Shape
+from .energy import Energy, Latency
 from .options import O, P, read_options
 from .target import HardwareTarget, Known, Violation
 from .view.network import ChipNetwork
@@ -127,8 +128,11 @@ class Mapped:
         placed: the same for what depends on where the cores are: (chip (cores,), x and y on the
             joint grid of all chips (cores, 2)) -> files, violations; None where nothing does.
         would_fit: number of chips -> what would fit on them instead, counted.
-        energy, latency: as the report has them, where the chip's are not those of ``energy``.
+        energy, latency: of the report, where the chip's are not those of ``energy``.
+        input_mode: how the input enters, "graded", "bias", "population" or "spikes"; "" where the
+            mapping does not say.
         sent: share of the input's values that reach the first layer as spikes in every step.
+        encoders: neurons on the chip that turn the input into spikes.
         tiles: layer name -> neurons along each axis that a core takes, where it is cut so.
         facts: further plain JSON values for the report (replication factor, added ticks, ...); no
             code reads them.
@@ -144,9 +148,11 @@ class Mapped:
     files: Mapping[str, bytes] = field(default_factory=dict)
     placed: Placed | None = None
     would_fit: Callable[[int], tuple[Mapping[str, Any], ...]] | None = None
-    energy: Mapping[str, Any] | None = None
-    latency: Mapping[str, Any] | None = None
+    energy: Energy | None = None
+    latency: Latency | None = None
+    input_mode: str = ""
     sent: float = 0.0
+    encoders: int = 0
     tiles: Mapping[str, Shape] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

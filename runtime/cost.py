@@ -66,11 +66,7 @@ def static_cost(facts: GraphFacts) -> StaticCost:
                 if name == node.name:
                     use = _Use(node.shape, position, fans, shapes)
                     fans[node.name] += visit(use, reader, ())
-    carries = annotate(graph, _Carried())
-    macs = {"constant": 0, "current": 0, "spikes": 0}
-    for node in graph.of(Synapse):
-        if isinstance(node.op, WeightedOp):
-            macs[carries[node.inputs[0]]] += node.op.uses(shapes[node.inputs[0]])
+    carries, macs = annotate(graph, _Carried()), macs_by_input(facts)
     populations = graph.of(Population)
     return StaticCost(
         fan_out={p.name: fans[p.name] for p in populations},
@@ -84,6 +80,17 @@ def static_cost(facts: GraphFacts) -> StaticCost:
         macs_once=macs["constant"],
         macs_ann=sum(macs.values()),
     )
+
+
+def macs_by_input(facts: GraphFacts) -> dict[str, int]:
+    """Multiply-accumulates of the ANN for one sample, by what the weighted operation reads in the
+    SNN: "constant" (a current that does not change), "current" or "spikes"."""
+    carries = annotate(facts.graph, _Carried())
+    macs = {"constant": 0, "current": 0, "spikes": 0}
+    for node in facts.graph.of(Synapse):
+        if isinstance(node.op, WeightedOp):
+            macs[carries[node.inputs[0]]] += node.op.uses(facts.shapes[node.inputs[0]])
+    return macs
 
 
 class _Carried(Rules[str]):

@@ -111,7 +111,9 @@ def map_cores(
         ideal=None if runner is None else runner.ideal,
         core_of=lambda name: placed[name].core_of(),
         would_fit=suggest,
+        input_mode=mode,
         sent=_sent(mode, request),
+        encoders=_size(network) if mode == "population" else 0,
         tiles={t.name: t.tile for t in tilings},
         facts=_facts(network, tilings, mode),
         notes=(*_notes(network, target, mode), *_pool_notes(before, network)),
@@ -155,10 +157,16 @@ def _input_mode(network: ChipNetwork, target: HardwareTarget, wanted: str | None
 
 
 def _sent(mode: str, request: Request[Any]) -> float:
-    """Share of the input's values that are sent in every step."""
+    """Share of the input's values that are sent in every step, where no run has measured it."""
     x = request.x
     graded = 1.0 if x is None else float(np.count_nonzero(x) / max(x.size, 1))
-    return {"graded": graded, "spikes": request.rate, "bias": 0.0, "population": 0.0}[mode]
+    spikes = request.rate
+    return {"graded": graded, "spikes": spikes, "bias": 0.0, "population": spikes}[mode]
+
+
+def _size(network: ChipNetwork) -> int:
+    """Values of all inputs together."""
+    return sum(int(np.prod(node.shape)) for node in network.inputs)
 
 
 class _Runner:
@@ -259,7 +267,7 @@ def _too_far(name: str, used: int, limit: float) -> Violation:
 
 
 def _facts(network: ChipNetwork, tilings: tuple[Tiling, ...], mode: str) -> Mapping[str, object]:
-    size = sum(int(np.prod(n.shape)) for n in network.inputs)
+    size = _size(network)
     messages = {"graded": size, "spikes": size, "population": 0, "bias": 0}[mode]
     first = sum(
         layer.neurons

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,19 @@ from ..hwtargets import (
     PlacementReport,
     emitted,
     load_target,
+    missing_kinds,
     options_of,
     place,
     to_json,
 )
 from ..hwtargets import targets as known_targets
 from ..hwtargets.kinds import suggested
+from ..hwtargets.placement.inputs import alike
 from ..marks import TEXT_MARK, Kind
 from ..reports import documents
 from ..reports import text as render
+from ..reports.chips import chips_csv
+from ..reports.pages.chips import render_chips
 from ..reports.pages.placement import render_html
 from ..reports.placement import render_comparison, render_text
 from ..results import Results, one_file
@@ -92,7 +97,8 @@ def place_command(
 ) -> None:
     """Place a converted network on a chip and report. Exit status 1 if it does not fit.
 
-    With `--target all` one table compares all chips; status 1 if it fits none.
+    With `--target all` one table compares all chips; status 1 if it fits none. The input then
+    enters all chips alike, as spikes, unless `--option input=MODE` says otherwise.
     """
     graph = api.load(network)
     count = _steps(graph, steps)
@@ -106,9 +112,11 @@ def place_command(
     place_data = _place_data(graph, data=data, calib=calib, limit=samples)
     reports = []
     show = opt.stage("placing")
+    ways = _same_input(asked)
     for done, chip in enumerate(asked):
         show(done, len(names))
-        report = place(
+        placing = partial(
+            place,
             graph,
             chip,
             data=place_data,
@@ -116,8 +124,16 @@ def place_command(
             chips=chips,
             seconds=seconds,
             seed=seed,
-            options=given if len(names) == 1 else _own(given, chip),
         )
+        if len(names) == 1:
+            report = placing(options=given)
+        else:
+            report = _compared(
+                placing,
+                _own(given, chip),
+                ways.get(chip.name, {}),
+                missing=bool(missing_kinds(graph, chip)),
+            )
         reports.append(report)
         if place_data is not None:  # of the network, so the same for all chips
             known = {key: report.accuracy[key] for key in ("ann", "float_snn")}
@@ -125,10 +141,38 @@ def place_command(
         if results is not None:
             _write(report, results, below[chip.name])
     show(len(names), len(names))
+    if results is not None and len(names) > 1:
+        results.write("comparison.csv", chips_csv(reports))
+        results.write("comparison.html", render_chips(reports))
+        results.write("comparison.txt", f"{render_comparison(reports)}\n{TEXT_MARK}\n")
     document = documents.placements(reports)
     opt.emit(document, as_json, _text, reports, output)
     if not any(report.fits for report in reports):
         raise SystemExit(1)
+
+
+def _same_input(chips: Sequence[HardwareTarget]) -> dict[str, dict[str, str]]:
+    """By chip, the option that makes the input enter all of them alike, where it has a choice and
+    its file makes none."""
+    ways = alike(chips)
+    free = (c for c in chips if "input" in options_of(c) and "input" not in c.options)
+    return {c.name: {"input": ways[c.name]} for c in free if c.name in ways}
+
+
+def _compared(
+    placing: Callable[..., PlacementReport],
+    given: Mapping[str, Any],
+    way: Mapping[str, str],
+    *,
+    missing: bool,
+) -> PlacementReport:
+    """With the input as on the other chips, unless the network fits with the chip's own way
+    only. ``missing``: the chip lacks kinds of operations, however the input enters."""
+    report = placing(options={**way, **given})
+    if report.fits or not way or "input" in given or missing:
+        return report
+    own = placing(options=given)
+    return own if own.fits else report
 
 
 def _text(reports: list[PlacementReport], folder: Path | None) -> str:
@@ -194,12 +238,17 @@ REPORTS = {
     "placement.txt": Kind.TEXT,
     "placement.html": Kind.HTML,
 }
+COMPARISON = {
+    "comparison.csv": Kind.CSV,
+    "comparison.html": Kind.HTML,
+    "comparison.txt": Kind.TEXT,
+}
 CHIP_FILES = {".npz": Kind.CROSSBARS, ".json": Kind.JSON}  # kinds of files for a chip's tools
 
 
 def _kinds(below: Mapping[str, str], chips: Sequence[HardwareTarget]) -> dict[str, Kind]:
     """The files of ``_write`` for all chips, each in its folder ``below``."""
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, Kind] = {} if len(chips) == 1 else dict(COMPARISON)
     for chip in chips:
         kinds |= {below[chip.name] + name: kind for name, kind in REPORTS.items()}
         for name in emitted(chip):

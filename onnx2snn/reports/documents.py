@@ -145,7 +145,10 @@ def target(chip: HardwareTarget) -> dict[str, Any]:
         "title": chip.title,
         "mapping": chip.mapping,
         "limits": numbers(chip.limits),
-        "energy": numbers(chip.energy),
+        "energy": {
+            key: entry | ({"covers": known} if (known := chip.energy[key].covers) else {})
+            for key, entry in numbers(chip.energy).items()
+        },
         "capabilities": dict(chip.capabilities),
         "boards": dict(chip.boards),
         "notes": list(chip.notes),

@@ -243,11 +243,11 @@ def sweep_csv(sweep: Sweep) -> str:
     for run in sweep.runs:
         for point in run.evaluation.points:
             values = [getattr(point, f) for f in fields]
-            writer.writerow([_csv_name(run.recipe), *values, run.evaluation.ann_accuracy])
+            writer.writerow([csv_name(run.recipe), *values, run.evaluation.ann_accuracy])
     return out.getvalue()
 
 
-def _csv_name(name: str) -> str:
+def csv_name(name: str) -> str:
     """A name as a cell that no spreadsheet takes for a formula (OWASP: CSV injection)."""
     return f"'{shown(name)}" if name.startswith(("=", "+", "-", "@")) else shown(name)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,10 @@ from click.testing import CliRunner
 
 from hwtargets.truenorth import nets
 from onnx2snn import api, hwtargets
-from onnx2snn.cli import main
-from onnx2snn.hwtargets import targets
+from onnx2snn.cli import hardware, main
+from onnx2snn.hwtargets import load_target, place, targets
+from onnx2snn.hwtargets.placement.inputs import alike
+from onnx2snn.reports.placement import render_comparison
 from onnx2snn.runtime.engine import simulate
 
 
@@ -44,16 +48,37 @@ def test_all_chips_are_compared_in_one_table(folder, tmp_path):
     table, compared, *_ = result.output.split("\n\n")
     head, _, *rows = table.splitlines()
     assert [row.split()[0] for row in rows] == list(targets())
-    for column in ("fits", "cores", "binding limit", "chip accuracy", "energy"):
+    for column in ("fits", "cores", "input", "binding limit", "chip accuracy"):
         assert column in head
-    assert all(" yes " in row and row.endswith("J") and "% used" in row for row in rows)
+    assert all(" yes " in row and " spikes " in row and "% used" in row for row in rows)
+    at = [head.index(f"{kind} energy") for kind in ("dynamic", "static", "undivided")]
+    stated = {row.split()[0]: [row[a:].split("  ")[0].strip() != "n/a" for a in at] for row in rows}
+    whole = [False, False, True]
+    assert stated == {
+        "loihi1": [True, False, False],
+        "loihi2": [True, True, False],
+        "truenorth": whole,
+        "xylo-audio2": [True, False, False],
+        "xylo-audio3": whole,
+        "xylo-imu": whole,
+    }
     assert "T = 16, 24 samples: ANN " in compared
-    assert "Energies count different things" in result.output
-    assert "loihi2: synop + neuron_update + hop + static" in result.output
+    assert "loihi1, loihi2, dynamic: synop + neuron_update + hop, counted from" in result.output
+    assert "loihi2, static: 0.232 W for the whole chip" in result.output
+    assert "loihi1, loihi2, input: spikes of encoding neurons on the chip" in result.output
     for name in targets():
         report = json.loads((tmp_path / "out" / name / "placement.json").read_text())
         assert report["target"] == name and report["accuracy"]["chip"] is not None
     assert (tmp_path / "out" / "truenorth" / "truenorth.npz").is_file()
+    kept = (tmp_path / "out" / "comparison.csv").read_text().splitlines()
+    table = [dict(zip(kept[0].split(","), line.split(","), strict=True)) for line in kept[1:]]
+    one, two = table[:2]
+    assert (one["static_j"], one["undivided_j"], two["undivided_j"]) == ("n/a",) * 3
+    assert float(two["static_j"]) == pytest.approx(0.232 * 16 * 153e-6)
+    page = (tmp_path / "out" / "comparison.html").read_text()
+    assert page.count("<tr>") == 1 + len(targets()) and page.count("<td>n/a</td>") == 2 + 1 + 4 * 2
+    again = run(folder, "--target", "all", "-o", str(tmp_path / "out"))  # they are known as ours
+    assert again.exit_code == 0
     assert result.output.endswith(f"\nwrote the report to {tmp_path / 'out'}\n")
 
 
@@ -67,7 +92,8 @@ def test_without_labels_the_table_says_so(folder):
     result = run(folder, "--target", "all", "--data", f"{folder / 'data.npz'}:x")
     assert "no labels were given" in result.output
     rows = result.output.split("\n\n")[0].splitlines()[2:]
-    assert all(row.split()[-3] == "-" for row in rows)
+    column = result.output.splitlines()[0].index("chip accuracy")
+    assert all(row[column:].split()[0] == "-" for row in rows)
 
 
 def test_one_chip_that_is_too_small_gives_status_1_and_what_would_fit(folder, tmp_path):
@@ -125,3 +151,23 @@ def test_the_report_of_a_xylo_has_its_clock_and_power_with_the_source(folder):
     assert "fits, 1 core on 1 chip" in result.output
     (line,) = [row for row in result.output.splitlines() if "need a clock of" in row]
     assert " MHz (" in line and " uW (" in line and "power_cycles_model.py" in line
+
+
+def test_a_chip_that_holds_a_network_in_its_own_way_only_is_shown_with_that_one(folder, tmp_path):
+    bundled = (Path(hwtargets.__file__).parent / "cores" / "loihi1.toml").read_text()
+    at = bundled.index("[limits.cores_per_chip]")
+    one_core_less = bundled[:at] + bundled[at:].replace("value = 128", "value = 3", 1)
+    chip, other = tmp_path / "small.toml", load_target("truenorth")
+    chip.write_text(one_core_less)
+    small = replace(load_target(chip), boards={})
+    assert alike([small, other]) == {"loihi1": "population", "truenorth": "rate"}
+    assert alike([small, load_target("loihi2")])["loihi1"] == "bias"
+    graph = api.load(folder / "net.snn.onnx")
+    placing = partial(place, graph, small, steps=16, seconds=0)
+    shared = placing(options={"input": "population"})
+    assert not shared.fits and shared.cores == 4
+    shown = hardware._compared(placing, {}, {"input": "population"}, missing=False)
+    assert shown.fits and shown.input_mode == "bias"
+    others = place(graph, other, steps=16, seconds=0)
+    assert "do not compare" in render_comparison([shown, others])
+    assert "do not compare" not in render_comparison([shown])
