@@ -158,8 +158,30 @@ class Mapped:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Least:
+    """What every placement of a network takes at the least, whatever its weights and options.
+
+    Attributes:
+        cores: 0 where nothing is known.
+        violations: limits of the mapping that are broken for certain; not the number of cores,
+            which is common to all chips.
+        conditions: what a placement still depends on, in words.
+    """
+
+    cores: int = 0
+    violations: tuple[Violation, ...] = ()
+    conditions: tuple[str, ...] = ()
+
+
 Step: TypeAlias = Callable[[ChipNetwork, HardwareTarget, Request[O]], Mapped]
 KindsCheck: TypeAlias = Callable[[ChipNetwork, HardwareTarget], tuple[Violation, ...]]
+LeastCheck: TypeAlias = Callable[[ChipNetwork, HardwareTarget, O], Least]
+
+
+def nothing_known(network: ChipNetwork, target: HardwareTarget, options: Any) -> Least:
+    """No bound, of a mapping that tells none."""
+    return Least(conditions=("sizes are told by `place` only",))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -172,6 +194,7 @@ class ChipMapping(Generic[O]):
         limits, energy: the numbers that ``[limits.*]`` and ``[energy.*]`` may state.
         inputs: the ways in which an analog input may enter; see ``CAPABILITIES["input"]``.
         kinds: neurons and operations that a chip has no means for, whatever their size.
+        least: a lower bound of what any placement takes, fast: from shapes, without calibration.
         step: see the module.
         emits: how the name of the file for the chip's tools ends, which begins with the target's;
             "" where there is none.
@@ -184,6 +207,7 @@ class ChipMapping(Generic[O]):
     inputs: tuple[str, ...]
     kinds: KindsCheck
     step: Step[O]
+    least: LeastCheck[O] = nothing_known
     emits: str = ""
 
     def request(

@@ -126,6 +126,16 @@ class HardwareTarget:
         return self.capabilities.get(name, CAPABILITIES[name].unstated)
 
     @property
+    def largest_board(self) -> int:
+        """Chips of the largest known board; 1 where none is known."""
+        return max([*self.boards.values(), 1])
+
+    def smallest_board(self, chips: int) -> str | None:
+        """The known board with the fewest chips that has as many."""
+        fitting = {name: n for name, n in self.boards.items() if n >= chips}
+        return min(fitting, key=lambda name: fitting[name]) if fitting else None
+
+    @property
     def unverified(self) -> tuple[Limit, ...]:
         """The numbers a report has to mark."""
         return tuple(n for n in (*self.limits.values(), *self.energy.values()) if not n.verified)

@@ -18,11 +18,12 @@ from ...runtime.ops import Array
 from .. import rules
 from ..energy import ENERGY
 from ..kinds import Choice
-from ..mapping import PLACEMENT, ChipMapping, ChipRun, Cores, Mapped, Request
+from ..mapping import PLACEMENT, ChipMapping, ChipRun, Cores, Least, Mapped, Request
 from ..options import Options, Table, option
 from ..target import UNBOUNDED, HardwareTarget, Known, Violation
 from ..view.network import ChipNetwork, chip_view
 from .integers import run
+from .least import least_cores
 from .memory import MemoryModel
 from .partition import Tiling, hard_limits, partition
 from .pools import with_any_spike_pools
@@ -118,6 +119,11 @@ def map_cores(
         facts=_facts(network, tilings, mode),
         notes=(*_notes(network, target, mode), *_pool_notes(before, network)),
     )
+
+
+def least(network: ChipNetwork, target: HardwareTarget, options: CoresOptions) -> Least:
+    """See ``least.least_cores``."""
+    return least_cores(network, target, options.memory)
 
 
 def kinds(network: ChipNetwork, target: HardwareTarget) -> tuple[Violation, ...]:
@@ -325,5 +331,6 @@ CORES: ChipMapping[CoresOptions] = ChipMapping(
     energy=ENERGY,
     inputs=WAYS,
     kinds=kinds,
+    least=least,
     step=map_cores,
 )

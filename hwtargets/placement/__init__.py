@@ -6,7 +6,7 @@ print(render_text(report)); to_json(report); render_html(report)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from ..toml import Mappings, load
 from ..view.network import ChipNetwork, chip_view
 from .assembly import Assembly, PlaceData
 from .report import PlacementReport
+from .screen import Screening, screen
 
 
 def load_target(name_or_path: str | Path, mappings: Mappings = MAPPINGS) -> HardwareTarget:
@@ -73,10 +74,22 @@ def missing_kinds(
 ) -> tuple[Violation, ...]:
     """Kinds of neurons and operations in ``graph`` that the chip has no means for.
 
-    Sizes and limits are left to ``place``: this answers before anything is calibrated.
+    This answers before anything is calibrated, as ``screened`` does, which looks at sizes too.
     """
     network = chip_view(graph)
     return tangled(network) or mapping_of(target, mappings).kinds(network, target)
+
+
+def screened(
+    graph: SpikingGraph, targets: Iterable[HardwareTarget], mappings: Mappings = MAPPINGS
+) -> dict[str, Screening]:
+    """Per target, by name, whether ``graph`` may fit, told from kinds and shapes; see ``screen``.
+
+    Raises:
+        TargetError: E504 unknown mapping.
+    """
+    network = chip_view(graph)
+    return {chip.name: screen(network, chip, mapping_of(chip, mappings)) for chip in targets}
 
 
 def place(
@@ -127,7 +140,7 @@ def place(
     )
     knots = tangled(network)
     mapped = refused(network, knots) if knots else mapping.step(network, chip, request)
-    available = chips or max([*chip.boards.values(), 1])
+    available = chips or chip.largest_board
     return Assembly(network, chip, request, mapped, available, data).report()
 
 

@@ -87,7 +87,10 @@ class Assembly:
             facts={
                 **_typed(mapped),
                 **mapped.facts,
-                "boards": _board(target, chips),
+                "boards": {
+                    "known": dict(target.boards),
+                    "smallest_that_holds_it": target.smallest_board(chips),
+                },
                 "steps": self.request.steps,
             },
             notes=(*target.notes, *mapped.notes, *_saturations(run)),
@@ -333,13 +336,6 @@ def _binding(resources: tuple[ResourceRow, ...]) -> dict[str, Any]:
         "margin": 1 - found.share,
         "verified": found.verified,
     }
-
-
-def _board(target: HardwareTarget, chips: int) -> dict[str, Any]:
-    """The smallest known board that holds that many chips."""
-    fitting = {name: n for name, n in target.boards.items() if n >= chips}
-    smallest = min(fitting, key=lambda name: fitting[name]) if fitting else None
-    return {"known": dict(target.boards), "smallest_that_holds_it": smallest}
 
 
 def _saturations(run: ChipRun | None) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ from .facts import (
     traffic_of,
 )
 from .file import Crossbars, dump, placed, too_far, violations
+from .least import least
 from .variants import would_fit
 
 SYNTHETIC = 64  # random samples to fit on where there are no data
@@ -316,6 +317,7 @@ TRUENORTH: ChipMapping[TrueNorthOptions] = ChipMapping(
     energy=ENERGY,
     inputs=("rate",),
     kinds=kinds,
+    least=least,
     step=map_truenorth,
     emits=".npz",
 )

@@ -26,6 +26,7 @@ from . import file as xylo_file
 from .calibrate import Calibration, calibrate
 from .coding import XyloCoding
 from .core import HIDDEN_SPIKES, INPUT_SPIKES, XyloConfig, XyloRun
+from .least import least
 from .network import is_hidden, is_output, of_view
 from .power import ENERGY, Activity, Power, energy_of, explained, latency_of, power
 from .quantize import Quantized, XyloOptions, XyloSettings, quantize
@@ -343,6 +344,7 @@ XYLO: ChipMapping[XyloOptions] = ChipMapping(
     energy=ENERGY,
     inputs=("rate",),
     kinds=kinds,
+    least=least,
     step=map_xylo,
     emits=".json",
 )

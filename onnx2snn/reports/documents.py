@@ -13,16 +13,24 @@ from typing import Any
 from ..converter.frontend import CheckReport
 from ..evaluation.sweep import Sweep, SweepRun, knee
 from ..evaluation.verify import Verification
-from ..hwtargets import HardwareTarget, PlacementReport, Violation, to_json
+from ..hwtargets import HardwareTarget, PlacementReport, Screening, to_json
 from ..provenance import Provenance
 from ..runtime.graph import SpikingGraph
 
 
-def check(report: CheckReport, chips: Mapping[str, Sequence[Violation]]) -> dict[str, Any]:
-    """That of `check`: what becomes of the model, and which chips have the kinds of operations."""
+def check(report: CheckReport, chips: Mapping[str, Screening]) -> dict[str, Any]:
+    """That of `check`: what becomes of the model, and which chips may hold it."""
     return report.to_dict() | {
         "targets": {
-            name: {"kinds_fit": not found, "violations": [asdict(v) for v in found]}
+            name: {
+                "may_fit": found.may_fit,
+                "kinds_fit": not found.kinds,
+                "violations": [asdict(v) for v in found.violations],
+                "at_least": {"cores": found.cores, "chips": found.chips, "board": found.board},
+                "chips_available": found.available,
+                "conditions": list(found.conditions),
+                "remedy": found.remedy,
+            }
             for name, found in chips.items()
         }
     }
