@@ -15,6 +15,7 @@ from graphs import dyadic, residual_cnn, with_input
 from onnx2snn.errors import DataError, ModelError
 from onnx2snn.runtime import file as onnxfile
 from onnx2snn.runtime.engine import simulate
+from onnx2snn.runtime.file.neurons.integrate_and_fire import neuron_name
 from onnx2snn.runtime.graph import Population, Readout, SpikingGraph
 
 VARIANTS = {
@@ -50,6 +51,26 @@ def test_stock_onnxruntime_gives_the_engines_readout(
     np.testing.assert_allclose(theirs, ours, rtol=1e-6, atol=1e-6)
     assert np.abs(ours).max() > 0
     assert capfd.readouterr() == ("", "")  # and warns of nothing
+
+
+@pytest.mark.parametrize(
+    ("field", "one", "other"),
+    [("v_min", None, 0.0), ("v_min", -0.25, -0.2500001), ("leak", 0.1234564, 0.1234561)],
+)
+def test_neurons_that_differ_in_a_number_are_two_functions(
+    field: str, one: float | None, other: float, tmp_path: Path
+) -> None:
+    graph = residual_cnn(np.random.default_rng(3))
+    numbers = {p.name: (one, other)[i % 2] for i, p in enumerate(graph.of(Population))}
+    graph = graph.with_nodes(
+        replace(p, neuron=replace(p.neuron, **{field: numbers[p.name]}))
+        for p in graph.of(Population)
+    )
+    first, second = (p.neuron for p in graph.of(Population)[:2])
+    assert neuron_name(first) != neuron_name(second)
+    x = 2 * dyadic(np.random.default_rng(1), (3, 2, 8, 8)) - 1
+    theirs = run_stock(graph, x, 12, tmp_path / "n.onnx")
+    np.testing.assert_allclose(theirs, simulate(graph, x, 12).readouts["out"], atol=1e-5)
 
 
 def test_rate_encoding_and_counting_readout_run_in_stock_onnxruntime(tmp_path: Path) -> None:
