@@ -37,7 +37,7 @@ class Request(Generic[O]):
         calib: calibration samples (m, *input shape) for steps that tune in the chip's integers, or
             None.
         rate: spikes per neuron and step where nothing was measured.
-        seconds: wall time that the mesh placement may take.
+        seconds: of work that the mesh placement may take, counted, not timed.
         seed: of the mesh placement.
         options: of the mapping: the user's, else the target's, else their defaults.
         dry: cores are counted only; nothing is quantized or run.

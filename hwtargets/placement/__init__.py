@@ -112,7 +112,8 @@ def place(
         data: samples for accuracy and firing rates; without, rates are assumed to be ``rate``.
         steps: T, time steps per inference.
         chips: how many chips there are; None is the largest known board, else one chip.
-        seconds: wall time of the mesh placement at most; seed: of its random numbers.
+        seconds: of work for the mesh placement at most, counted, not timed (``mesh``); seed: of its
+            random numbers.
         options: of the mapping, e.g. {"input": "bias"}.
         mappings: the kinds of chips; with one of your own, {**MAPPINGS, "mine": MINE}.
 

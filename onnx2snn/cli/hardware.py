@@ -73,7 +73,9 @@ def targets(name: str | None, as_json: bool) -> None:
 @click.option("--chips", type=click.IntRange(min=1), help="How many chips there are.")
 @click.option("--option", "pairs", multiple=True, metavar="KEY=VALUE", help="Of the mapping step.")
 @click.option("--seed", type=int, default=0, help="Of the mesh placement [0].")
-@click.option("--seconds", type=float, default=10.0, help="For the mesh placement, at most [10].")
+@click.option(
+    "--seconds", type=float, default=10.0, help="Of work for the mesh placement, at most [10]."
+)
 @click.option(
     "-o", "--output", type=files.OUTPUT, help="Folder for the report and the chip's files."
 )
