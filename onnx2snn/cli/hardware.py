@@ -19,14 +19,13 @@ from ..hwtargets import (
     PlacementReport,
     emitted,
     load_target,
-    missing_kinds,
     options_of,
     place,
     to_json,
 )
 from ..hwtargets import targets as known_targets
 from ..hwtargets.kinds import suggested
-from ..hwtargets.placement.inputs import alike
+from ..hwtargets.placement.inputs import alike as alike_ways
 from ..marks import TEXT_MARK, Kind
 from ..reports import documents
 from ..reports import text as render
@@ -99,8 +98,8 @@ def place_command(
 ) -> None:
     """Place a converted network on a chip and report. Exit status 1 if it does not fit.
 
-    With `--target all` one table compares all chips; status 1 if it fits none. The input then
-    enters all chips alike, as spikes, unless `--option input=MODE` says otherwise.
+    With `--target all` one table compares all chips, their energies with the input entering all of
+    them alike; status 1 if it fits none.
     """
     graph = api.load(network)
     count = _steps(graph, steps)
@@ -112,11 +111,13 @@ def place_command(
     inputs = files.read_by([network], data, calib, others=others)
     results = files.claimed(output, {} if output is None else _kinds(below, asked), inputs, force)
     place_data = _place_data(graph, data=data, calib=calib, limit=samples)
-    reports = []
+    reports: list[PlacementReport] = []
+    alike: dict[str, PlacementReport] = {}
+    ways = _same_input(asked, given) if len(names) > 1 else {}
     show = opt.stage("placing")
-    ways = _same_input(asked)
     for done, chip in enumerate(asked):
         show(done, len(names))
+        own = given if len(names) == 1 else _own(given, chip)
         placing = partial(
             place,
             graph,
@@ -124,61 +125,55 @@ def place_command(
             data=place_data,
             steps=count,
             chips=chips,
-            seconds=seconds,
             seed=seed,
         )
-        if len(names) == 1:
-            report = placing(options=given)
-        else:
-            report = _compared(
-                placing,
-                _own(given, chip),
-                ways.get(chip.name, {}),
-                missing=bool(missing_kinds(graph, chip)),
-            )
+        report = placing(options=own, seconds=seconds)
         reports.append(report)
         if place_data is not None:  # of the network, so the same for all chips
             known = {key: report.accuracy[key] for key in ("ann", "float_snn")}
             place_data = replace(place_data, **known)
+        if chip.name in ways and report.fits:
+            alike[chip.name] = _entering(placing, report, own, ways[chip.name])
         if results is not None:
             _write(report, results, below[chip.name])
     show(len(names), len(names))
     if results is not None and len(names) > 1:
-        results.write("comparison.csv", chips_csv(reports))
-        results.write("comparison.html", render_chips(reports))
-        results.write("comparison.txt", f"{render_comparison(reports)}\n{TEXT_MARK}\n")
-    document = documents.placements(reports)
-    opt.emit(document, as_json, _text, reports, output)
+        results.write("comparison.csv", chips_csv(reports, alike))
+        results.write("comparison.html", render_chips(reports, alike))
+        text = render_comparison(reports, alike)
+        results.write("comparison.txt", f"{text}\n{TEXT_MARK}\n")
+    document = documents.placements(reports, alike)
+    opt.emit(document, as_json, _text, reports, alike, output)
     if not any(report.fits for report in reports):
         raise SystemExit(1)
 
 
-def _same_input(chips: Sequence[HardwareTarget]) -> dict[str, dict[str, str]]:
-    """By chip, the option that makes the input enter all of them alike, where it has a choice and
-    its file makes none."""
-    ways = alike(chips)
-    free = (c for c in chips if "input" in options_of(c) and "input" not in c.options)
-    return {c.name: {"input": ways[c.name]} for c in free if c.name in ways}
+def _same_input(chips: Sequence[HardwareTarget], given: Mapping[str, Any]) -> dict[str, str]:
+    """By chip with a choice, the way that makes the input enter all of them alike; none where the
+    user has chosen one."""
+    if "input" in given:
+        return {}
+    ways = alike_ways(chips)
+    return {c.name: ways[c.name] for c in chips if c.name in ways and "input" in options_of(c)}
 
 
-def _compared(
+def _entering(
     placing: Callable[..., PlacementReport],
-    given: Mapping[str, Any],
-    way: Mapping[str, str],
-    *,
-    missing: bool,
+    report: PlacementReport,
+    own: Mapping[str, Any],
+    way: str,
 ) -> PlacementReport:
-    """With the input as on the other chips, unless the network fits with the chip's own way
-    only. ``missing``: the chip lacks kinds of operations, however the input enters."""
-    report = placing(options={**way, **given})
-    if report.fits or not way or "input" in given or missing:
+    """The same with the input entering in this way; a network that encodes it itself has none.
+    Of its mesh only the energy of hops is taken, which needs no long search."""
+    if report.input_mode in (way, "spikes"):
         return report
-    own = placing(options=given)
-    return own if own.fits else report
+    return placing(options={**own, "input": way}, seconds=0.1)
 
 
-def _text(reports: list[PlacementReport], folder: Path | None) -> str:
-    text = render_text(reports[0]) if len(reports) == 1 else render_comparison(reports)
+def _text(
+    reports: list[PlacementReport], alike: Mapping[str, PlacementReport], folder: Path | None
+) -> str:
+    text = render_text(reports[0]) if len(reports) == 1 else render_comparison(reports, alike)
     return text if folder is None else f"{text}\nwrote the report to {folder}"
 
 

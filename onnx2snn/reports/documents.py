@@ -168,10 +168,19 @@ def targets(chips: Iterable[HardwareTarget]) -> dict[str, Any]:
     return {"schema": "onnx2snn.targets/1", "targets": {chip.name: target(chip) for chip in chips}}
 
 
-def placements(reports: Sequence[PlacementReport]) -> dict[str, Any]:
-    """That of `place`: one chip's report as it is, several in one."""
+def placements(
+    reports: Sequence[PlacementReport], alike: Mapping[str, PlacementReport]
+) -> dict[str, Any]:
+    """That of `place`: one chip's report as it is, several in one. ``alike``: by target, what
+    compares between chips, with the input entering all of them the same way."""
     parts = {report.target: json.loads(to_json(report)) for report in reports}
     if len(parts) == 1:
         (part,) = parts.values()
         return dict(part)
-    return {"schema": "onnx2snn.placements/1", "targets": parts}
+    same = {r.target: json.loads(to_json(alike.get(r.target, r))) for r in reports}
+    keys = ("fits", "input_mode", "accuracy", "energy", "latency")
+    return {
+        "schema": "onnx2snn.placements/1",
+        "targets": parts,
+        "input_alike": {name: {key: part[key] for key in keys} for name, part in same.items()},
+    }

@@ -62,9 +62,9 @@ INPUTS = {
 SHORT = {"graded": "graded", "bias": "bias", "population": "spikes", "spikes": "spikes", "": "-"}
 
 
-def conditions(reports: Sequence[PlacementReport]) -> str:
+def conditions(reports: Sequence[PlacementReport], modes: str = "") -> str:
     """What each energy is made of, chips of the same kind and basis together; and how the input
-    enters."""
+    enters. ``modes``: as what, where it is the same for all."""
     known = [r for r in reports if r.fits and r.energy.known]
     if not known:
         return ""
@@ -75,8 +75,9 @@ def conditions(reports: Sequence[PlacementReport]) -> str:
             if kind is not None:
                 said.setdefault(f"{label}: {kind.basis}", []).append(r.target)
     lines = [f"  {', '.join(chips)}, {line}" for line, chips in said.items()]
+    alike = f", with the input as {modes} on all chips" if modes else ""
     return "\n".join(
-        [f"Energy per inference ({SAID}):", *lines, *_unverified(known), *_inputs(known)]
+        [f"Energy per inference{alike} ({SAID}):", *lines, *_unverified(known), *_inputs(known)]
     )
 
 
@@ -98,5 +99,7 @@ def _inputs(reports: Sequence[PlacementReport]) -> list[str]:
             chips.setdefault(r.input_mode, []).append(r.target)
     ways = [f"  {', '.join(names)}, input: {INPUTS[mode]}" for mode, names in chips.items()]
     if len({SHORT[mode] for mode in chips}) > 1:
-        ways.append("  Rows with different inputs do not compare: the first layer costs differ.")
+        ways.append(
+            "  Energies with different inputs do not compare: the first layer's cost differs."
+        )
     return ways

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ..display import displayed
@@ -159,51 +160,77 @@ def _notes(r: PlacementReport) -> str:
     return "\n".join(["Notes:", *lines]) if lines else ""
 
 
-COLUMNS = (
-    "target", "fits", "cores", "chips", "input", "binding limit", "chip accuracy",
-    *(f"{label} energy" for label in KINDS.values()),
-)  # fmt: skip
+Alike = Mapping[str, PlacementReport]  # by target, where the input enters as on the other chips
+NONE: Alike = MappingProxyType({})
 
 
-def comparison_rows(reports: Sequence[PlacementReport]) -> list[tuple[str, ...]]:
-    """A row of ``COLUMNS`` per chip. "n/a": an energy that nothing was published of; "-": what a
-    chip that does not hold the network, or was not run, does not have."""
+def comparison_columns(alike: Alike) -> tuple[str, ...]:
+    """Of the table of several chips."""
+    energies = [f"{label} energy" for label in KINDS.values()]
+    same = [f"accuracy with input as {_way(alike)}"] if alike else []
+    columns = ("target", "fits", "cores", "chips", "binding limit", "input", "chip accuracy")
+    return (*columns, *same, *energies)
+
+
+def _way(alike: Alike) -> str:
+    """As what the input enters all chips."""
+    return " or ".join(sorted({SHORT[r.input_mode] for r in alike.values()}))
+
+
+def comparison_rows(reports: Sequence[PlacementReport], alike: Alike) -> list[tuple[str, ...]]:
+    """A row of ``comparison_columns`` per chip. Energies, and the accuracy beside them, are with
+    the input alike. "n/a": an energy that nothing was published of; "-": what a chip that does not
+    hold the network, or was not run, does not have."""
     rows = []
     for r in reports:
-        chip = r.accuracy.get("chip")
-        energies = [joules(kind) if r.fits else "-" for kind in r.energy.kinds.values()]
+        same = alike.get(r.target, r)
+        energies = [joules(kind) if same.fits else "-" for kind in same.energy.kinds.values()]
         counts = (r.fits, r.cores or None, r.chips or None)
+        accuracies = [_share(r), *([_share(same)] if alike else [])]
         rows.append(
             (
                 r.target,
                 *map(_cell, counts),
-                SHORT[r.input_mode],
                 _bound(r),
-                "-" if chip is None else f"{100 * chip:.2f} %",
+                r.input_mode or "-",
+                *accuracies,
                 *energies,
             )
         )
     return rows
 
 
-def render_comparison(reports: Sequence[PlacementReport]) -> str:
-    """One line per chip: fits, cores, input, binding limit, accuracy on its integers, energies.
+def _share(r: PlacementReport) -> str:
+    chip = r.accuracy.get("chip")
+    return "-" if chip is None else f"{100 * chip:.2f} %"
+
+
+def render_comparison(reports: Sequence[PlacementReport], alike: Alike = NONE) -> str:
+    """One line per chip: fits, cores, binding limit, input, accuracy on its integers, energies.
     Below it, what the accuracy is compared with, what the energies are, and why the network does
-    not fit.
+    not fit. ``alike``: the reports that energies are taken from.
     """
-    reports = displayed(reports)
-    return "\n\n".join([_table(COLUMNS, comparison_rows(reports)), *comparison_notes(reports)])
+    reports, alike = displayed(reports), displayed(alike)
+    table = _table(comparison_columns(alike), comparison_rows(reports, alike))
+    return "\n\n".join([table, *comparison_notes(reports, alike)])
 
 
-def comparison_notes(reports: Sequence[PlacementReport]) -> list[str]:
+def comparison_notes(reports: Sequence[PlacementReport], alike: Alike) -> list[str]:
     """What stands below the table, a paragraph each."""
     refused = [
         f"{r.target}: {_short(v)}" + (f" (and {more} more)" if more else "")
         for r in reports
         for v, more in [(v, len(r.violations) - 1) for v in r.violations[:1]]
     ]
+    refused += [
+        f"{r.target}: does not hold the network with its input as {_way(alike)}, so that it has no "
+        "energy to compare."
+        for r in reports
+        if r.fits and r.target in alike and not alike[r.target].fits
+    ]
     tried = [f"{r.target}: {_variant(v)}" for r in reports for v in r.would_fit if v["fits"]]
-    parts = [_compared(reports), conditions(reports), "\n".join(refused)]
+    same = [alike.get(r.target, r) for r in reports]
+    parts = [_compared(reports), conditions(same, _way(alike)), "\n".join(refused)]
     if tried:
         parts.append("\n".join(["What would fit (computed):", *tried]))
     return [part for part in parts if part]

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from hwtargets.truenorth import nets
 from onnx2snn import api, hwtargets
-from onnx2snn.cli import hardware, main
+from onnx2snn.cli import main
 from onnx2snn.hwtargets import load_target, place, targets
 from onnx2snn.hwtargets.placement.inputs import alike
 from onnx2snn.reports.placement import render_comparison
@@ -48,9 +48,15 @@ def test_all_chips_are_compared_in_one_table(folder, tmp_path):
     table, compared, *_ = result.output.split("\n\n")
     head, _, *rows = table.splitlines()
     assert [row.split()[0] for row in rows] == list(targets())
-    for column in ("fits", "cores", "input", "binding limit", "chip accuracy"):
+    for column in (
+        "fits",
+        "cores",
+        "binding limit",
+        "chip accuracy",
+        "accuracy with input as spikes",
+    ):
         assert column in head
-    assert all(" yes " in row and " spikes " in row and "% used" in row for row in rows)
+    assert all(" yes " in row and "% used" in row for row in rows)
     at = [head.index(f"{kind} energy") for kind in ("dynamic", "static", "undivided")]
     stated = {row.split()[0]: [row[a:].split("  ")[0].strip() != "n/a" for a in at] for row in rows}
     whole = [False, False, True]
@@ -153,21 +159,33 @@ def test_the_report_of_a_xylo_has_its_clock_and_power_with_the_source(folder):
     assert " MHz (" in line and " uW (" in line and "power_cycles_model.py" in line
 
 
-def test_a_chip_that_holds_a_network_in_its_own_way_only_is_shown_with_that_one(folder, tmp_path):
-    bundled = (Path(hwtargets.__file__).parent / "cores" / "loihi1.toml").read_text()
-    at = bundled.index("[limits.cores_per_chip]")
-    one_core_less = bundled[:at] + bundled[at:].replace("value = 128", "value = 3", 1)
-    chip, other = tmp_path / "small.toml", load_target("truenorth")
-    chip.write_text(one_core_less)
-    small = replace(load_target(chip), boards={})
-    assert alike([small, other]) == {"loihi1": "population", "truenorth": "rate"}
-    assert alike([small, load_target("loihi2")])["loihi1"] == "bias"
-    graph = api.load(folder / "net.snn.onnx")
-    placing = partial(place, graph, small, steps=16, seconds=0)
-    shared = placing(options={"input": "population"})
-    assert not shared.fits and shared.cores == 4
-    shown = hardware._compared(placing, {}, {"input": "population"}, missing=False)
-    assert shown.fits and shown.input_mode == "bias"
-    others = place(graph, other, steps=16, seconds=0)
-    assert "do not compare" in render_comparison([shown, others])
-    assert "do not compare" not in render_comparison([shown])
+def test_energies_are_compared_with_the_input_alike_and_own_ways_kept(folder, tmp_path):
+    result = run(folder, "--target", "all", *data(folder), "--json")
+    found = json.loads(result.output)
+    own = {name: part["input_mode"] for name, part in found["targets"].items()}
+    same = {name: part["input_mode"] for name, part in found["input_alike"].items()}
+    sent = dict.fromkeys(set(targets()) - {"loihi1", "loihi2"}, "spikes")
+    assert own == {"loihi1": "bias", "loihi2": "graded", **sent}
+    assert same == {"loihi1": "population", "loihi2": "population", **sent}
+    graded, spikes = (
+        found[key]["loihi2"]["energy"]["dynamic_j"] for key in ("targets", "input_alike")
+    )
+    alone = json.loads(run(folder, "--target", "loihi2", *data(folder), "--json").output)
+    assert found["targets"]["loihi2"] == alone and graded != spikes
+    chosen = run(folder, "--target", "all", "--option", "input=bias")
+    assert "accuracy with input" not in chosen.output
+    assert "Energies with different inputs do not compare" in chosen.output
+
+
+def test_a_chip_too_small_for_encoding_neurons_has_no_energy_to_compare(folder):
+    chip = load_target("loihi1")
+    three = {"cores_per_chip": replace(chip.limits["cores_per_chip"], value=3)}
+    small = replace(chip, limits={**chip.limits, **three}, boards={})
+    assert alike([small, load_target("truenorth")]) == {"loihi1": "population", "truenorth": "rate"}
+    assert alike([small, load_target("loihi2")]) == {"loihi1": "bias", "loihi2": "bias"}
+    placing = partial(place, api.load(folder / "net.snn.onnx"), small, steps=16, seconds=0)
+    own, same = placing(), placing(options={"input": "population"})
+    assert own.fits and not same.fits
+    table = render_comparison([own], {"loihi1": same})
+    assert "does not hold the network with its input as spikes" in table
+    assert table.splitlines()[2].split()[-3:] == ["-"] * 3

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 
 from ...display import displayed
 from ...hwtargets.placement.report import PlacementReport
-from ..placement import COLUMNS, comparison_notes, comparison_rows
+from ..placement import Alike, comparison_columns, comparison_notes, comparison_rows
 from . import page
 
 TEXTS = ("target", "fits", "input", "binding limit")  # columns of words
 
 
-def render_chips(reports: Sequence[PlacementReport]) -> str:
+def render_chips(reports: Sequence[PlacementReport], alike: Alike) -> str:
     """The page."""
-    reports = displayed(reports)
+    reports, alike = displayed(reports), displayed(alike)
     return page(
         "chips.html.j2",
         title="Placement on several chips",
-        columns=COLUMNS,
+        columns=comparison_columns(alike),
         texts=TEXTS,
-        rows=comparison_rows(reports),
-        notes=comparison_notes(reports),
+        rows=comparison_rows(reports, alike),
+        notes=comparison_notes(reports, alike),
     )
