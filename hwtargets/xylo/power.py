@@ -182,13 +182,16 @@ def energy_of(estimate: Power, target: HardwareTarget, steps: int, ann: AnnCompa
     value = estimate.energy_uj * 1e-6
     mark = "" if estimate.verified else " [not verified]"
     dynamic = _measurement(target)[0].covers == DYNAMIC
+    leakage = (
+        "" if dynamic else " (its leakage does not fall with the clock: too little at low ones)"
+    )
     core = Joules(
         value=value,
         low=value * (1 - half),
         high=value * (1 + half),
         parts={"core": value},
         basis=f"{'dynamic ' if dynamic else ''}power of the core, in proportion to the clock that "
-        f"real time needs, for {steps} steps of {estimate.dt:g} s, whatever fires; without sensor "
+        f"real time needs{leakage}, for {steps} steps of {estimate.dt:g} s, whatever fires; without sensor "
         "front end, input and output",
         verified=estimate.verified,
     )
