@@ -117,7 +117,11 @@ def map_cores(
         encoders=_size(network) if mode == "population" else 0,
         tiles={t.name: t.tile for t in tilings},
         facts=_facts(network, tilings, mode),
-        notes=(*_notes(network, target, mode), *_pool_notes(before, network)),
+        notes=(
+            *_notes(network, target, mode),
+            *_negative_notes(target, mode, request),
+            *_pool_notes(before, network),
+        ),
     )
 
 
@@ -315,6 +319,16 @@ def _notes(network: ChipNetwork, target: HardwareTarget, mode: str) -> tuple[str
         for name in dict.fromkeys(wide)
     )
     return tuple(notes)
+
+
+def _negative_notes(target: HardwareTarget, mode: str, request: Request[Any]) -> tuple[str, ...]:
+    samples = request.x if request.x is not None else request.calib
+    if mode != "population" or target.can("signed") or samples is None or np.min(samples) >= 0:
+        return ()
+    return (
+        "The input has negative values, and the chip no negative spikes: each value takes a second "
+        "encoding neuron, which is run, but counted neither in cores nor in energy.",
+    )
 
 
 def _pool_notes(before: ChipNetwork, after: ChipNetwork) -> tuple[str, ...]:

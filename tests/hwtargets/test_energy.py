@@ -109,6 +109,18 @@ def test_the_first_layer_costs_what_the_inputs_way_in_costs(
     assert ann.snn_joules == pytest.approx(by_hand * PJ)
 
 
+@pytest.mark.parametrize(("chip", "said"), [("loihi1", True), ("loihi2", False)])
+def test_encoders_of_negative_values_that_are_not_counted_are_said(chip: str, said: bool) -> None:
+    x = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
+    for data in (x, abs(x)):
+        report = place(
+            mlp(4, 3, classes=2), chip, steps=4, seconds=0, data=PlaceData(x=data),
+            options={"input": "population"},
+        )  # fmt: skip
+        found = any("negative values" in note for note in report.notes)
+        assert found == (said and data is x)
+
+
 def test_the_ann_multiplies_once_per_weight_however_the_chip_pools() -> None:
     net = Net((1, 8, 8))
     net.conv(2, 3)
