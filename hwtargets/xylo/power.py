@@ -191,8 +191,8 @@ def energy_of(estimate: Power, target: HardwareTarget, steps: int, ann: AnnCompa
         high=value * (1 + half),
         parts={"core": value},
         basis=f"{'dynamic ' if dynamic else ''}power of the core, in proportion to the clock that "
-        f"real time needs{leakage}, for {steps} steps of {estimate.dt:g} s, whatever fires; without "
-        "sensor front end, input and output",
+        f"real time needs{leakage}, for {steps} steps of {estimate.dt:g} s, whatever fires; "
+        "without sensor front end, input and output",
         verified=estimate.verified,
     )
     return Energy(
