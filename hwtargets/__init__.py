@@ -3,9 +3,18 @@
 from . import rules
 from .mapping import ChipMapping, ChipRun, Cores, Mapped, Request, Traffic
 from .mappings import MAPPINGS, targets
-from .placement import emitted, load_target, mapping_of, missing_kinds, options_of, place
+from .placement import (
+    emitted,
+    load_target,
+    mapping_of,
+    missing_kinds,
+    options_of,
+    place,
+    screened,
+)
 from .placement.assembly import PlaceData
 from .placement.report import PlacementReport, to_json
+from .placement.screen import Screening
 from .target import DesignRule, HardwareTarget, Known, Limit, Violation
 from .view.network import ChipLayer, ChipNetwork, Projection, chip_view
 
@@ -25,6 +34,7 @@ __all__ = [
     "PlacementReport",
     "Projection",
     "Request",
+    "Screening",
     "Traffic",
     "Violation",
     "chip_view",
@@ -35,6 +45,7 @@ __all__ = [
     "options_of",
     "place",
     "rules",
+    "screened",
     "targets",
     "to_json",
 ]

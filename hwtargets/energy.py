@@ -1,9 +1,12 @@
 """Energy and latency per inference from published constants, and the comparison with a quantized
 ANN of equal precision.
 
-    E = T (synops e_synop + spike-hops e_hop) + (T + lag) neurons e_update
-        + chips P_static latency
+    dynamic = T (synops e_synop + spike-hops e_hop) + (T + lag) neurons e_update
+    static = chips P_static latency
     latency = (T + lag) t_step,   lag the sum of the start lags
+
+Dynamic energy, static energy, and figures that were published for both together are three kinds,
+and are kept apart: a chip without a published static power is not a chip that needs none.
 
 Every constant has its source and relative uncertainty; low and high are the sum with all constants
 at the ends of their ranges, so a range, not a confidence interval.
@@ -11,14 +14,15 @@ at the ends of their ranges, so a range, not a confidence interval.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ..runtime.cost import layer_costs
 from ..runtime.ops import Array
-from .target import HardwareTarget, Known, Limit
+from .target import WHOLE, HardwareTarget, Known, Limit
 from .view.network import ChipNetwork
 
 HOROWITZ = (
@@ -37,25 +41,179 @@ ENERGY: Mapping[str, Known] = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Span:
+    """An estimate, and what it is with all its constants at the ends of their ranges."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joules(Span):
+    """An energy per inference, in J.
+
+    Attributes:
+        parts: J by term; ``value`` is their sum.
+        basis: what was counted or measured, and on what condition, in words.
+        verified: whether every constant in it was.
+    """
+
+    parts: Mapping[str, float]
+    basis: str
+    verified: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnComparison:
+    """SNN against an 8-bit ANN with the same weights, both in the technology of ``source``.
+
+    ``snn_joules``, ``ann_joules``: J per inference; ``synops``, ``macs``: per inference;
+    ``host_macs``: those of ``macs`` that a host computes for the SNN too, once per inference.
+    """
+
+    snn_joules: float
+    ann_joules: float
+    synops: float
+    macs: int
+    host_macs: int = 0
+    source: str = HOROWITZ
+    uncertainty: str = "a factor of 2: other technology, other memories"
+
+    @property
+    def snn_over_ann(self) -> float:
+        return self.snn_joules / self.ann_joules if self.macs else float("inf")
+
+    @property
+    def verdict(self) -> str:
+        ratio = self.snn_over_ann
+        return (
+            f"The SNN needs {ratio:.2g} times the energy of the quantized ANN: it loses."
+            if ratio > 1
+            else f"The SNN needs {ratio:.2g} of the quantized ANN's energy."
+        )
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            **vars(self),
+            "snn_over_ann": self.snn_over_ann,
+            "break_even_spikes_per_synapse": (ADD + MULTIPLY + READ_8_BIT) / (ADD + READ_8_BIT),
+            "verdict": self.verdict,
+        }
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Energy:
+    """Joules per inference, by kind; None is a kind that nothing was published of.
+
+    Attributes:
+        dynamic_j: what events cost on a chip that is on.
+        static_j: what chips cost that are on for the latency, whatever they do.
+        undivided_j: both in one published figure, which does not tell them apart.
+        counts: events per inference, by constant, those without a constant too.
+        sources: by part, the constant and where it comes from.
+        missing: what was not counted for lack of a constant.
+        ann: the comparison with a quantized ANN; None where nothing is known.
+    """
+
+    dynamic_j: Joules | None = None
+    static_j: Joules | None = None
+    undivided_j: Joules | None = None
+    counts: Mapping[str, float] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    ann: AnnComparison | None = None
+
+    @property
+    def kinds(self) -> Mapping[str, Joules | None]:
+        """By name, in the order of columns."""
+        return {
+            "dynamic_j": self.dynamic_j,
+            "static_j": self.static_j,
+            "undivided_j": self.undivided_j,
+        }
+
+    @property
+    def known(self) -> tuple[Joules, ...]:
+        return tuple(kind for kind in self.kinds.values() if kind is not None)
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it: ``value``, ``low`` and ``high`` are sums of all that is known, which
+        compare between chips of the same kinds only."""
+        kinds: dict[str, Any] = {
+            name: None if kind is None else kind.value for name, kind in self.kinds.items()
+        }
+        if not self.known:
+            return kinds
+        stated = {name: kind for name, kind in self.kinds.items() if kind is not None}
+        kinds["ranges"] = {name: [kind.low, kind.high] for name, kind in stated.items()}
+        kinds["basis"] = {name: kind.basis for name, kind in stated.items()}
+        parts = {name: j for kind in self.known for name, j in kind.parts.items()}
+        total = {end: sum(getattr(k, end) for k in self.known) for end in ("value", "low", "high")}
+        compared = {} if self.ann is None else {"ann": self.ann.document()}
+        return {
+            **total, "unit": "J", **kinds, "parts": parts, "counts": self.counts,
+            "sources": self.sources, "missing": list(self.missing),
+            "verified": all(kind.verified for kind in self.known), **compared,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Per inference.
+
+    Attributes:
+        steps, lag_steps: T, and the start lags before it.
+        seconds: None where no time per step was published; source: of that time.
+        ticks: of the chip's clock, where it counts the steps in these.
+    """
+
+    steps: int
+    lag_steps: int
+    seconds: Span | None = None
+    source: str = ""
+    ticks: int | None = None
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        out: dict[str, Any] = {"steps": self.steps, "lag_steps": self.lag_steps}
+        if self.seconds is not None:
+            out |= vars(self.seconds) | {"unit": "s", "source": self.source}
+        return out if self.ticks is None else out | {"ticks": self.ticks}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Activity:
-    """Per inference step: synaptic operations, neuron updates, spikes; and the ANN's MACs."""
+    """Per inference step: synaptic operations, neuron updates, spikes; and the ANN's MACs, with
+    those among them that the host computes for the chip."""
 
     synops: float
     neurons: int
     spikes: float
     macs: int
+    host_macs: int = 0
 
 
 def activity(
-    network: ChipNetwork, rates: Mapping[str, Array] | None, *, rate: float, sent: float = 0.0
+    network: ChipNetwork,
+    rates: Mapping[str, Array] | None,
+    *,
+    rate: float,
+    sent: float = 0.0,
+    encoders: int = 0,
+    on_host: bool = False,
 ) -> Activity:
     """Counted from firing rates: measured (spikes per neuron and step), or assumed.
 
     Rates are taken with each layer's mean fan-out. ``sent``: share of the input's values that
-    reach the first layer as spikes in every step.
+    reach the first layer as spikes in every step; ``encoders``: neurons on the chip that send them.
+    ``on_host``: what reads the input is computed by the host.
     """
     synops = spikes = 0.0
-    macs = 0
+    layers = layer_costs(
+        network.facts
+    ).values()  # a projection's synapses count pools in front of weights
     sizes = {layer.name: layer.neurons for layer in network.layers}
     mean = {
         name: float(np.mean(rates[name])) if rates and name in rates else rate for name in sizes
@@ -63,12 +221,14 @@ def activity(
     for node in network.inputs:
         mean[node.name] = float(np.mean(rates[node.name])) if rates and node.name in rates else sent
     for p in network.projections:
-        macs += p.synapses
         synops += p.synapses * mean[p.source]
     for layer in network.layers:
         if network.readers(layer.name):
             spikes += layer.neurons * mean[layer.name]
-    return Activity(synops=synops, neurons=sum(sizes.values()), spikes=spikes, macs=macs)
+    neurons = sum(sizes.values()) + encoders
+    host = sum(layer.macs for layer in layers if layer.drive == "input") if on_host else 0
+    total = sum(layer.macs for layer in layers)
+    return Activity(synops=synops, neurons=neurons, spikes=spikes, macs=total, host_macs=host)
 
 
 def energy_of(
@@ -79,72 +239,97 @@ def energy_of(
     steps: int,
     lag: int,
     chips: int,
-) -> dict[str, Any]:
-    """Joules per inference: value, low, high, parts, sources, and whether all constants in it were
-    verified; {} if the target has no constants.
+    rates: str,
+) -> Energy:
+    """From counted events and the target's constants, as far as it states them.
 
     Spikes flow in ``steps`` steps; neurons are updated, and chips are on, ``lag`` steps longer.
+    ``rates``: what the activity was counted from, in words.
     """
-    terms = {
+    counts = {
         "synop": found.synops * steps,
         "neuron_update": float(found.neurons * (steps + lag)),
         "hop": spike_hops * steps,
     }
-    known = {k: v for k, v in terms.items() if k in target.energy}
-    if not known:
-        return {}
-    parts = {k: v * target.energy[k].value * 1e-12 for k, v in known.items()}
-    sources = {k: _source(target.energy[k]) for k in known}
-    used = {*known}
-    low = sum(v * (1 - spread(target.energy[k])) for k, v in parts.items())
-    high = sum(v * (1 + spread(target.energy[k])) for k, v in parts.items())
-    if "static_per_chip" in target.energy and "step" in target.energy:
-        static, step = target.energy["static_per_chip"], target.energy["step"]
-        parts["static"] = static.value * chips * (steps + lag) * step.value
-        sources["static"] = _source(static)
-        used |= {"static_per_chip", "step"}
-        low += parts["static"] * (1 - spread(static)) * (1 - spread(step))
-        high += parts["static"] * (1 + spread(static)) * (1 + spread(step))
-    return {
-        "value": sum(parts.values()), "low": low, "high": high, "unit": "J", "parts": parts,
-        "counts": terms, "sources": sources, "missing": sorted(set(terms) - set(known)),
-        "verified": all(target.energy[name].verified for name in used),
-        "ann": ann_comparison(found, steps=steps, lag=lag),
-    }  # fmt: skip
+    stated = {name: target.energy[name] for name in counts if name in target.energy}
+    if not stated:
+        return Energy()
+    whole = [limit for limit in stated.values() if limit.covers == WHOLE]
+    apart = [limit for limit in stated.values() if limit.covers != WHOLE]
+    static = _static(target, chips=chips, steps=steps + lag)
+    used = [*stated.values()] + ([target.energy["static_per_chip"]] if static else [])
+    names = {"static_per_chip": "static"}  # what the JSON report calls the part
+    return Energy(
+        dynamic_j=_events(apart, counts, f"counted from {rates}"),
+        static_j=static,
+        undivided_j=_events(
+            whole, counts, f"counted from {rates}; the constant is the power of the whole chip "
+            "per event, static power at the load of that measurement included",
+        ),
+        counts=counts,
+        sources={names.get(limit.name, limit.name): _source(limit) for limit in used},
+        missing=tuple(sorted(set(counts) - set(stated))),
+        ann=ann_comparison(found, steps=steps, lag=lag),
+    )  # fmt: skip
 
 
-def ann_comparison(found: Activity, *, steps: int, lag: int) -> dict[str, Any]:
-    """SNN against an 8-bit ANN in the same technology, with the same weights, both counted as
-    arithmetic plus one weight read per operation; the SNN's neuron updates cost one add each."""
-    synops = found.synops * steps
-    snn = synops * (ADD + READ_8_BIT) + found.neurons * (steps + lag) * ADD
-    ann = found.macs * (ADD + MULTIPLY + READ_8_BIT)
-    ratio = snn / ann if ann else float("inf")
-    verdict = (
-        f"The SNN needs {ratio:.2g} times the energy of the quantized ANN: it loses."
-        if ratio > 1
-        else f"The SNN needs {ratio:.2g} of the quantized ANN's energy."
+def _events(constants: Iterable[Limit], counts: Mapping[str, float], basis: str) -> Joules | None:
+    """Events times constants (pJ); None where there are no constants."""
+    limits = list(constants)
+    if not limits:
+        return None
+    parts = {limit.name: counts[limit.name] * limit.value * 1e-12 for limit in limits}
+    return Joules(
+        value=sum(parts.values()),
+        low=sum(parts[limit.name] * (1 - spread(limit)) for limit in limits),
+        high=sum(parts[limit.name] * (1 + spread(limit)) for limit in limits),
+        parts=parts,
+        basis=f"{' + '.join(parts)}, {basis}",
+        verified=all(limit.verified for limit in limits),
     )
-    return {
-        "snn_joules": snn * 1e-12, "ann_joules": ann * 1e-12, "snn_over_ann": ratio,
-        "synops": synops, "macs": found.macs, "break_even_spikes_per_synapse":
-        (ADD + MULTIPLY + READ_8_BIT) / (ADD + READ_8_BIT), "verdict": verdict,
-        "source": HOROWITZ, "uncertainty": "a factor of 2: other technology, other memories",
-    }  # fmt: skip
 
 
-def latency_of(target: HardwareTarget, *, steps: int, lag: int) -> dict[str, Any]:
+def _static(target: HardwareTarget, *, chips: int, steps: int) -> Joules | None:
+    """Chips that are on for so many steps; None where power or time was not published."""
+    if "static_per_chip" not in target.energy or "step" not in target.energy:
+        return None
+    power, step = target.energy["static_per_chip"], target.energy["step"]
+    value = power.value * chips * steps * step.value
+    board = "the whole chip" if chips == 1 else f"each of {chips:,} whole chips"
+    return Joules(
+        value=value,
+        low=value * (1 - spread(power)) * (1 - spread(step)),
+        high=value * (1 + spread(power)) * (1 + spread(step)),
+        parts={"static": value},
+        basis=f"{power.value:g} W for {board}, used or not, for {steps:,} steps of "
+        f"{step.value:g} s",
+        verified=power.verified and step.verified,
+    )
+
+
+def ann_comparison(found: Activity, *, steps: int, lag: int) -> AnnComparison:
+    """SNN against an 8-bit ANN in the same technology, with the same weights, both counted as
+    arithmetic plus one weight read per operation; the SNN's neuron updates cost one add each, and
+    what a host computes for it costs what it costs the ANN."""
+    synops, mac = found.synops * steps, ADD + MULTIPLY + READ_8_BIT
+    snn = synops * (ADD + READ_8_BIT) + found.neurons * (steps + lag) * ADD + found.host_macs * mac
+    return AnnComparison(
+        snn_joules=snn * 1e-12,
+        ann_joules=found.macs * mac * 1e-12,
+        synops=synops,
+        macs=found.macs,
+        host_macs=found.host_macs,
+    )
+
+
+def latency_of(target: HardwareTarget, *, steps: int, lag: int) -> Latency:
     """Seconds per inference; only the steps where the target has no time per step."""
-    out: dict[str, Any] = {"steps": steps, "lag_steps": lag}
-    if "step" in target.energy:
-        step = target.energy["step"]
-        value = (steps + lag) * step.value
-        half = spread(step)
-        out |= {
-            "value": value, "low": value * (1 - half), "high": value * (1 + half),
-            "unit": "s", "source": _source(step),
-        }  # fmt: skip
-    return out
+    if "step" not in target.energy:
+        return Latency(steps=steps, lag_steps=lag)
+    step = target.energy["step"]
+    value, half = (steps + lag) * step.value, spread(step)
+    seconds = Span(value=value, low=value * (1 - half), high=value * (1 + half))
+    return Latency(steps=steps, lag_steps=lag, seconds=seconds, source=_source(step))
 
 
 def spread(limit: Limit, known: Mapping[str, Known] = ENERGY) -> float:

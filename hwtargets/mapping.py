@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeAlias
 import numpy as np
 
 from ..runtime.ops import Array, Shape
+from .energy import Energy, Latency
 from .options import O, P, read_options
 from .target import HardwareTarget, Known, Violation
 from .view.network import ChipNetwork
@@ -36,7 +37,7 @@ class Request(Generic[O]):
         calib: calibration samples (m, *input shape) for steps that tune in the chip's integers, or
             None.
         rate: spikes per neuron and step where nothing was measured.
-        seconds: wall time that the mesh placement may take.
+        seconds: of work that the mesh placement may take, counted, not timed.
         seed: of the mesh placement.
         options: of the mapping: the user's, else the target's, else their defaults.
         dry: cores are counted only; nothing is quantized or run.
@@ -127,8 +128,11 @@ class Mapped:
         placed: the same for what depends on where the cores are: (chip (cores,), x and y on the
             joint grid of all chips (cores, 2)) -> files, violations; None where nothing does.
         would_fit: number of chips -> what would fit on them instead, counted.
-        energy, latency: as the report has them, where the chip's are not those of ``energy``.
+        energy, latency: of the report, where the chip's are not those of ``energy``.
+        input_mode: how the input enters, "graded", "bias", "population" or "spikes"; "" where the
+            mapping does not say.
         sent: share of the input's values that reach the first layer as spikes in every step.
+        encoders: neurons on the chip that turn the input into spikes.
         tiles: layer name -> neurons along each axis that a core takes, where it is cut so.
         facts: further plain JSON values for the report (replication factor, added ticks, ...); no
             code reads them.
@@ -144,16 +148,40 @@ class Mapped:
     files: Mapping[str, bytes] = field(default_factory=dict)
     placed: Placed | None = None
     would_fit: Callable[[int], tuple[Mapping[str, Any], ...]] | None = None
-    energy: Mapping[str, Any] | None = None
-    latency: Mapping[str, Any] | None = None
+    energy: Energy | None = None
+    latency: Latency | None = None
+    input_mode: str = ""
     sent: float = 0.0
+    encoders: int = 0
     tiles: Mapping[str, Shape] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Least:
+    """What every placement of a network takes at the least, whatever its weights and options.
+
+    Attributes:
+        cores: 0 where nothing is known.
+        violations: limits of the mapping that are broken for certain; not the number of cores,
+            which is common to all chips.
+        conditions: what a placement still depends on, in words.
+    """
+
+    cores: int = 0
+    violations: tuple[Violation, ...] = ()
+    conditions: tuple[str, ...] = ()
+
+
 Step: TypeAlias = Callable[[ChipNetwork, HardwareTarget, Request[O]], Mapped]
 KindsCheck: TypeAlias = Callable[[ChipNetwork, HardwareTarget], tuple[Violation, ...]]
+LeastCheck: TypeAlias = Callable[[ChipNetwork, HardwareTarget, O], Least]
+
+
+def nothing_known(network: ChipNetwork, target: HardwareTarget, options: Any) -> Least:
+    """No bound, of a mapping that tells none."""
+    return Least(conditions=("sizes are told by `place` only",))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -166,6 +194,7 @@ class ChipMapping(Generic[O]):
         limits, energy: the numbers that ``[limits.*]`` and ``[energy.*]`` may state.
         inputs: the ways in which an analog input may enter; see ``CAPABILITIES["input"]``.
         kinds: neurons and operations that a chip has no means for, whatever their size.
+        least: a lower bound of what any placement takes, fast: from shapes, without calibration.
         step: see the module.
         emits: how the name of the file for the chip's tools ends, which begins with the target's;
             "" where there is none.
@@ -178,6 +207,7 @@ class ChipMapping(Generic[O]):
     inputs: tuple[str, ...]
     kinds: KindsCheck
     step: Step[O]
+    least: LeastCheck[O] = nothing_known
     emits: str = ""
 
     def request(

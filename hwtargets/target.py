@@ -17,6 +17,9 @@ from .kinds import Choice, Choices, Flag, Kind, Whole
 from .view.network import ChipNetwork
 
 UNBOUNDED = inf  # of a limit that does not bind where a file does not state it
+WHOLE = "whole"  # an energy constant with the chip's static power in it
+DYNAMIC = "dynamic"  # one without it
+COVERS = (DYNAMIC, WHOLE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +27,8 @@ class Limit:
     """A number of the chip: its value, unit, where it comes from, and whether that was verified.
 
     ``verified`` is False for a number remembered or fitted: every report that depends on it says
-    so. ``uncertainty`` is a relative half-width (0.2 is +-20 %), None where unknown.
+    so. ``uncertainty`` is a relative half-width (0.2 is +-20 %), None where unknown. ``covers``, of
+    an energy constant: what was measured, one of ``COVERS``, or "" for what its name says.
     """
 
     name: str
@@ -33,6 +37,7 @@ class Limit:
     verified: bool
     unit: str = ""
     uncertainty: float | None = None
+    covers: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +124,16 @@ class HardwareTarget:
     def can(self, name: str) -> Any:
         """A capability; where the file does not state it that of ``CAPABILITIES``."""
         return self.capabilities.get(name, CAPABILITIES[name].unstated)
+
+    @property
+    def largest_board(self) -> int:
+        """Chips of the largest known board; 1 where none is known."""
+        return max([*self.boards.values(), 1])
+
+    def smallest_board(self, chips: int) -> str | None:
+        """The known board with the fewest chips that has as many."""
+        fitting = {name: n for name, n in self.boards.items() if n >= chips}
+        return min(fitting, key=lambda name: fitting[name]) if fitting else None
 
     @property
     def unverified(self) -> tuple[Limit, ...]:

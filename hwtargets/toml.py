@@ -16,7 +16,7 @@ from ..errors import TargetError, UsageError
 from .kinds import suggested
 from .mapping import ChipMapping
 from .options import read_options
-from .target import CAPABILITIES, HardwareTarget, Known, Limit
+from .target import CAPABILITIES, COVERS, WHOLE, HardwareTarget, Known, Limit
 
 SCHEMA = "onnx2snn-target/1"
 Mappings = Mapping[str, ChipMapping[Any]]
@@ -40,6 +40,7 @@ _LIMIT: Mapping[str, tuple[type, ...]] = {
     "verified": (bool,),
     "unit": (str,),
     "uncertainty": (int, float),
+    "covers": (str,),
 }
 
 
@@ -146,6 +147,10 @@ def _section_problems(
         value = entry.get("value") if isinstance(entry, dict) else None
         if only is not None and value != only:
             yield f"[{section}.{name}] value must be {only:g}, which the mapping is built on"
+    if section == "energy" and "static_per_chip" in table:
+        for name, entry in table.items():
+            if isinstance(entry, dict) and entry.get("covers") == WHOLE:
+                yield f"[energy.static_per_chip] would count twice what [energy.{name}] covers"
 
 
 def _limit_problems(where: str, entry: Any) -> Iterator[str]:
@@ -163,6 +168,9 @@ def _limit_problems(where: str, entry: Any) -> Iterator[str]:
             yield f"[{where}] '{key}' must be a {kinds[-1].__name__}, is {value!r}"
         elif isinstance(value, int | float) and not value >= 0:
             yield f"[{where}] {key} must not be negative, is {value}"
+        elif key == "covers" and (value not in COVERS or not where.startswith("energy.")):
+            said = f"be {' or '.join(map(repr, COVERS))}, of an energy constant"
+            yield f"[{where}] 'covers' must {said}, is {value!r}"
 
 
 def _capability_problems(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from . import data
@@ -23,12 +24,12 @@ from .converter.lowering.lower import lower
 from .data import Preprocessing, Samples
 from .errors import DataError, ModelError
 from .evaluation.written import checked_bytes
-from .hwtargets import Violation, missing_kinds, targets
+from .hwtargets import Screening, screened, targets
 from .marks import Kind
 from .provenance import Provenance
 from .results import claim_file
 from .runtime import file as onnxfile
-from .runtime.graph import Input, SpikingGraph
+from .runtime.graph import Input, MaxPool, SpikingGraph
 from .runtime.ops import Shape
 
 Model = LoadedModel | SpikingGraph | AnnGraph
@@ -90,8 +91,21 @@ def load(path: str | Path) -> SpikingGraph:
     return network
 
 
-def chip_kinds(model: LoadedModel) -> dict[str, tuple[Violation, ...]]:
-    """Per bundled chip target, the kinds of operations in ``model`` that the chip has no means
-    for (none: it may fit; `place` says whether its size does). Plain binary neurons are assumed."""
-    lowered = lower(run_passes(import_onnx(model), default_passes()))
-    return {name: missing_kinds(lowered, target) for name, target in targets().items()}
+def chips_for(model: LoadedModel) -> dict[str, Screening]:
+    """Per bundled chip target, whether a conversion of ``model`` may fit, by its kinds of
+    operations and its size. Plain binary neurons are assumed, and max pools as they are; what trees
+    of neurons in their place change is said as a remedy."""
+    ann, chips = import_onnx(model), targets().values()
+    lowered = lower(run_passes(ann, default_passes()))
+    found = screened(lowered, chips)
+    if not lowered.of(MaxPool):
+        return found
+    trees = screened(lower(run_passes(ann, default_passes("tree"))), chips)
+    return {
+        name: replace(
+            plain, remedy=f"`convert --maxpool tree`, at least {trees[name].cores:,} cores"
+        )
+        if trees[name].may_fit and not plain.may_fit
+        else plain
+        for name, plain in found.items()
+    }

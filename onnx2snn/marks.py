@@ -57,7 +57,9 @@ def _is_json(path: Path) -> bool:
 
 
 def _is_csv(path: Path) -> bool:
-    return _head(path).startswith(b"recipe,T,latency,accuracy,")
+    return _head(path).startswith(
+        (b"recipe,T,latency,accuracy,", b"target,fits,cores,chips,input,")
+    )
 
 
 def _is_html(path: Path) -> bool:

@@ -34,10 +34,21 @@ LIBRARIES = ("onnx2snn", "numpy", "onnx", "onnxruntime", "onnx-ir", "onnxscript"
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The file that was converted: its name (from `convert`, without folders) and SHA-256."""
+    """The file that was converted: its name (from `convert`, without folders) and SHA-256;
+    ``weights_sha256``: of the files of external weights beside it, None where there were none (or
+    where an earlier version has converted)."""
 
     path: str
     sha256: str | None = None
+    weights_sha256: str | None = None
+
+    def same_as(self, model: LoadedModel) -> bool:
+        """Whether nothing tells that another file was converted."""
+        known = (self.sha256, self.weights_sha256)
+        return all(
+            one in (None, other)
+            for one, other in zip(known, (model.sha256, model.weights_sha256), strict=True)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +153,8 @@ KEYS: Mapping[str, str] = {
 def _plain(value: Any) -> Any:
     if isinstance(value, Preprocessing):
         return value.to_json()
+    if isinstance(value, Source) and value.weights_sha256 is None:
+        return {"path": value.path, "sha256": value.sha256}  # what every version reads
     if isinstance(value, Source | CalibrationData | GivenThreshold):
         return asdict(value)
     if isinstance(value, Mapping):
@@ -302,7 +315,11 @@ def convert(
     made = Provenance.of(result.graph)
     made = replace(
         made,
-        source=Source(path=Path(loaded.path).name, sha256=loaded.sha256),
+        source=Source(
+            path=Path(loaded.path).name,
+            sha256=loaded.sha256,
+            weights_sha256=loaded.weights_sha256,
+        ),
         preprocessing=preprocessing,
         versions=_versions(),
         notes=(*made.notes, *_training_notes(loaded)),

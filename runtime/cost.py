@@ -97,13 +97,7 @@ def static_cost(facts: GraphFacts) -> StaticCost:
                     driven = carries[name] == "spikes"
                     use = _Use(node.shape, position, fans, shapes, driven=driven)
                     fans[node.name] += visit(use, reader, ())
-    layers = {
-        node.name: LayerCost(
-            drive=_DRIVES[carries[node.inputs[0]]], macs=node.op.uses(shapes[node.inputs[0]])
-        )
-        for node in graph.of(Synapse)
-        if isinstance(node.op, WeightedOp)
-    }
+    layers = layer_costs(facts, carries)
     # An island with several outputs is one model, which several nodes read.
     islands = {(node.model, node.inputs): island_cost(node.model) for node in graph.of(Analog)}
     inside = sum(found.macs for found in islands.values())
@@ -129,6 +123,20 @@ def static_cost(facts: GraphFacts) -> StaticCost:
 
 def _macs(layers: Mapping[str, LayerCost], drive: Drive) -> int:
     return sum(layer.macs for layer in layers.values() if layer.drive == drive)
+
+
+def layer_costs(
+    facts: GraphFacts, carries: Mapping[str, str] | None = None
+) -> dict[str, LayerCost]:
+    """The weighted operations by name. ``carries``: what every node emits, where that is known."""
+    carries = annotate(facts.graph, _Carried()) if carries is None else carries
+    return {
+        node.name: LayerCost(
+            drive=_DRIVES[carries[node.inputs[0]]], macs=node.op.uses(facts.shapes[node.inputs[0]])
+        )
+        for node in facts.graph.of(Synapse)
+        if isinstance(node.op, WeightedOp)
+    }
 
 
 _DRIVES: Mapping[str, Drive] = {"spikes": "spikes", "constant": "input", "current": "analog"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from places import MODELS
+from places import FIXTURES, MODELS
 
 import onnx2snn
 from onnx2snn import Preprocessing
@@ -139,3 +140,20 @@ def test_every_kind_of_remedy_and_of_trial_has_its_words() -> None:
     assert remedy_text(Remedy("lag", 4)) == "--lag 4"
     trial = Trial(family="graded", value=15, before=1.0, after=0.5, samples=1)
     assert trial_text(trial) == "up to 15 signed levels per spike"
+
+
+def test_external_weights_are_part_of_what_was_converted(tmp_path: Path) -> None:
+    for name in ("external_data.onnx", "external_data.bin"):
+        (tmp_path / name).write_bytes((FIXTURES / name).read_bytes())
+    model = onnx2snn.load_onnx(tmp_path / "external_data.onnx")
+    onnx2snn.save(onnx2snn.convert(model, None, steps=4), tmp_path / "net.onnx")
+    source = Provenance.of(onnx2snn.load(tmp_path / "net.onnx")).source
+    assert source is not None and source.same_as(model)
+    content = (tmp_path / "external_data.bin").read_bytes()
+    assert source.weights_sha256 == hashlib.sha256(content).hexdigest()
+    weights = np.frombuffer(content, np.float32).copy()
+    weights[0] += 1
+    weights.tofile(tmp_path / "external_data.bin")  # the .onnx file is the same to the byte
+    assert not source.same_as(onnx2snn.load_onnx(tmp_path / "external_data.onnx"))
+    assert replace(source, weights_sha256=None).same_as(model)  # of an earlier version
+    assert set(network().meta["source"]) == {"path", "sha256"}

@@ -14,9 +14,10 @@ from functools import partial
 from math import ceil
 
 from ..energy import ENERGY
-from ..mapping import ChipMapping, Mapped, Request
+from ..mapping import ChipMapping, Least, Mapped, Request
 from ..target import HardwareTarget, Known, Violation
 from ..view.network import ChipNetwork
+from .least import least_cores
 from .mapping import LIMITS, WAYS, CoresOptions, CrossbarOptions, kinds, map_cores
 from .memory import MemoryModel
 from .variants import would_fit
@@ -44,6 +45,11 @@ def map_crossbar(
     )
 
 
+def least(network: ChipNetwork, target: HardwareTarget, options: CrossbarOptions) -> Least:
+    """See ``least.least_cores``."""
+    return least_cores(network, target, UNROLLED)
+
+
 def _with_cost(violation: Violation, network: ChipNetwork, rows: float) -> Violation:
     if violation.rule != "in_axons_per_core":
         return violation
@@ -69,5 +75,6 @@ CROSSBAR: ChipMapping[CrossbarOptions] = ChipMapping(
     energy=ENERGY,
     inputs=WAYS,
     kinds=kinds,
+    least=least,
     step=map_crossbar,
 )

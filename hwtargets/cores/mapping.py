@@ -18,11 +18,12 @@ from ...runtime.ops import Array
 from .. import rules
 from ..energy import ENERGY
 from ..kinds import Choice
-from ..mapping import PLACEMENT, ChipMapping, ChipRun, Cores, Mapped, Request
+from ..mapping import PLACEMENT, ChipMapping, ChipRun, Cores, Least, Mapped, Request
 from ..options import Options, Table, option
 from ..target import UNBOUNDED, HardwareTarget, Known, Violation
 from ..view.network import ChipNetwork, chip_view
 from .integers import simulate_integers
+from .least import least_cores
 from .memory import MemoryModel
 from .partition import Tiling, hard_limits, partition
 from .pools import with_any_spike_pools
@@ -111,11 +112,22 @@ def map_cores(
         ideal=None if runner is None else runner.ideal,
         core_of=lambda name: placed[name].core_of(),
         would_fit=suggest,
+        input_mode=mode,
         sent=_sent(mode, request),
+        encoders=_size(network) if mode == "population" else 0,
         tiles={t.name: t.tile for t in tilings},
         facts=_facts(network, tilings, mode),
-        notes=(*_notes(network, target, mode), *_pool_notes(before, network)),
+        notes=(
+            *_notes(network, target, mode),
+            *_negative_notes(target, mode, request),
+            *_pool_notes(before, network),
+        ),
     )
+
+
+def least(network: ChipNetwork, target: HardwareTarget, options: CoresOptions) -> Least:
+    """See ``least.least_cores``."""
+    return least_cores(network, target, options.memory)
 
 
 def kinds(network: ChipNetwork, target: HardwareTarget) -> tuple[Violation, ...]:
@@ -155,10 +167,16 @@ def _input_mode(network: ChipNetwork, target: HardwareTarget, wanted: str | None
 
 
 def _sent(mode: str, request: Request[Any]) -> float:
-    """Share of the input's values that are sent in every step."""
+    """Share of the input's values that are sent in every step, where no run has measured it."""
     x = request.x
     graded = 1.0 if x is None else float(np.count_nonzero(x) / max(x.size, 1))
-    return {"graded": graded, "spikes": request.rate, "bias": 0.0, "population": 0.0}[mode]
+    spikes = request.rate
+    return {"graded": graded, "spikes": spikes, "bias": 0.0, "population": spikes}[mode]
+
+
+def _size(network: ChipNetwork) -> int:
+    """Values of all inputs together."""
+    return sum(int(np.prod(node.shape)) for node in network.inputs)
 
 
 class _Runner:
@@ -259,7 +277,7 @@ def _too_far(name: str, used: int, limit: float) -> Violation:
 
 
 def _facts(network: ChipNetwork, tilings: tuple[Tiling, ...], mode: str) -> Mapping[str, object]:
-    size = sum(int(np.prod(n.shape)) for n in network.inputs)
+    size = _size(network)
     messages = {"graded": size, "spikes": size, "population": 0, "bias": 0}[mode]
     first = sum(
         layer.neurons
@@ -303,6 +321,16 @@ def _notes(network: ChipNetwork, target: HardwareTarget, mode: str) -> tuple[str
     return tuple(notes)
 
 
+def _negative_notes(target: HardwareTarget, mode: str, request: Request[Any]) -> tuple[str, ...]:
+    samples = request.x if request.x is not None else request.calib
+    if mode != "population" or target.can("signed") or samples is None or np.min(samples) >= 0:
+        return ()
+    return (
+        "The input has negative values, and the chip no negative spikes: each value takes a second "
+        "encoding neuron, which is run, but counted neither in cores nor in energy.",
+    )
+
+
 def _pool_notes(before: ChipNetwork, after: ChipNetwork) -> tuple[str, ...]:
     names = [f"'{la.name}'" for la in before.layers if la.analog and not after[la.name].analog]
     if not names:
@@ -317,5 +345,6 @@ CORES: ChipMapping[CoresOptions] = ChipMapping(
     energy=ENERGY,
     inputs=WAYS,
     kinds=kinds,
+    least=least,
     step=map_cores,
 )

@@ -80,8 +80,8 @@ def partition(
     tilings: list[Tiling] = []
     violations: list[Violation] = []
     first = 0
-    for name, shape, layer in _to_place(network, inputs):
-        cells = int(target.can("soft_reset_neurons")) if _soft(layer) else 1
+    for name, shape, layer in to_place(network, inputs):
+        cells = hardware_neurons(layer, target)
         limits = dict(core_limits(target))
         if caps and name in caps:
             most = limits.get("neurons_per_core", float("inf"))
@@ -94,7 +94,8 @@ def partition(
     return tuple(tilings), tuple(violations)
 
 
-def _to_place(network: ChipNetwork, inputs: bool) -> Iterator[tuple[str, Shape, ChipLayer | None]]:
+def to_place(network: ChipNetwork, inputs: bool) -> Iterator[tuple[str, Shape, ChipLayer | None]]:
+    """Name, shape and layer of what takes cores, in order; an input has no layer."""
     if inputs:
         for node in network.inputs:
             yield node.name, node.shape or (1,), None
@@ -102,9 +103,11 @@ def _to_place(network: ChipNetwork, inputs: bool) -> Iterator[tuple[str, Shape, 
         yield layer.name, layer.shape or (1,), layer
 
 
-def _soft(layer: ChipLayer | None) -> bool:
+def hardware_neurons(layer: ChipLayer | None, target: HardwareTarget) -> int:
+    """How many of the chip's neurons one neuron of the layer takes."""
     neuron = layer.neuron if layer else None
-    return neuron is not None and "subtract" in neuron.traits
+    soft = neuron is not None and "subtract" in neuron.traits
+    return int(target.can("soft_reset_neurons")) if soft else 1
 
 
 def tile_layer(

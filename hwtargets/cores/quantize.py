@@ -22,7 +22,7 @@ import numpy as np
 from ...errors import TargetError
 from ...runtime import ops
 from ...runtime.neurons import Neuron, NeuronParams, PacedParams
-from ...runtime.ops import Array, LinearOp, MultiplyingOp, Shape
+from ...runtime.ops import Array, LinearOp, MultiplyingOp, Shape, WeightedOp
 from ...runtime.tables import entry
 from ..target import HardwareTarget
 from ..view import sparse
@@ -60,8 +60,9 @@ class IntProjection:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class IntLayer:
-    """A layer in integers. ``unit``: ANN units per step of the membrane; ``bias``, ``v_init``,
-    ``threshold`` are in these steps; ``neuron`` is None for a membrane readout. ``paced``: a
+    """A layer in integers. ``unit``: ANN units per step of the membrane, for channels scaled to one
+    threshold as many as these have; ``bias``, ``v_init``, ``threshold``, ``v_min``, ``v_reset`` are
+    in these steps; ``neuron`` is None for a membrane readout. ``paced``: a
     readout that weighs early steps more."""
 
     name: str
@@ -73,8 +74,8 @@ class IntLayer:
     neuron: Neuron | None = None
     threshold: Array | None = None
     v_init: Array | None = None
-    v_min: float | None = None
-    v_reset: int = 0
+    v_min: Array | None = None
+    v_reset: Array | int = 0
     paced: bool = False
 
 
@@ -187,28 +188,28 @@ class _Builder:
             neuron=neuron,
             threshold=np.maximum(1, np.round(theta / s)) * 2**self.shift,
             v_init=np.round(np.asarray(neuron.v_init * norm, np.float64) / step),
-            v_min=None if v_min is None else float(np.round(v_min / step)),
-            v_reset=round(v_reset / step),
+            v_min=None if v_min is None else np.round(v_min * norm / step),
+            v_reset=np.round(v_reset * norm / step),
         )
 
     def _equal_thresholds(
         self, layer: ChipLayer, chains: list[_Chain], theta: Array
     ) -> tuple[list[_Chain], Array, Array]:
-        """One threshold for the layer, by scaling weights per channel."""
+        """One threshold for the layer, by scaling weights per channel; with what the potentials of
+        each channel are scaled by."""
         one = np.ones(())
         if theta.size == 1 or np.ptp(theta) == 0:
             return chains, theta.reshape(-1)[:1].reshape(()), one
         full = np.broadcast_to(theta, layer.shape)
         if self.per_neuron:
             return chains, full, one
-        per_channel = full.reshape(layer.shape[0], -1)
-        reference = theta.min()
-        if np.ptp(per_channel, axis=1).max() == 0:
-            factor = reference / per_channel[:, 0]
-            scaled = [_scale_outputs(c, factor) for c in chains]
+        axis = _only_axis(full)
+        if axis is not None:
+            others = tuple(a for a in range(full.ndim) if a != axis)
+            norm = theta.min() / full.max(axis=others, keepdims=True)
+            scaled = [_scale_outputs(c, norm, axis) for c in chains]
             if all(c is not None for c in scaled):
-                norm = factor.reshape(-1, *(1,) * (len(layer.shape) - 1))
-                return [c for c in scaled if c is not None], np.asarray(reference), norm
+                return [c for c in scaled if c is not None], np.asarray(theta.min()), norm
         self.notes.append(f"'{layer.name}' keeps one threshold per neuron.")
         return chains, full, one
 
@@ -348,12 +349,23 @@ def _composed(p: Projection) -> _Chain:
     )
 
 
-def _scale_outputs(chain: _Chain, factor: Array) -> _Chain | None:
-    """The chain with every output channel scaled, None where channels are mixed afterwards."""
+def _only_axis(values: Array) -> int | None:
+    """The axis along which alone the values differ, None where there are several."""
+    for axis in range(values.ndim):
+        if np.ptp(np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1), axis=1).max() == 0:
+            return axis
+    return None
+
+
+def _scale_outputs(chain: _Chain, factor: Array, axis: int) -> _Chain | None:
+    """The chain with every output channel along ``axis`` scaled; None where the operation's
+    channels lie along another, or are mixed afterwards. ``factor``: 1 along the other axes."""
     op = chain.carrier
     allowed = entry(KEEPING_CHANNELS, op, "hwtargets.cores.quantize.KEEPING_CHANNELS")
     if allowed is None or not {type(o) for o in chain.after} <= allowed:
         return None
     rank = len(chain.projection.target_shape)
-    by_channel = op.per_output(factor.reshape(-1, *(1,) * (rank - 1)))
-    return replace(chain, carrier=op.with_factors(op.factors * by_channel))
+    own = op.channel_axis % rank if isinstance(op, WeightedOp) else axis
+    if own != axis or (axis and chain.after):  # what pools leave alone is the first axis
+        return None
+    return replace(chain, carrier=op.with_factors(op.factors * op.per_output(factor)))

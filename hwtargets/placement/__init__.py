@@ -6,7 +6,7 @@ print(render_text(report)); to_json(report); render_html(report)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from ..toml import Mappings, read_target
 from ..view.network import ChipNetwork, chip_view
 from .assembly import Assembly, PlaceData
 from .report import PlacementReport
+from .screen import Screening, screen
 
 
 def load_target(name_or_path: str | Path, mappings: Mappings = MAPPINGS) -> HardwareTarget:
@@ -73,10 +74,22 @@ def missing_kinds(
 ) -> tuple[Violation, ...]:
     """Kinds of neurons and operations in ``graph`` that the chip has no means for.
 
-    Sizes and limits are left to ``place``: this answers before anything is calibrated.
+    This answers before anything is calibrated, as ``screened`` does, which looks at sizes too.
     """
     network = chip_view(graph)
     return tangled(network) or mapping_of(target, mappings).kinds(network, target)
+
+
+def screened(
+    graph: SpikingGraph, targets: Iterable[HardwareTarget], mappings: Mappings = MAPPINGS
+) -> dict[str, Screening]:
+    """Per target, by name, whether ``graph`` may fit, told from kinds and shapes; see ``screen``.
+
+    Raises:
+        TargetError: E504 unknown mapping.
+    """
+    network = chip_view(graph)
+    return {chip.name: screen(network, chip, mapping_of(chip, mappings)) for chip in targets}
 
 
 def place(
@@ -99,7 +112,8 @@ def place(
         data: samples for accuracy and firing rates; without, rates are assumed to be ``rate``.
         steps: T, time steps per inference.
         chips: how many chips there are; None is the largest known board, else one chip.
-        seconds: wall time of the mesh placement at most; seed: of its random numbers.
+        seconds: of work for the mesh placement at most, counted, not timed (``mesh``); seed: of its
+            random numbers.
         options: of the mapping, e.g. {"input": "bias"}.
         mappings: the kinds of chips; with one of your own, {**MAPPINGS, "mine": MINE}.
 
@@ -127,7 +141,7 @@ def place(
     )
     knots = tangled(network)
     mapped = refused(network, knots) if knots else mapping.step(network, chip, request)
-    available = chips or max([*chip.boards.values(), 1])
+    available = chips or chip.largest_board
     return Assembly(network, chip, request, mapped, available, data).report()
 
 

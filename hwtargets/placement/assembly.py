@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -14,7 +14,7 @@ from ...runtime.graph import Input, MaxPool, Node, Readout
 from ...runtime.ops import Array, Shape
 from ...runtime.semantics.analog import run_analog
 from ...runtime.semantics.decision import class_numbers, decides, decisions, score_count
-from ..energy import activity, energy_of, latency_of
+from ..energy import Energy, activity, energy_of, latency_of
 from ..mapping import ChipRun, Mapped, Request
 from ..target import HardwareTarget, Violation
 from ..view.network import ChipNetwork, Projection
@@ -79,6 +79,7 @@ class Assembly:
             latency=latency_of(target, steps=self.request.steps, lag=self._lag)
             if mapped.latency is None
             else mapped.latency,
+            input_mode=mapped.input_mode,
             would_fit=() if fits or mapped.would_fit is None else mapped.would_fit(self.available),
             unverified=tuple(
                 {"name": n.name, "value": n.value, "source": n.source} for n in target.unverified
@@ -86,7 +87,10 @@ class Assembly:
             facts={
                 **_typed(mapped),
                 **mapped.facts,
-                "boards": _board(target, chips),
+                "boards": {
+                    "known": dict(target.boards),
+                    "smallest_that_holds_it": target.smallest_board(chips),
+                },
                 "steps": self.request.steps,
             },
             notes=(*target.notes, *mapped.notes, *_saturations(run)),
@@ -180,11 +184,19 @@ class Assembly:
             ResourceRow(name="chips", used=float(chips), limit=float(self.available)),
         )  # fmt: skip
 
-    def _energy(self, spike_hops: float, chips: int, run: ChipRun | None) -> Mapping[str, Any]:
+    def _energy(self, spike_hops: float, chips: int, run: ChipRun | None) -> Energy:
         if self.mapped.energy is not None:
             return self.mapped.energy
         rates = run.rates if run else None
-        found = activity(self.network, rates, rate=self.request.rate, sent=self.mapped.sent)
+        rate, mapped = self.request.rate, self.mapped
+        found = activity(
+            self.network,
+            rates,
+            rate=rate,
+            sent=mapped.sent,
+            encoders=mapped.encoders,
+            on_host=mapped.input_mode == "bias",
+        )
         return energy_of(
             self.target,
             found,
@@ -192,6 +204,9 @@ class Assembly:
             steps=self.request.steps,
             lag=self._lag,
             chips=chips,
+            rates=f"an assumed rate of {rate:g} spikes per neuron and step"
+            if rates is None
+            else "firing rates measured on the samples",
         )
 
     @property
@@ -273,8 +288,12 @@ class Assembly:
 
 def _typed(mapped: Mapped) -> dict[str, Any]:
     """Fields of the mapping that version 1 of the JSON report lists among its facts too."""
-    listed = {"energy": mapped.energy, "latency": mapped.latency, "tiles": mapped.tiles or None}
-    return {name: value for name, value in listed.items() if value is not None}
+    listed: dict[str, Any] = {} if not mapped.tiles else {"tiles": mapped.tiles}
+    if mapped.energy is not None:
+        listed["energy"] = mapped.energy.document()
+    if mapped.latency is not None:
+        listed["latency"] = mapped.latency.document()
+    return listed
 
 
 def _kind(node: Node, projections: Sequence[Projection]) -> str:
@@ -317,13 +336,6 @@ def _binding(resources: tuple[ResourceRow, ...]) -> dict[str, Any]:
         "margin": 1 - found.share,
         "verified": found.verified,
     }
-
-
-def _board(target: HardwareTarget, chips: int) -> dict[str, Any]:
-    """The smallest known board that holds that many chips."""
-    fitting = {name: n for name, n in target.boards.items() if n >= chips}
-    smallest = min(fitting, key=lambda name: fitting[name]) if fitting else None
-    return {"known": dict(target.boards), "smallest_that_holds_it": smallest}
 
 
 def _saturations(run: ChipRun | None) -> tuple[str, ...]:

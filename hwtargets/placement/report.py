@@ -14,6 +14,7 @@ import numpy as np
 
 from ...display import json_text
 from ...runtime.ops import Array
+from ..energy import Energy, Latency
 from ..target import Violation
 
 SCHEMA = "onnx2snn-placement/1"
@@ -77,7 +78,8 @@ class PlacementReport:
     """See docs/placement.md for every key. ``binding`` is {name, used, limit, margin};
     ``traffic`` has spike_hops, avg_hops, max_hops, max_link, energy, chip_crossings, packets;
     ``accuracy`` has ann, float_snn, chip, quantization_loss, total_loss, T, samples (None where
-    no data was given); ``energy`` and ``latency`` have value, low, high, sources."""
+    no data was given); ``energy`` and ``latency`` are records; ``input_mode`` is how the input
+    enters the chip ("" where nothing was mapped)."""
 
     target: str
     title: str
@@ -90,8 +92,9 @@ class PlacementReport:
     violations: tuple[Violation, ...]
     traffic: Mapping[str, Any]
     accuracy: Mapping[str, Any]
-    energy: Mapping[str, Any] = field(default_factory=dict)
-    latency: Mapping[str, Any] = field(default_factory=dict)
+    energy: Energy
+    latency: Latency
+    input_mode: str = ""
     would_fit: tuple[Mapping[str, Any], ...] = ()
     unverified: tuple[Mapping[str, Any], ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -111,6 +114,7 @@ def to_json(report: PlacementReport, *, indent: int | None = 2) -> str:
     fields["layers"] = [asdict(row) for row in report.layers]
     fields["resources"] = [asdict(row) | {"share": row.share} for row in report.resources]
     fields["violations"] = [asdict(v) for v in report.violations]
+    fields |= {"energy": report.energy.document(), "latency": report.latency.document()}
     fields["files"] = {name: len(data) for name, data in report.files.items()}
     fields["floor_plan"] = _plan(report.plan)
     return json_text(plain(fields), indent=indent)
@@ -125,7 +129,8 @@ def _plan(plan: FloorPlan | None) -> dict[str, Any] | None:
 
 
 def plain(value: Any) -> Any:
-    """Only what JSON knows: arrays become lists, non-finite numbers null."""
+    """Only what JSON knows: arrays become lists, non-finite numbers null. Twelve digits, not
+    decimals, of which an energy in joules may need more."""
     match value:
         case Mapping():
             return {str(k): plain(v) for k, v in value.items()}
@@ -136,5 +141,5 @@ def plain(value: Any) -> Any:
         case np.generic():
             return plain(value.item())
         case float():
-            return round(value, 9) if np.isfinite(value) else None
+            return float(f"{value:.12g}") if np.isfinite(value) else None
     return value

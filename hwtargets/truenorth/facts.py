@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ...runtime.ops import Array
-from ..energy import Activity, activity, energy_of, latency_of
+from ..energy import Activity, Energy, Latency, Span, activity, energy_of, latency_of
 from ..mapping import Cores, Request, Traffic
 from ..target import HardwareTarget
 from ..view.network import ChipNetwork
@@ -81,14 +82,17 @@ def measured_energy(
     request: Request[Any],
     net: TrueNorthNetwork,
     measured: NetworkRun,
-) -> dict[str, Any]:
-    """Of the synaptic events that really happen, those of copies and splitters included."""
+    *,
+    rates: str,
+) -> Energy:
+    """Of the synaptic events that really happen, those of copies and splitters included.
+    ``rates``: what they were counted from, in words."""
     copies = np.bincount(net.routed.neurons[:, 1], minlength=len(measured.rates))
     events = 0.0
     for unit in net.routed.units:
         for conn in unit.conns:
-            rates = np.where(conn.fields >= 0, measured.rates[conn.fields], 0.0)
-            arriving = rates @ conn.planes.sum(axis=0).T  # (P, O), in each copy of the neuron
+            read = np.where(conn.fields >= 0, measured.rates[conn.fields], 0.0)
+            arriving = read @ conn.planes.sum(axis=0).T  # (P, O), in each copy of the neuron
             events += float((arriving * copies[unit.first + conn.outputs]).sum())
     relays = net.routed.relays
     events += float(measured.rates[relays[:, 2]].sum())
@@ -97,17 +101,23 @@ def measured_energy(
     found = Activity(synops=events, neurons=neurons, spikes=0.0, macs=macs)
     chips = -(-net.routed.core_count // int(target.limit("cores_per_chip")))
     lag = int(net.routed.start.max())
-    return energy_of(target, found, spike_hops=0.0, steps=request.steps, lag=lag, chips=chips)
+    return energy_of(
+        target, found, spike_hops=0.0, steps=request.steps, lag=lag, chips=chips, rates=rates
+    )
 
 
-def latency_in_ticks(target: HardwareTarget, *, steps: int, lag: int) -> dict[str, Any]:
+def latency_in_ticks(target: HardwareTarget, *, steps: int, lag: int) -> Latency:
     """``energy.latency_of`` at the nominal tick; the chip may run faster, never slower."""
-    out = {**latency_of(target, steps=steps, lag=lag), "ticks": steps + lag}
-    if "value" in out:
-        source = target.energy["step"].source
-        out |= {"low": out["value"] / 10, "high": out["value"]}
-        out["source"] = f"{source}; low: ten times faster, an assumption [not verified]"
-    return out
+    found = replace(latency_of(target, steps=steps, lag=lag), ticks=steps + lag)
+    if found.seconds is None:
+        return found
+    most = found.seconds.value
+    source = target.energy["step"].source
+    return replace(
+        found,
+        seconds=Span(value=most, low=most / 10, high=most),
+        source=f"{source}; low: ten times faster, an assumption [not verified]",
+    )
 
 
 def notes_of(net: TrueNorthNetwork, origin: str, facts: dict[str, Any]) -> tuple[str, ...]:

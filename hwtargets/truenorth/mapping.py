@@ -44,6 +44,7 @@ from .facts import (
     traffic_of,
 )
 from .file import Crossbars, dump, placed, too_far, violations
+from .least import least
 from .variants import would_fit
 
 SYNTHETIC = 64  # random samples to fit on where there are no data
@@ -155,6 +156,7 @@ def _mapped(
     name = network.inputs[0].name
     x = request.x if request.x is not None else samples[name]
     measured = net.run({name: np.asarray(x[:MEASURED], np.float32)}, request.steps)
+    rates = f"firing rates measured on {origin if request.x is None else 'the samples'}"
     cores = cores_of(net)
     sizes = {u.name: u.size // u.copies for u in net.lowered.units if u.role != "max"}
     facts: dict[str, Any] = {
@@ -188,8 +190,9 @@ def _mapped(
         else None,
         core_of=lambda layer: core_of(net, network, layer),
         placed=partial(_placed, box, flows, target),
-        energy=measured_energy(network, target, request, net, measured),
+        energy=measured_energy(network, target, request, net, measured, rates=rates),
         latency=latency_in_ticks(target, steps=request.steps, lag=int(net.routed.start.max())),
+        input_mode="spikes",
         facts=facts,
         notes=notes_of(net, origin, facts),
         would_fit=partial(would_fit, network, target, request, counted),
@@ -314,6 +317,7 @@ TRUENORTH: ChipMapping[TrueNorthOptions] = ChipMapping(
     energy=ENERGY,
     inputs=("rate",),
     kinds=kinds,
+    least=least,
     step=map_truenorth,
     emits=".npz",
 )

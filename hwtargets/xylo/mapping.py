@@ -26,8 +26,9 @@ from . import file as xylo_file
 from .calibrate import Calibration, calibrate
 from .coding import XyloCoding
 from .core import HIDDEN_SPIKES, INPUT_SPIKES, XyloConfig, XyloRun
+from .least import least
 from .network import is_hidden, is_output, of_view
-from .power import ENERGY, Activity, Power, explained, power, report_energy, report_latency
+from .power import ENERGY, Activity, Power, energy_of, explained, latency_of, power
 from .quantize import Quantized, XyloOptions, XyloSettings, quantize
 from .rules import (
     FOREIGN,
@@ -80,8 +81,9 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request[Xylo
         run=_Runner(chip, network, chosen.readout),
         core_of=lambda name: _on_the_core(network, name),
         files={f"{target.name}.json": xylo_file.dump(chip)},
-        energy=report_energy(estimate, request.steps) | {"ann": against},
-        latency=report_latency(estimate, request.steps),
+        energy=energy_of(estimate, target, request.steps, against),
+        latency=latency_of(estimate, request.steps),
+        input_mode="spikes",
         facts=facts | {"calibrated_on": origin},
         notes=(
             *_notes(network, quantized, origin=origin, readout=chosen.readout),
@@ -342,6 +344,7 @@ XYLO: ChipMapping[XyloOptions] = ChipMapping(
     energy=ENERGY,
     inputs=("rate",),
     kinds=kinds,
+    least=least,
     step=map_xylo,
     emits=".json",
 )

@@ -16,13 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ...errors import TargetError
-from ..energy import spread
-from ..target import HardwareTarget, Known, Limit
+from ..energy import AnnComparison, Energy, Joules, Latency, Span, spread
+from ..target import DYNAMIC, HardwareTarget, Known, Limit
 from .core import XyloConfig
 
 MARGIN = 0.2
@@ -176,34 +175,43 @@ def explained(estimate: Power, target: HardwareTarget) -> str:
     )
 
 
-def report_energy(estimate: Power, steps: int) -> dict[str, Any]:
-    """The estimate in the report's form: joules per inference."""
+def energy_of(estimate: Power, target: HardwareTarget, steps: int, ann: AnnComparison) -> Energy:
+    """Joules per inference: all of it dynamic where the vendor published dynamic power, else
+    undivided (the power of the core as it runs). No static power by itself was published."""
     half = (estimate.power_uw_high - estimate.power_uw_low) / (2 * estimate.power_uw)
     value = estimate.energy_uj * 1e-6
-    return {
-        "value": value,
-        "low": value * (1 - half),
-        "high": value * (1 + half),
-        "unit": "J",
-        "parts": {"core": value},
-        "counts": {"cycles": estimate.cycles_typical * steps},
-        "sources": {
-            "core": estimate.source + ("" if estimate.verified else " [not verified]"),
-        },
-        "verified": estimate.verified,
-        "missing": ["sensor front end", "input and output"],
-    }
+    mark = "" if estimate.verified else " [not verified]"
+    dynamic = _measurement(target)[0].covers == DYNAMIC
+    leakage = (
+        "" if dynamic else " (its leakage does not fall with the clock: too little at low ones)"
+    )
+    core = Joules(
+        value=value,
+        low=value * (1 - half),
+        high=value * (1 + half),
+        parts={"core": value},
+        basis=f"{'dynamic ' if dynamic else ''}power of the core, in proportion to the clock that "
+        f"real time needs{leakage}, for {steps} steps of {estimate.dt:g} s, whatever fires; "
+        "without sensor front end, input and output",
+        verified=estimate.verified,
+    )
+    return Energy(
+        dynamic_j=core if dynamic else None,
+        undivided_j=None if dynamic else core,
+        counts={"cycles": estimate.cycles_typical * steps},
+        sources={"core": estimate.source + mark},
+        missing=("sensor front end", "input and output"),
+        ann=ann,
+    )
 
 
-def report_latency(estimate: Power, steps: int) -> dict[str, Any]:
-    """Seconds per inference in the report's form; the time step is the user's choice."""
-    return {
-        "steps": steps,
-        "lag_steps": 0,
-        "value": steps * estimate.dt,
-        "low": steps * estimate.dt_least,
-        "high": steps * estimate.dt,
-        "unit": "s",
-        "source": f"time step of {estimate.dt:g} s as given; low: the shortest at the chip's "
+def latency_of(estimate: Power, steps: int) -> Latency:
+    """Seconds per inference; the time step is the user's choice."""
+    most = steps * estimate.dt
+    return Latency(
+        steps=steps,
+        lag_steps=0,
+        seconds=Span(value=most, low=steps * estimate.dt_least, high=most),
+        source=f"time step of {estimate.dt:g} s as given; low: the shortest at the chip's "
         f"fastest clock, {estimate.dt_least:.3g} s ({SOURCE})",
-    }
+    )

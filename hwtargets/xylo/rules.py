@@ -8,7 +8,7 @@ every limit of the target's table is a violation with the amount and a computed 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor
 from typing import Any
 
@@ -184,27 +184,33 @@ def sizes_of(view: ChipNetwork) -> Usage:
 
 def usage_of(view: ChipNetwork) -> Usage:
     """Resources of a network of populations and readouts, counting every non-zero synapse."""
-    inputs, hidden, outputs = _counts(view)
+    wiring = [_wiring(view, layer) for layer in view.layers if is_hidden(layer)]
+    return replace(
+        unwired(view),
+        fan_out=max((fan for fan, _ in wiring), default=0),
+        hidden_synapses=sum(total for _, total in wiring),
+    )
+
+
+def unwired(view: ChipNetwork) -> Usage:
+    """What does not depend on the weights: channels, neurons, and how far the first and last of
+    them have to reach."""
+    _, hidden, _ = _counts(view)
     names = {node.name for node in view.inputs}
     expansion = {
         "in": [la for la in view.layers if any(p.source in names for p in la.projections)],
         "out": [la for la in view.layers if _read_by_output(view, la)],
     }
-    wiring = [_wiring(view, layer) for layer in view.layers if is_hidden(layer)]
     first = order(view)
     at = np.empty(hidden, np.int64)
     at[first] = np.arange(hidden)
     spans = _spans(view)
     reached = [int(at[spans[la.name]].max()) + 1 for la in expansion["in"]]
     read = [hidden - int(at[spans[la.name]].min()) for la in expansion["out"] if is_hidden(la)]
-    return Usage(
-        inputs=inputs,
-        hidden_neurons=hidden,
-        outputs=outputs,
+    return replace(
+        sizes_of(view),
         input_expansion=max(reached, default=0),
         output_expansion=max(read, default=0),
-        fan_out=max((fan for fan, _ in wiring), default=0),
-        hidden_synapses=sum(total for _, total in wiring),
     )
 
 
@@ -265,8 +271,15 @@ _WHAT = {
 }
 
 
-def over(usage: Usage, target: HardwareTarget, view: ChipNetwork) -> Iterator[Violation]:
-    """A violation for every resource above its limit, with what would fit."""
+def over(
+    usage: Usage,
+    target: HardwareTarget,
+    view: ChipNetwork,
+    *,
+    remedy: Callable[[str], str] | None = None,
+) -> Iterator[Violation]:
+    """A violation for every resource above its limit, with what would fit (or another ``remedy``
+    for the name of the resource, where computing it would take too long)."""
     for name in _WHAT:
         used, limit = getattr(usage, name), target.limit(name)
         if used > limit:
@@ -275,7 +288,7 @@ def over(usage: Usage, target: HardwareTarget, view: ChipNetwork) -> Iterator[Vi
                 rule=name,
                 used=used,
                 limit=limit,
-                remedy=_remedy(name, used, limit, target, view),
+                remedy=remedy(name) if remedy else _remedy(name, used, limit, target, view),
             )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,12 @@ from ..hwtargets import (
 )
 from ..hwtargets import targets as known_targets
 from ..hwtargets.kinds import suggested
+from ..hwtargets.placement.inputs import alike as alike_ways
 from ..marks import TEXT_MARK, Kind
 from ..reports import documents
 from ..reports import text as render
+from ..reports.chips import chips_csv
+from ..reports.pages.chips import render_chips
 from ..reports.pages.placement import render_html
 from ..reports.placement import render_comparison, render_text
 from ..results import Results, one_file
@@ -68,7 +72,9 @@ def targets(name: str | None, as_json: bool) -> None:
 @click.option("--chips", type=click.IntRange(min=1), help="How many chips there are.")
 @click.option("--option", "pairs", multiple=True, metavar="KEY=VALUE", help="Of the mapping step.")
 @click.option("--seed", type=int, default=0, help="Of the mesh placement [0].")
-@click.option("--seconds", type=float, default=10.0, help="For the mesh placement, at most [10].")
+@click.option(
+    "--seconds", type=float, default=10.0, help="Of work for the mesh placement, at most [10]."
+)
 @click.option(
     "-o", "--output", type=files.OUTPUT, help="Folder for the report and the chip's files."
 )
@@ -92,7 +98,8 @@ def place_command(
 ) -> None:
     """Place a converted network on a chip and report. Exit status 1 if it does not fit.
 
-    With `--target all` one table compares all chips; status 1 if it fits none.
+    With `--target all` one table compares all chips, their energies with the input entering all of
+    them alike; status 1 if it fits none.
     """
     graph = api.load(network)
     count = _steps(graph, steps)
@@ -104,35 +111,69 @@ def place_command(
     inputs = files.read_by([network], data, calib, others=others)
     results = files.claimed(output, {} if output is None else _kinds(below, asked), inputs, force)
     place_data = _place_data(graph, data=data, calib=calib, limit=samples)
-    reports = []
+    reports: list[PlacementReport] = []
+    alike: dict[str, PlacementReport] = {}
+    ways = _same_input(asked, given) if len(names) > 1 else {}
     show = opt.stage("placing")
     for done, chip in enumerate(asked):
         show(done, len(names))
-        report = place(
+        own = given if len(names) == 1 else _own(given, chip)
+        placing = partial(
+            place,
             graph,
             chip,
             data=place_data,
             steps=count,
             chips=chips,
-            seconds=seconds,
             seed=seed,
-            options=given if len(names) == 1 else _own(given, chip),
         )
+        report = placing(options=own, seconds=seconds)
         reports.append(report)
         if place_data is not None:  # of the network, so the same for all chips
             known = {key: report.accuracy[key] for key in ("ann", "float_snn")}
             place_data = replace(place_data, **known)
+        if chip.name in ways and report.fits:
+            alike[chip.name] = _entering(placing, report, own, ways[chip.name])
         if results is not None:
             _write(report, results, below[chip.name])
     show(len(names), len(names))
-    document = documents.placements(reports)
-    opt.emit(document, as_json, _text, reports, output)
+    if results is not None and len(names) > 1:
+        results.write("comparison.csv", chips_csv(reports, alike))
+        results.write("comparison.html", render_chips(reports, alike))
+        text = render_comparison(reports, alike)
+        results.write("comparison.txt", f"{text}\n{TEXT_MARK}\n")
+    document = documents.placements(reports, alike)
+    opt.emit(document, as_json, _text, reports, alike, output)
     if not any(report.fits for report in reports):
         raise SystemExit(1)
 
 
-def _text(reports: list[PlacementReport], folder: Path | None) -> str:
-    text = render_text(reports[0]) if len(reports) == 1 else render_comparison(reports)
+def _same_input(chips: Sequence[HardwareTarget], given: Mapping[str, Any]) -> dict[str, str]:
+    """By chip with a choice, the way that makes the input enter all of them alike; none where the
+    user has chosen one."""
+    if "input" in given:
+        return {}
+    ways = alike_ways(chips)
+    return {c.name: ways[c.name] for c in chips if c.name in ways and "input" in options_of(c)}
+
+
+def _entering(
+    placing: Callable[..., PlacementReport],
+    report: PlacementReport,
+    own: Mapping[str, Any],
+    way: str,
+) -> PlacementReport:
+    """The same with the input entering in this way; a network that encodes it itself has none.
+    Of its mesh only the energy of hops is taken, which needs no long search."""
+    if report.input_mode in (way, "spikes"):
+        return report
+    return placing(options={**own, "input": way}, seconds=0.1)
+
+
+def _text(
+    reports: list[PlacementReport], alike: Mapping[str, PlacementReport], folder: Path | None
+) -> str:
+    text = render_text(reports[0]) if len(reports) == 1 else render_comparison(reports, alike)
     return text if folder is None else f"{text}\nwrote the report to {folder}"
 
 
@@ -194,12 +235,17 @@ REPORTS = {
     "placement.txt": Kind.TEXT,
     "placement.html": Kind.HTML,
 }
+COMPARISON = {
+    "comparison.csv": Kind.CSV,
+    "comparison.html": Kind.HTML,
+    "comparison.txt": Kind.TEXT,
+}
 CHIP_FILES = {".npz": Kind.CROSSBARS, ".json": Kind.JSON}  # kinds of files for a chip's tools
 
 
 def _kinds(below: Mapping[str, str], chips: Sequence[HardwareTarget]) -> dict[str, Kind]:
     """The files of ``_write`` for all chips, each in its folder ``below``."""
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, Kind] = {} if len(chips) == 1 else dict(COMPARISON)
     for chip in chips:
         kinds |= {below[chip.name] + name: kind for name, kind in REPORTS.items()}
         for name in emitted(chip):

@@ -103,7 +103,7 @@ def check(
         results = claim_file(tagged, Kind.TAGGED, inputs=files.read_by([model]), force=force)
     report = frontend.check(model, input_shapes=shapes)
     chips = (
-        api.chip_kinds(frontend.load_onnx(model, input_shapes=shapes)) if report.convertible else {}
+        api.chips_for(frontend.load_onnx(model, input_shapes=shapes)) if report.convertible else {}
     )
     if tagged is not None and results is not None:
         results.write(tagged.name, frontend.tagged_bytes(report))

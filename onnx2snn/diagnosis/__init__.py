@@ -149,9 +149,7 @@ def _advice(
 
 def _foreign(model: LoadedModel, network: SpikingGraph) -> str:
     source = Provenance.of(network).source
-    if source is None or source.sha256 in (None, model.sha256):
-        return ""
-    return source.path
+    return "" if source is None or source.same_as(model) else source.path
 
 
 def _notes(network: SpikingGraph, measured: Measured) -> tuple[str, ...]:

@@ -13,17 +13,25 @@ from typing import Any
 from ..converter.frontend import CheckReport
 from ..evaluation.sweep import Sweep, SweepRun, knee
 from ..evaluation.verify import Verification
-from ..hwtargets import HardwareTarget, PlacementReport, Violation, to_json
+from ..hwtargets import HardwareTarget, PlacementReport, Screening, to_json
 from ..provenance import Provenance
 from ..runtime.graph import SpikingGraph
 from . import spiking
 
 
-def check(report: CheckReport, chips: Mapping[str, Sequence[Violation]]) -> dict[str, Any]:
-    """That of `check`: what becomes of the model, and which chips have the kinds of operations."""
+def check(report: CheckReport, chips: Mapping[str, Screening]) -> dict[str, Any]:
+    """That of `check`: what becomes of the model, and which chips may hold it."""
     return report.to_dict() | {
         "targets": {
-            name: {"kinds_fit": not found, "violations": [asdict(v) for v in found]}
+            name: {
+                "may_fit": found.may_fit,
+                "kinds_fit": not found.kinds,
+                "violations": [asdict(v) for v in found.violations],
+                "at_least": {"cores": found.cores, "chips": found.chips, "board": found.board},
+                "chips_available": found.available,
+                "conditions": list(found.conditions),
+                "remedy": found.remedy,
+            }
             for name, found in chips.items()
         }
     }
@@ -148,7 +156,10 @@ def target(chip: HardwareTarget) -> dict[str, Any]:
         "title": chip.title,
         "mapping": chip.mapping,
         "limits": numbers(chip.limits),
-        "energy": numbers(chip.energy),
+        "energy": {
+            key: entry | ({"covers": known} if (known := chip.energy[key].covers) else {})
+            for key, entry in numbers(chip.energy).items()
+        },
         "capabilities": dict(chip.capabilities),
         "boards": dict(chip.boards),
         "notes": list(chip.notes),
@@ -160,10 +171,19 @@ def targets(chips: Iterable[HardwareTarget]) -> dict[str, Any]:
     return {"schema": "onnx2snn.targets/1", "targets": {chip.name: target(chip) for chip in chips}}
 
 
-def placements(reports: Sequence[PlacementReport]) -> dict[str, Any]:
-    """That of `place`: one chip's report as it is, several in one."""
+def placements(
+    reports: Sequence[PlacementReport], alike: Mapping[str, PlacementReport]
+) -> dict[str, Any]:
+    """That of `place`: one chip's report as it is, several in one. ``alike``: by target, what
+    compares between chips, with the input entering all of them the same way."""
     parts = {report.target: json.loads(to_json(report)) for report in reports}
     if len(parts) == 1:
         (part,) = parts.values()
         return dict(part)
-    return {"schema": "onnx2snn.placements/1", "targets": parts}
+    same = {r.target: json.loads(to_json(alike.get(r.target, r))) for r in reports}
+    keys = ("fits", "input_mode", "accuracy", "energy", "latency")
+    return {
+        "schema": "onnx2snn.placements/1",
+        "targets": parts,
+        "input_alike": {name: {key: part[key] for key in keys} for name, part in same.items()},
+    }

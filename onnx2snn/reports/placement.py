@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ..display import displayed
 from ..hwtargets.placement.report import PlacementReport
 from ..hwtargets.target import Violation
+from .energy import INPUTS, KINDS, SAID, SHORT, conditions, joules, latency
+from .energy import rows as energies
 from .text import table
 
 
@@ -133,28 +136,20 @@ def _accuracy(r: PlacementReport) -> str:
 
 
 def _energy(r: PlacementReport) -> str:
-    lines = []
-    if r.energy.get("value") is not None:
-        e = r.energy
-        lines.append(
-            f"Energy per inference: {_si(e['value'])}J ({_si(e['low'])}J to {_si(e['high'])}J)."
-        )
-        if "ann" in e:
-            lines.append(f"Against an 8-bit ANN in the same technology: {e['ann']['verdict']}")
-    if r.latency.get("value") is not None:
-        t = r.latency
-        lines.append(
-            f"Latency per inference: {_si(t['value'])}s ({_si(t['low'])}s to {_si(t['high'])}s)."
-        )
-    return "\n".join(lines)
-
-
-def _si(value: float) -> str:
-    """With an SI prefix, three digits."""
-    for factor, prefix in ((1, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p")):
-        if abs(value) >= factor:
-            return f"{value / factor:.3g} {prefix}"
-    return "0 "
+    if not r.fits:
+        return ""
+    parts = []
+    if r.energy.known:
+        entering = INPUTS[r.input_mode]
+        parts += [
+            _table(("energy per inference", "", "range", "what it is"), energies(r.energy)),
+            f"({SAID}.)" + (f" Input: {entering}." if entering else ""),
+        ]
+    if r.energy.ann is not None:
+        parts.append(f"Against an 8-bit ANN in the same technology: {r.energy.ann.verdict}")
+    if taken := latency(r.latency):
+        parts.append(f"Latency per inference: {taken}.")
+    return "\n".join(parts)
 
 
 def _notes(r: PlacementReport) -> str:
@@ -165,36 +160,80 @@ def _notes(r: PlacementReport) -> str:
     return "\n".join(["Notes:", *lines]) if lines else ""
 
 
-def render_comparison(reports: Sequence[PlacementReport]) -> str:
-    """One line per chip: fits, cores, binding limit, accuracy on its integers, energy. Below it,
-    what the accuracy is compared with, what the energies count, and why the network does not fit.
-    """
-    reports = displayed(reports)
+Alike = Mapping[str, PlacementReport]  # by target, where the input enters as on the other chips
+NONE: Alike = MappingProxyType({})
+
+
+def comparison_columns(alike: Alike) -> tuple[str, ...]:
+    """Of the table of several chips."""
+    energies = [f"{label} energy" for label in KINDS.values()]
+    same = [f"accuracy with input as {_way(alike)}"] if alike else []
+    columns = ("target", "fits", "cores", "chips", "binding limit", "input", "chip accuracy")
+    return (*columns, *same, *energies)
+
+
+def _way(alike: Alike) -> str:
+    """As what the input enters all chips."""
+    return " or ".join(sorted({SHORT[r.input_mode] for r in alike.values()}))
+
+
+def comparison_rows(reports: Sequence[PlacementReport], alike: Alike) -> list[tuple[str, ...]]:
+    """A row of ``comparison_columns`` per chip. Energies, and the accuracy beside them, are with
+    the input alike. "n/a": an energy that nothing was published of; "-": what a chip that does not
+    hold the network, or was not run, does not have."""
     rows = []
     for r in reports:
-        energy, chip = r.energy.get("value"), r.accuracy.get("chip")
+        same = alike.get(r.target, r)
+        energies = [joules(kind) if same.fits else "-" for kind in same.energy.kinds.values()]
+        counts = (r.fits, r.cores or None, r.chips or None)
+        accuracies = [_share(r), *([_share(same)] if alike else [])]
         rows.append(
             (
                 r.target,
-                r.fits,
-                r.cores or None,
-                r.chips or None,
+                *map(_cell, counts),
                 _bound(r),
-                "-" if chip is None else f"{100 * chip:.2f} %",
-                "-" if energy is None or not r.fits else f"{_si(float(energy))}J",
+                r.input_mode or "-",
+                *accuracies,
+                *energies,
             )
         )
-    head = ("target", "fits", "cores", "chips", "binding limit", "chip accuracy", "energy")
+    return rows
+
+
+def _share(r: PlacementReport) -> str:
+    chip = r.accuracy.get("chip")
+    return "-" if chip is None else f"{100 * chip:.2f} %"
+
+
+def render_comparison(reports: Sequence[PlacementReport], alike: Alike = NONE) -> str:
+    """One line per chip: fits, cores, binding limit, input, accuracy on its integers, energies.
+    Below it, what the accuracy is compared with, what the energies are, and why the network does
+    not fit. ``alike``: the reports that energies are taken from.
+    """
+    reports, alike = displayed(reports), displayed(alike)
+    table = _table(comparison_columns(alike), comparison_rows(reports, alike))
+    return "\n\n".join([table, *comparison_notes(reports, alike)])
+
+
+def comparison_notes(reports: Sequence[PlacementReport], alike: Alike) -> list[str]:
+    """What stands below the table, a paragraph each."""
     refused = [
         f"{r.target}: {_short(v)}" + (f" (and {more} more)" if more else "")
         for r in reports
         for v, more in [(v, len(r.violations) - 1) for v in r.violations[:1]]
     ]
+    refused += [
+        f"{r.target}: does not hold the network with its input as {_way(alike)}, so that it has no "
+        "energy to compare."
+        for r in reports
+        if r.fits and r.target in alike and not alike[r.target].fits
+    ]
     tried = [f"{r.target}: {_variant(v)}" for r in reports for v in r.would_fit if v["fits"]]
-    parts = [_table(head, rows), _compared(reports), _counted(reports), "\n".join(refused)]
+    same = [alike.get(r.target, r) for r in reports]
+    parts = [_compared(reports), conditions(same, _way(alike)), "\n".join(refused)]
     if tried:
         parts.append("\n".join(["What would fit (computed):", *tried]))
-    return "\n\n".join(part for part in parts if part)
+    return [part for part in parts if part]
 
 
 def _bound(r: PlacementReport) -> str:
@@ -204,19 +243,6 @@ def _bound(r: PlacementReport) -> str:
     b = r.binding
     mark = "" if b["verified"] else " (not verified)"
     return f"{b['name']}, {100 * (1 - b['margin']):.0f} % used{mark}"
-
-
-def _counted(reports: Sequence[PlacementReport]) -> str:
-    """What each energy is made of: they are not of one kind."""
-    known = [r for r in reports if r.fits and r.energy.get("value") is not None]
-    kinds: dict[str, list[str]] = {}
-    for r in known:
-        unsure = "" if r.energy["verified"] else " [not verified]"
-        kinds.setdefault(" + ".join(r.energy["parts"]) + unsure, []).append(r.target)
-    if len(kinds) < 2:
-        return ""
-    listed = "; ".join(f"{', '.join(names)}: {parts}" for parts, names in kinds.items())
-    return f"Energies count different things and compare orders of magnitude at best: {listed}."
 
 
 def _short(v: Violation) -> str:

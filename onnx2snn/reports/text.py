@@ -13,7 +13,7 @@ from ..display import shown
 from ..evaluation.evaluate import Evaluation, Point
 from ..evaluation.sweep import ERROR, LADDER, Sweep, SweepRun, knee
 from ..evaluation.verify import Verification
-from ..hwtargets import HardwareTarget, Violation
+from ..hwtargets import HardwareTarget, Screening
 from ..runtime.engine import LayerProfile
 from . import spiking
 from .figures import count
@@ -243,11 +243,11 @@ def sweep_csv(sweep: Sweep) -> str:
             found = run.evaluation
             values = [getattr(point, f) for f in fields]
             whole = [found.ann_accuracy, found.macs_ann, found.spiking.verdict]
-            writer.writerow([_csv_name(run.recipe), *values, *whole])
+            writer.writerow([csv_name(run.recipe), *values, *whole])
     return out.getvalue()
 
 
-def _csv_name(name: str) -> str:
+def csv_name(name: str) -> str:
     """A name as a cell that no spreadsheet takes for a formula (OWASP: CSV injection)."""
     return f"'{shown(name)}" if name.startswith(("=", "+", "-", "@")) else shown(name)
 
@@ -268,14 +268,31 @@ def verify_text(name: str, v: Verification) -> str:
     )
 
 
-def _kinds(found: Sequence[Violation]) -> list[str]:
-    lacks = dict.fromkeys(f"{v.rule}: {v.used} ({v.node})" for v in found)
+def _screened(chip: str, found: Screening) -> list[str]:
+    """A row of the chips' table: what is certain, and what is not."""
+    lacks = dict.fromkeys(
+        f"{v.rule}: {_amount(v.used)}, limit {_amount(v.limit)} ({v.node})"
+        if v in found.sizes
+        else f"{v.rule}: {v.used} ({v.node})"
+        for v in found.violations
+    )
     more = f" and {len(lacks) - 3} more" if len(lacks) > 3 else ""
-    return ["no" if found else "yes", ", ".join(list(lacks)[:3]) + more]
+    remedy = f"; yes with {found.remedy}" if found.remedy else ""
+    why = ", ".join(list(lacks)[:3]) + more + remedy
+    if found.may_fit:
+        board = f" ({found.board})" if found.board and found.chips > 1 else ""
+        chips = f" on {found.chips:,} chips{board}" if found.chips > 1 else ""
+        known = [f"at least {found.cores:,} core{'s' * (found.cores != 1)}{chips}"]
+        why = "; ".join((known if found.cores else []) + list(found.conditions))
+    return [chip, "yes" if found.may_fit else "no", why]
 
 
-def check_text(report: CheckReport, chips: Mapping[str, Sequence[Violation]]) -> str:
-    """A row per node, totals, and which chips have the kinds of operations."""
+def _amount(value: float | str) -> str:
+    return f"{value:,.0f}" if isinstance(value, int | float) else value
+
+
+def check_text(report: CheckReport, chips: Mapping[str, Screening]) -> str:
+    """A row per node, totals, and which chips may hold the network."""
     rows = [
         [n.name, n.op, n.verdict, n.reason + (f" {n.remedy}" if n.remedy else "")]
         for n in report.nodes
@@ -290,8 +307,13 @@ def check_text(report: CheckReport, chips: Mapping[str, Sequence[Violation]]) ->
     ]
     parts.append("\n" + table(["verdict", "nodes", "MACs"], totals))
     if chips:
-        rows = [[chip, *_kinds(found)] for chip, found in chips.items()]
-        parts.append("\n" + table(["chip", "kinds of operation", "why not"], rows))
+        rows = [_screened(chip, found) for chip, found in chips.items()]
+        parts.append("\n" + table(["chip", "fits", "why not, or on what condition"], rows))
+        parts.append(
+            "no: certain for the network as it is, whatever the calibration. yes: kinds and sizes "
+            "do not rule it out, on the condition named; `place` says what it takes and what "
+            "accuracy is left."
+        )
     name = Path(report.path).name
     if report.convertible:
         parts.append(f"\n{name} converts.")

@@ -70,15 +70,30 @@ def _conv_transpose(op: ops.ConvTranspose, at: Place) -> None:
     at.add("ConvTranspose", at.x, at.weight, out=at.out, **_windows(op), **extra)
 
 
+def _pool(
+    op: ops.SumPool | ops.MaxPool, at: Place, fill: float
+) -> tuple[str, dict[str, list[int]]]:
+    """What to pool, and over which windows. ONNX Runtime takes no padding as wide as the window:
+    then it is a Pad with ``fill`` in front."""
+    windows = {"kernel_shape": list(op.kernel), **_windows(op)}
+    rank = len(op.kernel)
+    if all(pad < size for pad, size in zip(op.pads, op.kernel * 2, strict=True)):
+        return at.x, windows
+    pads = at.ints(0, 0, *op.pads[:rank], 0, 0, *op.pads[rank:])
+    padded = at.add("Pad", at.x, pads, at.constant(np.array(fill, np.float32)))
+    return padded, windows | {"pads": [0] * (2 * rank)}
+
+
 def _sum_pool(op: ops.SumPool, at: Place) -> None:
     """AveragePool with its padding counted, times the window's size."""
-    kernel = list(op.kernel)
-    pooled = at.add("AveragePool", at.x, kernel_shape=kernel, **_windows(op), count_include_pad=1)
+    x, windows = _pool(op, at, 0.0)
+    pooled = at.add("AveragePool", x, **windows, count_include_pad=1)
     at.add("Mul", pooled, at.constant(np.array(np.prod(op.kernel), np.float32)), out=at.out)
 
 
 def _max_pool(op: ops.MaxPool, at: Place) -> None:
-    at.add("MaxPool", at.x, out=at.out, kernel_shape=list(op.kernel), **_windows(op))
+    x, windows = _pool(op, at, float(np.finfo(np.float32).min))
+    at.add("MaxPool", x, out=at.out, **windows)
 
 
 def _scale(op: ops.Scale, at: Place) -> None:

@@ -34,6 +34,14 @@ def run_model(model: bytes, output: str, inputs: Sequence[Array]) -> Array:
     return result
 
 
+def settled(model: bytes, output: str, means: Sequence[Array]) -> Array:
+    """``run_model`` on running means, which begin at 0 whatever the network's values are: where f
+    has no finite value there (a logarithm or reciprocal of a neuron that has not fired yet), 0."""
+    result = run_model(model, output, means)
+    finite = np.isfinite(result)
+    return result if finite.all() else np.where(finite, result, np.float32(0))
+
+
 def apply(node: Analog, xs: Sequence[Array]) -> Array:
     """What an island computes of its inputs (batch, *shape), its biases added."""
     biased = [x + b for x, b in zip(xs, node.biases, strict=True)] if node.biases else xs

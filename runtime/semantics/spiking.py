@@ -263,7 +263,7 @@ def run_expectation(
         if isinstance(node, MaxPool):
             total = node.op.apply(*sums)
         else:
-            total = t * analog.run_model(node.model, node.output, [s / t for s in sums])
+            total = t * analog.settled(node.model, node.output, [s / t for s in sums])
         np.subtract(total, state["before"], out=out[i])
         state["before"] = total.astype(out.dtype, copy=False)
     return out
@@ -293,7 +293,7 @@ def _run_differential(
         if isinstance(node, MaxPool):
             now = node.op.apply(*means)
         else:
-            now = analog.run_model(node.model, node.output, means)
+            now = analog.settled(node.model, node.output, means)
         np.multiply(now - state["before"], t, out=out[i])
         state["before"] = now.astype(out.dtype, copy=False)
     return out

@@ -85,6 +85,16 @@ def test_verify_compares_layer_by_layer() -> None:
 
 def test_check_lists_every_node() -> None:
     document = result("check", CNN)
+    chips = document["targets"]
+    xylo, loihi2 = chips["xylo-audio2"], chips["loihi2"]
+    assert not xylo["may_fit"]
+    found = {v["rule"]: (v["used"], v["limit"]) for v in xylo["violations"]}
+    assert (found["inputs"], found["hidden_neurons"]) == ((64, 16), (4224, 1000))
+    assert (loihi2["may_fit"], loihi2["kinds_fit"]) == (False, False)  # it has a max pool
+    assert loihi2["remedy"] == "`convert --maxpool tree`, at least 8 cores"
+    assert chips["truenorth"]["may_fit"] and chips["truenorth"]["at_least"]["cores"] == 17
+    said = run("check", CNN).output
+    assert "inputs: 64, limit 16" in said and "yes   at least 17 cores; copies of neurons" in said
     assert document["convertible"] is True
     assert {"name", "op", "verdict", "reason"} <= set(document["nodes"][0])
 

@@ -25,10 +25,13 @@ HEAVY = 2**30  # bytes of external weights from which on large ones are mapped
 LARGE = 2**20  # bytes of one weight
 
 
-def attach_external_data(model: onnx.ModelProto, path: Path) -> dict[str, Array]:
+def attach_external_data(
+    model: onnx.ModelProto, path: Path
+) -> tuple[dict[str, Array], tuple[Path, ...]]:
     """Read every externally stored tensor of ``model`` (in place) from the model's folder.
 
-    Returns the weights that are mapped, in float32 where they are floats: inputs of the graph now.
+    Returns the weights that are mapped, in float32 where they are floats: inputs of the graph now;
+    and the files, each once, in the order of the tensors.
     Raises ModelError (E304) for a location that is absolute, has "..", or whose file, symbolic
     links resolved, lies outside the folder; and for a file that is missing or too short.
     """
@@ -50,7 +53,7 @@ def attach_external_data(model: onnx.ModelProto, path: Path) -> dict[str, Array]
         del tensor.external_data[:]
     if mapped:
         _as_inputs(model.graph, mapped)
-    return mapped
+    return mapped, tuple(dict.fromkeys(file for file, _, _ in regions))
 
 
 def model_files(path: Path) -> tuple[Path, ...]:

@@ -25,6 +25,9 @@ LARGE_WEIGHT = 2**14  # bytes; constants that shapes depend on are smaller
 UNKNOWN = "onnx2snn.unknown"  # a domain that inference does not know
 DEEPEST = 8  # subgraphs inside each other
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+# Operations to which an infinite constant is a bound or a mask. What becomes of one that is added
+# is looked at when nodes are folded (``importing``).
+TAKING_INFINITY = ("Max", "Min", "Clip", "Where", "Add", "Sub", "Identity", "Cast")
 DAMAGED = "The file is damaged; export the model again."
 
 
@@ -45,14 +48,25 @@ def check_structure(model: onnx.ModelProto, where: str, weights: Mapping[str, Ar
         raise _bad("the graph has no output", where=where)
     if not any(o.domain in STANDARD for o in model.opset_import):
         raise _bad("it does not say which version of the standard operations it uses", where=where)
+    masks = _masks(model.graph)
     for name, array in weights.items():
-        _check_finite(name, array, where=where)
+        _check_finite(name, array, where=where, mask=name in masks)
     for tensor in model.graph.initializer:
-        _check_tensor(tensor, where)
+        _check_tensor(tensor, where, mask=tensor.name in masks)
     for node in model.graph.node:
         for attribute in node.attribute:
             if attribute.HasField("t"):
-                _check_tensor(attribute.t, where)
+                mask = node.op_type == "Constant" and node.output[0] in masks
+                _check_tensor(attribute.t, where, mask=mask)
+
+
+def _masks(graph: onnx.GraphProto) -> set[str]:
+    """What is read by nothing but operations that an infinite constant means something to."""
+    readers: dict[str, set[str]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, set()).add(node.op_type)
+    return {name for name, ops in readers.items() if ops <= {*TAKING_INFINITY}}
 
 
 def check_types(model: onnx.ModelProto, where: str, weights: Collection[str] = ()) -> None:
@@ -101,7 +115,7 @@ def _check_depth(graph: onnx.GraphProto, where: str, depth: int) -> None:
                 _check_depth(inner, where, depth + 1)
 
 
-def _check_tensor(tensor: TensorProto, where: str) -> None:
+def _check_tensor(tensor: TensorProto, where: str, *, mask: bool) -> None:
     name, dims = tensor.name, tuple(tensor.dims)
     if any(d < 0 for d in dims):
         raise _bad(f"the tensor '{name}' has the shape {dims}", where=where)
@@ -111,14 +125,15 @@ def _check_tensor(tensor: TensorProto, where: str) -> None:
         what = f"the tensor '{name}' does not hold what its shape {dims} and type say"
         raise _bad(what, where=where) from error
     if tensor.data_type in FLOATS:
-        _check_finite(name, array, where=where)
+        _check_finite(name, array, where=where, mask=mask)
 
 
-def _check_finite(name: str, array: Array, *, where: str) -> None:
+def _check_finite(name: str, array: Array, *, where: str, mask: bool) -> None:
+    """``mask``: infinity may be meant."""
     if array.dtype.kind in "iub":
         return
     numbers = array.astype(np.float32, copy=False)
-    if array.size == 1 and not np.isnan(numbers).any():
+    if (mask or array.size == 1) and not np.isnan(numbers).any():
         return  # infinity: a bound or a mask, not a weight
     if not np.isfinite(numbers).all():
         raise ModelError(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
@@ -65,7 +66,7 @@ class LoadedModel:
 
     Attributes:
         path: where it came from.
-        sha256: of the file (external data not included).
+        sha256: of the file (external data not included: see ``weights_sha256``).
         original: as in the file, weights attached, 16-bit and 64-bit floats as float32.
         cleaned: what the importer reads: batch size 1, static shapes, constants folded.
         inputs, outputs: in the model's order; initializers that are also inputs are left out.
@@ -74,6 +75,7 @@ class LoadedModel:
         training: those of them that were exported in training mode.
         weights: values of large external weights, which are inputs of both graphs (see
             ``external``); empty for models of ordinary size.
+        external: the files that weights were read from, each once.
     """
 
     path: str
@@ -85,6 +87,20 @@ class LoadedModel:
     approximated: tuple[tuple[str, str, str], ...] = ()
     training: tuple[tuple[str, str, str], ...] = ()
     weights: Mapping[str, Array] = field(default_factory=dict)
+    external: tuple[Path, ...] = ()
+
+    @cached_property
+    def weights_sha256(self) -> str | None:
+        """Of the files of external weights, one after the other; None where there are none. Read
+        when it is asked for: such files may be large."""
+        if not self.external:
+            return None
+        found = hashlib.sha256()
+        for path in self.external:
+            with path.open("rb") as file:
+                while part := file.read(1 << 24):
+                    found.update(part)
+        return found.hexdigest()
 
     def content(self) -> tuple[bytes, Mapping[str, Array], tuple[TensorInfo, ...]]:
         """All that a network made from it depends on: the graph with its weights (``sha256`` knows
@@ -112,7 +128,7 @@ def load_onnx(
     custom = custom_operations(original)
     if custom:
         raise UnsupportedOps(custom, where=str(path))
-    weights = attach_external_data(original, path)
+    weights, external = attach_external_data(original, path)
     densify(original, str(path))
     check_structure(original, str(path), weights)
     declared = widen_floats(original)
@@ -155,6 +171,7 @@ def load_onnx(
         approximated=(*training, *notes),
         training=training,
         weights=weights,
+        external=external,
     )
 
 

@@ -2,7 +2,8 @@
 
 A pair on an activation rounds it to a grid and cuts it at the ends of the integer range. The
 rounding is left out. The cut is kept where the lowest integer stands for 0: there exporters leave
-the Relu to it. Pairs on constants are computed.
+the Relu to it. Pairs on constants are computed. A DequantizeLinear of integers that are the
+network's own input becomes what it is: a cast, a subtraction and a product.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ KEEPS_RANGE = ("MaxPool", "AveragePool", "GlobalAveragePool", "Reshape", "Flatte
 
 def fold_quantization(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[Note, ...]]:
     """The model without its pairs, and (node, op, what is left out) of each; the model itself
-    where it has none. Quantized operations other than pairs stay as they are."""
+    where it has none. Quantized operations other than pairs and inputs stay as they are."""
     if not any(node.op_type == "DequantizeLinear" for node in model.graph.node):
         return model, ()
     out = onnx.ModelProto()
@@ -36,7 +37,59 @@ def fold_quantization(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[No
         if node.op_type == "QuantizeLinear"
         for note in _fold_pair(out, node, constants)
     ]
+    for node in [n for n in out.graph.node if n.op_type == "DequantizeLinear"]:
+        _spell_out(out.graph, node, constants)
     return out, tuple(notes)
+
+
+def _spell_out(
+    graph: onnx.GraphProto, node: onnx.NodeProto, constants: Mapping[str, Array]
+) -> None:
+    """(x - zero) scale for a DequantizeLinear of an input that was only moved; nothing where it
+    reads something else, or its numbers are not constants."""
+    rank = _rank_of_input(graph, node.input[0])
+    scale = constants.get(node.input[1])
+    has_zero = len(node.input) > 2 and bool(node.input[2])
+    zero = constants.get(node.input[2]) if has_zero else np.zeros((), np.uint8)
+    known = {a.name: a for a in node.attribute}
+    if rank is None or scale is None or zero is None or set(known) - {"axis"}:
+        return
+    axis = known["axis"].i if "axis" in known else 1
+    if scale.size > 1:
+        if scale.ndim != 1 or scale.shape != zero.shape or not -rank <= axis < rank:
+            return
+        scale, zero = (a.reshape(-1, *(1,) * (rank - axis % rank - 1)) for a in (scale, zero))
+    name, out = node.name or node.output[0], node.output[0]
+    factors = {"zero": zero.astype(np.float32), "scale": scale.astype(np.float32)}
+    for key, values in factors.items():
+        graph.initializer.append(numpy_helper.from_array(values, f"{out}/{key}"))
+    steps = (f"{out}/float", f"{out}/centred")
+    made = [
+        helper.make_node(
+            "Cast", [node.input[0]], [steps[0]], name=f"{name}/float", to=onnx.TensorProto.FLOAT
+        ),
+        helper.make_node("Sub", [steps[0], f"{out}/zero"], [steps[1]], name=f"{name}/centred"),
+        helper.make_node("Mul", [steps[1], f"{out}/scale"], [out], name=name),
+    ]
+    index = list(graph.node).index(node)
+    graph.node.remove(node)
+    for offset, part in enumerate(made):
+        graph.node.insert(index + offset, part)
+
+
+def _rank_of_input(graph: onnx.GraphProto, value: str) -> int | None:
+    """The rank of the network's input that ``value`` is, up to a transposition; None for anything
+    else."""
+    makers = {name: node for node in graph.node for name in node.output}
+    while value in makers:
+        if makers[value].op_type not in ("Transpose", "Identity"):
+            return None
+        value = makers[value].input[0]
+    held = {t.name for t in graph.initializer}
+    for info in graph.input:
+        if info.name == value and value not in held and info.type.tensor_type.HasField("shape"):
+            return len(info.type.tensor_type.shape.dim)
+    return None
 
 
 def _constants(graph: onnx.GraphProto) -> dict[str, Array]:

@@ -13,6 +13,8 @@ import numpy as np
 from ...display import displayed
 from ...hwtargets.placement.report import FloorPlan, PlacementReport
 from ...runtime.ops import Array
+from .. import energy
+from ..energy import si
 from . import page
 
 CELL = 30  # drawing units per core
@@ -28,6 +30,10 @@ def render_html(report: PlacementReport) -> str:
         title=f"Placement on {report.title}",
         filters={"number": _number, "percent": _percent, "si": _si},
         r=report,
+        energies=energy.rows(report.energy),
+        said=energy.SAID,
+        entering=energy.INPUTS[report.input_mode],
+        latency=energy.latency(report.latency),
         board=None if plan is None else board_drawing(plan),
         legend=[] if plan is None else list(zip(plan.layers, _hues(plan.layers), strict=True)),
         cell=CELL,
@@ -168,7 +174,4 @@ def _percent(value: float | None) -> str:
 
 
 def _si(value: float) -> str:
-    for factor, prefix in ((1, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p")):
-        if abs(value) >= factor:
-            return f"{value / factor:.3g} {prefix}"
-    return "0 "
+    return si(value, "")

@@ -244,12 +244,20 @@ def neuron_name(p: NeuronParams) -> str:
         parts.append(f"levels{p.levels}")
     if p.signed:
         parts.append("signed")
-    for label, value in (("leak", p.leak), ("reset", p.v_reset), ("floor", p.v_min)):
-        if value:
-            parts.append(f"{label}{value:g}".replace(".", "p").replace("-", "m"))
+    floor = None if p.v_min is None else float(p.v_min)  # 0 is one
+    for label, value in (("leak", p.leak or None), ("reset", p.v_reset or None), ("floor", floor)):
+        if value is not None:
+            parts.append(f"{label}{_spelt(value)}")
     if p.refractory:
         parts.append(f"refractory{p.refractory}")
     return "_".join(parts)
+
+
+def _spelt(value: float) -> str:
+    """A number as part of a name, which no other number has."""
+    short = f"{value:g}"
+    exact = short if float(short) == value else repr(float(value))
+    return exact.replace(".", "p").replace("-", "m").replace("+", "")
 
 
 def neuron(p: NeuronParams, windowed: bool) -> onnx.FunctionProto:

@@ -15,6 +15,7 @@ from onnx2snn.converter.ann.graph import Clip, Relu
 from onnx2snn.converter.convert import convert
 from onnx2snn.converter.frontend import check
 from onnx2snn.converter.recipes.options import Options
+from onnx2snn.errors import ModelError
 from onnx2snn.evaluation.verify import verify
 from onnx2snn.runtime import file as onnxfile
 
@@ -36,6 +37,9 @@ FAR = [
     ("Min", 1e6, 1),
     ("Min", -1e6, 1),
     ("Min", 0.5, 1),
+    ("Max", [0.1, -INF, 0, 1, -INF, 0, -2, 0], 1),  # a bound for each channel
+    ("Max", [-INF] * 8, 0),
+    ("Min", [INF, 1, 1, 0.5, 1e30, 2, INF, 0], 1),
     ("Clip", (-1e6, 1.0), 2),
     ("Clip", (-INF, 1e9), 1),
     ("Clip", (-1e9, 1e9), 2),
@@ -73,6 +77,29 @@ def test_far_and_infinite_bounds_are_exact(
     relus = [n for n in graph.nodes if isinstance(n.layer, Relu | Clip)]
     assert len(relus) == populations
     assert {finding.verdict for finding in check(path).nodes} == {"spiking"}
+
+
+def test_a_mask_with_infinity_is_no_weight_of_a_training_that_diverged(tmp_path: Path) -> None:
+    """Causal attention: infinity is added in front of a Softmax, element by element."""
+    held = {k: RNG.normal(size=(6, 6)).astype("f4") / 2 for k in "kv"}
+    held["mask"] = np.triu(np.full((5, 5), -INF, np.float32), 1)
+    nodes = [
+        make_node("MatMul", ["x", "k"], ["q"]),
+        make_node("Transpose", ["x"], ["t"], perm=[0, 2, 1]),
+        make_node("MatMul", ["q", "t"], ["s"]),
+        make_node("Add", ["s", "mask"], ["m"]),
+        make_node("Softmax", ["m"], ["p"], axis=-1),
+        make_node("MatMul", ["p", "x"], ["o"]),
+        make_node("Relu", ["o"], ["r"]),
+        make_node("MatMul", ["r", "v"], ["y"]),
+    ]
+    path = saved(model(nodes, {"x": ["N", 5, 6]}, constants=held), tmp_path)
+    assert verify(path).relative_diff < 1e-5
+    shifted = saved(model([make_node("Add", ["x", "mask"], ["z"]), make_node("Relu", ["z"], ["y"])],
+                          {"x": ["N", 5, 5]}, constants=held), tmp_path)  # fmt: skip
+    with pytest.raises(ModelError, match=r"in what its constants make") as caught:
+        verify(shifted)
+    assert caught.value.code == "E305"
 
 
 @pytest.mark.parametrize(("kind", "bound"), [("Max", -1e6), ("Min", 1e6), ("Clip", (-1e6, 1e6))])

@@ -74,6 +74,38 @@ def test_bytes_through_cast_and_transpose_need_no_island(order: str, tmp_path: P
     assert np.linalg.norm(got - want) < 0.05 * np.linalg.norm(want)
 
 
+@pytest.mark.parametrize(
+    ("moved", "zero", "axis"),
+    [(False, 128, None), (False, None, None), (True, 131, None), (True, (120, 128, 3), 1),
+     (False, (0, 128, 255), -3)],
+)  # fmt: skip
+def test_a_quantized_input_is_a_cast_a_subtraction_and_a_product(
+    moved: bool, zero: int | tuple[int, ...] | None, axis: int | None, tmp_path: Path
+) -> None:
+    inputs, shape = ["m" if moved else "x", "scale"], ["N", 3, 8, 8]
+    held = {
+        "scale": np.float32(1 / 64) if axis is None else np.float32([1 / 64, 1 / 50, 1 / 80]),
+        "w": (RNG.normal(size=(6, 3, 3, 3)) / 4).astype(np.float32),
+        "v": RNG.normal(size=(6, 4)).astype(np.float32),
+    }
+    if zero is not None:
+        inputs, held = [*inputs, "zero"], {**held, "zero": np.uint8(zero)}
+    nodes = [
+        *([make_node("Transpose", ["x"], ["m"], perm=[0, 3, 1, 2])] if moved else []),
+        make_node("DequantizeLinear", inputs, ["d"], **({} if axis is None else {"axis": axis})),
+        make_node("Conv", ["d", "w"], ["c"], pads=[1, 1, 1, 1]),  # it pads what is 0 after that
+        make_node("Relu", ["c"], ["r"]),
+        make_node("GlobalAveragePool", ["r"], ["g"]),
+        make_node("Flatten", ["g"], ["f"]),
+        make_node("Gemm", ["f", "v"], ["y"]),
+    ]
+    shape = ["N", 8, 8, 3] if moved else shape
+    proto = of_type(model(nodes, {"x": shape}, constants=held, opset=13), TensorProto.UINT8)
+    path = saved(proto, tmp_path)
+    assert {finding.verdict for finding in check(path).nodes} == {"spiking"}
+    assert verify(path).relative_diff < 1e-5  # against ONNX Runtime with the model as it is
+
+
 def test_integers_that_are_compared_still_come_as_integers(tmp_path: Path) -> None:
     """One-hot of class numbers: the Unsqueeze is a view, the comparison an island."""
     nodes = [

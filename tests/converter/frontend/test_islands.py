@@ -15,7 +15,7 @@ from onnx.helper import make_node
 from places import FIXTURES
 
 from converter.frontend.tools import imported, model, samples, saved, worst_difference
-from onnx2snn import convert
+from onnx2snn import convert, save
 from onnx2snn.converter.ann.evaluate import ann_outputs
 from onnx2snn.converter.ann.graph import AnnGraph, Opaque
 from onnx2snn.converter.frontend import Reference, load_onnx
@@ -66,6 +66,29 @@ def test_a_function_without_a_spiking_form_is_one_island(tmp_path: Path, op: str
     assert len(islands(graph)) == 1
     assert difference < 1e-5
     assert not scans(graph)
+
+
+@pytest.mark.filterwarnings("error")  # of NumPy, of numbers that are none
+@pytest.mark.parametrize("op", ["Log", "Reciprocal"])
+def test_where_nothing_has_fired_yet_an_island_without_a_value_there_counts_nothing(
+    tmp_path: Path, op: str
+) -> None:
+    """The means of its inputs begin at 0, where it is infinite; those of the network never are."""
+    nodes = [
+        make_node("Gemm", ["x", "w", "b"], ["a"]),
+        make_node("Relu", ["a"], ["r"]),
+        make_node(op, ["r"], ["l"]),
+        make_node("MatMul", ["l", "w"], ["y"]),
+    ]
+    constants = {"w": W, "b": np.float32([1, 2, 4, 4, 8, 9])}
+    loaded = load_onnx(saved(model(nodes, {"x": ("N", 6)}, constants=constants), tmp_path))
+    x = RNG.uniform(-0.05, 0.05, (20, 6)).astype(np.float32)
+    network = convert(loaded, x, steps=32)
+    save(network, tmp_path / "net.snn.onnx")  # which compares ONNX Runtime's answers
+    wanted = Reference(loaded).run(x)["y"]
+    for coding in (network, convert(loaded, x, steps=32, recipe="differential")):
+        (answers,) = simulate(coding, x, 32).readouts.values()
+        assert np.abs(answers[-1] - wanted).max() < 0.05 * np.abs(wanted).max()
 
 
 def test_connected_operations_are_one_island_and_separated_ones_are_two(tmp_path: Path) -> None:

@@ -91,8 +91,9 @@ def test_it_takes_the_cores_and_chips_that_its_layers_need(report: PlacementRepo
     n0, n1 = (FLOATING.spikes[name].sum() / len(X) for name in ("n0", "n1"))
     assert report.traffic["packets"] == pytest.approx(n0 / T)  # n1 and out share a core
     synops = 6 * 50 * T + 40 * n0 + 3 * n1
-    assert report.energy["counts"]["synop"] == pytest.approx(synops)
-    assert report.energy["value"] == pytest.approx(synops * 10e-12)
+    assert report.energy.counts["synop"] == pytest.approx(synops)
+    assert report.energy.dynamic_j is not None and report.energy.static_j is None
+    assert report.energy.dynamic_j.value == pytest.approx(synops * 10e-12)
 
 
 def test_all_reports_know_it(report: PlacementReport) -> None:

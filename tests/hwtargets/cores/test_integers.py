@@ -150,6 +150,48 @@ def test_thresholds_per_channel_are_folded_into_weights() -> None:
     assert rates.sum() == pytest.approx(expected, rel=0.03)
 
 
+THETA = np.array([1, 2, 4, 2], F32)
+
+
+@pytest.mark.parametrize(
+    ("shape", "theta", "more", "equal"),
+    [
+        ((3,), THETA, {"v_min": -0.5, "v_init": F32(-8)}, True),
+        ((3,), THETA, {"reset": "zero", "v_reset": 0.25}, True),
+        ((2, 3), THETA, {}, True),  # a matrix of features: the channels are the last axis
+        ((4, 3), THETA[:, None], {}, False),  # one weight serves all rows: none can be scaled
+    ],
+    ids=["v_min", "v_reset", "last_axis", "rows"],
+)
+def test_channels_scaled_to_one_threshold_spike_as_they_did(
+    shape: tuple[int, ...], theta: np.ndarray, more: dict[str, Any], equal: bool
+) -> None:
+    """All numbers are exact in the chip's integers: one spike off is a fault."""
+    net = Net(shape, seed=3)
+    weight = net.rng.integers(-31, 32, (4, 3)) * 4
+    weight[:, 0] = 127 * (THETA if equal else 1)  # the largest of every channel, once scaled
+    net.synapse(ops.Linear(weight=(weight / 256).astype(F32)))
+    full = np.broadcast_to(theta, net.shape).astype(F32)
+    net.nodes.append(
+        g.Population(
+            name="p", inputs=(net.at,), shape=net.shape, bias=F32(0.25),
+            neuron=NeuronParams(v_threshold=full, **{"v_init": full / 2, **more}),
+        )
+    )  # fmt: skip
+    net.readout(2)
+    chip = load_target("loihi2")
+    chip = replace(chip, capabilities={**chip.capabilities, "strict": False})
+    top = 2 ** int(chip.limit("input_bits")) - 1
+    x = np.random.default_rng(1).integers(-2, 3, (20, *shape)).astype(F32)
+    network = chip_view(net.graph)
+    quantized = quantize(network, chip, "graded", top, 12)
+    assert quantized.layers[0].threshold is not None
+    assert (quantized.layers[0].threshold.size == 1) is equal
+    got = simulate_integers(network, quantized, x, 12).rates["p"] * 20 * 12
+    expected = simulate(net.graph, x, 12).spikes["p"]
+    assert got.sum() == pytest.approx(expected.sum()) and expected.sum() > 50
+
+
 def test_graded_and_signed_spikes_start_lags_and_hard_resets_run_on_the_chip() -> None:
     variants: list[dict[str, Any]] = [
         {"levels": 3}, {"signed": True}, {"lag": 4}, {"reset": "zero"}, {"leak": 0.25},

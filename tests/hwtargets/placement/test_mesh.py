@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from time import monotonic
+from collections.abc import Callable
+from time import monotonic, sleep
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,6 +85,26 @@ def test_the_gain_matrix_stays_exact_over_many_exchanges() -> None:
         state.exchange(r, s, delta)
         exact = (flow * distance[np.ix_(state.at, state.at)]).sum() / 2
         assert state.cost == pytest.approx(exact)
+
+
+@pytest.mark.parametrize("cores", [90, 700])
+def test_a_slow_machine_finds_the_same_places(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mesh, "COARSEST", 0.03)
+    grid = mesh.mesh_for(cores, cores_per_chip=120, width=12, height=10)
+    flows = random_flows(cores, 4 * cores)
+    first = mesh.place_on_mesh(cores, flows, grid, 0.05, seed=2)
+    for name, seconds in (("_started", 0.02), ("_sweep", 0.002)):
+        monkeypatch.setattr(mesh, name, slowly(getattr(mesh, name), seconds))
+    np.testing.assert_array_equal(mesh.place_on_mesh(cores, flows, grid, 0.05, seed=2), first)
+    assert (first != grid.slots[:cores]).any()
+
+
+def slowly(function: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+    def call(*args: Any, **named: Any) -> Any:
+        sleep(seconds)
+        return function(*args, **named)
+
+    return call
 
 
 MORE_TIME = (1.5, 6, 20)  # seconds: on a busy machine the search gets little of the first

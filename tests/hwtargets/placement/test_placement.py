@@ -345,9 +345,10 @@ def test_the_comparison_has_a_line_per_chip_and_says_why_one_is_out(
     report: PlacementReport,
 ) -> None:
     refused = place(special(levels=4), "loihi1", seconds=0)
-    table, compared, reason = render_comparison([report, refused]).split("\n\n")
+    table, compared, energies, reason = render_comparison([report, refused]).split("\n\n")
     assert table.count("\n") == 3 and "% used" in table
     assert f"{report.accuracy['samples']:,} samples" in compared
+    assert "dynamic: synop + neuron_update + hop, counted from firing rates measured" in energies
     assert f"{100 * report.accuracy['chip']:.2f} %" in table
     (violation,) = refused.violations[:1]
     assert reason.startswith(f"loihi1: '{violation.node}', {violation.rule}: ")
@@ -359,14 +360,14 @@ def test_energy_is_the_sum_of_counted_events_times_published_constants(
     report: PlacementReport,
 ) -> None:
     energy = report.energy
-    counts, parts = energy["counts"], energy["parts"]
+    assert energy.dynamic_j is not None and energy.ann is not None
+    counts, parts = energy.counts, energy.dynamic_j.parts
     assert parts["synop"] == pytest.approx(counts["synop"] * 23.6e-12)
     assert counts["neuron_update"] == 16 * sum(row.neurons for row in report.layers)
     assert counts["hop"] == pytest.approx(16 * report.traffic["spike_hops"])
-    assert energy["low"] < energy["value"] < energy["high"]
-    ann = energy["ann"]
-    assert ("loses" in ann["verdict"]) == (ann["snn_over_ann"] > 1)
-    assert ann["macs"] == sum(row.synapses for row in report.layers)
+    assert energy.dynamic_j.low < energy.dynamic_j.value < energy.dynamic_j.high
+    ann = energy.ann
+    assert ("loses" in ann.verdict) == (ann.snn_over_ann > 1)
 
 
 def test_the_mesh_keeps_to_the_same_seed() -> None:

@@ -33,7 +33,7 @@ def test_a_small_network_fits_one_chip_and_keeps_its_answers():
     assert report.fits and report.chips == 1 and not report.violations
     assert report.accuracy["agreement"] >= 0.8
     assert report.facts["replication_factor"] > 1
-    assert report.facts["ticks_before_answer"] == report.latency["lag_steps"] + 1
+    assert report.facts["ticks_before_answer"] == report.latency.lag_steps + 1
     plan, flows = report.plan, report.traffic
     assert flows["packets"] == pytest.approx(plan.sent.sum()) == pytest.approx(plan.received.sum())
     assert plan.links.sum() == pytest.approx(flows["spike_hops"])  # a link is a hop
@@ -196,9 +196,10 @@ def test_counting_readouts_keep_their_threshold():
     assert report.accuracy["agreement"] >= 0.8
     chip_neurons = 10 + report.facts["copies"] + report.facts["partial_sum_neurons"] + 3
     assert report.facts["chip_neurons"] == chip_neurons
-    counts = report.energy["counts"]
-    assert counts["neuron_update"] == chip_neurons * (32 + report.latency["lag_steps"])
-    assert report.energy["value"] == pytest.approx(counts["synop"] * 26e-12)
+    counts = report.energy.counts
+    assert counts["neuron_update"] == chip_neurons * (32 + report.latency.lag_steps)
+    assert report.energy.undivided_j is not None
+    assert report.energy.undivided_j.value == pytest.approx(counts["synop"] * 26e-12)
 
 
 def test_counting_needs_no_fit_and_agrees_with_the_mapping():

@@ -14,8 +14,12 @@ from graphs import dyadic, residual_cnn, with_input
 
 from onnx2snn.errors import DataError, ModelError
 from onnx2snn.runtime import file as onnxfile
+from onnx2snn.runtime import graph as g
+from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine import simulate
+from onnx2snn.runtime.file.neurons.integrate_and_fire import neuron_name
 from onnx2snn.runtime.graph import Population, Readout, SpikingGraph
+from onnx2snn.runtime.neurons import NeuronParams
 
 VARIANTS = {
     "IF": {},
@@ -50,6 +54,55 @@ def test_stock_onnxruntime_gives_the_engines_readout(
     np.testing.assert_allclose(theirs, ours, rtol=1e-6, atol=1e-6)
     assert np.abs(ours).max() > 0
     assert capfd.readouterr() == ("", "")  # and warns of nothing
+
+
+@pytest.mark.parametrize(
+    ("field", "one", "other"),
+    [("v_min", None, 0.0), ("v_min", -0.25, -0.2500001), ("leak", 0.1234564, 0.1234561)],
+)
+def test_neurons_that_differ_in_a_number_are_two_functions(
+    field: str, one: float | None, other: float, tmp_path: Path
+) -> None:
+    graph = residual_cnn(np.random.default_rng(3))
+    numbers = {p.name: (one, other)[i % 2] for i, p in enumerate(graph.of(Population))}
+    graph = graph.with_nodes(
+        replace(p, neuron=replace(p.neuron, **{field: numbers[p.name]}))
+        for p in graph.of(Population)
+    )
+    first, second = (p.neuron for p in graph.of(Population)[:2])
+    assert neuron_name(first) != neuron_name(second)
+    x = 2 * dyadic(np.random.default_rng(1), (3, 2, 8, 8)) - 1
+    theirs = run_stock(graph, x, 12, tmp_path / "n.onnx")
+    np.testing.assert_allclose(theirs, simulate(graph, x, 12).readouts["out"], atol=1e-5)
+
+
+@pytest.mark.parametrize("largest", [False, True], ids=["sum", "max"])
+@pytest.mark.parametrize("pads", [(2, 2, 0, 0), (0, 1, 3, 2), (1, 1, 1, 1)])
+def test_padding_as_wide_as_the_window_runs_in_stock_onnxruntime(
+    pads: tuple[int, ...], largest: bool, tmp_path: Path
+) -> None:
+    """ONNX Runtime's pools refuse it."""
+    kind = ops.MaxPool if largest else ops.SumPool
+    op = kind(kernel=(2, 2), strides=(1, 2), dilations=(1, 1), pads=pads)
+    shape, x = op.output_shape((2, 5, 5)), dyadic(np.random.default_rng(0), (3, 2, 5, 5)) - 0.5
+    zero, one = np.zeros((), np.float32), np.ones((), np.float32)
+    pooled = (
+        g.MaxPool(name="s", inputs=("x",), shape=shape, op=op, bias=zero)
+        if largest
+        else g.Synapse(name="s", inputs=("x",), shape=shape, op=op)
+    )
+    neuron = NeuronParams(v_threshold=one, v_init=one / 2, signed=True)
+    graph = SpikingGraph(
+        nodes=(
+            g.Input(name="x", shape=(2, 5, 5)),
+            pooled,
+            Population(name="p", inputs=("s",), shape=shape, bias=one / 4, neuron=neuron),
+            Readout(name="out", inputs=("p",), shape=shape, bias=zero),
+        ),
+        meta={},
+    )
+    theirs = run_stock(graph, x, 6, tmp_path / "n.onnx")
+    np.testing.assert_array_equal(theirs, simulate(graph, x, 6).readouts["out"])
 
 
 def test_rate_encoding_and_counting_readout_run_in_stock_onnxruntime(tmp_path: Path) -> None:

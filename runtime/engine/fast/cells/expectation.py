@@ -111,7 +111,7 @@ class ExpectationCell:
         for i in range(len(total)):
             t = first + i + 1
             means = [s[i] / t for s in sums]
-            total[i] = t * analog.run_model(self.node.model, self.node.output, means)
+            total[i] = t * analog.settled(self.node.model, self.node.output, means)
 
     def _count(self, out: Array, window: Window) -> int:
         if self.counter is None:

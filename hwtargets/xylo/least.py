@@ -1,0 +1,60 @@
+"""What a network takes of a Xylo chip whatever its weights become: channels and neurons. How many
+synapses it takes depends on how many weights are not 0 in 8 bits, so that these limits are
+conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from ..mapping import Least
+from ..target import HardwareTarget, Violation
+from ..view.network import ChipNetwork
+from .network import is_hidden
+from .rules import FOREIGN, Usage, kinds, over, sizes_of, unwired
+
+PLACE = "`onnx2snn place` computes what would fit."
+
+
+def least(view: ChipNetwork, target: HardwareTarget, options: Any) -> Least:
+    """The one core, with what it cannot hold."""
+    usage = sizes_of(view)
+    foreign = any(v.rule in FOREIGN for v in kinds(view, target))
+    if not foreign and usage.hidden_neurons <= target.limit("hidden_neurons"):
+        usage = unwired(view)
+    broken = tuple(over(usage, target, view, remedy=lambda name: PLACE))
+    wiring = () if foreign or broken else tuple(_wiring(view, usage, target))
+    return Least(cores=1, violations=broken, conditions=wiring)
+
+
+def _wiring(view: ChipNetwork, usage: Usage, target: HardwareTarget) -> Iterator[str]:
+    """Limits on synapses that are exceeded unless enough weights are 0."""
+    between = [
+        p for p in view.projections if is_hidden(view[p.target]) and p.source in _hidden(view)
+    ]
+    if any(p.geometry is None for p in between):
+        yield "its irregular connections have to be counted"
+        return
+    fans: dict[str, int] = {}
+    for p in between:
+        fans[p.source] = fans.get(p.source, 0) + p.fan_out
+    counted = replace(
+        usage,
+        fan_out=max(fans.values(), default=0),
+        hidden_synapses=sum(p.synapses for p in between),
+    )
+    for v in over(counted, target, view, remedy=lambda name: PLACE):
+        yield _unless(v)
+
+
+def _hidden(view: ChipNetwork) -> set[str]:
+    return {layer.name for layer in view.layers if is_hidden(layer)}
+
+
+def _unless(v: Violation) -> str:
+    what = {
+        "fan_out": "of the {used:,} hidden targets of a neuron at most {limit:,.0f}",
+        "hidden_synapses": "of {used:,} synapses between hidden neurons at most {limit:,.0f}",
+    }
+    return f"only if {what[v.rule].format(used=v.used, limit=v.limit)} are not 0 in 8 bits"
