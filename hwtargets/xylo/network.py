@@ -91,7 +91,7 @@ def positions(view: ChipNetwork) -> dict[str, tuple[int, int]]:
 
 
 def of_view(view: ChipNetwork) -> XyloNet:
-    """The three matrices of a network that ``xylo_rules.check`` has passed (populations and
+    """The three matrices of a network that ``xylo_rules.violations`` has passed (populations and
     readouts only, no readout fed by an input)."""
     at = positions(view)
     count = [sum(p.shape[0] if p.shape else 1 for p in view.inputs), 0, 0]

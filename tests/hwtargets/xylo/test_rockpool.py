@@ -34,7 +34,7 @@ def emitted(chip: str) -> tuple[xylo_file.XyloFile, dict[str, Any]]:
     arrays = {
         k: np.array(v) if k != "aliases" and isinstance(v, list) else v for k, v in spec.items()
     }
-    return xylo_file.load(content), arrays
+    return xylo_file.parse(content), arrays
 
 
 @pytest.mark.parametrize("chip", ["xylo-audio2", "xylo-imu"])  # it has none for Audio 3

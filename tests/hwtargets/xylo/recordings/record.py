@@ -46,7 +46,7 @@ def mapped(chip: str, *sizes: int) -> tuple[object, np.ndarray]:
     target = load_target(chip)
     x = np.random.default_rng(1).random((64, sizes[0]))
     outcome = map_graph(perceptron(*sizes), target, steps=24, calib=x)
-    file = xylo_file.load(outcome.files[f"{chip}.json"])
+    file = xylo_file.parse(outcome.files[f"{chip}.json"])
     return file.config, file.coding.encode(x[:2])
 
 
