@@ -47,13 +47,18 @@ def load_samples(
     preprocessing: Preprocessing | None = None,
     *,
     limit: int | None = None,
+    skip_unreadable: bool = False,
 ) -> Samples:
     """Samples from DATA (see ``data``) for this model. A converted network remembers the
     preprocessing it was calibrated with, which is used unless another one is given."""
     if preprocessing is None and isinstance(model, SpikingGraph):
         preprocessing = Provenance.of(model).preprocessing
     return data.load_samples(
-        spec, input_shapes(model), preprocessing or Preprocessing(), limit=limit
+        spec,
+        input_shapes(model),
+        preprocessing or Preprocessing(),
+        limit=limit,
+        skip_unreadable=skip_unreadable,
     )
 
 
@@ -90,8 +95,13 @@ def load(path: str | Path) -> SpikingGraph:
     return network
 
 
+def lowered(model: LoadedModel) -> SpikingGraph:
+    """The network's operations and neurons as they are before thresholds are chosen."""
+    return lower(run_passes(import_onnx(model), default_passes()))
+
+
 def chip_kinds(model: LoadedModel) -> dict[str, tuple[Violation, ...]]:
     """Per bundled chip target, the kinds of operations in ``model`` that the chip has no means
     for (none: it may fit; `place` says whether its size does). Plain binary neurons are assumed."""
-    lowered = lower(run_passes(import_onnx(model), default_passes()))
-    return {name: missing_kinds(lowered, target) for name, target in targets().items()}
+    network = lowered(model)
+    return {name: missing_kinds(network, target) for name, target in targets().items()}

@@ -28,7 +28,7 @@ from ..ann.passes import default_passes, run_passes
 from ..convert import Conversion, convert
 from ..recipes.options import Options, can_copy
 from ..statistics.measure import Progress
-from .judge import drop_of, measured_by, shrunk
+from .judge import confidence, drop_of, measured_by, shrunk
 
 HELD_BACK = 512  # at most, and at most a third
 TRIAL, FULL = 128, 512  # samples for a first look at a candidate, and where that does not decide
@@ -72,7 +72,9 @@ class Candidate:
     """One recipe at one T on the held-back samples. ``drop``: points lost (of accuracy, of
     agreement, or 100 times the relative error of the outputs); ``expected``: what is judged, the
     drop itself but for accuracy (``auto_judge.shrunk``); ``low``, ``high``: 95 % interval, None for
-    an error; ``samples``: how many it was converted on."""
+    an error; ``samples``: how many it was converted on; ``confidence``: the probability that the
+    drop on unseen data is within the limit (``judge.confidence``), None for an error. ``within``:
+    neither what was seen nor what is expected is over the limit."""
 
     recipe: str
     T: int
@@ -86,6 +88,7 @@ class Candidate:
     samples: int
     spikes_per_neuron: float
     synops_per_sample: float
+    confidence: float | None = None
 
 
 RANKING: Mapping[str, Callable[[Candidate], float]] = {
@@ -168,7 +171,7 @@ class _Search:
         result = simulate(made.graph, self.held, steps, at=[steps])
         got = {name: out[-1] for name, out in result.readouts.items()}
         drop, low, high = drop_of(wanted=self.answers, got=got, labels=self.labels)
-        expected = drop
+        expected, limit = drop, self.options.max_drop
         if measured_by(self.answers, self.labels) == "accuracy":
             expected = shrunk(
                 drop,
@@ -184,7 +187,10 @@ class _Search:
             expected=expected,
             low=low,
             high=high,
-            within=expected <= self.options.max_drop,
+            within=max(drop, expected) <= limit,
+            confidence=None
+            if low is None or high is None
+            else confidence(expected, interval=(low, high), limit=limit),
             samples=len(_first(fit)),
             spikes_per_neuron=float(result.spikes_per_neuron[-1]),
             synops_per_sample=float(result.synops_per_sample[-1]),
@@ -248,7 +254,7 @@ def _search_all(search: _Search, kinds: tuple[Kind, ...]) -> Candidate:
             found[kind] = hit
             most = min(most, hit.T - 1)
     if not found:
-        return min(search.tried.values(), key=lambda c: c.expected)
+        return min(search.tried.values(), key=lambda c: max(c.drop, c.expected))
     best = min(found, key=lambda kind: RANKING[options.prefer](found[kind]))
     finer = _smallest(
         search, best, most=found[best].T, part=FINE
@@ -375,6 +381,7 @@ def _record(search: _Search, best: Candidate) -> dict[str, Any]:
         "prefer": search.options.prefer,
         "order": PREFERENCES[search.options.prefer],
         "within": best.within,
+        "confidence": best.confidence,
         "held_back": len(_first(search.held)),
         "chosen": asdict(best),
         "candidates": [asdict(c) for c in search.tried.values()],

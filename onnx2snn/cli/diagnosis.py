@@ -22,6 +22,7 @@ from ..results import Results
 from ..runtime.graph import SpikingGraph
 from . import files
 from . import options as opt
+from .reading import DataReader, data_options
 from .running import converted, own_span, run_one
 
 PATH = click.Path(path_type=Path)
@@ -41,6 +42,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--seed", type=int, default=0, help="For stochastic input encodings [0].")
 @opt.regression_option
 @opt.preprocessing_options
+@data_options
 @opt.shape_option
 @opt.json_option
 def diagnose(
@@ -58,6 +60,7 @@ def diagnose(
     seed: int,
     regression: bool,
     preprocessing: Preprocessing | None,
+    reader: DataReader,
     input_shapes: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -74,7 +77,9 @@ def diagnose(
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     graph = api.load(network)
     last = own_span(graph)[1] if steps is None else opt.parse_steps(steps)[1]
-    loaded_samples = api.load_samples(data, graph, preprocessing, limit=samples)
+    loaded_samples = reader.samples(data, graph, preprocessing, limit=samples)
+    reader.labels(graph, loaded_samples, regression=regression)
+    reader.made(graph, loaded_samples)
     others: dict[str, SpikingGraph] = {}
     if recipes:
         same = preprocessing or loaded_samples.preprocessing
@@ -88,6 +93,7 @@ def diagnose(
             preprocessing=same,
             shapes=shapes,
             options={},
+            reader=reader,
         )
     found = diagnosis.diagnose(
         loaded,
@@ -105,7 +111,8 @@ def diagnose(
         for label, net in networks.items()
     ]
     found = replace(found, curves=tuple(curve for curve, _ in curves))
-    document = reports.document(found)
+    reader.judged(found.curves[0].evaluation, data)
+    document = reader.told(reports.document(found))
     written = None if results is None else write(found, document, results)
     opt.emit(document, as_json, _text, found, written)
 

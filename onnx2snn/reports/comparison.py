@@ -7,7 +7,7 @@ from typing import Any
 
 from ..converter.recipes import recipe_named
 from ..evaluation.sweep import SweepRun
-from .text import count, interval, percent, table
+from .text import count, interval, percent, table, value_cells, values_text
 
 DROPS = {
     "accuracy": "points of accuracy lost against the ANN",
@@ -56,7 +56,15 @@ def auto_text(auto: Mapping[str, Any]) -> str:
         verdict += "\na negative drop is chance: the held-back samples are few"
     if best["high"] is not None:
         wide = (best["high"] - best["low"]) / 2
-        verdict += f"\nthese samples tell the drop to about {wide:.1f} points either way"
+        verdict += (
+            f"\n95 % interval of the drop {best['low']:.2f} to {best['high']:.2f}: these samples "
+            f"tell it to about {wide:.1f} points either way"
+        )
+        if best.get("confidence") is not None:
+            verdict += (
+                f"; on unseen data the limit of {limit:g} holds with a probability of about "
+                f"{100 * best['confidence']:.0f} %"
+            )
         one = 100 / auto["held_back"]
         if one > limit > 0:
             verdict += (
@@ -90,6 +98,8 @@ def runs_text(runs: Sequence[SweepRun]) -> str:
     header = ["network", "T", "latency"]
     header += ["accuracy", "95 % interval", "to ANN"] if scored else []
     classes = runs[0].evaluation.classes
+    ann_values = runs[0].evaluation.ann_values
+    header += ["RMSE", "MAE", "R2"] if ann_values is not None else []
     header += ["agreement" if classes else "concordance"]
     header += ["95 % interval"] if classes and not scored else []
     header += ["error", "spikes/neuron", "synops/sample"]
@@ -102,6 +112,8 @@ def runs_text(runs: Sequence[SweepRun]) -> str:
                 "n/a" if p.accuracy is None or ann is None else f"{100 * (p.accuracy - ann):+.2f}"
             )
             row += [percent(p.accuracy), interval(p.low, p.high), apart]
+        if ann_values is not None:
+            row += value_cells(p.rmse, p.mae, p.r2)
         row.append(percent(p.agreement) if classes else f"{p.concordance:.4f}")
         if classes and not scored:
             row.append(interval(p.agreement_low, p.agreement_high))
@@ -109,4 +121,6 @@ def runs_text(runs: Sequence[SweepRun]) -> str:
         rows.append([*row, count(p.synops_per_sample)])
     first = runs[0].evaluation
     head = f"ANN {percent(first.ann_accuracy)}, " if scored else ""
+    if ann_values is not None:
+        head = f"ANN against the labels: {values_text(vars(ann_values))}; "
     return f"{head}{first.samples} samples\n\n{table(header, rows)}"

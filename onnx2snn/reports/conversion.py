@@ -20,18 +20,20 @@ def document(
     output: str,
     checked: Evaluation | None,
     totals: Mapping[str, Mapping[str, int]] | None,
+    unseen: bool = False,
 ) -> dict[str, Any]:
     """The JSON document of `convert`.
 
     Parameters:
         output: the file it was written to.
         checked: the network on calibration samples, after its last step alone; None without data.
+        unseen: nothing was fitted to these samples.
         totals: nodes and MACs of the model by verdict; None where all of it is spiking.
     """
     made = Provenance.of(network)
     assert made.steps is not None  # it was converted
     onset = onsets(network)
-    on_calibration = None if checked is None else _checked(checked)
+    on_calibration = None if checked is None else {**_checked(checked), "held_back": unseen}
     return {
         "schema": "onnx2snn.convert/1",
         "output": output,
@@ -121,5 +123,11 @@ def _checked_text(checked: dict[str, Any]) -> str:
         f"T={checked['T']}, latency {checked['latency']} steps, "
         f"{checked['spikes_per_neuron']:.2f} spikes per neuron, "
         f"{count(checked['synops_per_sample'])} synaptic operations per sample. "
-        f"{near} on {checked['samples']} calibration samples."
+        f"{near} on {checked['samples']} calibration samples {_fitted(checked)}"
     )
+
+
+def _fitted(checked: Mapping[str, Any]) -> str:
+    if checked["held_back"]:
+        return "held back, to which nothing was fitted."
+    return "that the network was fitted to: on unseen ones expect less."

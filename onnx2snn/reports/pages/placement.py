@@ -13,6 +13,7 @@ import numpy as np
 from ...display import displayed
 from ...hwtargets.placement.report import FloorPlan, PlacementReport
 from ...runtime.ops import Array
+from ..placement import accuracy_text
 from . import page
 
 CELL = 30  # drawing units per core
@@ -28,6 +29,7 @@ def render_html(report: PlacementReport) -> str:
         title=f"Placement on {report.title}",
         filters={"number": _number, "percent": _percent, "si": _si},
         r=report,
+        values=accuracy_text(report),
         board=None if plan is None else board_drawing(plan),
         legend=[] if plan is None else list(zip(plan.layers, _hues(plan.layers), strict=True)),
         cell=CELL,
