@@ -7,7 +7,6 @@ preprocessed when they are used, so memory does not grow with them.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -22,6 +21,8 @@ from .runtime.ops import Array, Shape
 from .runtime.semantics.labels import mapping_text, numbered
 
 LAYOUTS = ("NCHW", "NHWC")
+MOST_UNPACKED = 2**28  # bytes of an entry from which on it may be a zip bomb,
+MOST_RATIO = 500  # if it is this many times what is stored; zeros compress 1000 times
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -242,9 +243,18 @@ def _is_windows_path(spec: str) -> bool:
 
 
 def _load(file: Path, *, mmap: bool = False) -> Any:
+    if not file.is_file():  # a pipe would be waited for
+        raise DataError(
+            "no regular file, but a device, a pipe or a socket",
+            where=str(file),
+            remedy="Save the data in an .npz or .npy file.",
+            code="E202",
+        )
     try:
         return np.load(file, mmap_mode="r" if mmap else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # NumPy and zipfile document none of what they raise
         raise DataError(
             "not a NumPy file, or cut short",
             where=str(file),
@@ -258,6 +268,7 @@ def _read_npz(file: Path, keys: str, inputs: list[str]) -> tuple[dict[str, Array
     if isinstance(archive, np.ndarray):
         return {inputs[0]: archive}, None
     names = list(archive.files)
+    _check_archive(archive, file)
     x_key, comma, y_key = keys.partition(",")
     if comma and not (x_key and y_key):
         raise DataError(
@@ -302,9 +313,34 @@ def _entry(archive: Any, key: str, file: Path, names: list[str]) -> Array:
             code="E203",
         )
     try:
-        return np.asarray(archive[key])
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"array '{key}' cannot be read ({error})", where=str(file)) from error
+        found = archive[key]
+    except MemoryError:
+        raise
+    except Exception as error:  # NumPy and zipfile document none of what they raise
+        raise DataError(
+            f"array '{key}' cannot be read ({error})",
+            where=str(file),
+            remedy="Save it again with numpy.savez.",
+            code="E202",
+        ) from error
+    if not isinstance(found, np.ndarray):
+        raise DataError(
+            f"'{key}' is no NumPy array", where=str(file), remedy="Check the file.", code="E202"
+        )
+    return found
+
+
+def _check_archive(archive: Any, file: Path) -> None:
+    """Raise DataError (E217) for a zip bomb: more than what deflate makes of real numbers."""
+    for entry in archive.zip.infolist():
+        unpacked = entry.file_size
+        if unpacked > MOST_UNPACKED and unpacked > MOST_RATIO * max(entry.compress_size, 1):
+            raise DataError(
+                f"'{entry.filename}' is {unpacked >> 20} MiB in {entry.compress_size} bytes",
+                where=str(file),
+                remedy="Save it again with numpy.savez.",
+                code="E217",
+            )
 
 
 def _check(samples: Samples, shapes: Mapping[str, Shape]) -> None:
@@ -312,7 +348,7 @@ def _check(samples: Samples, shapes: Mapping[str, Shape]) -> None:
     for name, array in samples.arrays.items():
         if array.dtype.kind not in "fiub":
             raise DataError(f"array of type {array.dtype}, not numbers", where=where, code="E206")
-        if array.ndim == 0 or len(array) == 0:
+        if array.ndim == 0 or array.size == 0:
             raise DataError("the data has no samples", where=where, code="E213")
         got, wanted = samples.preprocessing.apply(array[:1]).shape[1:], tuple(shapes[name])
         if got != wanted:
