@@ -47,6 +47,7 @@ def load_samples(
     preprocessing: Preprocessing | None = None,
     *,
     limit: int | None = None,
+    spread: bool = False,
     skip_unreadable: bool = False,
 ) -> Samples:
     """Samples from DATA (see ``data``) for this model. A converted network remembers the
@@ -58,6 +59,7 @@ def load_samples(
         input_shapes(model),
         preprocessing or Preprocessing(),
         limit=limit,
+        spread=spread,
         skip_unreadable=skip_unreadable,
     )
 

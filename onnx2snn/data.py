@@ -19,6 +19,7 @@ from .errors import DataError, ModelError, UsageError, did_you_mean, resembling
 from .folders import read_folder
 from .runtime.ops import Array, Shape
 from .runtime.semantics.labels import mapping_text, numbered
+from .runtime.semantics.samples import spread_over
 
 LAYOUTS = ("NCHW", "NHWC")
 MOST_UNPACKED = 2**28  # bytes of an entry from which on it may be a zip bomb,
@@ -177,13 +178,15 @@ def load_samples(
     preprocessing: Preprocessing,
     *,
     limit: int | None = None,
+    spread: bool = False,
     skip_unreadable: bool = False,
 ) -> Samples:
     """Read DATA for a network whose inputs have these sample ``shapes``.
 
-    With several inputs, an npz file needs an array per input name. ``limit`` keeps the first N (of
-    a folder N from all classes in turn); ``skip_unreadable``: pictures that cannot be read are left
-    out. Raises DataError with what, where and a remedy.
+    With several inputs, an npz file needs an array per input name. ``limit`` keeps the first N,
+    with ``spread`` N spread over all (of a folder always N from all classes in turn);
+    ``skip_unreadable``: pictures that cannot be read are left out. Raises DataError with what,
+    where and a remedy.
     """
     file, keys = data_path(spec)
     if keys and (file.is_dir() or file.suffix == ".npy"):
@@ -218,7 +221,9 @@ def load_samples(
         said=said,
     )
     _check(samples, shapes)
-    return samples if limit is None else samples.section(0, limit)
+    if limit is None or len(samples) <= limit:
+        return samples
+    return samples.at(spread_over(len(samples), limit) if spread else slice(0, limit))
 
 
 def data_path(spec: str) -> tuple[Path, str]:
@@ -366,6 +371,12 @@ def _check(samples: Samples, shapes: Mapping[str, Shape]) -> None:
                 remedy=remedy,
                 code="E212",
             )
+    sizes = {name: len(array) for name, array in samples.arrays.items()}
+    if len(set(sizes.values())) > 1:
+        each = ", ".join(f"{name} {count}" for name, count in sizes.items())
+        raise DataError(
+            f"inputs differ in their number of samples: {each}", where=where, code="E214"
+        )
     labels = samples.labels
     if labels is not None and (labels.ndim == 0 or len(labels) != len(samples)):
         count = len(labels) if labels.ndim else "a single number in place of"

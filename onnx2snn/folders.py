@@ -26,12 +26,13 @@ SKIP = "--skip-unreadable"
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Folder:
-    """``pictures``: (samples, height, width, channels) uint8; ``labels``: (samples,) class
-    numbers; ``classes``: the number of each class folder; ``said``: a sentence for everything that
-    was chosen, left out or changed."""
+    """``pictures``: (samples, height, width, channels) uint8; ``labels``: (samples,) class numbers,
+    None where there is one folder whose name is no number: it tells of no class; ``classes``: the
+    number of each class folder; ``said``: a sentence for everything that was chosen, left out or
+    changed."""
 
     pictures: Array
-    labels: Array
+    labels: Array | None
     classes: dict[str, int]
     said: tuple[str, ...]
 
@@ -67,13 +68,19 @@ def read_folder(
     ]
     if not read:
         raise DataError("none of its pictures can be read", where=str(folder), code="E205")
-    said.insert(0, f"classes by folder: {mapping_text(classes)}")
+    named = len(classes) > 1 or all(name.isdigit() for name in classes)
+    said.insert(
+        0,
+        f"classes by folder: {mapping_text(classes)}"
+        if named
+        else f"one folder, '{next(iter(classes))}': its name is no label",
+    )
     if limit is not None and len(files) < sum(map(len, found.values())):
         said.append(f"{len(files)} pictures, taken from all classes in turn")
     return Folder(
         pictures=np.stack([pixels for pixels, _ in read]),
-        labels=np.array([label for _, label in read], np.int64),
-        classes=classes,
+        labels=np.array([label for _, label in read], np.int64) if named else None,
+        classes=classes if named else {},
         said=(*said, *work.said(len(read))),
     )
 

@@ -23,6 +23,7 @@ from ...runtime.engine import simulate
 from ...runtime.graph import SpikingGraph
 from ...runtime.ops import Array
 from ...runtime.semantics.analog import run_analog
+from ...runtime.semantics.samples import spread_over
 from ..ann.graph import AnnGraph, Opaque
 from ..ann.passes import default_passes, run_passes
 from ..convert import Conversion, convert
@@ -154,11 +155,12 @@ class _Search:
         return self.tried[key].within
 
     def _open(self, found: Candidate) -> bool:
-        """Whether a candidate that is over the limit may be within it with more samples."""
+        """Whether a candidate that is over the limit may be within it if it is converted on more
+        samples: by half of its interval, for that is another network, of another drop."""
         limit = self.options.max_drop
-        if found.low is None:
+        if found.low is None or found.high is None:
             return found.drop <= NEAR * limit
-        return found.low <= limit
+        return found.drop - (found.high - found.low) / 2 <= limit
 
     def _candidate(self, kind: Kind, *, steps: int, lag: int, most: int) -> Candidate:
         chosen = _spread(np.ones(len(_first(self.fit)), bool), most)
@@ -357,7 +359,7 @@ def _spread(among: Array, most: int) -> Array:
     """At most ``most`` of the samples marked in ``among``, spread over all, as marks."""
     chosen = np.flatnonzero(among)
     marks = np.zeros(len(among), bool)
-    marks[chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), most)).astype(int)]] = True
+    marks[chosen[spread_over(len(chosen), most)]] = True
     return marks
 
 

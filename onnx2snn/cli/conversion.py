@@ -25,11 +25,11 @@ from ..evaluation.verify import verify as run_verify
 from ..evaluation.written import checked_bytes
 from ..marks import Kind
 from ..provenance import convert as run_convert
-from ..questions.inputs import spread_over
 from ..reports import conversion, documents
 from ..reports import text as render
 from ..results import claim, claim_file
 from ..runtime.graph import Analog, SpikingGraph
+from ..runtime.semantics.samples import spread_over
 from . import files, terminal
 from . import options as opt
 from .reading import DataReader, data_options
@@ -47,7 +47,7 @@ PATH = click.Path(path_type=Path)
     help="Calibration samples, or `none`. Labels (FILE.npz:X_KEY,Y_KEY) only judge the candidates "
     "of --recipe auto.",
 )
-@click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
+@click.option("--calib-samples", type=click.IntRange(min=1), help="Use N of them, spread over all.")
 @click.option(
     "-o", "--output", required=True, type=files.OUTPUT, help="The converted file (.snn.onnx)."
 )
@@ -102,9 +102,9 @@ def convert(
     samples = reader.calibration(calib, loaded, preprocessing, calib_samples)
     last = opt.parse_steps(steps)[1]
     reader.ask(check_import(loaded, samples))
+    if samples is not None and samples.labels is not None:
+        samples = reader.guessed_labels(api.lowered(loaded), samples, regression=regression)
     fitted, held = split(samples, hold_back)
-    if held is not None and samples is not None and samples.labels is not None:
-        reader.labels(api.lowered(loaded), samples, regression=regression)
     network = run_convert(
         loaded,
         fitted,
@@ -187,7 +187,7 @@ def verify(
 @click.argument("model", type=PATH)
 @click.option("--data", required=True, metavar="DATA", help="Samples and labels to score on.")
 @click.option("--calib", required=True, metavar="DATA", help="Calibration samples, or `none`.")
-@click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
+@click.option("--calib-samples", type=click.IntRange(min=1), help="Use N of them, spread over all.")
 @click.option("-T", "--steps", default="1:64", help="Time steps: N or FIRST:LAST [1:64].")
 @opt.recipes_option
 @click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")

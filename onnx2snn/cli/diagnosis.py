@@ -34,7 +34,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--data", required=True, metavar="DATA", help="Samples; labels are not needed.")
 @opt.recipes_option
 @click.option("--calib", metavar="DATA", help="With --recipe: calibration samples, or `none`.")
-@click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
+@click.option("--calib-samples", type=click.IntRange(min=1), help="Use N of them, spread over all.")
 @click.option("-T", "--steps", help="Time steps [what the network was converted for].")
 @click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
 @click.option("-o", "--output", type=files.OUTPUT, help="Folder for JSON, HTML and pictures.")

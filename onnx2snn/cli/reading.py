@@ -4,7 +4,7 @@ and in the JSON document."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -12,7 +12,8 @@ import click
 
 from .. import api
 from ..converter.frontend import LoadedModel
-from ..data import Preprocessing, Samples
+from ..data import Preprocessing, Samples, data_path
+from ..errors import DataError
 from ..evaluation.evaluate import Evaluation
 from ..folders import SKIP
 from ..questions import Question
@@ -39,10 +40,16 @@ class DataReader:
         preprocessing: Preprocessing | None = None,
         *,
         limit: int | None = None,
+        spread: bool = False,
     ) -> Samples:
         """Samples from DATA, and the questions that they raise."""
         found = api.load_samples(
-            spec, model, preprocessing, limit=limit, skip_unreadable=self.skip_unreadable
+            spec,
+            model,
+            preprocessing,
+            limit=limit,
+            spread=spread,
+            skip_unreadable=self.skip_unreadable,
         )
         self.say(f"{found.source}: {text}" for text in found.said)
         self.ask(ask_of_samples(model, found, preprocessing))
@@ -54,12 +61,26 @@ class DataReader:
         """Calibration data, or None for `--calib none` (statistics without data)."""
         if spec.lower() == "none":
             return None
-        return self.samples(spec, model, preprocessing, limit=limit)
+        return self.samples(spec, model, preprocessing, limit=limit, spread=True)
 
     def labels(self, network: SpikingGraph, samples: Samples, *, regression: bool) -> None:
         """Read the labels before long work begins. Raises DataError where they cannot be."""
         known = read(network, samples.labels, regression=regression, where=samples.source)
         self.say(f"{samples.source}: {text}" for text in known.said)
+
+    def guessed_labels(
+        self, network: SpikingGraph, samples: Samples, *, regression: bool
+    ) -> Samples:
+        """``samples`` with labels that can be read, for a verb that can do without: labels that
+        nobody named (an array 'y', class folders) are left out, and it is said why."""
+        try:
+            self.labels(network, samples, regression=regression)
+        except DataError as error:
+            if "," in data_path(samples.source)[1]:
+                raise
+            self.say([f"{samples.source}: its labels are not used: {error.what}"])
+            return replace(samples, labels=None)
+        return samples
 
     def judged(self, evaluation: Evaluation, where: str) -> None:
         self.say(f"{where}: {text}" for text in evaluation.said)

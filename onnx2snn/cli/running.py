@@ -46,7 +46,7 @@ PROFILED = 100  # samples
 @click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
 @opt.recipes_option
 @click.option("--calib", metavar="DATA", help="With --recipe: calibration samples, or `none`.")
-@click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
+@click.option("--calib-samples", type=click.IntRange(min=1), help="Use N of them, spread over all.")
 @click.option(
     "-o", "--output", type=files.OUTPUT, help="Folder for one chart of all (PNG, HTML), CSV."
 )

@@ -37,6 +37,7 @@ def questions_of_count(*, given: int, used: int | None, where: str) -> Iterator[
     """Of the calibration samples that were ``given``, and ``used`` in the spiking loop."""
     number = given if used is None else min(given, used)
     of_given = f" (of {given} given)" if number < given else ""
+    few = number < FEW or (number == FEW and number < given)
     if number == 1:
         yield Question(
             code="W431",
@@ -44,8 +45,8 @@ def questions_of_count(*, given: int, used: int | None, where: str) -> Iterator[
             remedy="Give a few hundred; labels are not needed.",
             where=where,
         )
-    elif number < FEW:
-        why = ": more would not fit into memory or take too long at this T" if of_given else ""
+    elif few:
+        why = ": more would take too much time or memory at this T" if of_given else ""
         yield Question(
             code="W432",
             what=f"calibration used {number} samples{of_given}{why}, which is few",

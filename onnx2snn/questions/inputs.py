@@ -19,6 +19,7 @@ from hashlib import blake2b
 import numpy as np
 
 from ..runtime.ops import Array
+from ..runtime.semantics.samples import spread_over
 from . import Question
 
 LOOKED_AT = 512  # samples, spread over all
@@ -42,16 +43,12 @@ class InputRange:
     std_spread: float
 
 
-def spread_over(count: int, most: int = LOOKED_AT) -> Array:
-    """At most ``most`` of ``count`` sample numbers, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
-
-
 def ranges(arrays: Mapping[str, Array]) -> dict[str, InputRange]:
     """By input, of preprocessed samples (samples, *shape)."""
     out = {}
     for name, x in arrays.items():
-        rows = np.asarray(x[spread_over(len(x))], np.float64).reshape(-1, max(x[0].size, 1))
+        rows = np.asarray(x[spread_over(len(x), LOOKED_AT)], np.float64)
+        rows = rows.reshape(len(rows), -1)
         means, deviations = rows.mean(axis=1), rows.std(axis=1)
         out[name] = InputRange(
             mean=float(means.mean()),

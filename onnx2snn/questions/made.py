@@ -8,6 +8,7 @@ from ..converter.frontend import LoadedModel
 from ..data import Preprocessing, Samples
 from ..provenance import Provenance
 from ..runtime.graph import SpikingGraph
+from ..runtime.semantics.samples import spread_over
 from . import Question
 from .calibration import questions_of_count, questions_of_overlap, questions_of_silence
 from .inputs import (
@@ -17,7 +18,6 @@ from .inputs import (
     questions_of_range,
     questions_of_scale,
     ranges,
-    spread_over,
     unpacked,
 )
 
