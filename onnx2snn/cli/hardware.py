@@ -165,6 +165,7 @@ def _place_data(
     samples = reader.samples(data, graph, limit=limit)
     reader.labels(graph, samples, regression=regression)
     reader.made(graph, samples)
+    reader.answers(graph, samples, regression=regression)
     x = _only(samples.whole(), "--data")
     return PlaceData(x=x, y=samples.labels, calib=tuning, regression=regression)
 

@@ -17,9 +17,11 @@ from ..errors import DataError
 from ..evaluation.evaluate import Evaluation
 from ..folders import SKIP
 from ..questions import Question
-from ..questions.made import ask_of_calibration, ask_of_overlap, ask_of_samples
+from ..questions.inputs import LOOKED_AT
+from ..questions.made import ask_of_answers, ask_of_calibration, ask_of_overlap, ask_of_samples
 from ..runtime.graph import SpikingGraph
 from ..runtime.semantics.labels import read
+from ..runtime.semantics.samples import spread_over
 from . import terminal
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,6 +83,11 @@ class DataReader:
             self.say([f"{samples.source}: its labels are not used: {error.what}"])
             return replace(samples, labels=None)
         return samples
+
+    def answers(self, network: SpikingGraph, samples: Samples, *, regression: bool) -> None:
+        """Ask about the ANN's answers to at most ``LOOKED_AT`` of the samples."""
+        some = samples.at(spread_over(len(samples), LOOKED_AT))
+        self.ask(ask_of_answers(network, some, regression=regression))
 
     def judged(self, evaluation: Evaluation, where: str) -> None:
         self.say(f"{where}: {text}" for text in evaluation.said)

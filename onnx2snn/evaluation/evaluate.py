@@ -7,7 +7,7 @@ Runtime, or analog mode).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from time import perf_counter
@@ -17,14 +17,14 @@ import numpy as np
 
 from ..data import Samples
 from ..questions import Question
-from ..questions.answers import questions_of_classes, questions_of_values
+from ..questions.answers import questions_of_answers
 from ..runtime.cost import static_cost
 from ..runtime.engine import DEFAULT, EarlyExit, SimulationResult, make_engine
 from ..runtime.facts import GraphFacts
 from ..runtime.graph import Readout, SpikingGraph
 from ..runtime.ops import Array
 from ..runtime.semantics import labels as reader
-from ..runtime.semantics.decision import decisions, score_count
+from ..runtime.semantics.decision import decisions
 from ..runtime.semantics.intervals import paired_points, wilson
 from ..runtime.semantics.values import ValueScore, misses, moments, score
 from .outputs import COLUMNS, OutputScore, concordance, is_classifier, scores, sums
@@ -255,29 +255,19 @@ def evaluate(
         known.logits,
         has_labels=known.numbers is not None,
     )
+    asked = questions_of_answers(
+        known,
+        graph.of(Readout)[0].shape,
+        said=tally.state.get("ann_said"),
+        values=found.ann_values,
+        where=samples.source,
+    )
     return replace(
         found,
         unused_labels=not regression and not known.classes and known.whole,
         said=known.said,
-        questions=tuple(_questions(graph, known, tally, found.ann_values, samples.source)),
+        questions=tuple(asked),
     )
-
-
-def _questions(
-    graph: SpikingGraph, known: reader.Reading, tally: Tally, ann: ValueScore | None, where: str
-) -> Iterator[Question]:
-    said = tally.state.get("ann_said")
-    if ann is not None:
-        yield from questions_of_values(ann, samples=int(tally.state["samples"]), where=where)
-    if known.classes and known.numbers is not None and said is not None:
-        count = score_count(graph.of(Readout)[0].shape) or 0
-        yield from questions_of_classes(
-            said,
-            known.numbers[: len(said)],
-            max(count, 2),
-            from_one=known.from_one,
-            where=where,
-        )
 
 
 def _most_samples(graph: SpikingGraph, steps: int) -> int:

@@ -11,15 +11,37 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..runtime.ops import Array
+from ..runtime.ops import Array, Shape
+from ..runtime.semantics.decision import score_count
 from ..runtime.semantics.intervals import wilson
+from ..runtime.semantics.labels import Reading
 from ..runtime.semantics.values import ValueScore
 from . import Question
 
 NEAR = 0.1  # of the way from chance to always right
+SOME = 8  # samples from which no right answer says something
 FEW = 20  # samples from which the share of a class says something
 PER_CLASS = 4  # samples, for a table of answers against labels to say something
 CHECK = "Check the labels, --scale, --mean, --std, --layout and the order of colours"
+
+
+def questions_of_answers(
+    known: Reading, shape: Shape, *, said: Array | None, values: ValueScore | None, where: str = ""
+) -> Iterator[Question]:
+    """Of the ANN's first output, of ``shape`` per sample, and labels that were read as ``known``.
+
+    Parameters:
+        said: the class of each sample; values: the score of the values; None where there is none.
+    """
+    if known.numbers is None:
+        return
+    if known.classes and said is not None:
+        classes = max(score_count(shape) or 0, 2)
+        yield from questions_of_classes(
+            said, known.numbers[: len(said)], classes, from_one=known.from_one, where=where
+        )
+    elif values is not None:
+        yield from questions_of_values(values, samples=len(known.numbers), where=where)
 
 
 def questions_of_classes(
@@ -32,7 +54,7 @@ def questions_of_classes(
     right = int((said == labels).sum())
     low, high = wilson(right, count=count)
     below, above = (int((said == labels + by).sum()) for by in (-1, 1))
-    shifted = wilson(below, count=count)[0] > high
+    shifted = labels.min() >= 1 and wilson(below, count=count)[0] > max(high, 0.5)
     if from_one or shifted:
         yield _from_one(labels, classes, below=below, shifted=shifted, where=where)
         return
@@ -71,18 +93,18 @@ def _at_chance(
     interval: tuple[float, float],
     where: str,
 ) -> Iterator[Question]:
-    low, high = interval
+    count, (low, high) = len(labels), interval
     chance, several = 1 / classes, len(np.unique(labels)) > 1
-    most = float(np.bincount(labels).max()) / len(labels)
-    if several and len(labels) >= FEW and (said == said[0]).all():
+    most = float(np.bincount(labels).max()) / count
+    if several and count >= FEW and (said == said[0]).all():
         yield Question(
             code="W412",
-            what=f"the ANN says class {said[0]} for each of {len(labels)} samples: they are "
+            what=f"the ANN says class {said[0]} for each of {count} samples: they are "
             "probably not preprocessed as in its training",
             remedy=f"{CHECK}.",
             where=where,
         )
-    elif low <= chance + NEAR * (1 - chance) and high < (1 + chance) / 2:
+    elif count >= SOME and low <= chance + NEAR * (1 - chance) and high < (1 + chance) / 2:
         near = "at" if low <= chance else "near"
         yield Question(
             code="W410",
@@ -90,7 +112,7 @@ def _at_chance(
             remedy=f"{CHECK}.",
             where=where,
         )
-    elif several and len(labels) >= FEW and high < most:
+    elif several and count >= FEW and high < most:
         yield Question(
             code="W410",
             what=f"{accuracy}, below that of always saying the most frequent class "

@@ -1,16 +1,17 @@
-"""Whether calibration could tell anything: W430 to W434.
+"""Whether calibration could tell anything: W430 to W435.
 
-W430  test samples are calibration samples  W432  few calibration samples
-W431  one calibration sample                W433  layers in which nothing fires
-W434  the import is a little off ONNX Runtime
+W430  test samples are calibration samples  W433  layers in which nothing fires
+W431  one calibration sample                W434  the import is a little off ONNX Runtime
+W432  few calibration samples               W435  calibration samples without any pattern
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from . import Question
+from .inputs import InputRange
 
 FEW = 32
 SHARE = 0.01  # of the test samples that may be calibration samples by chance
@@ -33,23 +34,27 @@ def questions_of_overlap(
         )
 
 
-def questions_of_count(*, given: int, used: int | None, where: str) -> Iterator[Question]:
-    """Of the calibration samples that were ``given``, and ``used`` in the spiking loop."""
+def questions_of_count(
+    *, given: int, used: int | None, different: int, where: str
+) -> Iterator[Question]:
+    """Of the calibration samples that were ``given``, how many of them are ``different`` from each
+    other, and how many were ``used`` in the spiking loop."""
     number = given if used is None else min(given, used)
     of_given = f" (of {given} given)" if number < given else ""
     few = number < FEW or (number == FEW and number < given)
-    if number == 1:
+    if number == 1 or different == 1:
+        times = f", {given} times" if number > 1 else of_given
         yield Question(
             code="W431",
-            what=f"one calibration sample{of_given}: thresholds and biases hold for it alone",
+            what=f"one calibration sample{times}: thresholds and biases hold for it alone",
             remedy="Give a few hundred; labels are not needed.",
             where=where,
         )
     elif few:
-        why = ": more would take too much time or memory at this T" if of_given else ""
+        why = ", as more would take too much time or memory at this T" if of_given else ""
         yield Question(
             code="W432",
-            what=f"calibration used {number} samples{of_given}{why}, which is few",
+            what=f"calibration used only {number} samples{of_given}{why}",
             remedy="Convert for fewer steps." if of_given else "Give a few hundred.",
             where=where,
         )
@@ -62,7 +67,20 @@ def questions_of_silence(dead: Sequence[str], layers: int, where: str) -> Iterat
         yield Question(
             code="W433",
             what=f"no neuron of {named} was active on any calibration sample ({len(dead)} of "
-            f"{layers} layers): the data are probably not what the network was trained on",
+            f"{layers} layers): dead, or the data are not what the network was trained on",
             remedy="Check --scale, --mean, --std; `onnx2snn verify --data` shows every layer.",
             where=where,
         )
+
+
+def questions_of_pattern(inputs: Mapping[str, InputRange], where: str) -> Iterator[Question]:
+    """Of inputs that are one number in all calibration samples."""
+    for name, found in inputs.items():
+        if found.min == found.max:
+            yield Question(
+                code="W435",
+                what=f"input '{name}' is {found.min:.3g} everywhere in all calibration samples: "
+                "thresholds are chosen for that alone",
+                remedy="Give samples as the network will see them; check the key and --scale.",
+                where=where,
+            )

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from ..converter.frontend import LoadedModel
 from ..data import Preprocessing, Samples
 from ..provenance import Provenance
-from ..runtime.graph import SpikingGraph
+from ..runtime.graph import Readout, SpikingGraph
+from ..runtime.semantics.analog import run_analog
+from ..runtime.semantics.decision import decisions
+from ..runtime.semantics.labels import read
 from ..runtime.semantics.samples import spread_over
+from ..runtime.semantics.values import value_score
 from . import Question
-from .calibration import questions_of_count, questions_of_overlap, questions_of_silence
+from .answers import questions_of_answers
+from .calibration import (
+    questions_of_count,
+    questions_of_overlap,
+    questions_of_pattern,
+    questions_of_silence,
+)
 from .inputs import (
     KEPT,
     LOOKED_AT,
@@ -21,6 +33,7 @@ from .inputs import (
     unpacked,
 )
 
+CHUNK = 32  # samples at once
 SCALING = {
     *("Mul", "Div", "Sub", "Add", "BatchNormalization", "InstanceNormalization"),
     *("LayerNormalization", "QuantizeLinear", "DequantizeLinear"),
@@ -94,13 +107,36 @@ def ask_of_overlap(test: Samples, network: SpikingGraph) -> Iterator[Question]:
         yield from questions_of_overlap(own, unpacked(made.digests), test.source)
 
 
+def ask_of_answers(
+    network: SpikingGraph, samples: Samples, *, regression: bool
+) -> Iterator[Question]:
+    """Whether what the ANN inside ``network`` answers to ``samples`` belongs to their labels."""
+    known = read(network, samples.labels, regression=regression, where=samples.source)
+    if known.numbers is None:
+        return
+    first = network.of(Readout)[0]
+    parts = [run_analog(network, x)[first.name] for _, x in samples.batches(CHUNK)]
+    found = np.concatenate(parts).reshape(len(samples), *first.shape)
+    yield from questions_of_answers(
+        known,
+        first.shape,
+        said=decisions(found, first.shape) if known.classes else None,
+        values=None if known.classes else value_score(found, known.numbers),
+        where=samples.source,
+    )
+
+
 def ask_of_calibration(network: SpikingGraph) -> Iterator[Question]:
     """What is doubtful about the calibration that ``network`` had."""
     made = Provenance.of(network)
     if made.calibration is None:
         return
     known, where = made.calibration, made.calibration.source
-    yield from questions_of_count(given=known.samples, used=known.used, where=where)
+    different = len(set(unpacked(known.digests or "")))
+    yield from questions_of_count(
+        given=known.samples, used=known.used, different=different, where=where
+    )
+    yield from questions_of_pattern(made.inputs or {}, where)
     layers = made.thresholds or {}
     dead = [name for name, given in layers.items() if given.reach == 0]
     yield from questions_of_silence(dead, len(layers), where)

@@ -107,7 +107,8 @@ def _numbers(labels: Array, where: str) -> Array:
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         bad = np.flatnonzero(~np.isfinite(labels.reshape(len(labels), -1)).all(axis=1))
         raise DataError(
-            f"the labels of {len(bad)} samples are NaN or infinite (the first is sample {bad[0]})",
+            f"labels are NaN or infinite: those of {len(bad)} of {len(labels)} samples (the first "
+            f"is sample {bad[0]})",
             where=where,
             remedy="Leave out the samples that have no label.",
             code="E241",
@@ -238,8 +239,8 @@ class _Given:
             if len(where):
                 at = int(where[0])
                 raise DataError(
-                    f"label {labels[at]:g} of sample {at} {why} (so are {len(where) - 1} others): "
-                    f"the network has classes 0 to {count - 1}"
+                    f"label {labels[at]:g} of sample {at} {why} ({len(where)} of {len(labels)} "
+                    f"labels are such): the network has classes 0 to {count - 1}"
                     + (", decided by one number" if self.count == 1 else ""),
                     where=self.where,
                     remedy=self._remedy(labels, count),
