@@ -36,11 +36,13 @@ class Conversion:
         graph: the spiking network.
         lowered: the same with unit thresholds; in analog mode its nodes hold the ANN's values.
         stats: activation statistics per population.
+        tuned_on: how many samples were used in the spiking loop; None: it was not run.
     """
 
     graph: snn.SpikingGraph
     lowered: snn.SpikingGraph
     stats: Mapping[str, LayerStats]
+    tuned_on: int | None = None
 
 
 def convert(
@@ -78,13 +80,13 @@ def convert(
     graph, neurons = neurons_of(
         lowered, stats=stats, theta=theta, copies=copies, recipe=recipe, options=options
     )
-    calibrated = options.tune and calibration is not None
+    calibrated, tuned_on = options.tune and calibration is not None, None
     if options.tune and calibration is not None:
         tuning = Tuning(search=options.reset == "subtract", seed=options.seed)
         tuned = tune(
             graph, calibration, neurons, options.steps, tuning, progress=_stage(progress, 1)
         )
-        graph, neurons = tuned.graph, dict(tuned.neurons)
+        graph, neurons, tuned_on = tuned.graph, dict(tuned.neurons), tuned.samples
         notes.append(
             f"calibrated in the spiking loop for T={options.steps} on {tuned.samples} samples: "
             f"{calibrated_parts(recipe)}, all constant in time"
@@ -98,7 +100,9 @@ def convert(
         "calibrated": calibrated,
         "notes": notes,
     }
-    return Conversion(graph=replace(graph, meta=meta), lowered=lowered, stats=stats)
+    return Conversion(
+        graph=replace(graph, meta=meta), lowered=lowered, stats=stats, tuned_on=tuned_on
+    )
 
 
 def _check_lag(lowered: snn.SpikingGraph, recipe: Recipe) -> None:

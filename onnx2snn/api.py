@@ -48,13 +48,20 @@ def load_samples(
     preprocessing: Preprocessing | None = None,
     *,
     limit: int | None = None,
+    spread: bool = False,
+    skip_unreadable: bool = False,
 ) -> Samples:
     """Samples from DATA (see ``data``) for this model. A converted network remembers the
     preprocessing it was calibrated with, which is used unless another one is given."""
     if preprocessing is None and isinstance(model, SpikingGraph):
         preprocessing = Provenance.of(model).preprocessing
     return data.load_samples(
-        spec, input_shapes(model), preprocessing or Preprocessing(), limit=limit
+        spec,
+        input_shapes(model),
+        preprocessing or Preprocessing(),
+        limit=limit,
+        spread=spread,
+        skip_unreadable=skip_unreadable,
     )
 
 
@@ -91,14 +98,19 @@ def load(path: str | Path) -> SpikingGraph:
     return network
 
 
+def lowered(model: LoadedModel) -> SpikingGraph:
+    """The network's operations and neurons as they are before thresholds are chosen."""
+    return lower(run_passes(import_onnx(model), default_passes()))
+
+
 def chips_for(model: LoadedModel) -> dict[str, Screening]:
     """Per bundled chip target, whether a conversion of ``model`` may fit, by its kinds of
     operations and its size. Plain binary neurons are assumed, and max pools as they are; what trees
     of neurons in their place change is said as a remedy."""
     ann, chips = import_onnx(model), targets().values()
-    lowered = lower(run_passes(ann, default_passes()))
-    found = screened(lowered, chips)
-    if not lowered.of(MaxPool):
+    plainly = lower(run_passes(ann, default_passes()))
+    found = screened(plainly, chips)
+    if not plainly.of(MaxPool):
         return found
     trees = screened(lower(run_passes(ann, default_passes("tree"))), chips)
     return {

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from .errors import DataError, ModelError, UsageError, did_you_mean, resembling
+from .folders import read_folder
 from .runtime.ops import Array, Shape
+from .runtime.semantics.labels import mapping_text, numbered
+from .runtime.semantics.samples import spread_over
 
 LAYOUTS = ("NCHW", "NHWC")
 MOST_UNPACKED = 2**28  # bytes of an entry from which on it may be a zip bomb,
 MOST_RATIO = 500  # if it is this many times what is stored; zeros compress 1000 times
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -118,14 +120,18 @@ _READABLE: Mapping[str, Callable[[Any], bool]] = {
 class Samples:
     """Stored samples, by input name, with optional labels.
 
-    ``arrays``: (samples, *stored shape) each; ``labels``: (samples,) class numbers, (samples, ...)
-    regression targets, or None; ``source``: what the user called them, for messages.
+    ``arrays``: (samples, *stored shape) each; ``labels``: (samples, ...) numbers as they were
+    given (``runtime.semantics.labels`` reads them for a network), or None; ``source``: what the
+    user called them, for messages; ``classes``: the number of each label that was a name; ``said``:
+    what was done to the data, a sentence each.
     """
 
     arrays: Mapping[str, Array]
     labels: Array | None
     preprocessing: Preprocessing
     source: str
+    classes: Mapping[str, int] = field(default_factory=dict)
+    said: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
@@ -155,11 +161,14 @@ class Samples:
 
     def section(self, start: int, stop: int) -> Samples:
         """Samples ``start`` .. ``stop - 1`` as Samples."""
-        return Samples(
-            arrays={k: a[start:stop] for k, a in self.arrays.items()},
-            labels=None if self.labels is None else self.labels[start:stop],
-            preprocessing=self.preprocessing,
-            source=self.source,
+        return self.at(slice(start, stop))
+
+    def at(self, which: slice | Array) -> Samples:
+        """Some samples, by a slice, marks or numbers."""
+        return replace(
+            self,
+            arrays={k: a[which] for k, a in self.arrays.items()},
+            labels=None if self.labels is None else self.labels[which],
         )
 
 
@@ -169,11 +178,15 @@ def load_samples(
     preprocessing: Preprocessing,
     *,
     limit: int | None = None,
+    spread: bool = False,
+    skip_unreadable: bool = False,
 ) -> Samples:
     """Read DATA for a network whose inputs have these sample ``shapes``.
 
-    With several inputs, an npz file needs an array per input name. ``limit`` keeps the first N.
-    Raises DataError with what, where and a remedy.
+    With several inputs, an npz file needs an array per input name. ``limit`` keeps the first N,
+    with ``spread`` N spread over all (of a folder always N from all classes in turn);
+    ``skip_unreadable``: pictures that cannot be read are left out. Raises DataError with what,
+    where and a remedy.
     """
     file, keys = data_path(spec)
     if keys and (file.is_dir() or file.suffix == ".npy"):
@@ -183,19 +196,34 @@ def load_samples(
             remedy="Leave it out: a .npy file is one array, a folder has images and their classes.",
             code="E203",
         )
+    classes: Mapping[str, int] = {}
+    said: tuple[str, ...] = ()
     if file.is_dir():
-        arrays, labels = _read_folder(file, shapes)
+        name, shape = next(iter(shapes.items()))
+        read = read_folder(file, shape, limit=limit, skip_unreadable=skip_unreadable)
+        arrays, labels = {name: read.pictures}, read.labels
+        classes, said = read.classes, read.said
     elif not file.exists():
         raise DataError("no such file", where=str(file), remedy="Check the path.", code="E201")
     elif file.suffix == ".npy":
         arrays, labels = {next(iter(shapes)): _load(file, mmap=True)}, None
     else:
         arrays, labels = _read_npz(file, keys, list(shapes))
-    arrays = {k: a[:limit] if a.ndim else a for k, a in arrays.items()}
-    labels = labels[:limit] if labels is not None and labels.ndim else labels
-    samples = Samples(arrays=arrays, labels=labels, preprocessing=preprocessing, source=spec)
+    if labels is not None and not file.is_dir():
+        labels, classes = numbered(labels)  # before the limit: the names are those of all samples
+        said = (f"labels are names, numbered: {mapping_text(classes)}",) if classes else ()
+    samples = Samples(
+        arrays=arrays,
+        labels=labels,
+        preprocessing=preprocessing,
+        source=spec,
+        classes=classes,
+        said=said,
+    )
     _check(samples, shapes)
-    return samples
+    if limit is None or len(samples) <= limit:
+        return samples
+    return samples.at(spread_over(len(samples), limit) if spread else slice(0, limit))
 
 
 def data_path(spec: str) -> tuple[Path, str]:
@@ -320,36 +348,6 @@ def _check_archive(archive: Any, file: Path) -> None:
             )
 
 
-def _read_folder(folder: Path, shapes: Mapping[str, Shape]) -> tuple[dict[str, Array], Array]:
-    """Images of class folders, resized to the network's input; class = position by name."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise DataError(
-            "reading a folder of images needs Pillow",
-            where=str(folder),
-            remedy="pip install 'onnx2snn[images]'.",
-            code="E204",
-        ) from error
-    classes = sorted(d for d in folder.iterdir() if d.is_dir())
-    files = [
-        (f, i)
-        for i, d in enumerate(classes)
-        for f in sorted(d.iterdir())
-        if f.suffix.lower() in IMAGE_SUFFIXES
-    ]
-    if not files:
-        raise DataError("no class folders with images", where=str(folder), code="E205")
-    name, shape = next(iter(shapes.items()))
-    mode = "L" if shape[0] == 1 else "RGB"
-    images = []
-    for file, _ in files:
-        with Image.open(file) as image:
-            pixels = np.asarray(image.convert(mode).resize((shape[2], shape[1])))
-        images.append(pixels.reshape(shape[1], shape[2], -1))
-    return {name: np.stack(images)}, np.array([label for _, label in files])
-
-
 def _check(samples: Samples, shapes: Mapping[str, Shape]) -> None:
     where = samples.source
     for name, array in samples.arrays.items():
@@ -365,17 +363,21 @@ def _check(samples: Samples, shapes: Mapping[str, Shape]) -> None:
                 wanted if samples.preprocessing.layout == "NHWC" else moved
             )
             remedy = f"Try --layout {other}." if swapped else "Check the array and --layout."
+            if samples.labels is not None and samples.labels.shape[1:] in (wanted, moved):
+                remedy = "The labels have that shape: are the keys exchanged (X_KEY,Y_KEY)?"
             raise DataError(
                 f"samples have shape {got}, input '{name}' takes {wanted}",
                 where=where,
                 remedy=remedy,
                 code="E212",
             )
-    if samples.labels is not None and samples.labels.ndim == 0:
+    sizes = {name: len(array) for name, array in samples.arrays.items()}
+    if len(set(sizes.values())) > 1:
+        each = ", ".join(f"{name} {count}" for name, count in sizes.items())
         raise DataError(
-            "the labels are a single number", where=where, remedy="Check the key.", code="E207"
+            f"inputs differ in their number of samples: {each}", where=where, code="E214"
         )
-    if samples.labels is not None and len(samples.labels) != len(samples):
-        raise DataError(
-            f"{len(samples)} samples but {len(samples.labels)} labels", where=where, code="E207"
-        )
+    labels = samples.labels
+    if labels is not None and (labels.ndim == 0 or len(labels) != len(samples)):
+        count = len(labels) if labels.ndim else "a single number in place of"
+        raise DataError(f"{len(samples)} samples but {count} labels", where=where, code="E207")

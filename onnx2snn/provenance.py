@@ -15,18 +15,23 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .converter.ann.graph import AnnGraph
+from .converter.ann.passes import default_passes, run_passes
 from .converter.auto import choose
 from .converter.convert import Conversion
 from .converter.convert import convert as convert_ann
 from .converter.frontend import LoadedModel, import_onnx, load_onnx
 from .converter.lowering.copies import gathered
+from .converter.lowering.lower import lower
 from .converter.recipes.options import Options
 from .converter.statistics.measure import Progress
 from .data import Preprocessing, Samples
 from .errors import ModelError, did_you_mean, resembling
+from .questions.inputs import InputRange, digests, packed, ranges
 from .runtime.graph import Population, SpikingGraph
 from .runtime.ops import Array
 from .runtime.semantics.decision import LEFT_OUT
+from .runtime.semantics.labels import read
 
 T = TypeVar("T")
 LIBRARIES = ("onnx2snn", "numpy", "onnx", "onnxruntime", "onnx-ir", "onnxscript")
@@ -54,10 +59,14 @@ class Source:
 @dataclass(frozen=True, kw_only=True)
 class CalibrationData:
     """What thresholds were chosen on: as the user called it, without folders, and how many
-    samples."""
+    samples. None where the file does not say: how many were ``used`` in the spiking loop, how many
+    were ``held_back`` from all of it, and the ``digests`` of the samples (``questions.inputs``)."""
 
     source: str
     samples: int
+    used: int | None = None
+    held_back: int | None = None
+    digests: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +95,7 @@ class Provenance:
         thresholds: by population.
         auto: the search of recipe "auto" (``converter.auto``).
         versions: of the libraries that made it, by package.
+        inputs: the range of the calibration samples, as the network takes them, by input.
         left_out: by tensor of an output, the operations behind it that were left out.
         others: further keys, kept as they are.
     """
@@ -107,6 +117,7 @@ class Provenance:
     thresholds: Mapping[str, GivenThreshold] | None = None
     auto: Mapping[str, Any] | None = None
     versions: Mapping[str, str] | None = None
+    inputs: Mapping[str, InputRange] | None = None
     left_out: Mapping[str, tuple[str, ...]] | None = None
     others: Mapping[str, Any] = field(default_factory=dict)
 
@@ -155,7 +166,7 @@ def _plain(value: Any) -> Any:
         return value.to_json()
     if isinstance(value, Source) and value.weights_sha256 is None:
         return {"path": value.path, "sha256": value.sha256}  # what every version reads
-    if isinstance(value, Source | CalibrationData | GivenThreshold):
+    if isinstance(value, Source | CalibrationData | GivenThreshold | InputRange):
         return asdict(value)
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
@@ -191,6 +202,7 @@ def _read(meta: Mapping[str, Any]) -> Provenance:
         else {name: _threshold(name, value) for name, value in thresholds.items()},
         auto=_document(meta, "auto"),
         versions=_document(meta, "versions"),
+        inputs=_ranges(meta),
         left_out=_left_out(meta),
         others=unknown,
     )
@@ -260,6 +272,16 @@ def _source(meta: Mapping[str, Any]) -> Source | None:
     return _record(Source, "source", _document(meta, "source"))
 
 
+def _ranges(meta: Mapping[str, Any]) -> Mapping[str, InputRange] | None:
+    out = {}
+    for name, value in (_document(meta, "inputs") or {}).items():
+        found = _record(InputRange, f"inputs/{name}", value)
+        if found is None or not all(type(v) in (int, float) for v in asdict(found).values()):
+            raise _wrong(f"'inputs/{name}' is not a range in numbers")
+        out[name] = found
+    return out or None
+
+
 def _threshold(name: str, value: Any) -> GivenThreshold:
     record = _record(GivenThreshold, f"thresholds/{name}", value)
     if record is None:
@@ -308,7 +330,7 @@ def convert(
     inputs: Any = calibration.whole() if isinstance(calibration, Samples) else calibration
     ann, chosen = import_onnx(loaded), Options(**options)
     if chosen.recipe == "auto":
-        labels = _judging(calibration, regression)
+        labels = _judging(ann, calibration, regression)
         result = choose(ann, inputs, chosen, labels=labels, progress=progress).conversion
     else:
         result = convert_ann(ann, inputs, chosen, progress=progress)
@@ -325,7 +347,8 @@ def convert(
         notes=(*made.notes, *_training_notes(loaded)),
     )
     if inputs is not None and made.steps is not None:
-        made = replace(made, thresholds=_reached(result, made.steps))
+        arrays = inputs if isinstance(inputs, Mapping) else {ann.inputs[0].name: inputs}
+        made = replace(made, thresholds=_reached(result, made.steps), inputs=ranges(arrays))
     if isinstance(calibration, Samples):
         made = replace(
             made,
@@ -333,6 +356,8 @@ def convert(
             calibration=CalibrationData(
                 source=Path(calibration.source).name,  # no folder of this machine
                 samples=len(calibration),
+                used=result.tuned_on,
+                digests=packed(digests(inputs)),
             ),
         )
     return replace(result.graph, meta=made.to_json())
@@ -358,12 +383,16 @@ def _training_notes(loaded: LoadedModel) -> list[str]:
 
 
 def _judging(
-    calibration: Samples | Array | Mapping[str, Array] | None, regression: bool
+    ann: AnnGraph, calibration: Samples | Array | Mapping[str, Array] | None, regression: bool
 ) -> Array | None:
     """What recipe "auto" judges by: class numbers, anything else for a regression, or nothing."""
     if regression:
         return np.zeros(0)
-    return calibration.labels if isinstance(calibration, Samples) else None
+    if not isinstance(calibration, Samples) or calibration.labels is None:
+        return None
+    lowered = lower(run_passes(ann, default_passes()))
+    known = read(lowered, calibration.labels, where=calibration.source)
+    return known.numbers if known.classes else np.zeros(0)
 
 
 def _reached(made: Conversion, steps: int) -> dict[str, GivenThreshold]:

@@ -23,12 +23,13 @@ from ...runtime.engine import simulate
 from ...runtime.graph import SpikingGraph
 from ...runtime.ops import Array
 from ...runtime.semantics.analog import run_analog
+from ...runtime.semantics.samples import spread_over
 from ..ann.graph import AnnGraph, Opaque
 from ..ann.passes import default_passes, run_passes
 from ..convert import Conversion, convert
 from ..recipes.options import Options, can_copy
 from ..statistics.measure import Progress
-from .judge import drop_of, measured_by, shrunk
+from .judge import confidence, drop_of, measured_by, shrunk
 
 HELD_BACK = 512  # at most, and at most a third
 TRIAL, FULL = 128, 512  # samples for a first look at a candidate, and where that does not decide
@@ -73,7 +74,9 @@ class Candidate:
     agreement, or 100 times the relative error of the outputs); ``expected``: what is judged, the
     drop itself but for accuracy (``auto_judge.shrunk``); ``low``, ``high``: 95 % interval, None for
     an error; ``samples``: how many it was converted on; ``macs_per_sample``: multiply-accumulates
-    on analog values."""
+    on analog values; ``confidence``: the probability that the drop on unseen data is within the
+    limit (``judge.confidence``), None for an error. ``within``: neither what was seen nor what is
+    expected is over the limit."""
 
     recipe: str
     T: int
@@ -88,6 +91,7 @@ class Candidate:
     spikes_per_neuron: float
     synops_per_sample: float
     macs_per_sample: float
+    confidence: float | None = None
 
 
 RANKING: Mapping[str, Callable[[Candidate], float]] = {
@@ -153,11 +157,12 @@ class _Search:
         return self.tried[key].within
 
     def _open(self, found: Candidate) -> bool:
-        """Whether a candidate that is over the limit may be within it with more samples."""
+        """Whether a candidate that is over the limit may be within it if it is converted on more
+        samples: by half of its interval, for that is another network, of another drop."""
         limit = self.options.max_drop
-        if found.low is None:
+        if found.low is None or found.high is None:
             return found.drop <= NEAR * limit
-        return found.low <= limit
+        return found.drop - (found.high - found.low) / 2 <= limit
 
     def _candidate(self, kind: Kind, *, steps: int, lag: int, most: int) -> Candidate:
         chosen = _spread(np.ones(len(_first(self.fit)), bool), most)
@@ -170,7 +175,7 @@ class _Search:
         result = simulate(made.graph, self.held, steps, at=[steps])
         got = {name: out[-1] for name, out in result.readouts.items()}
         drop, low, high = drop_of(wanted=self.answers, got=got, labels=self.labels)
-        expected = drop
+        expected, limit = drop, self.options.max_drop
         if measured_by(self.answers, self.labels) == "accuracy":
             expected = shrunk(
                 drop,
@@ -186,7 +191,10 @@ class _Search:
             expected=expected,
             low=low,
             high=high,
-            within=expected <= self.options.max_drop,
+            within=max(drop, expected) <= limit,
+            confidence=None
+            if low is None or high is None
+            else confidence(expected, interval=(low, high), limit=limit),
             samples=len(_first(fit)),
             spikes_per_neuron=float(result.spikes_per_neuron[-1]),
             synops_per_sample=float(result.synops_per_sample[-1]),
@@ -251,7 +259,7 @@ def _search_all(search: _Search, kinds: tuple[Kind, ...]) -> Candidate:
             found[kind] = hit
             most = min(most, hit.T - 1)
     if not found:
-        return min(search.tried.values(), key=lambda c: c.expected)
+        return min(search.tried.values(), key=lambda c: max(c.drop, c.expected))
     best = min(found, key=lambda kind: RANKING[options.prefer](found[kind]))
     finer = _smallest(
         search, best, most=found[best].T, part=FINE
@@ -354,7 +362,7 @@ def _spread(among: Array, most: int) -> Array:
     """At most ``most`` of the samples marked in ``among``, spread over all, as marks."""
     chosen = np.flatnonzero(among)
     marks = np.zeros(len(among), bool)
-    marks[chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), most)).astype(int)]] = True
+    marks[chosen[spread_over(len(chosen), most)]] = True
     return marks
 
 
@@ -378,6 +386,7 @@ def _record(search: _Search, best: Candidate) -> dict[str, Any]:
         "prefer": search.options.prefer,
         "order": PREFERENCES[search.options.prefer],
         "within": best.within,
+        "confidence": best.confidence,
         "held_back": len(_first(search.held)),
         "chosen": asdict(best),
         "candidates": [asdict(c) for c in search.tried.values()],

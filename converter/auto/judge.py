@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import erf, sqrt
 from typing import Literal
 
 import numpy as np
 
 from ...runtime.ops import Array
-from ...runtime.semantics.decision import class_numbers, decisions, score_count
+from ...runtime.semantics.decision import decisions, score_count
+from ...runtime.semantics.intervals import Z95, paired_points, wilson
 
 DOUBT = 10  # disagreements, see ``shrunk``
-Z95 = 1.96
 
 Measure = Literal["accuracy", "agreement", "error"]
 
 
 def measured_by(answers: Mapping[str, Array], labels: Array | None) -> Measure:
     """What ``drop`` means for outputs (samples, *shape): their error as soon as one of them does
-    not classify, or the labels are no class numbers."""
+    not classify, or ``labels`` are no class numbers (samples,) (``runtime.semantics.labels``)."""
     shapes = [out.shape[1:] for out in answers.values()]
     counts = [score_count(shape) for shape in shapes]
     if labels is None:
         return "error" if any(count in (None, 1) for count in counts) else "agreement"
-    if None in counts or class_numbers(labels, shapes[0]) is None:
+    if None in counts or 1 in counts[1:] or labels.ndim != 1 or labels.dtype.kind not in "iu":
         return "error"
-    whole = labels.dtype.kind in "iub"  # of one number, 0.0 and 1.0 may be values
-    return "accuracy" if whole and 1 not in counts[1:] else "error"
+    return "error" if counts[0] == 1 and not np.isin(labels, (0, 1)).all() else "accuracy"
 
 
 def drop_of(
@@ -39,15 +39,15 @@ def drop_of(
         return max(_relative_error(got[n], wanted=wanted[n]) for n in names), None, None
     if labels is not None:
         shape = wanted[names[0]].shape[1:]
-        classes = class_numbers(labels, shape)
-        ours, anns = (decisions(out[names[0]], shape) == classes for out in (got, wanted))
+        ours, anns = (decisions(out[names[0]], shape) == labels for out in (got, wanted))
         return paired_points(
             lost=int((anns & ~ours).sum()), won=int((ours & ~anns).sum()), count=len(labels)
         )
     pairs = [(got[n], wanted[n], wanted[n].shape[1:]) for n in names]
     lost = [int((decisions(a, s) != decisions(b, s)).sum()) for a, b, s in pairs]
-    drop, low, high = paired_points(lost=max(lost), won=0, count=len(wanted[names[0]]))
-    return drop, max(low, 0.0), high
+    count = len(wanted[names[0]])
+    low, high = wilson(max(lost), count=count)
+    return 100 * max(lost) / count, 100 * low, 100 * high
 
 
 def shrunk(drop: float, *, disagreement: float, count: int) -> float:
@@ -61,15 +61,15 @@ def shrunk(drop: float, *, disagreement: float, count: int) -> float:
     return 100 * apart / count * (lost + DOUBT / 2) / (apart + DOUBT)
 
 
+def confidence(expected: float, *, interval: tuple[float, float], limit: float) -> float:
+    """The probability that unseen data lose at most ``limit`` points, where ``expected`` is what
+    they are expected to lose and ``interval`` the 95 % one of what was seen (normal)."""
+    deviation = (interval[1] - interval[0]) / (2 * Z95)
+    if deviation <= 0:
+        return float(expected <= limit)
+    return 0.5 * (1 + erf((limit - expected) / deviation / sqrt(2)))
+
+
 def _relative_error(got: Array, *, wanted: Array) -> float:
     power = float((wanted.astype(np.float64) ** 2).mean()) or 1.0
     return 100 * float(np.sqrt(((got.reshape(wanted.shape) - wanted) ** 2).mean() / power))
-
-
-def paired_points(*, lost: int, won: int, count: int) -> tuple[float, float, float]:
-    """The difference of two paired proportions and its 95 % interval (Agresti and Min 2005: half
-    a sample added to each of the four outcomes), in points."""
-    total, b, c = count + 2, lost + 0.5, won + 0.5
-    centre = (b - c) / total
-    half = Z95 * np.sqrt(b + c - (b - c) ** 2 / total) / total
-    return 100 * (lost - won) / count, 100 * float(centre - half), 100 * float(centre + half)

@@ -19,7 +19,7 @@ from ...runtime import graph as snn
 from ...runtime.neurons import Neuron
 from ...runtime.ops import Array
 from ...runtime.parallel.threads import one_blas_thread
-from ...runtime.semantics.samples import as_inputs
+from ...runtime.semantics.samples import as_inputs, spread_over
 from ..lowering.lower import compact
 from ..statistics.measure import by_channel, channel_axis
 from .replay import Replay, Train, decoded_mean, last_readers, packed_bits, packs
@@ -40,7 +40,7 @@ class Tuning:
     """What is calibrated in the loop.
 
     Attributes:
-        samples: calibration samples used at most; fewer for many steps (``WORK``).
+        samples: calibration samples used at most, spread over all; fewer for many steps (``WORK``).
         weights: correct weights; search: choose thresholds and initial potentials; rounds: of
             bias calibration.
     """
@@ -85,7 +85,8 @@ def tune(
     arrays = as_inputs(lowered, calibration, np.float32)
     given = len(next(iter(arrays.values())))
     count = _sample_count(lowered, neurons, given=given, steps=steps, tuning=tuning)
-    arrays = {name: x[:count] for name, x in arrays.items()}
+    chosen = spread_over(given, count)
+    arrays = {name: x[chosen] for name, x in arrays.items()}
     replay = Replay(lowered, arrays, steps, neurons, threads=tuning.threads, seed=tuning.seed)
     loop = _Loop(replay, dict(neurons), tuning, np.random.default_rng(tuning.seed))
     targets = [n for n in lowered.nodes if isinstance(n, snn.Population | snn.Readout)]

@@ -12,14 +12,16 @@ import numpy as np
 from ...runtime.engine import simulate
 from ...runtime.graph import Input, MaxPool, Node, Readout
 from ...runtime.ops import Array, Shape
+from ...runtime.semantics import labels as reader
 from ...runtime.semantics.analog import run_analog
-from ...runtime.semantics.decision import class_numbers, decides, decisions, score_count
+from ...runtime.semantics.decision import decisions
 from ..energy import Energy, activity, energy_of, latency_of
 from ..mapping import ChipRun, Mapped, Request
 from ..target import HardwareTarget, Violation
 from ..view.network import ChipNetwork, Projection
 from . import hops, mesh
 from .report import FloorPlan, LayerRow, PlacementReport, ResourceRow
+from .scores import no_scores, score_of_values
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -28,10 +30,11 @@ class PlaceData:
 
     Attributes:
         x: (n, *input shape), as the network takes them, or None: nothing is run, rates are
-            assumed; y: labels (n,), or None.
+            assumed; y: labels of any form that ``runtime.semantics.labels`` reads, or None.
         calib: calibration samples, for mapping steps that tune in the chip's integers.
         ann: accuracy of the original model on x, y; None: the graph in analog mode is used.
         float_snn: accuracy of the floating-point network at ``steps``; None: it is simulated.
+        regression: the outputs are values, whatever they look like.
     """
 
     x: Array | None = None
@@ -39,6 +42,7 @@ class PlaceData:
     calib: Array | None = None
     ann: float | None = None
     float_snn: float | None = None
+    regression: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,21 +219,19 @@ class Assembly:
         return max(self.network.facts.onsets.values(), default=0)
 
     def _accuracy(self, run: ChipRun | None) -> dict[str, Any]:
-        keys = ("ann", "float_snn", "chip", "quantization_loss", "mapping_loss", "total_loss")
-        out: dict[str, Any] = dict.fromkeys((*keys, "agreement"))
-        out |= {"T": self.request.steps, "samples": 0}
         data, x, y = self.data, self.request.x, self.request.y
+        out = no_scores(self.request.steps, 0 if data is None or x is None else len(x))
         if data is None or x is None:
             return out
-        out["samples"] = len(x)
         if run is None and y is not None and None not in (data.ann, data.float_snn):
             return out | {"ann": data.ann, "float_snn": data.float_snn}
         name = next(iter(la.name for la in self.network.layers if la.name in _readouts(self)))
         floating = simulate(self.network.graph, x, self.request.steps).readouts[name][-1]
         shape = floating.shape[1:]
-        y = class_numbers(y, shape) if decides(self.network.graph, y) else None
-        if score_count(shape) == 1 and not decides(self.network.graph, self.request.y):
-            return out  # a value, which no share of equal answers says anything of
+        found = reader.read(self.network.graph, y, regression=data.regression)
+        y = found.numbers
+        if not found.classes:  # values, which no share of equal answers says anything of
+            return out | {"values": score_of_values(self.network.graph, x, name, floating, y)}
         answer = decisions(floating, shape)
         if run is not None:
             chip = _said(run, shape)

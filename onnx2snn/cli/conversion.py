@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from importlib.resources import as_file
 from importlib.resources import files as resources
 from pathlib import Path
@@ -18,6 +17,7 @@ from ..data import Preprocessing, Samples
 from ..display import shown
 from ..errors import UsageError
 from ..evaluation.evaluate import Evaluation, evaluate
+from ..evaluation.held_back import MOST, check_import, split, with_held_back
 from ..evaluation.spiking import spiking_share
 from ..evaluation.sweep import Sweep, state_names
 from ..evaluation.sweep import sweep as run_sweep
@@ -29,8 +29,10 @@ from ..reports import conversion, documents
 from ..reports import text as render
 from ..results import claim, claim_file
 from ..runtime.graph import Analog, SpikingGraph
+from ..runtime.semantics.samples import spread_over
 from . import files, terminal
 from . import options as opt
+from .reading import DataReader, data_options
 from .running import chart_kinds, own_span, write_chart
 
 PATH = click.Path(path_type=Path)
@@ -45,7 +47,7 @@ PATH = click.Path(path_type=Path)
     help="Calibration samples, or `none`. Labels (FILE.npz:X_KEY,Y_KEY) only judge the candidates "
     "of --recipe auto.",
 )
-@click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
+@click.option("--calib-samples", type=click.IntRange(min=1), help="Use N of them, spread over all.")
 @click.option(
     "-o", "--output", required=True, type=files.OUTPUT, help="The converted file (.snn.onnx)."
 )
@@ -59,8 +61,15 @@ PATH = click.Path(path_type=Path)
 @click.option("--recipe", default="binary", type=click.Choice([*RECIPES, "auto"]))
 @opt.auto_options
 @opt.regression_option
+@data_options
 @click.option("--spiking-only", is_flag=True, help="Refuse networks with analog islands.")
 @opt.allow_analog_option
+@click.option(
+    "--hold-back",
+    type=click.IntRange(min=0),
+    help="Calibration samples to measure the agreement on that nothing is fitted to [a tenth, at "
+    "most 200; none of fewer than 100].",
+)
 @opt.conversion_options
 @opt.preprocessing_options
 @opt.shape_option
@@ -77,6 +86,8 @@ def convert(
     regression: bool,
     spiking_only: bool,
     allow_analog: bool,
+    hold_back: int | None,
+    reader: DataReader,
     preprocessing: Preprocessing | None,
     input_shapes: tuple[str, ...],
     as_json: bool,
@@ -90,11 +101,15 @@ def convert(
     inputs = files.read_by([model], calib)
     results = claim_file(output, Kind.NETWORK, inputs=inputs, force=force)
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
-    samples = opt.calibration_samples(calib, loaded, preprocessing, calib_samples)
+    samples = reader.calibration(calib, loaded, preprocessing, calib_samples)
     last = opt.parse_steps(steps)[1]
+    reader.ask(check_import(loaded, samples))
+    if samples is not None and samples.labels is not None:
+        samples = reader.guessed_labels(api.lowered(loaded), samples, regression=regression)
+    fitted, held = split(samples, hold_back)
     network = run_convert(
         loaded,
-        samples,
+        fitted,
         steps=last,
         recipe=recipe,
         regression=regression,
@@ -102,16 +117,27 @@ def convert(
         progress=opt.stage("converting"),
         **opt.chosen(**choices),
     )
+    network = with_held_back(network, held)
+    reader.made(network)
     if spiking_only:
         opt.refuse_islands(network)
     few = None if samples is None else samples.section(0, 2).whole()
     results.write(output.name, checked_bytes(network, few))
-    checked = None if samples is None else _calibration_check(network, samples, regression)
+    judged = held or fitted
+    checked = None if judged is None else _calibration_check(network, judged, regression)
+    if checked is not None and judged is not None:
+        reader.judged(checked, judged.source)
     totals = check(loaded).totals if network.of(Analog) else None
     share = spiking_share(network)
     document = conversion.document(
-        network, output=str(output), checked=checked, totals=totals, spiking=share
+        network,
+        output=str(output),
+        checked=checked,
+        totals=totals,
+        spiking=share,
+        unseen=held is not None,
     )
+    document = reader.told(document)
     opt.emit(document, as_json, conversion.text, document, share)
     if document["auto"] is not None and not document["auto"]["within"]:
         raise SystemExit(1)
@@ -127,9 +153,9 @@ def _refuse_options_of_auto(recipe: str, choices: Mapping[str, Any]) -> None:
 
 
 def _calibration_check(network: SpikingGraph, samples: Samples, regression: bool) -> Evaluation:
-    """What the network does on (at most 200 of) the calibration samples after its T steps."""
+    """What the network does on (at most 200 of) these samples after its T steps."""
     steps = own_span(network)[1]
-    part = replace(samples.section(0, 200), labels=None)
+    part = samples.at(spread_over(len(samples), MOST))
     return evaluate(network, part, steps, first=steps, regression=regression)
 
 
@@ -138,6 +164,7 @@ def _calibration_check(network: SpikingGraph, samples: Samples, regression: bool
 @click.option("--data", metavar="DATA", help="Samples to compare on [random].")
 @click.option("--samples", type=click.IntRange(min=1), default=4, help="How many [4].")
 @opt.preprocessing_options
+@data_options
 @opt.shape_option
 @opt.json_option
 def verify(
@@ -146,6 +173,7 @@ def verify(
     data: str | None,
     samples: int,
     preprocessing: Preprocessing | None,
+    reader: DataReader,
     input_shapes: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -156,11 +184,11 @@ def verify(
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     inputs = None
     if data is not None:
-        inputs = api.load_samples(data, loaded, preprocessing, limit=samples).whole()
+        inputs = reader.samples(data, loaded, preprocessing, limit=samples).whole()
     result = run_verify(loaded, inputs, samples=samples)
-    document = documents.verification(result)
+    document = reader.told(documents.verification(result))
     opt.emit(document, as_json, render.verify_text, model.name, result)
-    if not result.relative_diff <= 1e-4:
+    if not result.equal:
         raise SystemExit(1)
 
 
@@ -168,7 +196,7 @@ def verify(
 @click.argument("model", type=PATH)
 @click.option("--data", required=True, metavar="DATA", help="Samples and labels to score on.")
 @click.option("--calib", required=True, metavar="DATA", help="Calibration samples, or `none`.")
-@click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
+@click.option("--calib-samples", type=click.IntRange(min=1), help="Use N of them, spread over all.")
 @click.option("-T", "--steps", default="1:64", help="Time steps: N or FIRST:LAST [1:64].")
 @opt.recipes_option
 @click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
@@ -181,6 +209,7 @@ def verify(
 @opt.regression_option
 @opt.allow_analog_option
 @opt.preprocessing_options
+@data_options
 @opt.shape_option
 @opt.json_option
 def sweep(
@@ -196,6 +225,7 @@ def sweep(
     force: bool,
     allow_analog: bool,
     preprocessing: Preprocessing | None,
+    reader: DataReader,
     input_shapes: tuple[str, ...],
     as_json: bool,
     **choices: Any,
@@ -217,8 +247,10 @@ def sweep(
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     engine = opt.engine_arguments({k: choices.pop(k) for k in opt.ENGINE})
     engine["regression"] = choices.pop("regression")
-    test = api.load_samples(data, loaded, preprocessing, limit=samples)
-    calibration = opt.calibration_samples(calib, loaded, preprocessing, calib_samples)
+    test = reader.samples(data, loaded, preprocessing, limit=samples)
+    lowered = api.lowered(loaded)
+    reader.labels(lowered, test, regression=engine["regression"])
+    calibration = reader.calibration(calib, loaded, preprocessing, calib_samples)
     result = run_sweep(
         loaded,
         samples=test,
@@ -231,7 +263,10 @@ def sweep(
         say=terminal.notice,
         engine=engine,
     )
-    document = documents.sweep(result)
+    for made in result.runs:
+        reader.made(made.network, test)
+        reader.judged(made.evaluation, data)
+    document = reader.told(documents.sweep(result))
     written = write_chart(result, document, results, "sweep")
     for made in result.runs:
         name = names[made.recipe]

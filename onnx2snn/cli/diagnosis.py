@@ -25,6 +25,7 @@ from ..results import Results
 from ..runtime.graph import SpikingGraph
 from . import files
 from . import options as opt
+from .reading import DataReader, data_options
 from .running import converted, own_span, run_one
 
 PATH = click.Path(path_type=Path)
@@ -37,7 +38,7 @@ SAMPLES = 128  # tell a loss to a few points, in less than a minute for small ne
 @click.option("--data", required=True, metavar="DATA", help="Samples, and labels if there are any.")
 @opt.recipes_option
 @click.option("--calib", metavar="DATA", help="With --recipe: calibration samples, or `none`.")
-@click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
+@click.option("--calib-samples", type=click.IntRange(min=1), help="Use N of them, spread over all.")
 @click.option("-T", "--steps", help="Time steps [what the network was converted for].")
 @click.option(
     "--samples",
@@ -51,6 +52,7 @@ SAMPLES = 128  # tell a loss to a few points, in less than a minute for small ne
 @opt.regression_option
 @opt.allow_analog_option
 @opt.preprocessing_options
+@data_options
 @opt.shape_option
 @opt.json_option
 def diagnose(
@@ -69,6 +71,7 @@ def diagnose(
     regression: bool,
     allow_analog: bool,
     preprocessing: Preprocessing | None,
+    reader: DataReader,
     input_shapes: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -85,7 +88,9 @@ def diagnose(
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     graph = api.load(network)
     last = own_span(graph)[1] if steps is None else opt.parse_steps(steps)[1]
-    loaded_samples = api.load_samples(data, graph, preprocessing, limit=samples)
+    loaded_samples = reader.samples(data, graph, preprocessing, limit=samples)
+    reader.labels(graph, loaded_samples, regression=regression)
+    reader.made(graph, loaded_samples)
     networks = {"this network": graph}
     if recipes:
         networks |= converted(
@@ -97,6 +102,7 @@ def diagnose(
             preprocessing=preprocessing or loaded_samples.preprocessing,
             shapes=opt.parse_shapes(input_shapes),
             options={},
+            reader=reader,
         )
     judged = {"seed": seed, "regression": regression}
     curves: list[SweepRun] = []
@@ -116,7 +122,8 @@ def diagnose(
         progress=opt.stage("diagnosing"),
     )
     found = replace(found, curves=tuple(curves))
-    document = reports.document(found)
+    reader.judged(found.curves[0].evaluation, data)
+    document = reader.told(reports.document(found))
     written = None if results is None else write(found, document, results)
     opt.emit(document, as_json, _text, found, written)
     opt.refuse_analog([found.curves[0].evaluation.spiking], allow_analog)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from .. import api
 from ..errors import TargetError, UsageError
@@ -37,6 +36,7 @@ from ..results import Results, one_file
 from ..runtime.graph import SpikingGraph
 from . import files
 from . import options as opt
+from .reading import DataReader, data_options
 from .running import own_span
 
 PATH = click.Path(path_type=Path)
@@ -79,6 +79,8 @@ def targets(name: str | None, as_json: bool) -> None:
     "-o", "--output", type=files.OUTPUT, help="Folder for the report and the chip's files."
 )
 @files.force_option
+@opt.regression_option
+@data_options
 @opt.json_option
 def place_command(
     *,
@@ -94,6 +96,8 @@ def place_command(
     seconds: float,
     output: Path | None,
     force: bool,
+    regression: bool,
+    reader: DataReader,
     as_json: bool,
 ) -> None:
     """Place a converted network on a chip and report. Exit status 1 if it does not fit.
@@ -110,7 +114,9 @@ def place_command(
     others = [Path(target)] if target.endswith(".toml") else []
     inputs = files.read_by([network], data, calib, others=others)
     results = files.claimed(output, {} if output is None else _kinds(below, asked), inputs, force)
-    place_data = _place_data(graph, data=data, calib=calib, limit=samples)
+    place_data = _place_data(
+        graph, reader, data=data, calib=calib, limit=samples, regression=regression
+    )
     reports: list[PlacementReport] = []
     alike: dict[str, PlacementReport] = {}
     ways = _same_input(asked, given) if len(names) > 1 else {}
@@ -142,7 +148,7 @@ def place_command(
         results.write("comparison.html", render_chips(reports, alike))
         text = render_comparison(reports, alike)
         results.write("comparison.txt", f"{text}\n{TEXT_MARK}\n")
-    document = documents.placements(reports, alike)
+    document = reader.told(documents.placements(reports, alike))
     opt.emit(document, as_json, _text, reports, alike, output)
     if not any(report.fits for report in reports):
         raise SystemExit(1)
@@ -184,16 +190,25 @@ def _steps(graph: SpikingGraph, text: str | None) -> int:
 
 
 def _place_data(
-    graph: SpikingGraph, *, data: str | None, calib: str | None, limit: int | None
+    graph: SpikingGraph,
+    reader: DataReader,
+    *,
+    data: str | None,
+    calib: str | None,
+    limit: int | None,
+    regression: bool,
 ) -> PlaceData | None:
     if data is None and calib is None:
         return None
-    tuning = None if calib is None else _only(api.load_samples(calib, graph).whole(), "--calib")
+    tuning = None if calib is None else _only(reader.samples(calib, graph).whole(), "--calib")
     if data is None:
         return PlaceData(calib=tuning)
-    samples = api.load_samples(data, graph, limit=limit)
-    labels = None if samples.labels is None else np.asarray(samples.labels)
-    return PlaceData(x=_only(samples.whole(), "--data"), y=labels, calib=tuning)
+    samples = reader.samples(data, graph, limit=limit)
+    reader.labels(graph, samples, regression=regression)
+    reader.made(graph, samples)
+    reader.answers(graph, samples, regression=regression)
+    x = _only(samples.whole(), "--data")
+    return PlaceData(x=x, y=samples.labels, calib=tuning, regression=regression)
 
 
 def _only(inputs: Mapping[str, Any], option: str) -> Any:

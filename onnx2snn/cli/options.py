@@ -10,10 +10,9 @@ from typing import Any, Literal, TypeVar, cast
 
 import click
 
-from .. import api
 from ..converter.recipes import RECIPES, recipe_named
 from ..converter.recipes.options import Choosable, choosable
-from ..data import LAYOUTS, Preprocessing, Samples
+from ..data import LAYOUTS, Preprocessing
 from ..display import displayed, json_text
 from ..errors import UnsupportedOps, UsageError
 from ..evaluation.spiking import SpikingShare
@@ -124,15 +123,6 @@ def _type_of(choice: Choosable) -> Any:
     if choice.kind is int:
         return click.INT if choice.smallest is None else click.IntRange(min=int(choice.smallest))
     return click.FLOAT if choice.smallest is None else click.FloatRange(min=choice.smallest)
-
-
-def calibration_samples(
-    spec: str, model: Any, preprocessing: Preprocessing | None, limit: int | None
-) -> Samples | None:
-    """Calibration data, or None for `--calib none` (statistics without data)."""
-    if spec.lower() == "none":
-        return None
-    return api.load_samples(spec, model, preprocessing, limit=limit)
 
 
 def _recipes(context: Any, parameter: Any, texts: tuple[str, ...]) -> tuple[str, ...]:

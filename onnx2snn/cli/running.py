@@ -29,6 +29,7 @@ from ..runtime.engine import LayerProfile, simulate
 from ..runtime.graph import SpikingGraph
 from . import files
 from . import options as opt
+from .reading import DataReader, data_options
 
 PATH = click.Path(path_type=Path)
 PROFILED = 100  # samples
@@ -45,7 +46,7 @@ PROFILED = 100  # samples
 @click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
 @opt.recipes_option
 @click.option("--calib", metavar="DATA", help="With --recipe: calibration samples, or `none`.")
-@click.option("--calib-samples", type=click.IntRange(min=1), help="Use the first N of them.")
+@click.option("--calib-samples", type=click.IntRange(min=1), help="Use N of them, spread over all.")
 @click.option(
     "-o", "--output", type=files.OUTPUT, help="Folder for one chart of all (PNG, HTML), CSV."
 )
@@ -56,6 +57,7 @@ PROFILED = 100  # samples
 @opt.regression_option
 @opt.allow_analog_option
 @opt.preprocessing_options
+@data_options
 @opt.shape_option
 @opt.json_option
 def run(
@@ -72,6 +74,7 @@ def run(
     profile: bool,
     allow_analog: bool,
     preprocessing: Preprocessing | None,
+    reader: DataReader,
     input_shapes: tuple[str, ...],
     as_json: bool,
     **choices: Any,
@@ -100,20 +103,26 @@ def run(
             preprocessing=preprocessing,
             shapes=opt.parse_shapes(input_shapes),
             options=given,
+            reader=reader,
         )
     else:
         _no_conversion_asked_for(calib, given)
         made = {label: api.load(path) for label, path in _labels(networks).items()}
     loaded = {
-        label: api.load_samples(data, g, preprocessing, limit=samples) for label, g in made.items()
+        label: reader.samples(data, g, preprocessing, limit=samples) for label, g in made.items()
     }
+    for label, g in made.items():
+        reader.labels(g, loaded[label], regression=arguments["regression"])
+        reader.made(g, loaded[label])
     found = [
         run_one(label, g, loaded[label], span=span or own_span(g), engine=arguments)
         for label, g in made.items()
     ]
     runs, parts = [one for one, _ in found], [document for _, document in found]
+    for one in runs:
+        reader.judged(one.evaluation, data)
     layers = _profiled(runs[0], loaded[runs[0].recipe], engine, parts[0]) if profile else None
-    document, written = documents.runs(parts, data), list[str]()
+    document, written = reader.told(documents.runs(parts, data)), list[str]()
     if results is not None:
         written = write_chart(_as_sweep(networks, data, runs), document, results, "run")
     seconds = sum(d["seconds"] for d in parts)
@@ -154,6 +163,7 @@ def converted(
     preprocessing: Preprocessing | None,
     shapes: Any,
     options: dict[str, Any],
+    reader: DataReader,
 ) -> dict[str, SpikingGraph]:
     """One network per recipe, by recipe name."""
     if len(networks) != 1 or calib is None:
@@ -162,7 +172,7 @@ def converted(
             remedy="Give one model and --calib DATA or none; converted files need no --recipe.",
         )
     loaded = load_onnx(networks[0], input_shapes=shapes)
-    samples = opt.calibration_samples(calib, loaded, preprocessing, limit)
+    samples = reader.calibration(calib, loaded, preprocessing, limit)
     out = {}
     for recipe in recipes:
         progress = opt.stage(f"converting ({recipe}, T={steps})")

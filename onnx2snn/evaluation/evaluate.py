@@ -15,18 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from ..converter.auto.judge import paired_points
 from ..data import Samples
+from ..questions import Question
+from ..questions.answers import questions_of_answers
 from ..runtime.cost import static_cost
 from ..runtime.engine import DEFAULT, EarlyExit, SimulationResult, make_engine
 from ..runtime.facts import GraphFacts
 from ..runtime.graph import Readout, SpikingGraph
 from ..runtime.ops import Array
-from ..runtime.semantics.decision import class_numbers, decides, decisions, is_logit
+from ..runtime.semantics import labels as reader
+from ..runtime.semantics.decision import decisions
+from ..runtime.semantics.intervals import paired_points, wilson
+from ..runtime.semantics.values import ValueScore, misses, moments, score
 from .ann import Ann, analog_ann
 from .outputs import COLUMNS, OutputScore, concordance, is_classifier, scores, sums
 from .spiking import SpikingShare, share_of
-from .statistics import wilson
 
 Progress = Callable[[int, int], None]
 CHUNK = 200
@@ -46,6 +49,7 @@ class Point:
             agreement_low, agreement_high; where the outputs are no classes the ``concordance``.
         error: norm of the difference to the ANN's outputs, relative to their norm.
         concordance: Lin's, with the ANN's values (``outputs``); that of the worst output.
+        rmse, mae, r2: of the first output against labels that are values.
         spikes_per_neuron: mean over neurons and samples, summed over the steps.
         synops_per_sample: synaptic operations of one sample, summed over the steps.
         macs_per_sample: multiply-accumulates on analog values of one sample: of the input's layers
@@ -71,6 +75,9 @@ class Point:
     agreement_high: float | None = None
     difference_low: float | None = None
     difference_high: float | None = None
+    rmse: float | None = None
+    mae: float | None = None
+    r2: float | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -83,7 +90,9 @@ class Evaluation:
     network is judged by error and concordance; ``guessed_classes``: for want of labels, by the
     shape of the outputs alone; ``logit``: it is one number, class 1 where it is above 0;
     ``unused_labels``: there are class numbers that say nothing of such an output. ``outputs``: each
-    output after the last step. ``spiking``: how much of the work spikes do.
+    output after the last step. ``spiking``: how much of the work spikes do. ``ann_values``: the ANN
+    against labels that are values; ``said``: how the labels were read; ``questions``: what the
+    ANN's answers to them make doubtful.
     """
 
     points: tuple[Point, ...]
@@ -102,6 +111,9 @@ class Evaluation:
     logit: bool = False
     unused_labels: bool = False
     outputs: tuple[OutputScore, ...] = ()
+    ann_values: ValueScore | None = None
+    said: tuple[str, ...] = ()
+    questions: tuple[Question, ...] = ()
 
 
 class Tally:
@@ -133,6 +145,13 @@ class Tally:
         steps = len(zeros["correct"])
         zeros |= {f"output/{r.name}": np.zeros((steps, COLUMNS)) for r in graph.of(Readout)}
         zeros |= {key: np.zeros(()) for key in counts if key.startswith("layer/")}
+        known = {
+            "ann_said": np.zeros(int(counts["samples"]), np.int64),
+            "values": np.zeros((steps, 2)),
+            "ann_values": np.zeros(2),
+            "targets": np.zeros((3, prod(graph.of(Readout)[0].shape))),
+        }
+        zeros |= {key: known[key] for key in counts if key in known}
         if counts.keys() != zeros.keys():
             raise KeyError(*(counts.keys() ^ zeros.keys()))
         for key, wanted in zeros.items():
@@ -149,9 +168,11 @@ class Tally:
         labels: Array | None,
         seconds: float,
         logits: frozenset[str] = frozenset(),
+        *,
+        targets: Array | None = None,
     ) -> None:
         """Add a chunk: simulated readouts, the ANN's outputs, class labels or None; ``logits`` are
-        the outputs that are one number and say one of two classes."""
+        the outputs that are one number and say one of two classes; ``targets`` right values."""
         s = self.state
         for name, readout in result.readouts.items():
             target = ann[name].astype(np.float64)
@@ -174,6 +195,12 @@ class Tally:
                 s["lost"] += (ann_right & ~right).sum(axis=1)
                 s["won"] += (right & ~ann_right).sum(axis=1)
                 s["ann_correct"] += ann_right.sum()
+                before = s.get("ann_said", np.zeros(0, np.int64))
+                s["ann_said"] = np.concatenate([before, ann_guess.astype(np.int64)])
+        if targets is not None:
+            s["values"] = s.get("values", 0) + misses(result.readouts[first], targets)
+            s["ann_values"] = s.get("ann_values", 0) + misses(ann[first], targets)
+            s["targets"] = s.get("targets", 0) + moments(targets)
         s["spikes"] += sum(result.spikes.values(), start=np.zeros_like(s["spikes"]))
         s["synops"] += result.synops
         s["samples"] += result.samples
@@ -218,12 +245,7 @@ def evaluate(
     """
     ann = ann or analog_ann(network)
     tally = tally or Tally(steps)
-    readouts = network.of(Readout)
-    classifier = decides(network, samples.labels) and not regression
-    labels = class_numbers(samples.labels, readouts[0].shape) if classifier else None
-    logits = frozenset(
-        r.name for r in readouts if not regression and is_logit(network, r, samples.labels)
-    )
+    known = reader.read(network, samples.labels, regression=regression, where=samples.source)
     simulator = make_engine(engine, **options)
     done = int(tally.state["samples"])
     chunk = min(chunk, _most_samples(network, steps))
@@ -232,16 +254,33 @@ def evaluate(
         began = perf_counter()
         result = simulator.run(network, x, steps, seed=seed, offset=done, early_exit=early_exit)
         seconds = perf_counter() - began
-        part = None if labels is None else labels[done : done + result.samples]
-        tally.add(result, ann(x), part, seconds, logits)
+        right = None if known.numbers is None else known.numbers[done : done + result.samples]
+        labels, targets = (right, None) if known.classes else (None, right)
+        tally.add(result, ann(x), labels, seconds, known.logits, targets=targets)
         done += result.samples
         checkpoint(tally)
         progress(done, len(samples))
     found = _evaluation(
-        network, tally, (first, steps), classifier, logits, has_labels=labels is not None
+        network,
+        tally,
+        (first, steps),
+        known.classes,
+        known.logits,
+        has_labels=known.numbers is not None,
     )
-    unused = not regression and not classifier and _are_integers(samples.labels)
-    return replace(found, unused_labels=unused)
+    asked = questions_of_answers(
+        known,
+        network.of(Readout)[0].shape,
+        said=tally.state.get("ann_said"),
+        values=found.ann_values,
+        where=samples.source,
+    )
+    return replace(
+        found,
+        unused_labels=not regression and not known.classes and known.whole,
+        said=known.said,
+        questions=tuple(asked),
+    )
 
 
 def _most_samples(graph: SpikingGraph, steps: int) -> int:
@@ -269,9 +308,11 @@ def _evaluation(
     worst = np.min([concordance(total) for total in totals.values()], axis=0)
     spikes, synops = np.cumsum(s["spikes"]), np.cumsum(s["synops"])
     macs = cost.macs_once + cost.macs_per_step * _steps_run(s["stopped"], count)
+    valued = "targets" in s
     points = []
     for t in range(span[0] - 1, span[1]):
         bounds = wilson(int(s["agree"][t]), count=count) if classifier else (None, None)
+        value = score(s["values"][t], s["targets"]) if valued else None
         points.append(
             Point(
                 T=t + 1,
@@ -287,6 +328,9 @@ def _evaluation(
                 agreement_low=bounds[0],
                 agreement_high=bounds[1],
                 **_scored(s, t, count, known=scored),
+                rmse=None if value is None else value.rmse,
+                mae=None if value is None else value.mae,
+                r2=None if value is None else value.r2,
             )
         )
     return Evaluation(
@@ -308,6 +352,7 @@ def _evaluation(
         guessed_classes=classifier and not has_labels,
         logit=classifier and next(iter(shapes)) in logits,
         outputs=scores(totals, shapes, count, logits),
+        ann_values=score(s["ann_values"], s["targets"]) if valued else None,
     )
 
 
@@ -330,7 +375,3 @@ def _steps_run(stopped: Array, count: int) -> Array:
         return steps
     ran_on = count - np.cumsum(stopped)[:-1]  # past 0, 1, ... steps
     return np.cumsum(ran_on) / count
-
-
-def _are_integers(labels: Array | None) -> bool:
-    return labels is not None and labels.dtype.kind in "iub"

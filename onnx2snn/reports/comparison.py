@@ -9,7 +9,7 @@ from ..converter.recipes import recipe_named
 from ..evaluation.sweep import SweepRun
 from . import spiking
 from .figures import count
-from .text import interval, percent, table
+from .text import interval, percent, table, value_cells, values_text
 
 DROPS = {
     "accuracy": "points of accuracy lost against the ANN",
@@ -59,7 +59,15 @@ def auto_text(auto: Mapping[str, Any]) -> str:
         verdict += "\na negative drop is chance: the held-back samples are few"
     if best["high"] is not None:
         wide = (best["high"] - best["low"]) / 2
-        verdict += f"\nthese samples tell the drop to about {wide:.1f} points either way"
+        verdict += (
+            f"\n95 % interval of the drop {best['low']:.2f} to {best['high']:.2f}: these samples "
+            f"tell it to about {wide:.1f} points either way"
+        )
+        if best.get("confidence") is not None:
+            verdict += (
+                f"; on unseen data the limit of {limit:g} holds with a probability of about "
+                f"{100 * best['confidence']:.0f} %"
+            )
         one = 100 / auto["held_back"]
         if one > limit > 0:
             verdict += (
@@ -94,6 +102,8 @@ def runs_text(runs: Sequence[SweepRun], *, said: Collection[str] = ()) -> str:
     header = ["network", "T", "latency"]
     header += ["accuracy", "95 % interval", "to ANN"] if scored else []
     classes = runs[0].evaluation.classes
+    ann_values = runs[0].evaluation.ann_values
+    header += ["RMSE", "MAE", "R2"] if ann_values is not None else []
     header += ["agreement" if classes else "concordance"]
     header += ["95 % interval"] if classes and not scored else []
     header += ["error", *spiking.HEADER]
@@ -106,6 +116,8 @@ def runs_text(runs: Sequence[SweepRun], *, said: Collection[str] = ()) -> str:
                 "n/a" if p.accuracy is None or ann is None else f"{100 * (p.accuracy - ann):+.2f}"
             )
             row += [percent(p.accuracy), interval(p.low, p.high), apart]
+        if ann_values is not None:
+            row += value_cells(p.rmse, p.mae, p.r2)
         row.append(percent(p.agreement) if classes else f"{p.concordance:.4f}")
         if classes and not scored:
             row.append(interval(p.agreement_low, p.agreement_high))
@@ -118,4 +130,6 @@ def runs_text(runs: Sequence[SweepRun], *, said: Collection[str] = ()) -> str:
         for line in spiking.headline(run.evaluation.spiking, run.steps)
     )
     head += f"ANN {percent(first.ann_accuracy)}, " if scored else ""
+    if ann_values is not None:
+        head += f"ANN against the labels: {values_text(vars(ann_values))}; "
     return f"{head}{first.samples} samples\n\n{table(header, rows)}\n{spiking.KEY}"

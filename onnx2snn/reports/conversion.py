@@ -24,6 +24,7 @@ def document(
     checked: Evaluation | None,
     totals: Mapping[str, Mapping[str, int]] | None,
     spiking: SpikingShare,
+    unseen: bool = False,
 ) -> dict[str, Any]:
     """The JSON document of `convert`.
 
@@ -32,11 +33,12 @@ def document(
         checked: the network on calibration samples, after its last step alone; None without data.
         totals: nodes of the model by verdict; None where it has no islands.
         spiking: how much of its work spikes do.
+        unseen: nothing was fitted to these samples.
     """
     made = Provenance.of(network)
     assert made.steps is not None  # it was converted
     onset = onsets(network)
-    on_calibration = None if checked is None else _checked(checked)
+    on_calibration = None if checked is None else {**_checked(checked), "held_back": unseen}
     return {
         "schema": "onnx2snn.convert/1",
         "output": output,
@@ -132,5 +134,11 @@ def _checked_text(checked: dict[str, Any]) -> str:
         f"T={checked['T']}, latency {checked['latency']} steps, "
         f"{checked['spikes_per_neuron']:.2f} spikes per neuron, "
         f"{words.operations(checked)}. "
-        f"{near} on {checked['samples']} calibration samples."
+        f"{near} on {checked['samples']} calibration samples {_fitted(checked)}"
     )
+
+
+def _fitted(checked: Mapping[str, Any]) -> str:
+    if checked["held_back"]:
+        return "held back, to which nothing was fitted."
+    return "that the network was fitted to: on unseen ones expect less."

@@ -60,7 +60,11 @@ def sweep(result: Sweep) -> dict[str, Any]:
         "model": result.model,
         "data": result.data,
         "samples": result.samples,
-        "ann": {"accuracy": first.ann_accuracy, "macs": first.macs_ann},
+        "ann": {
+            "accuracy": first.ann_accuracy,
+            "macs": first.macs_ann,
+            "values": None if first.ann_values is None else asdict(first.ann_values),
+        },
         "runs": [curve(run) for run in result.runs],
     }
 
@@ -109,6 +113,10 @@ def run(one: SweepRun, *, seconds: float) -> dict[str, Any]:
         "low": last.low,
         "high": last.high,
         "ann_accuracy": evaluation.ann_accuracy,
+        "ann_values": None if evaluation.ann_values is None else asdict(evaluation.ann_values),
+        "rmse": last.rmse,
+        "mae": last.mae,
+        "r2": last.r2,
         "difference_low": last.difference_low,
         "difference_high": last.difference_high,
         "agreement": last.agreement,

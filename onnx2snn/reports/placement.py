@@ -11,7 +11,7 @@ from ..hwtargets.placement.report import PlacementReport
 from ..hwtargets.target import Violation
 from .energy import INPUTS, KINDS, SAID, SHORT, conditions, joules, latency
 from .energy import rows as energies
-from .text import table
+from .text import table, values_text
 
 
 def render_text(report: PlacementReport) -> str:
@@ -23,7 +23,7 @@ def render_text(report: PlacementReport) -> str:
         _layers(report),
         _resources(report),
         _traffic(report),
-        _accuracy(report),
+        accuracy_text(report),
         _energy(report),
         _notes(report),
     ]
@@ -123,16 +123,39 @@ def _traffic(r: PlacementReport) -> str:
     )
 
 
-def _accuracy(r: PlacementReport) -> str:
+def accuracy_text(r: PlacementReport) -> str:
     a = r.accuracy
     if not a.get("samples"):
         return "Accuracy: not measured (no data)."
+    if a.get("values"):
+        return _values(a)
     parts = [
         f"{label} {100 * a[key]:.2f} %"
         for key, label in (("ann", "ANN"), ("float_snn", "float SNN"), ("chip", "chip integers"))
         if a.get(key) is not None
     ]
+    if not parts:
+        return f"Accuracy: not measured (no labels), {a['samples']:,} samples."
     return f"Accuracy at T = {a['T']} on {a['samples']:,} samples: {', '.join(parts)}."
+
+
+def _values(a: Mapping[str, Any]) -> str:
+    """A regression: ANN and SNN against the labels first, then the difference between them."""
+    found, head = a["values"], f"Values (a regression) at T = {a['T']} on {a['samples']:,} samples"
+    parts = [
+        f"{label} {values_text(found[key])}"
+        for key, label in (("ann", "ANN"), ("float_snn", "float SNN"))
+        if found[key] is not None
+    ]
+    apart = found["difference"]
+    parts.append(
+        f"SNN less ANN: RMSE {apart['rmse']:.4g}, {100 * apart['error']:.1f} % of the ANN's values"
+    )
+    missing = "" if found["ann"] else " No labels to compare with."
+    return (
+        f"{head}: {'; '.join(parts)}.{missing} The chip's readouts have a scale of their own: "
+        "its values are not scored."
+    )
 
 
 def _energy(r: PlacementReport) -> str:
@@ -252,6 +275,8 @@ def _short(v: Violation) -> str:
 def _compared(reports: Sequence[PlacementReport]) -> str:
     """What was run; how to get what is missing."""
     a = next((r.accuracy for r in reports if r.accuracy.get("samples")), None)
+    if a is not None and a.get("values"):
+        return _values(a)
     if a is None:
         return (
             "Nothing was run: energies assume firing rates. Give samples (--data) for measured "

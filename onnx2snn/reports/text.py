@@ -60,6 +60,8 @@ def curve_rows(evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
     header = ["T", "latency"]
     header += ["accuracy", "95 % interval", "to ANN"] if scored else []
     classes = evaluation.classes
+    valued = evaluation.ann_values is not None
+    header += ["RMSE", "MAE", "R2"] if valued else []
     header += ["agreement"] if classes else ["concordance"]
     header += ["95 % interval"] if classes and not scored else []
     header += ["error", *spiking.HEADER]
@@ -69,6 +71,7 @@ def curve_rows(evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
         if scored and p.accuracy is not None and evaluation.ann_accuracy is not None:
             difference = 100 * (p.accuracy - evaluation.ann_accuracy)
             row += [percent(p.accuracy), interval(p.low, p.high), f"{difference:+.2f}"]
+        row += value_cells(p.rmse, p.mae, p.r2) if valued else []
         row.append(percent(p.agreement) if classes else f"{p.concordance:.4f}")
         bounds = bounds_of(evaluation, p)
         if bounds is not None and not scored:
@@ -157,18 +160,43 @@ def run_text(title: str, evaluation: Evaluation) -> str:
     head = "\n".join([*first, head, *spiking.lines(share)])
     if evaluation.logit:
         head += "\none logit: class 1 where it is above 0 (--regression: for a value)"
-    if evaluation.unused_labels:
-        shape = "x".join(map(str, evaluation.outputs[0].shape)) or "one number"
-        head += (
-            f"\nthe labels are whole numbers, but the first output ({shape}) is not one score per "
-            "class: no accuracy, the outputs are judged by error and concordance"
-        )
+    head += "".join(f"\n{said}" for said in evaluation.said)
+    head += regression_text(evaluation)
     if evaluation.guessed_classes and not evaluation.logit:
         head += "\nno labels: the outputs are taken for class scores (--regression: for values)"
     text = f"{head}\n\n{curve_table(evaluation)}\n{spiking.KEY}"
     if several_outputs(evaluation):
         text += f"\n\n{outputs_table(evaluation)}"
     return f"{text}\n\n{knee_text(evaluation)}"
+
+
+def regression_text(evaluation: Evaluation) -> str:
+    """The first lines of a report on values: ANN and SNN against the labels, then the difference
+    between the two; "" where labels are no values."""
+    ann, last = evaluation.ann_values, evaluation.points[-1]
+    if ann is None:
+        return ""
+    rows = [
+        ["ANN", *value_cells(ann.rmse, ann.mae, ann.r2)],
+        [f"SNN, T={last.T}", *value_cells(last.rmse, last.mae, last.r2)],
+    ]
+    apart = f"the SNN's outputs differ from the ANN's by {100 * last.error:.1f} % (relative norm)"
+    head = ["values against the labels", "RMSE", "MAE", "R2"]
+    return f"\n\n{table(head, rows)}\n{apart}"
+
+
+def value_cells(rmse: float | None, mae: float | None, r2: float | None) -> list[str]:
+    return [*("n/a" if v is None else f"{v:.4g}" for v in (rmse, mae)), r2_text(r2)]
+
+
+def r2_text(r2: float | None) -> str:
+    return "n/a" if r2 is None else f"{r2:.4f}"
+
+
+def values_text(found: Mapping[str, float | None]) -> str:
+    """RMSE, MAE and R2 in a sentence."""
+    rmse, mae, r2 = value_cells(found["rmse"], found["mae"], found["r2"])
+    return f"RMSE {rmse}, MAE {mae}, R2 {r2}"
 
 
 def several_outputs(evaluation: Evaluation) -> bool:
@@ -255,7 +283,7 @@ def csv_name(name: str) -> str:
 def verify_text(name: str, v: Verification) -> str:
     header = ["layer", "tensor", "relative difference"]
     rows = [[c.name, c.tensor, f"{c.relative_diff:.2e}"] for c in v.layers]
-    verdict = "equal" if v.relative_diff <= 1e-4 else "DIFFERENT"
+    verdict = "equal" if v.equal else "DIFFERENT"
     dropped = (
         f"\nLeft out at the output (softmax, sigmoid, argmax): {', '.join(v.dropped)}."
         if v.dropped

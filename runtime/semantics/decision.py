@@ -36,28 +36,14 @@ def decisions(values: Array, shape: Shape) -> Array:
     return np.asarray(flat.argmax(axis=-1))
 
 
-def class_numbers(labels: Array | None, shape: Shape) -> Array | None:
-    """Labels (samples,) or (samples, 1) as class numbers for an output of this shape; None where
-    they are something else. For a single number they are 0 and 1, of whatever type."""
-    if labels is None:
-        return None
-    flat = labels.reshape(len(labels)) if labels.size == len(labels) else labels
-    if flat.ndim != 1:
-        return None
-    if score_count(shape) == 1:
-        return flat.astype(np.int64) if np.isin(flat, (0, 1)).all() else None
-    return flat if flat.dtype.kind in "iub" else None
-
-
-def is_logit(graph: SpikingGraph, readout: Readout, labels: Array | None) -> bool:
+def is_logit(graph: SpikingGraph, readout: Readout, *, two_classes: bool) -> bool:
     """Whether a single number is the logit of two classes: a Sigmoid behind it was left out, or
-    ``labels`` are 0 and 1 (integers) and a weighted sum gives it, which can be negative."""
+    labels say that there are ``two_classes`` and a weighted sum gives it, which can be negative."""
     if score_count(readout.shape) != 1:
         return False
     if "Sigmoid" in graph.meta.get(LEFT_OUT, {}).get(readout.tensor, ()):
         return True
-    known = class_numbers(labels, readout.shape) is not None
-    return labels is not None and labels.dtype.kind in "iub" and known and _summed(graph, readout)
+    return two_classes and _summed(graph, readout)
 
 
 def _summed(graph: SpikingGraph, readout: Readout) -> bool:
@@ -68,12 +54,3 @@ def _summed(graph: SpikingGraph, readout: Readout) -> bool:
             return False
         node = graph[node.inputs[0]]
     return isinstance(node, Synapse)
-
-
-def decides(graph: SpikingGraph, labels: Array | None) -> bool:
-    """Whether the network's first output says classes, and ``labels`` (if any) are classes."""
-    readout = graph.of(Readout)[0]
-    count = score_count(readout.shape)
-    if labels is not None and class_numbers(labels, readout.shape) is None:
-        return False
-    return count is not None and (count > 1 or is_logit(graph, readout, labels))

@@ -1,4 +1,4 @@
-"""Arrays of samples, checked against what a graph's inputs take."""
+"""Arrays of samples, checked against what a graph's inputs take; and which of many are taken."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ import numpy as np
 from ...errors import DataError
 from ..graph import Input, SpikingGraph
 from ..ops import Array
+
+
+def spread_over(count: int, most: int) -> Array:
+    """At most ``most`` of ``count`` sample numbers, evenly spread from the first to the last: data
+    are often sorted by class."""
+    return np.linspace(0, count - 1, min(count, most)).astype(int)
 
 
 def as_inputs(

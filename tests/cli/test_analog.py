@@ -154,5 +154,5 @@ def test_what_drives_the_layers_decides(
     assert done.exit_code == status, done.output
     found: Any = json.loads(convert(model, "--allow-analog", "--json").stdout)
     assert tuple(found["spiking"]["layers"].values()) == layers
-    first = done.output.splitlines()[0]
+    first = done.stdout.splitlines()[0]
     assert first.startswith(head) if head else "SPIKING" not in done.output

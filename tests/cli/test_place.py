@@ -45,7 +45,7 @@ def data(folder):
 def test_all_chips_are_compared_in_one_table(folder, tmp_path):
     result = run(folder, "--target", "all", *data(folder), "-o", str(tmp_path / "out"))
     assert result.exit_code == 0, result.output
-    table, compared, *_ = result.output.split("\n\n")
+    table, compared, *_ = result.stdout.split("\n\n")
     head, _, *rows = table.splitlines()
     assert [row.split()[0] for row in rows] == list(targets())
     for column in (
@@ -91,7 +91,7 @@ def test_all_chips_are_compared_in_one_table(folder, tmp_path):
 def test_the_comparison_is_json_on_request(folder):
     result = run(folder, "--target", "all", "--json")
     assert result.exit_code == 0
-    assert set(json.loads(result.output)["targets"]) == set(targets())
+    assert set(json.loads(result.stdout)["targets"]) == set(targets())
 
 
 def test_without_labels_the_table_says_so(folder):
@@ -141,7 +141,7 @@ def test_calibration_samples_are_used_without_data_too(folder, target):
     only = data(folder)[2:]
     result = run(folder, "--target", target, *only, "--json")
     assert result.exit_code == 0
-    report = json.loads(result.output)
+    report = json.loads(result.stdout)
     assert report["facts"]["calibrated_on"] == "calibration data"
     assert report["accuracy"]["samples"] == 0
 
@@ -161,7 +161,7 @@ def test_the_report_of_a_xylo_has_its_clock_and_power_with_the_source(folder):
 
 def test_energies_are_compared_with_the_input_alike_and_own_ways_kept(folder, tmp_path):
     result = run(folder, "--target", "all", *data(folder), "--json")
-    found = json.loads(result.output)
+    found = json.loads(result.stdout)
     own = {name: part["input_mode"] for name, part in found["targets"].items()}
     same = {name: part["input_mode"] for name, part in found["input_alike"].items()}
     sent = dict.fromkeys(set(targets()) - {"loihi1", "loihi2"}, "spikes")
@@ -170,7 +170,7 @@ def test_energies_are_compared_with_the_input_alike_and_own_ways_kept(folder, tm
     graded, spikes = (
         found[key]["loihi2"]["energy"]["dynamic_j"] for key in ("targets", "input_alike")
     )
-    alone = json.loads(run(folder, "--target", "loihi2", *data(folder), "--json").output)
+    alone = json.loads(run(folder, "--target", "loihi2", *data(folder), "--json").stdout)
     assert found["targets"]["loihi2"] == alone and graded != spikes
     chosen = run(folder, "--target", "all", "--option", "input=bias")
     assert "accuracy with input" not in chosen.output

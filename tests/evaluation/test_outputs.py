@@ -14,11 +14,11 @@ from onnx2snn.data import Preprocessing, Samples
 from onnx2snn.evaluation import outputs
 from onnx2snn.evaluation.ann import analog_ann
 from onnx2snn.evaluation.evaluate import Evaluation, evaluate
-from onnx2snn.evaluation.statistics import wilson
 from onnx2snn.evaluation.sweep import knee
 from onnx2snn.reports import text as render
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime.engine import simulate
+from onnx2snn.runtime.semantics.intervals import wilson
 
 PLAIN = residual_cnn(np.random.default_rng(1))
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnx2snn.evaluation.statistics import wilson
+from onnx2snn.runtime.semantics.intervals import wilson
 
 
 def test_wilson_gives_published_intervals() -> None:

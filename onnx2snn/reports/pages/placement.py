@@ -15,6 +15,7 @@ from ...hwtargets.placement.report import FloorPlan, PlacementReport
 from ...runtime.ops import Array
 from .. import energy
 from ..energy import si
+from ..placement import accuracy_text
 from . import page
 
 CELL = 30  # drawing units per core
@@ -34,6 +35,7 @@ def render_html(report: PlacementReport) -> str:
         said=energy.SAID,
         entering=energy.INPUTS[report.input_mode],
         latency=energy.latency(report.latency),
+        values=accuracy_text(report),
         board=None if plan is None else board_drawing(plan),
         legend=[] if plan is None else list(zip(plan.layers, _hues(plan.layers), strict=True)),
         cell=CELL,

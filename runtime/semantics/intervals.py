@@ -1,4 +1,4 @@
-"""Confidence intervals and the knee of an accuracy curve."""
+"""Confidence intervals of a proportion, and of the difference of two on the same samples."""
 
 from __future__ import annotations
 
@@ -19,3 +19,12 @@ def wilson(successes: int, *, count: int, z: float = Z95) -> tuple[float, float]
     half = z * sqrt(p * (1 - p) / count + z * z / (4 * count * count)) / (1 + z * z / count)
     # Rounding must not put the proportion itself outside.
     return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))
+
+
+def paired_points(*, lost: int, won: int, count: int) -> tuple[float, float, float]:
+    """The difference of two paired proportions and its 95 % interval (Agresti and Min 2005: half
+    a sample added to each of the four outcomes), in points."""
+    total, b, c = count + 2, lost + 0.5, won + 0.5
+    centre = (b - c) / total
+    half = Z95 * sqrt(b + c - (b - c) ** 2 / total) / total
+    return 100 * (lost - won) / count, 100 * (centre - half), 100 * (centre + half)
