@@ -41,7 +41,7 @@ def data(folder):
 def test_all_chips_are_compared_in_one_table(folder, tmp_path):
     result = run(folder, "--target", "all", *data(folder), "-o", str(tmp_path / "out"))
     assert result.exit_code == 0, result.output
-    table, compared, *_ = result.output.split("\n\n")
+    table, compared, *_ = result.stdout.split("\n\n")
     head, _, *rows = table.splitlines()
     assert [row.split()[0] for row in rows] == list(targets())
     for column in ("fits", "cores", "binding limit", "chip accuracy", "energy"):
