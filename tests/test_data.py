@@ -59,6 +59,17 @@ def test_several_inputs_are_read_by_name(tmp_path: Path) -> None:
     assert {k: v.shape for k, v in samples.whole().items()} == {"a": (2, 3), "b": (2, 4)}
 
 
+def test_a_limit_keeps_the_first_or_is_spread_over_all(tmp_path: Path) -> None:
+    shape = (1, 2, 2)
+    x = np.arange(10, dtype=np.float32)[:, None, None, None] * np.ones(shape, np.float32)
+    np.savez(tmp_path / "d.npz", x=x, y=np.arange(10))
+    for spread, kept in ((False, [0, 1, 2, 3]), (True, [0, 3, 6, 9])):
+        spec = str(tmp_path / "d.npz")
+        found = load_samples(spec, {"i": shape}, Preprocessing(), limit=4, spread=spread)
+        assert found.labels is not None and found.labels.tolist() == kept
+        assert found.arrays["i"][:, 0, 0, 0].tolist() == kept
+
+
 def test_a_folder_of_class_folders_is_a_data_set(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     for i, name in enumerate(("cat", "dog")):

@@ -20,6 +20,12 @@ def test_every_error_code_is_documented_and_every_documented_code_exists() -> No
     assert raised == set(documented)
 
 
+def test_every_warning_code_is_documented_and_every_documented_code_exists() -> None:
+    asked = {c for path in SOURCES for c in re.findall(r'"(W\d{3})"', path.read_text())}
+    documented = re.findall(r"^\| (W\d{3}) \|", (ROOT / "docs/errors.md").read_text(), re.M)
+    assert asked == set(documented) and len(documented) == len(set(documented))
+
+
 def test_the_readme_names_only_verbs_and_options_that_exist() -> None:
     text = (ROOT / "README.md").read_text().replace("\\\n", " ")
     used = re.findall(r"^onnx2snn (\w+)(.*)$", text, re.M)

@@ -29,7 +29,7 @@ from ..ann.passes import default_passes, run_passes
 from ..convert import Conversion, convert
 from ..recipes.options import Options, can_copy
 from ..statistics.measure import Progress
-from .judge import confidence, drop_of, measured_by, shrunk
+from .judge import confidence, confidence_of_share, drop_of, measured_by, shrunk
 
 HELD_BACK = 512  # at most, and at most a third
 TRIAL, FULL = 128, 512  # samples for a first look at a candidate, and where that does not decide
@@ -175,13 +175,15 @@ class _Search:
         result = simulate(made.graph, self.held, steps, at=[steps])
         got = {name: out[-1] for name, out in result.readouts.items()}
         drop, low, high = drop_of(wanted=self.answers, got=got, labels=self.labels)
-        expected, limit = drop, self.options.max_drop
-        if measured_by(self.answers, self.labels) == "accuracy":
-            expected = shrunk(
-                drop,
-                disagreement=drop_of(wanted=self.answers, got=got, labels=None)[0],
-                count=len(_first(self.held)),
-            )
+        expected, limit, sure = drop, self.options.max_drop, None
+        measure, count = measured_by(self.answers, self.labels), len(_first(self.held))
+        if measure == "accuracy":
+            apart = drop_of(wanted=self.answers, got=got, labels=None)[0]
+            expected = shrunk(drop, disagreement=apart, count=count)
+        if measure == "agreement":
+            sure = confidence_of_share(drop, count=count, limit=limit)
+        elif low is not None and high is not None:
+            sure = confidence(expected, interval=(low, high), limit=limit)
         return Candidate(
             recipe=kind.recipe,
             T=steps,
@@ -192,9 +194,7 @@ class _Search:
             low=low,
             high=high,
             within=max(drop, expected) <= limit,
-            confidence=None
-            if low is None or high is None
-            else confidence(expected, interval=(low, high), limit=limit),
+            confidence=sure,
             samples=len(_first(fit)),
             spikes_per_neuron=float(result.spikes_per_neuron[-1]),
             synops_per_sample=float(result.synops_per_sample[-1]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import erf, sqrt
+from math import comb, erf, sqrt
 from typing import Literal
 
 import numpy as np
@@ -68,6 +68,15 @@ def confidence(expected: float, *, interval: tuple[float, float], limit: float) 
     if deviation <= 0:
         return float(expected <= limit)
     return 0.5 * (1 + erf((limit - expected) / deviation / sqrt(2)))
+
+
+def confidence_of_share(drop: float, *, count: int, limit: float) -> float:
+    """The probability that at most ``limit`` points of unseen data disagree, where ``drop`` points
+    of ``count`` did: that of the share's posterior with an even prior (Bayes, Laplace). It allows
+    for one disagreement more than was seen, and so for what was tried until it was seen."""
+    share, seen = min(max(limit / 100, 0.0), 1.0), round(drop * count / 100)
+    few = (comb(count + 1, n) * share**n * (1 - share) ** (count + 1 - n) for n in range(seen + 1))
+    return max(0.0, 1 - sum(few))
 
 
 def _relative_error(got: Array, *, wanted: Array) -> float:

@@ -121,6 +121,19 @@ def test_chance_wins_on_few_samples_do_not_make_a_candidate_look_good() -> None:
     assert auto_judge.shrunk(0.0, disagreement=0.0, count=66) == 0
 
 
+def test_what_is_claimed_of_unseen_data_is_a_posterior() -> None:
+    # Even prior, no disagreement of n: P(share <= limit) = 1 - (1 - limit)^(n + 1).
+    none = auto_judge.confidence_of_share(0.0, count=50, limit=1.0)
+    assert none == pytest.approx(1 - 0.99**51)
+    # Against draws from Beta(3 + 1, 97 + 1).
+    draws = np.random.default_rng(0).beta(4, 98, 100_000)
+    found = auto_judge.confidence_of_share(3.0, count=100, limit=4.0)
+    assert found == pytest.approx((draws <= 0.04).mean(), abs=0.01)
+    assert auto_judge.confidence(1.0, interval=(-1.0, 3.0), limit=1.0) == pytest.approx(0.5)
+    assert auto_judge.confidence(1.0, interval=(-1.0, 3.0), limit=3.0) == pytest.approx(0.975)
+    assert auto_judge.confidence(1.0, interval=(1.0, 1.0), limit=0.5) == 0.0
+
+
 @given(st.integers(1, 300), st.integers(0, 30), st.integers(0, 30))
 def test_the_expected_drop_is_never_more_than_the_disagreement(
     count: int, lost: int, won: int

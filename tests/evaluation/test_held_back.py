@@ -1,0 +1,82 @@
+"""What `convert` holds back, and that it checks the network as it was read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from converter.frontend.tools import model, saved
+from onnx.helper import make_node
+
+from onnx2snn.converter.frontend import load_onnx
+from onnx2snn.data import Preprocessing, Samples
+from onnx2snn.errors import ModelError, UsageError
+from onnx2snn.evaluation import held_back
+from onnx2snn.evaluation.held_back import check_import, split
+from onnx2snn.evaluation.verify import Verification
+
+
+def samples(count: int) -> Samples:
+    x = np.arange(count, dtype=np.float32)[:, None]
+    return Samples(arrays={"x": x}, labels=None, preprocessing=Preprocessing(), source="c")
+
+
+@pytest.mark.parametrize(
+    "count, wanted, held",
+    [(99, None, 0), (100, None, 10), (5000, None, 200), (50, 5, 5), (9, 0, 0)],
+)
+def test_samples_held_back_are_spread_over_all_and_not_fitted_to(
+    count: int, wanted: int | None, held: int
+) -> None:
+    fitted, kept = split(samples(count), wanted)
+    assert fitted is not None and len(fitted) == count - held
+    assert (kept is None) == (held == 0)
+    if kept is not None:
+        both = np.concatenate([fitted.arrays["x"], kept.arrays["x"]])[:, 0]
+        assert sorted(both) == list(range(count))
+        assert np.diff(kept.arrays["x"][:, 0]).max() <= count / (held - 1) + 1
+
+
+def test_holding_all_back_is_refused() -> None:
+    with pytest.raises(UsageError, match="leaves none to fit to"):
+        split(samples(9), 9)
+
+
+@pytest.mark.parametrize(
+    "off, left_out, training, answer",
+    [
+        (1e-6, False, False, ""),
+        (1e-3, False, False, "W434"),
+        (0.5, False, False, "E328"),
+        (float("nan"), False, False, "E328"),
+        (1e-3, True, False, ""),  # the rounding of a quantized model
+        (0.5, True, False, "W434"),
+        (0.5, True, True, ""),
+    ],
+)
+def test_a_network_read_as_another_one_is_not_converted(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    off: float,
+    left_out: bool,
+    training: bool,
+    answer: str,
+) -> None:
+    nodes = [make_node("Relu", ["x"], ["y"])]
+    node = (("n", "Op", "left out"),)
+    loaded = replace(
+        load_onnx(saved(model(nodes, {"x": ("N", 1)}), tmp_path)),
+        approximated=node if left_out else (),
+        training=node if training else (),
+    )
+    found = Verification(max_abs_diff=off, relative_diff=off, samples=2, layers=(), dropped=())
+    monkeypatch.setattr(held_back, "verify", lambda *_, **__: found)
+    if answer.startswith("E"):
+        with pytest.raises(ModelError) as caught:
+            list(check_import(loaded, samples(9)))
+        assert caught.value.code == answer
+    else:
+        assert [q.code for q in check_import(loaded, samples(9))] == [answer] * bool(answer)
