@@ -7,6 +7,7 @@ older files.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -302,7 +303,7 @@ def convert(
     made = Provenance.of(result.graph)
     made = replace(
         made,
-        source=Source(path=Path(loaded.path).name, sha256=loaded.sha256),
+        source=Source(path=_file_name(loaded.path), sha256=loaded.sha256),
         preprocessing=preprocessing,
         versions=_versions(),
         notes=(*made.notes, *_training_notes(loaded)),
@@ -314,7 +315,7 @@ def convert(
             made,
             preprocessing=calibration.preprocessing,
             calibration=CalibrationData(
-                source=Path(calibration.source).name,  # no folder of this machine
+                source=_file_name(calibration.source),  # no folder of this machine
                 samples=len(calibration),
             ),
         )
@@ -361,3 +362,9 @@ def _reached(made: Conversion, steps: int) -> dict[str, GivenThreshold]:
             median=float(np.median(theta)), reach=float(np.median(seen)) if seen.size else 0.0
         )
     return out
+
+
+def _file_name(path: str) -> str:
+    """The last part, as UTF-8, which is all that an ONNX file can hold: Python reads bytes that are
+    no characters in the user's locale as lone surrogates."""
+    return os.fsencode(Path(path).name).decode(errors="replace")

@@ -23,6 +23,7 @@ import onnx
 from ....errors import ModelError, UnsupportedOps
 from ....runtime.file import KEY
 from ....runtime.ops import Array, Shape
+from ....runtime.reading import read_whole
 from ..refusals import STANDARD, custom_operations
 from .batch import check_one_by_one, fixed_batch, for_any_batch
 from .cleanup import clean, sized
@@ -174,7 +175,7 @@ def _of_old_operations(model: onnx.ModelProto, error: ModelError) -> ModelError:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_whole(path)
     except OSError as error:
         raise ModelError(
             f"cannot read the model: {error.strerror or error}",
