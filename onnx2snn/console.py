@@ -31,11 +31,10 @@ STOPS = {
     if hasattr(signal, name)
 }
 AGAIN = (
-    1.5  # seconds after which a child that is still there is told once more: the first exception
+    0.5  # seconds after which the child is told again: an exception is lost where C calls Python
 )
-# may have been swallowed where Python calls back from C
-PATIENCE = 3  # times it is told, before it is killed
-CLEANING = 1.0  # seconds in which a second signal is one and the same
+PATIENCE = 8  # times it is told, before it is killed
+CLEANING = 0.4  # seconds in which a second signal is one and the same
 
 
 class Stopped(BaseException):
@@ -52,10 +51,10 @@ def main() -> NoReturn:
     heard = [n for n in numbers if signal.getsignal(n) is not signal.SIG_IGN]  # nohup, `&`
     if sys.platform == "linux":
         _supervise(heard)
-    stopper = _Stopper()
+    stopper = _Stopper(speaks=True)
     for number in heard:
         signal.signal(number, stopper)
-    _work()
+    _work(stopper)
 
 
 def _supervise(heard: list[int]) -> None:
@@ -71,9 +70,10 @@ def _supervise(heard: list[int]) -> None:
         end_with_parent(parent)
         for number in heard:  # a terminal's Ctrl-C reaches both: the parent passes it on
             signal.signal(number, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, _Stopper())
+        stopper = _Stopper(speaks=False)
+        signal.signal(signal.SIGTERM, stopper)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*heard, signal.SIGTERM})
-        _work()
+        _work(stopper)
     watch = _Watch(child)
     for number in heard:
         signal.signal(number, watch.stop)
@@ -86,33 +86,41 @@ def _supervise(heard: list[int]) -> None:
     _end(watch.stopped, ended)
 
 
-def _work() -> NoReturn:
+def _work(stopper: _Stopper) -> NoReturn:
     """The command line, in this process."""
-    try:
-        from .cli import main as command_line
+    from .cli import main as command_line
 
+    try:
+        stopper.importing = False
         command_line()
     except Stopped as stopped:
-        if sys.platform != "linux":
-            _say(_reason(stopped.number))
+        stopper.say(stopped.number)
         sys.exit(128 + stopped.number)
     sys.exit(0)
 
 
 class _Stopper:
-    """The handler in the process that works: raises ``Stopped``, and silences what libraries say
-    when they are interrupted."""
+    """The handler in the process that works: ends it while there is nothing to clean up, raises
+    ``Stopped`` later, and silences what libraries say when they are interrupted."""
 
-    def __init__(self) -> None:
-        self._last = -CLEANING
+    def __init__(self, *, speaks: bool) -> None:
+        self.importing = True
+        self._speaks, self._last = speaks, -CLEANING
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.importing:  # which drops exceptions: they end up in a weak reference's callback
+            self.say(number)
+            os._exit(128 + number)
         if time.monotonic() - self._last < CLEANING:
             return
         self._last = time.monotonic()
-        if sys.platform == "linux":
+        if not self._speaks:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         raise Stopped(number)
+
+    def say(self, number: int) -> None:
+        if self._speaks:
+            _say(_reason(number))
 
 
 class _Watch:
