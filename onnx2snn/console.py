@@ -68,8 +68,8 @@ def _supervise(heard: list[int]) -> None:
         return
     if child == 0:
         end_with_parent(parent)
-        for number in heard:  # a terminal's Ctrl-C reaches both: the parent passes it on
-            signal.signal(number, signal.SIG_IGN)
+        for number in {*heard} - {signal.SIGTERM}:  # a terminal's Ctrl-C reaches both: it is for
+            signal.signal(number, signal.SIG_IGN)  # the parent, which passes it on as SIGTERM
         stopper = _Stopper(speaks=False)
         signal.signal(signal.SIGTERM, stopper)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*heard, signal.SIGTERM})
