@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
@@ -30,11 +29,8 @@ STOPS = {
     )
     if hasattr(signal, name)
 }
-AGAIN = (
-    0.5  # seconds after which the child is told again: an exception is lost where C calls Python
-)
-PATIENCE = 8  # times it is told, before it is killed
-CLEANING = 0.4  # seconds in which a second signal is one and the same
+LOST = 0.05  # seconds after which it is looked whether an exception was lost
+PATIENCE = 4.0  # seconds that the child has for its clean-up before it is killed
 
 
 class Stopped(BaseException):
@@ -77,7 +73,7 @@ def _supervise(heard: list[int]) -> None:
     watch = _Watch(child)
     for number in heard:
         signal.signal(number, watch.stop)
-    signal.signal(signal.SIGALRM, watch.press)
+    signal.signal(signal.SIGALRM, watch.kill)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, heard)
     ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     signal.pthread_sigmask(signal.SIG_BLOCK, [*heard, signal.SIGALRM])
@@ -94,6 +90,7 @@ def _work(stopper: _Stopper) -> NoReturn:
         stopper.importing = False
         command_line()
     except Stopped as stopped:
+        stopper.ending = True
         stopper.say(stopped.number)
         sys.exit(128 + stopped.number)
     sys.exit(0)
@@ -101,26 +98,42 @@ def _work(stopper: _Stopper) -> NoReturn:
 
 class _Stopper:
     """The handler in the process that works: ends it while there is nothing to clean up, raises
-    ``Stopped`` later, and silences what libraries say when they are interrupted."""
+    ``Stopped`` later, and silences what libraries say when they are interrupted.
+
+    An exception is lost where C calls Python back, in weak references' callbacks for one. So it is
+    raised again until it is on its way: then every clean-up runs while it is being handled.
+    """
 
     def __init__(self, *, speaks: bool) -> None:
-        self.importing = True
-        self._speaks, self._last = speaks, -CLEANING
+        self.importing, self.ending = True, False
+        self._speaks, self._number = speaks, 0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self.importing:  # which drops exceptions: they end up in a weak reference's callback
-            self.say(number)
-            os._exit(128 + number)
-        if time.monotonic() - self._last < CLEANING:
-            return
-        self._last = time.monotonic()
-        if not self._speaks:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        raise Stopped(number)
+        if not self._number:
+            self._number = number
+            if hasattr(signal, "setitimer"):
+                signal.signal(signal.SIGALRM, self)
+                signal.setitimer(signal.ITIMER_REAL, LOST, LOST)
+            if not self._speaks:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        if self.importing:
+            self.say(self._number)
+            os._exit(128 + self._number)
+        if not self.ending and not _handled(sys.exception()):
+            raise Stopped(self._number)
 
     def say(self, number: int) -> None:
         if self._speaks:
             _say(_reason(number))
+
+
+def _handled(error: BaseException | None) -> bool:
+    """Whether ``Stopped`` is among an exception that is being handled and those before it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen and not isinstance(error, Stopped):
+        seen.add(id(error))
+        error = error.__context__
+    return isinstance(error, Stopped)
 
 
 class _Watch:
@@ -128,18 +141,20 @@ class _Watch:
 
     def __init__(self, child: int) -> None:
         self.stopped = 0  # the signal that came first
-        self._child, self._told = child, 0
+        self._child = child
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         if not self.stopped:
             self.stopped = number
-            self.press(number, frame)
-            signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
+            self._send(signal.SIGTERM)
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
 
-    def press(self, number: int, frame: FrameType | None) -> None:
-        self._told += 1
+    def kill(self, number: int, frame: FrameType | None) -> None:
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: int) -> None:
         with suppress(ProcessLookupError):
-            os.kill(self._child, signal.SIGTERM if self._told <= PATIENCE else signal.SIGKILL)
+            os.kill(self._child, number)
 
 
 def _end(stopped: int, ended: int) -> NoReturn:
