@@ -13,7 +13,9 @@ from places import MODELS
 
 from onnx2snn import convert, load, save
 from onnx2snn.converter.frontend import check_file, load_onnx
-from onnx2snn.errors import ModelError
+from onnx2snn.errors import DataError, ModelError
+from onnx2snn.marks import Kind
+from onnx2snn.results import claim
 from onnx2snn.runtime import reading
 
 MLP = MODELS / "digits_mlp.onnx"
@@ -75,3 +77,19 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     again = load(path.with_suffix(".snn.onnx"))
     source = again.meta["source"]
     assert isinstance(source, dict) and source["path"] == "m\N{REPLACEMENT CHARACTER}.onnx"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="held on Linux only")
+def test_two_runs_do_not_write_into_one_folder(tmp_path: Path) -> None:
+    folder, kinds = tmp_path / "out", {"run.json": Kind.JSON}
+    first = claim(folder, kinds, inputs=(), force=False)
+    claim(folder, kinds, inputs=(), force=False)  # the same process
+    child = os.fork()
+    if child == 0:
+        try:
+            claim(tmp_path / "." / "out", kinds, inputs=(), force=False)
+        except DataError as error:
+            os._exit(int(error.code[1:]) - 200)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 25
+    assert first.occupied is not None and not list(tmp_path.iterdir())

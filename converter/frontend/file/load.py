@@ -32,7 +32,7 @@ from .external import attach_external_data
 from .floats import widen_floats
 from .functions import check_functions
 from .limits import check_sizes, check_structure, check_types
-from .quantized import fold_quantization
+from .quantized import fold_quantization, has_pairs
 from .sparse import densify
 from .training import training_mode
 
@@ -119,6 +119,9 @@ def load_onnx(
     declared = widen_floats(original)
     batch = fixed_batch(declared, weights)
     widened = declared if batch is None else for_any_batch(declared, batch)
+    if has_pairs(widened):  # whose constants are computed
+        probe = sized(widened, input_shapes or {}, where=str(path), weights=weights)
+        check_sizes(probe.model, str(path), weights)
     folded, notes = fold_quantization(widened)
     training = tuple(training_mode(original))
     check_types(original, str(path), weights)
