@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TargetError, UsageError
+from ..runtime.reading import read_whole
 from .kinds import suggested
 from .mapping import ChipMapping
 from .options import read_options
 from .target import CAPABILITIES, COVERS, WHOLE, HardwareTarget, Known, Limit
 
 SCHEMA = "onnx2snn-target/1"
+LARGEST = 2**20  # bytes of a target file
 Mappings = Mapping[str, ChipMapping[Any]]
 
 _TOP = {
@@ -51,8 +53,7 @@ def read_target(path: str | Path, mappings: Mappings) -> HardwareTarget:
         TargetError: E501 with every problem of the file at once, E504 an unknown mapping.
     """
     try:
-        with open(path, "rb") as file:
-            raw = tomllib.load(file)
+        raw = tomllib.loads(read_whole(Path(path), most=LARGEST).decode())
     except OSError as error:
         raise TargetError(
             f"cannot read the target file ({error.strerror})", where=str(path), code="E501"

@@ -1,29 +1,68 @@
-"""onnx2snn: trained ONNX networks -> spiking networks, accuracy curves, and chip placement."""
+"""onnx2snn: trained ONNX networks -> spiking networks, accuracy curves, and chip placement.
 
-from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
-from importlib.metadata import version as _version
+What is named here is imported at its first use, so that ``import onnx2snn`` takes a millisecond:
+the command line can answer Ctrl-C from then on (see ``console``).
+"""
 
-from .api import load, load_samples, save
-from .converter.frontend import load_onnx
-from .data import Preprocessing, Samples
-from .errors import (
-    DataError,
-    GraphError,
-    ModelError,
-    Onnx2SnnError,
-    TargetError,
-    UnsupportedOps,
-    UsageError,
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .runtime import onnx_runtime as _telemetry_off  # noqa: F401 - by being imported
+
+if TYPE_CHECKING:
+    from .api import load, load_samples, save
+    from .converter.frontend import load_onnx
+    from .data import Preprocessing, Samples
+    from .errors import (
+        DataError,
+        GraphError,
+        ModelError,
+        Onnx2SnnError,
+        TargetError,
+        UnsupportedOps,
+        UsageError,
+    )
+    from .evaluation.ann import onnx_ann
+    from .evaluation.evaluate import evaluate
+    from .evaluation.verify import verify
+    from .provenance import convert
+
+    __version__: str
+
+_ERRORS = (
+    "DataError",
+    "GraphError",
+    "ModelError",
+    "Onnx2SnnError",
+    "TargetError",
+    "UnsupportedOps",
+    "UsageError",
 )
-from .evaluation.ann import onnx_ann
-from .evaluation.evaluate import evaluate
-from .evaluation.verify import verify
-from .provenance import convert
-
-try:
-    __version__ = _version("onnx2snn")
-except _PackageNotFoundError:  # run from a source tree that was never installed
-    __version__ = "0"
+_HOMES = {
+    **dict.fromkeys(("load", "load_samples", "save"), "api"),
+    "load_onnx": "converter.frontend",
+    **dict.fromkeys(("Preprocessing", "Samples"), "data"),
+    **dict.fromkeys(_ERRORS, "errors"),
+    "evaluate": "evaluation.evaluate",
+    "onnx_ann": "evaluation.ann",
+    "verify": "evaluation.verify",
+    "convert": "provenance",
+}
+_MODULES = (
+    "api",
+    "converter",
+    "data",
+    "display",
+    "errors",
+    "evaluation",
+    "folders",
+    "hwtargets",
+    "marks",
+    "provenance",
+    "questions",
+    "results",
+)
 
 __all__ = [
     "DataError",
@@ -44,3 +83,31 @@ __all__ = [
     "save",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name in _HOMES:
+        value: object = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    elif name in _MODULES:
+        return import_module(f".{name}", __name__)  # which makes it an attribute
+    elif name == "__version__":
+        value = _version()
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES, "__version__"})
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("onnx2snn")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0"

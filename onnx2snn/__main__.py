@@ -1,5 +1,5 @@
 """python -m onnx2snn"""
 
-from .cli import main
+from .console import main
 
 main()

@@ -7,6 +7,7 @@ older files.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -338,7 +339,7 @@ def convert(
     made = replace(
         made,
         source=Source(
-            path=Path(loaded.path).name,
+            path=_file_name(loaded.path),
             sha256=loaded.sha256,
             weights_sha256=loaded.weights_sha256,
         ),
@@ -354,7 +355,7 @@ def convert(
             made,
             preprocessing=calibration.preprocessing,
             calibration=CalibrationData(
-                source=Path(calibration.source).name,  # no folder of this machine
+                source=_file_name(calibration.source),  # no folder of this machine
                 samples=len(calibration),
                 used=result.tuned_on,
                 digests=packed(digests(inputs)),
@@ -407,3 +408,9 @@ def _reached(made: Conversion, steps: int) -> dict[str, GivenThreshold]:
             median=float(np.median(theta)), reach=float(np.median(seen)) if seen.size else 0.0
         )
     return out
+
+
+def _file_name(path: str) -> str:
+    """The last part, as UTF-8, which is all that an ONNX file can hold: Python reads bytes that are
+    no characters in the user's locale as lone surrogates."""
+    return os.fsencode(Path(path).name).decode(errors="replace")

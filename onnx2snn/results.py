@@ -6,7 +6,7 @@ minutes may lie in between.
 
     E220  cannot be written            E223  exists, and onnx2snn did not make it (``force``)
     E221  is one of the inputs         E224  two of the results would be one file
-    E222  exists, no regular file
+    E222  exists, no regular file      E225  another run is writing into the folder
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 from .errors import DataError
 from .marks import Kind, made_by_us
+from .occupied import Occupied, occupy
 from .runtime.atomic import Destination, destination, unwritable, write_atomically
 
 Identity: TypeAlias = tuple[int, int]
@@ -35,6 +36,8 @@ class Results:
         kinds: by file name in ``folder``, which may lead into a folder below it.
         inputs: the files and folders that the command reads, by device and number of the file.
         force: whether files that others made are replaced.
+        makes_folder: whether ``folder`` is made with the first file.
+        occupied: keeps other runs out of ``folder``.
     """
 
     folder: Path
@@ -42,6 +45,7 @@ class Results:
     inputs: Mapping[Identity, Path]
     force: bool
     makes_folder: bool
+    occupied: Occupied | None = None
 
     def write(self, name: str, content: bytes | str) -> None:
         """Write one of the files in one step. Raises DataError where that is refused."""
@@ -65,9 +69,16 @@ class Results:
 def claim(
     folder: Path, kinds: Mapping[str, Kind], *, inputs: Iterable[Path], force: bool
 ) -> Results:
-    """Results in a folder of their own, all of them looked at. Raises DataError (E220 to E224)."""
+    """Results in a folder of their own, all of them looked at. Raises DataError (E220 to E225)."""
     read = _identities(inputs)
-    results = Results(folder=folder, kinds=kinds, inputs=read, force=force, makes_folder=True)
+    results = Results(
+        folder=folder,
+        kinds=kinds,
+        inputs=read,
+        force=force,
+        makes_folder=True,
+        occupied=occupy(folder),
+    )
     _check_all(results)
     return results
 

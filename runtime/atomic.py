@@ -74,10 +74,11 @@ def write_atomically(path: Path, content: bytes, *, make_folders: bool = False) 
     place = destination(path)
     folder = place.path.parent
     temporary = folder / f".onnx2snn-{secrets.token_hex(8)}.tmp"
+    made: list[Path] = []
     try:
-        if make_folders:
-            folder.mkdir(parents=True, exist_ok=True)
         try:
+            if make_folders:
+                _make(folder, made)
             with open(temporary, "xb") as file:
                 file.write(content)
                 file.flush()
@@ -88,10 +89,22 @@ def write_atomically(path: Path, content: bytes, *, make_folders: bool = False) 
         except BaseException:
             with suppress(OSError):
                 temporary.unlink()
+            for new in reversed(made):
+                with suppress(OSError):  # others may have written into it
+                    new.rmdir()
             raise
     except OSError as error:
         raise unwritable(path, error.strerror) from error
     _sync_folder(folder)
+
+
+def _make(folder: Path, made: list[Path]) -> None:
+    """``folder`` and those above it that are missing, each of which is noted in ``made`` first."""
+    missing = [folder, *folder.parents]
+    missing = missing[: next(i for i, path in enumerate(missing) if path.is_dir())]
+    for path in reversed(missing):
+        made.append(path)
+        path.mkdir(exist_ok=True)
 
 
 def _keep_permissions(temporary: Path, status: os.stat_result) -> None:

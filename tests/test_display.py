@@ -273,7 +273,7 @@ def test_warnings_logs_and_unforeseen_errors_are_one_line(
         logging.getLogger("a.library").warning("%s", HOSTILE)
         raise RuntimeError(HOSTILE)
 
-    monkeypatch.setattr("onnx2snn.converter.frontend.check", noisy)
+    monkeypatch.setattr("onnx2snn.converter.frontend.check_file", noisy)
     # As in a process of its own: pytest has a handler for what libraries log.
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     found = run("check", tmp_path / "x.onnx")

@@ -1,6 +1,6 @@
 """From an ``.onnx`` file to the AnnGraph, and the ANN itself as the reference."""
 
-from .check import CheckReport, Finding, check, is_tagged, save_tagged, tagged_bytes
+from .check import CheckReport, Finding, check, check_file, is_tagged, save_tagged, tagged_bytes
 from .file.external import model_files
 from .file.load import LoadedModel, TensorInfo, load_onnx
 from .importing import import_onnx
@@ -18,6 +18,7 @@ __all__ = [
     "Reference",
     "TensorInfo",
     "check",
+    "check_file",
     "import_onnx",
     "is_tagged",
     "load_onnx",

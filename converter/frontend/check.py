@@ -96,10 +96,7 @@ def check(
     findings, not errors.
     """
     if not isinstance(source, LoadedModel):
-        try:
-            source = load_onnx(source, input_shapes=input_shapes)
-        except UnsupportedOps as error:
-            return _unloadable(str(source), error)
+        return check_file(source, input_shapes=input_shapes)[0]
     result = survey(source)
     findings = (
         *(
@@ -120,6 +117,18 @@ def check(
         outputs=source.outputs,
         tagged=tagged,
     )
+
+
+def check_file(
+    path: PathLike, *, input_shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> tuple[CheckReport, LoadedModel | None]:
+    """``check`` of a file, which may be a pipe, and what was read; None where that has operations
+    with which nothing can be read. Raises ModelError where the file cannot be read."""
+    try:
+        model = load_onnx(path, input_shapes=input_shapes)
+    except UnsupportedOps as error:
+        return _unloadable(str(path), error), None
+    return check(model), model
 
 
 def _finding(result: Survey, node: OnnxNode) -> Finding:

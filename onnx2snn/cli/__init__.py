@@ -1,5 +1,5 @@
-"""The command line. Only this package imports click, prints, and sets exit codes:
-0 done, 1 the answer is no, 2 bad use or bad input."""
+"""The command line. Only this package imports click, prints, and sets exit codes (and ``console``,
+which is there before it): 0 done, 1 the answer is no, 2 bad use or bad input, 130 interrupted."""
 
 from __future__ import annotations
 
@@ -32,12 +32,19 @@ class Cli(click.Group):
                 return super().main(*args, **kwargs)
         except Onnx2SnnError as error:
             fail(error.code, str(error))
-        except MemoryError:
-            fail("E900", "not enough memory. Lower --mem-limit or --samples.")
+        except MemoryError as error:
+            what = f"not enough memory ({error})" if str(error) else "not enough memory"
+            fail("E900", f"{what}. Lower --mem-limit, --threads or --samples.")
+        except terminal.Interrupted:
+            terminal.notice("interrupted")
+            sys.exit(130)
         except BrokenPipeError:
             # The reader of our output went away (`| head`): not an error of ours.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
+        except terminal.UnwrittenError as error:
+            terminal.leave_unwritten()
+            fail("E220", f"cannot write to standard output ({error}). Nothing else went wrong.")
         except Exception as error:
             if os.environ.get("ONNX2SNN_TRACEBACK"):
                 raise
@@ -45,11 +52,11 @@ class Cli(click.Group):
             fail("E999", f"{what}. This is a bug in onnx2snn; ONNX2SNN_TRACEBACK=1 shows where.")
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        with terminal.usage_errors_in_one_line():
+        with terminal.usage_errors_in_one_line(), terminal.ends_that_click_renames():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with terminal.usage_errors_in_one_line():
+        with terminal.usage_errors_in_one_line(), terminal.ends_that_click_renames():
             return super().invoke(ctx)
 
 

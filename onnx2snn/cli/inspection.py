@@ -101,10 +101,8 @@ def check(
     results = None
     if tagged is not None:
         results = claim_file(tagged, Kind.TAGGED, inputs=files.read_by([model]), force=force)
-    report = frontend.check(model, input_shapes=shapes)
-    chips = (
-        api.chips_for(frontend.load_onnx(model, input_shapes=shapes)) if report.convertible else {}
-    )
+    report, loaded = frontend.check_file(model, input_shapes=shapes)
+    chips = api.chips_for(loaded) if loaded is not None and report.convertible else {}
     if tagged is not None and results is not None:
         results.write(tagged.name, frontend.tagged_bytes(report))
     document = documents.check(report, chips)

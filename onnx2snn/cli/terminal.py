@@ -5,7 +5,9 @@ What is shown has no hidden character but our own line breaks; see ``display``.
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +20,8 @@ from ..display import shown
 
 def out(text: str) -> None:
     """A result, which may have several lines."""
-    click.echo(_encodable(shown(text, keep="\n"), sys.stdout))
+    with _written():
+        click.echo(_encodable(shown(text, keep="\n"), sys.stdout))
 
 
 def notice(text: str) -> None:
@@ -31,9 +34,30 @@ def progress(text: str, *, done: bool) -> None:
     click.echo("\r" + _encodable(shown(text), sys.stderr), nl=done, err=True)
 
 
-def _encodable(text: str, stream: TextIO) -> str:
+class UnwrittenError(Exception):
+    """Standard output that takes no more: a full disk, for one."""
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # `| head`
+        raise
+    except OSError as error:
+        raise UnwrittenError(error.strerror) from error
+
+
+def leave_unwritten() -> None:
+    """Standard output's buffer is lost: the interpreter would try again when it ends."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+def _encodable(text: str, stream: TextIO | None) -> str:
     """Characters that the stream's encoding lacks are escaped too."""
-    encoding = stream.encoding or "utf-8"
+    encoding = getattr(stream, "encoding", None) or "utf-8"  # closed: there is none
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
@@ -73,4 +97,23 @@ def usage_errors_in_one_line() -> Iterator[None]:
         yield
     except click.ClickException as error:
         error.message = shown(error.message)  # type: ignore[misc]  # its own way is to print it
+        raise
+
+
+class Interrupted(BaseException):
+    """Ctrl-C where ``console`` is not there to answer it."""
+
+
+@contextmanager
+def ends_that_click_renames() -> Iterator[None]:
+    """click makes "Aborted!" and exit status 1, "the answer is no", of these two."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted from None
+    except EOFError as error:
+        raise RuntimeError(f"a file or stream ended too early: {error}") from error
+    except OSError as error:  # of --help and --version: what else is written names its file
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EIO, errno.EFBIG):
+            raise UnwrittenError(error.strerror) from error
         raise

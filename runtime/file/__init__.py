@@ -18,6 +18,7 @@ from ...errors import ModelError
 from ..atomic import write_atomically
 from ..graph import SpikingGraph, Synapse
 from ..ops import Shape
+from ..reading import read_whole
 from .about import describe
 from .codec import decode_graph, encode_graph, inline, outline
 from .emit import emit_chain, emit_graph
@@ -68,7 +69,7 @@ def is_converted(path: Path) -> bool:
 def load(path: str | Path) -> SpikingGraph:
     """Read a converted file. Raises ModelError where it is missing, damaged or not one of ours."""
     try:
-        content = Path(path).read_bytes()
+        content = read_whole(Path(path))
     except OSError as error:
         raise ModelError(
             f"cannot read the file ({error.strerror})", where=str(path), code="E301"

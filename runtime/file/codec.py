@@ -72,7 +72,10 @@ def decode_graph(document: Mapping[str, Any], arrays: Mapping[str, Array]) -> sn
         meta = document["meta"]
         if not isinstance(meta, Mapping):
             raise TypeError("'meta' is not an object")
-        return snn.SpikingGraph(nodes=nodes, meta=meta)
+        graph = snn.SpikingGraph(nodes=nodes, meta=meta)
+        if not graph.of(snn.Input):
+            raise ValueError("it has no input")
+        return graph
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ModelError(f"the converted file is damaged ({error})", code="E322") from error
 

@@ -21,6 +21,9 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, Generic, NoReturn, TypeVar
 
+from ...errors import Onnx2SnnError
+from .orphans import end_with_parent, may_end_with_this_thread
+
 CAN_FORK = sys.platform == "linux"
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -39,8 +42,11 @@ class Team(Generic[Task, Result]):
         self._end = weakref.finalize(self, _end, self._members, self._owner)
         for work in works[1:]:
             here, there = Pipe()
+            bound = may_end_with_this_thread()
             pid = os.fork()
             if pid == 0:
+                if bound:
+                    end_with_parent(self._owner)
                 for _, other in [*self._members, (0, here)]:
                     other.close()
                 _serve(there, work)
@@ -62,27 +68,27 @@ class Team(Generic[Task, Result]):
         in this thread, in the order they are done. The first error stops the rest."""
         count = len(self)
         arrived: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        waiting: list[Connection] = []
+        waiting: list[tuple[int, Connection]] = []
         working = 0
         try:
-            for k, (_, connection) in enumerate(self._members, 1):
+            for k, (pid, connection) in enumerate(self._members, 1):
                 mine = tasks[k::count]
                 if not mine:
                     continue
                 working += 1
-                with _reachable():
+                with _reachable(pid):
                     connection.send(mine[0])
                 if len(mine) == 1:  # there is time for its answer when this process is done
-                    waiting.append(connection)
+                    waiting.append((pid, connection))
                     continue
-                order = (connection, mine[1:], arrived)
+                order = (pid, connection, mine[1:], arrived)
                 threading.Thread(target=_lead, args=order, daemon=True).start()
             for task in tasks[::count]:
                 collect(self._work(task))
                 while not arrived.empty():
                     working -= _take(arrived.get(), collect)
-            for connection in waiting:
-                _lead(connection, (), arrived)
+            for pid, connection in waiting:
+                _lead(pid, connection, (), arrived)
             while working:
                 working -= _take(arrived.get(), collect)
         except BaseException:
@@ -120,21 +126,34 @@ def _serve(connection: Connection, work: Callable[[Any], Any]) -> NoReturn:
 
 
 @contextmanager
-def _reachable() -> Iterator[None]:
+def _reachable(pid: int) -> Iterator[None]:
+    """Raises MemoryError where the system killed the member ``pid``, which it does where memory
+    runs out, and Onnx2SnnError (E901) where it crashed."""
     try:
         yield
     except (EOFError, OSError):
-        raise RuntimeError("a simulating process ended unexpectedly") from None
+        end = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # ``_end`` collects it
+        by = end.si_status if end is not None and end.si_code != os.CLD_EXITED else 0
+        if by == signal.SIGKILL:
+            raise MemoryError("the system killed a worker process") from None
+        raise Onnx2SnnError(
+            "a worker process crashed" + (f" ({signal.Signals(by).name})" if by else ""),
+            remedy="Try --threads 1 or --engine definition, and report it.",
+            code="E901",
+        ) from None
 
 
 def _lead(
-    connection: Connection, later: Sequence[Any], arrived: queue.SimpleQueue[tuple[str, Any]]
+    pid: int,
+    connection: Connection,
+    later: Sequence[Any],
+    arrived: queue.SimpleQueue[tuple[str, Any]],
 ) -> None:
     """Pass on what a member sends, and give it a task more after each; what arrives last is
     ("end", None) or an error."""
     for i in range(len(later) + 1):
         try:
-            with _reachable():
+            with _reachable(pid):
                 kind, value = connection.recv()
                 if i < len(later) and kind == "result":
                     connection.send(later[i])

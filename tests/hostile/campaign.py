@@ -1,7 +1,8 @@
 """Many mutants through the command line: ``python tests/hostile/campaign.py --count 1000``.
 
-Prints every run that ended as none may, then how many ended how, by verb. ``--keep FOLDER`` keeps
-the files of those.
+``--kind networks``: converted files by run, place and diagnose; ``--kind chips``: target files by
+place. Prints every run that ended as none may, then how many ended how, by verb. ``--keep FOLDER``
+keeps the files of those.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from places import FIXTURES
+import numpy as np
+from places import FIXTURES, ROOT
 
+from hostile.edits import edited_chip, edited_network
 from hostile.mutants import mutant
 from hostile.workers import End, run
 
@@ -31,9 +34,22 @@ def bases(folder: Path = FIXTURES) -> list[bytes]:
     return [p.read_bytes() for p in files if p.stat().st_size < SMALL]
 
 
+VERBS = {"models": "check,verify,convert", "networks": "run,place,diagnose", "chips": "place-chip"}
+NAMES = {"models": "m.onnx", "networks": "m.snn.onnx", "chips": "m.toml"}
+
+
 def arguments(verb: str, data: str, output: str) -> list[str]:
     """The command line of a ``verb`` on the mutant ``data``."""
+    few = ["--data", "x.npy", "--samples", "3", "-T", "4"]
     match verb:
+        case "run":
+            return ["run", data, *few]
+        case "place":
+            return ["place", data, "--target", "loihi2", "--seconds", "0.1"]
+        case "diagnose":
+            return ["diagnose", "good.onnx", data, *few]
+        case "place-chip":
+            return ["place", "good.snn.onnx", "--target", data, "--seconds", "0.1"]
         case "convert":
             return ["convert", data, "--calib", "none", "-T", "4", "-o", output, "--force"]
         case "convert-data":
@@ -43,17 +59,44 @@ def arguments(verb: str, data: str, output: str) -> list[str]:
 
 
 def ends(
-    seeds: Sequence[int], verbs: Sequence[str], folder: Path
+    seeds: Sequence[int], verbs: Sequence[str], folder: Path, kind: str = "models"
 ) -> Iterator[tuple[int, str, End]]:
-    """Each verb on each mutant, in ``folder``."""
-    files = bases()
+    """Each verb on each mutant of a ``kind``, in ``folder``."""
+    makes = _mutants(kind, folder)
     for seed in seeds:
-        (folder / "m.onnx").write_bytes(mutant(seed, files))
+        (folder / NAMES[kind]).write_bytes(makes(seed))
         for verb in verbs:
-            yield seed, verb, run(arguments(verb, "m.onnx", "o.snn.onnx"), folder)
+            yield seed, verb, run(arguments(verb, NAMES[kind], "o.snn.onnx"), folder)
 
 
-def campaign(first: int, count: int, verbs: Sequence[str], keep: Path | None) -> None:
+def _mutants(kind: str, folder: Path) -> Callable[[int], bytes]:
+    """What makes mutants from seeds; ``folder`` gets what the verbs read beside them."""
+    if kind == "models":
+        files = bases()
+        return lambda seed: mutant(seed, files)
+    networks = _converted(folder)
+    if kind == "networks":
+        return lambda seed: edited_network(seed, networks)
+    chips = [p.read_text() for p in sorted((ROOT / "hwtargets").rglob("*.toml"))]
+    return lambda seed: edited_chip(seed, chips)
+
+
+def _converted(folder: Path) -> list[bytes]:
+    """Small networks of several recipes, the model of the first, and samples for it."""
+    from onnx2snn import convert, load_onnx
+    from onnx2snn.runtime.file import to_bytes
+
+    source = ROOT / "models" / "digits_cnn.onnx"
+    shutil.copy(source, folder / "good.onnx")
+    np.save(folder / "x.npy", np.random.default_rng(0).random((3, 1, 8, 8), np.float32))
+    recipes = ("binary", "signed", "graded", "differential", "synchronous")
+    made = [to_bytes(convert(load_onnx(source), None, steps=4, recipe=r)) for r in recipes]
+    small = convert(load_onnx(ROOT / "models" / "digits_mlp.onnx"), None, steps=4)
+    (folder / "good.snn.onnx").write_bytes(to_bytes(small))
+    return made
+
+
+def campaign(kind: str, *, first: int, count: int, verbs: Sequence[str], keep: Path | None) -> None:
     import onnxruntime  # noqa: F401 - before the forks, which share it
     import onnxscript.rewriter  # noqa: F401
 
@@ -64,7 +107,7 @@ def campaign(first: int, count: int, verbs: Sequence[str], keep: Path | None) ->
         keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for seed, verb, end in ends(range(first, first + count), verbs, folder):
+        for seed, verb, end in ends(range(first, first + count), verbs, folder, kind):
             totals[verb, end.code or str(end.status)] += 1
             totals[verb, "runs"] += 1
             for fault in end.faults:
@@ -74,7 +117,8 @@ def campaign(first: int, count: int, verbs: Sequence[str], keep: Path | None) ->
                     flush=True,
                 )
                 if keep is not None:
-                    shutil.copy(folder / "m.onnx", keep / f"m{seed}.onnx")
+                    name = Path(NAMES[kind])
+                    shutil.copy(folder / name, keep / f"m{seed}{''.join(name.suffixes)}")
     for (verb, how), number in sorted(totals.items()):
         print(f"{verb} {how}: {number}")
 
@@ -84,7 +128,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=100)
-    parser.add_argument("--verbs", default="check,verify,convert")
+    parser.add_argument("--verbs", help="those of the kind")
+    parser.add_argument("--kind", choices=VERBS, default="models")
     parser.add_argument("--keep", type=Path)
     given = parser.parse_args()
-    campaign(given.first, given.count, given.verbs.split(","), given.keep)
+    verbs = (given.verbs or VERBS[given.kind]).split(",")
+    campaign(given.kind, first=given.first, count=given.count, verbs=verbs, keep=given.keep)

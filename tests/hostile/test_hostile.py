@@ -59,6 +59,13 @@ SUM = [
 ]
 
 
+PAIR = [
+    node("QuantizeLinear", "x q", "i"),
+    node("DequantizeLinear", "i q z", "d"),
+    node("Relu", "d", "y"),
+]
+
+
 @pytest.mark.parametrize(
     ("nodes", "constants", "code"),
     [
@@ -66,6 +73,7 @@ SUM = [
         ([node("Range", "a b d", "c"), *SUM], {"a": 0, "b": 10**10, "d": 1}, "E311"),
         ([node("Pow", "s s", "q"), node("Tile", "x q", "c"), *SUM], {"s": [8, 8]}, "E311"),
         ([node("Slice", "x s s", "z"), node("Relu", "z", "y")], {"s": [2]}, "E306"),
+        ([node("ConstantOfShape", "s", "z"), *PAIR], {"s": [10**5, 1000], "q": 1.0}, "E311"),
     ],
 )
 def test_what_unfolds_is_refused(

@@ -7,6 +7,7 @@ BatchNormalization, Min and Max to Clip).
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -230,7 +231,7 @@ def _session(model: onnx.ModelProto, options: Any) -> Any:
 
 def _optimized(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     options = _options(1, "basic", _is_light(model))
-    with tempfile.TemporaryDirectory(prefix="onnx2snn-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"onnx2snn-{os.getpid()}-") as folder:
         file = Path(folder) / "optimized.onnx"
         options.optimized_model_filepath = str(file)
         try:

@@ -24,6 +24,7 @@ import onnx
 from ....errors import ModelError, UnsupportedOps
 from ....runtime.file import KEY
 from ....runtime.ops import Array, Shape
+from ....runtime.reading import read_whole
 from ..refusals import STANDARD, custom_operations
 from .batch import check_one_by_one, fixed_batch, for_any_batch
 from .cleanup import clean, sized
@@ -32,7 +33,7 @@ from .external import attach_external_data
 from .floats import widen_floats
 from .functions import check_functions
 from .limits import check_sizes, check_structure, check_types
-from .quantized import fold_quantization
+from .quantized import fold_quantization, has_pairs
 from .sparse import densify
 from .training import training_mode
 
@@ -134,6 +135,9 @@ def load_onnx(
     declared = widen_floats(original)
     batch = fixed_batch(declared, weights)
     widened = declared if batch is None else for_any_batch(declared, batch)
+    if has_pairs(widened):  # whose constants are computed
+        probe = sized(widened, input_shapes or {}, where=str(path), weights=weights)
+        check_sizes(probe.model, str(path), weights)
     folded, notes = fold_quantization(widened)
     training = tuple(training_mode(original))
     check_types(original, str(path), weights)
@@ -191,7 +195,7 @@ def _of_old_operations(model: onnx.ModelProto, error: ModelError) -> ModelError:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_whole(path)
     except OSError as error:
         raise ModelError(
             f"cannot read the model: {error.strerror or error}",

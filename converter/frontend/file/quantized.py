@@ -22,10 +22,15 @@ KEEPS_RANGE = ("MaxPool", "AveragePool", "GlobalAveragePool", "Reshape", "Flatte
                "Squeeze", "Unsqueeze", "Slice", "Split", "Concat", "Identity")  # fmt: skip
 
 
+def has_pairs(model: onnx.ModelProto) -> bool:
+    """Whether there is anything to fold."""
+    return any(node.op_type == "DequantizeLinear" for node in model.graph.node)
+
+
 def fold_quantization(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[Note, ...]]:
     """The model without its pairs, and (node, op, what is left out) of each; the model itself
     where it has none. Quantized operations other than pairs and inputs stay as they are."""
-    if not any(node.op_type == "DequantizeLinear" for node in model.graph.node):
+    if not has_pairs(model):
         return model, ()
     out = onnx.ModelProto()
     out.CopyFrom(model)

@@ -28,6 +28,8 @@ def transpose(graph: GraphBuilder, node: OnnxNode) -> None:
     x = graph.value(node.input(0))
     rank = len(x.onnx_shape)
     perm = node.ints("perm") or tuple(reversed(range(rank)))
+    if sorted(perm) != list(range(rank)):
+        raise ValueError(f"its axes {perm} are no order of the {rank} that it reads")
     order = [p for p in perm if x.onnx_shape[p] != 1]
     if order == sorted(order):
         view(graph, node)

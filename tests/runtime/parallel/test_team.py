@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import time
 
 import numpy as np
 import pytest
 
-from onnx2snn.errors import DataError
+from onnx2snn.errors import DataError, Onnx2SnnError
 from onnx2snn.runtime.engine.fast.simulator import Simulator
 from onnx2snn.runtime.parallel.team import CAN_FORK, Team
 from runtime.engine.test_against_naive import assert_same, float_network, images
@@ -18,6 +19,8 @@ pytestmark = pytest.mark.skipif(not CAN_FORK, reason="processes are forked on Li
 
 
 def who(task):
+    if isinstance(task, signal.Signals):
+        os.kill(os.getpid(), task)
     if task == "fail":
         raise DataError("no such sample")
     if task == "odd":
@@ -54,6 +57,21 @@ def test_fewer_tasks_than_processes():
     assert sorted(task for _, task in done(team, [5])) == [5]
     assert sorted(task for _, task in done(team, [5, 6])) == [5, 6]
     team.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "says"),
+    [
+        (signal.SIGKILL, MemoryError, "the system killed a worker process"),
+        (signal.SIGSEGV, Onnx2SnnError, "crashed .SIGSEGV"),
+    ],
+)
+@pytest.mark.parametrize("tasks", [[0], [0, 1, 2, 3]])
+def test_a_process_that_was_killed_is_named_with_the_reason(tasks, number, error, says):
+    team = Team([who] * 2)
+    with pytest.raises(error, match=says):
+        team.run([tasks[0], number, *tasks[1:]], lambda _: None)
+    assert not team.usable
 
 
 @pytest.mark.parametrize(("tasks", "error"), [([0, "fail"], DataError), ([0, "odd"], RuntimeError)])

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from onnx2snn.errors import DataError
+from onnx2snn.errors import DataError, Onnx2SnnError
 from onnx2snn.runtime.parallel.threads import run_tasks
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
@@ -57,5 +57,5 @@ def test_a_process_that_ends_is_an_error_and_not_waited_for():
             os._exit(3)
         return task
 
-    with pytest.raises(RuntimeError, match="ended unexpectedly"):
+    with pytest.raises(Onnx2SnnError, match="crashed"):
         gather(range(2), range(4), end)

@@ -113,7 +113,8 @@ def _write(path: Path, content: bytes) -> None:
         os.chmod(partial, 0o644)  # beside a package of root's for all users
         os.replace(partial, path)
     except BaseException:
-        os.unlink(partial)
+        with suppress(OSError):  # it has its name already
+            os.unlink(partial)
         raise
 
 
