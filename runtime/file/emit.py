@@ -21,11 +21,13 @@ from ..facts import GraphFacts
 from ..neurons import Neuron
 from ..ops import Array, Shape
 from ..semantics.constants import constant_currents
+from ..semantics.windows import READ
 from ..tables import entry
 from .naming import TOTAL, FileNames
 from .neurons import NAME, NEURONS
 from .neurons import integrate_and_fire as fn
 from .neurons.paced import paced_readout
+from .neurons.windowed import few_spike_readout
 from .operations import Place, emit_op
 from .opsets import OLDEST, ir_version, needed, raised
 
@@ -122,6 +124,10 @@ class _Emission(snn.Rules[None]):
         self.current = ""
         self.grids = constant_currents(facts).grids
         self.onset, self.latency = facts.onsets, facts.latency
+        # Layers whose windows follow one another: every signal has the time of its own window.
+        self.local = facts.windowed
+        if self.local:
+            self.onset, self.latency = dict.fromkeys(facts.onsets, 0), 0
         self.total = self._total_steps()
 
     def _total_steps(self) -> str:
@@ -173,6 +179,9 @@ class _Emission(snn.Rules[None]):
             self.declare(self.names.value(node.name), node.shape)
 
     def delay(self, node: snn.Delay, xs: Sequence[None]) -> None:
+        if self.local:
+            self.add("Identity", self._varying(node.inputs[0]), out=self.names.value(node.name))
+            return
         amount = self.constant(np.array([node.steps], np.int64))
         source = self._varying(node.inputs[0])
         self.call("Delay", source, amount, self.total, out=self.names.value(node.name))
@@ -276,6 +285,11 @@ class _Emission(snn.Rules[None]):
         return self.constant(np.zeros((), np.float32))
 
     def max_pool(self, node: snn.MaxPool, xs: Sequence[None]) -> None:
+        if node.coding in READ:
+            raise GraphError(
+                f"a max pool of '{node.coding}' spikes has no ONNX form yet",
+                where=f"node '{node.name}'",
+            )
         out = self.names.value(node.name)
         bias = self.array(node, "bias") if np.any(node.bias) else self._zero()
         pooled = self.names.new(f"{node.name}/pooled")
@@ -290,7 +304,7 @@ class _Emission(snn.Rules[None]):
 
     def analog(self, node: snn.Analog, xs: Sequence[None]) -> None:
         out = self.names.value(node.name)
-        if self.latency:
+        if self.latency or node.lag:
             raise GraphError(
                 "a start lag before an analog island has no ONNX form",
                 where=f"node '{node.name}'",
@@ -327,7 +341,15 @@ class _Emission(snn.Rules[None]):
             signal = self.call("Difference", total, self.total)
         else:
             signal = self._varying(node.inputs[0])
-        if self.latency or node.coding == "paced":
+        if node.coding == "few-spike":
+            if self.latency:
+                raise GraphError(
+                    "a few-spike readout has no ONNX form where windows overlap",
+                    where=f"node '{node.name}'",
+                )
+            self.functions.setdefault("FewSpikeReadout", few_spike_readout())
+            self.call("FewSpikeReadout", signal, bias, self.total, out=out)
+        elif self.latency or node.coding == "paced":
             begin = self.constant(np.array([self.onset[node.name]], np.int64))
             kind = "ReadoutWindow"
             if node.coding == "paced":

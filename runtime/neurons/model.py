@@ -27,7 +27,7 @@ import numpy as np
 from ..ops import Array, Shape
 
 State: TypeAlias = dict[str, Array]
-Coding: TypeAlias = Literal["rate", "paced", "differential"]
+Coding: TypeAlias = Literal["rate", "paced", "few-spike", "differential"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -151,8 +151,14 @@ def weight(position: Any, steps: int) -> Any:
     return steps - np.clip(position, 0, steps - 1)
 
 
+def _digits(at: Array, steps: int) -> Array:
+    """2^(T-t) in step t of the window, outside it the nearest step's."""
+    return np.asarray(2.0 ** (weight(at, steps) - 1))
+
+
 COUNTS: Mapping[Coding, Callable[[Array, int], Array]] = {
     "rate": lambda at, steps: np.ones(at.shape),
     "paced": lambda at, steps: 2 * weight(at, steps) / (steps + 1),
+    "few-spike": lambda at, steps: _digits(at, steps) * steps / (2.0**steps - 1),
     "differential": lambda at, steps: steps / (at + 1),
 }

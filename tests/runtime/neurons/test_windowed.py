@@ -1,0 +1,144 @@
+"""Codes of one number per window: layer after layer on numbers equals step by step, bit for bit."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from onnx2snn.errors import GraphError, UsageError
+from onnx2snn.runtime import file as snnfile
+from onnx2snn.runtime import graph as g
+from onnx2snn.runtime import ops
+from onnx2snn.runtime.engine import simulate
+from onnx2snn.runtime.facts import GraphFacts
+from onnx2snn.runtime.neurons import FewSpikeParams, TtfsParams, WindowedNeuron
+
+T = 4
+WINDOW = {"kernel": (2, 2), "strides": (1, 1), "dilations": (1, 1), "pads": (0,) * 4}
+
+
+def network(model: type[WindowedNeuron], pooled: bool) -> g.SpikingGraph:
+    """conv, neurons, (overlapping max pools of spikes and of currents,) conv and a skip that waits,
+    neurons, linear; all dyadic."""
+    rng = np.random.default_rng(3)
+    theta = np.array([1, 0.5], np.float32).reshape(2, 1, 1)
+    neuron = model(v_threshold=theta, v_init=theta / 2, lag=T)
+    shape, coding = (2, 4, 4), neuron.coding
+
+    def conv() -> ops.Conv:
+        weight = (rng.integers(-8, 10, (2, 2, 3, 3)) / 32).astype(np.float32)
+        return ops.Conv(weight=weight, strides=(1, 1), dilations=(1, 1), pads=(1, 1, 1, 1))
+
+    def layer(name: str, source: str, shape: tuple[int, ...]) -> list[g.Node]:
+        bias = np.array([0.125, -0.25], np.float32).reshape(2, 1, 1)
+        one = g.Synapse(name=f"c{name}", inputs=(source,), shape=shape, op=conv())
+        return [
+            one,
+            g.Population(name=name, inputs=(one.name,), shape=shape, neuron=neuron, bias=bias),
+        ]
+
+    nodes: list[g.Node] = [g.Input(name="x", shape=shape), *layer("p1", "x", shape)]
+    before = "p1"
+    if pooled:
+        shape = (2, 3, 3)
+        op = ops.MaxPool(**WINDOW)
+        nodes.append(g.MaxPool(name="m1", inputs=("p1",), shape=shape, op=op, coding=coding))
+        nodes += layer("p2", "m1", shape)
+        nodes.append(g.Synapse(name="c3", inputs=("p2",), shape=shape, op=conv()))
+        shape = (2, 2, 2)
+        bias = np.full((2, 1, 1), 0.125, np.float32)
+        nodes.append(
+            g.MaxPool(name="m2", inputs=("c3",), shape=shape, op=op, bias=bias, coding=coding)
+        )
+        nodes.append(g.Population(name="p3", inputs=("m2",), shape=shape, neuron=neuron))
+        before = "p3"
+    nodes += layer("p4", before, shape)
+    nodes.append(g.Delay(name="late", inputs=(before,), shape=shape, steps=T))
+    unit = np.full((2, 1, 1), 0.5, np.float32)
+    nodes.append(g.Synapse(name="s", inputs=("late",), shape=shape, op=ops.Scale(scale=unit)))
+    nodes.append(g.Synapse(name="c5", inputs=("p4",), shape=shape, op=conv()))
+    nodes.append(g.Synapse(name="a", inputs=("c5", "s"), shape=shape, op=ops.Add()))
+    nodes.append(g.Population(name="p5", inputs=("a",), shape=shape, neuron=neuron))
+    flat = ops.Reshape(shape=(int(np.prod(shape)),))
+    nodes.append(g.Synapse(name="f", inputs=("p5",), shape=flat.shape, op=flat))
+    nodes.append(g.Readout(name="out", inputs=("f",), shape=flat.shape, coding=coding))
+    return g.SpikingGraph(nodes=tuple(nodes))
+
+
+def images() -> np.ndarray:
+    return (np.random.default_rng(5).integers(-4, 17, (5, 2, 4, 4)) / 8).astype(np.float32)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("model", [FewSpikeParams, TtfsParams])
+def test_numbers_layer_after_layer_are_the_spikes_step_by_step(
+    model: type[WindowedNeuron], pooled: bool
+) -> None:
+    graph, x = network(model, pooled), images()
+    assert GraphFacts(graph).windowed
+    for steps in range(1, T + 1):
+        stepped = simulate(graph, x, steps, engine="numpy")
+        numbers = simulate(graph, x, steps, engine="fast", tile=2)
+        np.testing.assert_array_equal(numbers.readouts["out"], stepped.readouts["out"])
+        for name, spikes in stepped.spikes.items():
+            np.testing.assert_array_equal(numbers.spikes[name], spikes, err_msg=name)
+        np.testing.assert_array_equal(numbers.synops, stepped.synops)
+    assert stepped.latency == sum(1 for n in graph.nodes if isinstance(n, g.Population)) * T
+    assert all(spikes.sum() > 0 for spikes in stepped.spikes.values())
+    if model is TtfsParams:
+        most = len(x) * np.array([numbers.neurons[name] for name in stepped.spikes])
+        assert (np.array([s.sum() for s in stepped.spikes.values()]) <= most).all()
+
+
+@pytest.mark.parametrize("model", [FewSpikeParams, TtfsParams])
+def test_what_is_decoded_is_a_quantized_network_evaluated_layer_after_layer(
+    model: type[WindowedNeuron],
+) -> None:
+    graph, x = network(model, pooled=False), images().astype(np.float64)
+    nodes = graph.by_name()
+    most = 2**T - 1 if model is FewSpikeParams else T
+    total = 2**T - 1 if model is FewSpikeParams else T * (T + 1) // 2
+
+    def layer(name: str, z: np.ndarray) -> np.ndarray:
+        theta = nodes[name].neuron.v_threshold.astype(float)
+        return np.clip(np.floor((z + nodes[name].bias * total) / theta + 0.5), 0, most)
+
+    p1 = layer("p1", nodes["cp1"].op.apply(x * total))
+    p4 = layer("p4", nodes["cp4"].op.apply(p1))
+    p5 = layer("p5", nodes["c5"].op.apply(p4) + p1 * 0.5)
+    answer = simulate(graph, images(), T).readouts["out"][-1]
+    np.testing.assert_allclose(answer, p5.reshape(len(x), -1) / total, rtol=1e-6)
+
+
+@pytest.mark.parametrize("model", [FewSpikeParams, TtfsParams])
+def test_the_file_has_the_engines_answers_and_a_skip_that_waits(
+    model: type[WindowedNeuron],
+) -> None:
+    graph, x = network(model, pooled=False), images()
+    session = ort.InferenceSession(snnfile.to_bytes(graph), providers=["CPUExecutionProvider"])
+    (stock,) = session.run(["out"], {"x": x, "steps": np.array([T], np.int64)})
+    np.testing.assert_allclose(stock, simulate(graph, x, T).readouts["out"], rtol=1e-6)
+    with pytest.raises(GraphError, match="max pool"):
+        snnfile.to_model(network(model, pooled=True))
+
+
+def test_a_window_is_no_longer_than_the_neurons_wait() -> None:
+    with pytest.raises(UsageError, match="windows have 4 steps") as caught:
+        simulate(network(FewSpikeParams, False), images(), T + 1)
+    assert caught.value.code == "E117"
+    with pytest.raises(GraphError, match="at most 16"):
+        FewSpikeParams(v_threshold=np.ones(()), v_init=np.zeros(()), lag=17)
+    with pytest.raises(GraphError, match="lag is at least 1"):
+        TtfsParams(v_threshold=np.ones(()), v_init=np.zeros(()), lag=0)
+
+
+@pytest.mark.parametrize("model", [FewSpikeParams, TtfsParams])
+def test_every_number_has_its_code(model: type[WindowedNeuron]) -> None:
+    neuron = model(v_threshold=np.ones(()), v_init=np.zeros(()), lag=8)
+    codes = neuron.code(5)
+    weights = neuron.weight(np.arange(5), 5)
+    np.testing.assert_array_equal(codes @ weights, np.arange(neuron.most(5) + 1))
+    assert all(a > b for a, b in pairwise(weights))
