@@ -61,7 +61,7 @@ def convert(
     """
     options = options or Options()
     recipe = recipe_named(options.recipe)
-    rewritten = run_passes(ann, default_passes())
+    rewritten = run_passes(ann, default_passes(options.maxpool))
     lowered = _with_encoding(lower(rewritten), options)
     if options.lag:
         _check_lag(lowered, recipe)

@@ -12,8 +12,10 @@ import numpy as np
 
 from ..runtime.neurons import Neuron
 from .target import UNBOUNDED, DesignRule, HardwareTarget, Known, Violation
-from .view.network import ChipLayer, ChipNetwork
+from .view.network import MOST_LINKS, ChipLayer, ChipNetwork
+from .view.pools import as_tree, is_max_pool
 
+ANALOG = "analog node"  # the rule of that name
 RESETS = frozenset(("subtract", "zero"))
 # What the rules below know of neurons: a model with any other trait is refused by its name.
 KNOWN = frozenset(
@@ -58,14 +60,17 @@ def _model(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
 def _no_analog(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
     for layer in network.layers:
         if layer.analog:
+            host = (
+                f"run this part on the host: {layer.neurons:,} values per step would leave the chip"
+            )
             yield Violation(
                 node=layer.name,
-                rule="no analog nodes",
+                rule=ANALOG,
                 used=layer.analog,
                 limit="neurons and linear synapses",
-                remedy="Replace it in the model (max pooling by average pooling or a strided "
-                "convolution; other operations by ReLU networks) and convert again, or run this "
-                f"part on the host: {layer.neurons:,} values per step would leave the chip.",
+                remedy=f"{as_tree(network)}. Or use average pooling, or {host}."
+                if is_max_pool(layer)
+                else f"Replace it in the model by a ReLU network and convert again, or {host}.",
             )
 
 
@@ -191,9 +196,27 @@ def _biases(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]
             )
 
 
+def tangled(network: ChipNetwork) -> tuple[Violation, ...]:
+    """Layers whose paths are too many to follow. No other rule can be asked then: what these layers
+    read is not known."""
+    return tuple(
+        Violation(
+            node=layer.name,
+            rule="paths of synapses",
+            used="more synapses on all paths to it",
+            limit=MOST_LINKS,
+            remedy="Sums of sums without neurons in between double the paths with every one: "
+            "write them with one weight per term (a + a is 2 a), or put an activation between "
+            "them.",
+        )
+        for layer in network.layers
+        if layer.tangled
+    )
+
+
 RULES: Sequence[DesignRule] = (
     DesignRule(
-        name="no analog nodes",
+        name=ANALOG,
         statement="Every node with state is a population of neurons or a readout.",
         check=_no_analog,
     ),

@@ -56,7 +56,11 @@ class Known:
 
 @dataclass(frozen=True, kw_only=True)
 class Violation:
-    """One rule broken by one node: ``used`` against ``limit``, and what the user can do."""
+    """One rule broken by one node: ``used`` against ``limit``, and what the user can do.
+
+    ``rule`` names what the network has and the chip does not take ("analog node", "start lag"), or
+    a limit; never the demand ("no analog nodes"), which reads as the opposite behind a colon.
+    """
 
     node: str
     rule: str

@@ -7,7 +7,6 @@ preprocessed when they are used, so memory does not grow with them.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
@@ -20,6 +19,8 @@ from .errors import DataError, ModelError, UsageError, did_you_mean, resembling
 from .runtime.ops import Array, Shape
 
 LAYOUTS = ("NCHW", "NHWC")
+MOST_UNPACKED = 2**28  # bytes of an entry from which on it may be a zip bomb,
+MOST_RATIO = 500  # if it is this many times what is stored; zeros compress 1000 times
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
 
 
@@ -190,8 +191,8 @@ def load_samples(
         arrays, labels = {next(iter(shapes)): _load(file, mmap=True)}, None
     else:
         arrays, labels = _read_npz(file, keys, list(shapes))
-    arrays = {k: a[:limit] for k, a in arrays.items()}
-    labels = None if labels is None else labels[:limit]
+    arrays = {k: a[:limit] if a.ndim else a for k, a in arrays.items()}
+    labels = labels[:limit] if labels is not None and labels.ndim else labels
     samples = Samples(arrays=arrays, labels=labels, preprocessing=preprocessing, source=spec)
     _check(samples, shapes)
     return samples
@@ -219,9 +220,18 @@ def _is_windows_path(spec: str) -> bool:
 
 
 def _load(file: Path, *, mmap: bool = False) -> Any:
+    if not file.is_file():  # a pipe would be waited for
+        raise DataError(
+            "no regular file, but a device, a pipe or a socket",
+            where=str(file),
+            remedy="Save the data in an .npz or .npy file.",
+            code="E202",
+        )
     try:
         return np.load(file, mmap_mode="r" if mmap else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # NumPy and zipfile document none of what they raise
         raise DataError(
             "not a NumPy file, or cut short",
             where=str(file),
@@ -235,6 +245,7 @@ def _read_npz(file: Path, keys: str, inputs: list[str]) -> tuple[dict[str, Array
     if isinstance(archive, np.ndarray):
         return {inputs[0]: archive}, None
     names = list(archive.files)
+    _check_archive(archive, file)
     x_key, comma, y_key = keys.partition(",")
     if comma and not (x_key and y_key):
         raise DataError(
@@ -279,9 +290,34 @@ def _entry(archive: Any, key: str, file: Path, names: list[str]) -> Array:
             code="E203",
         )
     try:
-        return np.asarray(archive[key])
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"array '{key}' cannot be read ({error})", where=str(file)) from error
+        found = archive[key]
+    except MemoryError:
+        raise
+    except Exception as error:  # NumPy and zipfile document none of what they raise
+        raise DataError(
+            f"array '{key}' cannot be read ({error})",
+            where=str(file),
+            remedy="Save it again with numpy.savez.",
+            code="E202",
+        ) from error
+    if not isinstance(found, np.ndarray):
+        raise DataError(
+            f"'{key}' is no NumPy array", where=str(file), remedy="Check the file.", code="E202"
+        )
+    return found
+
+
+def _check_archive(archive: Any, file: Path) -> None:
+    """Raise DataError (E217) for a zip bomb: more than what deflate makes of real numbers."""
+    for entry in archive.zip.infolist():
+        unpacked = entry.file_size
+        if unpacked > MOST_UNPACKED and unpacked > MOST_RATIO * max(entry.compress_size, 1):
+            raise DataError(
+                f"'{entry.filename}' is {unpacked >> 20} MiB in {entry.compress_size} bytes",
+                where=str(file),
+                remedy="Save it again with numpy.savez.",
+                code="E217",
+            )
 
 
 def _read_folder(folder: Path, shapes: Mapping[str, Shape]) -> tuple[dict[str, Array], Array]:
@@ -319,7 +355,7 @@ def _check(samples: Samples, shapes: Mapping[str, Shape]) -> None:
     for name, array in samples.arrays.items():
         if array.dtype.kind not in "fiub":
             raise DataError(f"array of type {array.dtype}, not numbers", where=where, code="E206")
-        if array.ndim == 0 or len(array) == 0:
+        if array.ndim == 0 or array.size == 0:
             raise DataError("the data has no samples", where=where, code="E213")
         got, wanted = samples.preprocessing.apply(array[:1]).shape[1:], tuple(shapes[name])
         if got != wanted:
@@ -335,6 +371,10 @@ def _check(samples: Samples, shapes: Mapping[str, Shape]) -> None:
                 remedy=remedy,
                 code="E212",
             )
+    if samples.labels is not None and samples.labels.ndim == 0:
+        raise DataError(
+            "the labels are a single number", where=where, remedy="Check the key.", code="E207"
+        )
     if samples.labels is not None and len(samples.labels) != len(samples):
         raise DataError(
             f"{len(samples)} samples but {len(samples.labels)} labels", where=where, code="E207"

@@ -122,6 +122,11 @@ class Provenance:
         """How thresholds were chosen, a ``statistics.thresholds.Method``."""
         return None if self.options is None else self.options.get("method")
 
+    @property
+    def maxpool(self) -> str:
+        """What became of max pools, as in ``Options``; files of before "tree" have it not."""
+        return str((self.options or {}).get("maxpool", "exact"))
+
     def reach(self, name: str) -> float | None:
         """Of a population, see ``GivenThreshold``; None where no data was seen."""
         given = (self.thresholds or {}).get(name)

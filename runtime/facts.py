@@ -116,6 +116,8 @@ class GraphFacts:
         pending = [sink.name]
         while pending:
             name = pending.pop()
+            if name in inner or name in sources:  # a sum may read one synapse twice
+                continue
             current = self.by_name[name]
             is_inner = isinstance(current, Synapse) and name not in self.constant
             if name == sink.name or (is_inner and len(self.consumers[name]) == 1):

@@ -15,7 +15,7 @@ import numpy as np
 from ...runtime import ops
 from ...runtime.ops.linear import CumSum
 from ...runtime.tables import entry
-from .graph import AnnNode, Clip, Input, LeakyRelu, Opaque, Relu, bias_of
+from .graph import AnnGraph, AnnNode, Clip, Input, LeakyRelu, Opaque, Relu, bias_of
 
 Range = tuple[float, float]
 ANYTHING: Range = (-inf, inf)
@@ -32,6 +32,18 @@ def range_of(node: AnnNode, inputs: Sequence[AnnNode], read: Sequence[Range]) ->
     low, high = entry(RANGES, node.layer, "converter.ann.ranges.RANGES")(node, inputs, read)
     bias = bias_of(node)
     return low + float(bias.min()), high + float(bias.max())
+
+
+def ranges(graph: AnnGraph) -> dict[str, Range]:
+    """The interval of every node's output, by name."""
+    nodes: dict[str, AnnNode] = {}
+    found: dict[str, Range] = {}
+    for node in graph.nodes:
+        found[node.name] = range_of(
+            node, [nodes[name] for name in node.inputs], [found[name] for name in node.inputs]
+        )
+        nodes[node.name] = node
+    return found
 
 
 def _anything(node: AnnNode, inputs: Sequence[AnnNode], read: Sequence[Range]) -> Range:

@@ -135,7 +135,7 @@ class _Search:
 
     @property
     def has_islands(self) -> bool:
-        rewritten = run_passes(self.ann, default_passes())
+        rewritten = run_passes(self.ann, default_passes(self.options.maxpool))
         return any(isinstance(node.layer, Opaque) for node in rewritten.nodes)
 
     def weigh(self, kind: Kind, *, steps: int, lag: int) -> bool:

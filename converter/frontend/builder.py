@@ -142,6 +142,7 @@ class GraphBuilder:
             elementwise = isinstance(layer, Relu | LeakyRelu | Clip)
             shape = shapes[0] if elementwise else output_shape(layer, shapes)
         if bias is not None:
+            np.broadcast_to(bias, (1, *shape))  # else a ValueError: a damaged file's settings
             bias = bias if bias.dtype == np.float32 else bias.astype(np.float32)
             bias = None if not bias.any() else bias
         name = self.unique(f"{node.name}/{part}" if part else node.name)
@@ -169,6 +170,8 @@ class GraphBuilder:
         """
         if value.shape == shape:
             return Value(value.node, shape, batched)
+        if prod(shape) != prod(value.shape):
+            raise NoSpikingForm(f"a tensor {value.shape} has no shape {shape}")
         key = (value.node, shape)
         if name or key not in self._views:
             name = self.unique(name or f"{value.node}/view")

@@ -17,7 +17,7 @@ from onnx import TensorProto
 
 from ...errors import GraphError, ModelError, UnsupportedOps
 from ...runtime.graph import Names
-from ...runtime.ops import Array, Shape
+from ...runtime.ops import Array, MultiplyingOp, Shape
 from ...runtime.semantics.decision import LEFT_OUT
 from ..ann.graph import AnnGraph, AnnOutput, Opaque
 from .builder import GraphBuilder, Value
@@ -185,6 +185,7 @@ def _finished(source: Source, builder: GraphBuilder, members: set[str]) -> AnnGr
     ]
     for island in islands:
         _fill(source, builder, island)
+    _check_finite(source, builder)
     moments = batch_moments(source.loaded.original, source.loaded.weights)
     return AnnGraph(
         nodes=with_moments(builder.nodes.values(), moments),
@@ -199,6 +200,22 @@ def _finished(source: Source, builder: GraphBuilder, members: set[str]) -> AnnGr
             },
         },
     )
+
+
+def _check_finite(source: Source, builder: GraphBuilder) -> None:
+    """Raise ModelError (E305) for weights that are no finite numbers once nodes are folded: a
+    division by zero, the root of a negative variance, a product that overflows."""
+    for node in builder.nodes.values():
+        held = [node.layer.factors] if isinstance(node.layer, MultiplyingOp) else []
+        held += [] if node.bias is None else [node.bias]
+        if not all(np.isfinite(array).all() for array in held):
+            raise ModelError(
+                f"node '{node.name}' ({node.op_type}) has NaN or infinity in what its constants "
+                "make: a division by zero, a negative variance, or numbers too large for float32",
+                where=source.loaded.path,
+                remedy="Check the constants of that node, or take an earlier checkpoint.",
+                code="E305",
+            )
 
 
 def _fill(source: Source, builder: GraphBuilder, island: Island) -> None:

@@ -64,9 +64,13 @@ class Reference:
 
     def _session(self, tensors: tuple[str, ...]) -> Any:
         if tensors not in self._sessions:
-            self._sessions[tensors] = session(
-                _exposed(self.model, tensors), threads=self._threads, optimize="all"
-            )
+            exposed = _exposed(self.model, tensors)
+            try:
+                self._sessions[tensors] = session(
+                    exposed, threads=self._threads, optimize="all", bounded=False
+                )
+            except Exception as error:
+                raise self._cannot_run(error) from error
         return self._sessions[tensors]
 
     def _one(
@@ -80,16 +84,19 @@ class Reference:
         try:
             arrays = runner.run(names, feed)
         except Exception as error:
-            raise ModelError(
-                f"ONNX Runtime cannot run the model: {first_line(error)}",
-                where=self.model.path,
-                remedy="Run it once with onnxruntime where it was exported.",
-                code="E303",
-            ) from error
+            raise self._cannot_run(error) from error
         return {
             name: a[0] if drop and a.ndim > 1 and a.shape[0] == 1 else a
             for name, a in zip(names, arrays, strict=True)
         }
+
+    def _cannot_run(self, error: Exception) -> ModelError:
+        return ModelError(
+            f"ONNX Runtime cannot run the model: {first_line(error)}",
+            where=self.model.path,
+            remedy="Run it once with onnxruntime where it was exported.",
+            code="E303",
+        )
 
     def _all(
         self, runner: Any, names: Sequence[str], feeds: Mapping[str, Array]

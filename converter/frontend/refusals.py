@@ -5,6 +5,8 @@ Everything else that is deterministic and stateless runs as an analog island.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import onnx
 
 from .node import OnnxNode
@@ -56,8 +58,15 @@ def custom_operations(model: onnx.ModelProto) -> list[tuple[str, str, str]]:
     """(name, op, reason) of all nodes that are refused, where some are in a domain that neither
     ONNX nor the file defines; empty where none is."""
     local = {(f.domain, f.name) for f in model.functions}
-    found, custom = [], False
-    for proto in model.graph.node:
+    others = [node for node in model.graph.node if (node.domain, node.op_type) not in local]
+    custom = any(node.domain not in STANDARD for node in others)
+    return refused(others) if custom else []
+
+
+def refused(nodes: Iterable[onnx.NodeProto]) -> list[tuple[str, str, str]]:
+    """(name, op, reason) of those that are not supported at all."""
+    found = []
+    for proto in nodes:
         node = OnnxNode(
             name=proto.name or next((o for o in proto.output if o), proto.op_type),
             op=proto.op_type,
@@ -66,7 +75,6 @@ def custom_operations(model: onnx.ModelProto) -> list[tuple[str, str, str]]:
             outputs=(),
         )
         said = refusal(node)
-        if said and (proto.domain, proto.op_type) not in local:
+        if said:
             found.append((node.name, node.op, f"{said[0]}. {said[1]}"))
-            custom = custom or node.domain not in STANDARD
-    return found if custom else []
+    return found

@@ -41,6 +41,8 @@ class Options:
             most a quarter more neurons (``copies.worth_copying``), else 1.
         levels: largest number of spikes per step; None is the recipe's.
         reset, leak, refractory: see ``runtime.neurons.NeuronParams``.
+        maxpool: "exact" keeps a running maximum of cumulated spikes, which no chip has; "tree"
+            makes neurons of it (``ann.passes.tree_maxpool``): max(a, b) = a + relu(b - a).
         encoding: how inputs enter (``runtime.semantics.encoding``).
         readout: "membrane" integrates without firing; "count" counts the outputs' spikes.
         seed: of the samples drawn in calibration.
@@ -105,6 +107,13 @@ class Options:
             "Neurons for each value of the first layer [2 up to T=32 where that is a quarter more "
             "neurons or less, else 1]; recipes binary and signed without a lag.",
             smallest=1,
+        ),
+    )
+    maxpool: Literal["exact", "tree"] = field(
+        default="exact",
+        metadata=_shown(
+            "Max pools: a running maximum (default; for simulation), or a tree of neurons, "
+            "max(a, b) = a + relu(b - a), which chips can run."
         ),
     )
     encoding: Literal["constant", "poisson", "rate"] = field(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...errors import ModelError
 from ...runtime import graph as snn
 from ...runtime.facts import GraphFacts
 from ...runtime.ops import Array, Transpose, WeightedOp
@@ -20,6 +21,7 @@ from ...runtime.semantics.samples import as_inputs
 from .kernels import Kernels
 
 BINS = 2048
+FLAT = BINS * np.finfo(np.float32).tiny  # no bins can be told apart below
 Progress = Callable[[int, int], None]
 
 
@@ -48,6 +50,16 @@ class LayerStats:
         return per_channel.reshape(shape)
 
 
+def overflow(name: str) -> ModelError:
+    """The error of a layer whose activations are not finite."""
+    return ModelError(
+        f"the activations of '{name}' are infinite or no numbers",
+        remedy="The weights or the samples are too large for float32; check --scale, or take an "
+        "earlier checkpoint.",
+        code="E313",
+    )
+
+
 def calibrate(
     graph: snn.SpikingGraph,
     inputs: Array | Mapping[str, Array],
@@ -57,7 +69,8 @@ def calibrate(
 ) -> dict[str, LayerStats]:
     """Statistics per population and readout (negative outputs count as 0) of a lowered graph.
 
-    Raises DataError where ``inputs`` do not fit the graph.
+    Raises DataError where ``inputs`` do not fit the graph, ModelError (E313) where activations
+    are no finite numbers.
     """
     arrays = as_inputs(graph, inputs, np.float32)
     measured = (*graph.of(snn.Population), *graph.of(snn.Readout))
@@ -73,6 +86,8 @@ def calibrate(
         if node.name in axes:
             rows = by_channel(np.maximum(out, 0), axes[node.name])
             peak = rows.max(axis=1)
+            if not np.isfinite(peak).all():
+                raise overflow(node.name)
             name = node.name
             maxima[name] = np.maximum(maxima[name], peak) if name in maxima else peak
             sums[name] = sums.get(name, 0) + rows.sum(axis=1, dtype=np.float64)
@@ -112,7 +127,7 @@ def by_channel(x: Array, axis: int) -> Array:
 def _histogram(rows: Array, *, maximum: Array) -> Array:
     """Counts (C, BINS) of the positive values of rows (C, n), relative to each row's maximum."""
     channels = len(rows)
-    scale = np.divide(BINS, maximum, out=np.zeros_like(maximum), where=maximum > 0)
+    scale = np.divide(BINS, maximum, out=np.zeros_like(maximum), where=maximum > FLAT)
     bins = np.minimum((rows * scale[:, np.newaxis]).astype(np.int64), BINS - 1)
     bins += np.arange(channels)[:, np.newaxis] * BINS
     counts = np.bincount(bins[rows > 0], minlength=channels * BINS)

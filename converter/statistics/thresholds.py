@@ -9,11 +9,12 @@ import numpy as np
 
 from ...errors import UsageError
 from ...runtime.ops import Array
-from .measure import BINS, LayerStats
+from .measure import BINS, LayerStats, overflow
 
 Method = Literal["mmse", "max", "percentile"]
 
 
+SMALLEST = np.finfo(np.float32).tiny  # below it, activations are nothing to float32
 SAME = 4  # activations that make it no accident that a channel has one value
 RATIOS = np.concatenate([2 - 0.02 * np.arange(50), 1 - 0.01 * np.arange(96)])  # of the maximum
 
@@ -37,7 +38,8 @@ def thresholds(
     ``paced``: the neurons are paced; with "mmse" a channel with one activation besides 0 gets that
     one (``_single``).
 
-    Raises UsageError for an unknown method or a percentile outside (0, 100].
+    Raises UsageError for an unknown method or a percentile outside (0, 100], ModelError (E313)
+    where activations are no finite numbers.
     """
     if not 0 < percentile <= 100:
         raise UsageError(f"percentile must be in (0, 100], got {percentile}")
@@ -53,8 +55,11 @@ def thresholds(
             top = np.where(_single(stat), stat.maximum, top) if paced else top
         else:
             raise UsageError(f"unknown normalization method '{method}'")
+        if not np.isfinite(top).all():
+            raise overflow(name)
         fallback = top.max(initial=0) or 1.0
         top = np.where(top > 0, top, fallback).astype(np.float32) / levels
+        top = np.maximum(top, SMALLEST)
         out[name] = np.broadcast_to(top, layer.maximum.shape)
     return out
 

@@ -129,11 +129,12 @@ def kinds(network: ChipNetwork, target: HardwareTarget) -> tuple[Violation, ...]
 
 
 def _with_option(pool: Violation, network: ChipNetwork) -> Violation:
-    if pool.rule != "no analog nodes":
+    if pool.rule != rules.ANALOG:
         return pool
     more = (
-        " Approximate on the chip: option maxpool=or, one neuron per window that fires when any of "
-        f"its inputs does: {network[pool.node].neurons:,} neurons; the report has its accuracy."
+        " Approximate, without converting again: --option maxpool=or, one neuron per window that "
+        f"fires when any of its inputs does: {network[pool.node].neurons:,} neurons; "
+        "the report has its accuracy."
     )
     return replace(pool, remedy=pool.remedy + more)
 

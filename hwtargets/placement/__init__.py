@@ -15,9 +15,10 @@ import numpy as np
 from ...errors import DataError, TargetError
 from ...runtime.graph import SpikingGraph
 from ..kinds import suggested
-from ..mapping import ChipMapping
+from ..mapping import ChipMapping, refused
 from ..mappings import MAPPINGS, targets
 from ..options import known_options
+from ..rules import tangled
 from ..target import HardwareTarget, Violation
 from ..toml import Mappings, load
 from ..view.network import ChipNetwork, chip_view
@@ -74,7 +75,8 @@ def missing_kinds(
 
     Sizes and limits are left to ``place``: this answers before anything is calibrated.
     """
-    return mapping_of(target, mappings).kinds(chip_view(graph), target)
+    network = chip_view(graph)
+    return tangled(network) or mapping_of(target, mappings).kinds(network, target)
 
 
 def place(
@@ -123,7 +125,8 @@ def place(
         seconds=seconds,
         seed=seed,
     )
-    mapped = mapping.step(network, chip, request)
+    knots = tangled(network)
+    mapped = refused(network, knots) if knots else mapping.step(network, chip, request)
     available = chips or max([*chip.boards.values(), 1])
     return Assembly(network, chip, request, mapped, available, data).report()
 

@@ -194,7 +194,7 @@ def too_far(
         beyond = int(np.count_nonzero(offset.max(axis=1) > target.limit("hop_max")))
         yield Violation(
             node="(placed cores)",
-            rule="packet offset within hop_max",
+            rule="packet offset (hop_max)",
             used=most,
             limit=target.limit("hop_max"),
             remedy=f"{beyond:,} pairs of cores are too far apart on the mesh: fewer chips "
@@ -239,7 +239,7 @@ def violations(crossbars: Crossbars, target: HardwareTarget) -> Iterator[Violati
     if undriven.any() or delays.min() < 1:
         yield Violation(
             node="(emitted cores)",
-            rule="every spike has an axon to go to, at least one tick later",
+            rule="spikes without an axon one tick later",
             used=float(undriven.sum()),
             limit=0,
             remedy="This is a fault of the mapping: please report it.",

@@ -105,7 +105,7 @@ def _unsupported(network: ChipNetwork) -> Iterator[Violation]:
     if len(network.inputs) != 1:
         yield Violation(
             node=", ".join(node.name for node in network.inputs),
-            rule="one input",
+            rule="inputs",
             used=len(network.inputs),
             limit=1,
             remedy="Join the inputs into one tensor in the model.",
@@ -114,7 +114,7 @@ def _unsupported(network: ChipNetwork) -> Iterator[Violation]:
         if layer.shape != network.graph[layer.name].shape:
             yield Violation(
                 node=layer.name,
-                rule="the weights to be coded are there",
+                rule="weights to be coded",
                 used="a narrower variant",
                 limit="the network itself",
                 remedy="Convert and train the narrower network, then place it.",

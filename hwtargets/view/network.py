@@ -3,11 +3,14 @@
 Chains of synapses (pool, conv, flatten, linear) have no neurons in between, so a chip sees one
 connection: a ``Projection`` from a source to a layer, with the chain's composed geometry. A layer
 that reads a sum has one projection for each path that leads to it.
+
+Sums of sums without neurons in between have exponentially many paths. They are counted before any
+is followed, and none is where they have more than ``MOST_LINKS`` steps: the layer is ``tangled``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -25,6 +28,7 @@ from . import geometry, sparse
 from .geometry import Geometry
 
 Link: TypeAlias = tuple[LinearOp, int, tuple[Shape, ...]]  # op, which input, all input shapes
+MOST_LINKS = 1 << 14  # of all paths into one layer; networks in use have a few per source
 Kind: TypeAlias = Literal["dense", "conv", "pool", "identity", "sparse"]
 Stateful: TypeAlias = g.Population | g.MaxPool | g.Analog | g.Readout
 
@@ -96,11 +100,13 @@ class Projection:
 @dataclass(frozen=True, eq=False)
 class ChipLayer:
     """One node with state as a chip sees it. ``analog`` says why no neuron model can run it
-    (a running maximum, an ONNX island), "" for neurons."""
+    (a running maximum, an ONNX island), "" for neurons. ``tangled``: its paths are too many to
+    follow, and ``projections`` is empty."""
 
     node: Stateful
     projections: tuple[Projection, ...]
     analog: str = ""
+    tangled: bool = False
 
     @property
     def name(self) -> str:
@@ -174,7 +180,9 @@ class ChipNetwork:
 def chip_view(graph: g.SpikingGraph) -> ChipNetwork:
     """The layers and projections of a spiking graph, in execution order."""
     facts = GraphFacts(graph)
-    nodes, paths = facts.by_name, annotate(graph, _Paths(graph))
+    nodes, counts = facts.by_name, annotate(graph, _Counts())
+    tangled = {name for name, (_, links) in counts.items() if links > MOST_LINKS}
+    paths = annotate(graph, _Paths(graph, tangled))
     layers = tuple(
         ChipLayer(
             node=node,
@@ -184,11 +192,28 @@ def chip_view(graph: g.SpikingGraph) -> ChipNetwork:
                 for path in paths[name]
             ),
             analog=visit(_NO_NEURONS, node, ()),
+            tangled=not tangled.isdisjoint(node.inputs),
         )
         for node in graph.nodes
         if isinstance(node, g.STATEFUL)
     )
     return ChipNetwork(facts=facts, inputs=graph.of(g.Input), layers=layers)
+
+
+class _Counts(g.Rules[tuple[int, int]]):
+    """How many paths of synapses end at a node, and how many steps they have in all."""
+
+    def input(self, node: g.Node, xs: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        return 1, 0
+
+    population = max_pool = analog = readout = input
+
+    def delay(self, node: g.Delay, xs: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        return xs[0]
+
+    def synapse(self, node: g.Synapse, xs: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        paths = min(sum(count for count, _ in xs), MOST_LINKS + 1)  # no numbers of 1,000 digits
+        return paths, min(sum(links for _, links in xs) + paths, MOST_LINKS + 1)
 
 
 class _NoNeurons(g.Rules[str]):
@@ -213,20 +238,31 @@ _NO_NEURONS = _NoNeurons()
 
 @dataclass(frozen=True, eq=False)
 class _Path:
-    """A way from ``source`` through synapses; ``names``, ``chain`` and ``delay`` as in
-    ``Projection``."""
+    """A way from ``source``: its last synapse and link (see ``Projection``), behind the way
+    ``before`` it, which other paths may share; both None at the source. ``delay`` of the whole."""
 
     source: str
-    names: tuple[str, ...] = ()
-    chain: tuple[Link, ...] = ()
+    before: _Path | None = None
+    name: str = ""
+    link: Link | None = None
     delay: int = 0
+
+    def steps(self) -> list[tuple[str, Link]]:
+        """Synapses and links from the source on."""
+        out: list[tuple[str, Link]] = []
+        path: _Path | None = self
+        while path is not None and path.link is not None:
+            out.append((path.name, path.link))
+            path = path.before
+        return out[::-1]
 
 
 class _Paths(g.Rules[tuple[_Path, ...]]):
-    """Every path of synapses that ends at a node."""
+    """Every path of synapses that ends at a node; none behind those that are ``tangled``."""
 
-    def __init__(self, graph: g.SpikingGraph) -> None:
+    def __init__(self, graph: g.SpikingGraph, tangled: Collection[str]) -> None:
         self.shapes = {node.name: node.shape for node in graph.nodes}
+        self.tangled = tangled
 
     def input(self, node: g.Node, xs: Sequence[tuple[_Path, ...]]) -> tuple[_Path, ...]:
         return (_Path(node.name),)
@@ -237,26 +273,26 @@ class _Paths(g.Rules[tuple[_Path, ...]]):
         return tuple(replace(path, delay=path.delay + node.steps) for path in xs[0])
 
     def synapse(self, node: g.Synapse, xs: Sequence[tuple[_Path, ...]]) -> tuple[_Path, ...]:
+        if node.name in self.tangled:
+            return ()
         shapes = tuple(self.shapes[name] for name in node.inputs)
         return tuple(
-            replace(
-                path,
-                names=(*path.names, node.name),
-                chain=(*path.chain, (node.op, position, shapes)),
-            )
+            _Path(path.source, path, node.name, (node.op, position, shapes), path.delay)
             for position, paths in enumerate(xs)
             for path in paths
         )
 
 
 def _projection(source: g.Node, target: Stateful, path: _Path, target_shape: Shape) -> Projection:
+    steps = path.steps()
+    chain = tuple(link for _, link in steps)
     return Projection(
         source=source.name,
         target=target.name,
-        names=path.names,
-        chain=path.chain,
+        names=tuple(name for name, _ in steps),
+        chain=chain,
         source_shape=source.shape or (1,),
         target_shape=target_shape or (1,),
-        geometry=geometry.compose(source.shape, path.chain),
+        geometry=geometry.compose(source.shape, chain),
         delay=path.delay,
     )

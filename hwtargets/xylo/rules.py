@@ -19,6 +19,7 @@ from ...runtime.neurons import Neuron, NeuronParams, PacedParams
 from ...runtime.ops import Array
 from ..target import HardwareTarget, Violation
 from ..view.network import ChipLayer, ChipNetwork
+from ..view.pools import as_tree, is_max_pool
 from .core import HIDDEN_SPIKES
 from .network import is_hidden, is_output
 
@@ -43,7 +44,8 @@ class Usage:
 
 def kinds(view: ChipNetwork, target: HardwareTarget) -> tuple[Violation, ...]:
     """Neurons and structures that the chip does not have, whatever their size."""
-    return (*(v for layer in view.layers for v in _neuron(layer)), *_structure(view))
+    found = (v for layer in view.layers for v in _neuron(layer, view))
+    return (*found, *_structure(view))
 
 
 def check(view: ChipNetwork, target: HardwareTarget) -> list[Violation]:
@@ -54,7 +56,7 @@ def check(view: ChipNetwork, target: HardwareTarget) -> list[Violation]:
     return found + list(over(usage, target, view))
 
 
-def _neuron(layer: ChipLayer) -> Iterator[Violation]:
+def _neuron(layer: ChipLayer, view: ChipNetwork) -> Iterator[Violation]:
     """Neuron models that the chip does not have."""
     if layer.analog:
         yield Violation(
@@ -62,8 +64,9 @@ def _neuron(layer: ChipLayer) -> Iterator[Violation]:
             rule="analog",
             used=layer.analog,
             limit="integrate-and-fire neurons",
-            remedy="Replace max pooling by average pooling or a strided layer, and islands by "
-            "affine and ReLU layers, before converting.",
+            remedy=f"{as_tree(view)}. Or use average pooling or a strided layer."
+            if is_max_pool(layer)
+            else "Replace islands by affine and ReLU layers before converting.",
         )
         return
     if not isinstance(layer.node, g.Population):

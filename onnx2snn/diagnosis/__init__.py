@@ -65,7 +65,8 @@ def diagnose(
 
     Raises UsageError for T < 1, DataError where samples or model do not belong to the network.
     """
-    lowered = lower(run_passes(import_onnx(model), default_passes()))
+    made = Provenance.of(network)
+    lowered = lower(run_passes(import_onnx(model), default_passes(made.maxpool)))
     size = batch_size(network)
     with one_blas_thread():
         measured = measure(

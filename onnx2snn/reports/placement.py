@@ -220,7 +220,7 @@ def _counted(reports: Sequence[PlacementReport]) -> str:
 
 
 def _short(v: Violation) -> str:
-    return f"'{v.node}' breaks {v.rule}. {v.remedy}"
+    return f"'{v.node}', {v.rule}: {v.remedy}"
 
 
 def _compared(reports: Sequence[PlacementReport]) -> str:

@@ -269,7 +269,7 @@ def verify_text(name: str, v: Verification) -> str:
 
 
 def _kinds(found: Sequence[Violation]) -> list[str]:
-    lacks = dict.fromkeys(f"{v.rule} ({v.node})" for v in found)
+    lacks = dict.fromkeys(f"{v.rule}: {v.used} ({v.node})" for v in found)
     more = f" and {len(lacks) - 3} more" if len(lacks) > 3 else ""
     return ["no" if found else "yes", ", ".join(list(lacks)[:3]) + more]
 
@@ -291,7 +291,7 @@ def check_text(report: CheckReport, chips: Mapping[str, Sequence[Violation]]) ->
     parts.append("\n" + table(["verdict", "nodes", "MACs"], totals))
     if chips:
         rows = [[chip, *_kinds(found)] for chip, found in chips.items()]
-        parts.append("\n" + table(["chip", "kinds of operation", "what it lacks"], rows))
+        parts.append("\n" + table(["chip", "kinds of operation", "why not"], rows))
     name = Path(report.path).name
     if report.convertible:
         parts.append(f"\n{name} converts.")

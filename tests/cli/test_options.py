@@ -14,7 +14,7 @@ PREPROCESSING = ["--scale", "--mean", "--std", "--layout"]
 CONVERSION = [
     *("--method", "--percentile", "--per-channel/--per-layer", "--reset", "--leak"),
     *("--refractory", "--levels", "--tune/--no-tune", "--lag", "--pace/--no-pace", "--copies"),
-    *("--encoding", "--readout"),
+    *("--maxpool", "--encoding", "--readout"),
 ]
 AUTO = ["--max-drop", "--prefer"]
 

@@ -11,6 +11,7 @@ from .drop_dead import drop_dead
 from .fold_scale import fold_scale
 from .split_clip import split_clip
 from .split_leaky_relu import split_leaky_relu
+from .tree_maxpool import tree_maxpool
 
 __all__ = [
     "Pass",
@@ -20,14 +21,16 @@ __all__ = [
     "run_passes",
     "split_clip",
     "split_leaky_relu",
+    "tree_maxpool",
 ]
 
 Pass: TypeAlias = Callable[[AnnGraph], AnnGraph]
 
 
-def default_passes() -> tuple[Pass, ...]:
-    """What every conversion runs, in this order."""
-    return (drop_dead, split_leaky_relu, split_clip, fold_scale, drop_dead)
+def default_passes(maxpool: str = "exact") -> tuple[Pass, ...]:
+    """What every conversion runs, in this order; ``maxpool`` as in ``recipes.options.Options``."""
+    trees = (tree_maxpool,) if maxpool == "tree" else ()
+    return (drop_dead, *trees, split_leaky_relu, split_clip, fold_scale, drop_dead)
 
 
 def run_passes(graph: AnnGraph, passes: Sequence[Pass] | None = None) -> AnnGraph:

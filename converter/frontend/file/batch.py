@@ -18,7 +18,7 @@ from onnx import numpy_helper
 
 from ....errors import ModelError
 from ....runtime.ops import Array, Shape
-from .cleanup import Sized, first_line, numpy_name, session
+from .cleanup import Sized, first_line, numpy_name, session, with_shapes
 from .constants import constants_of
 from .limits import LARGEST
 
@@ -175,7 +175,7 @@ def _puts_axis_in_front(model: onnx.ModelProto, name: str) -> str:
 def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
     """Shapes that inference finds, of every size known."""
     try:
-        graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        graph = with_shapes(model).graph
     except Exception:
         return {}
     found = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,17 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from ....errors import ModelError
+from ....errors import ModelError, UnsupportedOps
 from ....runtime.onnx_runtime import onnx_runtime
 from ....runtime.ops import Array, Shape
-from ..refusals import RANDOM
+from ..refusals import CONTROL, RANDOM, refused
 from .floats import widen_floats
+from .limits import UNKNOWN, check_computed, check_inferred, without_ranges
 
+PROBE_MEMORY = 2**30  # bytes of tensors in a session that tries something out
+PROBE_CONSTANT = 2**28  # bytes of a constant that ONNX Runtime folds there
+HEAVY_PROBE = 2**28  # bytes of weights from which on a session has no limit
+MOST_REWRITTEN = 3000  # nodes; the rewrites take milliseconds for each, and are not needed
 NEWEST_REWRITES = 13  # the rewrites write Clip, Squeeze, ... as this operation set has them
 
 
@@ -136,18 +142,61 @@ def clean(
     model = widen_floats(_rewritten(_optimized(model, where)))
     if fold_constants(model):
         model = _rewritten(_optimized(model, where))
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    check_inferred(model, model.graph, where, weights or ())  # before more is inferred from it
+    inferred = with_shapes(model)
+    check_inferred(inferred, inferred.graph, where, weights or ())
     if _unknown(inferred):
+        if any(node.op_type in CONTROL for node in inferred.graph.node):
+            # what is in it runs as often, and grows as large, as the file says
+            raise UnsupportedOps(refused(inferred.graph.node), where=where)
         _measure(inferred, where, weights or {})
+    check_inferred(inferred, inferred.graph, where, weights or ())
+    check_computed(inferred, where)
     return inferred
 
 
-def session(model: onnx.ModelProto, *, threads: int = 1, optimize: str = "basic") -> Any:
-    """An ONNX Runtime session on the CPU; warnings are not printed."""
-    return _session(model, _options(threads, optimize))
+def with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` with the shapes that ONNX's inference finds."""
+    out = onnx.shape_inference.infer_shapes(without_ranges(model), data_prop=True)
+    for node in out.graph.node:
+        if node.domain == UNKNOWN:
+            node.domain = ""
+    kept = [o for o in out.opset_import if o.domain != UNKNOWN]
+    del out.opset_import[:]
+    out.opset_import.extend(kept)
+    return out
 
 
-def _options(threads: int, optimize: str) -> Any:
+def session(
+    model: onnx.ModelProto, *, threads: int = 1, optimize: str = "basic", bounded: bool = True
+) -> Any:
+    """An ONNX Runtime session on the CPU; it prints no warnings. ``bounded``: see ``_options``."""
+    return _session(model, _options(threads, optimize, bounded and _is_light(model)))
+
+
+def _is_light(model: onnx.ModelProto) -> bool:
+    """Whether ``PROBE_MEMORY`` is far more than the model's own weights."""
+    return sum(len(t.raw_data) for t in model.graph.initializer) < HEAVY_PROBE
+
+
+@cache
+def _bounded_memory() -> str:
+    """Where all bounded sessions of this process have their tensors, together. No child process is
+    needed: ONNX Runtime refuses the allocation with an error. (What a kernel allocates for itself
+    is not counted.)"""
+    ort = onnx_runtime()
+    info = ort.OrtMemoryInfo(
+        "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
+    )
+    as_requested = 1
+    settings = {"max_mem": PROBE_MEMORY, "arena_extend_strategy": as_requested}
+    ort.create_and_register_allocator(info, ort.OrtArenaCfg(settings))
+    return "1"
+
+
+def _options(threads: int, optimize: str, bounded: bool) -> Any:
+    """``bounded``: for a graph of unknown sizes, whose tensors then have ``PROBE_MEMORY``; not
+    for the user's own work, which may need as much as the machine has."""
     ort = onnx_runtime()
 
     options = ort.SessionOptions()
@@ -160,6 +209,11 @@ def _options(threads: int, optimize: str) -> Any:
         "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
     }
     options.graph_optimization_level = levels[optimize]
+    if bounded:  # entries that this version of ONNX Runtime does not know are nothing to it
+        options.add_session_config_entry("session.use_env_allocators", _bounded_memory())
+        options.add_session_config_entry(
+            "optimization.constant_folding_max_output_size_in_bytes", str(PROBE_CONSTANT)
+        )
     return options
 
 
@@ -175,7 +229,7 @@ def _session(model: onnx.ModelProto, options: Any) -> Any:
 
 
 def _optimized(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    options = _options(1, "basic")
+    options = _options(1, "basic", _is_light(model))
     with tempfile.TemporaryDirectory(prefix="onnx2snn-") as folder:
         file = Path(folder) / "optimized.onnx"
         options.optimized_model_filepath = str(file)
@@ -202,7 +256,7 @@ def _rewritten(model: onnx.ModelProto) -> onnx.ModelProto:
     The importer reads the graph as well without them, so a rewrite that fails changes nothing.
     """
     version = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
-    if version < NEWEST_REWRITES:
+    if version < NEWEST_REWRITES or len(model.graph.node) > MOST_REWRITTEN:
         return model
     from onnxscript import rewriter
 

@@ -6,6 +6,7 @@ is refused here, with the tensor named, instead of by running out of memory.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from math import prod
 
@@ -15,10 +16,13 @@ from onnx import TensorProto, numpy_helper
 
 from ....errors import ModelError
 from ....runtime.ops import Array
+from ..refusals import STANDARD
 
 LARGEST = 2**26  # numbers in one computed tensor at batch size 1: 256 MiB of float32
-LARGEST_CONSTANT = 2**29  # numbers in one constant that the clean-up computes: 2 GiB
+LARGEST_CONSTANT = 2**26  # numbers in all constants that the clean-up computes, or what the
+GROWTH = 4  # -fold of the weights is, if that is more
 LARGE_WEIGHT = 2**14  # bytes; constants that shapes depend on are smaller
+UNKNOWN = "onnx2snn.unknown"  # a domain that inference does not know
 DEEPEST = 8  # subgraphs inside each other
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 DAMAGED = "The file is damaged; export the model again."
@@ -32,13 +36,15 @@ def check_structure(model: onnx.ModelProto, where: str, weights: Mapping[str, Ar
     """Raise ModelError (E303) for names defined twice, nesting, and nodes without what they need;
     (E305) for NaN or infinity in weights."""
     _check_depth(model.graph, where, 0)
-    made = [o for node in model.graph.node for o in node.output if o]
-    made += [v.name for v in model.graph.input]
-    twice = sorted({name for name in made if made.count(name) > 1}) if len(made) < 50_000 else []
-    if twice:
-        raise _bad(f"the tensor '{twice[0]}' is computed twice", where=where)
+    made = Counter(o for node in model.graph.node for o in node.output if o)
+    made.update(v.name for v in model.graph.input)
+    twice = min((name for name, times in made.items() if times > 1), default=None)
+    if twice is not None:
+        raise _bad(f"the tensor '{twice}' is computed twice", where=where)
     if not model.graph.output:
         raise _bad("the graph has no output", where=where)
+    if not any(o.domain in STANDARD for o in model.opset_import):
+        raise _bad("it does not say which version of the standard operations it uses", where=where)
     for name, array in weights.items():
         _check_finite(name, array, where=where)
     for tensor in model.graph.initializer:
@@ -47,6 +53,43 @@ def check_structure(model: onnx.ModelProto, where: str, weights: Mapping[str, Ar
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 _check_tensor(attribute.t, where)
+
+
+def check_types(model: onnx.ModelProto, where: str, weights: Collection[str] = ()) -> None:
+    """Raise ModelError (E303) for an input whose type is not known or holds no numbers."""
+    held = {t.name for t in model.graph.initializer} | set(weights)
+    for value in model.graph.input:
+        kind = value.type.tensor_type.elem_type
+        if value.name not in held and not (value.type.HasField("tensor_type") and _numbers(kind)):
+            known = kind in TensorProto.DataType.values()
+            named = TensorProto.DataType.Name(kind).lower() if known else f"type {kind}"
+            raise _bad(
+                f"the input '{value.name}' is no tensor of real numbers ({named})",
+                where=where,
+                remedy="Export the model with floating-point or integer inputs.",
+            )
+
+
+def _numbers(kind: int) -> bool:
+    """Whether NumPy has the type, real numbers or truth values."""
+    if kind in FLOATS:
+        return True
+    known = kind in onnx.helper.get_all_tensor_dtypes()
+    return known and np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)).kind in "iub"
+
+
+def check_computed(model: onnx.ModelProto, where: str) -> None:
+    """Raise ModelError (E306) for a computed tensor of a cleaned-up graph that is empty."""
+    for value in (*model.graph.value_info, *model.graph.output):
+        if any(
+            d.HasField("dim_value") and d.dim_value < 1 for d in value.type.tensor_type.shape.dim
+        ):
+            raise _bad(
+                f"the tensor '{value.name}' is empty",
+                where=where,
+                code="E306",
+                remedy="Check the sizes in the model, or give others with --input-shape.",
+            )
 
 
 def _check_depth(graph: onnx.GraphProto, where: str, depth: int) -> None:
@@ -90,17 +133,25 @@ def check_sizes(model: onnx.ModelProto, where: str, weights: Collection[str] = (
     """Raise ModelError (E311) for a tensor that would be too large; ``model`` has static input
     shapes."""
     inferred = _inferred(model, where)
-    if inferred is None:
-        return  # ONNX Runtime will say what is wrong
-    graph = inferred.graph
+    if inferred is not None:  # else ONNX Runtime will say what is wrong
+        check_inferred(model, inferred.graph, where, weights)
+
+
+def check_inferred(
+    model: onnx.ModelProto, graph: onnx.GraphProto, where: str, weights: Collection[str] = ()
+) -> None:
+    """As ``check_sizes``, by the shapes in ``graph``, which is that of ``model`` with shapes."""
     held = {t.name for t in model.graph.initializer} | set(weights)
     computed = _computed(graph, held)
+    stored = sum(prod(t.dims) for t in model.graph.initializer)
+    most, constants = max(LARGEST_CONSTANT, GROWTH * stored), 0
     for value in (*graph.input, *graph.value_info, *graph.output):
         if value.name in held:
             continue
         size = prod(max(d.dim_value, 1) for d in value.type.tensor_type.shape.dim)
-        limit = LARGEST if value.name in computed else LARGEST_CONSTANT
-        if size > limit:
+        constants += 0 if value.name in computed else size
+        limit = LARGEST if value.name in computed else most
+        if size > limit or constants > most:
             raise _bad(
                 f"the tensor '{value.name}' would have {size} numbers, {limit} are the limit",
                 where=where,
@@ -115,7 +166,7 @@ def _inferred(model: onnx.ModelProto, where: str) -> onnx.ModelProto | None:
     ONNX's inference ends the whole process on a Slice along an axis of size zero, so every Slice
     is first an Identity, and becomes itself again once the shape of its input is known.
     """
-    probe = _without_large_weights(model)
+    probe = without_ranges(_without_large_weights(model))
     slices = [node for node in probe.graph.node if node.op_type == "Slice" and not node.domain]
     originals = [onnx.NodeProto.FromString(node.SerializeToString()) for node in slices]
     for node in slices:
@@ -157,6 +208,20 @@ def _without_large_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     del probe.graph.initializer[:]
     probe.graph.initializer.extend(kept)
     return probe
+
+
+def without_ranges(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` for inference: each Range is an operation that nothing is known of, as inference
+    would make all its numbers, however many."""
+    if not any(node.op_type == "Range" for node in model.graph.node):
+        return model
+    out = onnx.ModelProto()
+    out.CopyFrom(model)
+    for node in out.graph.node:
+        if node.op_type == "Range":
+            node.domain = UNKNOWN
+    out.opset_import.append(onnx.helper.make_opsetid(UNKNOWN, 1))
+    return out
 
 
 def _has_empty_axis(graph: onnx.GraphProto, name: str) -> bool:

@@ -12,7 +12,7 @@ Everything a file can do wrong is found here, before ONNX Runtime sees it, and i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -26,9 +26,11 @@ from ....runtime.ops import Array, Shape
 from ..refusals import STANDARD, custom_operations
 from .batch import check_one_by_one, fixed_batch, for_any_batch
 from .cleanup import clean, sized
+from .domains import name_standard_domain
 from .external import attach_external_data
 from .floats import widen_floats
-from .limits import check_sizes, check_structure
+from .functions import check_functions
+from .limits import check_sizes, check_structure, check_types
 from .quantized import fold_quantization
 from .sparse import densify
 from .training import training_mode
@@ -106,6 +108,7 @@ def load_onnx(
     path = Path(path)
     data = _read(path)
     original = _parse(path, data)
+    check_functions(original, str(path))
     custom = custom_operations(original)
     if custom:
         raise UnsupportedOps(custom, where=str(path))
@@ -117,6 +120,7 @@ def load_onnx(
     widened = declared if batch is None else for_any_batch(declared, batch)
     folded, notes = fold_quantization(widened)
     training = tuple(training_mode(original))
+    check_types(original, str(path), weights)
     fixed = sized(folded, input_shapes or {}, where=str(path), weights=weights)
     check_sizes(fixed.model, str(path), weights)
     if batch is not None:
@@ -128,12 +132,18 @@ def load_onnx(
         raise _of_old_operations(original, error) from error
     shapes = _declared(cleaned)
     inputs = tuple(
-        TensorInfo(name=name, shape=shape[batched:], batched=batched, dtype=_dtype(original, name))
+        TensorInfo(
+            name=name,
+            shape=shape[batched:],
+            batched=batched,
+            dtype=_dtype(original.graph.input, name),
+        )
         for name, shape, batched in fixed.inputs
     )
     batched = any(i.batched for i in inputs)
+    values = (*original.graph.output, *cleaned.graph.output)
     outputs = tuple(
-        _output(original, value.name, shapes[value.name], batched) for value in cleaned.graph.output
+        _output(values, value.name, shapes[value.name], batched) for value in cleaned.graph.output
     )
     return LoadedModel(
         path=str(path),
@@ -202,6 +212,7 @@ def _parse(path: Path, data: bytes) -> onnx.ModelProto:
             remedy=remedy,
             code="E302",
         )
+    name_standard_domain(model)
     return model
 
 
@@ -224,17 +235,20 @@ def _declared(model: onnx.ModelProto) -> dict[str, Shape]:
     }
 
 
-def _dtype(model: onnx.ModelProto, name: str) -> str:
-    for value in (*model.graph.input, *model.graph.output):
-        if value.name == name:
-            kind = value.type.tensor_type.elem_type
+def _dtype(values: Iterable[onnx.ValueInfoProto], name: str) -> str:
+    """Of the first of ``values`` that has this name and a type: outputs need not say it."""
+    for value in values:
+        kind = value.type.tensor_type.elem_type
+        if value.name == name and kind != onnx.TensorProto.UNDEFINED:
             return str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)))
     return "float32"
 
 
-def _output(model: onnx.ModelProto, name: str, shape: Shape, batched: bool) -> TensorInfo:
+def _output(
+    values: Iterable[onnx.ValueInfoProto], name: str, shape: Shape, batched: bool
+) -> TensorInfo:
     """An output has a batch axis where the inputs have one and its first axis is 1."""
     has_batch = batched and len(shape) > 1 and shape[0] == 1
     return TensorInfo(
-        name=name, shape=shape[has_batch:], batched=has_batch, dtype=_dtype(model, name)
+        name=name, shape=shape[has_batch:], batched=has_batch, dtype=_dtype(values, name)
     )

@@ -41,21 +41,25 @@ def with_light(
         for tensor in node.inputs:
             readers.setdefault(tensor, []).append(node)
     spiking = set(OPERATIONS) - WEIGHTED
-    light = {n.name for n in nodes if n.op in spiking and n.name not in analog}
+    inside = {*analog, *(n.name for n in nodes if n.op in spiking)}
+    light = inside.difference(analog)
 
     def enclosed(node: OnnxNode) -> bool:
-        inside = set(analog) | light
         sources = [t for t in node.inputs if t in computed]
         fed = all(t in producer and producer[t].name in inside for t in sources)
         fed = fed or node.op in GATES
         read = all(r.name in inside for t in node.outputs for r in readers.get(t, ()))
         return bool(sources) and fed and read and not kept.intersection(node.outputs)
 
-    while True:
-        out = {n.name for n in nodes if n.name in light and not enclosed(n)}
-        if not out:
-            return set(analog) | light
-        light -= out
+    waiting = [n for n in nodes if n.name in light]
+    while waiting:
+        node = waiting.pop()
+        if node.name in light and not enclosed(node):
+            light.remove(node.name)
+            inside.remove(node.name)
+            waiting += (producer[t] for t in node.inputs if t in producer)
+            waiting += (r for t in node.outputs for r in readers.get(t, ()))
+    return inside
 
 
 def units(
@@ -80,7 +84,7 @@ def units(
 def _grouped(nodes: Sequence[OnnxNode], members: Collection[str]) -> list[int]:
     """For every node the number of its group: members joined along edges unless that makes a
     cycle of groups."""
-    group = list(range(len(nodes)))
+    groups = _Groups(nodes)
     producer = {o: i for i, n in enumerate(nodes) for o in n.outputs if o}
     for index, node in enumerate(nodes):
         if node.name not in members:
@@ -89,29 +93,55 @@ def _grouped(nodes: Sequence[OnnxNode], members: Collection[str]) -> list[int]:
             source = producer.get(tensor)
             if source is None or nodes[source].name not in members:
                 continue
-            one, two = group[source], group[index]
-            if one != two and not _detour(nodes, group, one, two):
-                group = [one if g == two else g for g in group]
-    return group
+            one, two = groups.of(source), groups.of(index)
+            if one != two and not groups.detour(one, two):
+                groups.join(one, two)
+    return [groups.of(index) for index in range(len(nodes))]
 
 
-def _detour(nodes: Sequence[OnnxNode], group: list[int], one: int, two: int) -> bool:
-    """Whether a path leads from group ``one`` through a third group to ``two``, or back."""
-    after = _contracted(nodes, group)
-    return _reaches(after, one, goal=two) or _reaches(after, two, goal=one)
+class _Groups:
+    """Groups of nodes, each named by one of its nodes, and the edges between them, which make no
+    cycle: what is joined has no detour in between."""
 
+    def __init__(self, nodes: Sequence[OnnxNode]) -> None:
+        self._joined = list(range(len(nodes)))
+        self._after = _contracted(nodes, self._joined)
+        self._before: dict[int, set[int]] = {g: set() for g in self._after}
+        for g, readers in self._after.items():
+            for reader in readers:
+                self._before[reader].add(g)
 
-def _reaches(after: Mapping[int, set[int]], start: int, *, goal: int) -> bool:
-    stack = [g for g in after[start] if g != goal]
-    seen = set(stack)
-    while stack:
-        for following in after[stack.pop()]:
-            if following == goal:
-                return True
-            if following not in seen:
-                seen.add(following)
-                stack.append(following)
-    return False
+    def of(self, index: int) -> int:
+        """The group of a node."""
+        joined = self._joined
+        while joined[index] != index:
+            joined[index] = joined[joined[index]]
+            index = joined[index]
+        return index
+
+    def detour(self, one: int, two: int) -> bool:
+        """Whether a path leads from ``one`` through a third group to ``two``, which reads ``one``
+        (so that no path leads back)."""
+        stack = [g for g in self._before[two] if g != one]
+        seen = set(stack)
+        while stack:
+            for g in self._before[stack.pop()]:
+                if g == one:
+                    return True
+                if g not in seen:
+                    seen.add(g)
+                    stack.append(g)
+        return False
+
+    def join(self, one: int, two: int) -> None:
+        """``two`` becomes part of ``one``."""
+        self._joined[two] = one
+        for ours, others in ((self._after, self._before), (self._before, self._after)):
+            for g in ours.pop(two):
+                others[g].discard(two)
+                if g != one:
+                    others[g].add(one)
+                    ours[one].add(g)
 
 
 def _contracted(nodes: Sequence[OnnxNode], group: Sequence[int]) -> dict[int, set[int]]:

@@ -18,11 +18,14 @@ from onnx2snn.converter.ann.passes import (
     run_passes,
     split_clip,
     split_leaky_relu,
+    tree_maxpool,
 )
 from onnx2snn.errors import ModelError
 from onnx2snn.runtime.ops import Array
 from onnx2snn.runtime.ops.convolution import Conv, ConvTranspose
 from onnx2snn.runtime.ops.linear import Add, Linear, Scale
+from onnx2snn.runtime.ops.moves import Pad
+from onnx2snn.runtime.ops.pool import MaxPool
 
 RNG = np.random.default_rng(3)
 
@@ -207,3 +210,64 @@ def test_two_splits_of_the_same_name_get_different_names() -> None:
     clip = AnnNode(name="a", layer=Clip(low=-1.0, high=1.0), inputs=("a/relu",), shape=(3,))
     net = graph(source(3), taken, clip)
     assert_same(net, split_clip(net))
+
+
+POOLS = {  # kernel, strides, dilations, pads, what is pooled; neurons of the tree per channel
+    "2x2": (((2, 2), (2, 2), (1, 1), (0, 0, 0, 0)), (6, 6), 27),
+    "3x3 of stride 2, padded": (
+        ((3, 3), (2, 2), (1, 1), (1, 1, 1, 1)),
+        (6, 7),
+        2 * 3 * 7 + 2 * 3 * 4,
+    ),
+    "5x5 of stride 1 shares maxima": (((5, 5), (1, 1), (1, 1), (2, 2, 2, 2)), (6, 6), None),
+    "uneven, ceil": (((2, 3), (3, 2), (1, 1), (1, 0, 1, 2)), (5, 6), None),
+    "dilated, padded": (((2, 3), (1, 2), (2, 2), (1, 2, 1, 2)), (6, 7), None),
+    "whole map": (((5, 3), (1, 1), (1, 1), (0, 0, 0, 0)), (5, 3), 14),
+    "one axis": (((3,), (3,), (1,), (0, 0)), (9,), 6),
+    "three axes": (((2, 2, 2), (2, 2, 2), (1, 1, 1), (0, 0, 0, 0, 0, 0)), (4, 4, 2), 28),
+    "strided without a window": (((1, 1), (2, 2), (1, 1), (0, 0, 0, 0)), (5, 5), 0),
+    "nothing": (((1, 1), (1, 1), (1, 1), (0, 0, 0, 0)), (3, 3), 0),
+}
+
+
+def pooling(case: str, *, positive: bool) -> AnnGraph:
+    (kernel, strides, dilations, pads), size, _ = POOLS[case]
+    layer = MaxPool(kernel=kernel, strides=strides, dilations=dilations, pads=pads)
+    shape = (3, *size)
+    rectified = AnnNode(name="r", layer=Relu(), inputs=("x",), shape=shape)
+    pool = AnnNode(
+        name="pool", layer=layer, inputs=("r" if positive else "x",),
+        shape=layer.output_shape(shape), tensor="pooled",
+    )  # fmt: skip
+    return graph(source(*shape), *([rectified] if positive else []), pool)
+
+
+@pytest.mark.parametrize("case", POOLS)
+@pytest.mark.parametrize("positive", [True, False])
+def test_a_max_pool_is_a_tree_of_neurons_for_values_of_any_sign(case: str, positive: bool) -> None:
+    net = pooling(case, positive=positive)
+    tree = tree_maxpool(net)
+    assert not any(isinstance(n.layer, MaxPool) for n in tree.nodes)
+    assert tree["pool"].tensor == "pooled"
+    assert_same(net, tree)
+    relus = [n for n in tree.nodes if isinstance(n.layer, Relu) and n.name != "r"]
+    neurons = sum(int(np.prod(n.shape)) for n in relus)
+    if POOLS[case][2] is not None:
+        assert neurons == 3 * POOLS[case][2]
+
+
+def test_an_exporters_padding_by_the_lowest_number_is_the_pools_own() -> None:
+    bias = np.pad(np.zeros((2, 4, 4), np.float32), ((0, 0), (1, 1), (1, 1)), constant_values=-1e30)
+    pad = AnnNode(name="p", layer=Pad(pads=(0, 1, 1, 0, 1, 1)), inputs=("x",), shape=(2, 6, 6),
+                  bias=bias)  # fmt: skip
+    layer = MaxPool(kernel=(3, 3), strides=(1, 1), dilations=(1, 1), pads=(0, 0, 0, 0))
+    pool = AnnNode(name="pool", layer=layer, inputs=("p",), shape=(2, 4, 4))
+    net = graph(source(2, 4, 4), pad, pool)
+    assert_same(net, tree_maxpool(net))
+
+
+def test_a_window_of_padding_alone_keeps_its_max_pool() -> None:
+    layer = MaxPool(kernel=(2,), strides=(1,), dilations=(3,), pads=(1, 1))
+    pool = AnnNode(name="pool", layer=layer, inputs=("x",), shape=(2, 1))
+    net = graph(source(2, 2), pool)
+    assert [n.name for n in tree_maxpool(net).nodes] == ["x", "pool"]

@@ -21,7 +21,9 @@ def test_a_word_that_a_choice_does_not_take_is_named(name: str) -> None:
 
 
 def test_every_choice_of_words_is_checked() -> None:
-    assert set(choices(Options)) == {"method", "prefer", "reset", "encoding", "readout"}
+    assert set(choices(Options)) == {
+        "method", "prefer", "reset", "maxpool", "encoding", "readout",
+    }  # fmt: skip
 
 
 SMALLEST = {c.name: c.smallest for c in choosable(auto=False)}

@@ -194,7 +194,7 @@ def test_analog_nodes_are_refused_by_name_together_with_everything_else() -> Non
     report = place(net.graph, "loihi1", seconds=0)
     assert {(v.node, v.rule) for v in report.violations} == {
         ("a", "negative spikes"),
-        ("pool", "no analog nodes"),
+        ("pool", "analog node"),
     }
 
 
@@ -211,6 +211,11 @@ def pooled() -> g.SpikingGraph:
 def test_a_max_pool_is_refused_or_replaced_by_neurons_between_maximum_and_sum() -> None:
     refused = place(pooled(), "loihi2", seconds=0)
     assert not refused.fits and "maxpool=or" in refused.violations[0].remedy
+    command = "onnx2snn convert MODEL.onnx --calib DATA --maxpool tree -o NET.snn.onnx"
+    assert command in refused.violations[0].remedy
+    told = replace(pooled(), meta={"source": {"path": "my net.onnx"}, "recipe": "binary", "T": 16})
+    remedy = place(told, "xylo-audio2", seconds=0).violations[0].remedy
+    assert "convert 'my net.onnx' --calib DATA --recipe binary -T 16 --maxpool tree" in remedy
     network, chip = chip_view(pooled()), load_target("loihi2")
     x = np.random.default_rng(0).random((8, 1, 6, 6)).astype(np.float32)
     mapped = map_cores(network, chip, CORES.request(chip, {"maxpool": "or"}, steps=30, x=x))
@@ -345,7 +350,7 @@ def test_the_comparison_has_a_line_per_chip_and_says_why_one_is_out(
     assert f"{report.accuracy['samples']:,} samples" in compared
     assert f"{100 * report.accuracy['chip']:.2f} %" in table
     (violation,) = refused.violations[:1]
-    assert reason.startswith(f"loihi1: '{violation.node}' breaks {violation.rule}.")
+    assert reason.startswith(f"loihi1: '{violation.node}', {violation.rule}: ")
     assert violation.remedy in reason
     assert "Nothing was run" in render_comparison([refused])
 

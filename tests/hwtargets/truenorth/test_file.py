@@ -76,7 +76,7 @@ def test_packets_that_cannot_reach_are_found():
     source, near, far = np.array([0]), np.array([1]), np.array([2])
     assert not list(too_far(source, destination=near, xy=xy, target=TARGET))
     (found,) = too_far(source, destination=far, xy=xy, target=TARGET)
-    assert (found.rule, found.used, found.limit) == ("packet offset within hop_max", 256, 255)
+    assert (found.rule, found.used, found.limit) == ("packet offset (hop_max)", 256, 255)
 
 
 def _changed(array, value):
@@ -122,7 +122,7 @@ def test_delays_shared_axons_and_lost_spikes_are_found(box):
     types = box.axon_types.copy()
     types[box.target_core[first], box.target_axon[first]] = 255
     lost = replace(box, axon_types=types)
-    assert any(v.rule.startswith("every spike has an axon") for v in violations(lost, TARGET))
+    assert any(v.rule.startswith("spikes without an axon") for v in violations(lost, TARGET))
 
 
 def test_too_many_neurons_or_axons_on_a_core_are_found(box):

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwtargets.chip_nets import SMALL, Net, build
-from onnx2snn.hwtargets import chip_view
+from onnx2snn.hwtargets import chip_view, load_target, missing_kinds, place
 from onnx2snn.hwtargets.view.geometry import compose
 from onnx2snn.hwtargets.view.sparse import of_op
 from onnx2snn.runtime import ops
+from onnx2snn.runtime.facts import GraphFacts
 from onnx2snn.runtime.graph import SpikingGraph, Synapse
 
 
@@ -129,3 +130,31 @@ def test_a_box_reads_exactly_the_sources_that_the_matrix_says(data: st.DataObjec
     expected = prod(axes) * (high - low if box[0][1] > box[0][0] else 0)
     if geometry.kind != "pool":
         assert len(sources) == expected
+
+
+def doubled(levels: int) -> SpikingGraph:
+    """y = a + a, ``levels`` times, behind a population."""
+    net = Net((3,))
+    net.dense(3)
+    net.population("a")
+    for i in range(levels):
+        twice = (net.nodes[-1].name,) * 2
+        net.nodes.append(Synapse(name=f"add{i}", inputs=twice, shape=(3,), op=ops.Add()))
+    net.population("b")
+    net.readout(2)
+    return net.graph
+
+
+def test_sums_of_sums_have_their_paths_up_to_a_bound_and_are_refused_beyond() -> None:
+    (_, few, _) = chip_view(doubled(5)).layers
+    assert len(few.projections) == 2**5 and not few.tangled
+    assert few.projections[9].names == tuple(f"add{i}" for i in range(5))
+    assert few.projections[9].matrix.dense().tolist() == np.eye(3).tolist()
+    graph = doubled(40)
+    (chain,) = (c for c in GraphFacts(graph).chains if c.sink == "b")
+    assert len(chain.nodes) == 40 and chain.sources == ("a",)
+    report = place(graph, "loihi2", seconds=0)
+    (violation,) = report.violations
+    assert (violation.node, violation.rule) == ("b", "paths of synapses") and not report.fits
+    for target in ("truenorth", "xylo-audio3"):
+        assert missing_kinds(graph, load_target(target))[0].rule == "paths of synapses"
