@@ -67,7 +67,10 @@ class _Largest(snn.Rules[float | None]):
         return xs[0]
 
     def max_pool(self, node: snn.MaxPool, xs: Sequence[float | None]) -> float | None:
-        return xs[0] if node.coding == "rate" and not np.any(node.bias) else None
+        # Also of numbers sent in windows: what the largest of some gains in a step is no more than
+        # what the one that gains most does.
+        summed = node.coding != "differential" and not np.any(node.bias)
+        return xs[0] if summed else None
 
     def synapse(self, node: snn.Synapse, xs: Sequence[float | None]) -> float | None:
         known = [x for x in xs if x is not None]

@@ -34,8 +34,8 @@ RANGE = 32.0  # thresholds: how far below zero a potential stays exact in any ca
 # Neurons with no other traits than these add and subtract currents and thresholds only, or do the
 # same to them whoever computes it.
 SUMS = frozenset(
-    ("if", "paced", "differential", "subtract", "levels", "signed", "lag", "refractory", "floor")
-) | {"ceiling", "v_init", "bias"}
+    ("if", "paced", "few-spike", "ttfs", "differential", "subtract", "levels", "signed", "lag")
+) | {"refractory", "floor", "ceiling", "v_init", "bias"}
 COARSEST = 2.0**-10  # of the threshold: a layer whose sums are larger keeps its weights
 
 

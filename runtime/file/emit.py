@@ -27,7 +27,7 @@ from .naming import TOTAL, FileNames
 from .neurons import NAME, NEURONS
 from .neurons import integrate_and_fire as fn
 from .neurons.paced import paced_readout
-from .neurons.windowed import few_spike_readout
+from .neurons.windowed import few_spike_readout, window_change, window_mean, window_sum
 from .operations import Place, emit_op
 from .opsets import OLDEST, ir_version, needed, raised
 
@@ -284,15 +284,30 @@ class _Emission(snn.Rules[None]):
     def _zero(self) -> str:
         return self.constant(np.zeros((), np.float32))
 
-    def max_pool(self, node: snn.MaxPool, xs: Sequence[None]) -> None:
-        if node.coding in READ:
+    def _of_window(self, function: onnx.FunctionProto, *inputs: str, out: str | None = None) -> str:
+        """A call of a function of a signal's whole window."""
+        self.functions.setdefault(function.name, function)
+        return self.call(function.name, *inputs, self.total, out=out)
+
+    def _check_local(self, node: snn.Node) -> None:
+        if not self.local:
             raise GraphError(
-                f"a max pool of '{node.coding}' spikes has no ONNX form yet",
+                "what reads whole windows has no ONNX form where windows overlap",
                 where=f"node '{node.name}'",
             )
+
+    def max_pool(self, node: snn.MaxPool, xs: Sequence[None]) -> None:
         out = self.names.value(node.name)
         bias = self.array(node, "bias") if np.any(node.bias) else self._zero()
         pooled = self.names.new(f"{node.name}/pooled")
+        if node.coding in READ:
+            self._check_local(node)
+            digits = node.coding == "few-spike"
+            sums = self._of_window(window_sum(digits), self._varying(node.inputs[0]), bias)
+            self.operation(node.op, [sums], pooled)
+            change = window_change(digits)
+            self._of_window(change, pooled, out=out)
+            return
         if node.coding == "differential":
             mean = self.add("Add", self._decoded(node.inputs[0]), bias)
             self.operation(node.op, [mean], pooled)
@@ -304,7 +319,9 @@ class _Emission(snn.Rules[None]):
 
     def analog(self, node: snn.Analog, xs: Sequence[None]) -> None:
         out = self.names.value(node.name)
-        if self.latency or node.lag:
+        if node.coding in READ:
+            self._check_local(node)
+        elif self.latency or node.lag:
             raise GraphError(
                 "a start lag before an analog island has no ONNX form",
                 where=f"node '{node.name}'",
@@ -315,11 +332,19 @@ class _Emission(snn.Rules[None]):
         for i, source in enumerate(node.inputs):
             biased = bool(node.biases) and np.any(node.biases[i])
             bias = self.array(node, "biases", str(i)) if biased else self._zero()
+            if node.coding in READ:
+                decode = window_mean(node.coding == "few-spike")
+                means.append(self._of_window(decode, self._varying(source), bias))
+                continue
             if node.coding == "differential":
                 means.append(self.add("Add", self._decoded(source), bias))
                 continue
             sums = self._accumulated(source, bias)
             means.append(self.call("RunningMean", sums, self.total))
+        if node.coding in READ:  # sent as a constant current
+            self.call(name, *means, out=out)
+            self.constant_signals.add(node.name)
+            return
         mean = self.named(name, node.name, "mean", *means)
         if node.coding == "differential":
             self._as_differential(mean, out)
@@ -342,11 +367,7 @@ class _Emission(snn.Rules[None]):
         else:
             signal = self._varying(node.inputs[0])
         if node.coding == "few-spike":
-            if self.latency:
-                raise GraphError(
-                    "a few-spike readout has no ONNX form where windows overlap",
-                    where=f"node '{node.name}'",
-                )
+            self._check_local(node)
             self.functions.setdefault("FewSpikeReadout", few_spike_readout())
             self.call("FewSpikeReadout", signal, bias, self.total, out=out)
         elif self.latency or node.coding == "paced":

@@ -110,6 +110,11 @@ class Neuron(ABC):
         mean input over ``steps`` steps."""
         return np.zeros((), np.float32)
 
+    def resolution(self, steps: int) -> float:
+        """What one spike more or less changes the decoded mean by, where that is least, in
+        thresholds."""
+        return 1 / steps
+
     def worth(self, steps: int) -> Array:
         """(steps,): what a spike of one threshold in each step adds to the decoded mean."""
         return worth(self.coding, steps)

@@ -70,10 +70,10 @@ class WindowedNeuron(Neuron):
         """Spikes are 0 or 1."""
         return 1
 
-    @property
-    def longest(self) -> int:
-        """The most steps that a window can have."""
-        return self.lag
+    @classmethod
+    def most_steps(cls, wanted: int) -> int:
+        """The most steps that a window can have, up to ``wanted``."""
+        return wanted
 
     def initial_state(self, batch: int, shape: Shape, dtype: np.dtype) -> State:
         """Fresh state, in double precision: the weighted charge outgrows the bits in which the
@@ -148,6 +148,9 @@ class WindowedNeuron(Neuron):
     def reach(self, steps: int) -> float:
         return steps * self.most(steps) / self.total(steps)
 
+    def resolution(self, steps: int) -> float:
+        return 1 / self.total(steps)
+
     def _traits(self) -> Iterator[str]:
         yield from ("v_init", "lag")
 
@@ -162,6 +165,10 @@ class FewSpikeParams(WindowedNeuron):
         super().__post_init__()
         if self.lag > MOST_DIGITS:
             raise GraphError(f"a few-spike window has at most {MOST_DIGITS} steps, got {self.lag}")
+
+    @classmethod
+    def most_steps(cls, wanted: int) -> int:
+        return min(wanted, MOST_DIGITS)
 
     @property
     def coding(self) -> Coding:

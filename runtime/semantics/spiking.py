@@ -325,6 +325,7 @@ def run_readout(
         current = current / t
     elif node.coding == "paced":
         current = current * weight(t - 1, steps)
+        t = np.minimum(t, steps)
         t *= (2 * steps + 1 - t) / 2  # the sum of the weights so far
     elif node.coding == "few-spike":
         digits = 2.0 ** (weight(t - 1, steps) - 1)

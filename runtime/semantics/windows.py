@@ -6,16 +6,21 @@ has the weights of the steps). Outside its inputs' window nothing reaches a node
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ..graph import Analog, MaxPool
-from ..neurons import State, counts
+from ..graph import Analog, Coding, MaxPool
+from ..neurons import State
+from ..neurons.model import weight
 from ..ops import Array
 from . import islands
 
-READ = ("few-spike", "paced")  # how what they read may be coded
+# How what they read may be coded, and what a step of a window of some steps is worth.
+READ: Mapping[Coding, Callable[[int, int], int]] = {
+    "few-spike": lambda position, steps: 1 << (steps - 1 - position),
+    "paced": weight,
+}
 
 
 def run(
@@ -30,22 +35,21 @@ def run(
 ) -> Array:
     """Steps t0.. (count, batch, *shape) of signals ``xs`` (time or 1, batch, ...), whose window of
     ``length`` steps begins at ``begin``."""
-    biases = (node.bias,) if isinstance(node, MaxPool) else node.biases
     out = np.zeros((count, xs[0].shape[1], *node.shape), xs[0].dtype)
     for i in range(count):
         position = t0 + i - begin
         if 0 <= position < length:
             now = [x[i if len(x) > 1 else 0] for x in xs]
-            if biases:
-                now = [x + b.astype(x.dtype) for x, b in zip(now, biases, strict=True)]
             if isinstance(node, Analog):
-                _read(node, now, state, position, length)
+                _read(node, now, state, READ[node.coding](position, length))
             else:
                 out[i] = _pool(node, now[0], state)
         if isinstance(node, Analog) and node.lag <= position < node.lag + length:
             if position == node.lag:
-                means = [state[f"mean{j}"] for j in range(len(xs))]
-                state["answer"] = islands.evaluate(node.model, node.output, means)
+                total = sum(READ[node.coding](t, length) for t in range(length))
+                state["answer"] = islands.apply(
+                    node, [state[f"sum{j}"] / total for j in range(len(xs))]
+                )
             out[i] = state["answer"]
     return out
 
@@ -58,6 +62,7 @@ def _pool(node: MaxPool, x: Array, state: State) -> Array:
         state["charge"] = np.zeros(x.shape, np.float64)
         state["before"] = np.zeros((len(x), *node.shape), np.float64)
         state["change"] = np.zeros_like(state["before"])
+    x = x + node.bias.astype(np.float64)
     if node.coding == "few-spike":
         state["sum"] = 2 * state["sum"] + x
         total = node.op.apply(state["sum"])
@@ -73,8 +78,7 @@ def _pool(node: MaxPool, x: Array, state: State) -> Array:
     return np.asarray(out)
 
 
-def _read(node: Analog, xs: Sequence[Array], state: State, position: int, length: int) -> None:
-    """Add one step to the weighted means of the inputs."""
-    share = float(counts(node.coding, np.asarray(position), length)) / length
+def _read(node: Analog, xs: Sequence[Array], state: State, worth: int) -> None:
+    """Add one step to the weighted sums of the inputs, in double precision."""
     for j, x in enumerate(xs):
-        state[f"mean{j}"] = state.get(f"mean{j}", np.zeros_like(x)) + x.dtype.type(share) * x
+        state[f"sum{j}"] = state.get(f"sum{j}", np.zeros(x.shape)) + worth * x.astype(np.float64)

@@ -89,6 +89,56 @@ def _step_graph(digits: bool) -> onnx.GraphProto:
     )
 
 
+def _weighted(b: Body, digits: bool) -> str:
+    """``x`` and ``bias`` by step, each times what it is worth, (steps, batch, ...)."""
+    x = b.add("Cast", b.add("Add", split_time(b, "x", "steps"), "bias"), to=DOUBLE)
+    return b.add("Mul", x, _along(b, x, _weights(b, digits)))
+
+
+def window_sum(digits: bool) -> onnx.FunctionProto:
+    """What a max pool compares: few-spike, 2^(T-t) times the number that the digits so far say;
+    else the sum of the sums so far. In double precision."""
+    b = Body()
+    zero = b.constant(0, np.int64)
+    if digits:
+        sums = b.add("CumSum", _weighted(b, digits), zero)
+    else:
+        x = b.add("Cast", b.add("Add", split_time(b, "x", "steps"), "bias"), to=DOUBLE)
+        sums = b.add("CumSum", b.add("CumSum", x, zero), zero)
+    merge_time(b, sums, "y")
+    name = "FewSpikeSum" if digits else "TtfsSum"
+    return function(name, ["x", "bias", "steps"], "y", b, "What a window has said so far.")
+
+
+def window_change(digits: bool) -> onnx.FunctionProto:
+    """Undoes ``window_sum``."""
+    b = Body()
+    x = split_time(b, "x", "steps")
+    first = b.add("Slice", x, b.ints(0), b.ints(1), b.ints(0))
+    zero = b.add("Sub", first, first)
+
+    def change(x: str) -> str:
+        before = b.add("Slice", x, b.ints(0), b.ints(-1), b.ints(0))
+        return b.add("Sub", x, b.add("Concat", zero, before, axis=0))
+
+    y = change(x)
+    y = b.add("Div", y, _along(b, y, _weights(b, digits))) if digits else change(y)
+    merge_time(b, b.add("Cast", y, to=FLOAT), "y")
+    name = "FewSpikeChange" if digits else "TtfsChange"
+    return function(name, ["x", "steps"], "y", b, "The steps of what a window has said so far.")
+
+
+def window_mean(digits: bool) -> onnx.FunctionProto:
+    """What is decoded of a whole window, (batch, ...)."""
+    b = Body()
+    zero = b.ints(0)
+    sums = b.add("ReduceSum", _weighted(b, digits), zero, keepdims=0)
+    total = b.add("ReduceSum", _weights(b, digits), zero, keepdims=0)
+    b.add("Cast", b.add("Div", sums, total), to=FLOAT, out="y")
+    name = "FewSpikeMean" if digits else "TtfsMean"
+    return function(name, ["x", "bias", "steps"], "y", b, "What a whole window says.")
+
+
 def few_spike_readout() -> onnx.FunctionProto:
     """The mean input so far, each step worth twice the next: (steps, batch, ...)."""
     b = Body()

@@ -7,6 +7,8 @@ from itertools import pairwise
 import numpy as np
 import onnxruntime as ort
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from onnx2snn.errors import GraphError, UsageError
 from onnx2snn.runtime import file as snnfile
@@ -15,6 +17,8 @@ from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.facts import GraphFacts
 from onnx2snn.runtime.neurons import FewSpikeParams, TtfsParams, WindowedNeuron
+from runtime import naive_oracle
+from runtime.random_graphs import graphs, samples, windowed
 
 T = 4
 WINDOW = {"kernel": (2, 2), "strides": (1, 1), "dilations": (1, 1), "pads": (0,) * 4}
@@ -113,16 +117,37 @@ def test_what_is_decoded_is_a_quantized_network_evaluated_layer_after_layer(
     np.testing.assert_allclose(answer, p5.reshape(len(x), -1) / total, rtol=1e-6)
 
 
+@pytest.mark.parametrize("pooled", [False, True])
 @pytest.mark.parametrize("model", [FewSpikeParams, TtfsParams])
 def test_the_file_has_the_engines_answers_and_a_skip_that_waits(
-    model: type[WindowedNeuron],
+    model: type[WindowedNeuron], pooled: bool
 ) -> None:
-    graph, x = network(model, pooled=False), images()
+    graph, x = network(model, pooled), images()
     session = ort.InferenceSession(snnfile.to_bytes(graph), providers=["CPUExecutionProvider"])
     (stock,) = session.run(["out"], {"x": x, "steps": np.array([T], np.int64)})
     np.testing.assert_allclose(stock, simulate(graph, x, T).readouts["out"], rtol=1e-6)
-    with pytest.raises(GraphError, match="max pool"):
-        snnfile.to_model(network(model, pooled=True))
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(st.data())
+def test_any_network_is_the_naive_loop_and_its_file_says_the_same(data: st.DataObject) -> None:
+    steps = data.draw(st.integers(1, 5))
+    model = data.draw(st.sampled_from([FewSpikeParams, TtfsParams]))
+    graph = windowed(data.draw(graphs(lags=False, max_stages=2)), model, steps)
+    x = data.draw(samples(graph.of(g.Input)[0].shape, most=2))
+    spikes, answers = naive_oracle.simulate(graph, x, steps)
+    assert GraphFacts(graph).windowed
+    session = ort.InferenceSession(snnfile.to_bytes(graph), providers=["CPUExecutionProvider"])
+    feed = {graph.of(g.Input)[0].name: x, "steps": np.array([steps], np.int64)}
+    stock = session.run(list(answers), feed)
+    got = simulate(graph, x, steps, engine="numpy"), simulate(graph, x, steps, engine="fast")
+    for result in got:
+        for name, train in spikes.items():
+            assert result.spikes[name].sum() == train.sum()
+    for name, from_file in zip(answers, stock, strict=True):
+        np.testing.assert_allclose(got[0].readouts[name], answers[name], rtol=1e-6, err_msg=name)
+        np.testing.assert_array_equal(got[1].readouts[name], got[0].readouts[name], err_msg=name)
+        np.testing.assert_allclose(from_file, answers[name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 def test_a_window_is_no_longer_than_the_neurons_wait() -> None:
