@@ -108,7 +108,7 @@ class WindowedNeuron(Neuron):
         level = self.v_threshold * np.float64(self.weight(position, steps))
         np.greater_equal(charge, level, out=state["fired"])
         np.copyto(spikes, state["fired"])
-        self._spent(state, level)
+        self.spend(charge, state["fired"], level)
 
     def _integrate(self, state: State, current: Array, weight: Any) -> None:
         np.copyto(state["scratch"], current)  # operations on mixed types are several times slower
@@ -124,8 +124,8 @@ class WindowedNeuron(Neuron):
         """N, the largest number."""
 
     @abstractmethod
-    def _spent(self, state: State, level: Array) -> None:
-        """Take from the charge of those that fired."""
+    def spend(self, charge: Array, fired: Array, level: Array) -> None:
+        """Take from the ``charge`` of those that ``fired`` at ``level``, in place."""
 
     @abstractmethod
     def code(self, steps: int) -> Array:
@@ -180,8 +180,8 @@ class FewSpikeParams(WindowedNeuron):
     def most(self, steps: int) -> int:
         return int(2**steps - 1)
 
-    def _spent(self, state: State, level: Array) -> None:
-        state["charge"] -= np.multiply(state["fired"], level, out=state["scratch"])
+    def spend(self, charge: Array, fired: Array, level: Array) -> None:
+        np.subtract(charge, level, out=charge, where=fired)
 
     def code(self, steps: int) -> Array:
         numbers = np.arange(1 << steps)[:, np.newaxis]
@@ -204,9 +204,9 @@ class TtfsParams(WindowedNeuron):
     def most(self, steps: int) -> int:
         return steps
 
-    def _spent(self, state: State, level: Array) -> None:
+    def spend(self, charge: Array, fired: Array, level: Array) -> None:
         # Below every later threshold: one spike per window.
-        np.copyto(state["charge"], 0.0, where=state["fired"])
+        np.copyto(charge, 0.0, where=fired)
 
     def code(self, steps: int) -> Array:
         return np.arange(steps + 1)[:, np.newaxis] == steps - np.arange(steps)
