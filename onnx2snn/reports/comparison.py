@@ -7,6 +7,7 @@ from typing import Any
 
 from ..converter.recipes import recipe_named
 from ..evaluation.sweep import SweepRun
+from ..provenance import Provenance
 from .text import count, interval, percent, table
 
 DROPS = {
@@ -75,15 +76,6 @@ def auto_text(auto: Mapping[str, Any]) -> str:
     return f"{table(header, rows)}\n{verdict}\n{order}{left}"
 
 
-def recipe_text(name: str) -> str:
-    """What the recipe's neurons do and what one spike carries."""
-    recipe = recipe_named(name)
-    bits = "1 bit" if recipe.bits == 1 else f"{recipe.bits} bits"
-    carries = bits if recipe.bits else "nothing but its address"
-    where = ", ".join(recipe.chips) + (" (here: simulation only)" * recipe.simulation_only)
-    return f"recipe {recipe.name}: {recipe.summary}; a spike carries {carries}; for: {where}"
-
-
 def runs_text(runs: Sequence[SweepRun]) -> str:
     """The last step of every run, one row each."""
     scored = runs[0].evaluation.ann_accuracy is not None
@@ -92,7 +84,7 @@ def runs_text(runs: Sequence[SweepRun]) -> str:
     classes = runs[0].evaluation.classes
     header += ["agreement" if classes else "concordance"]
     header += ["95 % interval"] if classes and not scored else []
-    header += ["error", "spikes/neuron", "synops/sample"]
+    header += ["error", "spikes/neuron", "bits/spike", "synops/sample"]
     rows = []
     for run in runs:
         p, ann = run.evaluation.points[-1], run.evaluation.ann_accuracy
@@ -105,7 +97,8 @@ def runs_text(runs: Sequence[SweepRun]) -> str:
         row.append(percent(p.agreement) if classes else f"{p.concordance:.4f}")
         if classes and not scored:
             row.append(interval(p.agreement_low, p.agreement_high))
-        row += [f"{p.error:.3f}", f"{p.spikes_per_neuron:.2f}"]
+        bits = Provenance.of(run.network).bits_per_spike
+        row += [f"{p.error:.3f}", f"{p.spikes_per_neuron:.2f}", "" if bits is None else bits]
         rows.append([*row, count(p.synops_per_sample)])
     first = runs[0].evaluation
     head = f"ANN {percent(first.ann_accuracy)}, " if scored else ""

@@ -11,6 +11,7 @@ from ..evaluation.evaluate import Evaluation
 from ..provenance import Provenance
 from ..runtime.graph import Population, Readout, SpikingGraph, onsets
 from . import comparison
+from .spikes import recipe_text
 from .text import count, interval, notes_text, percent, table
 
 
@@ -86,7 +87,7 @@ def text(document: dict[str, Any]) -> str:
         for r in document["layers"]
     ]
     out = "" if document["auto"] is None else comparison.auto_text(document["auto"]) + "\n\n"
-    out += comparison.recipe_text(document["meta"]["recipe"]) + "\n\n"
+    out += recipe_text(document["meta"]["recipe"]) + "\n\n"
     out += table(["population", "neurons", "smallest threshold", "largest"], rows)
     out += notes_text(document["meta"]["notes"])
     analog = document["analog"]

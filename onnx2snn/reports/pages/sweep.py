@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 
 from ...display import displayed
 from ...evaluation.sweep import Sweep, SweepRun
+from ..spikes import answers_text
 from ..text import (
     COLOURS,
     bounds_of,
@@ -47,7 +48,7 @@ def _section(run: SweepRun) -> dict[str, Any]:
         "recipe": run.recipe,
         "knee": knee_text(run.evaluation),
         "size": f"{count(run.evaluation.neurons)} neurons, spikes per neuron and synaptic "
-        "operations per sample are sums over the T steps of one answer.",
+        f"operations per sample are sums over the T steps of one answer; {answers_text(run)}.",
         "notes": run.notes,
         "header": header,
         "rows": rows,
