@@ -2,9 +2,10 @@
 
 A layer's window is over before its readers decide, and what they make of it is linear in the
 numbers that were sent (``neurons.windowed``): so one product per layer is enough, whatever the
-number of steps, and nothing outside a layer's window is computed. Numbers and the sums of their
-weights are in double precision, exact where those of single steps are
-(``converter.lowering.grid``), so that the answers are the definition's to the last bit. Spikes are
+number of steps, and nothing outside a layer's window is computed. The sums of weighted numbers are
+exact where those of single steps are (``converter.lowering.grid``), so that the answers are the
+definition's to the last bit: in single precision, by ONNX Runtime, where weights are coarse enough
+for that (``products.whole``), else in double. Spikes are
 counted one by one from the numbers' codes. What readouts read is computed step by step, as the
 definition does.
 """
@@ -18,7 +19,7 @@ from typing import Unpack
 
 import numpy as np
 
-from ...cost import StaticCost, static_cost
+from ...cost import static_cost
 from ...facts import GraphFacts
 from ...graph import (
     Analog,
@@ -36,11 +37,12 @@ from ...ops import Array
 from ...ops.convolution import Conv
 from ...parallel.threads import available_threads, one_blas_thread, run_tasks
 from ...semantics import islands, windows
-from ...semantics.constants import ConstantCurrents, constant_currents
+from ...semantics.constants import constant_currents
 from ...semantics.spiking import apply_synapse, run_readout
 from ...semantics.walk import ask, walk
 from ..definition import by_rows
 from ..interface import EngineOptions, How, Request, SimulationResult, TileResult, Total, request
+from .products.whole import Product, whole_products
 
 SIGNAL_BYTES = 1_000_000  # of a tile's largest signal: it is read again while in the cache
 
@@ -60,6 +62,7 @@ class WindowSimulator:
         self.facts = GraphFacts(graph)
         self.cost = static_cost(self.facts)
         self.constants = constant_currents(self.facts)
+        self.products: dict[int, dict[str, Product]] = {}
 
     def run(
         self, inputs: Array | Mapping[str, Array], steps: int, **how: Unpack[How]
@@ -73,9 +76,12 @@ class WindowSimulator:
         if self.options.mem_limit is not None:
             tile = max(1, min(tile, self.options.mem_limit // (threads * 8 * 20 * widest)))
 
+        if steps not in self.products:
+            self.products[steps] = whole_products(self.facts, steps)
+
         def one(_: int, start: int) -> TileResult:
             part = slice(start, start + tile)
-            return _Tile(asked, self.facts, self.cost, self.constants, part).result()
+            return _Tile(asked, self, part).result()
 
         with one_blas_thread():
             workers, parts = range(threads), range(0, asked.samples, tile)
@@ -87,24 +93,17 @@ class _Tile(Rules[Array]):
     """Some samples through all layers. A signal is what a reader decodes of its window, times W:
     sum_t w(t) x(t), (samples, *shape), in double precision; of neurons, their numbers."""
 
-    def __init__(
-        self,
-        asked: Request,
-        facts: GraphFacts,
-        cost: StaticCost,
-        constants: ConstantCurrents,
-        where: slice,
-    ) -> None:
-        self.asked, self.facts, self.start, self.steps = asked, facts, where.start, asked.steps
+    def __init__(self, asked: Request, of: WindowSimulator, where: slice) -> None:
+        self.asked, self.facts, self.start, self.steps = asked, of.facts, where.start, asked.steps
         self.arrays = {name: x[where] for name, x in asked.arrays.items()}
         self.samples = len(next(iter(self.arrays.values())))
-        self.fans = {**cost.fan_out, **cost.passed_on}
-        self.constants = constants.of(self.arrays)
+        self.fans = {**of.cost.fan_out, **of.cost.passed_on}
+        self.constants, self.products = of.constants.of(self.arrays), of.products[self.steps]
         neuron = asked.graph.of(Population)[0].neuron
         assert isinstance(neuron, WindowedNeuron)
         self.neuron, self.total = neuron, neuron.total(self.steps)
         self.code = neuron.code(self.steps)
-        self.spikes_of = self.code.sum(axis=1).astype(np.float64)
+        self.spikes_of = self.code.sum(axis=1).astype(np.uint8)
         self.numbers: dict[str, Array] = {}
         self.spikes = {p.name: np.zeros(self.steps) for p in asked.graph.of(Population)}
         self.synops = np.zeros(self.steps)
@@ -134,7 +133,8 @@ class _Tile(Rules[Array]):
     def synapse(self, node: Synapse, xs: Sequence[Array]) -> Array:
         if node.name in self.constants:
             return np.multiply(self.constants[node.name], self.total, dtype=np.float64)
-        return apply_double(node, xs)
+        product = self.products.get(node.name)
+        return apply_double(node, xs) if product is None else product(xs[0])
 
     def delay(self, node: Delay, xs: Sequence[Array]) -> Array:
         return xs[0]
@@ -142,9 +142,7 @@ class _Tile(Rules[Array]):
     def population(self, node: Population, xs: Sequence[Array]) -> Array:
         assert isinstance(node.neuron, WindowedNeuron)
         charge = xs[0] + node.bias.astype(np.float64) * self.total
-        numbers = node.neuron.numbers(charge, self.steps)
-        self._count(node.name, numbers)
-        return numbers
+        return self._count(node.name, node.neuron.numbers(charge, self.steps))
 
     def max_pool(self, node: MaxPool, xs: Sequence[Array]) -> Array:
         charge = xs[0]
@@ -164,22 +162,24 @@ class _Tile(Rules[Array]):
     def readout(self, node: Readout, xs: Sequence[Array]) -> Array:
         return xs[0]
 
-    def _count(self, name: str, numbers: Array) -> None:
-        """Count the spikes of ``numbers``: those before the first answer's step in that."""
+    def _count(self, name: str, numbers: Array) -> Array:
+        """Count the spikes of ``numbers``, those before the first answer's step in that; the
+        numbers in single precision, which holds them."""
         whole = numbers.astype(np.uint32 if len(self.code) > 1 << 16 else np.uint16)
         self.numbers[name] = whole
         first = self.facts.onsets[name] - self.facts.latency
         fan = self.fans[name].reshape(-1)
         if first + self.steps <= 1:
-            spikes = self.spikes_of[whole]
+            spikes = self.spikes_of.take(whole)
             self._add(name, 0, spikes.reshape(self.samples, -1), fan)
-            return
+            return whole.astype(np.float32)
         for t in range(self.steps):
             fired = self.code[:, t][whole].reshape(self.samples, -1)
             self._add(name, max(first + t, 0), fired, fan)
+        return whole.astype(np.float32)
 
     def _add(self, name: str, step: int, spikes: Array, fan: Array) -> None:
-        each = spikes.sum(axis=0, dtype=np.float64)  # exact: whole numbers
+        each = spikes.sum(axis=0, dtype=np.uint32).astype(np.float64)
         self.synops[step] += each @ fan
         if name in self.spikes:
             self.spikes[name][step] += each.sum()
@@ -222,4 +222,4 @@ class _Steps(Rules[Array]):
 def apply_double(node: Synapse, xs: Sequence[Array]) -> Array:
     """A linear operation on (samples, *shape), in double precision."""
     apply = partial(by_rows, node.op) if isinstance(node.op, Conv) else node.op.apply
-    return np.asarray(apply(*xs), np.float64)
+    return np.asarray(apply(*[x.astype(np.float64, copy=False) for x in xs]), np.float64)

@@ -15,6 +15,7 @@ from onnx2snn.runtime import file as snnfile
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine import simulate
+from onnx2snn.runtime.engine.fast.products.whole import exact, whole_products
 from onnx2snn.runtime.facts import GraphFacts
 from onnx2snn.runtime.neurons import FewSpikeParams, TtfsParams, WindowedNeuron
 from runtime import naive_oracle
@@ -148,6 +149,19 @@ def test_any_network_is_the_naive_loop_and_its_file_says_the_same(data: st.DataO
         np.testing.assert_allclose(got[0].readouts[name], answers[name], rtol=1e-6, err_msg=name)
         np.testing.assert_array_equal(got[1].readouts[name], got[0].readouts[name], err_msg=name)
         np.testing.assert_allclose(from_file, answers[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_products_are_in_single_precision_where_that_is_exact() -> None:
+    weight = np.array([[0.125, -0.75, 0.5]], np.float32)  # on a grid of 1/8: 11 of its steps
+    assert exact(weight, 2**20) and not exact(weight, 2**21)
+    assert not exact(np.array([[1.0, 2.0**-20]], np.float32), 16)
+    assert not exact(np.array([[0.1]], np.float64), 1)
+    graph = network(FewSpikeParams, pooled=True)
+    products = whole_products(GraphFacts(graph), T)
+    assert {"cp2", "c3", "cp4", "c5"} <= set(products) and "cp1" not in products
+    x = np.random.default_rng(1).integers(0, 2**T, (3, *graph["p4"].shape))
+    whole = graph["c5"].op.apply(x.astype(np.float64))
+    np.testing.assert_array_equal(products["c5"](x), whole)
 
 
 def test_a_window_is_no_longer_than_the_neurons_wait() -> None:
