@@ -168,6 +168,8 @@ def test_a_window_is_no_longer_than_the_neurons_wait() -> None:
     with pytest.raises(UsageError, match="windows have 4 steps") as caught:
         simulate(network(FewSpikeParams, False), images(), T + 1)
     assert caught.value.code == "E117"
+    with pytest.raises(UsageError, match="not profiled"):
+        simulate(network(FewSpikeParams, False), images(), T, profile=True)
     with pytest.raises(GraphError, match="at most 16"):
         FewSpikeParams(v_threshold=np.ones(()), v_init=np.zeros(()), lag=17)
     with pytest.raises(GraphError, match="lag is at least 1"):
