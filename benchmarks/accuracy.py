@@ -23,6 +23,7 @@ from onnx2snn.evaluation.ann import onnx_ann
 CIFAR = Preprocessing(
     scale=255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), layout="NHWC"
 )
+IMAGENET = Preprocessing(scale=255, mean=(127 / 255,) * 3, std=(128 / 255,) * 3, layout="NHWC")
 MNIST = Preprocessing(scale=255, layout="NHWC")
 NETWORKS = {
     "resnet20": ("cifar10", CIFAR),
@@ -30,7 +31,9 @@ NETWORKS = {
     "resnet32": ("cifar10", CIFAR),
     "mnist_lenet_avgpool": ("mnist", MNIST),
     "mnist_lenet_maxpool": ("mnist", MNIST),
+    "mnist_mlp": ("mnist", MNIST),
     "kws_dscnn": ("kws_dscnn", Preprocessing()),
+    "efficientnet_lite0": ("imagenet_sample", IMAGENET),
 }
 # (recipe, T, lag): bar in points below the ANN
 RESNETS = {
@@ -49,6 +52,14 @@ RESNETS = {
     ("differential", 4, 0): 1.5,
     ("differential", 8, 0): 0.7,
     ("differential", 16, 0): 0.4,
+}
+SMALL_DROP = {3: 0.3, 4: 0.2, 5: 0.1, 8: 0.1}, {8: 0.3, 16: 0.2, 32: 0.1}
+CODES: dict[str, tuple[dict[int, float], dict[int, float]]] = {  # few-spike, ttfs: bars by T
+    "resnet20": ({3: 1.5, 4: 0.5, 5: 0.3, 8: 0.2}, {8: 1.5, 16: 0.5, 32: 0.3}),
+    "resnet32": ({3: 2.5, 4: 0.6, 5: 0.4, 8: 0.2}, {8: 2.5, 16: 0.6, 32: 0.4}),
+    "kws": ({3: 2.0, 4: 1.0, 5: 0.5, 8: 0.3}, {8: 2.0, 16: 1.0, 32: 0.5}),
+    "mnist": SMALL_DROP,
+    "efficientnet": ({4: 2.5, 5: 1.0, 8: 0.5}, {16: 2.5, 32: 1.0}),
 }
 BARS: dict[str, dict[tuple[str, int, int], float]] = {
     "resnet": RESNETS,
@@ -81,15 +92,26 @@ class Row:
     seconds: float
 
 
-def measure(shared: Path, network: str, samples: int, seed: int) -> Iterator[Row]:
-    """All rows of one network."""
+def bars_of(network: str) -> dict[tuple[str, int, int], float]:
+    """By recipe, T and lag."""
+    bars = next((bars for prefix, bars in BARS.items() if network.startswith(prefix)), {})
+    codes = next(codes for prefix, codes in CODES.items() if network.startswith(prefix))
+    windows = zip(("few-spike", "ttfs"), codes, strict=True)
+    return {**bars, **{(name, t, 0): bar for name, by_t in windows for t, bar in by_t.items()}}
+
+
+def measure(
+    shared: Path, network: str, samples: int, seed: int, recipes: tuple[str, ...] = ()
+) -> Iterator[Row]:
+    """All rows of one network; ``recipes``: of these only."""
     data, preprocessing = NETWORKS[network]
     model = onnx2snn.load_onnx(shared / "models" / f"{network}.onnx")
     file = shared / "data" / f"{data}.npz"
     calibration = onnx2snn.load_samples(f"{file}:x_calib", model, preprocessing)
     test = onnx2snn.load_samples(f"{file}:x_test,y_test", model, preprocessing, limit=samples)
-    bars = next(bars for prefix, bars in BARS.items() if network.startswith(prefix))
-    for (recipe, steps, lag), bar in bars.items():
+    for (recipe, steps, lag), bar in bars_of(network).items():
+        if recipes and recipe not in recipes:
+            continue
         began = perf_counter()
         options: dict[str, Any] = {"recipe": recipe, "steps": steps, "lag": lag, "seed": seed}
         net = onnx2snn.convert(model, calibration, **options)
@@ -117,6 +139,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--only", action="append", choices=list(NETWORKS))
+    parser.add_argument("--recipe", action="append", default=[], help="of this recipe only")
     parser.add_argument("--seed", type=int, default=0, help="of what calibration draws")
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
@@ -126,7 +149,7 @@ def main() -> None:
     )
     rows = []
     for network in given.only or NETWORKS:
-        for row in measure(given.shared, network, given.samples, given.seed):
+        for row in measure(given.shared, network, given.samples, given.seed, tuple(given.recipe)):
             rows.append(row)
             print(
                 f"{row.network:20} {row.recipe:13} {row.T:3d} {row.lag:3d} {row.gap:6.2f} "

@@ -20,6 +20,7 @@ from .lowering.fold_thresholds import set_thresholds
 from .lowering.grid import on_grid, round_thresholds
 from .lowering.lower import lower
 from .recipes import Recipe, recipe_named
+from .recipes import windowed as windows
 from .recipes.neurons import copies_of, neurons_of, thresholds_of
 from .recipes.notes import calibrated_parts, conversion_notes, copy_notes, output_notes
 from .recipes.options import Options
@@ -63,6 +64,8 @@ def convert(
     """
     options = options or Options()
     recipe = recipe_named(options.recipe)
+    if recipe.window is not None:
+        windows.check(recipe, options)
     rewritten = run_passes(ann, default_passes(options.maxpool))
     lowered = _with_encoding(lower(rewritten), options)
     if options.lag:
@@ -130,7 +133,7 @@ def _stage(progress: Progress, number: int) -> Progress:
 
 def _meta(recipe: Recipe, options: Options, copies: int) -> dict[str, Any]:
     """Keys of ``onnx2snn.provenance.Provenance``, as JSON values."""
-    lag = options.steps if recipe.synchronous else options.lag
+    lag = options.steps if recipe.waits else options.lag
     return {
         "recipe": recipe.name,
         "T": options.steps,

@@ -10,22 +10,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..runtime.neurons import Neuron
+from ..runtime.neurons import Neuron, WindowedNeuron
 from .target import UNBOUNDED, DesignRule, HardwareTarget, Known, Violation
 from .view.network import MOST_LINKS, ChipLayer, ChipNetwork
 from .view.pools import as_tree, is_max_pool
 
 ANALOG = "analog node"  # the rule of that name
+ROOM, FINEST = 4, 16  # of a window's charge: for what goes below zero; steps of the finest level
 RESETS = frozenset(("subtract", "zero"))
 # What the rules below know of neurons: a model with any other trait is refused by its name.
 KNOWN = frozenset(
     ("if", "paced", "subtract", "zero", "levels", "signed", "lag", "leak", "refractory", "floor")
-) | {"v_init"}
+) | {"v_init", "few-spike", "ttfs"}
 # What the rules read of a target.
 LIMITS: Mapping[str, Known] = {
     "payload_bits": Known(
         help="bits of a graded spike, sign included", unit="bits", unstated=UNBOUNDED
     ),
+    "threshold_bits": Known(help="bits of a threshold", unit="bits", unstated=UNBOUNDED),
     "delay_max": Known(
         help="steps that a spike can wait, which skip connections need behind start lags",
         unit="steps", unstated=0,
@@ -124,7 +126,7 @@ def _lag(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
     if target.can("lag"):
         return
     for layer, neuron in _neurons(network):
-        if neuron.lag:
+        if neuron.lag and not isinstance(neuron, WindowedNeuron):  # theirs is in ``_windowed``
             yield Violation(
                 node=layer.name,
                 rule="start lag",
@@ -151,6 +153,32 @@ def _paced(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
             )
 
 
+def _windowed(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
+    for layer, neuron in _neurons(network):
+        if not isinstance(neuron, WindowedNeuron):
+            continue
+        if not target.can("windowed"):
+            yield Violation(
+                node=layer.name,
+                rule="neurons with windows",
+                used=neuron.name,
+                limit="integrate-and-fire",
+                remedy="No neuron of this chip is known to have a threshold that falls with the "
+                "step of a window, and sums that weigh by it. Convert with --recipe binary.",
+            )
+            continue
+        most = (2 ** target.limit("threshold_bits") - 1) / (ROOM * FINEST)
+        fits = next(t for t in range(neuron.lag, -1, -1) if t == 0 or neuron.most(t) <= most)
+        if fits < neuron.lag:
+            yield Violation(
+                node=layer.name,
+                rule="steps of a window",
+                used=f"{neuron.lag}: {neuron.most(neuron.lag):,} levels",
+                limit=f"{fits}: {neuron.most(fits):,} levels",
+                remedy=f"A potential has too few bits for so many levels: convert with -T {fits}.",
+            )
+
+
 def _delays(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
     most = int(target.limit("delay_max"))
     for layer in network.layers:
@@ -161,8 +189,15 @@ def _delays(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]
                     rule="delay",
                     used=f"spikes of '{p.source}' wait {p.delay} steps",
                     limit=most,
-                    remedy="Convert with a shorter --lag: skip connections wait for the branch.",
+                    remedy=f"Convert with a shorter {_waiting(network)}: skip connections wait for "
+                    "the branch.",
                 )
+
+
+def _waiting(network: ChipNetwork) -> str:
+    """The option that skip connections wait for."""
+    windows = any(isinstance(neuron, WindowedNeuron) for _, neuron in _neurons(network))
+    return "window (-T)" if windows else "--lag"
 
 
 def _dynamics(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
@@ -230,6 +265,11 @@ RULES: Sequence[DesignRule] = (
     ),
     DesignRule(name="start lag", statement="A start lag can be realized.", check=_lag),
     DesignRule(name="paced neurons", statement="Paced neurons can be realized.", check=_paced),
+    DesignRule(
+        name="neurons with windows",
+        statement="Thresholds can fall, and sums weigh, by the step of a window.",
+        check=_windowed,
+    ),
     DesignRule(name="delay", statement="Spikes wait no longer than they can.", check=_delays),
     DesignRule(name="bias", statement="Biases may differ per neuron, or are equal.", check=_biases),
     DesignRule(

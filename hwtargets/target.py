@@ -181,6 +181,11 @@ CAPABILITIES: Mapping[str, Capability] = {
     "paced": Capability(
         kind=Flag(), help="behind a lag: even spikes, read by when they come", unstated=False
     ),
+    "windowed": Capability(
+        kind=Flag(),
+        help="one number per window: thresholds that fall, sums that weigh, by the step",
+        unstated=False,
+    ),
     "refractory": Capability(kind=Flag(), help="a refractory period", unstated=False),
     "per_neuron_bias": Capability(
         kind=Flag(), help="biases may differ within a layer", unstated=True

@@ -12,7 +12,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from .graph import Input, Node, Readout, Rules, SpikingGraph, Synapse, onsets
+from .graph import (
+    Analog,
+    Input,
+    MaxPool,
+    Node,
+    Population,
+    Readout,
+    Rules,
+    SpikingGraph,
+    Synapse,
+    onsets,
+)
+from .neurons import windowed
 from .ops import Shape
 from .semantics.walk import annotate
 
@@ -62,6 +74,24 @@ class GraphFacts:
         """Nodes whose output does not change while the input lasts: constant inputs and the
         synapses on them alone."""
         return frozenset(name for name, same in annotate(self.graph, _Constant()).items() if same)
+
+    @cached_property
+    def windowed(self) -> bool:
+        """Whether layers can be computed one after the other, each over its own window: neurons of
+        one code (``neurons.windowed``) throughout, whose readers read it, and the
+        windows of all that a node reads begin together."""
+        populations = self.graph.of(Population)
+        kinds = {type(p.neuron) for p in populations}
+        if len(kinds) != 1 or not all(windowed(p.neuron) for p in populations):
+            return False
+        read = {n.coding for n in self.graph.nodes if isinstance(n, MaxPool | Analog | Readout)}
+        counted = any(r.mode == "count" for r in self.graph.of(Readout))
+        together = all(
+            len({self.onsets[name] for name in node.inputs}) <= 1 for node in self.graph.nodes
+        )
+        waiting = all(a.lag for a in self.graph.of(Analog))
+        alike = read <= {populations[0].neuron.coding}
+        return alike and together and waiting and not counted
 
     @cached_property
     def chains(self) -> tuple[Chain, ...]:

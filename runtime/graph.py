@@ -26,8 +26,7 @@ from .choices import wrong_choices
 from .neurons import Neuron
 from .ops import Array, LinearOp, Shape, frozen
 
-Coding: TypeAlias = Literal["rate", "differential"]
-Reading: TypeAlias = Literal["rate", "paced", "differential"]
+Coding: TypeAlias = Literal["rate", "paced", "few-spike", "differential"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -97,7 +96,11 @@ class MaxPool(_Biased):
     Exact at every t: the running mean of the output is the max of the running means. The output
     may be graded or negative. ``coding`` "differential": input and output are differential (see
     ``neurons.differential``), R(t) = R(t-1) + x(t) / t from R(0) = bias, out = t (max R(t) - max
-    R(t-1)).
+    R(t-1)). In networks whose neurons send one number per window (``neurons.windowed``) what is
+    read of the output is the maximum of what is read of the inputs: "few-spike", S(t) = 2 S(t-1) +
+    input + bias, out = max(S(t)) - 2 max(S(t-1)), which on spikes compares binary digits, the
+    largest first; "paced", S summed up once more, out the second difference of its maximum: the
+    first spike.
     """
 
     op: ops.MaxPool
@@ -113,7 +116,9 @@ class Analog(_Node):
     exact in the mean at every t, also for several inputs. ``model`` is a serialized ONNX model
     whose inputs are in the order of ``inputs``, each with a leading batch axis; ``output`` is the
     name of the one of its outputs that this node is. ``ops``: what is in it, for reports.
-    ``biases``: a constant current per step for each input, added to S.
+    ``biases``: a constant current per step for each input, added to S. With a ``lag`` f is
+    computed once, of what is read of the whole window, and sent as a constant current in a window
+    that begins so much later (``neurons.windowed``).
     """
 
     model: bytes
@@ -121,6 +126,7 @@ class Analog(_Node):
     ops: tuple[str, ...] = ()
     biases: tuple[Array, ...] = ()
     coding: Coding = "rate"
+    lag: int = 0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -140,11 +146,12 @@ class Readout(_Biased):
     """An output of the network. "membrane": neurons that integrate and never fire, read as the
     mean input so far; "count": each output neuron's spike count (threshold in ``neuron``) so far,
     times its threshold. ``coding`` "differential": the input's running mean is the answer; "paced"
-    (membrane only): early steps weigh more, see ``neurons.paced``."""
+    and "few-spike" (membrane only): early steps weigh more, see ``neurons.paced`` and
+    ``neurons.windowed``."""
 
     mode: Literal["membrane", "count"] = "membrane"
     neuron: Neuron | None = None
-    coding: Reading = "rate"
+    coding: Coding = "rate"
 
 
 Node: TypeAlias = Input | Synapse | Population | MaxPool | Analog | Delay | Readout
@@ -314,10 +321,13 @@ class Onsets(Rules[int]):
     def input(self, node: Node, xs: Sequence[int]) -> int:
         return max(xs, default=0)
 
-    synapse = max_pool = analog = readout = input
+    synapse = max_pool = readout = input
 
     def population(self, node: Population, xs: Sequence[int]) -> int:
         return max(xs, default=0) + node.neuron.lag
+
+    def analog(self, node: Analog, xs: Sequence[int]) -> int:
+        return max(xs, default=0) + node.lag
 
     def delay(self, node: Delay, xs: Sequence[int]) -> int:
         return max(xs, default=0) + node.steps

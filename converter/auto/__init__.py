@@ -7,7 +7,8 @@ there are none, by the error of the outputs where the network does not classify.
 network in ``KINDS`` is searched for its smallest T: doubling until the drop is within the limit,
 then halving the gap. ``KINDS`` is in the order of what a chip must be able to do; a kind is only
 searched below the smallest T found before it, for at more steps it would lose to one that needs
-less of a chip. All candidates are listed with what they cost.
+less of a chip; those that send one number per window, with fewer spikes, are searched up to the
+given T. All candidates are listed with what they cost.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ import numpy as np
 from ...errors import UsageError
 from ...runtime.engine import simulate
 from ...runtime.graph import SpikingGraph
+from ...runtime.neurons import WindowedNeuron
 from ...runtime.ops import Array
 from ...runtime.semantics.analog import run_analog
 from ...runtime.semantics.samples import spread_over
 from ..ann.graph import AnnGraph, Opaque
 from ..ann.passes import default_passes, run_passes
 from ..convert import Conversion, convert
+from ..recipes import recipe_named
+from ..recipes import windowed as windows
 from ..recipes.options import Options, can_copy
 from ..statistics.measure import Progress
 from .judge import confidence, confidence_of_share, drop_of, measured_by, shrunk
@@ -46,6 +50,10 @@ class Kind:
     start: int = 4
 
     @property
+    def window(self) -> type[WindowedNeuron] | None:
+        return recipe_named(self.recipe).window
+
+    @property
     def title(self) -> str:
         return f"{self.recipe} with lag" if self.lagged else self.recipe
 
@@ -56,6 +64,8 @@ KINDS = (
     Kind(recipe="binary", lagged=True),
     Kind(recipe="signed"),
     Kind(recipe="graded", start=2),
+    Kind(recipe="few-spike", start=2),
+    Kind(recipe="ttfs"),
     Kind(recipe="differential", start=2),
 )
 # What makes one candidate within the limit better than another.
@@ -250,14 +260,16 @@ def _search_all(search: _Search, kinds: tuple[Kind, ...]) -> Candidate:
     found: dict[Kind, Candidate] = {}
     most, has_islands = options.steps, search.has_islands
     for kind in kinds:
-        reason = _left_out(kind, options, most, found, has_islands)
+        window = kind.window
+        limit = most if window is None else window.most_steps(options.steps)
+        reason = _left_out(kind, options, limit, found, has_islands)
         if reason:
             search.left_out.append(f"{kind.title}: {reason}")
             continue
-        hit = _smallest(search, kind, most=most, part=COARSE if found else FINE)
+        hit = _smallest(search, kind, most=limit, part=COARSE if found else FINE)
         if hit is not None:
             found[kind] = hit
-            most = min(most, hit.T - 1)
+            most = most if window else min(most, hit.T - 1)
     if not found:
         return min(search.tried.values(), key=lambda c: max(c.drop, c.expected))
     best = min(found, key=lambda kind: RANKING[options.prefer](found[kind]))
@@ -280,6 +292,12 @@ def _left_out(
             last = list(found.values())[-1]
             return f"{last.recipe} is within the limit at T={last.T}"
         return "a lag is at most T/2"
+    recipe = recipe_named(kind.recipe)
+    if recipe.window is not None:
+        try:
+            windows.check(recipe, _as_candidate(options, kind.recipe, steps=1, lag=0))
+        except UsageError as error:
+            return error.what
     plain = options.readout == "membrane" and options.reset == "subtract" and not options.leak
     if kind.recipe == "differential" and not plain:
         return "has no leak, reset to zero or output spike counts"

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-import numpy as np
-
 from ...runtime import graph as snn
 from ...runtime.facts import GraphFacts
 from ...runtime.ops import MultiplyingOp
 from ...runtime.semantics.walk import ask
+from ...runtime.semantics.whole import Largest
 
 
 class Bounds:
@@ -45,36 +42,5 @@ class Bounds:
     def largest(self, name: str) -> float | None:
         """The largest whole number in one step of a signal; None where it is not one of numbers
         of spikes."""
-        return ask(self.nodes, _Largest(self.nodes), name, self.most)
-
-
-class _Largest(snn.Rules[float | None]):
-    """The largest whole number that a node sends in one step; None where it is not one of numbers
-    of spikes."""
-
-    def __init__(self, nodes: Mapping[str, snn.Node]) -> None:
-        self.nodes = nodes
-
-    def input(self, node: snn.Node, xs: Sequence[float | None]) -> float | None:
-        return None
-
-    analog = readout = input
-
-    def population(self, node: snn.Population, xs: Sequence[float | None]) -> float | None:
-        return float(node.neuron.levels)
-
-    def delay(self, node: snn.Delay, xs: Sequence[float | None]) -> float | None:
-        return xs[0]
-
-    def max_pool(self, node: snn.MaxPool, xs: Sequence[float | None]) -> float | None:
-        return xs[0] if node.coding == "rate" and not np.any(node.bias) else None
-
-    def synapse(self, node: snn.Synapse, xs: Sequence[float | None]) -> float | None:
-        known = [x for x in xs if x is not None]
-        if len(known) < len(xs):
-            return None
-        if isinstance(node.op, MultiplyingOp):
-            return None
-        if node.op.adds:
-            return sum(known)
-        return max(known) * node.op.terms(*(self.nodes[name].shape for name in node.inputs))
+        largest = Largest(self.nodes, lambda p: float(p.neuron.levels))
+        return ask(self.nodes, largest, name, self.most)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from ...runtime import graph as snn
 from ...runtime.neurons.differential import DifferentialParams
 from ...runtime.ops import Array
 from ...runtime.semantics.walk import annotate
+
+Source: TypeAlias = Literal["rate", "differential"]
 
 
 def differential(
@@ -34,7 +37,7 @@ def differential(
     return replace(lowered, nodes=tuple(rules.nodes)), rules.neurons
 
 
-class _Coded(snn.Rules[snn.Coding]):
+class _Coded(snn.Rules[Source]):
     """How what a node sends is coded. ``nodes``: the nodes so far with their codings set."""
 
     def __init__(self, largest: Mapping[str, Array], powers: int) -> None:
@@ -42,16 +45,14 @@ class _Coded(snn.Rules[snn.Coding]):
         self.nodes: list[snn.Node] = []
         self.neurons: dict[str, DifferentialParams] = {}
 
-    def input(
-        self, node: snn.Input | snn.Synapse | snn.Delay, xs: Sequence[snn.Coding]
-    ) -> snn.Coding:
+    def input(self, node: snn.Input | snn.Synapse | snn.Delay, xs: Sequence[Source]) -> Source:
         read = _coding_read(node, xs)
         self.nodes.append(node)
         return read
 
     synapse = delay = input
 
-    def population(self, node: snn.Population, xs: Sequence[snn.Coding]) -> snn.Coding:
+    def population(self, node: snn.Population, xs: Sequence[Source]) -> Source:
         first = self.largest[node.name]
         if node.ceiling is not None:  # one spike of step 1 reaches it, and none passes it
             first = np.minimum(first, np.float32(node.ceiling))
@@ -67,8 +68,8 @@ class _Coded(snn.Rules[snn.Coding]):
         return "differential"
 
     def max_pool(
-        self, node: snn.MaxPool | snn.Analog | snn.Readout, xs: Sequence[snn.Coding]
-    ) -> snn.Coding:
+        self, node: snn.MaxPool | snn.Analog | snn.Readout, xs: Sequence[Source]
+    ) -> Source:
         read = _coding_read(node, xs)
         self.nodes.append(replace(node, coding=read))
         return read
@@ -76,7 +77,7 @@ class _Coded(snn.Rules[snn.Coding]):
     analog = readout = max_pool
 
 
-def _coding_read(node: snn.Node, xs: Sequence[snn.Coding]) -> snn.Coding:
+def _coding_read(node: snn.Node, xs: Sequence[Source]) -> Source:
     """How what a node reads is coded (an input: how it is injected)."""
     read = set(xs)
     if len(read) > 1:

@@ -21,7 +21,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...runtime import graph as snn
-from ...runtime.neurons import Neuron
+from ...runtime.neurons import Neuron, WindowedNeuron
 from ...runtime.ops import Array, MultiplyingOp
 from ...runtime.semantics.constants import grid_of
 from ..statistics.measure import by_channel, channel_axis
@@ -34,8 +34,9 @@ RANGE = 32.0  # thresholds: how far below zero a potential stays exact in any ca
 # Neurons with no other traits than these add and subtract currents and thresholds only, or do the
 # same to them whoever computes it.
 SUMS = frozenset(
-    ("if", "paced", "differential", "subtract", "levels", "signed", "lag", "refractory", "floor")
-) | {"ceiling", "v_init", "bias"}
+    ("if", "paced", "few-spike", "ttfs", "differential", "subtract", "levels", "signed", "lag")
+) | {"refractory", "floor", "ceiling", "v_init", "bias"}
+FINE = 2.0**-7  # of a level: what rounding weights may change the largest number's share by
 COARSEST = 2.0**-10  # of the threshold: a layer whose sums are larger keeps its weights
 
 
@@ -117,11 +118,24 @@ def _grid(
         most = most + (walk.largest(synapse.inputs[0]) or 0) * sums
     shape = [1] * len(node.shape)
     shape[axis : axis + 1] = [len(most)] * len(shape[axis : axis + 1])
-    reach = HEADROOM * most.reshape(shape) + RANGE * theta
-    grid = 2.0 ** (np.ceil(np.log2(np.maximum(reach, 1e-30))) - MANTISSA)
+    most = most.reshape(shape)
+    if isinstance(node, snn.Population) and isinstance(node.neuron, WindowedNeuron):
+        # The sums of a whole window too, where that leaves weights fine enough: one product in
+        # single precision is then exact (``runtime.engine.fast.windows``).
+        numbers = node.neuron.most(node.neuron.lag)
+        whole = _power_of_two(max(numbers, HEADROOM) * most)
+        if np.all(whole * numbers <= FINE * theta):
+            return whole
+    reach = HEADROOM * most + RANGE * theta
+    grid = _power_of_two(reach)
     if isinstance(node, snn.Population) and np.any(grid > COARSEST * theta):
         return None
-    return np.asarray(grid)
+    return grid
+
+
+def _power_of_two(reach: Array) -> Array:
+    """The grid on which sums up to ``reach`` are exact."""
+    return np.asarray(2.0 ** (np.ceil(np.log2(np.maximum(reach, 1e-30))) - MANTISSA))
 
 
 def _rounded_node(node: snn.Population | snn.Readout, grid: Array) -> snn.Population | snn.Readout:

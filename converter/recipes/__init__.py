@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from ...errors import UsageError
+from ...runtime.neurons import FewSpikeParams, TtfsParams, WindowedNeuron
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -20,6 +21,7 @@ class Recipe:
     Attributes:
         summary: what the neurons do, for a list of recipes.
         model: the neuron model; behind a start lag "if" may be paced (``neurons``).
+        window: with ``model`` "window", the code of one number per window that neurons send.
         signed: negative spikes take back what was sent before.
         levels: largest number of spikes one neuron emits in one step (graded spikes).
         synchronous: every layer waits for the whole of its input (its lag is T).
@@ -31,7 +33,8 @@ class Recipe:
 
     name: str
     summary: str
-    model: Literal["if", "differential"] = "if"
+    model: Literal["if", "differential", "window"] = "if"
+    window: type[WindowedNeuron] | None = None
     signed: bool = False
     levels: int = 1
     synchronous: bool = False
@@ -39,6 +42,11 @@ class Recipe:
     simulation_only: bool = False
     chips: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def waits(self) -> bool:
+        """Whether every layer reads the whole window of T steps before it sends (its lag is T)."""
+        return self.synchronous or self.window is not None
 
 
 _ALL = (
@@ -92,6 +100,30 @@ _ALL = (
         notes=(
             "synchronous: each layer fires after its input's window is over, so an input needs "
             "layers x T steps; a reference for what T levels can do, not a fast network",
+        ),
+    ),
+    Recipe(
+        name="few-spike",
+        summary="binary digits in a window of T steps, the largest first: 2^T levels",
+        model="window",
+        window=FewSpikeParams,
+        chips=("programmable neurons (Loihi 2)",),
+        notes=(
+            "few-spike: spikes are 0/1, and one in step t of a layer's window of T steps counts "
+            "2^(T-t): the readers' sums are doubled in every step; neurons need thresholds that "
+            "fall with the step of the window: programmable neurons (Loihi 2) or simulation",
+        ),
+    ),
+    Recipe(
+        name="ttfs",
+        summary="time to first spike: one spike per neuron and answer, early is large",
+        model="window",
+        window=TtfsParams,
+        chips=("programmable neurons (Loihi 2)",),
+        notes=(
+            "ttfs: at most one spike per neuron and answer, and one in step t of a layer's window "
+            "of T steps counts T + 1 - t: readers integrate twice; neurons need a threshold that "
+            "falls with the step of the window: programmable neurons (Loihi 2) or simulation",
         ),
     ),
 )

@@ -18,6 +18,7 @@ from ..lowering.lower import UNIT
 from ..statistics.measure import LayerStats
 from ..statistics.thresholds import thresholds
 from . import Recipe
+from . import windowed as windows
 from .options import Options, can_copy
 
 
@@ -32,13 +33,16 @@ def thresholds_of(
     levels = options.levels or recipe.levels
     if recipe.model == "differential":
         method, levels = ("percentile" if method == "mmse" else method), 1
+    steps = options.steps
+    if recipe.window is not None:
+        steps = windows.number_of_levels(recipe.window, steps)
     out: dict[str, Array] = {}
     for count in {1, *copies.values()}:
         out |= thresholds(
             {name: stat for name, stat in stats.items() if copies.get(name, 1) == count},
             method=method,
             percentile=options.percentile,
-            steps=options.steps,
+            steps=steps,
             levels=levels * count,
             per_channel=options.per_channel,
             paced=is_paced(recipe, options),
@@ -65,6 +69,8 @@ def neurons_of(
     """The neuron parameters of every population, and the graph as these neurons need it."""
     if recipe.model == "differential":
         return _differential(lowered, stats, theta, options.levels or recipe.levels, options)
+    if recipe.window is not None:
+        return windows.windowed(lowered, stats, theta, recipe.window, options)
     out: dict[str, Neuron] = {}
     levels = options.levels or recipe.levels
     kind = PacedParams if is_paced(recipe, options) else NeuronParams

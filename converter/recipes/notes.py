@@ -22,6 +22,13 @@ PACED = (
 def conversion_notes(lowered: snn.SpikingGraph, recipe: Recipe, options: Options) -> Iterator[str]:
     """What a report must say about this conversion."""
     yield from recipe.notes
+    if recipe.window is not None:
+        yield (
+            f"one answer every {options.steps} steps: every layer reads the whole of its input's "
+            f"window of T={options.steps} steps before its own begins, so an answer takes "
+            f"{options.steps} steps per layer; successive inputs every {options.steps} steps need "
+            "a second state per neuron while windows overlap"
+        )
     if options.lag and not recipe.synchronous:
         lag = options.lag
         yield (

@@ -16,14 +16,14 @@ from math import prod
 import numpy as np
 
 from ...runtime import graph as snn
-from ...runtime.neurons import Neuron
+from ...runtime.neurons import Neuron, WindowedNeuron, windowed
 from ...runtime.ops import Array
 from ...runtime.parallel.threads import one_blas_thread
 from ...runtime.semantics.samples import as_inputs, spread_over
 from ..lowering.lower import compact
 from ..statistics.measure import by_channel, channel_axis
 from .replay import Replay, Train, decoded_mean, last_readers, packed_bits, packs
-from .search import Choice, Drive, choose, fired, search_of
+from .search import Choice, Drive, choose, fired, search_of, windowed_mean
 from .weights import correct, correctable, residual
 
 Progress = Callable[[int, int], None]
@@ -84,7 +84,9 @@ def tune(
     tuning = tuning or Tuning()
     arrays = as_inputs(lowered, calibration, np.float32)
     given = len(next(iter(arrays.values())))
-    count = _sample_count(lowered, neurons, given=given, steps=steps, tuning=tuning)
+    one = any(windowed(neuron) for neuron in neurons.values())  # a number for all steps
+    held = 1 if one else steps
+    count = _sample_count(lowered, neurons, given=given, steps=held, tuning=tuning)
     chosen = spread_over(given, count)
     arrays = {name: x[chosen] for name, x in arrays.items()}
     replay = Replay(lowered, arrays, steps, neurons, threads=tuning.threads, seed=tuning.seed)
@@ -219,6 +221,9 @@ class _Loop:
 
         def tile(part: slice) -> tuple[Array, Array]:
             first, current = replay.signal(node.inputs[0], part)
+            if isinstance(neuron, WindowedNeuron):
+                mean = windowed_mean(neuron, current=current[0] + bias, steps=replay.steps)
+                return np.empty((0, *mean.shape), np.uint8), mean
             spikes = fired(
                 neuron,
                 bias=bias,
@@ -247,7 +252,7 @@ class _Loop:
 
     def _drive(self, node: snn.Population, target: Array, axis: int) -> Drive:
         """A sample of the population's neurons with the currents that arrive."""
-        replay, steps = self.replay, self.replay.steps
+        replay, steps = self.replay, 1 if self.replay.windowed else self.replay.steps
         begin, fire = self._window(node.name)
         shape = node.shape or (1,)
         channels = shape[axis]
@@ -266,9 +271,12 @@ class _Loop:
             current = current.reshape(*current.shape[:2], *shape)
             flat = np.moveaxis(current, 2 + axis, 1).reshape(len(current), channels, -1)
             chosen = rngs[part.start].permutation(flat.shape[2])[:per_tile]
+            own = by_channel(np.broadcast_to(bias, (current.shape[1], *shape)), axis)
+            if replay.windowed:  # one number for all steps
+                sampled = flat[:, :, chosen] + own[:, chosen]
+                return first, sampled, by_channel(target[part], axis)[:, chosen], own[:, chosen]
             sampled = np.repeat(flat[:, :, chosen], steps if len(current) == 1 else 1, 0)
             sampled = _until(sampled, begin - first + steps)
-            own = by_channel(np.broadcast_to(bias, (current.shape[1], *shape)), axis)
             if outside:
                 sampled[max(begin - first, 0) : begin - first + steps] += own[:, chosen]
             return first, sampled, by_channel(target[part], axis)[:, chosen], own[:, chosen]
@@ -280,7 +288,7 @@ class _Loop:
             first=tiles[0][0],
             begin=begin,
             fire=fire,
-            steps=steps,
+            steps=replay.steps,
             bias=None if outside else np.concatenate([t[3] for t in tiles], axis=1),
         )
 

@@ -8,6 +8,8 @@ Signals are decoded (spikes times threshold), so that the graph keeps unit thres
 thresholds are still being chosen. A signal is (first step, array (time or 1, batch, *shape)) in
 absolute steps; an array of time length one holds for the T steps of a constant input. A signal's
 mean is what its reader decodes after T steps: sum x(t) / T, of differential spikes sum x(t) / t.
+Of neurons that send one number per window (``runtime.neurons.windowed``) the mean is all there is
+to know: their signals are means, as of constant currents.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import numpy as np
 
 from ...runtime import graph as snn
 from ...runtime.facts import GraphFacts
-from ...runtime.neurons import Neuron, worth
+from ...runtime.neurons import Neuron, windowed, worth
 from ...runtime.ops import Array
 from ...runtime.parallel.threads import available_threads, run_tasks
 from ...runtime.semantics import islands
@@ -110,7 +112,9 @@ class Replay:
         self.nodes: dict[str, snn.Node] = dict(self.original)
         self.samples = len(next(iter(inputs.values())))
         largest = max(prod(node.shape) for node in graph.nodes)
-        self.tile = tile or max(1, min(16, TILE_BYTES // (4 * steps * largest)))
+        self.windowed = any(windowed(n) for n in neurons.values())
+        held = 1 if self.windowed else steps
+        self.tile = tile or max(1, min(16, TILE_BYTES // (4 * held * largest)))
         self.threads = threads or available_threads()
         self.trains: dict[str, Train] = {}
         self.activations: dict[str, Array] = {}
@@ -162,6 +166,8 @@ class Replay:
 
     def signal(self, name: str, part: slice) -> Signal:
         """The spiking network's decoded signal over time at ``name``."""
+        if self.windowed:
+            return self.onset[name], self.mean(name, part)[np.newaxis]
         return ask(self.nodes, _Signals(self, part), name, {})
 
     def windowed_mean(self, name: str, part: slice) -> Array:
@@ -225,8 +231,8 @@ class _Means(_Values):
     @property
     def _compensates(self) -> bool:
         """Expectation compensation: their running mean is f of their input's, if steps count
-        alike."""
-        return bool(self.replay.worth[0] == self.replay.worth[-1])
+        alike, or there is one number for the whole window."""
+        return self.replay.windowed or bool(self.replay.worth[0] == self.replay.worth[-1])
 
 
 class _Signals(snn.Rules[Signal]):

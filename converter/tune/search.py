@@ -25,7 +25,14 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.neurons import Neuron, NeuronParams, PacedParams
+from ...runtime.neurons import (
+    FewSpikeParams,
+    Neuron,
+    NeuronParams,
+    PacedParams,
+    TtfsParams,
+    WindowedNeuron,
+)
 from ...runtime.neurons.differential import DifferentialParams
 from ...runtime.ops import Array
 from ...runtime.tables import entry
@@ -36,6 +43,7 @@ CHUNK = 1 << 17  # potentials simulated together: what fits a core's cache
 V_INITS = (0.5, 0.25, 0.0, -0.5, -1.0)
 EVENNESS = 0.5  # of binary spikes without a lag, against the error of the whole
 SCALES = (0.7, 0.85, 1.0, 1.2)
+WINDOWED = (0.9, 1.0, 1.2)  # where each neuron decides once, on its whole input
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -71,10 +79,17 @@ def _differential(neuron: DifferentialParams, starts: bool) -> Search:
     return Search(scales=SCALES)
 
 
+def _windowed(neuron: WindowedNeuron, starts: bool) -> Search:
+    # What is sent is decided at once, on all there is: nothing comes too early.
+    return Search(scales=WINDOWED if starts else (1.0,))
+
+
 SEARCHES: dict[type[Neuron], Callable[[Any, bool], Search]] = {
     NeuronParams: _integrate_and_fire,
     PacedParams: _integrate_and_fire,
     DifferentialParams: _differential,
+    FewSpikeParams: _windowed,
+    TtfsParams: _windowed,
 }
 
 
@@ -145,7 +160,10 @@ def _choose(
     scale, v_init = np.array(candidates, np.float32).T
     theta = scale[:, np.newaxis] * threshold
     if ceiling is not None:
-        theta = np.minimum(theta, np.float32(ceiling / neuron.levels))
+        top: float = neuron.levels
+        if isinstance(neuron, WindowedNeuron):
+            top = neuron.reach(drive.steps) / drive.steps
+        theta = np.minimum(theta, np.float32(ceiling / top))
     v0 = theta * v_init[:, np.newaxis]
     bias = np.zeros_like(theta)
     lowest = np.full(theta.shape, np.inf, np.float32)
@@ -201,6 +219,9 @@ def decoded_rates(
     arrays are (candidates, channels, 1 or n) and that all get the same current, with ``bias`` on
     top; and with ``uneven`` how far the spikes sent so far are from that part of the target,
     (candidates, channels), as a mean square over ``MOMENTS`` times of the window."""
+    if isinstance(neuron, WindowedNeuron):
+        mean = windowed_mean(neuron, current=drive.current[0] + bias, steps=drive.steps)
+        return mean, np.zeros(mean.shape[:2], np.float32)
     count = len(neuron.v_threshold)
     weights = neuron.worth(drive.steps)
     shape = drive.current.shape[1:]
@@ -228,6 +249,13 @@ def decoded_rates(
             deviation += _mean_square(current) / np.float32(len(moments))
     total *= neuron.v_threshold
     return total, deviation
+
+
+def windowed_mean(neuron: WindowedNeuron, *, current: Array, steps: int) -> Array:
+    """What is decoded of a window, float32, whose input is worth ``current`` in every step."""
+    total = neuron.total(steps)
+    numbers = neuron.numbers(current.astype(np.float64) * total, steps)
+    return (numbers * (neuron.v_threshold.astype(np.float64) / total)).astype(np.float32)
 
 
 def _moments(steps: int) -> set[int]:

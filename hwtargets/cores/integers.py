@@ -9,7 +9,8 @@ counted. The neuron of a population is
     v <- v - k threshold   or   v <- v_reset
 
 Paced neurons (``runtime.neurons.paced``) hold their weighted charge in the membrane's width, and
-compare products that take some bits more.
+compare products that take some bits more. Those that send one number per window (``windowed``)
+hold it too; their threshold falls by the step of their window.
 
 With a reset to zero that is the membrane of Lava's public bit-accurate LIF; the tests pin it to
 vectors recorded from Lava.
@@ -23,10 +24,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...runtime.graph import Input
-from ...runtime.neurons import Neuron, NeuronParams, PacedParams
+from ...runtime.neurons import (
+    FewSpikeParams,
+    Neuron,
+    NeuronParams,
+    PacedParams,
+    TtfsParams,
+    WindowedNeuron,
+)
 from ...runtime.neurons.model import weight
 from ...runtime.neurons.paced import progress
 from ...runtime.ops import Array
+from ...runtime.semantics.windows import READ
 from ...runtime.tables import entry
 from ..mapping import ChipRun
 from ..view.network import ChipNetwork
@@ -211,9 +220,47 @@ def _paced_population(
     return spikes
 
 
+def _windowed_population(
+    layer: IntLayer,
+    neuron: WindowedNeuron,
+    quantized: IntNetwork,
+    current: Array,
+    *,
+    fire: tuple[int, int],
+    tally: _Tally,
+) -> Array:
+    """Each step of the input's window times what it is worth (few-spike neurons shift their sum
+    instead, ttfs neurons integrate twice: the same in whole numbers)."""
+    threshold, limit = layer.threshold, quantized.state_max
+    assert threshold is not None and layer.v_init is not None
+    steps, total = fire[1] - fire[0], max(len(current), fire[1])
+    charge = np.zeros(current.shape[1:]) + layer.v_init
+    spikes = np.zeros((total, *current.shape[1:]), np.float32)
+    saturated = 0
+    for t in range(fire[1]):
+        position = t - fire[0]
+        read = position + neuron.lag
+        if 0 <= read < min(steps, neuron.lag):
+            charge += current[t if len(current) > 1 else 0] * neuron.weight(read, steps)
+            over = np.abs(charge) > limit
+            if over.any():
+                saturated += int(over.sum())
+                np.clip(charge, -limit, limit, out=charge)
+        if position >= 0:
+            level = threshold * neuron.weight(position, steps)
+            fired = charge > level if quantized.strict else charge >= level
+            spikes[t] = fired
+            neuron.spend(charge, fired, level)
+    tally.saturations[layer.name] = tally.saturations.get(layer.name, 0) + saturated
+    _count(tally, layer.name, spikes)
+    return spikes
+
+
 POPULATIONS: dict[type[Neuron], Callable[..., Array]] = {
     NeuronParams: _plain_population,
     PacedParams: _paced_population,
+    FewSpikeParams: _windowed_population,
+    TtfsParams: _windowed_population,
 }
 
 
@@ -272,24 +319,25 @@ def _read(
     window = current[begin : begin + steps] if len(current) > 1 else current
     if len(window) == 1:
         window = np.broadcast_to(window, (steps, *window.shape[1:]))
-    if layer.paced:
-        return _read_paced(layer, quantized, window, tally)
+    if layer.coding != "rate":
+        return _read_weighted(layer, quantized, window, tally)
     v = np.cumsum(window, axis=0)
     over = int((np.abs(v) > quantized.state_max).sum())
     tally.saturations[layer.name] = tally.saturations.get(layer.name, 0) + over
     return np.clip(v, -quantized.state_max, quantized.state_max)
 
 
-def _read_paced(layer: IntLayer, quantized: IntNetwork, window: Array, tally: _Tally) -> Array:
+def _read_weighted(layer: IntLayer, quantized: IntNetwork, window: Array, tally: _Tally) -> Array:
     """As ``_read``; t times the weighted mean so far, which is what a plain membrane holds."""
     steps = len(window)
     along = (-1, *(1,) * (window.ndim - 1))
-    charge = np.cumsum(window * weight(np.arange(steps), steps).reshape(along), axis=0)
+    weights = np.array([READ[layer.coding](t, steps) for t in range(steps)], np.float64)
+    charge = np.cumsum(window * weights.reshape(along), axis=0)
     over = int((np.abs(charge) > quantized.state_max).sum())
     tally.saturations[layer.name] = tally.saturations.get(layer.name, 0) + over
     bounded = np.clip(charge, -quantized.state_max, quantized.state_max)
-    sums = 2 * steps - np.arange(steps)  # twice the sum of the weights so far, over t
-    return np.asarray(2 * bounded / sums.reshape(along))
+    sums = np.cumsum(weights) / np.arange(1, steps + 1)  # of the weights so far, over t
+    return np.asarray(bounded / sums.reshape(along))
 
 
 def _count(tally: _Tally, name: str, spikes: Array) -> None:

@@ -12,7 +12,7 @@ because chips of this kind store one threshold per layer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, log2, prod
 from typing import Any
@@ -21,7 +21,14 @@ import numpy as np
 
 from ...errors import TargetError
 from ...runtime import ops
-from ...runtime.neurons import Neuron, NeuronParams, PacedParams
+from ...runtime.neurons import (
+    Coding,
+    FewSpikeParams,
+    Neuron,
+    NeuronParams,
+    PacedParams,
+    TtfsParams,
+)
 from ...runtime.ops import Array, LinearOp, MultiplyingOp, Shape, WeightedOp
 from ...runtime.tables import entry
 from ..target import HardwareTarget
@@ -33,6 +40,15 @@ MAX_COMPOSED = 1 << 24  # entries of a product of two weight matrices
 RESTS: dict[type[Neuron], Callable[[Any], tuple[float | None, float]]] = {
     NeuronParams: lambda neuron: (neuron.v_min, neuron.v_reset),
     PacedParams: lambda neuron: (None, 0.0),
+    FewSpikeParams: lambda neuron: (None, 0.0),
+    TtfsParams: lambda neuron: (None, 0.0),
+}
+
+# What the steps of a window of so many steps are worth together.
+WEIGHTS: Mapping[str, Callable[[int], int]] = {
+    "rate": lambda steps: steps,
+    "paced": lambda steps: steps * (steps + 1) // 2,
+    "few-spike": lambda steps: 2**steps - 1,
 }
 
 # What may follow weights whose output channels are scaled; None: their channels are not scaled.
@@ -62,8 +78,8 @@ class IntProjection:
 class IntLayer:
     """A layer in integers. ``unit``: ANN units per step of the membrane, for channels scaled to one
     threshold as many as these have; ``bias``, ``v_init``, ``threshold``, ``v_min``, ``v_reset`` are
-    in these steps; ``neuron`` is None for a membrane readout. ``paced``: a
-    readout that weighs early steps more."""
+    in these steps; ``neuron`` is None for a membrane readout. ``coding``:
+    how a readout weighs steps."""
 
     name: str
     shape: Shape
@@ -76,7 +92,7 @@ class IntLayer:
     v_init: Array | None = None
     v_min: Array | None = None
     v_reset: Array | int = 0
-    paced: bool = False
+    coding: Coding = "rate"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -166,12 +182,13 @@ class _Builder:
 
     def layer(self, layer: ChipLayer) -> IntLayer:
         neuron = layer.neuron
+        rest = entry(RESTS, neuron, "hwtargets.cores.quantize.RESTS")(neuron) if neuron else None
         chains = [split(p) for p in layer.projections]
         theta = np.asarray(neuron.v_threshold, np.float64) if neuron else np.ones(())
         chains, theta, norm = self._equal_thresholds(layer, chains, theta)
         host = [self.mode == "bias" and c.projection.source in self.inputs for c in chains]
-        paced = "paced" in (getattr(layer.node, "coding", ""), neuron.coding if neuron else "")
-        s = self._unit(chains, host, float(theta.min()) if neuron else None, paced)
+        coding: Coding = neuron.reads if neuron else getattr(layer.node, "coding", "rate")
+        s = self._unit(chains, host, float(theta.min()) if neuron else None, coding)
         projections = [self._projection(c, s, h) for c, h in zip(chains, host, strict=True)]
         step = s / 2**self.shift
         rounding = 2.0 ** (self.shift - 1) * sum(p.exponent < 0 for p in projections)
@@ -180,9 +197,9 @@ class _Builder:
             "name": layer.name, "shape": layer.shape, "projections": tuple(projections),
             "bias": bias, "unit": step, "shift": self.shift,
         }  # fmt: skip
-        if neuron is None:
-            return IntLayer(**common, paced=getattr(layer.node, "coding", "") == "paced")
-        v_min, v_reset = entry(RESTS, neuron, "hwtargets.cores.quantize.RESTS")(neuron)
+        if neuron is None or rest is None:
+            return IntLayer(**common, coding=coding)
+        v_min, v_reset = rest
         return IntLayer(
             **common,
             neuron=neuron,
@@ -217,19 +234,20 @@ class _Builder:
         return self.unit if chain.projection.source in self.inputs else 1.0
 
     def _unit(
-        self, chains: list[_Chain], host: list[bool], theta: float | None, paced: bool
+        self, chains: list[_Chain], host: list[bool], theta: float | None, coding: Coding
     ) -> float:
         """s: the finest step that uses all weight bits, with room for 256 thresholds; for the
-        charges of paced neurons, whose weights sum to T (T + 1) / 2, for four times what a spike in
-        every step needs."""
+        charges of neurons that weigh steps, whose weights sum to T (T + 1) / 2 or to 2^T - 1, for
+        four times what a spike in every step needs."""
         steps = [
             float(np.abs(c.weights).max(initial=0)) * self._source_unit(c) / self.largest
             for c, h in zip(chains, host, strict=True)
             if not h
         ]
         found = min((x for x in steps if x > 0), default=0.0)
-        weights = (self.steps + 1) / 2 if paced else 1.0
-        room = self.threshold_max / max(256.0, 4 * self.steps * weights if paced else 0.0)
+        whole = WEIGHTS[coding](self.steps)
+        weights = whole / self.steps
+        room = self.threshold_max / max(256.0, 0.0 if coding == "rate" else 4.0 * whole)
         if theta is None:
             return self._readout_unit(found or 1.0, chains, weights=weights)
         if not found:

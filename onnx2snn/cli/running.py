@@ -24,6 +24,7 @@ from ..reports import comparison, documents
 from ..reports import text as render
 from ..reports.pages import sweep as page
 from ..reports.pictures import sweep as plot
+from ..reports.spikes import answers_text
 from ..results import Results
 from ..runtime.engine import LayerProfile, simulate
 from ..runtime.graph import SpikingGraph
@@ -230,7 +231,7 @@ def _text(
             text = render.run_text(one.recipe, evaluation)
         else:
             text = f"{one.recipe}: {render.knee_text(evaluation)}"
-        text += render.notes_text(one.notes)
+        text += "\n" + answers_text(one) + render.notes_text(one.notes)
         if evaluation.stopped:
             text += "\n" + render.early_exit_text(evaluation.stopped)
         parts.append(text)

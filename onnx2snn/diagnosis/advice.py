@@ -266,8 +266,7 @@ def _clipping(
 def _quantization(
     layer: LayerError, steps: int, made: Provenance, best: Mapping[Family, Trial]
 ) -> tuple[str, list[Remedy]]:
-    step = (layer.threshold or 0.0) / steps
-    share = step / layer.activation if layer.activation else 0.0
+    share = (layer.resolution or 0.0) / layer.activation if layer.activation else 0.0
     large = "its threshold is large for" if "lower" in best else "its rates are coarse at"
     problem = (
         f"{large} T={steps}: one spike more or less moves a rate by {_percent(share)} of the rms "

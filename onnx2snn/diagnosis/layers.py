@@ -32,6 +32,7 @@ class LayerError:
         structure: difference from the ANN's layer when given the ANN's own input; None where the
             ANN has no such node.
         adds: the larger of ``own`` and ``structure`` (a deliberate bias shift does not count).
+        resolution: what a spike more or less changes a decoded rate by, median over neurons.
         threshold: median over neurons; ``spread`` its smallest and largest.
         saturated: share of neurons (over samples) that fired as often as they can.
         silent: share that never fired while a > theta / 2T, half a quantization step.
@@ -54,6 +55,7 @@ class LayerError:
     structure: float | None = None
     adds: float = 0.0
     threshold: float | None = None
+    resolution: float | None = None
     spread: tuple[float, float] | None = None
     saturated: float | None = None
     silent: float | None = None
@@ -148,6 +150,7 @@ class Layer:
             act = np.clip(act, 0, self.node.ceiling)
         self.squares["own"] += _square(rate - act)
         theta, most = node.neuron.v_threshold.astype(np.float64), node.neuron.reach(self.steps)
+        least = node.neuron.resolution(self.steps)
         top = theta * most / self.steps
         clipped = np.clip(act, 0, top)
         constant = theta * constant_response(node, zbar, self.steps) / self.steps
@@ -156,7 +159,7 @@ class Layer:
             self.squares[part] += _square(value)
         self.top, self.largest = float(top.max()), max(self.largest, float(a.max(initial=0)))
         self.counts["saturated"] += int((spikes >= most * (1 - 1e-6)).sum())
-        self.counts["silent"] += int(((spikes == 0) & (a > theta / (2 * self.steps))).sum())
+        self.counts["silent"] += int(((spikes == 0) & (a > theta * least / 2)).sum())
         self.counts["above"] += int((a > top * (1 + 1e-6)).sum())
         self.counts["positive"] += int((a > 0).sum())
 
@@ -245,6 +248,7 @@ class Layer:
         return replace(
             row,
             threshold=float(np.median(theta)),
+            resolution=float(np.median(theta)) * self.neurons.neuron.resolution(self.steps),
             spread=(float(theta.min()), float(theta.max())),
             spikes_per_neuron=self.counts["events"] / (count * self.copies),
             inherited=rms["inherited"],

@@ -16,6 +16,7 @@ from ..runtime.facts import GraphFacts
 from ..runtime.neurons import Coding, Neuron, State, counts
 from ..runtime.ops import Array
 from ..runtime.semantics.spiking import SpikingRules, run_population
+from ..runtime.semantics.windows import READ
 
 Observer = Callable[[snn.Population, Array, int, int], None]
 
@@ -57,10 +58,10 @@ def sends(node: snn.Node, usual: Coding) -> Coding:
 
 
 def usual_coding(graph: snn.SpikingGraph) -> Coding:
-    """How the steps of all but differential signals count: in a network with paced neurons, more
-    the earlier they come."""
-    paced = any(p.neuron.coding == "paced" for p in graph.of(snn.Population))
-    return "paced" if paced else "rate"
+    """How the steps of all but differential signals count: in a network with paced neurons, or
+    with such that send one number per window, more the earlier they come."""
+    codings = {p.neuron.coding for p in graph.of(snn.Population)} - {"differential"}
+    return next((coding for coding in READ if coding in codings), "rate")
 
 
 def whole_bias(node: snn.Node) -> Array:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..converter.recipes import recipe_named
 from ..evaluation.sweep import SweepRun
+from ..provenance import Provenance
 from . import spiking
 from .figures import count
 from .text import interval, percent, table, value_cells, values_text
@@ -86,15 +87,6 @@ def auto_text(auto: Mapping[str, Any]) -> str:
     return f"{table(header, rows)}\n{verdict}\n{order}{left}"
 
 
-def recipe_text(name: str) -> str:
-    """What the recipe's neurons do and what one spike carries."""
-    recipe = recipe_named(name)
-    bits = "1 bit" if recipe.bits == 1 else f"{recipe.bits} bits"
-    carries = bits if recipe.bits else "nothing but its address"
-    where = ", ".join(recipe.chips) + (" (here: simulation only)" * recipe.simulation_only)
-    return f"recipe {recipe.name}: {recipe.summary}; a spike carries {carries}; for: {where}"
-
-
 def runs_text(runs: Sequence[SweepRun], *, said: Collection[str] = ()) -> str:
     """The last step of every run, one row each. ``said``: the runs of which it stands elsewhere
     that they are not spiking."""
@@ -106,7 +98,7 @@ def runs_text(runs: Sequence[SweepRun], *, said: Collection[str] = ()) -> str:
     header += ["RMSE", "MAE", "R2"] if ann_values is not None else []
     header += ["agreement" if classes else "concordance"]
     header += ["95 % interval"] if classes and not scored else []
-    header += ["error", *spiking.HEADER]
+    header += ["error", "bits/spike", *spiking.HEADER]
     rows = []
     for run in runs:
         p, ann = run.evaluation.points[-1], run.evaluation.ann_accuracy
@@ -121,7 +113,9 @@ def runs_text(runs: Sequence[SweepRun], *, said: Collection[str] = ()) -> str:
         row.append(percent(p.agreement) if classes else f"{p.concordance:.4f}")
         if classes and not scored:
             row.append(interval(p.agreement_low, p.agreement_high))
-        rows.append([*row, f"{p.error:.3f}", *spiking.costs(p)])
+        bits = Provenance.of(run.network).bits_per_spike
+        row += [f"{p.error:.3f}", "" if bits is None else bits]
+        rows.append([*row, *spiking.costs(p)])
     first = runs[0].evaluation
     head = "".join(
         f"{run.recipe}: {line}\n"

@@ -14,6 +14,7 @@ from ..runtime.graph import Population, Readout, SpikingGraph, onsets
 from . import comparison
 from . import spiking as words
 from .figures import ratio
+from .spikes import recipe_text
 from .text import interval, notes_text, percent, table
 
 
@@ -96,7 +97,7 @@ def text(document: dict[str, Any], share: SpikingShare) -> str:
     ]
     out = "".join(f"{line}\n\n" for line in words.headline(share, document["T"]))
     out += "" if document["auto"] is None else comparison.auto_text(document["auto"]) + "\n\n"
-    out += comparison.recipe_text(document["meta"]["recipe"]) + "\n\n"
+    out += recipe_text(document["meta"]["recipe"]) + "\n\n"
     out += table(["population", "neurons", "smallest threshold", "largest"], rows)
     out += notes_text(document["meta"]["notes"])
     analog = document["analog"]

@@ -127,6 +127,7 @@ def run(one: SweepRun, *, seconds: float) -> dict[str, Any]:
         "outputs": [asdict(output) for output in evaluation.outputs],
         "T": last.T,
         "latency": last.latency,
+        "steps_between_answers": last.T,
         "samples": evaluation.samples,
         "neurons": evaluation.neurons,
         "spikes_per_neuron": last.spikes_per_neuron,

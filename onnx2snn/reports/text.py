@@ -17,6 +17,7 @@ from ..hwtargets import HardwareTarget, Screening
 from ..runtime.engine import LayerProfile
 from . import spiking
 from .figures import count
+from .spikes import answers_text
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -256,7 +257,10 @@ def notes_text(notes: Sequence[str]) -> str:
 
 def sweep_text(sweep: Sweep) -> str:
     head = f"{sweep.model} on {sweep.data} ({sweep.samples} samples)"
-    parts = [run_text(f"recipe {r.recipe}", r.evaluation) + notes_text(r.notes) for r in sweep.runs]
+    parts = [
+        f"{run_text(f'recipe {r.recipe}', r.evaluation)}\n{answers_text(r)}{notes_text(r.notes)}"
+        for r in sweep.runs
+    ]
     return "\n\n".join([head, *parts])
 
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from ...errors import UsageError
 from ..cost import StaticCost
-from ..graph import Readout, SpikingGraph, onsets
+from ..graph import Population, Readout, SpikingGraph, onsets
+from ..neurons import windowed
 from ..ops import Array
 from ..semantics.samples import as_inputs
 from .early_exit import EarlyExit, judged_readout
@@ -163,6 +164,7 @@ def request(
     """The run that ``Engine.run`` is asked for. Raises what that raises."""
     if steps < 1:
         raise UsageError(f"the number of steps must be at least 1, got {steps}")
+    _check_windows(graph, steps)
     at, early_exit = how.get("at"), how.get("early_exit")
     kept = np.arange(1, steps + 1) if at is None else np.unique(np.asarray(at, np.int64))
     if kept.size == 0 or kept[0] < 1 or kept[-1] > steps:
@@ -182,6 +184,17 @@ def request(
         early_exit=early_exit,
         on_tile=how.get("on_tile"),
     )
+
+
+def _check_windows(graph: SpikingGraph, steps: int) -> None:
+    """Raise UsageError E117 for more steps than neurons wait that send one number per window."""
+    most = min((p.neuron.lag for p in graph.of(Population) if windowed(p.neuron)), default=steps)
+    if steps > most:
+        raise UsageError(
+            f"the network's windows have {most} steps, it cannot be run for {steps}",
+            remedy=f"Run it with -T {most}, or convert it again for T={steps}.",
+            code="E117",
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -21,11 +21,13 @@ from ..facts import GraphFacts
 from ..neurons import Neuron
 from ..ops import Array, Shape
 from ..semantics.constants import constant_currents
+from ..semantics.windows import READ
 from ..tables import entry
 from .naming import TOTAL, FileNames
 from .neurons import NAME, NEURONS
 from .neurons import integrate_and_fire as fn
 from .neurons.paced import paced_readout
+from .neurons.windowed import few_spike_readout, window_change, window_mean, window_sum
 from .operations import Place, emit_op
 from .opsets import OLDEST, ir_version, needed, raised
 
@@ -122,6 +124,10 @@ class _Emission(snn.Rules[None]):
         self.current = ""
         self.grids = constant_currents(facts).grids
         self.onset, self.latency = facts.onsets, facts.latency
+        # Layers whose windows follow one another: every signal has the time of its own window.
+        self.local = facts.windowed
+        if self.local:
+            self.onset, self.latency = dict.fromkeys(facts.onsets, 0), 0
         self.total = self._total_steps()
 
     def _total_steps(self) -> str:
@@ -173,6 +179,9 @@ class _Emission(snn.Rules[None]):
             self.declare(self.names.value(node.name), node.shape)
 
     def delay(self, node: snn.Delay, xs: Sequence[None]) -> None:
+        if self.local:
+            self.add("Identity", self._varying(node.inputs[0]), out=self.names.value(node.name))
+            return
         amount = self.constant(np.array([node.steps], np.int64))
         source = self._varying(node.inputs[0])
         self.call("Delay", source, amount, self.total, out=self.names.value(node.name))
@@ -275,10 +284,30 @@ class _Emission(snn.Rules[None]):
     def _zero(self) -> str:
         return self.constant(np.zeros((), np.float32))
 
+    def _of_window(self, function: onnx.FunctionProto, *inputs: str, out: str | None = None) -> str:
+        """A call of a function of a signal's whole window."""
+        self.functions.setdefault(function.name, function)
+        return self.call(function.name, *inputs, self.total, out=out)
+
+    def _check_local(self, node: snn.Node) -> None:
+        if not self.local:
+            raise GraphError(
+                "what reads whole windows has no ONNX form where windows overlap",
+                where=f"node '{node.name}'",
+            )
+
     def max_pool(self, node: snn.MaxPool, xs: Sequence[None]) -> None:
         out = self.names.value(node.name)
         bias = self.array(node, "bias") if np.any(node.bias) else self._zero()
         pooled = self.names.new(f"{node.name}/pooled")
+        if node.coding in READ:
+            self._check_local(node)
+            digits = node.coding == "few-spike"
+            sums = self._of_window(window_sum(digits), self._varying(node.inputs[0]), bias)
+            self.operation(node.op, [sums], pooled)
+            change = window_change(digits)
+            self._of_window(change, pooled, out=out)
+            return
         if node.coding == "differential":
             mean = self.add("Add", self._decoded(node.inputs[0]), bias)
             self.operation(node.op, [mean], pooled)
@@ -290,7 +319,9 @@ class _Emission(snn.Rules[None]):
 
     def analog(self, node: snn.Analog, xs: Sequence[None]) -> None:
         out = self.names.value(node.name)
-        if self.latency:
+        if node.coding in READ:
+            self._check_local(node)
+        elif self.latency or node.lag:
             raise GraphError(
                 "a start lag before an analog island has no ONNX form",
                 where=f"node '{node.name}'",
@@ -301,11 +332,19 @@ class _Emission(snn.Rules[None]):
         for i, source in enumerate(node.inputs):
             biased = bool(node.biases) and np.any(node.biases[i])
             bias = self.array(node, "biases", str(i)) if biased else self._zero()
+            if node.coding in READ:
+                decode = window_mean(node.coding == "few-spike")
+                means.append(self._of_window(decode, self._varying(source), bias))
+                continue
             if node.coding == "differential":
                 means.append(self.add("Add", self._decoded(source), bias))
                 continue
             sums = self._accumulated(source, bias)
             means.append(self.call("RunningMean", sums, self.total))
+        if node.coding in READ:  # sent as a constant current
+            self.call(name, *means, out=out)
+            self.constant_signals.add(node.name)
+            return
         mean = self.named(name, node.name, "mean", *means)
         if node.coding == "differential":
             self._as_differential(mean, out)
@@ -327,7 +366,11 @@ class _Emission(snn.Rules[None]):
             signal = self.call("Difference", total, self.total)
         else:
             signal = self._varying(node.inputs[0])
-        if self.latency or node.coding == "paced":
+        if node.coding == "few-spike":
+            self._check_local(node)
+            self.functions.setdefault("FewSpikeReadout", few_spike_readout())
+            self.call("FewSpikeReadout", signal, bias, self.total, out=out)
+        elif self.latency or node.coding == "paced":
             begin = self.constant(np.array([self.onset[node.name]], np.int64))
             kind = "ReadoutWindow"
             if node.coding == "paced":

@@ -7,5 +7,18 @@ function in ``runtime/file`` and its line in the table ``runtime.file.neurons.NE
 from .integrate_and_fire import NeuronParams
 from .model import Coding, Neuron, State, counts, worth
 from .paced import PacedParams
+from .windowed import FewSpikeParams, TtfsParams, WindowedNeuron, windowed
 
-__all__ = ["Coding", "Neuron", "NeuronParams", "PacedParams", "State", "counts", "worth"]
+__all__ = [
+    "Coding",
+    "FewSpikeParams",
+    "Neuron",
+    "NeuronParams",
+    "PacedParams",
+    "State",
+    "TtfsParams",
+    "WindowedNeuron",
+    "counts",
+    "windowed",
+    "worth",
+]

@@ -27,7 +27,7 @@ import numpy as np
 from ..ops import Array, Shape
 
 State: TypeAlias = dict[str, Array]
-Coding: TypeAlias = Literal["rate", "paced", "differential"]
+Coding: TypeAlias = Literal["rate", "paced", "few-spike", "differential"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -110,6 +110,11 @@ class Neuron(ABC):
         mean input over ``steps`` steps."""
         return np.zeros((), np.float32)
 
+    def resolution(self, steps: int) -> float:
+        """What one spike more or less changes the decoded mean by, where that is least, in
+        thresholds."""
+        return 1 / steps
+
     def worth(self, steps: int) -> Array:
         """(steps,): what a spike of one threshold in each step adds to the decoded mean."""
         return worth(self.coding, steps)
@@ -151,8 +156,14 @@ def weight(position: Any, steps: int) -> Any:
     return steps - np.clip(position, 0, steps - 1)
 
 
+def _digits(at: Array, steps: int) -> Array:
+    """2^(T-t) in step t of the window, outside it the nearest step's."""
+    return np.asarray(2.0 ** (weight(at, steps) - 1))
+
+
 COUNTS: Mapping[Coding, Callable[[Array, int], Array]] = {
     "rate": lambda at, steps: np.ones(at.shape),
     "paced": lambda at, steps: 2 * weight(at, steps) / (steps + 1),
+    "few-spike": lambda at, steps: _digits(at, steps) * steps / (2.0**steps - 1),
     "differential": lambda at, steps: steps / (at + 1),
 }

@@ -23,6 +23,7 @@ from ..neurons import Neuron, State
 from ..neurons.model import weight
 from ..ops import Array, Shape
 from . import islands as analog
+from . import windows
 from .constants import constant_currents
 from .encoding import encode
 from .walk import walk
@@ -241,6 +242,8 @@ def run_expectation(
     biases = (node.bias,) if isinstance(node, MaxPool) else node.biases
     if node.coding == "differential":
         return _run_differential(node, xs, state, t0=t0, count=count, biases=biases)
+    if node.coding in windows.READ:
+        return windows.run(node, xs, state, t0=t0, count=count, begin=begin, length=length)
     if biases:
         xs = [
             gate_bias(x, b, t0=t0, count=count, begin=begin, length=length)
@@ -322,7 +325,11 @@ def run_readout(
         current = current / t
     elif node.coding == "paced":
         current = current * weight(t - 1, steps)
+        t = np.minimum(t, steps)
         t *= (2 * steps + 1 - t) / 2  # the sum of the weights so far
+    elif node.coding == "few-spike":
+        digits = 2.0 ** (weight(t - 1, steps) - 1)
+        current, t = current * digits, 2.0**steps - digits
     current = np.array(current, np.float64)
     current[0] += state.get("answer", node.bias if differential else 0)
     sums = np.cumsum(current, axis=0)  # one after the other, whatever the block

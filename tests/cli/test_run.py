@@ -81,6 +81,19 @@ def test_a_model_is_run_under_every_recipe_named(tmp_path: Path) -> None:
         assert one["error"] == pytest.approx(other["points"][-1]["error"], rel=1e-4)
 
 
+def test_a_window_says_when_answers_come_and_what_a_spike_carries() -> None:
+    given = ("run", MLP, "--recipe", "few-spike,ttfs", *CALIB, *TEST, *PRE, "-T", 4)
+    first, second = result(*given)["runs"]
+    depth = first["latency"] // 4
+    assert (first["recipe"], second["recipe"]) == ("few-spike", "ttfs")
+    assert first["latency"] == second["latency"] == 4 * depth and depth > 1
+    assert first["steps_between_answers"] == 4 and first["bits_per_spike"] == 0
+    assert second["spikes_per_neuron"] <= 1
+    text = run(*given).output
+    assert f"one answer every 4 steps, each {4 * depth} steps after its input began" in text
+    assert "when it comes says how much it counts" in text and "bits/spike" in text
+
+
 def test_files_of_the_same_name_are_told_apart(networks: list[str], tmp_path: Path) -> None:
     other = tmp_path / Path(networks[0]).name
     other.write_bytes(Path(networks[1]).read_bytes())

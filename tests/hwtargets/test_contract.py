@@ -21,10 +21,18 @@ from onnx2snn.hwtargets.view.network import chip_view
 from onnx2snn.hwtargets.xylo.network import of_view
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
-from onnx2snn.runtime.neurons import Neuron, NeuronParams, PacedParams
+from onnx2snn.runtime.neurons import (
+    FewSpikeParams,
+    Neuron,
+    NeuronParams,
+    PacedParams,
+    TtfsParams,
+    WindowedNeuron,
+    windowed,
+)
 
 T = 16
-RUN = (NeuronParams, PacedParams)  # by some chip
+RUN = (NeuronParams, PacedParams, FewSpikeParams, TtfsParams)  # by some chip
 # What a chip may object to in a model that it knows, by the trait that is objected to.
 RULES = {
     "lag": {"start lag", "lag"},
@@ -37,6 +45,8 @@ RULES = {
     "floor": {"v_min", "floor"},
     "v_init": {"v_init"},
     "paced": {"paced neurons"},
+    "few-spike": {"neurons with windows", "steps of a window", "neuron_model", "neuron model"},
+    "ttfs": {"neurons with windows", "steps of a window", "neuron_model", "neuron model"},
 }
 
 
@@ -66,9 +76,10 @@ def samples(count: int = 48) -> np.ndarray:
 def test_a_chip_runs_a_model_or_refuses_it_by_name(
     model: type[Neuron], more: dict[str, Any], chip: str
 ) -> None:
-    neuron = made(model, more)
+    neuron = made(model, {"lag": 8} if issubclass(model, WindowedNeuron) else more)
     data = PlaceData(x=samples(), calib=samples())
-    report = place(network(neuron), chip, data=data, steps=T, seconds=0.1)
+    steps = 8 if windowed(neuron) else T
+    report = place(network(neuron), chip, data=data, steps=steps, seconds=0.1)
     refused = [v for v in report.violations if v.node == "p"]
     assert len(refused) == len(report.violations) and report.fits == (not refused)
     if model not in RUN:
@@ -89,8 +100,9 @@ def test_every_trait_that_the_rules_know_has_a_rule_that_may_object() -> None:
 @pytest.mark.parametrize("more", [{}, {"lag": 2}], ids=["plain", "lag"])
 def test_some_chip_runs_each_model_that_one_is_said_to_run(more: dict[str, Any]) -> None:
     for model in RUN:
-        graph = network(made(model, more))
-        assert place(graph, "loihi2", steps=T, seconds=0.1).fits, model
+        waits = {"lag": 8} if issubclass(model, WindowedNeuron) else more
+        graph = network(made(model, waits))
+        assert place(graph, "loihi2", steps=8, seconds=0.1).fits, model
 
 
 # Behind the rules: what computes a chip's numbers has tables of its own

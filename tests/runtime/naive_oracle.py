@@ -15,7 +15,7 @@ import numpy as np
 
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
-from onnx2snn.runtime.neurons import PacedParams
+from onnx2snn.runtime.neurons import FewSpikeParams, PacedParams, TtfsParams
 from onnx2snn.runtime.neurons.differential import DifferentialParams
 
 
@@ -70,11 +70,14 @@ def _one_sample(graph, sample, steps, total, onset, i, spikes, readouts):
                     out = correct(node.neuron, node.shape, current, state, t + 1)
                 elif isinstance(node.neuron, PacedParams):
                     out = pace(node.neuron, node.shape, current, state, at, steps)
+                elif isinstance(node.neuron, FewSpikeParams | TtfsParams):
+                    out = say(node.neuron, node.shape, current, state, at, steps)
                 else:
                     out = fire(node.neuron, node.shape, current, state, 0 <= at < steps)
                 spikes[node.name][t, i] = values[node.name] = out
             elif isinstance(node, g.MaxPool):
-                values[node.name] = _max_pool(node, current, state, window)
+                pooling = _max_pool if node.coding == "rate" else _windowed_max_pool
+                values[node.name] = pooling(node, current, state, window)
             else:
                 _read(node, current, state, t - onset[node.name], steps, i, readouts)
 
@@ -89,12 +92,34 @@ def _max_pool(node, current, state, window):
     return out
 
 
+def _windowed_max_pool(node, current, state, window):
+    """What was said so far: few-spike, the number of the digits; else each spike once more in every
+    step. Its maximum, and of that what is new."""
+    if not window:
+        return np.zeros(node.shape)
+    seen = state.setdefault("seen", [])
+    seen.append(current)
+    digits = node.coding == "few-spike"
+    said = sum((2**i if digits else i + 1) * x for i, x in enumerate(reversed(seen)))
+    pooled = state.setdefault("pooled", [np.zeros(node.shape)] * 2)
+    pooled.append(pool(node.op, said, max))
+    return pooled[-1] - 2 * pooled[-2] + (0 if digits else pooled[-3])
+
+
 def _read(node, current, state, t, steps, i, readouts):
     unit = 1.0
     if node.coding == "differential":  # the bias is there from the start, a spike counts 1 / t
         bias = np.broadcast_to(node.bias, node.shape).astype(float)
         state["mean"] = state.get("mean", bias) + (current - bias) / (t + 1)
         readouts[node.name][t, i] = state["mean"]
+        return
+    if node.coding == "few-spike":
+        seen = state.setdefault("seen", [])
+        seen.append(current)
+        if 0 <= t < steps:
+            worth = [2 ** (steps - 1 - k) for k in range(t + 1)]
+            said = sum(w * x for w, x in zip(worth, seen[-t - 1 :], strict=True))
+            readouts[node.name][t, i] = said / sum(worth)
         return
     if node.coding == "paced":
         _read_paced(node, current, state, t, steps, i, readouts)
@@ -134,6 +159,26 @@ def pace(neuron, shape, current, state, at, steps):
         reached = charge / arrived * (at + 1) + Fraction(float(v_init[where]))
         out[where] = reached - sent[where] * Fraction(float(theta[where])) >= theta[where]
     sent += out.astype(int)
+    return out
+
+
+def say(neuron, shape, current, state, at, steps):
+    """Neurons that send a number after their input's window: its digits, or one spike that says
+    it."""
+    if 0 <= at + neuron.lag < steps:
+        state.setdefault("seen", []).append(current)
+    out = np.zeros(shape)
+    for where in np.ndindex(*shape) if 0 <= at < steps else ():
+        charge = Fraction(float(np.broadcast_to(neuron.v_init, shape)[where]))
+        for k, seen in enumerate(state["seen"]):
+            worth = 2 ** (steps - 1 - k) if isinstance(neuron, FewSpikeParams) else steps - k
+            charge += worth * Fraction(float(seen[where]))
+        theta = Fraction(float(np.broadcast_to(neuron.v_threshold, shape)[where]))
+        number = max(0, floor(charge / theta))
+        if isinstance(neuron, FewSpikeParams):
+            out[where] = int(f"{min(number, 2**steps - 1):0{steps}b}"[at])
+        else:
+            out[where] = min(number, steps) == steps - at
     return out
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 
+from onnx2snn.converter.lowering.align import aligned
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.neurons import NeuronParams, PacedParams
@@ -153,6 +156,21 @@ def graphs(draw, lags=True, max_stages=3):
         b.add(g.Readout, last.shape, [last.name], bias=b.bias(last.shape), coding="paced")
     b.add(g.Readout, last.shape, [last.name], mode="count", neuron=draw(neurons((3,), lags=False)))
     return g.SpikingGraph(nodes=tuple(b.nodes))
+
+
+def windowed(graph, model, steps):
+    """``graph``, without lags, with neurons that send a number per window of ``steps``."""
+
+    def number(p):
+        v = p.neuron
+        return replace(p, neuron=model(v_threshold=v.v_threshold, v_init=v.v_init, lag=steps))
+
+    nodes = [n for n in graph.nodes if not (isinstance(n, g.Readout) and n.mode == "count")]
+    nodes = [number(n) if isinstance(n, g.Population) else n for n in nodes]
+    coding = next(n.neuron.coding for n in nodes if isinstance(n, g.Population))
+    reading = (g.MaxPool, g.Readout)
+    nodes = [replace(n, coding=coding) if isinstance(n, reading) else n for n in nodes]
+    return aligned(g.SpikingGraph(nodes=tuple(nodes)))
 
 
 @st.composite

@@ -12,6 +12,7 @@ from ...display import displayed
 from ...evaluation.sweep import Sweep, SweepRun
 from .. import spiking
 from ..figures import count
+from ..spikes import answers_text
 from ..text import (
     COLOURS,
     bounds_of,
@@ -51,7 +52,7 @@ def _section(run: SweepRun) -> dict[str, Any]:
         "no": " ".join(spiking.headline(share, run.steps)),
         "size": f"{count(run.evaluation.neurons)} neurons; ANN: "
         f"{count(run.evaluation.macs_ann)} multiply-accumulates. {'. '.join(spiking.lines(share))}."
-        f" Sums over the T steps of one answer; {spiking.KEY}.",
+        f" Sums over the T steps of one answer; {spiking.KEY}; {answers_text(run)}.",
         "notes": run.notes,
         "header": header,
         "rows": rows,

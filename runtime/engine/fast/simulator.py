@@ -8,18 +8,22 @@ steps (apart from the answers themselves), and results do not depend on tile, bl
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Unpack
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from ....errors import UsageError
 from ...cost import static_cost
 from ...facts import GraphFacts
 from ...graph import Population, SpikingGraph
+from ...neurons import windowed
 from ...ops import Array
 from ...parallel.team import CAN_FORK, Team
 from ...parallel.threads import available_threads, one_blas_thread, run_tasks
+from ..definition import DefinitionEngine
 from ..interface import EngineOptions, How, Request, SimulationResult, TileResult, Total, request
 from .events.choice import available
 from .events.layers import EventLayer, event_layers
@@ -30,6 +34,7 @@ from .planning.planner import make_plan, new_clocks
 from .planning.sizes import Sizes, choose_sizes
 from .products.models import ChainModels
 from .tiles import Chance, run_tile
+from .windows import WindowSimulator, applies
 
 Tile = dict[str, Any]  # the arguments of ``run_tile`` after the plan
 
@@ -47,6 +52,7 @@ class FastEngine:
     def __init__(self, options: EngineOptions) -> None:
         self.options = options
         self._simulator: Simulator | None = None
+        self._windows: WindowSimulator | None = None
 
     def run(
         self,
@@ -56,9 +62,28 @@ class FastEngine:
         **how: Unpack[How],
     ) -> SimulationResult:
         """As ``Engine.run``."""
+        if any(windowed(p.neuron) for p in graph.of(Population)):
+            return self._by_windows(graph, inputs, steps, how)
         if self._simulator is None or self._simulator.graph is not graph:
             self._simulator = Simulator(graph, **vars(self.options))
         return self._simulator.run(inputs, steps, **how)
+
+    def _by_windows(
+        self, graph: SpikingGraph, inputs: Array | Mapping[str, Array], steps: int, how: How
+    ) -> SimulationResult:
+        """Neurons that send one number per window: layer after layer, or as defined."""
+        if self.options.profile:
+            raise UsageError(
+                "few-spike and ttfs networks are not profiled: they run on numbers, layer after "
+                "layer, not by plans",
+                remedy="Leave the profile out; a run says the whole time.",
+            )
+        if self._windows is None or self._windows.graph is not graph:
+            self._windows = WindowSimulator(graph, self.options)
+        if not applies(self._windows.facts, how):
+            options = replace(self.options, events="auto")
+            return DefinitionEngine(options).run(graph, inputs, steps, **how)
+        return self._windows.run(inputs, steps, **how)
 
 
 class Simulator:

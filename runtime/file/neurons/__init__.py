@@ -14,11 +14,12 @@ from typing import Any, Literal
 
 import onnx
 
-from ...neurons import Neuron, NeuronParams, PacedParams
+from ...neurons import FewSpikeParams, Neuron, NeuronParams, PacedParams, TtfsParams
 from ...neurons.differential import DifferentialParams
 from .differential import differential_neuron
 from .integrate_and_fire import neuron
 from .paced import paced_neuron
+from .windowed import windowed_neuron
 
 NAME = "runtime.file.neurons.NEURONS"  # as errors call the table
 
@@ -44,6 +45,8 @@ class NeuronForm:
 NEURONS: dict[type[Neuron], NeuronForm] = {
     NeuronParams: NeuronForm(function=neuron),
     PacedParams: NeuronForm(function=paced_neuron, windowed="always"),
+    FewSpikeParams: NeuronForm(function=windowed_neuron, windowed="never"),
+    TtfsParams: NeuronForm(function=windowed_neuron, windowed="never"),
     DifferentialParams: NeuronForm(
         function=differential_neuron,
         arguments=("neuron.bias", "neuron.v_threshold"),

@@ -18,7 +18,13 @@ from onnx2snn.hwtargets.cores.quantize import IntLayer, quantize
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine import simulate
-from onnx2snn.runtime.neurons import NeuronParams, PacedParams
+from onnx2snn.runtime.neurons import (
+    FewSpikeParams,
+    NeuronParams,
+    PacedParams,
+    TtfsParams,
+    WindowedNeuron,
+)
 
 RECORDED = Path(__file__).with_name("lava_lif.npz")
 F32 = np.float32
@@ -258,6 +264,33 @@ def late_skip(lag: int) -> g.SpikingGraph:
     return aligned(net.graph)
 
 
+@pytest.mark.parametrize("model", [FewSpikeParams, TtfsParams])
+def test_numbers_sent_in_windows_and_delayed_skips_run_on_the_chip(
+    model: type[WindowedNeuron],
+) -> None:
+    steps = 6
+    graph = late_skip(steps)
+
+    def number(p: g.Population) -> g.Population:
+        theta = p.neuron.v_threshold * np.float32(steps)
+        return replace(p, neuron=model(v_threshold=theta, v_init=theta / 2, lag=steps))
+
+    graph = graph.with_nodes(number(p) for p in graph.of(g.Population))
+    coding = graph.of(g.Population)[0].neuron.coding
+    graph = graph.with_nodes(replace(r, coding=coding) for r in graph.of(g.Readout))
+    network = chip_view(graph)
+    x = np.random.default_rng(4).random((20, 6)).astype(np.float32)
+    quantized = quantize(network, load_target("loihi2"), "graded", 1.0, steps)
+    got = simulate_integers(network, quantized, x, steps)
+    assert not any(got.saturations.values())
+    floating = simulate(graph, x, steps)
+    answers = got.readout[-1] * quantized.layers[-1].unit / steps
+    expected = floating.readouts["out"][-1]
+    assert np.abs(answers - expected).mean() < 0.1 * np.abs(expected).mean()
+    for name, spikes in floating.spikes.items():
+        assert got.rates[name].sum() * 20 * steps == pytest.approx(spikes.sum(), rel=0.05)
+
+
 def half() -> ops.Scale:
     return ops.Scale(scale=np.float32(0.5))
 
@@ -303,6 +336,18 @@ def test_a_delay_longer_than_the_chip_can_wait_is_refused() -> None:
     report = place(late_skip(63), "loihi2", seconds=0)
     assert [(v.node, v.rule) for v in report.violations] == [("sum", "delay")]
     assert "--lag" in report.violations[0].remedy
+
+
+def test_a_window_of_more_levels_than_a_potential_has_bits_for_is_refused() -> None:
+    theta = np.ones((), np.float32)
+    net = Net((4,), seed=5)
+    net.dense(6)
+    net.population("p", FewSpikeParams(v_threshold=theta, v_init=theta / 2, lag=12))
+    net.readout(2)
+    (found,) = place(net.graph, "loihi2", steps=12, seconds=0).violations
+    assert found.rule == "steps of a window" and "-T 11" in found.remedy
+    (found,) = place(net.graph, "loihi1", steps=12, seconds=0).violations
+    assert (found.rule, found.used) == ("neurons with windows", "few-spike")
 
 
 def test_paced_neurons_are_refused_where_no_neuron_does_so() -> None:

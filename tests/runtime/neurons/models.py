@@ -15,7 +15,13 @@ import pytest
 from examples.adaptive_threshold import FORM, AdaptiveParams
 
 from onnx2snn.runtime.file.neurons import NEURONS
-from onnx2snn.runtime.neurons import Neuron, NeuronParams, PacedParams
+from onnx2snn.runtime.neurons import (
+    FewSpikeParams,
+    Neuron,
+    NeuronParams,
+    PacedParams,
+    TtfsParams,
+)
 from onnx2snn.runtime.neurons.differential import FIRING_POINT, TOLERANCE, DifferentialParams
 
 WIDTH = 6  # neurons of a population
@@ -43,6 +49,8 @@ EXAMPLES: dict[type[Neuron], dict[str, dict[str, Any]]] = {
         "all": {"leak": 0.5, "levels": 2, "signed": True, "refractory": 1, "v_min": -1.0, "lag": 1},
     },
     PacedParams: {"no lag": {}, "lag": {"lag": 3}},
+    FewSpikeParams: {"waits": {"lag": 16}},
+    TtfsParams: {"waits": {"lag": 16}},
     DifferentialParams: {
         "of rates": {"source": "rate", "bias": row(0.25, -0.125)},
         "of differences": {"bias": row(0.25, -0.125)},
@@ -122,6 +130,23 @@ def _paced(n, at, theta, v, currents, steps):
     return out
 
 
+def _few_spike(n, at, theta, v, currents, steps):
+    number = 0.0
+    for current in currents[:steps]:  # Horner: one shift per step
+        number = 2 * number + current
+    number = max(0, min(2**steps - 1, floor((number + v) / theta)))
+    return [int(digit) for digit in f"{number:0{steps}b}"]
+
+
+def _ttfs(n, at, theta, v, currents, steps):
+    synaptic = charge = 0.0
+    for current in currents[:steps]:  # two integrations
+        synaptic += current
+        charge += synaptic
+    number = max(0, min(steps, floor((charge + v) / theta)))
+    return [int(steps - t == number) for t in range(steps)]
+
+
 def _differential(n, at, theta, v, currents, steps):
     mean, out = 0.0, []
     received = float(np.broadcast_to(n.bias, (WIDTH,))[at])
@@ -157,6 +182,8 @@ def _adaptive(n, at, theta, v, currents, steps):
 NAIVE: dict[type[Neuron], Callable[..., list[float]]] = {
     NeuronParams: _integrate_and_fire,
     PacedParams: _paced,
+    FewSpikeParams: _few_spike,
+    TtfsParams: _ttfs,
     DifferentialParams: _differential,
     AdaptiveParams: _adaptive,
 }

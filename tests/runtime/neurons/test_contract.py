@@ -104,7 +104,8 @@ def decoded(neuron: Neuron, spikes: np.ndarray, t: int) -> np.ndarray:
     """What a readout of the spikes says after step ``t``, of a window of T steps."""
     if neuron.coding == "differential":
         return sum(k / (i + 1) for i, k in enumerate(spikes[:t]))
-    weights = [T - i if neuron.coding == "paced" else 1 for i in range(t)]
+    weigh = {"paced": lambda i: T - i, "few-spike": lambda i: 2 ** (T - 1 - i)}
+    weights = [weigh.get(neuron.coding, lambda i: 1)(i) for i in range(t)]
     return sum(w * k for w, k in zip(weights, spikes, strict=False)) / sum(weights)
 
 
