@@ -18,6 +18,7 @@ from ..display import shown
 from ..errors import UsageError
 from ..evaluation.evaluate import Evaluation, evaluate
 from ..evaluation.held_back import MOST, check_import, split, with_held_back
+from ..evaluation.plan import parse_grid, plan
 from ..evaluation.spiking import spiking_share
 from ..evaluation.sweep import Sweep, state_names
 from ..evaluation.sweep import sweep as run_sweep
@@ -197,8 +198,20 @@ def verify(
 @click.option("--data", required=True, metavar="DATA", help="Samples and labels to score on.")
 @click.option("--calib", required=True, metavar="DATA", help="Calibration samples, or `none`.")
 @click.option("--calib-samples", type=click.IntRange(min=1), help="Use N of them, spread over all.")
-@click.option("-T", "--steps", default="1:64", help="Time steps: N or FIRST:LAST [1:64].")
+@click.option("-T", "--steps", default="1:64", help="Time steps: N, A,B,C or FIRST:LAST [1:64].")
 @opt.recipes_option
+@click.option(
+    "--convert-each",
+    is_flag=True,
+    help="Convert for every T (of FIRST:LAST a few per octave), beside the early answers of one "
+    "network.",
+)
+@click.option(
+    "--grid",
+    multiple=True,
+    metavar="NAME=VALUE,VALUE",
+    help="A curve for each value of a conversion option, such as lag=0,2,4 (repeatable).",
+)
 @click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
 @click.option(
     "-o", "--output", required=True, type=files.OUTPUT, help="Folder for JSON, CSV, PNG, HTML."
@@ -221,6 +234,8 @@ def sweep(
     steps: str,
     recipes: tuple[str, ...],
     samples: int | None,
+    convert_each: bool,
+    grid: tuple[str, ...],
     output: Path,
     force: bool,
     allow_analog: bool,
@@ -233,20 +248,28 @@ def sweep(
     """The accuracy curve of MODEL.onnx over time steps, from one simulation per recipe.
 
     The network is converted for the last step; the other points show how its answer builds up.
+    With --convert-each every T has a network of its own, converted for it: the curve that says how
+    many steps are needed.
     """
-    span, recipes = opt.parse_steps(steps), recipes or ("binary",)
-    names = {recipe: f"{model.stem}.{recipe}.snn.onnx" for recipe in recipes}
+    engine = opt.engine_arguments({k: choices.pop(k) for k in opt.ENGINE})
+    engine["regression"] = choices.pop("regression")
+    series = plan(
+        recipes or ("binary",),
+        opt.chosen(**choices),
+        grid=parse_grid(grid),
+        steps=opt.parse_sweep(steps),
+        each=convert_each,
+    )
+    names = {one.label: _network_name(model, one.label) for one in series}
     results = claim(
         output,
         chart_kinds("sweep")
         | dict.fromkeys(names.values(), Kind.NETWORK)
-        | dict.fromkeys(state_names(recipes, span), Kind.STATE),
+        | dict.fromkeys(state_names(series), Kind.STATE),
         inputs=files.read_by([model], data, calib),
         force=force,
     )
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
-    engine = opt.engine_arguments({k: choices.pop(k) for k in opt.ENGINE})
-    engine["regression"] = choices.pop("regression")
     test = reader.samples(data, loaded, preprocessing, limit=samples)
     lowered = api.lowered(loaded)
     reader.labels(lowered, test, regression=engine["regression"])
@@ -255,9 +278,7 @@ def sweep(
         loaded,
         samples=test,
         calibration=calibration,
-        steps=span,
-        recipes=recipes,
-        options=opt.chosen(**choices),
+        series=series,
         folder=output,
         stage=opt.stage,
         say=terminal.notice,
@@ -268,12 +289,17 @@ def sweep(
         reader.judged(made.evaluation, data)
     document = reader.told(documents.sweep(result))
     written = write_chart(result, document, results, "sweep")
-    for made in result.runs:
-        name = names[made.recipe]
+    for label, made in zip(names, result.networks, strict=True):
+        name = names[label]
         results.write(name, checked_bytes(made.network, test.section(0, 2).whole()))
         written.append(f"wrote {output / name}: the converted network for T={made.steps}")
     opt.emit(document, as_json, _sweep_text, result, written)
     opt.refuse_analog([made.evaluation.spiking for made in result.runs], allow_analog)
+
+
+def _network_name(model: Path, label: str) -> str:
+    """The file of a series' network: that of the last T."""
+    return f"{model.stem}.{label.replace(' ', '.')}.snn.onnx"
 
 
 def _sweep_text(result: Sweep, written: list[str]) -> str:

@@ -15,6 +15,7 @@ from ..converter.recipes.options import Choosable, choosable
 from ..data import LAYOUTS, Preprocessing
 from ..display import displayed, json_text
 from ..errors import UnsupportedOps, UsageError
+from ..evaluation.plan import Steps
 from ..evaluation.spiking import SpikingShare
 from ..runtime.engine import ALIASES, DEFAULT, ENGINES, EarlyExit
 from ..runtime.graph import Analog, SpikingGraph
@@ -274,3 +275,15 @@ def parse_steps(text: str) -> tuple[int, int]:
     if begin < 1 or end < begin:
         raise UsageError(f"-T must be at least 1 and FIRST at most LAST, got '{text}'", code="E110")
     return (begin, end) if colon else (end, end)
+
+
+def parse_sweep(text: str) -> Steps:
+    """``N``, ``A,B,C`` or ``FIRST:LAST`` as the T of a sweep. Raises UsageError for others."""
+    if "," not in text:
+        return Steps.span(*parse_steps(text))
+    chosen = tuple(sorted({parse_steps(part)[1] for part in text.split(",")}))
+    if ":" in text:
+        raise UsageError(
+            f"-T takes N, A,B,C or FIRST:LAST, got '{text}'", remedy="Example: -T 4,8,16."
+        )
+    return Steps(answers=chosen, conversions=chosen)

@@ -19,22 +19,23 @@ from ..provenance import Provenance, convert
 from ..runtime.graph import Population, SpikingGraph
 from .ann import onnx_ann
 from .evaluate import Evaluation, evaluate
+from .plan import Series
 from .state import StateFile, dependencies, fingerprint
 
-# The T that tables show, and that are run where every T costs a conversion.
-LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 Stage = Callable[[str], Callable[[int, int], None]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SweepRun:
-    """One recipe's curve, and the network it is of (converted for the last step)."""
+    """One curve, and the network it is of (converted for the last step). ``recipe``: what the curve
+    is called; ``each``: every point is a network of its own, converted for that T."""
 
     recipe: str
     steps: int
     evaluation: Evaluation
     notes: tuple[str, ...]
     network: SpikingGraph
+    each: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -45,6 +46,11 @@ class Sweep:
     data: str
     samples: int
     runs: tuple[SweepRun, ...]
+
+    @property
+    def networks(self) -> tuple[SweepRun, ...]:
+        """A run of every network: two curves may be of one."""
+        return tuple({id(run.network): run for run in self.runs}.values())
 
 
 def early_notes(
@@ -76,6 +82,7 @@ def early_notes(
     )
 
 
+EACH = "every T is a conversion of its own: calibrated for that T, and run for it"
 POINT, ERROR = 0.005, 0.05  # how near to the ANN the knee is: accuracy or agreement; output error
 
 
@@ -106,35 +113,32 @@ def sweep(
     *,
     samples: Samples,
     calibration: Samples | None,
-    steps: tuple[int, int],
-    recipes: Sequence[str],
-    options: Mapping[str, Any],
+    series: Sequence[Series],
     folder: Path,
     stage: Stage = lambda text: lambda done, total: None,
     say: Callable[[str], None] = lambda text: None,
     engine: Mapping[str, Any] | None = None,
 ) -> Sweep:
-    """Convert with every recipe for T = the last step and run it on ``samples``.
+    """Convert what every series asks for (``plan``) and run it on ``samples``.
 
     ``folder`` holds the state of an unfinished sweep; ``stage`` gives the progress callback for
     each stage of the work, and ``say`` is told what becomes of an earlier state.
     """
-    runs = []
+    runs: list[SweepRun] = []
     states: list[StateFile] = []
-    for recipe in recipes:
-        chosen = {**options, "recipe": recipe}
+    for one in series:
         run = _Runner(
             model=model,
             samples=samples,
             calibration=calibration,
-            options=chosen,
+            series=one,
             folder=folder,
             stage=stage,
             say=say,
             engine=engine or {},
             states=states,
         )
-        runs.append(run.curve(steps))
+        runs += run.curves()
     for state in states:
         state.remove()
     return Sweep(
@@ -142,58 +146,69 @@ def sweep(
     )
 
 
-def state_name(recipe: str, steps: int) -> str:
+def state_name(label: str, steps: int) -> str:
     """The file that an unfinished run is kept in."""
-    return f".unfinished-{recipe}-{steps}.npz"
+    return f".unfinished-{label.replace(' ', '-')}-{steps}.npz"
 
 
-def state_names(recipes: Sequence[str], steps: tuple[int, int]) -> list[str]:
+def state_names(series: Sequence[Series]) -> list[str]:
     """All that a sweep may write until it is complete."""
-    first, last = steps
-    ladder = [t for t in range(first, last) if t in LADDER]
-    return [state_name(recipe, t) for recipe in recipes for t in (*ladder, last)]
+    return [state_name(one.label, t) for one in series for t in one.steps.conversions]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Runner:
-    """One recipe: converts once per needed T, evaluates, resumes. ``states``: where it adds the
+    """One series: converts once per needed T, evaluates, resumes. ``states``: where it adds the
     files to remove once the whole sweep is complete."""
 
     model: LoadedModel
     samples: Samples
     calibration: Samples | None
-    options: Mapping[str, Any]
+    series: Series
     folder: Path
     stage: Stage
     say: Callable[[str], None]
     engine: Mapping[str, Any]
     states: list[StateFile]
 
-    def curve(self, steps: tuple[int, int]) -> SweepRun:
-        first, last = steps
-        network, evaluation = self._evaluate(first=first, last=last)
-        if evaluation.points[-1].latency > last and first < last:
-            # Start lags: every T has its own windows.
-            chosen = [t for t in range(first, last) if t in LADDER]
-            points = [self._evaluate(first=t, last=t)[1].points[-1] for t in chosen]
-            evaluation = replace(evaluation, points=(*points, evaluation.points[-1]))
+    def curves(self) -> list[SweepRun]:
+        """The curve with a conversion for every T where that is asked for or all there is, and that
+        of the early answers of the network for the last T."""
+        steps, last = self.series.steps, self.series.steps.last
+        network, evaluation = self._evaluate(first=steps.answers[0], last=last)
+        tied = evaluation.points[-1].latency > last  # start lags: every T has its own windows
+        shown = tuple(point for point in evaluation.points if point.T in steps.answers)
+        early, out = replace(evaluation, points=shown), []
+        if len(steps.conversions) > 1 and (tied or self.series.each):
+            made = [self._evaluate(first=t, last=t)[1].points[-1] for t in steps.conversions[:-1]]
+            full = replace(evaluation, points=(*made, evaluation.points[-1]))
+            out.append(self._run(network, full, each=True))
+        if not out or not tied:
+            out.append(self._run(network, early, each=False))
+        return out
+
+    def _run(self, network: SpikingGraph, evaluation: Evaluation, *, each: bool) -> SweepRun:
+        both = self.series.each and len(self.series.steps.answers) > 1
+        steps = [point.T for point in evaluation.points]
+        way = (", each T" if each else ", early") if both else ""
         return SweepRun(
-            recipe=str(self.options["recipe"]),
-            steps=last,
+            recipe=f"{self.series.label}{way}",
+            steps=self.series.steps.last,
             evaluation=evaluation,
             notes=(
                 *Provenance.of(network).notes,
-                *early_notes(network, [point.T for point in evaluation.points]),
+                *((EACH,) if both and each else early_notes(network, steps)),
             ),
             network=network,
+            each=each,
         )
 
     def _evaluate(self, *, first: int, last: int) -> tuple[SpikingGraph, Evaluation]:
-        recipe, options = self.options["recipe"], {**self.options, "steps": last}
+        label, options = self.series.label, {**self.series.options, "steps": last}
         network = convert(
             self.model,
             self.calibration,
-            progress=self.stage(f"converting ({recipe}, T={last})"),
+            progress=self.stage(f"converting ({label}, T={last})"),
             **options,
         )
         state = self._state(network, options)
@@ -206,13 +221,13 @@ class _Runner:
             first=first,
             tally=state.restore(network, last),
             checkpoint=state.save,
-            progress=self.stage(f"simulating ({recipe}, T={last})"),
+            progress=self.stage(f"simulating ({label}, T={last})"),
             **self.engine,
         )
         return network, evaluation
 
     def _state(self, network: SpikingGraph, options: Mapping[str, Any]) -> StateFile:
-        recipe, steps = options["recipe"], options["steps"]
+        label, steps = self.series.label, options["steps"]
         key = dependencies(
             model=self.model,
             network=network,
@@ -222,9 +237,9 @@ class _Runner:
             engine=self.engine,
         )
         return StateFile(
-            path=self.folder / state_name(recipe, steps),
+            path=self.folder / state_name(label, steps),
             key=fingerprint(key),
-            title=f"{recipe} (T={steps})",
+            title=f"{label} (T={steps})",
             total=len(self.samples),
             say=self.say,
         )

@@ -75,6 +75,7 @@ def curve(run: SweepRun) -> dict[str, Any]:
     return {
         **made(run.network),
         "recipe": run.recipe,
+        "converted": "each T" if run.each else "once",
         "T_total": run.steps,
         "points": [asdict(point) for point in e.points],
         "knee": knee(e) if e.spiking.emits else None,

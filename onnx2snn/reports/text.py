@@ -11,7 +11,8 @@ from typing import Any
 from ..converter.frontend import CheckReport
 from ..display import shown
 from ..evaluation.evaluate import Evaluation, Point
-from ..evaluation.sweep import ERROR, LADDER, Sweep, SweepRun, knee
+from ..evaluation.plan import LADDER
+from ..evaluation.sweep import ERROR, Sweep, SweepRun, knee
 from ..evaluation.verify import Verification
 from ..hwtargets import HardwareTarget, Screening
 from ..runtime.engine import LayerProfile

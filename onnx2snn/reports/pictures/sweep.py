@@ -7,7 +7,8 @@ from typing import Any
 
 from ...display import displayed, shown
 from ...errors import UsageError
-from ...evaluation.sweep import LADDER, Sweep, SweepRun
+from ...evaluation.plan import LADDER
+from ...evaluation.sweep import Sweep, SweepRun
 from ...marks import PNG_TEXT
 from .. import spiking
 from ..text import COLOURS, bounds_of, score, score_name
