@@ -1,8 +1,8 @@
 """Many mutants through the command line: ``python tests/hostile/campaign.py --count 1000``.
 
 ``--kind networks``: converted files by run, place and diagnose; ``--kind chips``: target files by
-place. Prints every run that ended as none may, then how many ended how, by verb. ``--keep FOLDER`` keeps
-the files of those.
+place. Prints every run that ended as none may, then how many ended how, by verb. ``--keep FOLDER``
+keeps the files of those.
 """
 
 from __future__ import annotations
@@ -96,9 +96,7 @@ def _converted(folder: Path) -> list[bytes]:
     return made
 
 
-def campaign(
-    kind: str, *, first: int, count: int, verbs: Sequence[str], keep: Path | None
-) -> None:
+def campaign(kind: str, *, first: int, count: int, verbs: Sequence[str], keep: Path | None) -> None:
     import onnxruntime  # noqa: F401 - before the forks, which share it
     import onnxscript.rewriter  # noqa: F401
 

@@ -85,7 +85,7 @@ def edited_chip(seed: int, texts: list[str]) -> bytes:
                 key, _, old = lines[i].partition("=")
                 inner = old.find("value =")
                 if inner >= 0 and rng.random() < 0.7:
-                    end = min((k for k in (old.find(",", inner), old.find("}", inner)) if k > 0))
+                    end = min(k for k in (old.find(",", inner), old.find("}", inner)) if k > 0)
                     old = f"{old[: inner + 7]} {rng.choice(VALUES)}{old[end:]}"
                 else:
                     old = rng.choice(VALUES)
