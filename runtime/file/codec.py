@@ -20,6 +20,7 @@ from .. import ops
 from ..neurons import Neuron
 from ..ops import Array
 from ..tables import entry
+from .fields import check_fields
 from .naming import FileNames, Path
 from .neurons import NAME, NEURONS
 
@@ -75,9 +76,23 @@ def decode_graph(document: Mapping[str, Any], arrays: Mapping[str, Array]) -> sn
         graph = snn.SpikingGraph(nodes=nodes, meta=meta)
         if not graph.of(snn.Input):
             raise ValueError("it has no input")
+        for node in nodes:
+            _check_biases(node)
         return graph
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ModelError(f"the converted file is damaged ({error})", code="E322") from error
+
+
+def _check_biases(node: snn.Node) -> None:
+    """Raise ValueError for biases that do not fit the node's shape."""
+    for name in ("bias", "ann_bias"):
+        bias = getattr(node, name, None)
+        shape = np.shape(bias) if bias is not None else ()
+        if len(shape) > len(node.shape) or any(
+            size not in (1, whole)
+            for size, whole in zip(reversed(shape), reversed(node.shape), strict=False)
+        ):
+            raise ValueError(f"'{name}' of '{node.name}' is shaped {shape}, not as {node.shape}")
 
 
 def inline(arrays: Mapping[str, Array], used: set[str]) -> dict[str, Any]:
@@ -134,7 +149,9 @@ def _decode(value: Any, arrays: Mapping[str, Array]) -> Any:
         record = _record(value["type"])
         known = ("type", *(field.name for field in fields(record)))
         _only_known(value, known, f"a {value['type']}")
-        return record(**{k: _decode(v, arrays) for k, v in value.items() if k != "type"})
+        values = {k: _decode(v, arrays) for k, v in value.items() if k != "type"}
+        check_fields(record, values)
+        return record(**values)
     return value
 
 

@@ -15,7 +15,7 @@ from onnx2snn.data import Preprocessing, Samples
 from onnx2snn.errors import ModelError, UsageError
 from onnx2snn.evaluation import held_back
 from onnx2snn.evaluation.held_back import check_import, split
-from onnx2snn.evaluation.verify import Verification
+from onnx2snn.evaluation.verify import TOLERANCE, Verification, _relative
 
 
 def samples(count: int) -> Samples:
@@ -80,3 +80,19 @@ def test_a_network_read_as_another_one_is_not_converted(
         assert caught.value.code == answer
     else:
         assert [q.code for q in check_import(loaded, samples(9))] == [answer] * bool(answer)
+
+
+@pytest.mark.parametrize(
+    "expected, off, equal",
+    [
+        (np.zeros(4), 3e-8, True),  # rounding, of an output that is constant
+        (np.full(4, 100.0), 1e-5, True),
+        (np.zeros(4), 1e-3, False),
+        (np.array([0.0, 1.0]), 1e-3, False),
+        (np.array([0.0, 1e-3]), 1e-5, False),
+    ],
+)
+def test_rounding_on_a_constant_output_is_no_difference(
+    *, expected: np.ndarray, off: float, equal: bool
+) -> None:
+    assert (_relative(expected + off, expected=expected)[1] <= TOLERANCE) == equal

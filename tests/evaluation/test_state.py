@@ -70,7 +70,7 @@ def interrupted(work: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
 
         with monkeypatch.context() as patch:
             patch.setattr(StateFile, "save", once)
-            assert sweep(work, *more).exit_code == 1
+            assert sweep(work, *more).exit_code == 130
         assert (work / "out" / STATE).exists()
 
     return interrupt
@@ -279,7 +279,7 @@ def test_every_recipe_that_was_done_is_kept_until_all_are(
 
     with monkeypatch.context() as patch:
         patch.setattr(StateFile, "save", third)
-        assert sweep(work, "--recipe", "binary,graded").exit_code == 1
+        assert sweep(work, "--recipe", "binary,graded").exit_code == 130
     done = sweep(work, "--recipe", "binary,graded")
     assert done.stderr.splitlines() == [
         "continuing: 360 of 360 samples of binary (T=4) were done",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -198,3 +200,23 @@ def test_no_mutant_crashes_hangs_or_ends_in_a_bug(tmp_path: Path) -> None:
     found = {(seed, verb): end.faults for seed, verb, end in ends(range(300), verbs, tmp_path)}
     assert len(found) == 900
     assert {run: faults for run, faults in found.items() if faults} == {}
+
+
+def test_a_chain_of_scales_is_joined_in_one_walk(tmp_path: Path, monkeypatch: Any) -> None:
+    nodes, count = [node("MatMul", "x w", "t0")], 200
+    steps = [("Add", "a"), ("Mul", "s")] * (count // 2)
+    nodes += [node(op, f"t{i} {by}", f"t{i + 1}") for i, (op, by) in enumerate(steps)]
+    nodes.append(node("Relu", f"t{count}", "y"))
+    values = {"w": np.eye(4), "s": np.full(4, 1.01), "a": np.full(4, 0.1)}
+    path = saved(tmp_path, nodes, **{k: v.astype(np.float32) for k, v in values.items()})
+    graph, walks = import_onnx(path), list[int]()
+    module: Any = sys.modules["onnx2snn.converter.ann.passes.fold_scale"]
+    one = module._fold_one
+    monkeypatch.setattr(module, "_fold_one", lambda g: (walks.append(1), one(g))[1])
+    folded = module.fold_scale(graph)
+    assert len(walks) == 1 and len(graph.nodes) > count / 2 and len(folded.nodes) < 5
+    x = expected = np.array([1, -1, 0.5, 2])
+    for i in range(count):
+        expected = expected * 1.01 if i % 2 else expected + 0.1
+    layer: Any = next(n for n in folded.nodes if n.bias is not None)
+    np.testing.assert_allclose(layer.layer.apply(x[None])[0] + layer.bias, expected, rtol=1e-4)

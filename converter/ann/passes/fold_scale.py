@@ -13,6 +13,8 @@ from ....runtime.ops.convolution import Conv, ConvTranspose
 from ....runtime.ops.linear import Scale
 from ..graph import AnnGraph, AnnNode, bias_of
 
+MANY = 64  # Scales: from then on chains are joined first, which rounds in another order
+
 
 def fold_scale(graph: AnnGraph) -> AnnGraph:
     """Fold where it is exact and nothing else reads the value in between:
@@ -24,10 +26,35 @@ def fold_scale(graph: AnnGraph) -> AnnGraph:
 
     The surviving node keeps its own name; its tensor is the one it now computes.
     """
+    if sum(isinstance(node.layer, Scale) for node in graph.nodes) > MANY:
+        graph = _chains_joined(graph)
     changed = True
     while changed:
         graph, changed = _fold_one(graph)
     return graph
+
+
+def _chains_joined(graph: AnnGraph) -> AnnGraph:
+    """Scales folded into what they follow, in one walk: one at a time is quadratic."""
+    readers, kept = graph.consumers(), {output.node for output in graph.outputs}
+    made: dict[str, AnnNode] = {}
+    moved: dict[str, str] = {}
+    for original in graph.nodes:
+        node = replace(original, inputs=tuple(moved.get(n, n) for n in original.inputs))
+        if isinstance(node.layer, Scale):
+            read, before = original.inputs[0], made[node.inputs[0]]
+            merged = None
+            if len(readers[read]) == 1 and read not in kept and node.shape == before.shape:
+                if isinstance(before.layer, WeightedOp):
+                    merged = _after(before, node)
+                elif isinstance(before.layer, Scale):
+                    merged = _both(before, node)
+            if merged is not None:
+                made[before.name], moved[node.name] = merged, before.name
+                continue
+        made[node.name] = node
+    outputs = tuple(replace(o, node=moved.get(o.node, o.node)) for o in graph.outputs)
+    return replace(graph, nodes=tuple(made.values()), outputs=outputs)
 
 
 def _fold_one(graph: AnnGraph) -> tuple[AnnGraph, bool]:

@@ -78,6 +78,14 @@ def test_the_same_seed_gives_the_same_network() -> None:
         np.testing.assert_array_equal(first.graph[name].bias, second.graph[name].bias)
 
 
+def test_of_more_samples_than_are_used_those_spread_over_all_are_taken() -> None:
+    graph, neurons, x = lowered("digits_mlp"), data_neurons(lowered("digits_mlp")), samples()[:41]
+    found = tune(graph, x, neurons, 4, Tuning(samples=5))
+    alone = tune(graph, x[[0, 10, 20, 30, 40]], neurons, 4, Tuning(samples=5))
+    assert found.samples == alone.samples == 5
+    assert found.errors == alone.errors
+
+
 def test_one_calibration_sample_is_enough_to_run() -> None:
     graph = lowered()
     tuned = tune(graph, samples()[:1], data_neurons(graph), T)
