@@ -69,7 +69,7 @@ def plan(
     chosen = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     return tuple(
         Series(
-            label=" ".join([recipe, *(f"{name}={value}" for name, value in values.items())]),
+            label=" ".join([recipe, *(f"{name}={_said(value)}" for name, value in values.items())]),
             options={**options, **values, "recipe": recipe},
             steps=steps,
             each=each,
@@ -106,6 +106,10 @@ def parse_grid(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
         found = [_value(known[name], value.strip()) for value in values.split(",")]
         out[name] = tuple(dict.fromkeys(found))
     return out
+
+
+def _said(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 WORDS = {"true": True, "yes": True, "false": False, "no": False}
