@@ -23,13 +23,12 @@ from onnx2snn.runtime.engine import definition, simulate
 
 ROWS: tuple[dict[str, Any], ...] = (
     {"recipe": "binary", "steps": 16},
-    {"recipe": "binary", "steps": 32},
-    {"recipe": "binary", "steps": 16, "lag": 8},
-    {"recipe": "signed", "steps": 16},
-    {"recipe": "graded", "steps": 4},
     {"recipe": "few-spike", "steps": 4},
-    {"recipe": "few-spike", "steps": 8},
     {"recipe": "ttfs", "steps": 16},
+    {"recipe": "few-spike", "steps": 8},
+    {"recipe": "graded", "steps": 4},
+    {"recipe": "signed", "steps": 16},
+    {"recipe": "binary", "steps": 16, "lag": 8},
 )
 FAULTS = (("none", 0.0), ("lost", 0.01), ("lost", 0.05), ("late", 0.01), ("late", 0.05))
 
