@@ -8,7 +8,7 @@ from typing import Any
 from ...display import displayed, shown
 from ...errors import UsageError
 from ...evaluation.sweep import LADDER, Sweep, SweepRun
-from ...marks import PNG_TEXT
+from ...results.marks import PNG_TEXT
 from .. import spiking
 from ..text import COLOURS, bounds_of, score, score_name
 
