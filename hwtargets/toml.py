@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TargetError, UsageError
-from ..runtime.reading import read_whole
+from ..runtime.storage.reading import read_whole
 from .kinds import suggested
 from .mapping import ChipMapping
 from .options import read_options

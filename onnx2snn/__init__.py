@@ -58,7 +58,6 @@ _MODULES = (
     "evaluation",
     "folders",
     "hwtargets",
-    "marks",
     "provenance",
     "questions",
     "results",

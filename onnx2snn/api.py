@@ -25,9 +25,9 @@ from .data import Preprocessing, Samples
 from .errors import DataError, ModelError
 from .evaluation.written import checked_bytes
 from .hwtargets import Screening, screened, targets
-from .marks import Kind
 from .provenance import Provenance
 from .results import claim_file
+from .results.marks import Kind
 from .runtime import file as onnxfile
 from .runtime.graph import Input, MaxPool, SpikingGraph
 from .runtime.ops import Shape

@@ -16,10 +16,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 import onnx2snn
-from onnx2snn import marks
 from onnx2snn.cli import conversion, main
 from onnx2snn.evaluation import sweep
-from onnx2snn.marks import Kind, made_by_us
+from onnx2snn.results import marks
+from onnx2snn.results.marks import Kind, made_by_us
 
 ROOT = Path(__file__).parent.parent
 PRE = ["--scale", "16", "--layout", "NHWC"]

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import onnx
 
 from ...errors import DataError, ModelError, UnsupportedOps
-from ...runtime.atomic import write_atomically
+from ...runtime.storage.atomic import write_atomically
 from .file.load import LoadedModel, PathLike, TensorInfo, load_onnx
 from .importing import Survey, named_nodes, survey
 from .node import OnnxNode

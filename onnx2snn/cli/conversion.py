@@ -24,11 +24,11 @@ from ..evaluation.sweep import Sweep, state_names
 from ..evaluation.sweep import sweep as run_sweep
 from ..evaluation.verify import verify as run_verify
 from ..evaluation.written import checked_bytes
-from ..marks import Kind
 from ..provenance import convert as run_convert
 from ..reports import conversion, documents
 from ..reports import text as render
 from ..results import claim, claim_file
+from ..results.marks import Kind
 from ..runtime.graph import Analog, SpikingGraph
 from ..runtime.semantics.samples import spread_over
 from . import files, terminal

@@ -17,11 +17,11 @@ from ..display import json_text
 from ..errors import UsageError
 from ..evaluation.ann import onnx_ann
 from ..evaluation.sweep import SweepRun
-from ..marks import Kind
 from ..reports import diagnosis as reports
 from ..reports.pictures import diagnosis as diagnosis_plots
 from ..reports.pictures import sweep as plot
 from ..results import Results
+from ..results.marks import Kind
 from ..runtime.graph import SpikingGraph
 from . import files
 from . import options as opt

@@ -10,8 +10,8 @@ import click
 
 from ..converter.frontend import model_files
 from ..data import data_files
-from ..marks import Kind
 from ..results import Results, claim
+from ..results.marks import Kind
 
 # ``results`` says whether an output can be written; click would ask whether it can be read.
 OUTPUT = click.Path(path_type=Path, readable=False)

@@ -25,7 +25,6 @@ from ..hwtargets import (
 from ..hwtargets import targets as known_targets
 from ..hwtargets.kinds import suggested
 from ..hwtargets.placement.inputs import alike as alike_ways
-from ..marks import TEXT_MARK, Kind
 from ..reports import documents
 from ..reports import text as render
 from ..reports.chips import chips_csv
@@ -33,6 +32,7 @@ from ..reports.pages.chips import render_chips
 from ..reports.pages.placement import render_html
 from ..reports.placement import render_comparison, render_text
 from ..results import Results, one_file
+from ..results.marks import TEXT_MARK, Kind
 from ..runtime.graph import SpikingGraph
 from . import files
 from . import options as opt

@@ -11,10 +11,10 @@ import click
 
 from .. import api
 from ..converter import frontend
-from ..marks import Kind
 from ..reports import documents
 from ..reports import text as render
 from ..results import claim_file
+from ..results.marks import Kind
 from . import files
 from . import options as opt
 

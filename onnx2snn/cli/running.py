@@ -18,14 +18,14 @@ from ..errors import UsageError
 from ..evaluation.ann import Ann
 from ..evaluation.evaluate import evaluate
 from ..evaluation.sweep import Sweep, SweepRun, early_notes
-from ..marks import Kind
 from ..provenance import Provenance, convert
 from ..reports import comparison, documents
 from ..reports import text as render
 from ..reports.pages import sweep as page
 from ..reports.pictures import sweep as plot
-from ..reports.spikes import answers_text
+from ..reports.spiking import answers_text
 from ..results import Results
+from ..results.marks import Kind
 from ..runtime.engine import LayerProfile, simulate
 from ..runtime.graph import SpikingGraph
 from . import files

@@ -23,10 +23,10 @@ from threadpoolctl import threadpool_info
 from ..converter.frontend import LoadedModel
 from ..data import Samples
 from ..errors import DataError
-from ..runtime.atomic import write_atomically
 from ..runtime.graph import SpikingGraph
 from ..runtime.ops import Array
-from ..runtime.sealed import sealed, unsealed
+from ..runtime.storage.atomic import write_atomically
+from ..runtime.storage.sealed import sealed, unsealed
 from .evaluate import Tally
 
 FORMAT = 4

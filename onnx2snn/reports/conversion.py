@@ -14,7 +14,7 @@ from ..runtime.graph import Population, Readout, SpikingGraph, onsets
 from . import comparison
 from . import spiking as words
 from .figures import ratio
-from .spikes import recipe_text
+from .spiking import recipe_text
 from .text import interval, notes_text, percent, table
 
 

@@ -1,12 +1,16 @@
-"""In words, JSON and columns: what of a network spikes do, and what is done on analog values."""
+"""What of a network spikes do and what is done on analog values, what a spike carries, how often
+and how late answers come: in words, JSON and columns."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from ..converter.recipes import RECIPES, Recipe, recipe_named
 from ..evaluation.evaluate import Point
 from ..evaluation.spiking import SpikingShare
+from ..evaluation.sweep import SweepRun
+from ..provenance import Provenance
 from .figures import count, ratio
 
 
@@ -134,3 +138,27 @@ def figures(point: Point) -> dict[str, Any]:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
+
+
+def recipe_text(name: str) -> str:
+    """What the recipe's neurons do and what one spike carries."""
+    recipe = recipe_named(name)
+    return f"recipe {recipe.name}: {recipe.summary}; {_spikes_text(recipe)}"
+
+
+def _spikes_text(recipe: Recipe) -> str:
+    """What one spike carries, and which chips can send it."""
+    bits = "1 bit" if recipe.bits == 1 else f"{recipe.bits} bits"
+    carries = bits if recipe.bits else "nothing but its address"
+    if recipe.window is not None:
+        carries += "; when it comes says how much it counts"
+    where = ", ".join(recipe.chips) + (" (here: simulation only)" * recipe.simulation_only)
+    return f"a spike carries {carries}; for: {where}"
+
+
+def answers_text(run: SweepRun) -> str:
+    """How often answers come and how late, and what spikes carry."""
+    last = run.evaluation.points[-1]
+    recipe = RECIPES.get(Provenance.of(run.network).recipe or "")
+    text = f"one answer every {last.T} steps, each {last.latency} steps after its input began"
+    return text if recipe is None else f"{text}; {_spikes_text(recipe)}"

@@ -18,7 +18,7 @@ from ..hwtargets import HardwareTarget, Screening
 from ..runtime.engine import LayerProfile
 from . import spiking
 from .figures import count
-from .spikes import answers_text
+from .spiking import answers_text
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

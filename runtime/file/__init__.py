@@ -15,10 +15,10 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from ...errors import ModelError
-from ..atomic import write_atomically
 from ..graph import SpikingGraph, Synapse
 from ..ops import Shape
-from ..reading import read_whole
+from ..storage.atomic import write_atomically
+from ..storage.reading import read_whole
 from .about import describe
 from .codec import decode_graph, encode_graph, inline, outline
 from .emit import emit_chain, emit_graph
@@ -53,7 +53,7 @@ def to_bytes(graph: SpikingGraph) -> bytes:
 def save(graph: SpikingGraph, path: str | Path) -> None:
     """Write ``graph`` to ``path`` in one step, whatever file is there.
 
-    Raises DataError where it cannot be written (see ``runtime.atomic``).
+    Raises DataError where it cannot be written (see ``runtime.storage.atomic``).
     """
     write_atomically(Path(path), to_bytes(graph))
 

@@ -77,22 +77,24 @@ def decode_graph(document: Mapping[str, Any], arrays: Mapping[str, Array]) -> sn
         if not graph.of(snn.Input):
             raise ValueError("it has no input")
         for node in nodes:
-            _check_biases(node)
+            _check_biases(node, graph)
         return graph
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ModelError(f"the converted file is damaged ({error})", code="E322") from error
 
 
-def _check_biases(node: snn.Node) -> None:
-    """Raise ValueError for biases that do not fit the node's shape."""
+def _check_biases(node: snn.Node, graph: snn.SpikingGraph) -> None:
+    """Raise ValueError for biases that do not fit what they are added to: the node's values, or
+    what a max pool reads."""
+    whole_shape = graph[node.inputs[0]].shape if isinstance(node, snn.MaxPool) else node.shape
     for name in ("bias", "ann_bias"):
         bias = getattr(node, name, None)
         shape = np.shape(bias) if bias is not None else ()
-        if len(shape) > len(node.shape) or any(
+        if len(shape) > len(whole_shape) or any(
             size not in (1, whole)
-            for size, whole in zip(reversed(shape), reversed(node.shape), strict=False)
+            for size, whole in zip(reversed(shape), reversed(whole_shape), strict=False)
         ):
-            raise ValueError(f"'{name}' of '{node.name}' is shaped {shape}, not as {node.shape}")
+            raise ValueError(f"'{name}' of '{node.name}' is shaped {shape}, not as {whole_shape}")
 
 
 def inline(arrays: Mapping[str, Array], used: set[str]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from onnx2snn import load_onnx
 from onnx2snn.cli import main
 from onnx2snn.evaluation.evaluate import CHUNK, Tally
 from onnx2snn.evaluation.state import StateFile, fingerprint
-from onnx2snn.runtime.sealed import sealed, unsealed
+from onnx2snn.runtime.storage.sealed import sealed, unsealed
 
 MLP = MODELS / "digits_mlp.onnx"
 PRE = ["--scale", "16", "--layout", "NHWC", "-T", "1:4"]

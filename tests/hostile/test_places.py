@@ -14,9 +14,9 @@ from places import MODELS
 from onnx2snn import convert, load, save
 from onnx2snn.converter.frontend import check_file, load_onnx
 from onnx2snn.errors import DataError, ModelError
-from onnx2snn.marks import Kind
 from onnx2snn.results import claim
-from onnx2snn.runtime import reading
+from onnx2snn.results.marks import Kind
+from onnx2snn.runtime.storage import reading
 
 MLP = MODELS / "digits_mlp.onnx"
 

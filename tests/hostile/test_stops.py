@@ -17,7 +17,7 @@ from places import MODELS
 
 from onnx2snn import cli
 from onnx2snn.cli import main
-from onnx2snn.runtime.atomic import write_atomically
+from onnx2snn.runtime.storage.atomic import write_atomically
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
 CNN, DATA = MODELS / "digits_cnn.onnx", MODELS / "digits.npz"

@@ -24,7 +24,7 @@ import onnx
 from ....errors import ModelError, UnsupportedOps
 from ....runtime.file import KEY
 from ....runtime.ops import Array, Shape
-from ....runtime.reading import read_whole
+from ....runtime.storage.reading import read_whole
 from ..refusals import STANDARD, custom_operations
 from .batch import check_one_by_one, fixed_batch, for_any_batch
 from .cleanup import clean, sized

@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from ...marks import GENERATOR
+from ...results.marks import GENERATOR
 
 NONE: Mapping[str, Callable[..., str]] = MappingProxyType({})
 

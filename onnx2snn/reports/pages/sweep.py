@@ -12,7 +12,7 @@ from ...display import displayed
 from ...evaluation.sweep import Sweep, SweepRun
 from .. import spiking
 from ..figures import count
-from ..spikes import answers_text
+from ..spiking import answers_text
 from ..text import (
     COLOURS,
     bounds_of,

@@ -9,7 +9,7 @@ from ...display import displayed, shown
 from ...errors import UsageError
 from ...evaluation.plan import LADDER
 from ...evaluation.sweep import Sweep, SweepRun
-from ...marks import PNG_TEXT
+from ...results.marks import PNG_TEXT
 from .. import spiking
 from ..text import COLOURS, bounds_of, score, score_name
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnxruntime as ort
 import pytest
 
 from converter.digits_nets import converted, samples
+from onnx2snn.converter.convert import convert
+from onnx2snn.converter.frontend import import_onnx, load_onnx
 from onnx2snn.converter.recipes import recipe_named
 from onnx2snn.converter.recipes.options import Options
 from onnx2snn.converter.recipes.windowed import check
@@ -15,8 +19,10 @@ from onnx2snn.runtime import file as onnxfile
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.facts import GraphFacts
+from onnx2snn.runtime.semantics.analog import run_analog
 from onnx2snn.runtime.semantics.constants import constant_currents
 
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 LEVELS = {"few-spike": lambda steps: 2**steps - 1, "ttfs": lambda steps: steps}
 T = {"few-spike": 3, "ttfs": 6}
 
@@ -64,6 +70,23 @@ def test_a_conversion_is_the_network_of_so_many_levels_and_its_file_too(
     if recipe == "ttfs":
         for name, spikes in got.spikes.items():
             assert 0 < spikes.sum() <= len(x) * got.neurons[name]
+
+
+@pytest.mark.parametrize("recipe", T)
+def test_analog_islands_are_computed_between_two_windows_in_the_file_too(recipe: str) -> None:
+    ann = import_onnx(load_onnx(FIXTURES / "mobilev3_sigmoid_ts.onnx"))
+    steps, source = T[recipe], ann.inputs[0]
+    x = np.random.default_rng(0).normal(size=(24, *source.shape)).astype(np.float32)
+    network = convert(ann, x, Options(recipe=recipe, steps=steps)).graph
+    assert {n.lag for n in network.of(snn.Analog)} == {steps} and network.of(snn.Population)
+    fast, slow = (simulate(network, x[:4], steps, engine=e) for e in ("fast", "numpy"))
+    session = ort.InferenceSession(onnxfile.to_bytes(network), providers=["CPUExecutionProvider"])
+    stock = session.run(None, {source.name: x[:4], "steps": np.array([steps], np.int64)})[0]
+    for answer in (fast.readouts, slow.readouts):
+        np.testing.assert_allclose(next(iter(answer.values())), stock, rtol=1e-4, atol=1e-6)
+    wanted = run_analog(network, {source.name: x[:4]})
+    off = np.linalg.norm(stock[-1] - next(iter(wanted.values())))
+    assert off < 0.1 * np.linalg.norm(stock[-1])
 
 
 def test_ttfs_decodes_what_synchronous_neurons_with_the_same_thresholds_decode() -> None:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from ....sealed import sealed, unsealed
+from ....storage.sealed import sealed, unsealed
 
 PARTIAL = (".kernels-", ".part")  # how the name of a file begins and ends while it is written
 STALE = 600  # seconds after which nobody can still be writing such a file

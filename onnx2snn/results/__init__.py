@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from .errors import DataError
+from ..errors import DataError
+from ..runtime.storage.atomic import Destination, destination, unwritable, write_atomically
 from .marks import Kind, made_by_us
 from .occupied import Occupied, occupy
-from .runtime.atomic import Destination, destination, unwritable, write_atomically
 
 Identity: TypeAlias = tuple[int, int]
 ELSEWHERE = "Choose another path for the output."

@@ -8,8 +8,8 @@ import stat
 import pytest
 
 from onnx2snn.errors import DataError
-from onnx2snn.runtime import atomic
-from onnx2snn.runtime.atomic import destination, write_atomically
+from onnx2snn.runtime.storage import atomic
+from onnx2snn.runtime.storage.atomic import destination, write_atomically
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])

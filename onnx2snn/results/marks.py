@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .converter.frontend import is_tagged
-from .runtime.file import is_converted
+from ..converter.frontend import is_tagged
+from ..runtime.file import is_converted
 
 GENERATOR = "onnx2snn"
 PNG_TEXT = {"Software": GENERATOR}  # text chunks of every picture

@@ -14,7 +14,7 @@ import sys
 import weakref
 from pathlib import Path
 
-from .errors import DataError
+from ..errors import DataError
 
 
 class Occupied:
