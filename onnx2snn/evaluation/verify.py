@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -41,13 +42,15 @@ class LayerCheck:
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Verification:
     """Analog mode against ONNX Runtime: largest difference, relative to the output's range
-    (``_relative``); ``equal``: at most ``TOLERANCE`` of it."""
+    (``_relative``); ``equal``: at most ``TOLERANCE`` of it. ``undefined``: how many values of the
+    outputs are no finite numbers in ONNX Runtime, so that there is nothing to compare."""
 
     max_abs_diff: float
     relative_diff: float
     samples: int
     layers: tuple[LayerCheck, ...]
     dropped: tuple[str, ...]
+    undefined: int = 0
 
     @property
     def equal(self) -> bool:
@@ -97,6 +100,7 @@ def verify(
         samples=len(next(iter(inputs.values()))),
         layers=layers,
         dropped=tuple(op for output in ann.outputs for op in output.dropped),
+        undefined=sum(int((~np.isfinite(expected[o.tensor])).sum()) for o in ann.outputs),
     )
 
 
@@ -110,8 +114,15 @@ def _drawn(info: TensorInfo, samples: int, rng: np.random.Generator) -> Array:
 
 def _relative(got: Array, *, expected: Array) -> tuple[float, float]:
     """Largest absolute difference, and that relative to the expected values' range, which is taken
-    as at least ``SMALLEST``."""
-    difference = float(np.abs(got.reshape(expected.shape) - expected).max(initial=0))
+    as at least ``SMALLEST``. Values that are no finite numbers must be the same in both, else the
+    difference is infinite."""
+    got, finite = got.reshape(expected.shape), np.isfinite(expected)
+    if not np.array_equal(got[~finite], expected[~finite], equal_nan=True):
+        return inf, inf
+    got, expected = got[finite], expected[finite]
+    if not np.isfinite(got).all():
+        return inf, inf
+    difference = float(np.abs(got - expected).max(initial=0))
     largest = float(np.abs(expected).max(initial=0))
     span = max(float(np.ptp(expected)) if expected.size else 0.0, SMALLEST * max(largest, 1.0))
     return difference, difference / span

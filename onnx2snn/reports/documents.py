@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from math import isfinite
 from typing import Any
 
 from ..converter.frontend import CheckReport
@@ -41,15 +42,21 @@ def verification(result: Verification) -> dict[str, Any]:
     """That of `verify`."""
     return {
         "schema": "onnx2snn.verify/1",
-        "max_abs_diff": result.max_abs_diff,
-        "relative_diff": result.relative_diff,
+        "max_abs_diff": _finite(result.max_abs_diff),
+        "relative_diff": _finite(result.relative_diff),
+        "undefined": result.undefined,
         "samples": result.samples,
         "dropped": list(result.dropped),
         "layers": [
-            {"name": c.name, "tensor": c.tensor, "relative_diff": c.relative_diff}
+            {"name": c.name, "tensor": c.tensor, "relative_diff": _finite(c.relative_diff)}
             for c in result.layers
         ],
     }
+
+
+def _finite(difference: float) -> float | None:
+    """None where one side is no number and the other is."""
+    return difference if isfinite(difference) else None
 
 
 def sweep(result: Sweep) -> dict[str, Any]:

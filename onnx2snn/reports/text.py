@@ -289,6 +289,11 @@ def verify_text(name: str, v: Verification) -> str:
     header = ["layer", "tensor", "relative difference"]
     rows = [[c.name, c.tensor, f"{c.relative_diff:.2e}"] for c in v.layers]
     verdict = "equal" if v.equal else "DIFFERENT"
+    undefined = (
+        f" {v.undefined} values of the outputs are no finite numbers in ONNX Runtime: not compared."
+        if v.undefined
+        else ""
+    )
     dropped = (
         f"\nLeft out at the output (softmax, sigmoid, argmax): {', '.join(v.dropped)}."
         if v.dropped
@@ -297,7 +302,7 @@ def verify_text(name: str, v: Verification) -> str:
     return (
         f"{table(header, rows)}\n\n{name}: analog mode and ONNX Runtime are {verdict} on "
         f"{v.samples} samples: largest difference {v.max_abs_diff:.2e}, "
-        f"{v.relative_diff:.2e} of the output range.{dropped}"
+        f"{v.relative_diff:.2e} of the output range.{undefined}{dropped}"
     )
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from converter.frontend.tools import model, saved
 from onnx.helper import make_node
 
+from onnx2snn.cli import main
 from onnx2snn.converter.frontend import load_onnx
 from onnx2snn.data import Preprocessing, Samples
 from onnx2snn.errors import ModelError, UsageError
@@ -96,3 +99,29 @@ def test_rounding_on_a_constant_output_is_no_difference(
     *, expected: np.ndarray, off: float, equal: bool
 ) -> None:
     assert (_relative(expected + off, expected=expected)[1] <= TOLERANCE) == equal
+
+
+@pytest.mark.parametrize(
+    ("got", "difference"),
+    [
+        ([1.0, np.nan, -np.inf], 0.0),
+        ([2.0, np.nan, -np.inf], 1.0),
+        ([1.0, np.nan, np.inf], np.inf),
+        ([1.0, 0.0, -np.inf], np.inf),
+        ([np.nan, np.nan, -np.inf], np.inf),
+    ],
+)
+def test_what_is_no_number_must_be_the_same_on_both_sides(
+    got: list[float], difference: float
+) -> None:
+    expected = np.array([1.0, np.nan, -np.inf], np.float32)
+    assert _relative(np.array(got, np.float32), expected=expected)[0] == difference
+
+
+def test_verify_says_that_outputs_are_no_numbers(tmp_path: Path) -> None:
+    nodes = [make_node("Relu", ["x"], ["r"]), make_node("Log", ["r"], ["y"])]
+    path = saved(model(nodes, {"x": ("N", 3)}, {"y": ("N", 3)}), tmp_path)
+    found = CliRunner().invoke(main, ["verify", str(path), "--json"])
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.stdout)["undefined"] > 0
+    assert "no finite numbers" in CliRunner().invoke(main, ["verify", str(path)]).stdout
