@@ -38,16 +38,17 @@ def sweep_html(sweep: Sweep) -> str:
         ann=sweep.runs[0].evaluation.ann_accuracy,
         shown=score_name(sweep),
         chart=Markup(curve_svg(sweep)),  # our own numbers and escaped names only
-        runs=[_section(run) for run in sweep.runs],
+        runs=[_section(run, COLOURS[n % len(COLOURS)]) for n, run in enumerate(sweep.runs)],
     )
 
 
-def _section(run: SweepRun) -> dict[str, Any]:
+def _section(run: SweepRun, colour: str) -> dict[str, Any]:
     """What the page says of one run: what the text report says."""
     header, rows = curve_rows(run.evaluation)
     share = run.evaluation.spiking
     return {
         "recipe": run.recipe,
+        "colour": colour,
         "knee": knee_text(run.evaluation),
         "no": " ".join(spiking.headline(share, run.steps)),
         "size": f"{count(run.evaluation.neurons)} neurons; ANN: "
@@ -88,12 +89,9 @@ def curve_svg(sweep: Sweep) -> str:
         y = at(1, ann)[1]
         parts.append(f'<path d="M{left} {y}H{width - 20}" stroke="#333" stroke-dasharray="4"/>')
         parts.append(f'<text x="{width - 20}" y="{y - 5}" text-anchor="end">ANN</text>')
-    at_legend = left + 10
     for n, run in enumerate(sweep.runs):
         colour = COLOURS[n % len(COLOURS)]
         parts += _svg_run(run, colour, at)
-        parts.append(f'<text x="{at_legend}" y="14" fill="{colour}">{escape(run.recipe)}</text>')
-        at_legend += 7 * len(run.recipe) + 24
     parts.append(f'<text x="{width / 2}" y="{height - 2}" text-anchor="middle">time steps T</text>')
     return "".join([*parts, "</svg>"])
 

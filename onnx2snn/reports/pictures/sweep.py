@@ -39,7 +39,7 @@ def literal(text: str) -> str:
     return shown(text).replace("$", r"\$")
 
 
-def short(name: str, length: int = 32) -> str:
+def short(name: str, length: int = 44) -> str:
     """The end of a name says most."""
     return name if len(name) <= length else "..." + name[3 - length :]
 
@@ -50,7 +50,7 @@ def sweep_png(sweep: Sweep) -> bytes:
     sweep = displayed(sweep, literal)
     if all(len(run.evaluation.points) == 1 for run in sweep.runs):
         return _beside(sweep)
-    fig = figure(7.6, 4.6)
+    fig = figure(8.2, 4.0 + 0.2 * len(sweep.runs))
     axes = fig.subplots()
     for n, run in enumerate(sweep.runs):
         aside = 1.015 ** (n - (len(sweep.runs) - 1) / 2)
@@ -60,7 +60,7 @@ def sweep_png(sweep: Sweep) -> bytes:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("time steps T")
     _finish(axes, sweep)
-    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    fig.legend(fontsize=8, loc="outside lower center")
     return png(fig)
 
 
