@@ -160,5 +160,8 @@ def answers_text(run: SweepRun) -> str:
     """How often answers come and how late, and what spikes carry."""
     last = run.evaluation.points[-1]
     recipe = RECIPES.get(Provenance.of(run.network).recipe or "")
-    text = f"one answer every {last.T} steps, each {last.latency} steps after its input began"
+    text = f"at T={last.T} one answer every {last.T} steps, each {last.latency} steps after its "
+    text += "input began"
+    if last.latency > last.T:
+        text += " (with a second state per neuron while the windows of two inputs overlap)"
     return text if recipe is None else f"{text}; {_spikes_text(recipe)}"
