@@ -42,7 +42,7 @@ def check(recipe: Recipe, options: Options) -> None:
         raise UsageError(
             f"recipe '{recipe.name}' has windows of at most {MOST_DIGITS} steps, which say "
             f"{2**MOST_DIGITS - 1:,} levels; got T={options.steps}",
-            remedy="Choose a smaller T: 4 to 8 steps are nearly lossless.",
+            remedy="Choose a smaller T, such as 8 (docs/methods.md has what T = 3 to 8 lost).",
             code="E110",
         )
 
