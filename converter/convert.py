@@ -13,6 +13,7 @@ from ..runtime import graph as snn
 from ..runtime.neurons import NeuronParams
 from ..runtime.ops import Array
 from ..runtime.parallel.threads import one_blas_thread
+from ..spelling import spelled
 from .ann.graph import AnnGraph
 from .ann.passes import default_passes, run_passes
 from .lowering.copies import front, spread
@@ -114,14 +115,14 @@ def _check_lag(lowered: snn.SpikingGraph, recipe: Recipe) -> None:
     if recipe.synchronous:
         raise UsageError(
             "recipe 'synchronous' waits T steps in every layer, it takes no lag",
-            remedy="Leave --lag out, or use --recipe binary.",
+            remedy=f"Leave {spelled('lag')} out, or use {spelled('recipe', 'binary')}.",
             code="E114",
         )
     islands = [node.name for node in lowered.of(snn.Analog)]
     if islands:
         raise UsageError(
             f"a start lag before an analog island has no ONNX form: {', '.join(islands)}",
-            remedy="Leave --lag out; `onnx2snn check` says how to do without islands.",
+            remedy=f"Leave {spelled('lag')} out; `onnx2snn check` says how to do without islands.",
             code="E115",
         )
 

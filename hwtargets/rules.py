@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from ..runtime.neurons import Neuron, WindowedNeuron
+from ..spelling import spelled
 from .target import UNBOUNDED, DesignRule, HardwareTarget, Known, Violation
 from .view.network import MOST_LINKS, ChipLayer, ChipNetwork
 from .view.pools import as_tree, is_max_pool
@@ -148,8 +149,8 @@ def _paced(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
                 rule="paced neurons",
                 used="spikes paced behind a start lag",
                 limit="integrate-and-fire",
-                remedy="No neuron of this chip is known to do so. Convert with --no-pace (plain "
-                "neurons behind the lag) or without a lag.",
+                remedy="No neuron of this chip is known to do so. Convert with "
+                f"{spelled('pace', False)} (plain neurons behind the lag) or without a lag.",
             )
 
 
@@ -164,7 +165,8 @@ def _windowed(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violatio
                 used=neuron.name,
                 limit="integrate-and-fire",
                 remedy="No neuron of this chip is known to have a threshold that falls with the "
-                "step of a window, and sums that weigh by it. Convert with --recipe binary.",
+                "step of a window, and sums that weigh by it. Convert with "
+                f"{spelled('recipe', 'binary')}.",
             )
             continue
         most = (2 ** target.limit("threshold_bits") - 1) / (ROOM * FINEST)
@@ -175,7 +177,8 @@ def _windowed(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violatio
                 rule="steps of a window",
                 used=f"{neuron.lag}: {neuron.most(neuron.lag):,} levels",
                 limit=f"{fits}: {neuron.most(fits):,} levels",
-                remedy=f"A potential has too few bits for so many levels: convert with -T {fits}.",
+                remedy=f"A potential has too few bits for so many levels: convert with "
+                f"{spelled('steps', fits)}.",
             )
 
 
@@ -197,7 +200,7 @@ def _delays(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]
 def _waiting(network: ChipNetwork) -> str:
     """The option that skip connections wait for."""
     windows = any(isinstance(neuron, WindowedNeuron) for _, neuron in _neurons(network))
-    return "window (-T)" if windows else "--lag"
+    return f"window ({spelled('steps')})" if windows else spelled("lag")
 
 
 def _dynamics(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:

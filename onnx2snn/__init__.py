@@ -56,7 +56,6 @@ _MODULES = (
     "display",
     "errors",
     "evaluation",
-    "folders",
     "hwtargets",
     "provenance",
     "questions",

@@ -31,6 +31,7 @@ from .results.marks import Kind
 from .runtime import file as onnxfile
 from .runtime.graph import Input, MaxPool, SpikingGraph
 from .runtime.ops import Shape
+from .spelling import spelled
 
 Model = LoadedModel | SpikingGraph | AnnGraph
 
@@ -115,7 +116,8 @@ def chips_for(model: LoadedModel) -> dict[str, Screening]:
     trees = screened(lower(run_passes(ann, default_passes("tree"))), chips)
     return {
         name: replace(
-            plain, remedy=f"`convert --maxpool tree`, at least {trees[name].cores:,} cores"
+            plain,
+            remedy=f"`convert {spelled('maxpool', 'tree')}`, at least {trees[name].cores:,} cores",
         )
         if trees[name].may_fit and not plain.may_fit
         else plain

@@ -11,7 +11,7 @@ def _linked(path: Path) -> bool:
     return any(parent.is_symlink() for parent in path.parents)
 
 
-EVERYWHERE = {"errors", "display"}  # which know nothing of the rest
+EVERYWHERE = {"errors", "display", "spelling"}  # which know nothing of the rest
 # A folder may import these folders' modules (and itself, and those).
 ALLOWED = {
     "runtime": {"runtime"},

@@ -16,12 +16,14 @@ from places import FIXTURES, MODELS
 import onnx2snn
 from onnx2snn import Preprocessing
 from onnx2snn.cli import main
+from onnx2snn.cli.spelling import as_typed
 from onnx2snn.diagnosis.remedies import Kind, Remedy
 from onnx2snn.diagnosis.trials import Family, Trial
 from onnx2snn.errors import ModelError
 from onnx2snn.provenance import KEYS, Provenance
 from onnx2snn.reports.remedies import REMEDIES, TRIALS, remedy_text, trial_text
 from onnx2snn.runtime.graph import SpikingGraph
+from onnx2snn.spelling import spelled_by
 
 MLP, DATA = MODELS / "digits_mlp.onnx", MODELS / "digits.npz"
 PRE = Preprocessing(scale=16.0, layout="NHWC")
@@ -137,7 +139,13 @@ def test_every_kind_of_remedy_and_of_trial_has_its_words() -> None:
     assert set(REMEDIES) == set(get_args(Kind)) and set(TRIALS) == set(get_args(Family))
     texts = [remedy_text(Remedy(kind, 4, other=8)) for kind in get_args(Kind)]
     assert len(set(texts)) == len(texts)
-    assert remedy_text(Remedy("lag", 4)) == "--lag 4"
+    assert remedy_text(Remedy("lag", 4)) == "lag=4"
+    with spelled_by(as_typed(main.commands.values())):
+        assert [remedy_text(Remedy(kind, 4)) for kind in ("lag", "raise", "lower")] == [
+            "--lag 4",
+            "raise it (--method max, or --method percentile --percentile 99.99)",
+            "lower it (--method mmse -T 4)",
+        ]
     trial = Trial(family="graded", value=15, before=1.0, after=0.5, samples=1)
     assert trial_text(trial) == "up to 15 signed levels per spike"
 

@@ -26,6 +26,7 @@ from ...runtime.neurons import WindowedNeuron
 from ...runtime.ops import Array
 from ...runtime.semantics.analog import run_analog
 from ...runtime.semantics.samples import spread_over
+from ...spelling import spelled
 from ..ann.graph import AnnGraph, Opaque
 from ..ann.passes import default_passes, run_passes
 from ..convert import Conversion, convert
@@ -351,7 +352,7 @@ def _arrays(ann: AnnGraph, calibration: Array | Mapping[str, Array] | None) -> d
     if calibration is None:
         raise UsageError(
             "recipe 'auto' needs calibration data to judge candidates on",
-            remedy="Give --calib DATA, or choose a recipe.",
+            remedy=f"Give {spelled('calibration', 'DATA')}, or choose a recipe.",
             code="E113",
         )
     if isinstance(calibration, Mapping):

@@ -10,6 +10,7 @@ import onnx
 
 from ...errors import DataError, ModelError
 from ...runtime.ops import Array
+from ...spelling import spelled
 from .file.cleanup import first_line, session
 from .file.load import LoadedModel, PathLike, TensorInfo, load_onnx
 
@@ -115,7 +116,7 @@ def _checked(info: TensorInfo, array: Array) -> Array:
         raise DataError(
             f"input '{info.name}' takes samples of shape {info.shape}, the data has "
             f"{array.shape[1:]} ({len(array) if array.ndim else 0} samples)",
-            remedy="Check --layout and --input-shape.",
+            remedy=f"Check {spelled('layout')} and {spelled('input_shapes')}.",
         )
     kind = np.dtype(info.dtype)
     return np.ascontiguousarray(array, dtype=kind if kind.kind in "iub" else np.float32)

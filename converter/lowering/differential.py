@@ -18,6 +18,7 @@ from ...runtime import graph as snn
 from ...runtime.neurons.differential import DifferentialParams
 from ...runtime.ops import Array
 from ...runtime.semantics.walk import annotate
+from ...spelling import spelled
 
 Source: TypeAlias = Literal["rate", "differential"]
 
@@ -85,7 +86,7 @@ def _coding_read(node: snn.Node, xs: Sequence[Source]) -> Source:
             "reads the input current and differential spikes at once, which are decoded "
             "differently",
             where=f"node '{node.name}'",
-            remedy="Use another recipe for this network, such as --recipe graded.",
+            remedy=f"Use another recipe for this network, such as {spelled('recipe', 'graded')}.",
             code="E411",
         )
     return read.pop() if read else "rate"

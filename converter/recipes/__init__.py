@@ -52,8 +52,8 @@ class Recipe:
 _ALL = (
     Recipe(
         name="binary",
-        summary="integrate-and-fire, soft reset, spikes 0/1; behind --lag paced",
-        chips=("any chip with soft reset; with --lag programmable neurons",),
+        summary="integrate-and-fire, soft reset, spikes 0/1; behind a lag paced",
+        chips=("any chip with soft reset; with a lag programmable neurons",),
     ),
     Recipe(
         name="signed",

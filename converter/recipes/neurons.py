@@ -11,6 +11,7 @@ from ...errors import UsageError
 from ...runtime import graph as snn
 from ...runtime.neurons import Neuron, NeuronParams, PacedParams
 from ...runtime.ops import Array
+from ...spelling import spelled
 from ..lowering.align import aligned
 from ..lowering.copies import FEW_STEPS, worth_copying
 from ..lowering.differential import differential
@@ -120,7 +121,7 @@ def _differential(
     if options.lag or options.readout == "count" or options.reset == "zero" or options.leak:
         raise UsageError(
             "recipe 'differential' has no start lag, leak, reset to zero or output spike counts",
-            remedy="Leave these options out, or use --recipe graded.",
+            remedy=f"Leave these options out, or use {spelled('recipe', 'graded')}.",
             code="E114",
         )
     largest = {

@@ -7,16 +7,20 @@ from math import prod
 
 from ...runtime import graph as snn
 from ...runtime.semantics.decision import LEFT_OUT, score_count
+from ...spelling import spelled
 from . import Recipe
 from .neurons import is_paced
 from .options import Options
 
-PACED = (
-    "paced neurons: spikes are 0/1, sent evenly over the window and weighted by when they come (a "
-    "synaptic current that does not decay, integrated again); deciding needs one factor per step "
-    "that all neurons of a layer share, and a count of the spikes sent: programmable neurons "
-    "(Loihi 2) or simulation; --no-pace gives plain integrate-and-fire behind the lag"
-)
+
+def _paced() -> str:
+    return (
+        "paced neurons: spikes are 0/1, sent evenly over the window and weighted by when they come "
+        "(a synaptic current that does not decay, integrated again); deciding needs one factor per "
+        "step that all neurons of a layer share, and a count of the spikes sent: programmable "
+        "neurons (Loihi 2) or simulation; "
+        f"{spelled('pace', False)} gives plain integrate-and-fire behind the lag"
+    )
 
 
 def conversion_notes(lowered: snn.SpikingGraph, recipe: Recipe, options: Options) -> Iterator[str]:
@@ -37,7 +41,7 @@ def conversion_notes(lowered: snn.SpikingGraph, recipe: Recipe, options: Options
             f"potential per neuron while windows overlap, else T + {lag} steps"
         )
         if is_paced(recipe, options):
-            yield PACED
+            yield _paced()
         elif recipe.name == "binary":
             lacking = (
                 ": paced ones have soft reset, no leak or refractory steps, and outputs that are "
@@ -79,7 +83,7 @@ def copy_notes(
         yield (
             f"{count} neurons for each value of {', '.join(sorted(copies))}, which read the input "
             f"only and so decide how finely the network sees it: {more:,} neurons and their spikes "
-            "on top, counted everywhere (--copies 1 leaves them out)"
+            f"on top, counted everywhere ({spelled('copies', 1)} leaves them out)"
         )
 
 

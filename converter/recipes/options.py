@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ...errors import UsageError, did_you_mean
 from ...runtime.choices import choices, wrong_choices
+from ...spelling import spelled
 from ..statistics.thresholds import Method
 from . import recipe_named
 
@@ -145,14 +146,14 @@ class Options:
             if self.levels not in (None, recipe.levels) and recipe.levels == 1:
                 raise UsageError(
                     f"recipe '{self.recipe}' has spikes of one level, not {self.levels}",
-                    remedy="Use --recipe graded.",
+                    remedy=f"Use {spelled('recipe', 'graded')}.",
                     code="E112",
                 )
             if self.copies is not None and self.copies > 1 and not can_copy(self):
                 raise UsageError(
                     "copies of the first layer's neurons are for the recipes binary and signed, "
                     "with a constant input current, soft reset, no leak, refractory steps or lag",
-                    remedy="Leave --copies out, or the options that do not go with it.",
+                    remedy=f"Leave {spelled('copies')} out, or the options that do not go with it.",
                     code="E114",
                 )
 

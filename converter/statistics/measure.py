@@ -18,6 +18,7 @@ from ...runtime.facts import GraphFacts
 from ...runtime.ops import Array, Transpose, WeightedOp
 from ...runtime.semantics.analog import run_analog
 from ...runtime.semantics.samples import as_inputs
+from ...spelling import spelled
 from .kernels import Kernels
 
 BINS = 2048
@@ -54,8 +55,8 @@ def overflow(name: str) -> ModelError:
     """The error of a layer whose activations are not finite."""
     return ModelError(
         f"the activations of '{name}' are infinite or no numbers",
-        remedy="The weights or the samples are too large for float32; check --scale, or take an "
-        "earlier checkpoint.",
+        remedy="The weights or the samples are too large for float32; check "
+        f"{spelled('scale')}, or take an earlier checkpoint.",
         code="E313",
     )
 

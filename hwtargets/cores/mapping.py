@@ -15,6 +15,7 @@ import numpy as np
 from ...errors import UsageError
 from ...runtime.graph import MaxPool
 from ...runtime.ops import Array
+from ...spelling import spelled
 from .. import rules
 from ..energy import ENERGY
 from ..kinds import Choice
@@ -143,10 +144,11 @@ def kinds(network: ChipNetwork, target: HardwareTarget) -> tuple[Violation, ...]
 def _with_option(pool: Violation, network: ChipNetwork) -> Violation:
     if pool.rule != rules.ANALOG:
         return pool
+    other = spelled("options", {"maxpool": "or"})
     more = (
-        " Approximate, without converting again: --option maxpool=or, one neuron per window that "
-        f"fires when any of its inputs does: {network[pool.node].neurons:,} neurons; "
-        "the report has its accuracy."
+        f" Approximate, without converting again: {other}, one neuron per window that fires when "
+        f"any of its inputs does: {network[pool.node].neurons:,} neurons; the report has its "
+        "accuracy."
     )
     return replace(pool, remedy=pool.remedy + more)
 

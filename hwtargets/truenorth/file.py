@@ -27,6 +27,7 @@ import numpy as np
 
 from ...errors import DataError
 from ...runtime.ops import Array, frozen
+from ...spelling import spelled
 from ..target import HardwareTarget, Violation
 
 FORMAT = "onnx2snn-truenorth"
@@ -198,7 +199,8 @@ def too_far(
             used=most,
             limit=target.limit("hop_max"),
             remedy=f"{beyond:,} pairs of cores are too far apart on the mesh: fewer chips "
-            "(coding=ternary, or a narrower network), or more time for the placement (--seconds).",
+            "(coding=ternary, or a narrower network), or more time for the placement "
+            f"({spelled('seconds')}).",
         )
 
 

@@ -12,12 +12,14 @@ from typing import Any, NoReturn
 import click
 
 from ..errors import Onnx2SnnError
+from ..spelling import spelled_by
 from . import terminal
 from .conversion import COMMANDS as CONVERSION
 from .diagnosis import COMMANDS as DIAGNOSIS
 from .hardware import COMMANDS as HARDWARE
 from .inspection import COMMANDS as INSPECTION
 from .running import COMMANDS as RUNNING
+from .spelling import as_typed
 
 
 class Cli(click.Group):
@@ -28,6 +30,7 @@ class Cli(click.Group):
             with ExitStack() as stack:
                 stack.enter_context(warnings.catch_warnings())
                 stack.enter_context(terminal.libraries_log_lines())
+                stack.enter_context(spelled_by(as_typed(self.commands.values())))
                 warnings.showwarning = terminal.warn
                 return super().main(*args, **kwargs)
         except Onnx2SnnError as error:

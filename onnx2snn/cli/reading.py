@@ -15,7 +15,6 @@ from ..converter.frontend import LoadedModel
 from ..data import Preprocessing, Samples, data_path
 from ..errors import DataError
 from ..evaluation.evaluate import Evaluation
-from ..folders import SKIP
 from ..questions import Question
 from ..questions.inputs import LOOKED_AT
 from ..questions.made import ask_of_answers, ask_of_calibration, ask_of_overlap, ask_of_samples
@@ -127,7 +126,7 @@ def data_options(function: F) -> F:
         return function(reader=DataReader(skip_unreadable), **others)
 
     return click.option(
-        SKIP,
+        "--skip-unreadable",
         "skip_unreadable",
         is_flag=True,
         help="Leave out pictures of a folder that cannot be read, and name them.",

@@ -21,6 +21,7 @@ from ..provenance import Provenance
 from ..questions import Question
 from ..runtime.graph import SpikingGraph
 from ..runtime.semantics.samples import spread_over
+from ..spelling import spelled
 from .verify import TOLERANCE, verify
 
 MOST, FEWEST = 200, 100
@@ -28,18 +29,18 @@ TRIED = 2  # samples on which the import is verified
 WRONG = 1e-2  # of the output's range: another network
 
 
-def split(samples: Samples | None, wanted: int | None) -> tuple[Samples | None, Samples | None]:
+def split(samples: Samples | None, hold_back: int | None) -> tuple[Samples | None, Samples | None]:
     """Samples to fit to, and those held back (None: none).
 
-    Raises UsageError where ``wanted`` leaves nothing to fit to.
+    Raises UsageError where ``hold_back`` leaves nothing to fit to.
     """
     if samples is None:
         return None, None
     count = len(samples)
-    held = min(MOST, count // 10 if count >= FEWEST else 0) if wanted is None else wanted
+    held = min(MOST, count // 10 if count >= FEWEST else 0) if hold_back is None else hold_back
     if held >= count:
         raise UsageError(
-            f"--hold-back {held} of {count} calibration samples leaves none to fit to",
+            f"{spelled('hold_back', held)} of {count} calibration samples leaves none to fit to",
             remedy="Hold back fewer.",
         )
     if not held:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..converter.recipes.options import Choosable, choosable
 from ..errors import UsageError, did_you_mean
+from ..spelling import spelled
 
 # The T that tables show, and that are run where every T costs a conversion.
 LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
@@ -92,7 +93,7 @@ def parse_grid(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
         if not equals or not values.strip():
             raise UsageError(
                 f"a grid is NAME=VALUE,VALUE, got '{text}'",
-                remedy="Example: --grid lag=0,2,4.",
+                remedy=f"Example: {spelled('grid', {'lag': (0, 2, 4)})}.",
                 code="E118",
             )
         if name not in known:

@@ -27,6 +27,7 @@ from ..runtime.graph import SpikingGraph
 from ..runtime.ops import Array
 from ..runtime.storage.atomic import write_atomically
 from ..runtime.storage.sealed import sealed, unsealed
+from ..spelling import spelled
 from .evaluate import Tally
 
 FORMAT = 4
@@ -209,7 +210,7 @@ class StateFile:
             raise DataError(
                 f"the state of an earlier sweep {reason}, and cannot be renamed ({error.strerror})",
                 where=str(self.path),
-                remedy="Remove it, or choose another -o.",
+                remedy=f"Remove it, or choose another {spelled('folder')}.",
                 code="E220",
             ) from error
         self.say(

@@ -16,13 +16,13 @@ from ..runtime.semantics.decision import score_count
 from ..runtime.semantics.intervals import wilson
 from ..runtime.semantics.labels import Reading
 from ..runtime.semantics.values import ValueScore
+from ..spelling import spelled
 from . import Question
 
 NEAR = 0.1  # of the way from chance to always right
 SOME = 8  # samples from which no right answer says something
 FEW = 20  # samples from which the share of a class says something
 PER_CLASS = 4  # samples, for a table of answers against labels to say something
-CHECK = "Check the labels, --scale, --mean, --std, --layout and the order of colours"
 
 
 def questions_of_answers(
@@ -101,7 +101,7 @@ def _at_chance(
             code="W412",
             what=f"the ANN says class {said[0]} for each of {count} samples: they are "
             "probably not preprocessed as in its training",
-            remedy=f"{CHECK}.",
+            remedy=_check(),
             where=where,
         )
     elif count >= SOME and low <= chance + NEAR * (1 - chance) and high < (1 + chance) / 2:
@@ -109,7 +109,7 @@ def _at_chance(
         yield Question(
             code="W410",
             what=f"{accuracy}, {near} chance (one of {classes} classes: {100 * chance:.3g} %)",
-            remedy=f"{CHECK}.",
+            remedy=_check(),
             where=where,
         )
     elif several and count >= FEW and high < most:
@@ -117,9 +117,14 @@ def _at_chance(
             code="W410",
             what=f"{accuracy}, below that of always saying the most frequent class "
             f"({100 * most:.1f} %)",
-            remedy=f"{CHECK}.",
+            remedy=_check(),
             where=where,
         )
+
+
+def _check() -> str:
+    preprocessing = f"{spelled('scale')}, {spelled('mean')}, {spelled('std')}, {spelled('layout')}"
+    return f"Check the labels, {preprocessing} and the order of colours."
 
 
 def _from_one(labels: Array, classes: int, *, below: int, shifted: bool, where: str) -> Question:
@@ -154,6 +159,7 @@ def questions_of_values(ann: ValueScore, *, samples: int, where: str = "") -> It
         yield Question(
             code="W414",
             what=f"the ANN is worse than always saying the mean of the labels (R2 {ann.r2:.3g})",
-            remedy="Check the labels and their units, --scale, --mean and --std.",
+            remedy=f"Check the labels and their units, {spelled('scale')}, {spelled('mean')} and "
+            f"{spelled('std')}.",
             where=where,
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from ..spelling import spelled
 from . import Question
 from .inputs import InputRange
 
@@ -68,7 +69,8 @@ def questions_of_silence(dead: Sequence[str], layers: int, where: str) -> Iterat
             code="W433",
             what=f"no neuron of {named} was active on any calibration sample ({len(dead)} of "
             f"{layers} layers): dead, or the data are not what the network was trained on",
-            remedy="Check --scale, --mean, --std; `onnx2snn verify --data` shows every layer.",
+            remedy=f"Check {spelled('scale')}, {spelled('mean')}, {spelled('std')}; "
+            "`onnx2snn verify --data` shows every layer.",
             where=where,
         )
 
@@ -81,6 +83,7 @@ def questions_of_pattern(inputs: Mapping[str, InputRange], where: str) -> Iterat
                 code="W435",
                 what=f"input '{name}' is {found.min:.3g} everywhere in all calibration samples: "
                 "thresholds are chosen for that alone",
-                remedy="Give samples as the network will see them; check the key and --scale.",
+                remedy="Give samples as the network will see them; check the key and "
+                f"{spelled('scale')}.",
                 where=where,
             )

@@ -1,7 +1,7 @@
 """Whether samples are what the network was made for: W420 to W423.
 
-    W420  pixel values without --scale          W422  other --mean or --std than calibration's
-    W421  a range far from calibration's        W423  --scale on data that are scaled already
+    W420  pixel values without a scale           W422  another mean or std than calibration's
+    W421  a range far from calibration's        W423  a scale for data that are scaled already
 
 A converted network remembers the range of its calibration samples, as it takes them. Test data are
 another draw of the same kind, so that the mean over them of a statistic lies within what single
@@ -20,6 +20,7 @@ import numpy as np
 
 from ..runtime.ops import Array
 from ..runtime.semantics.samples import spread_over
+from ..spelling import spelled
 from . import Question
 
 LOOKED_AT = 512  # samples, spread over all
@@ -99,7 +100,8 @@ def questions_of_range(
                 f"{a.max:.3g} (mean {a.mean:.3g}, deviation {a.std:.3g}); calibration had "
                 f"{b.min:.3g} to {b.max:.3g} (mean {b.mean:.3g}, deviation {b.std:.3g}): they are "
                 "probably preprocessed otherwise",
-                remedy="Check --scale, --mean, --std and the units of the data.",
+                remedy=f"Check {spelled('scale')}, {spelled('mean')}, {spelled('std')} and the "
+                "units of the data.",
                 where=where,
             )
 
@@ -139,14 +141,16 @@ def questions_of_scale(
             code="W420",
             what=f"whole numbers up to {largest:g} reach the network as they are stored: they are "
             "probably pixels of 0 to 255",
-            remedy="Give --scale 255 (and --mean, --std), if the network was trained so.",
+            remedy=f"Give {spelled('scale', 255)} (and {spelled('mean')}, {spelled('std')}), if "
+            "the network was trained so.",
             where=where,
         )
     elif scale > 1 and 0 < largest <= scale / DARK:
         yield Question(
             code="W423",
-            what=f"--scale {scale:g} on data whose largest value is {largest:.3g}: they are "
-            "probably scaled already",
-            remedy="Leave --scale out (--scale 1 where the converted file remembers one).",
+            what=f"{spelled('scale', scale)} on data whose largest value is {largest:.3g}: they "
+            "are probably scaled already",
+            remedy=f"Leave {spelled('scale')} out ({spelled('scale', 1)} where the "
+            "converted file remembers one).",
             where=where,
         )

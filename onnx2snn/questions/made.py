@@ -15,6 +15,7 @@ from ..runtime.semantics.decision import decisions
 from ..runtime.semantics.labels import read
 from ..runtime.semantics.samples import spread_over
 from ..runtime.semantics.values import value_score
+from ..spelling import spelled
 from . import Question
 from .answers import questions_of_answers
 from .calibration import (
@@ -86,10 +87,11 @@ def _other_preprocessing(
         return
     if not (given.mean or given.std or far):
         return  # the data are stored normalized, and in calibration's range
+    mean, std = spelled("mean", given.mean or (0.0,)), spelled("std", given.std or (1.0,))
     yield Question(
         code="W422",
-        what=f"--mean {_values(given.mean, 0)} and --std {_values(given.std, 1)}, but the network "
-        f"was calibrated with mean {_values(made.mean, 0)} and std {_values(made.std, 1)}",
+        what=f"{mean} and {std}, but the network was calibrated with mean "
+        f"{_values(made.mean, 0)} and std {_values(made.std, 1)}",
         remedy="Leave them out: the converted file remembers its own.",
         where=samples.source,
     )

@@ -8,6 +8,7 @@ from typing import Any
 from ..converter.recipes import recipe_named
 from ..evaluation.sweep import SweepRun
 from ..provenance import Provenance
+from ..spelling import spelled
 from . import spiking
 from .figures import count
 from .text import interval, percent, table, value_cells, values_text
@@ -20,7 +21,7 @@ DROPS = {
 
 
 def auto_text(auto: Mapping[str, Any]) -> str:
-    """The candidates that `--recipe auto` weighed, and the one it took."""
+    """The candidates that recipe "auto" weighed, and the one it took."""
     header = [
         "recipe", "T", "lag", "latency", "drop", "95 % interval", "expected", "within",
         "spikes/neuron", "bits/spike", "synops/sample", "MACs/sample", "samples", "",
@@ -82,7 +83,7 @@ def auto_text(auto: Mapping[str, Any]) -> str:
         for name, c in auto["best"].items()
         if c != best
     ]
-    order += f"\nanother --prefer would take: {', '.join(others)}" if others else ""
+    order += f"\nanother {spelled('prefer')} would take: {', '.join(others)}" if others else ""
     left = "".join(f"\nnot weighed: {reason}" for reason in auto["left_out"])
     return f"{table(header, rows)}\n{verdict}\n{order}{left}"
 

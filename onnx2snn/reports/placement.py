@@ -9,6 +9,7 @@ from typing import Any
 from ..display import displayed
 from ..hwtargets.placement.report import PlacementReport
 from ..hwtargets.target import Violation
+from ..spelling import spelled
 from .energy import INPUTS, KINDS, SAID, SHORT, conditions, joules, latency
 from .energy import rows as energies
 from .text import table, values_text
@@ -279,8 +280,8 @@ def _compared(reports: Sequence[PlacementReport]) -> str:
         return _values(a)
     if a is None:
         return (
-            "Nothing was run: energies assume firing rates. Give samples (--data) for measured "
-            "ones, and labels for accuracy."
+            "Nothing was run: energies assume firing rates. Give samples "
+            f"({spelled('data')}) for measured ones, and labels for accuracy."
         )
     known = [
         f"{label} {100 * a[key]:.2f} %"

@@ -1,4 +1,4 @@
-"""Advice in words: remedies and trials as what one types on the command line."""
+"""Advice in words: remedies and trials as the options that one gives."""
 
 from __future__ import annotations
 
@@ -7,47 +7,54 @@ from collections.abc import Callable, Mapping
 from ..diagnosis.advice import Advice
 from ..diagnosis.remedies import Kind, Remedy
 from ..diagnosis.trials import Family, Trial
+from ..spelling import spelled
 
 REMEDIES: Mapping[Kind, Callable[[Remedy], str]] = {
     "more steps": lambda r: "more steps",
     "this T": lambda r: (
-        f"convert for this T (-T {r.value}; the network was converted for T={r.other})"
+        f"convert for this T ({spelled('steps', r.value)}; the network was converted for "
+        f"T={r.other})"
     ),
     "thresholds for more steps": lambda r: (
-        f"more steps, with thresholds chosen for them (-T {r.value})"
+        f"more steps, with thresholds chosen for them ({spelled('steps', r.value)})"
     ),
     "calibration data": lambda r: (
-        "give calibration data (--calib DATA): its thresholds were assumed without"
+        f"give calibration data ({spelled('calibration', 'DATA')}): its thresholds were assumed "
+        "without"
     ),
     "larger samples": lambda r: (
         "calibrate on more samples: activations here are larger than those it was calibrated on, "
-        "so no other --method raises it"
+        f"so no other {spelled('method')} raises it"
     ),
     "like samples": lambda r: "lower it: calibrate on samples with activations like these",
     "convert again": lambda r: (
         f"convert again: this threshold is {r.value:.3g} times the one it was converted with"
     ),
-    "raise": lambda r: "raise it (--method max, or --method percentile --percentile 99.99)",
-    "raise a little": lambda r: (
-        "raise it a little (--method percentile --percentile 99.9 or lower)"
+    "raise": lambda r: f"raise it ({spelled('method', 'max')}, or {_percentile(99.99)})",
+    "raise a little": lambda r: f"raise it a little ({_percentile(99.9)} or lower)",
+    "lower": lambda r: f"lower it ({spelled('method', 'mmse')} {spelled('steps', r.value)})",
+    "lower percentile": lambda r: (
+        f"lower it ({spelled('method', 'percentile')}, and less than {spelled('percentile', 99.9)})"
     ),
-    "lower": lambda r: f"lower it (--method mmse -T {r.value})",
-    "lower percentile": lambda r: "lower it (--method percentile, and less than --percentile 99.9)",
-    "lag": lambda r: f"--lag {r.value}",
-    "copies": lambda r: f"--copies {r.value}",
-    "signed": lambda r: "--recipe signed",
-    "graded": lambda r: "--recipe graded",
-    "constant input": lambda r: "--encoding constant",
+    "lag": lambda r: spelled("lag", r.value),
+    "copies": lambda r: spelled("copies", r.value),
+    "signed": lambda r: spelled("recipe", "signed"),
+    "graded": lambda r: spelled("recipe", "graded"),
+    "constant input": lambda r: spelled("encoding", "constant"),
 }
 TRIALS: Mapping[Family, Callable[[Trial], str]] = {
     "lower": lambda t: f"thresholds times {t.value:g}",
     "raise": lambda t: f"thresholds times {t.value:g}",
-    "max": lambda t: f"--method max (thresholds times {t.value:.2g})",
-    "lag": lambda t: f"--lag {t.value}",
-    "copies": lambda t: f"--copies {t.value}",
+    "max": lambda t: f"{spelled('method', 'max')} (thresholds times {t.value:.2g})",
+    "lag": lambda t: spelled("lag", t.value),
+    "copies": lambda t: spelled("copies", t.value),
     "signed": lambda t: "negative spikes",
     "graded": lambda t: f"up to {t.value} signed levels per spike",
 }
+
+
+def _percentile(value: float) -> str:
+    return f"{spelled('method', 'percentile')} {spelled('percentile', value)}"
 
 
 def remedy_text(remedy: Remedy) -> str:

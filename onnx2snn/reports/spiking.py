@@ -11,6 +11,7 @@ from ..evaluation.evaluate import Point
 from ..evaluation.spiking import SpikingShare
 from ..evaluation.sweep import SweepRun
 from ..provenance import Provenance
+from ..spelling import spelled
 from .figures import count, ratio
 
 
@@ -44,7 +45,7 @@ def headline(share: SpikingShare, steps: int) -> list[str]:
     macs = share.macs_to_ann(steps)
     work = "" if macs is None else f"; at T={steps} {macs:.2f} times the ANN's multiply-accumulates"
     if share.verdict == "no":
-        status = "(exit status 1, or 0 with --allow-analog)"
+        status = f"(exit status 1, or 0 with {spelled('allow_analog')})"
         return [f"NOT A SPIKING NETWORK: {_no(share)}{work} {status}"]
     if share.share < HALF:
         return [f"SPIKING IN PART ONLY: {_partly(share)}{work}"]

@@ -16,6 +16,7 @@ from ..evaluation.sweep import ERROR, Sweep, SweepRun, knee
 from ..evaluation.verify import Verification
 from ..hwtargets import HardwareTarget, Screening
 from ..runtime.engine import LayerProfile
+from ..spelling import spelled
 from . import spiking
 from .figures import count
 from .spiking import answers_text
@@ -160,12 +161,13 @@ def run_text(title: str, evaluation: Evaluation) -> str:
     share = evaluation.spiking
     first = spiking.headline(share, evaluation.points[-1].T)
     head = "\n".join([*first, head, *spiking.lines(share)])
+    asked = spelled("regression", True)
     if evaluation.logit:
-        head += "\none logit: class 1 where it is above 0 (--regression: for a value)"
+        head += f"\none logit: class 1 where it is above 0 ({asked}: for a value)"
     head += "".join(f"\n{said}" for said in evaluation.said)
     head += regression_text(evaluation)
     if evaluation.guessed_classes and not evaluation.logit:
-        head += "\nno labels: the outputs are taken for class scores (--regression: for values)"
+        head += f"\nno labels: the outputs are taken for class scores ({asked}: for values)"
     text = f"{head}\n\n{curve_table(evaluation)}\n{spiking.KEY}"
     if several_outputs(evaluation):
         text += f"\n\n{outputs_table(evaluation)}"

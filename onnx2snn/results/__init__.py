@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 from ..errors import DataError
 from ..runtime.storage.atomic import Destination, destination, unwritable, write_atomically
+from ..spelling import spelled
 from .marks import Kind, made_by_us
 from .occupied import Occupied, occupy
 
@@ -166,7 +167,8 @@ def _refuse_foreign(path: Path, *, real: Path, kind: Kind) -> None:
         raise DataError(
             f"exists, and is no {kind.value} that onnx2snn made",
             where=str(path),
-            remedy="Choose another path for the output, or replace it with --force.",
+            remedy="Choose another path for the output, or replace it with "
+            f"{spelled('force', True)}.",
             code="E223",
         )
     if not os.access(real, os.W_OK):

@@ -13,6 +13,7 @@ from typing import Protocol, TypeAlias, TypedDict, Unpack
 import numpy as np
 
 from ...errors import UsageError
+from ...spelling import spelled
 from ..cost import StaticCost
 from ..graph import Population, Readout, SpikingGraph, onsets
 from ..neurons import windowed
@@ -192,7 +193,7 @@ def _check_windows(graph: SpikingGraph, steps: int) -> None:
     if steps > most:
         raise UsageError(
             f"the network's windows have {most} steps, it cannot be run for {steps}",
-            remedy=f"Run it with -T {most}, or convert it again for T={steps}.",
+            remedy=f"Run it with {spelled('steps', most)}, or convert it again for T={steps}.",
             code="E117",
         )
 

@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Generic, NoReturn, TypeVar
 
 from ...errors import Onnx2SnnError
+from ...spelling import spelled
 from .orphans import end_with_parent, may_end_with_this_thread
 
 CAN_FORK = sys.platform == "linux"
@@ -138,7 +139,7 @@ def _reachable(pid: int) -> Iterator[None]:
             raise MemoryError("the system killed a worker process") from None
         raise Onnx2SnnError(
             "a worker process crashed" + (f" ({signal.Signals(by).name})" if by else ""),
-            remedy="Try --threads 1 or --engine definition, and report it.",
+            remedy=f"Try {spelled('threads', 1)} or {spelled('engine', 'numpy')}, and report it.",
             code="E901",
         ) from None
 

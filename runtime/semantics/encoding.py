@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...errors import DataError
+from ...spelling import spelled
 from ..graph import Input
 from ..ops import Array
 
@@ -32,7 +33,7 @@ def encode(
     if np.abs(x).max(initial=0) > 1 + 1e-6:
         raise DataError(
             f"input '{node.name}' has values outside [-1, 1]",
-            remedy="Scale the data (--scale) or use the constant encoding; "
+            remedy=f"Scale the data ({spelled('scale')}) or use the constant encoding; "
             f"'{node.encoding}' spikes at most once per step.",
             code="E210",
         )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError
+from ...spelling import spelled
 from ..graph import Input, Readout, SpikingGraph
 from ..ops import Array, Shape
 from .decision import LEFT_OUT, is_logit, score_count
@@ -145,7 +146,7 @@ class _Given:
     def asked_values(self) -> Reading:
         if self._fits():
             return Reading(classes=False, numbers=self._targets(), whole=self.whole)
-        return self._unused("the outputs are values (--regression)")
+        return self._unused(f"the outputs are values ({spelled('regression', True)})")
 
     def values(self, why: str) -> Reading:
         """A regression that nobody asked for, so it is said."""
@@ -157,7 +158,7 @@ class _Given:
             whole=self.whole,
             said=(
                 f"{self._what()} are taken for values, and the network for a regression: {why} "
-                "(--regression says the same)",
+                f"({spelled('regression', True)} says the same)",
             ),
         )
 
@@ -253,7 +254,7 @@ class _Given:
             return "Store 0 instead of -1."
         if (labels == np.floor(labels)).all():
             return "Check the key, and that the labels belong to this network."
-        return "Give class numbers; where the outputs are values, --regression."
+        return f"Give class numbers; where the outputs are values, {spelled('regression', True)}."
 
     def _flat(self) -> Array | None:
         """One number per sample, (N,); None where there are more."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...errors import DataError
+from ...spelling import spelled
 from ..graph import Input, SpikingGraph
 from ..ops import Array
 
@@ -35,7 +36,7 @@ def as_inputs(
         if x.shape[1:] != node.shape:
             raise DataError(
                 f"input '{node.name}' takes samples of shape {node.shape}, got {x.shape[1:]}",
-                remedy="Check --layout and the data's key.",
+                remedy=f"Check {spelled('layout')} and the data's key.",
                 code="E212",
             )
         out[node.name] = np.ascontiguousarray(x, dtype=dtype)

@@ -519,12 +519,13 @@ def test_a_recommended_lag_does_what_the_sentence_says() -> None:
     assert isinstance(node, snn.Population)
     late = net.with_nodes([replace(node, neuron=replace(node.neuron, lag=4))])
     row = next(r for r in measured(late).layers if r.name == name)
-    assert trials["--lag 4"].after == pytest.approx(row.own, rel=1e-3)
-    assert trials["--lag 4"].after < trials["--lag 4"].before
+    assert trials["lag=4"].after == pytest.approx(row.own, rel=1e-3)
+    assert trials["lag=4"].after < trials["lag=4"].before
 
 
 @pytest.mark.parametrize(
-    ("changed", "says"), [(0.3, "raise it (--method max"), (4.0, "lower it (--method mmse -T 16)")]
+    ("changed", "says"),
+    [(0.3, 'raise it (method="max"'), (4.0, 'lower it (method="mmse" steps=16)')],
 )
 def test_the_sentence_names_layer_problem_and_remedy(changed: float, says: str) -> None:
     name = CNN["block"]
@@ -567,7 +568,7 @@ def sentence(net: snn.SpikingGraph, name: str, samples_: np.ndarray | None = Non
 def test_activations_beyond_those_calibrated_on_are_not_helped_by_another_method() -> None:
     text = sentence(default_recipe("graded"), CNN["block"], 3 * samples())
     assert "calibrate on more samples: activations here are larger" in text
-    assert "so no other --method raises it" in text
+    assert "so no other method raises it" in text
 
 
 def test_a_threshold_that_somebody_changed_is_told_from_one_chosen_badly() -> None:
@@ -583,16 +584,16 @@ def test_a_threshold_that_somebody_changed_is_told_from_one_chosen_badly() -> No
 def test_thresholds_assumed_without_data_are_said_to_be_so_before_anything_else() -> None:
     path = str(files("onnx2snn.models") / "digits_cnn.onnx")
     text = sentence(onnx2snn.convert(path, None, steps=T), CNN["block"])
-    assert ": give calibration data (--calib DATA)" in text
-    assert "--method mmse" not in text and "--method max" not in text
+    assert ": give calibration data (calibration=DATA)" in text
+    assert "mmse" not in text and "max" not in text
 
 
 def test_what_lowers_a_threshold_of_the_differential_recipe_is_recommended() -> None:
-    """--method mmse changes nothing there."""
+    """Method mmse changes nothing there."""
     net, name = default_recipe("differential"), CNN["block"]
     high = with_threshold(net, name, 20.0)
     text = sentence(replace(high, meta={**high.meta, "thresholds": {}}), name)
-    assert "lower it (--method percentile" in text and "mmse" not in text
+    assert 'lower it (method="percentile"' in text and "mmse" not in text
 
 
 def test_method_max_is_recommended_for_what_it_does_to_the_layer() -> None:
@@ -604,7 +605,7 @@ def test_method_max_is_recommended_for_what_it_does_to_the_layer() -> None:
     reach = made.reach(name)
     assert reach is not None and reach > 1.5
     text = sentence(net, name, samples("x_calib", 24))
-    assert "raise it (--method max" in text and "with --method max (thresholds times" in text
+    assert 'raise it (method="max"' in text and 'with method="max" (thresholds times' in text
 
 
 def test_no_remedy_is_recommended_that_did_not_help() -> None:

@@ -22,6 +22,7 @@ from onnx import numpy_helper
 from ....errors import ModelError, UnsupportedOps
 from ....runtime.onnx_runtime import onnx_runtime
 from ....runtime.ops import Array, Shape
+from ....spelling import spelled
 from ..refusals import CONTROL, RANDOM, refused
 from .floats import widen_floats
 from .limits import UNKNOWN, check_computed, check_inferred, without_ranges
@@ -118,10 +119,11 @@ def _fix(
         dims[0] = 1
     if (not dims and not tensor.HasField("shape")) or any(d < 1 for d in dims):
         named = "x".join(str(d.dim_value or d.dim_param or "?") for d in tensor.shape.dim)
+        example = spelled("input_shapes", {value.name: (1, 3, 224, 224)})
         raise ModelError(
             f"the shape of input '{value.name}' is not fixed ({named or 'no shape'})",
             where=where,
-            remedy=f"Give it: --input-shape {value.name}:1x3x224x224 (your sizes).",
+            remedy=f"Give it: {example} (your sizes).",
             code="E306",
         )
     tensor.shape.ClearField("dim")
@@ -342,7 +344,7 @@ def _measure(model: onnx.ModelProto, where: str, weights: Mapping[str, Array]) -
         raise ModelError(
             f"the shapes of {wanted[:3]} cannot be inferred: {first_line(error)}",
             where=where,
-            remedy="Export with fixed sizes, or give --input-shape.",
+            remedy=f"Export with fixed sizes, or give {spelled('input_shapes')}.",
             code="E306",
         ) from error
     moving = [

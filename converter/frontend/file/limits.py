@@ -16,6 +16,7 @@ from onnx import TensorProto, numpy_helper
 
 from ....errors import ModelError
 from ....runtime.ops import Array
+from ....spelling import spelled
 from ..refusals import STANDARD
 
 LARGEST = 2**26  # numbers in one computed tensor at batch size 1: 256 MiB of float32
@@ -102,8 +103,12 @@ def check_computed(model: onnx.ModelProto, where: str) -> None:
                 f"the tensor '{value.name}' is empty",
                 where=where,
                 code="E306",
-                remedy="Check the sizes in the model, or give others with --input-shape.",
+                remedy=_other_sizes("others"),
             )
+
+
+def _other_sizes(which: str) -> str:
+    return f"Check the sizes in the model, or give {which} with {spelled('input_shapes')}."
 
 
 def _check_depth(graph: onnx.GraphProto, where: str, depth: int) -> None:
@@ -171,7 +176,7 @@ def check_inferred(
                 f"the tensor '{value.name}' would have {size} numbers, {limit} are the limit",
                 where=where,
                 code="E311",
-                remedy="Check the sizes in the model, or give smaller ones with --input-shape.",
+                remedy=_other_sizes("smaller ones"),
             )
 
 
@@ -197,7 +202,7 @@ def _inferred(model: onnx.ModelProto, where: str) -> onnx.ModelProto | None:
                     "of size zero",
                     where=where,
                     code="E306",
-                    remedy="Check the sizes in the model, or give others with --input-shape.",
+                    remedy=_other_sizes("others"),
                 )
             node.CopyFrom(original)
             inferred = onnx.shape_inference.infer_shapes(probe, data_prop=True)

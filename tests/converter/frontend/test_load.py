@@ -95,7 +95,7 @@ def test_a_free_size_asks_for_input_shape_and_takes_it(tmp_path: Path) -> None:
     path = saved(model([pool], {"x": ("N", 3, "H", "W")}), tmp_path)
     with pytest.raises(ModelError, match=r"NxHxW|Nx3xHxW") as caught:
         load_onnx(path)
-    assert "--input-shape x:" in caught.value.remedy
+    assert 'input_shapes={"x": ' in caught.value.remedy
     loaded = load_onnx(path, input_shapes={"x": (1, 3, 8, 9)})
     assert loaded.inputs[0].shape == (3, 8, 9)
     graph, _ = imported(loaded)

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from .errors import DataError
-from .runtime.ops import Array, Shape
-from .runtime.semantics.labels import mapping_text, numbers_of
+from ..errors import DataError
+from ..runtime.ops import Array, Shape
+from ..runtime.semantics.labels import mapping_text, numbers_of
+from ..spelling import spelled
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
-SKIP = "--skip-unreadable"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -166,7 +166,8 @@ class _Work:
                 raise DataError(
                     f"the picture cannot be read ({type(error).__name__})",
                     where=str(path),
-                    remedy=f"Repair or remove it, or give {SKIP} to leave such pictures out.",
+                    remedy="Repair or remove it, or give "
+                    f"{spelled('skip_unreadable', True)} to leave such pictures out.",
                     code="E245",
                 ) from error
             self.skipped.append(f"{path.parent.name}/{path.name}")

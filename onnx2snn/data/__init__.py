@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .errors import DataError, ModelError, UsageError, did_you_mean, resembling
+from ..errors import DataError, ModelError, UsageError, did_you_mean, resembling
+from ..runtime.ops import Array, Shape
+from ..runtime.semantics.labels import mapping_text, numbered
+from ..runtime.semantics.samples import spread_over
+from ..spelling import spelled
 from .folders import read_folder
-from .runtime.ops import Array, Shape
-from .runtime.semantics.labels import mapping_text, numbered
-from .runtime.semantics.samples import spread_over
 
 LAYOUTS = ("NCHW", "NHWC")
 MOST_UNPACKED = 2**28  # bytes of an entry from which on it may be a zip bomb,
@@ -41,11 +42,13 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if self.scale <= 0:
-            raise UsageError(f"--scale must be greater than 0, got {self.scale}")
+            raise UsageError(f"{spelled('scale')} must be greater than 0, got {self.scale}")
         if any(s <= 0 for s in self.std):
-            raise UsageError(f"--std must be greater than 0, got {self.std}")
+            raise UsageError(f"{spelled('std')} must be greater than 0, got {self.std}")
         if self.layout not in LAYOUTS:
-            raise UsageError(f"--layout is one of {', '.join(LAYOUTS)}, got '{self.layout}'")
+            raise UsageError(
+                f"{spelled('layout')} is one of {', '.join(LAYOUTS)}, got '{self.layout}'"
+            )
 
     def apply(self, x: Array) -> Array:
         """(samples, *stored shape) -> float32 (samples, *network shape)."""
@@ -53,8 +56,8 @@ class Preprocessing:
         if self.layout == "NHWC" and out.ndim > 2:
             out = np.moveaxis(out, -1, 1)
         out = out / np.float32(self.scale)
-        out = out - self._per_channel(self.mean, out, 0.0, "--mean")
-        return np.ascontiguousarray(out / self._per_channel(self.std, out, 1.0, "--std"))
+        out = out - self._per_channel(self.mean, out, 0.0, spelled("mean"))
+        return np.ascontiguousarray(out / self._per_channel(self.std, out, 1.0, spelled("std")))
 
     def _per_channel(self, values: Sequence[float], x: Array, default: float, name: str) -> Array:
         if not values:
@@ -63,7 +66,7 @@ class Preprocessing:
             channels = x.shape[1] if x.ndim > 1 else 1
             raise DataError(
                 f"{name} has {len(values)} values, the data has {channels} channels",
-                remedy="Give one value, or one per channel; check --layout.",
+                remedy=f"Give one value, or one per channel; check {spelled('layout')}.",
                 code="E216",
             )
         return np.array(values, np.float32).reshape(-1, *(1,) * (x.ndim - 2))
@@ -147,7 +150,7 @@ class Samples:
                 raise DataError(
                     f"input '{name}' has NaN or infinite values",
                     where=self.source,
-                    remedy="Clean the data; check --scale and --std.",
+                    remedy=f"Clean the data; check {spelled('scale')} and {spelled('std')}.",
                     code="E215",
                 )
         return out
@@ -362,7 +365,11 @@ def _check(samples: Samples, shapes: Mapping[str, Shape]) -> None:
             swapped = got == moved or tuple(array.shape[1:]) == (
                 wanted if samples.preprocessing.layout == "NHWC" else moved
             )
-            remedy = f"Try --layout {other}." if swapped else "Check the array and --layout."
+            remedy = (
+                f"Try {spelled('layout', other)}."
+                if swapped
+                else f"Check the array and {spelled('layout')}."
+            )
             if samples.labels is not None and samples.labels.shape[1:] in (wanted, moved):
                 remedy = "The labels have that shape: are the keys exchanged (X_KEY,Y_KEY)?"
             raise DataError(

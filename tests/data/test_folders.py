@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from onnx2snn.data.folders import read_folder
 from onnx2snn.errors import DataError
-from onnx2snn.folders import read_folder
 
 image = pytest.importorskip("PIL.Image")
 GREY, COLOUR = (1, 4, 6), (3, 4, 6)

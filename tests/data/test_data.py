@@ -115,7 +115,7 @@ def test_bad_data_is_refused_with_a_code_and_where(case: str, tmp_path: Path) ->
 
 def test_a_wrong_layout_is_named_in_the_remedy(tmp_path: Path) -> None:
     file = save(tmp_path, x=np.zeros((2, 4, 5, 3)))
-    with pytest.raises(DataError, match="Try --layout NHWC"):
+    with pytest.raises(DataError, match='Try layout="NHWC"'):
         load_samples(f"{file}:x", SHAPES, Preprocessing())
 
 
