@@ -24,8 +24,7 @@ import numpy as np
 
 from ...runtime import graph as snn
 from ...runtime.facts import GraphFacts
-from ...runtime.ops import Array, Concat, LinearOp, MultiplyingOp
-from ...runtime.ops.linear import Add, Scale
+from ...runtime.ops import Array, LinearOp, MultiplyingOp
 from ...runtime.semantics import islands
 from ..ann.graph import AnnGraph
 from ..ann.silent import silent_values
@@ -34,7 +33,6 @@ from .measure import BINS, LayerStats, by_channel, channel_axis
 Moments: TypeAlias = tuple[Array, Array]  # mean and variance, element by element
 
 DRAWS = 32
-SUMS = Add | Concat | Scale  # what passes a law on
 _GRID = np.linspace(-8, 8, 3201)
 _PHI = np.array([0.5 * (1 + erf(x / sqrt(2))) for x in _GRID])
 
@@ -64,7 +62,9 @@ def assumed_statistics(
     carried = _Carried(np.random.default_rng(0))
     known, facts = known or {}, GraphFacts(graph)
     moments: dict[str, Moments] = {}
-    told: set[str] = set()  # nodes whose value is a sum that BatchNorm tells part of
+    # Nodes whose value is one that BatchNorm tells of, or the sum of such a one and others: what
+    # takes one element of each input leaves them spread as they are.
+    told: set[str] = set()
     out: dict[str, LayerStats] = {}
     for node in graph.nodes:
         before = [moments[name] for name in node.inputs]
@@ -73,7 +73,7 @@ def assumed_statistics(
             told.add(node.name)
         else:
             mean, variance = snn.visit(carried, node, before)
-            if isinstance(node, snn.Synapse) and isinstance(node.op, SUMS):
+            if isinstance(node, snn.Synapse) and node.op.pattern == "elements":
                 told.update({node.name} if told.intersection(node.inputs) else ())
         if isinstance(node, snn.Population | snn.Readout):
             axis = channel_axis(facts, node.name)

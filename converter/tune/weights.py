@@ -15,20 +15,59 @@ chosen per layer on samples left out of the fit; the choice "no change" is among
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ...runtime import graph as snn
-from ...runtime.ops import Array
-from ...runtime.ops.convolution import Conv
+from ...runtime.ops import Array, WeightedOp
+from ...runtime.ops.convolution import Conv, ConvTranspose
 from ...runtime.ops.linear import Linear
+from ...runtime.tables import entry
 from .replay import Replay
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 MAX_FEATURES = 5000  # a Gram matrix of this size takes 100 MB
 ROWS = 32768  # of inputs in a fit, over all samples
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Columns:
+    """An operation as products of its weights, (out channels, features) in ``groups``, with columns
+    of its input: ``of`` gives (batch, groups, features, positions), ``out`` the output in that
+    form, (batch, groups, out channels / groups, positions)."""
+
+    groups: Callable[[Any], int]
+    of: Callable[[Any, Array], Array]
+    out: Callable[[Any, Array], Array]
+
+
+def _conv_columns(op: Conv, x: Array) -> Array:
+    return op.columns(x).reshape(len(x), op.groups, _features(op), -1)
+
+
+def _conv_out(op: Conv, y: Array) -> Array:
+    return y.reshape(len(y), op.groups, len(op.weight) // op.groups, -1)
+
+
+def _linear_columns(op: Linear, x: Array) -> Array:
+    return x.reshape(len(x), 1, -1, x.shape[-1]).swapaxes(2, 3)
+
+
+LINEAR = Columns(groups=lambda op: 1, of=_linear_columns, out=_linear_columns)
+CONV = Columns(groups=lambda op: op.groups, of=_conv_columns, out=_conv_out)
+# Operations whose weights are corrected. None: an output is no such product.
+COLUMNS: Mapping[type[WeightedOp], Columns | None] = {
+    Linear: LINEAR,
+    Conv: CONV,
+    ConvTranspose: None,  # which adds up several products, as many as windows overlap there
+}
+
+
+def _columns(op: WeightedOp) -> Columns | None:
+    return entry(COLUMNS, op, "converter.tune.weights.COLUMNS")
 
 
 def correctable(replay: Replay, name: str) -> tuple[snn.Synapse, ...]:
@@ -40,8 +79,8 @@ def correctable(replay: Replay, name: str) -> tuple[snn.Synapse, ...]:
         node = replay.nodes[stack.pop()]
         if not isinstance(node, snn.Synapse) or len(consumers[node.name]) != 1:
             continue
-        if isinstance(node.op, Linear | Conv):
-            if sum(map(len, (node.inputs,))) == 1 and _features(node.op) <= MAX_FEATURES:
+        if isinstance(node.op, WeightedOp):
+            if _columns(node.op) is not None and _features(node.op) <= MAX_FEATURES:
                 out.append(node)
         elif node.op.adds and all(replay.nodes[i].shape == node.shape for i in node.inputs):
             stack += node.inputs
@@ -64,40 +103,37 @@ def correct(
     ``missing``: what its output should gain, (samples, *shape).
     """
     op = synapse.op
-    assert isinstance(op, Linear | Conv)
-    fit, held = _Gram(op), _Gram(op)
+    assert isinstance(op, WeightedOp)
+    columns = _columns(op)
+    assert columns is not None
+    groups, out = columns.groups(op), len(op.weight)
+    fit, held = (_Gram(groups, features=_features(op), out=out // groups) for _ in range(2))
     per_sample = -(-max(ROWS, 4 * _features(op)) // replay.samples)
     for number, part in enumerate(replay.tiles()):
         x = replay.mean(synapse.inputs[0], part)
         gram = held if number % 4 == 3 else fit
-        gram.add(*_rows(op, x, y=missing[part], count=per_sample * len(x), rng=rng))
+        inputs, wanted = columns.of(op, x), columns.out(op, missing[part])
+        gram.add(*_rows(inputs, wanted, count=per_sample * len(x), rng=rng))
     both = fit.plus(held)
     strength = _best_strength(fit, held) if held.count and fit.count else 1.0
     if strength is None:
         return synapse, np.zeros(len(op.weight), np.float32)
     solution = both.solve(strength)
     change = solution[:, :-1].swapaxes(1, 2).reshape(op.weight.shape)
-    new = replace(op, weight=(op.weight + change).astype(np.float32))
+    new = op.with_factors((op.weight + change).astype(np.float32))
     return replace(synapse, op=new), solution[:, -1].reshape(-1).astype(np.float32)
 
 
-def _features(op: Linear | Conv) -> int:
+def _features(op: WeightedOp) -> int:
     return int(np.prod(op.weight.shape[1:]))
 
 
 def _rows(
-    op: Linear | Conv, x: Array, *, y: Array, count: int, rng: np.random.Generator
+    columns: Array, wanted: Array, *, count: int, rng: np.random.Generator
 ) -> tuple[Array, Array]:
     """At most ``count`` rows of inputs (groups, n, features) and outputs (groups, n, out)."""
-    if isinstance(op, Linear):
-        inputs, outputs = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
-        chosen = _choose(len(inputs), count=count, rng=rng)
-        return inputs[chosen][np.newaxis], outputs[chosen][np.newaxis]
-    batch, groups = len(x), op.groups
-    columns = op.columns(x).reshape(batch, groups, _features(op), -1)
-    wanted = y.reshape(batch, groups, len(op.weight) // groups, -1)
     positions = columns.shape[3]
-    chosen = _choose(batch * positions, count=count, rng=rng)
+    chosen = _choose(len(columns) * positions, count=count, rng=rng)
     sample, position = chosen // positions, chosen % positions
     return (
         columns[sample, :, :, position].swapaxes(0, 1),
@@ -114,9 +150,8 @@ def _choose(total: int, *, count: int, rng: np.random.Generator) -> Array:
 class _Gram:
     """Sums over rows (x, 1) and y: all that ridge regression needs."""
 
-    def __init__(self, op: Linear | Conv) -> None:
-        groups = op.groups if isinstance(op, Conv) else 1
-        size, out = _features(op) + 1, len(op.weight) // groups
+    def __init__(self, groups: int, *, features: int, out: int) -> None:
+        size = features + 1
         self.xx = np.zeros((groups, size, size))
         self.xy = np.zeros((groups, size, out))
         self.count = 0

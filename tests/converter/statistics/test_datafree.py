@@ -20,6 +20,9 @@ from onnx2snn.converter.frontend import Reference, import_onnx, load_onnx
 from onnx2snn.converter.lowering.lower import lower
 from onnx2snn.converter.recipes.options import Options
 from onnx2snn.converter.statistics.datafree import (
+    LOGISTIC,
+    NORMAL,
+    _squared,
     assumed_statistics,
     assumption,
     rectified,
@@ -28,7 +31,9 @@ from onnx2snn.converter.statistics.datafree import (
 from onnx2snn.converter.statistics.measure import LayerStats, calibrate
 from onnx2snn.converter.statistics.thresholds import thresholds
 from onnx2snn.runtime import graph as snn
+from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine import simulate
+from onnx2snn.runtime.neurons import NeuronParams
 from onnx2snn.runtime.semantics.analog import run_analog
 
 EPSILON = 1e-5
@@ -204,6 +209,33 @@ def test_what_batchnorm_tells_is_taken_to_be_logistic_and_the_rest_normal(
     # Away from the border, where every position has the same variance.
     inner = np.moveaxis(seen[0][:, :, 1:-1, 1:-1], 1, 0).reshape(6, -1).T
     assert_tail(assumed_statistics(plain)["relu1"], inner, rel=0.08)
+
+
+@pytest.mark.parametrize(
+    ("op", "shape", "stays"),
+    [
+        (ops.Reshape(shape=(12,)), (12,), True),
+        (ops.Scale(scale=np.float32(2)), (3, 4), True),
+        (ops.Linear(weight=np.eye(4, dtype=np.float32)), (3, 4), False),
+    ],
+)
+def test_what_takes_single_elements_leaves_values_spread_as_batchnorm_tells(
+    op: ops.LinearOp, shape: tuple[int, ...], stays: bool
+) -> None:
+    theta = np.ones((), np.float32)
+    neuron = NeuronParams(v_threshold=theta, v_init=theta / 2)
+    bias = np.zeros((), np.float32)
+    nodes = (
+        snn.Input(name="x", inputs=(), shape=(3, 4)),
+        snn.Synapse(name="y", inputs=("x",), shape=shape, op=op),
+        snn.Population(name="p", inputs=("y",), shape=shape, bias=bias, neuron=neuron),
+        snn.Readout(name="out", inputs=("p",), shape=shape, bias=bias, mode="membrane"),
+    )
+    mean, variance = np.zeros((3, 4), np.float32), np.ones((3, 4), np.float32)
+    graph = snn.SpikingGraph(nodes=nodes)
+    reach = assumed_statistics(graph, {"x": (mean, variance)})["p"].maximum.max()
+    scale = np.sqrt(_squared(op).apply(variance[np.newaxis]).max())
+    assert reach == pytest.approx(scale * (LOGISTIC if stays else NORMAL).reach, rel=1e-5)
 
 
 def replace_moments(graph: AnnGraph) -> AnnGraph:

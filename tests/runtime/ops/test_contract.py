@@ -14,6 +14,8 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from onnx2snn.converter.statistics.datafree import _squared
+from onnx2snn.converter.tune.weights import COLUMNS
 from onnx2snn.errors import GraphError
 from onnx2snn.hwtargets.cores.quantize import KEEPING_CHANNELS
 from onnx2snn.hwtargets.view import geometry, lines, sparse
@@ -293,11 +295,33 @@ def test_the_chips_view_reads_what_it_reads(op, shapes):
         assert found.fan_out(shape, out) == connected.sum(axis=0).max()
 
 
+@weighted
+def test_columns_that_weights_are_fitted_on_give_its_sums(op, shapes):
+    form = COLUMNS[type(op)]
+    if form is None:
+        return
+    (x,) = drawn(shapes)
+    groups = form.groups(op)
+    weight = op.weight.reshape(groups, len(op.weight) // groups, -1)
+    found = np.einsum("gof,bgfp->bgop", weight, form.of(op, x))
+    np.testing.assert_allclose(found, form.out(op, op.apply(x)), rtol=1e-5, atol=1e-6)
+
+
+@linear
+def test_without_data_variances_pass_by_the_squares_of_its_factors(op, shapes):
+    """Of independent elements, which is what conversion without data assumes."""
+    variances = [RNG.uniform(0.5, 2, shape).astype(np.float32) for shape in shapes]
+    found = _squared(op).apply(*(v[np.newaxis] for v in variances))
+    parts = [matrix(op, shapes, i) ** 2 @ v.ravel() for i, v in enumerate(variances)]
+    np.testing.assert_allclose(found.ravel(), sum(parts), rtol=1e-5, atol=1e-6)
+
+
 TABLES = {
     "file": (EMITTERS, lambda op: True),
     "geometry": (geometry.STEPS, lambda op: getattr(op, "pattern", "irregular") != "irregular"),
     "lines": (lines.WINDOWS, lambda op: getattr(op, "pattern", "") == "windows"),
     "quantize": (KEEPING_CHANNELS, lambda op: issubclass(op, MultiplyingOp)),
+    "tune": (COLUMNS, lambda op: issubclass(op, WeightedOp)),
 }
 
 
