@@ -162,7 +162,6 @@ def run_text(title: str, evaluation: Evaluation) -> str:
     head = "\n".join([*first, head, *spiking.lines(share)])
     if evaluation.logit:
         head += "\none logit: class 1 where it is above 0 (--regression: for a value)"
-    head += "".join(f"\n{said}" for said in evaluation.said)
     head += regression_text(evaluation)
     if evaluation.guessed_classes and not evaluation.logit:
         head += "\nno labels: the outputs are taken for class scores (--regression: for values)"

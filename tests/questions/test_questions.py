@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-
 from pathlib import Path
 
 import numpy as np
 import pytest
+from converter.frontend.tools import model, saved
 from onnx import helper
 
 import onnx2snn
-from converter.frontend.tools import model, saved
 from onnx2snn.data import Preprocessing, Samples
 from onnx2snn.questions import Question
 from onnx2snn.questions.answers import questions_of_classes, questions_of_values
