@@ -14,7 +14,7 @@ from ..runtime.neurons import NeuronParams
 from ..runtime.ops import Array
 from ..runtime.parallel.threads import one_blas_thread
 from ..spelling import spelled
-from .ann.graph import AnnGraph
+from .ann.graph import AnnGraph, Relu
 from .ann.passes import default_passes, run_passes
 from .lowering.copies import front, spread
 from .lowering.fold_thresholds import set_thresholds
@@ -39,12 +39,14 @@ class Conversion:
         lowered: the same with unit thresholds; in analog mode its nodes hold the ANN's values.
         stats: activation statistics per population.
         tuned_on: how many samples were used in the spiking loop; None: it was not run.
+        beside: the populations that may be silent for good (``ann.graph.Relu``).
     """
 
     graph: snn.SpikingGraph
     lowered: snn.SpikingGraph
     stats: Mapping[str, LayerStats]
     tuned_on: int | None = None
+    beside: frozenset[str] = frozenset()
 
 
 def convert(
@@ -105,7 +107,13 @@ def convert(
         "notes": notes,
     }
     return Conversion(
-        graph=replace(graph, meta=meta), lowered=lowered, stats=stats, tuned_on=tuned_on
+        graph=replace(graph, meta=meta),
+        lowered=lowered,
+        stats=stats,
+        tuned_on=tuned_on,
+        beside=frozenset(
+            n.name for n in rewritten.nodes if isinstance(n.layer, Relu) and n.layer.beside
+        ),
     )
 
 

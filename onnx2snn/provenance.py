@@ -74,10 +74,11 @@ class CalibrationData:
 class GivenThreshold:
     """Of a population: the ``median`` threshold it was given, and the ``reach`` of the calibration
     samples: their largest activation relative to the most the neurons can send (median of the
-    channels)."""
+    channels). ``beside``: nothing is wrong where it is silent (``converter.ann.graph.Relu``)."""
 
     median: float
     reach: float
+    beside: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -167,6 +168,8 @@ def _plain(value: Any) -> Any:
         return value.to_json()
     if isinstance(value, Source) and value.weights_sha256 is None:
         return {"path": value.path, "sha256": value.sha256}  # what every version reads
+    if isinstance(value, GivenThreshold) and not value.beside:
+        return {"median": value.median, "reach": value.reach}  # what every version reads
     if isinstance(value, Source | CalibrationData | GivenThreshold | InputRange):
         return asdict(value)
     if isinstance(value, Mapping):
@@ -405,7 +408,9 @@ def _reached(made: Conversion, steps: int) -> dict[str, GivenThreshold]:
         reach = stat.broadcast(stat.maximum, len(node.shape)) / most
         seen = reach[reach > 0]
         out[node.name] = GivenThreshold(
-            median=float(np.median(theta)), reach=float(np.median(seen)) if seen.size else 0.0
+            median=float(np.median(theta)),
+            reach=float(np.median(seen)) if seen.size else 0.0,
+            beside=node.name in made.beside,
         )
     return out
 

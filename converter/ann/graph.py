@@ -25,9 +25,14 @@ class Input:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Relu:
-    """clip(x, 0, ceiling); ceiling None is ReLU, 6 is ReLU6. Becomes a population."""
+    """clip(x, 0, ceiling); ceiling None is ReLU, 6 is ReLU6. Becomes a population.
+
+    ``beside``: it is what another value is exceeded by, in max(a, b) = a + Relu(b - a) say, so that
+    one that is always 0 is nothing wrong.
+    """
 
     ceiling: float | None = None
+    beside: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

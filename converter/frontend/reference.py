@@ -154,6 +154,8 @@ def _agrees(batch: Mapping[str, Array], *, single: Mapping[str, Array], count: i
     """Whether the first axis of every result is the samples', and samples do not mix."""
     return all(
         batch[name].shape == (count, *one.shape)
-        and np.allclose(batch[name][0], one, rtol=1e-3, atol=1e-4 * (1 + np.abs(one).max()))
+        and np.allclose(
+            batch[name][0], one, rtol=1e-3, atol=1e-4 * (1 + np.abs(one, dtype=np.float64).max())
+        )
         for name, one in single.items()
     )

@@ -24,13 +24,15 @@ def traffic(
     rate: float,
 ) -> Traffic:
     """Spikes per time step between cores. ``rates``: measured spikes per neuron and step, in the
-    layer's shape; ``rate`` is assumed for layers without."""
+    layer's shape; ``rate`` is assumed for layers without. What no neurons can run (a pool of
+    running maxima, an island) is on no chip, and nothing is sent to it."""
     placed = {t.name: t for t in tilings}
     rates = rates or {}
     parts: list[tuple[Array, Array, Array]] = []
     for target in tilings:
         by_source: dict[str, list[Projection]] = {}
-        for p in network[target.name].projections if target.name in network else ():
+        layer = network.find(target.name)
+        for p in () if layer is None or layer.analog else layer.projections:
             if p.source in placed:
                 by_source.setdefault(p.source, []).append(p)
         for source, projections in by_source.items():

@@ -15,6 +15,7 @@ from . import Question
 from .inputs import InputRange
 
 FEW = 32
+FEWER = "Convert for fewer steps."
 SHARE = 0.01  # of the test samples that may be calibration samples by chance
 
 
@@ -36,10 +37,11 @@ def questions_of_overlap(
 
 
 def questions_of_count(
-    *, given: int, used: int | None, different: int, where: str
+    *, given: int, used: int | None, different: int, where: str, windowed: bool = False
 ) -> Iterator[Question]:
     """Of the calibration samples that were ``given``, how many of them are ``different`` from each
-    other, and how many were ``used`` in the spiking loop."""
+    other, and how many were ``used`` in the spiking loop. ``windowed``: neurons send one number for
+    all steps, so that fewer steps take no less memory."""
     number = given if used is None else min(given, used)
     of_given = f" (of {given} given)" if number < given else ""
     few = number < FEW or (number == FEW and number < given)
@@ -52,11 +54,15 @@ def questions_of_count(
             where=where,
         )
     elif few:
-        why = ", as more would take too much time or memory at this T" if of_given else ""
+        why, remedy = "", "Give a few hundred."
+        if of_given and windowed:
+            why, remedy = ", as more would take too much memory", "Measure on more test samples."
+        elif of_given:
+            why, remedy = ", as more would take too much time or memory at this T", FEWER
         yield Question(
             code="W432",
             what=f"calibration used only {number} samples{of_given}{why}",
-            remedy="Convert for fewer steps." if of_given else "Give a few hundred.",
+            remedy=remedy,
             where=where,
         )
 

@@ -9,7 +9,8 @@ import numpy as np
 from ..converter.frontend import LoadedModel
 from ..data import Preprocessing, Samples
 from ..provenance import Provenance
-from ..runtime.graph import Readout, SpikingGraph
+from ..runtime.graph import Population, Readout, SpikingGraph
+from ..runtime.neurons import windowed
 from ..runtime.semantics.analog import run_analog
 from ..runtime.semantics.decision import decisions
 from ..runtime.semantics.labels import read
@@ -136,9 +137,13 @@ def ask_of_calibration(network: SpikingGraph) -> Iterator[Question]:
     known, where = made.calibration, made.calibration.source
     different = len(set(unpacked(known.digests or "")))
     yield from questions_of_count(
-        given=known.samples, used=known.used, different=different, where=where
+        given=known.samples,
+        used=known.used,
+        different=different,
+        where=where,
+        windowed=any(windowed(p.neuron) for p in network.of(Population)),
     )
     yield from questions_of_pattern(made.inputs or {}, where)
     layers = made.thresholds or {}
-    dead = [name for name, given in layers.items() if given.reach == 0]
+    dead = [name for name, given in layers.items() if given.reach == 0 and not given.beside]
     yield from questions_of_silence(dead, len(layers), where)

@@ -140,6 +140,12 @@ def _checked_text(checked: dict[str, Any]) -> str:
 
 
 def _fitted(checked: Mapping[str, Any]) -> str:
+    """What the figure is of, and what it is not: conversion sees no other samples, but the ANN may
+    have been trained on these, and is surer of its answers there than on unseen ones."""
+    test = "`onnx2snn run` on test data tells"
     if checked["held_back"]:
-        return "held back, to which nothing was fitted."
-    return "that the network was fitted to: on unseen ones expect less."
+        return (
+            "held back, to which nothing was fitted here. Samples that the ANN was not trained on "
+            f"may agree less, also than the interval says, if it was trained on these: {test}."
+        )
+    return f"that the network was fitted to: unseen ones agree less, how often {test}."

@@ -164,7 +164,6 @@ def run_text(title: str, evaluation: Evaluation) -> str:
     asked = spelled("regression", True)
     if evaluation.logit:
         head += f"\none logit: class 1 where it is above 0 ({asked}: for a value)"
-    head += "".join(f"\n{said}" for said in evaluation.said)
     head += regression_text(evaluation)
     if evaluation.guessed_classes and not evaluation.logit:
         head += f"\nno labels: the outputs are taken for class scores ({asked}: for values)"

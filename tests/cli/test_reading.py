@@ -87,3 +87,20 @@ def test_samples_that_were_calibrated_on_and_another_mean_are_asked_about(folder
     assert [w["code"] for w in json.loads(same.stdout)["warnings"]] == ["W430"]
     other = run("run", net, "--data", f"{folder / 'test.npz'}:x", "--mean", "9", "--json")
     assert {w["code"] for w in json.loads(other.stdout)["warnings"]} == {"W421", "W422"}
+
+
+@pytest.mark.parametrize("labels", ["one_hot", "names"])
+def test_how_labels_were_read_is_said_once(labels: str, folder: Path) -> None:
+    done = run("run", folder / "net.snn.onnx", "--data", f"{folder / 'test.npz'}:x,{labels}")
+    what = "read as class numbers" if labels == "one_hot" else "labels are names"
+    assert done.exit_code == 0 and done.output.count(what) == done.stderr.count(what) == 1
+
+
+@pytest.mark.parametrize(("held", "said"), [(20, "was not trained on"), (0, "was fitted to")])
+def test_an_agreement_says_what_it_was_measured_on(held: int, said: str, folder: Path) -> None:
+    data, out = folder / "calib.npz", folder / f"{held}.snn.onnx"
+    done = run("convert", folder / "model.onnx", "--calib", f"{data}:x", "-T", 4, "-o", out,
+               "--hold-back", held)  # fmt: skip
+    (line,) = [line for line in done.stdout.splitlines() if "Agreement" in line]
+    assert said in line and "95 % interval" in line and "`onnx2snn run` on test data" in line
+    assert f"on {held or 120} calibration samples" in line

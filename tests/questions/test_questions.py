@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pytest
+from converter.frontend.tools import model, saved
+from onnx import helper
 
+import onnx2snn
+from onnx2snn.data import Preprocessing, Samples
 from onnx2snn.questions import Question
 from onnx2snn.questions.answers import questions_of_classes, questions_of_values
 from onnx2snn.questions.calibration import (
@@ -23,6 +28,7 @@ from onnx2snn.questions.inputs import (
     ranges,
     unpacked,
 )
+from onnx2snn.questions.made import ask_of_calibration
 from onnx2snn.runtime.semantics.values import value_score
 
 RNG = np.random.default_rng(2)
@@ -141,6 +147,10 @@ def test_few_calibration_samples_are_questioned(case: tuple[int, int | None, int
     assert codes(asked) == COUNTS[case]
     if used is not None and used < given and asked:
         assert f"of {given} given" in str(asked[0])
+        wide = questions_of_count(
+            given=given, used=used, different=different, where="c", windowed=True
+        )
+        assert all("steps" not in str(q) and " T" not in str(q) for q in wide)
 
 
 def test_calibration_that_shows_nothing_is_questioned() -> None:
@@ -148,3 +158,24 @@ def test_calibration_that_shows_nothing_is_questioned() -> None:
     assert not codes(questions_of_silence([], 2, "c"))
     assert codes(questions_of_pattern(ranges({"x": np.zeros((9, 4))}), "c")) == ["W435"]
     assert not codes(questions_of_pattern(ranges({"x": CALIB}), "c"))
+
+
+@pytest.mark.parametrize("op", ["Min", "Max", "LeakyRelu", "Relu"])
+def test_what_only_fires_beyond_a_bound_may_be_silent(op: str, tmp_path: Path) -> None:
+    held = {
+        "w": np.eye(4, dtype=np.float32),
+        "far": np.float32({"Min": 1e6, "Max": -1e6}.get(op, 0)),
+    }
+    named = {"Relu": ["x"], "LeakyRelu": ["x"]}.get(op, ["x", "far"])
+    nodes = [
+        helper.make_node(op, named, ["a"], name="first"),
+        helper.make_node("MatMul", ["a", "w"], ["z"]),
+        helper.make_node("Relu", ["z"], ["r"]),
+        helper.make_node("MatMul", ["r", "w"], ["y"]),
+    ]
+    path = saved(model(nodes, {"x": ["N", 4]}, constants=held), tmp_path)
+    x = (1 + RNG.random((200, 4))).astype(np.float32)
+    x = -x if op == "Relu" else x
+    given = Samples(arrays={"x": x}, labels=None, preprocessing=Preprocessing(), source="c")
+    network = onnx2snn.convert(onnx2snn.load_onnx(path), given, steps=4)
+    assert codes(ask_of_calibration(network)) == (["W433"] if op == "Relu" else [])

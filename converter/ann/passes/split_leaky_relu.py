@@ -34,7 +34,7 @@ def _split(node: AnnNode, names: Names) -> tuple[AnnNode, ...]:
 
     positive = made("positive", Relu(), node.inputs[0])
     mirror = made("mirror", Scale(scale=np.asarray(-1, np.float32)), node.inputs[0])
-    negative = made("negative", Relu(), mirror.name)
+    negative = made("negative", Relu(beside=True), mirror.name)
     back = made("slope", Scale(scale=-node.layer.slope), negative.name)
     total = replace(node, layer=Add(), inputs=(positive.name, back.name))
     return positive, mirror, negative, back, total

@@ -127,7 +127,7 @@ class _Tree:
     def _larger(self, a: AnnNode, b: AnnNode) -> AnnNode:
         minus = self._new("minus", Scale(scale=np.asarray(-1, np.float32)), a)
         difference = self._new("difference", Add(), b, minus)
-        over = self._new("over", Relu(), difference)
+        over = self._new("over", Relu(beside=True), difference)
         return self._new("max", Add(), a, over)
 
     def _padded(self, x: AnnNode, span: _Span) -> AnnNode:

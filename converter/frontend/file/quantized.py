@@ -112,8 +112,7 @@ def _fold_pair(
     graph = model.graph
     readers = [n for n in graph.node if node.output[0] in n.input]
     undone = all(
-        n.op_type == "DequantizeLinear" and list(n.input[1:]) == list(node.input[1:])
-        for n in readers
+        n.op_type == "DequantizeLinear" and _same_grid(node, n, constants) for n in readers
     )
     scale = constants.get(node.input[1])
     given_out = any(o.name == node.output[0] for o in graph.output)
@@ -137,6 +136,26 @@ def _fold_pair(
     graph.node.remove(node)
     name = node.name or node.output[0]
     return [(name, node.op_type, "the rounding to integers is left out")]
+
+
+def _same_grid(one: onnx.NodeProto, other: onnx.NodeProto, constants: Mapping[str, Array]) -> bool:
+    """Whether two nodes of a pair have one scale and zero point, under one name or two."""
+    if len(one.input) != len(other.input):
+        return False
+    for a, b in zip(one.input[1:], other.input[1:], strict=True):
+        known = constants.get(a), constants.get(b)
+        if a != b and not _equal(*known):
+            return False
+    return True
+
+
+def _equal(one: Array | None, other: Array | None) -> bool:
+    return (
+        one is not None
+        and other is not None
+        and one.dtype == other.dtype
+        and np.array_equal(one, other)
+    )
 
 
 def _ceiling(

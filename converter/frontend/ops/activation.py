@@ -107,7 +107,7 @@ def beside(
     over = graph.emit(
         node, layer, [x], bias=np.asarray(-sign * bound * where, np.float32), part=f"{part}over"
     )
-    over = graph.emit(node, Relu(), [over], part=f"{part}relu")
+    over = graph.emit(node, Relu(beside=True), [over], part=f"{part}relu")
     if sign > 0:
         over = scaled(graph, node, over, -1, part=f"{part}excess")
     return graph.emit(node, ops.Add(), [x, over], part=part)
@@ -151,7 +151,7 @@ def absolute(graph: GraphBuilder, node: OnnxNode) -> None:
     x = graph.value(node.input(0))
     positive = graph.emit(node, Relu(), [x], part="positive")
     negated = scaled(graph, node, x, -1, part="negated")
-    negative = graph.emit(node, Relu(), [negated], part="negative")
+    negative = graph.emit(node, Relu(beside=True), [negated], part="negative")
     graph.finish(node, graph.emit(node, ops.Add(), [positive, negative]))
 
 

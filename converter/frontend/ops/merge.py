@@ -162,8 +162,8 @@ def maximum(graph: GraphBuilder, node: OnnxNode) -> None:
         a, b = b, a
     minus = scaled(graph, node, a, -sign, part="negated")
     other = b if low else scaled(graph, node, b, sign, part="negated_b")
-    y = graph.emit(node, Relu(), [_sum(graph, node, [other, minus], part="difference")],
-                   part="relu")  # fmt: skip
+    difference = _sum(graph, node, [other, minus], part="difference")
+    y = graph.emit(node, Relu(beside=True), [difference], part="relu")
     if not low:
         y = scaled(graph, node, y, sign, part="gap")
     graph.finish(node, _sum(graph, node, [a, y]))

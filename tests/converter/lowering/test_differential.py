@@ -29,6 +29,7 @@ def bounded(kind: str) -> onnx.ModelProto:
         "scale": np.float32(0.3 / 255),
         "zero": np.uint8(0),
     }
+    held |= {"scale again": held["scale"], "zero again": held["zero"]}  # as some exporters write
     nodes: list[onnx.NodeProto] = []
     x = "x"
     for layer, (out, inside) in enumerate(((24, 8), (20, 24), (5, 20))):
@@ -44,7 +45,8 @@ def bounded(kind: str) -> onnx.ModelProto:
             nodes.append(helper.make_node("HardSigmoid", [z], [x], alpha=0.4, beta=0.4))
         elif kind == "QDQ":
             nodes.append(helper.make_node("QuantizeLinear", [z, "scale", "zero"], [f"q{layer}"]))
-            nodes.append(helper.make_node("DequantizeLinear", [f"q{layer}", "scale", "zero"], [x]))
+            named = [f"q{layer}", *(("scale", "zero") if layer else ("scale again", "zero again"))]
+            nodes.append(helper.make_node("DequantizeLinear", named, [x]))
         else:
             nodes.append(helper.make_node("Clip", [z, "low", "high"], [x]))
     return model(nodes, {"x": ["N", 8]}, constants=held)

@@ -198,6 +198,19 @@ def test_analog_nodes_are_refused_by_name_together_with_everything_else() -> Non
     }
 
 
+def test_nothing_is_sent_to_what_no_neurons_can_run() -> None:
+    """The maximum of all features has more inputs than places on a chip."""
+    net = Net((4,))
+    net.dense(8)
+    net.population("a")
+    moved = net.synapse(ops.Reshape(shape=(1, 8)), "a")
+    pool = ops.MaxPool(kernel=(8,), strides=(8,), dilations=(1,), pads=(0, 0))
+    net.nodes.append(g.MaxPool(name="largest", inputs=(moved,), shape=(1, 1), op=pool))
+    net.readout(2)
+    report = place(net.graph, "loihi2", seconds=0)
+    assert [v.node for v in report.violations] == ["largest"]
+
+
 def pooled() -> g.SpikingGraph:
     net = Net((1, 6, 6), seed=2)
     net.conv(2, 3, 1, 1)

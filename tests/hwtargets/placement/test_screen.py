@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from hwtargets.chip_nets import Net, neuron
-from onnx2snn.hwtargets import load_target, place, screened, targets
+from onnx2snn.hwtargets import chip_view, load_target, place, screened, targets
 from onnx2snn.hwtargets.cores import least
-from onnx2snn.runtime.graph import SpikingGraph
+from onnx2snn.hwtargets.placement import mapping_of
+from onnx2snn.hwtargets.truenorth.compile.copies import count_chosen
+from onnx2snn.hwtargets.truenorth.compile.lower import lower
+from onnx2snn.runtime.graph import Input, SpikingGraph
 
 
 def mlp(*sizes: int) -> SpikingGraph:
@@ -71,6 +75,27 @@ def test_a_yes_says_on_what_condition() -> None:
     assert "up to 300 inputs per neuron, 256 axons per core" in split.conditions[0]
     plain = screened(mlp(30, 70, 12), [chip])["truenorth"]
     assert plain.conditions == ("copies of neurons come on top",)
+
+
+def test_inputs_that_no_core_takes_count_as_partial_sums() -> None:
+    """512 neurons of 4,096 inputs, a quarter of which are coded: 4 parts on axons of 8 cores, and
+    as many that add them up; vastly more than the 3 cores that hold the neurons."""
+    found = screened(mlp(4096, 512, 10), [load_target("truenorth")])["truenorth"]
+    assert found.cores == 8 + 8 + 1
+
+
+@pytest.mark.parametrize("name", [*NETS, "long"])
+def test_cores_of_truenorth_are_a_lower_bound_where_sums_are_split(name: str) -> None:
+    chip = load_target("truenorth")
+    small = {key: replace(chip.limits[key], value=32) for key in ("axons", "neurons")}
+    chip = replace(chip, limits={**chip.limits, **small})
+    graph = mlp(160, 20, 4) if name == "long" else NETS[name]
+    mapping = mapping_of(chip)
+    found = mapping.least(chip_view(graph), chip, mapping.request(chip).options)
+    lowered = lower(graph, {n.name: np.ones((2, *n.shape)) for n in graph.of(Input)})
+    for coding in ("ternary", "axons4"):
+        counted = count_chosen(lowered, chip, coding, 1).cores
+        assert counted is not None and found.cores <= counted < 50 * found.cores
 
 
 def test_more_cores_than_the_largest_board_has_are_a_no() -> None:
