@@ -9,8 +9,8 @@ from typing import Any
 from ..display import displayed
 from ..hwtargets.placement.report import PlacementReport
 from ..hwtargets.target import Violation
-from .energy import INPUTS, KINDS, SAID, SHORT, conditions, joules, latency
-from .energy import rows as energies
+from .energy.chips import INPUTS, KINDS, SAID, SHORT, conditions, joules, latency
+from .energy.chips import rows as energies
 from .text import table, values_text
 
 
