@@ -18,6 +18,7 @@ from .diagnosis import COMMANDS as DIAGNOSIS
 from .hardware import COMMANDS as HARDWARE
 from .inspection import COMMANDS as INSPECTION
 from .running import COMMANDS as RUNNING
+from .watching import COMMANDS as WATCHING
 
 
 class Cli(click.Group):
@@ -73,5 +74,5 @@ def main() -> None:
     and place them on neuromorphic chips."""
 
 
-for command in (*CONVERSION, *RUNNING, *DIAGNOSIS, *INSPECTION, *HARDWARE):
+for command in (*CONVERSION, *RUNNING, *WATCHING, *DIAGNOSIS, *INSPECTION, *HARDWARE):
     main.add_command(command)

@@ -167,7 +167,7 @@ def request(
     """The run that ``Engine.run`` is asked for. Raises what that raises."""
     if steps < 1:
         raise UsageError(f"the number of steps must be at least 1, got {steps}")
-    _check_windows(graph, steps)
+    check_windows(graph, steps)
     at, early_exit = how.get("at"), how.get("early_exit")
     kept = np.arange(1, steps + 1) if at is None else np.unique(np.asarray(at, np.int64))
     if kept.size == 0 or kept[0] < 1 or kept[-1] > steps:
@@ -189,7 +189,7 @@ def request(
     )
 
 
-def _check_windows(graph: SpikingGraph, steps: int) -> None:
+def check_windows(graph: SpikingGraph, steps: int) -> None:
     """Raise UsageError E117 for more steps than neurons wait that send one number per window."""
     most = min((p.neuron.lag for p in graph.of(Population) if windowed(p.neuron)), default=steps)
     if steps > most:
