@@ -20,6 +20,7 @@ from .hardware import COMMANDS as HARDWARE
 from .inspection import COMMANDS as INSPECTION
 from .running import COMMANDS as RUNNING
 from .spelling import as_typed
+from .watching import COMMANDS as WATCHING
 
 
 class Cli(click.Group):
@@ -76,5 +77,5 @@ def main() -> None:
     and place them on neuromorphic chips."""
 
 
-for command in (*CONVERSION, *RUNNING, *DIAGNOSIS, *INSPECTION, *HARDWARE):
+for command in (*CONVERSION, *RUNNING, *WATCHING, *DIAGNOSIS, *INSPECTION, *HARDWARE):
     main.add_command(command)

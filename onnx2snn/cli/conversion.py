@@ -35,6 +35,7 @@ from . import files, terminal
 from . import options as opt
 from .reading import DataReader, data_options
 from .running import chart_kinds, own_span, write_chart
+from .watching import watch
 
 PATH = click.Path(path_type=Path)
 
@@ -330,6 +331,14 @@ def demo(context: click.Context, output: Path, force: bool, steps: str) -> None:
             force=force,
             scale=16.0,
             layout="NHWC",
+        )
+        terminal.out("")
+        context.invoke(
+            watch,
+            network=output / "digits_cnn.binary.snn.onnx",
+            data=f"{data}:x_test,y_test",
+            output=output / "watch.html",
+            force=force,
         )
 
 

@@ -28,6 +28,7 @@ from ..runtime.semantics.decision import decisions
 from ..runtime.semantics.intervals import paired_points, wilson
 from ..runtime.semantics.values import ValueScore, misses, moments, score
 from .ann import Ann, analog_ann
+from .energy.events import Events, events
 from .outputs import COLUMNS, OutputScore, concordance, is_classifier, scores, sums
 from .spiking import SpikingShare, share_of
 
@@ -84,7 +85,8 @@ class Point:
 class Evaluation:
     """The whole curve of one network on one data set.
 
-    ``spikes_per_neuron`` is by population, over all steps; ``stopped[t]`` is how many samples an
+    ``spikes_per_neuron`` is by population, over all steps; ``events``: what the whole run did, as
+    it costs energy; ``stopped[t]`` is how many samples an
     early exit stopped after t steps (empty without early exit); ``seconds`` is simulation alone.
     ``classes``: whether the first output is class scores, and labels (if any) are classes; else the
     network is judged by error and concordance; ``guessed_classes``: for want of labels, by the
@@ -105,6 +107,7 @@ class Evaluation:
     spiking: SpikingShare
     seconds: float
     spikes_per_neuron: Mapping[str, float]
+    events: Events
     stopped: tuple[int, ...] = ()
     classes: bool = True
     guessed_classes: bool = False
@@ -144,7 +147,7 @@ class Tally:
         zeros = dict(self.state)
         steps = len(zeros["correct"])
         zeros |= {f"output/{r.name}": np.zeros((steps, COLUMNS)) for r in graph.of(Readout)}
-        zeros |= {key: np.zeros(()) for key in counts if key.startswith("layer/")}
+        zeros |= {key: np.zeros(()) for key in counts if key.startswith(("layer/", "synops/"))}
         known = {
             "ann_said": np.zeros(int(counts["samples"]), np.int64),
             "values": np.zeros((steps, 2)),
@@ -210,6 +213,9 @@ class Tally:
         for name, spikes in result.spikes.items():
             key = f"layer/{name}"
             s[key] = s.get(key, np.zeros(())) + spikes.sum()
+        for name, operations in result.synops_of.items():
+            key = f"synops/{name}"
+            s[key] = s.get(key, np.zeros(())) + operations
 
 
 def evaluate(
@@ -309,6 +315,10 @@ def _evaluation(
     spikes, synops = np.cumsum(s["spikes"]), np.cumsum(s["synops"])
     macs = cost.macs_once + cost.macs_per_step * _steps_run(s["stopped"], count)
     valued = "targets" in s
+    by_population = {
+        name: float(s.get(f"layer/{name}", 0.0)) / max(n, 1) / count
+        for name, n in cost.neurons.items()
+    }
     points = []
     for t in range(span[0] - 1, span[1]):
         bounds = wilson(int(s["agree"][t]), count=count) if classifier else (None, None)
@@ -343,10 +353,19 @@ def _evaluation(
         macs_once=cost.macs_once,
         spiking=share_of(graph, cost),
         seconds=float(s["seconds"]),
-        spikes_per_neuron={
-            name: float(s.get(f"layer/{name}", 0.0)) / max(n, 1) / count
-            for name, n in cost.neurons.items()
-        },
+        spikes_per_neuron=by_population,
+        events=events(
+            facts,
+            cost=cost,
+            spikes=by_population,
+            synops={
+                name: float(s[f"synops/{name}"]) / count
+                for name in (*cost.fan_out, *cost.passed_on)
+            },
+            macs=points[-1].macs_per_sample,
+            steps=span[1],
+            ran=float(_steps_run(s["stopped"], count)[-1]),
+        ),
         stopped=tuple(int(n) for n in s["stopped"]) if s["stopped"].any() else (),
         classes=classifier,
         guessed_classes=classifier and not has_labels,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ..hwtargets.energy import Span
 from ..hwtargets.placement.report import PlacementReport
-from .energy import KINDS, SHORT
+from .energy.chips import KINDS, SHORT
 from .placement import Alike
 from .text import csv_name
 

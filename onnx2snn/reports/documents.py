@@ -18,6 +18,7 @@ from ..hwtargets import HardwareTarget, PlacementReport, Screening, to_json
 from ..provenance import Provenance
 from ..runtime.graph import SpikingGraph
 from . import spiking
+from .energy import verdicts
 
 
 def check(report: CheckReport, chips: Mapping[str, Screening]) -> dict[str, Any]:
@@ -91,6 +92,7 @@ def curve(run: SweepRun) -> dict[str, Any]:
         "macs_once": e.macs_once,
         "macs_per_step": e.macs_per_step,
         "spiking": spiking.document(e.spiking),
+        "energy": verdicts.document(e.events),
         "spikes_per_neuron_by_layer": dict(e.spikes_per_neuron),
         "seconds": e.seconds,
         "notes": list(run.notes),
@@ -143,6 +145,7 @@ def run(one: SweepRun, *, seconds: float) -> dict[str, Any]:
         "synops_per_sample": last.synops_per_sample,
         **spiking.figures(last),
         "ann_macs": evaluation.macs_ann,
+        "energy": verdicts.document(evaluation.events),
         "spiking": spiking.document(evaluation.spiking),
         "steps_used": {str(t): n for t, n in enumerate(evaluation.stopped) if n} or None,
         "seconds": seconds,

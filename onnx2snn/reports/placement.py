@@ -10,8 +10,8 @@ from ..display import displayed
 from ..hwtargets.placement.report import PlacementReport
 from ..hwtargets.target import Violation
 from ..spelling import spelled
-from .energy import INPUTS, KINDS, SAID, SHORT, conditions, joules, latency
-from .energy import rows as energies
+from .energy.chips import INPUTS, KINDS, SAID, SHORT, conditions, joules, latency
+from .energy.chips import rows as energies
 from .text import table, values_text
 
 

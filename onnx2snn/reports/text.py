@@ -18,6 +18,7 @@ from ..hwtargets import HardwareTarget, Screening
 from ..runtime.engine import LayerProfile
 from ..spelling import spelled
 from . import spiking
+from .energy import verdicts
 from .figures import count
 from .spiking import answers_text
 
@@ -170,7 +171,8 @@ def run_text(title: str, evaluation: Evaluation) -> str:
     text = f"{head}\n\n{curve_table(evaluation)}\n{spiking.KEY}"
     if several_outputs(evaluation):
         text += f"\n\n{outputs_table(evaluation)}"
-    return f"{text}\n\n{knee_text(evaluation)}"
+    energy = "\n".join(["", *verdicts.lines(evaluation.events)])
+    return f"{text}\n\n{knee_text(evaluation)}{energy}"
 
 
 def regression_text(evaluation: Evaluation) -> str:

@@ -2,7 +2,7 @@
 
 from .early_exit import EarlyExit
 from .engines import ALIASES, DEFAULT, ENGINES, make_engine, simulate
-from .interface import Engine, SimulationResult
+from .interface import Engine, SimulationResult, check_windows
 from .profile import LayerProfile
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Engine",
     "LayerProfile",
     "SimulationResult",
+    "check_windows",
     "make_engine",
     "simulate",
 ]

@@ -104,7 +104,7 @@ class _Tile(SpikingRules):
         self.fans = {**cost.fan_out, **cost.passed_on}
         counts = (self.total, self.samples)
         self.fired = {name: np.zeros(counts) for name in self.fans}
-        self.operations = np.zeros(counts)
+        self.operations = {name: np.zeros(counts) for name in self.fans}
         self.answers = {
             r.name: np.zeros((asked.steps, self.samples, *r.shape), asked.dtype)
             for r in asked.graph.of(Readout)
@@ -116,6 +116,7 @@ class _Tile(SpikingRules):
         runs = np.arange(self.total)[:, np.newaxis] < last
         answered = np.minimum(self.asked.kept[:, np.newaxis], used) - 1  # (kept, samples)
         each = np.arange(self.samples)
+        operations = {name: x * runs for name, x in self.operations.items()}
         return TileResult(
             start=self.start,
             samples=self.samples,
@@ -124,7 +125,8 @@ class _Tile(SpikingRules):
                 p.name: self._by_answer(self.fired[p.name] * runs)
                 for p in self.asked.graph.of(Population)
             },
-            synops=self._by_answer(self.operations * runs),
+            synops=self._by_answer(sum(operations.values(), start=np.zeros_like(runs, float))),
+            synops_of={name: float(x.sum()) for name, x in operations.items()},
             steps_used=used,
         )
 
@@ -191,7 +193,7 @@ class _Tile(SpikingRules):
             fired = np.not_equal(out, 0, out=np.empty(out.shape, kind)).reshape(*out.shape[:2], -1)
             events, operations = np.moveaxis(fired @ np.stack([fan**0, fan], 1).astype(kind), -1, 0)
             self.fired[node.name][steps] = events
-            self.operations[steps] += operations
+            self.operations[node.name][steps] = operations
         return out
 
 

@@ -69,6 +69,8 @@ class SimulationResult:
         spikes: per population, (steps,): spikes (graded ones count once) in step latency + t,
             summed over samples; with start lags, those of all steps before that in the first.
         synops: (steps,): synaptic operations, the same.
+        synops_of: those of each node that sends spikes (populations, spiking inputs, max pools of
+            spikes), over all steps.
         neurons: per population, how many neurons.
         macs_per_step, macs_once: dense operations per sample (see ``cost``).
         latency: steps from input to the first answer's window: sum of start lags.
@@ -79,6 +81,7 @@ class SimulationResult:
     readouts: Mapping[str, Array]
     spikes: Mapping[str, Array]
     synops: Array
+    synops_of: Mapping[str, float]
     neurons: Mapping[str, int]
     macs_per_step: int
     macs_once: int
@@ -165,7 +168,7 @@ def request(
     """The run that ``Engine.run`` is asked for. Raises what that raises."""
     if steps < 1:
         raise UsageError(f"the number of steps must be at least 1, got {steps}")
-    _check_windows(graph, steps)
+    check_windows(graph, steps)
     at, early_exit = how.get("at"), how.get("early_exit")
     kept = np.arange(1, steps + 1) if at is None else np.unique(np.asarray(at, np.int64))
     if kept.size == 0 or kept[0] < 1 or kept[-1] > steps:
@@ -187,7 +190,7 @@ def request(
     )
 
 
-def _check_windows(graph: SpikingGraph, steps: int) -> None:
+def check_windows(graph: SpikingGraph, steps: int) -> None:
     """Raise UsageError E117 for more steps than neurons wait that send one number per window."""
     most = min((p.neuron.lag for p in graph.of(Population) if windowed(p.neuron)), default=steps)
     if steps > most:
@@ -207,6 +210,7 @@ class TileResult:
     readouts: Mapping[str, Array]
     spikes: Mapping[str, Array]
     synops: Array
+    synops_of: Mapping[str, float]
     steps_used: Array
 
 
@@ -221,6 +225,7 @@ class Total:
         }
         self.spikes = {name: np.zeros(asked.steps) for name in cost.neurons}
         self.synops = np.zeros(asked.steps)
+        self.synops_of = dict.fromkeys((*cost.fan_out, *cost.passed_on), 0.0)
         exits = asked.early_exit is not None
         self.steps_used = np.zeros(asked.samples, np.int64) if exits else None
 
@@ -231,6 +236,8 @@ class Total:
         for name, spikes in tile.spikes.items():
             self.spikes[name] += spikes
         self.synops += tile.synops
+        for name, operations in tile.synops_of.items():
+            self.synops_of[name] += operations
         if self.steps_used is not None:
             self.steps_used[where] = tile.steps_used
         self.done += tile.samples
@@ -243,6 +250,7 @@ class Total:
             readouts=self.readouts,
             spikes=self.spikes,
             synops=self.synops,
+            synops_of=self.synops_of,
             neurons=self.cost.neurons,
             macs_per_step=self.cost.macs_per_step,
             macs_once=self.cost.macs_once,

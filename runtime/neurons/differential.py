@@ -80,6 +80,11 @@ class DifferentialParams(Neuron):
         return 1 << (self.powers - 1)
 
     @property
+    def graded(self) -> bool:
+        """Its levels are powers of two."""
+        return False
+
+    @property
     def v_init(self) -> Array:
         """It begins at zero."""
         return np.zeros((), np.float32)

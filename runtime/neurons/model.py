@@ -133,6 +133,17 @@ class Neuron(ABC):
     @abstractmethod
     def _traits(self) -> Iterator[str]: ...
 
+    def potential(self, state: State) -> Array:
+        """Of a ``state``, (batch, *shape): what is charged and fires, in the unit of the threshold
+        times steps."""
+        return state["v"]
+
+    @property
+    def graded(self) -> bool:
+        """Whether a synapse must multiply by what its spikes carry: more than a sign or a power of
+        two."""
+        return self.levels > 1
+
     def having(self, **fields: Any) -> Self:
         """The same neuron with other values of some fields."""
         return replace(self, **fields)

@@ -88,6 +88,9 @@ class PacedParams(NeuronParams):
         left *= self.v_threshold.astype(np.float64)
         due += left
 
+    def potential(self, state: State) -> Array:
+        return state["charge"]
+
     @property
     def coding(self) -> Coding:
         return "paced"

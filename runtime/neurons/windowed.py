@@ -142,6 +142,9 @@ class WindowedNeuron(Neuron):
         np.floor(charge, out=charge)
         return np.clip(charge, 0, self.most(steps), out=charge)
 
+    def potential(self, state: State) -> Array:
+        return state["charge"]
+
     def charge(self, steps: int) -> Array:
         return np.asarray((self.v_init - self.v_threshold / 2) / self.total(steps))
 

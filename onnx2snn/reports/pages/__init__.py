@@ -1,6 +1,6 @@
 """One frame for every HTML page: head, style sheet, title (``page.html.j2``).
 
-A page is one self-contained file: no script, nothing from the network.
+A page is one self-contained file: nothing from the network, and no script but that of ``watch``.
 """
 
 from __future__ import annotations

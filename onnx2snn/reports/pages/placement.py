@@ -13,8 +13,8 @@ import numpy as np
 from ...display import displayed
 from ...hwtargets.placement.report import FloorPlan, PlacementReport
 from ...runtime.ops import Array
-from .. import energy
-from ..energy import si
+from ..energy import chips as energy
+from ..energy.chips import si
 from ..placement import accuracy_text
 from . import page
 

@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 from ...display import displayed
 from ...evaluation.sweep import Sweep, SweepRun
 from .. import spiking
+from ..energy import verdicts
 from ..figures import count
 from ..spiking import answers_text
 from ..text import (
@@ -54,6 +55,7 @@ def _section(run: SweepRun, colour: str) -> dict[str, Any]:
         "size": f"{count(run.evaluation.neurons)} neurons; ANN: "
         f"{count(run.evaluation.macs_ann)} multiply-accumulates. {'. '.join(spiking.lines(share))}."
         f" Sums over the T steps of one answer; {spiking.KEY}; {answers_text(run)}.",
+        "energy": verdicts.lines(run.evaluation.events),
         "notes": run.notes,
         "header": header,
         "rows": rows,

@@ -81,6 +81,7 @@ class _Tile:
         }
         self.spikes = {p.name: np.zeros(steps) for p in graph.of(Population)}
         self.synops = np.zeros(steps)
+        self.synops_of = dict.fromkeys(plan.counters, 0.0)
         self.watch = Watch(early_exit, self.samples) if early_exit else None
         self.judge = judged_readout(graph) if early_exit else ""
         self.latency = max(plan.onset[r.name] for r in graph.of(Readout))
@@ -155,6 +156,7 @@ class _Tile:
                 else:
                     spikes, synops = events[i, 0], operations[i, 0]
                 self.synops[t] += synops
+                self.synops_of[name] += synops
                 if name in self.spikes:
                     self.spikes[name][t] += spikes
 
@@ -178,5 +180,6 @@ class _Tile:
             readouts=self.readouts,
             spikes=self.spikes,
             synops=self.synops,
+            synops_of=self.synops_of,
             steps_used=used,
         )

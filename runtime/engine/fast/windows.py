@@ -107,6 +107,7 @@ class _Tile(Rules[Array]):
         self.numbers: dict[str, Array] = {}
         self.spikes = {p.name: np.zeros(self.steps) for p in asked.graph.of(Population)}
         self.synops = np.zeros(self.steps)
+        self.synops_of = dict.fromkeys(self.fans, 0.0)
 
     def result(self) -> TileResult:
         walk(self.asked.graph, self, self.arrays)
@@ -124,6 +125,7 @@ class _Tile(Rules[Array]):
             readouts=answers,
             spikes=self.spikes,
             synops=self.synops,
+            synops_of=self.synops_of,
             steps_used=np.full(self.samples, self.steps),
         )
 
@@ -180,7 +182,9 @@ class _Tile(Rules[Array]):
 
     def _add(self, name: str, step: int, spikes: Array, fan: Array) -> None:
         each = spikes.sum(axis=0, dtype=np.uint32).astype(np.float64)
-        self.synops[step] += each @ fan
+        operations = each @ fan
+        self.synops[step] += operations
+        self.synops_of[name] += operations
         if name in self.spikes:
             self.spikes[name][step] += each.sum()
 

@@ -48,7 +48,10 @@ def _assert_counts(graph, result, expected, steps):
         np.testing.assert_array_equal(
             result.spikes[name], fired.sum(axis=tuple(range(1, fired.ndim)))
         )
-        synops += (fired * fan_out[name]).reshape(steps, -1).sum(axis=1)
+        operations = (fired * fan_out[name]).reshape(steps, -1).sum(axis=1)
+        assert result.synops_of[name] == operations.sum()
+        synops += operations
+    assert sum(result.synops_of.values()) == result.synops.sum()
     if not has_pools:  # pools pass spikes on, which count too (tested on its own)
         np.testing.assert_array_equal(result.synops, synops)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..hwtargets.energy import Energy, Joules, Latency
-from ..hwtargets.placement.report import PlacementReport
+from ...hwtargets.energy import Energy, Joules, Latency
+from ...hwtargets.placement.report import PlacementReport
 
 KINDS = {"dynamic_j": "dynamic", "static_j": "static", "undivided_j": "undivided"}
 SAID = "undivided: dynamic and static in one published figure; n/a: nothing published"

@@ -1,0 +1,1 @@
+"""Energies in words: those of chips, and the verdict against the ANN."""
