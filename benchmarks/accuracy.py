@@ -1,9 +1,12 @@
 """Points below the ANN per network, recipe and T: the accuracy table, as text and JSON.
 
     python benchmarks/accuracy.py --shared FOLDER [--only NETWORK] [--seed 0] [-o FILE]
+        [--row RECIPE:T ...] [--with OPTION=VALUE ...]
 
 FOLDER holds ``models/*.onnx`` and ``data/*.npz`` with x_test, y_test and x_calib. Every row is one
 conversion with the same rule for every network; calibration sees x_calib only, and no labels.
+``--row`` measures these instead (a row without a bar has 'nan' there), ``--with`` converts with
+other options, such as ``--with encoding=population:16``.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import Any
 import onnx2snn
 from onnx2snn import Preprocessing
 from onnx2snn.evaluation.ann import onnx_ann
+from onnx2snn.evaluation.plan import parse_grid
 
 CIFAR = Preprocessing(
     scale=255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), layout="NHWC"
@@ -101,19 +105,31 @@ def bars_of(network: str) -> dict[tuple[str, int, int], float]:
 
 
 def measure(
-    shared: Path, network: str, samples: int, seed: int, recipes: tuple[str, ...] = ()
+    shared: Path,
+    network: str,
+    samples: int,
+    seed: int,
+    *,
+    recipes: tuple[str, ...] = (),
+    chosen: tuple[tuple[str, int], ...] = (),
+    others: dict[str, Any] | None = None,
 ) -> Iterator[Row]:
-    """All rows of one network; ``recipes``: of these only."""
+    """All rows of one network; ``recipes``: of these only; ``chosen``: these, whether they have a
+    bar or not; ``others``: further options of the conversion."""
     data, preprocessing = NETWORKS[network]
     model = onnx2snn.load_onnx(shared / "models" / f"{network}.onnx")
     file = shared / "data" / f"{data}.npz"
     calibration = onnx2snn.load_samples(f"{file}:x_calib", model, preprocessing)
     test = onnx2snn.load_samples(f"{file}:x_test,y_test", model, preprocessing, limit=samples)
-    for (recipe, steps, lag), bar in bars_of(network).items():
+    rows = bars_of(network)
+    if chosen:
+        rows = {(*row, 0): rows.get((*row, 0), float("nan")) for row in chosen}
+    for (recipe, steps, lag), bar in rows.items():
         if recipes and recipe not in recipes:
             continue
         began = perf_counter()
         options: dict[str, Any] = {"recipe": recipe, "steps": steps, "lag": lag, "seed": seed}
+        options |= others or {}
         net = onnx2snn.convert(model, calibration, **options)
         found = onnx2snn.evaluate(net, test, steps, onnx_ann(model, net), first=steps)
         point = found.points[-1]
@@ -140,16 +156,29 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--only", action="append", choices=list(NETWORKS))
     parser.add_argument("--recipe", action="append", default=[], help="of this recipe only")
+    parser.add_argument("--row", action="append", default=[], metavar="RECIPE:T")
+    parser.add_argument("--with", dest="others", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--seed", type=int, default=0, help="of what calibration draws")
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
+    recipes = tuple(given.recipe)
+    chosen = tuple((r, int(t)) for r, t in (row.split(":") for row in given.row))
+    others = {name: values[0] for name, values in parse_grid(given.others).items()}
     print(
         f"{'network':20} {'recipe':13} {'T':>3} {'lag':>3} {'gap':>6} {'bar':>5} {'agree':>6} "
         f"{'spikes/n':>8} {'Msynops':>8} {'latency':>7} {'s':>5}"
     )
     rows = []
     for network in given.only or NETWORKS:
-        for row in measure(given.shared, network, given.samples, given.seed, tuple(given.recipe)):
+        for row in measure(
+            given.shared,
+            network,
+            given.samples,
+            given.seed,
+            recipes=recipes,
+            chosen=chosen,
+            others=others,
+        ):
             rows.append(row)
             print(
                 f"{row.network:20} {row.recipe:13} {row.T:3d} {row.lag:3d} {row.gap:6.2f} "

@@ -16,6 +16,7 @@ from ..runtime.parallel.threads import one_blas_thread
 from ..spelling import spelled
 from .ann.graph import AnnGraph, Relu
 from .ann.passes import default_passes, run_passes
+from .lowering.coders import NONE, ever_negative, with_coders
 from .lowering.copies import front, spread
 from .lowering.fold_thresholds import set_thresholds
 from .lowering.grid import on_grid, round_thresholds
@@ -23,7 +24,13 @@ from .lowering.lower import lower
 from .recipes import Recipe, recipe_named
 from .recipes import windowed as windows
 from .recipes.neurons import copies_of, neurons_of, thresholds_of
-from .recipes.notes import calibrated_parts, conversion_notes, copy_notes, output_notes
+from .recipes.notes import (
+    calibrated_parts,
+    coder_notes,
+    conversion_notes,
+    copy_notes,
+    output_notes,
+)
 from .recipes.options import Options
 from .statistics.datafree import assumed_statistics, assumption, trained_moments
 from .statistics.measure import LayerStats, Progress, calibrate
@@ -70,7 +77,9 @@ def convert(
     if recipe.window is not None:
         windows.check(recipe, options)
     rewritten = run_passes(ann, default_passes(options.maxpool))
-    lowered = _with_encoding(lower(rewritten), options)
+    lowered, coders = _with_encoding(lower(rewritten), options), NONE
+    if options.enters.coded is not None:
+        lowered, coders = with_coders(lowered, ever_negative(lowered, calibration))
     if options.lag:
         _check_lag(lowered, recipe)
     with one_blas_thread():
@@ -81,14 +90,26 @@ def convert(
     assumed = (assumption(rewritten),) if calibration is None else ()
     notes = [*assumed, *conversion_notes(lowered, recipe, options), *output_notes(lowered)]
     copies = dict.fromkeys(front(lowered), copies_of(lowered, options))
-    notes += copy_notes(lowered, copies, options)
-    theta = thresholds_of(stats, copies, recipe, options)
+    if coders:
+        copies = dict.fromkeys(coders, options.enters.neurons)
+        notes += coder_notes(lowered, coders, options)
+    else:
+        notes += copy_notes(lowered, copies, options)
+    theta = thresholds_of(stats, copies, recipe, options, coders)
     graph, neurons = neurons_of(
-        lowered, stats=stats, theta=theta, copies=copies, recipe=recipe, options=options
+        lowered,
+        stats=stats,
+        theta=theta,
+        copies=copies,
+        recipe=recipe,
+        options=options,
+        coders=coders,
     )
     calibrated, tuned_on = options.tune and calibration is not None, None
     if options.tune and calibration is not None:
-        tuning = Tuning(search=options.reset == "subtract", seed=options.seed)
+        tuning = Tuning(
+            search=options.reset == "subtract", seed=options.seed, fixed=frozenset(coders)
+        )
         tuned = tune(
             graph, calibration, neurons, options.steps, tuning, progress=_stage(progress, 1)
         )
@@ -101,7 +122,7 @@ def convert(
     graph = on_grid(_with_counting(set_thresholds(graph, neurons), stats, options))
     meta = {
         **graph.meta,
-        **_meta(recipe, options, max(copies.values(), default=1)),
+        **_meta(recipe, options, 1 if coders else max(copies.values(), default=1)),
         "assumed": calibration is None,
         "calibrated": calibrated,
         "notes": notes,
@@ -156,7 +177,8 @@ def _meta(recipe: Recipe, options: Options, copies: int) -> dict[str, Any]:
 
 
 def _with_encoding(graph: snn.SpikingGraph, options: Options) -> snn.SpikingGraph:
-    return graph.with_nodes(replace(i, encoding=options.encoding) for i in graph.of(snn.Input))
+    drawn = options.enters.drawn
+    return graph.with_nodes(replace(i, encoding=drawn) for i in graph.of(snn.Input))
 
 
 def _with_counting(

@@ -24,6 +24,7 @@ from .converter.convert import convert as convert_ann
 from .converter.frontend import LoadedModel, import_onnx, load_onnx
 from .converter.lowering.copies import gathered
 from .converter.lowering.lower import lower
+from .converter.recipes.encodings import CODED
 from .converter.recipes.options import Options
 from .converter.statistics.measure import Progress
 from .data import Preprocessing, Samples
@@ -150,6 +151,12 @@ class Provenance:
     def maxpool(self) -> str:
         """What became of max pools, as in ``Options``; files of before "tree" have it not."""
         return str((self.options or {}).get("maxpool", "exact"))
+
+    @property
+    def coded(self) -> bool:
+        """Whether neurons stand between the inputs and the network (``lowering.coders``)."""
+        text = str((self.options or {}).get("encoding", "constant"))
+        return text.partition(":")[0] in CODED
 
     def reach(self, name: str) -> float | None:
         """Of a population, see ``GivenThreshold``; None where no data was seen."""

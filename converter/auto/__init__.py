@@ -32,6 +32,7 @@ from ..ann.passes import default_passes, run_passes
 from ..convert import Conversion, convert
 from ..recipes import recipe_named
 from ..recipes import windowed as windows
+from ..recipes.encodings import why_not
 from ..recipes.options import Options, can_copy
 from ..statistics.measure import Progress
 from .judge import confidence, confidence_of_share, drop_of, measured_by, shrunk
@@ -293,7 +294,10 @@ def _left_out(
             last = list(found.values())[-1]
             return f"{last.recipe} is within the limit at T={last.T}"
         return "a lag is at most T/2"
-    recipe = recipe_named(kind.recipe)
+    recipe, encoding = recipe_named(kind.recipe), options.enters
+    reason = why_not(encoding, recipe, most)
+    if reason:
+        return reason
     if recipe.window is not None:
         try:
             windows.check(recipe, _as_candidate(options, kind.recipe, steps=1, lag=0))

@@ -103,7 +103,38 @@ class _Folding(snn.Rules[None]):
             if moved is not None:
                 self._emit(self._reading(node), moved)
                 return
+            unit, factors = self._multiples(node, scales)
+            if unit is not None:
+                parts = zip(node.inputs, factors, strict=True)
+                read = tuple(self._times(name, factor) for name, factor in parts)
+                self._emit(replace(node, inputs=read), unit)
+                return
         self._emit(replace(node, inputs=self._whole(node.inputs)), None)
+
+    def _multiples(
+        self, node: snn.Synapse, scales: Sequence[Array | None]
+    ) -> tuple[Array | None, list[float]]:
+        """The scale that a sum passes on where its inputs' are whole multiples of the smallest, as
+        those of a value and of its negative part are, and the multiples: what is added up is then
+        still a whole number of spikes. None where they are not."""
+        known = [scale for scale in scales if scale is not None]
+        if not node.op.adds or len(known) < len(scales):
+            return None, []
+        unit = min((np.abs(scale) for scale in known), key=lambda size: float(size.min()))
+        factors = [scale / unit for scale in known]
+        first = [float(factor.reshape(-1)[0]) for factor in factors]
+        same = all(np.all(f == one) for f, one in zip(factors, first, strict=True))
+        if not same or any(one != round(one) or one == 0 for one in first):
+            return None, []
+        return compact_scale(unit), first
+
+    def _times(self, name: str, factor: float) -> str:
+        """A node that emits ``factor`` times what ``name`` does now."""
+        scale = self.pending[name]
+        self.pending[name] = np.full((), factor, np.float32)
+        made = self._materialize(name)
+        self.pending[name] = scale
+        return made
 
     def _emit(self, node: snn.Node, pending: Array | None) -> None:
         self.nodes.append(node)

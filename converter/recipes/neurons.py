@@ -13,6 +13,7 @@ from ...runtime.neurons import Neuron, NeuronParams, PacedParams
 from ...runtime.ops import Array
 from ...spelling import spelled
 from ..lowering.align import aligned
+from ..lowering.coders import Coders, coding_neuron, joined
 from ..lowering.copies import FEW_STEPS, worth_copying
 from ..lowering.differential import differential
 from ..lowering.lower import UNIT
@@ -28,8 +29,10 @@ def thresholds_of(
     copies: Mapping[str, int],
     recipe: Recipe,
     options: Options,
+    coders: Coders,
 ) -> dict[str, Array]:
-    """Per population, with as many levels per step as its ``copies`` have together."""
+    """Per population, with as many levels per step as its ``copies`` have together; of ``coders``
+    those of one spike per step and copy, whatever the recipe's neurons send."""
     method = options.method
     levels = options.levels or recipe.levels
     if recipe.model == "differential":
@@ -48,7 +51,8 @@ def thresholds_of(
             per_channel=options.per_channel,
             paced=is_paced(recipe, options),
         )
-    return out
+    own = levels if recipe.model == "if" else 1
+    return out | {name: x * np.float32(own) for name, x in joined(out, coders).items()}
 
 
 def copies_of(lowered: snn.SpikingGraph, options: Options) -> int:
@@ -66,6 +70,7 @@ def neurons_of(
     copies: Mapping[str, int],
     recipe: Recipe,
     options: Options,
+    coders: Coders,
 ) -> tuple[snn.SpikingGraph, dict[str, Neuron]]:
     """The neuron parameters of every population, and the graph as these neurons need it."""
     if recipe.model == "differential":
@@ -76,12 +81,15 @@ def neurons_of(
     levels = options.levels or recipe.levels
     kind = PacedParams if is_paced(recipe, options) else NeuronParams
     for population in lowered.of(snn.Population):
-        threshold = theta[population.name]
+        threshold, stat = theta[population.name], stats[population.name]
+        if population.name in coders:
+            rank, count = len(population.shape), copies[population.name]
+            out[population.name] = coding_neuron(threshold, stat, rank, count=count)
+            continue
         own = levels * copies.get(population.name, 1)
         if population.ceiling is not None:
             # The activation's own bound is then exact: no neuron passes it.
             threshold = np.minimum(threshold, np.float32(population.ceiling / own))
-        stat = stats[population.name]
         v_threshold = stat.broadcast(threshold.astype(np.float32), len(population.shape))
         out[population.name] = kind(
             v_threshold=v_threshold,

@@ -8,6 +8,7 @@ from math import prod
 from ...runtime import graph as snn
 from ...runtime.semantics.decision import LEFT_OUT, score_count
 from ...spelling import spelled
+from ..lowering.coders import Coders
 from . import Recipe
 from .neurons import is_paced
 from .options import Options
@@ -85,6 +86,21 @@ def copy_notes(
             f"only and so decide how finely the network sees it: {more:,} neurons and their spikes "
             f"on top, counted everywhere ({spelled('copies', 1)} leaves them out)"
         )
+
+
+def coder_notes(lowered: snn.SpikingGraph, coders: Coders, options: Options) -> Iterator[str]:
+    """What a report must say about neurons that the inputs enter by."""
+    count = options.enters.neurons
+    neurons = sum(count * prod(lowered[name].shape) for name in coders)
+    each = f"{count} neurons" if count > 1 else "a neuron"
+    signs = sorted({i for i in coders.values() if list(coders.values()).count(i) > 1})
+    twice = f", and as many for the negative values of {', '.join(signs)}" if signs else ""
+    yield (
+        f"inputs enter as spikes (--encoding {options.encoding}): {each} for each value{twice}, "
+        f"{neurons:,} in all, which are neurons of the network and counted everywhere; the value "
+        "is their constant current, written once per sample, or a host that knows it sends their "
+        "spikes; values beyond those of calibration are clipped"
+    )
 
 
 def calibrated_parts(recipe: Recipe) -> str:

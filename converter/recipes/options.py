@@ -11,6 +11,7 @@ from ...runtime.choices import choices, wrong_choices
 from ...spelling import spelled
 from ..statistics.thresholds import Method
 from . import recipe_named
+from .encodings import WINDOWS, WORDS, Encoding, encoding_of, why_not
 
 
 def _shown(text: str, **more: Any) -> dict[str, Any]:
@@ -44,7 +45,7 @@ class Options:
         reset, leak, refractory: see ``runtime.neurons.NeuronParams``.
         maxpool: "exact" keeps a running maximum of cumulated spikes, which no chip has; "tree"
             makes neurons of it (``ann.passes.tree_maxpool``): max(a, b) = a + relu(b - a).
-        encoding: how inputs enter (``runtime.semantics.encoding``).
+        encoding: how inputs enter (``encodings``).
         readout: "membrane" integrates without firing; "count" counts the outputs' spikes.
         seed: of the samples drawn in calibration.
     """
@@ -117,8 +118,13 @@ class Options:
             "max(a, b) = a + relu(b - a), which chips can run."
         ),
     )
-    encoding: Literal["constant", "poisson", "rate"] = field(
-        default="constant", metadata=_shown("How samples enter [constant current].")
+    encoding: str = field(
+        default="constant",
+        metadata=_shown(
+            "How samples enter: constant current [default], spikes (rate, poisson), or neurons: "
+            "population:N, for the recipes of their names few-spike:K, ttfs:K.",
+            metavar="|".join(WORDS),
+        ),
     )
     readout: Literal["membrane", "count"] = field(
         default="membrane",
@@ -141,8 +147,18 @@ class Options:
                 )
         if not 0 <= self.leak < 1:
             raise UsageError(f"leak is at least 0 and below 1, got {self.leak}", code="E116")
+        encoding = self.enters
+        if self.recipe == "auto" and encoding.coded in WINDOWS and encoding.number is not None:
+            raise UsageError(
+                f"recipe 'auto' chooses T, so '{encoding.coded}' has no number here",
+                remedy=f"Use --encoding {encoding.coded}.",
+                code="E114",
+            )
         if self.recipe != "auto":
             recipe = recipe_named(self.recipe)
+            reason = why_not(encoding, recipe, self.steps)
+            if reason:
+                raise UsageError(reason, code="E114")
             if self.levels not in (None, recipe.levels) and recipe.levels == 1:
                 raise UsageError(
                     f"recipe '{self.recipe}' has spikes of one level, not {self.levels}",
@@ -157,6 +173,11 @@ class Options:
                     code="E114",
                 )
 
+    @property
+    def enters(self) -> Encoding:
+        """``encoding``, read."""
+        return encoding_of(self.encoding)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Choosable:
@@ -167,6 +188,7 @@ class Choosable:
         words: the words it takes; none where it takes others.
         smallest: the smallest number it takes, or None.
         flags: of a bool, how yes and no are said; "": --name and --no-name.
+        metavar: what stands for the value in a help text, "" for what its kind gives.
         auto: only recipe "auto" reads it.
     """
 
@@ -176,6 +198,7 @@ class Choosable:
     help: str
     smallest: float | None
     flags: str
+    metavar: str
     auto: bool
 
 
@@ -190,6 +213,7 @@ def _choosables() -> tuple[Choosable, ...]:
             help=f.metadata["help"],
             smallest=f.metadata.get("smallest"),
             flags=f.metadata.get("flags", ""),
+            metavar=f.metadata.get("metavar", ""),
             auto=f.metadata.get("auto", False),
         )
         for f in fields(Options)

@@ -29,7 +29,7 @@ def check(recipe: Recipe, options: Options) -> None:
         "refractory steps": options.refractory,
         "output spike counts": options.readout != "membrane",
         "copies of neurons": (options.copies or 1) > 1,
-        f"inputs as '{options.encoding}' spikes": options.encoding != "constant",
+        f"inputs as '{options.encoding}' spikes": options.enters.drawn != "constant",
     }
     wrong = [what for what, asked in given.items() if asked]
     if wrong:

@@ -43,6 +43,7 @@ class Tuning:
         samples: calibration samples used at most, spread over all; fewer for many steps (``WORK``).
         weights: correct weights; search: choose thresholds and initial potentials; rounds: of
             bias calibration.
+        fixed: populations whose neurons stay as they are.
     """
 
     samples: int = 512
@@ -52,6 +53,7 @@ class Tuning:
     seed: int = 0
     memory: int = MEMORY
     threads: int | None = None
+    fixed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -193,10 +195,11 @@ class _Loop:
         node = replay.nodes[name]
         assert isinstance(node, snn.Population)
         neuron = self.neurons[name]
-        threshold = np.broadcast_to(neuron.v_threshold, _lengths(node, axis)).ravel()
-        drive = self._drive(node, target, axis)
-        search = search_of(neuron, starts=self.tuning.search, rounds=self.tuning.rounds)
-        self._take(node, choose(neuron, threshold, drive, search, node.ceiling))
+        if name not in self.tuning.fixed:
+            threshold = np.broadcast_to(neuron.v_threshold, _lengths(node, axis)).ravel()
+            drive = self._drive(node, target, axis)
+            search = search_of(neuron, starts=self.tuning.search, rounds=self.tuning.rounds)
+            self._take(node, choose(neuron, threshold, drive, search, node.ceiling))
         train = self._run(name)
         replay.store(name, train, target)
         power = float(np.mean(target**2)) or 1.0

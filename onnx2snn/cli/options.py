@@ -115,12 +115,15 @@ def _of_field(choice: Choosable) -> Callable[[F], F]:
     if choice.kind is bool:
         flags = choice.flags or f"{name}/--no-{name.removeprefix('--')}"
         return click.option(flags, choice.name, default=None, help=choice.help)
-    return click.option(name, choice.name, type=_type_of(choice), help=choice.help)
+    metavar = choice.metavar or None
+    return click.option(name, choice.name, type=_type_of(choice), metavar=metavar, help=choice.help)
 
 
 def _type_of(choice: Choosable) -> Any:
     if choice.words:
         return click.Choice(choice.words)
+    if choice.kind is str:
+        return click.STRING
     if choice.kind is int:
         return click.INT if choice.smallest is None else click.IntRange(min=int(choice.smallest))
     return click.FLOAT if choice.smallest is None else click.FloatRange(min=choice.smallest)

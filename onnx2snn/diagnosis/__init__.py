@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..converter.ann.passes import default_passes, run_passes
 from ..converter.frontend import LoadedModel, import_onnx
+from ..converter.lowering.coders import signed_in, with_coders
 from ..converter.lowering.copies import gathered
 from ..converter.lowering.lower import lower
 from ..data import Samples
@@ -75,6 +76,8 @@ def diagnose(
     """
     made = Provenance.of(network)
     lowered = lower(run_passes(import_onnx(model), default_passes(made.maxpool)))
+    if made.coded:  # as layers of the ANN too, that pass values on
+        lowered, _ = with_coders(lowered, signed_in(gathered(network)[0]))
     size = batch_size(network)
     with one_blas_thread():
         measured = measure(

@@ -111,8 +111,9 @@ def try_remedies(
 
 def _copies(net: snn.SpikingGraph, name: str) -> int | None:
     """How many neurons per value layer ``name`` should be tried with, None where it cannot."""
-    node, recipe = net[name], Provenance.of(net).recipe
-    if name not in front(net) or not isinstance(node, snn.Population):
+    node, made = net[name], Provenance.of(net)
+    recipe = made.recipe
+    if made.coded or name not in front(net) or not isinstance(node, snn.Population):
         return None
     known = can_be_copied(node.neuron)
     # Of these recipes' neurons one with more levels is so many; so is one of a network that does

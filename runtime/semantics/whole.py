@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ..graph import Delay, MaxPool, Node, Population, Rules, Synapse
-from ..ops import MultiplyingOp
+from ..ops import MultiplyingOp, WeightedOp
 
 
 class Largest(Rules[float | None]):
-    """The largest whole number that a node sends; None where it is not a sum of such that neurons
-    send. ``sent``: the largest of a population's."""
+    """The largest whole number, its sign aside, that a node sends; None where it is not a sum of
+    such that neurons send. ``sent``: the largest of a population's."""
 
     def __init__(self, nodes: Mapping[str, Node], sent: Callable[[Population], float]) -> None:
         self.nodes, self.sent = nodes, sent
@@ -39,7 +39,17 @@ class Largest(Rules[float | None]):
         if len(known) < len(xs):
             return None
         if isinstance(node.op, MultiplyingOp):
-            return None
+            factor = _whole_factor(node.op)
+            return None if factor is None else known[0] * factor
         if node.op.adds:
             return sum(known)
         return max(known) * node.op.terms(*(self.nodes[name].shape for name in node.inputs))
+
+
+def _whole_factor(op: MultiplyingOp) -> float | None:
+    """The largest factor, its sign aside, of an unweighted operation that multiplies by whole
+    numbers; None of others."""
+    sizes = np.abs(op.factors)
+    if isinstance(op, WeightedOp) or np.any(sizes != np.rint(sizes)):
+        return None
+    return float(sizes.max(initial=0))

@@ -252,7 +252,7 @@ def linear(op, xs):
         case ops.Scale():
             return xs[0] * op.scale.astype(float)
         case ops.Add():
-            return xs[0] + xs[1]
+            return sum(xs)
         case ops.Concat():
             return np.concatenate(xs, axis=op.axis)
         case ops.Reshape():
