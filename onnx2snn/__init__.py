@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .evaluation.ann import onnx_ann
     from .evaluation.evaluate import evaluate
     from .evaluation.verify import verify
-    from .provenance import convert
+    from .provenance.converted import convert
 
     __version__: str
 
@@ -47,7 +47,7 @@ _HOMES = {
     "evaluate": "evaluation.evaluate",
     "onnx_ann": "evaluation.ann",
     "verify": "evaluation.verify",
-    "convert": "provenance",
+    "convert": "provenance.converted",
 }
 _MODULES = (
     "api",

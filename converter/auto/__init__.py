@@ -22,118 +22,25 @@ import numpy as np
 from ...errors import UsageError
 from ...runtime.engine import simulate
 from ...runtime.graph import SpikingGraph
-from ...runtime.neurons import WindowedNeuron
 from ...runtime.ops import Array
 from ...runtime.semantics.analog import run_analog
 from ...runtime.semantics.samples import spread_over
 from ...spelling import spelled
 from ..ann.graph import AnnGraph, Opaque
 from ..ann.passes import default_passes, run_passes
-from ..convert import Conversion, convert
+from ..convert import convert
 from ..recipes import recipe_named
 from ..recipes import windowed as windows
 from ..recipes.encodings import why_not
-from ..recipes.options import Options, can_copy
+from ..recipes.options import Options
 from ..statistics.measure import Progress
+from .candidates import KINDS, PREFERENCES, RANKING, Candidate, Kind, Selection, as_candidate
 from .judge import confidence, confidence_of_share, drop_of, measured_by, shrunk
 
 HELD_BACK = 512  # at most, and at most a third
 TRIAL, FULL = 128, 512  # samples for a first look at a candidate, and where that does not decide
 NEAR = 1.5  # an error this many times the limit may be within it with more samples
 FINE, COARSE = 8, 4  # T is found to within T/8; T/4 for what is not going to be taken
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """What is searched for its smallest T, beginning at ``start``."""
-
-    recipe: str
-    lagged: bool = False
-    start: int = 4
-
-    @property
-    def window(self) -> type[WindowedNeuron] | None:
-        return recipe_named(self.recipe).window
-
-    @property
-    def title(self) -> str:
-        return f"{self.recipe} with lag" if self.lagged else self.recipe
-
-
-# Cheapest for chips first. `synchronous` is a reference for what thresholds can do, no candidate.
-KINDS = (
-    Kind(recipe="binary"),
-    Kind(recipe="binary", lagged=True),
-    Kind(recipe="signed"),
-    Kind(recipe="graded", start=2),
-    Kind(recipe="few-spike", start=2),
-    Kind(recipe="ttfs"),
-    Kind(recipe="differential", start=2),
-)
-# What makes one candidate within the limit better than another.
-PREFERENCES: Mapping[str, str] = {
-    "chips": "what every chip can run first: " + ", ".join(k.title for k in KINDS),
-    "steps": "fewest steps T between two answers",
-    "latency": "fewest steps from input to answer",
-    "spikes": "fewest spikes per neuron",
-    "synops": "fewest operations: synaptic ones, and multiply-accumulates on analog values",
-}
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Candidate:
-    """One recipe at one T on the held-back samples. ``drop``: points lost (of accuracy, of
-    agreement, or 100 times the relative error of the outputs); ``expected``: what is judged, the
-    drop itself but for accuracy (``auto_judge.shrunk``); ``low``, ``high``: 95 % interval, None for
-    an error; ``samples``: how many it was converted on; ``macs_per_sample``: multiply-accumulates
-    on analog values; ``confidence``: the probability that the drop on unseen data is within the
-    limit (``judge.confidence``), None for an error. ``within``: neither what was seen nor what is
-    expected is over the limit."""
-
-    recipe: str
-    T: int
-    lag: int
-    latency: int
-    drop: float
-    expected: float
-    low: float | None
-    high: float | None
-    within: bool
-    samples: int
-    spikes_per_neuron: float
-    synops_per_sample: float
-    macs_per_sample: float
-    confidence: float | None = None
-
-
-RANKING: Mapping[str, Callable[[Candidate], float]] = {
-    "chips": lambda c: 0,  # what was found is in that order, and min takes the first
-    "steps": lambda c: c.T,
-    "latency": lambda c: c.latency,
-    "spikes": lambda c: c.spikes_per_neuron,
-    "synops": lambda c: c.synops_per_sample + c.macs_per_sample,
-}
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Selection:
-    """``conversion`` is the chosen one, converted on all calibration samples; its meta lists all
-    ``candidates``. ``within``: whether it stays under the limit (else the best there was)."""
-
-    conversion: Conversion
-    chosen: Candidate
-    candidates: tuple[Candidate, ...]
-    within: bool
-
-
-def _as_candidate(options: Options, recipe: str, *, steps: int, lag: int) -> Options:
-    """``options`` for one candidate: what only some recipes have is left out for the others."""
-    plain = replace(options, recipe=recipe, steps=steps, lag=lag, levels=None, copies=None)
-    return replace(
-        plain,
-        levels=options.levels if recipe == "graded" else None,
-        copies=options.copies if can_copy(plain) else None,
-    )
 
 
 @dataclass
@@ -179,9 +86,7 @@ class _Search:
     def _candidate(self, kind: Kind, *, steps: int, lag: int, most: int) -> Candidate:
         chosen = _spread(np.ones(len(_first(self.fit)), bool), most)
         fit = {name: x[chosen] for name, x in self.fit.items()}
-        made = convert(
-            self.ann, fit, _as_candidate(self.options, kind.recipe, steps=steps, lag=lag)
-        )
+        made = convert(self.ann, fit, as_candidate(self.options, kind.recipe, steps=steps, lag=lag))
         if not self.answers:
             self.answers = _analog(made.lowered, self.held)
         result = simulate(made.graph, self.held, steps, at=[steps])
@@ -244,7 +149,7 @@ def choose(
         progress=progress,
     )
     best = _search_all(search, kinds)
-    final = convert(ann, arrays, _as_candidate(options, best.recipe, steps=best.T, lag=best.lag))
+    final = convert(ann, arrays, as_candidate(options, best.recipe, steps=best.T, lag=best.lag))
     meta = {**final.graph.meta, "auto": _record(search, best)}
     final = replace(final, graph=replace(final.graph, meta=meta))
     progress(1, 1)
@@ -300,7 +205,7 @@ def _left_out(
         return reason
     if recipe.window is not None:
         try:
-            windows.check(recipe, _as_candidate(options, kind.recipe, steps=1, lag=0))
+            windows.check(recipe, as_candidate(options, kind.recipe, steps=1, lag=0))
         except UsageError as error:
             return error.what
     plain = options.readout == "membrane" and options.reset == "subtract" and not options.leak

@@ -12,7 +12,8 @@ from ..mapping import Least
 from ..target import HardwareTarget, Violation
 from ..view.network import ChipNetwork
 from .network import is_hidden
-from .rules import FOREIGN, Usage, kinds, over, sizes_of, unwired
+from .rules import FOREIGN, kinds, over
+from .usage import Usage, sizes_of, unwired
 
 PLACE = "`onnx2snn place` computes what would fit."
 

@@ -33,15 +33,12 @@ from .quantize import Quantized, XyloOptions, XyloSettings, quantize
 from .rules import (
     FOREIGN,
     RECODABLE,
-    Usage,
     fitting_widths,
     kinds,
-    order,
     over,
-    sizes_of,
-    usage_of,
     violations,
 )
+from .usage import Usage, order, sizes_of, usage_of
 
 CHUNK = 128  # samples that one call of the core takes, to bound memory
 SYNTHETIC = 256  # samples drawn where no data was given

@@ -24,7 +24,7 @@ from ..evaluation.sweep import Sweep, state_names
 from ..evaluation.sweep import sweep as run_sweep
 from ..evaluation.verify import verify as run_verify
 from ..evaluation.written import checked_bytes
-from ..provenance import convert as run_convert
+from ..provenance.converted import convert as run_convert
 from ..reports import conversion, documents
 from ..reports import text as render
 from ..results import claim, claim_file

@@ -144,10 +144,7 @@ def place_command(
             _write(report, results, below[chip.name])
     show(len(names), len(names))
     if results is not None and len(names) > 1:
-        results.write("comparison.csv", chips_csv(reports, alike))
-        results.write("comparison.html", render_chips(reports, alike))
-        text = render_comparison(reports, alike)
-        results.write("comparison.txt", f"{text}\n{TEXT_MARK}\n")
+        _write_comparison(reports, alike, results)
     document = reader.told(documents.placements(reports, alike))
     opt.emit(document, as_json, _text, reports, alike, output)
     if not any(report.fits for report in reports):
@@ -276,6 +273,15 @@ def _write(report: PlacementReport, results: Results, below: str) -> None:
     results.write(f"{below}placement.html", render_html(report))
     for name, content in report.files.items():
         results.write(below + name, content)
+
+
+def _write_comparison(
+    reports: list[PlacementReport], alike: Mapping[str, PlacementReport], results: Results
+) -> None:
+    results.write("comparison.csv", chips_csv(reports, alike))
+    results.write("comparison.html", render_chips(reports, alike))
+    text = render_comparison(reports, alike)
+    results.write("comparison.txt", f"{text}\n{TEXT_MARK}\n")
 
 
 COMMANDS: tuple[click.Command, ...] = (place_command, targets)

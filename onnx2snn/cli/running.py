@@ -18,7 +18,8 @@ from ..errors import UsageError
 from ..evaluation.ann import Ann
 from ..evaluation.evaluate import evaluate
 from ..evaluation.sweep import Sweep, SweepRun, early_notes
-from ..provenance import Provenance, convert
+from ..provenance import Provenance
+from ..provenance.converted import convert
 from ..reports import comparison, documents
 from ..reports import text as render
 from ..reports.pages import sweep as page

@@ -15,7 +15,8 @@ from typing import Any
 
 from ..converter.frontend import LoadedModel
 from ..data import Samples
-from ..provenance import Provenance, convert
+from ..provenance import Provenance
+from ..provenance.converted import convert
 from ..runtime.graph import Population, SpikingGraph
 from .ann import onnx_ann
 from .evaluate import Evaluation, evaluate

@@ -26,7 +26,7 @@ def auto_text(auto: Mapping[str, Any]) -> str:
         "recipe", "T", "lag", "latency", "drop", "95 % interval", "expected", "within",
         "spikes/neuron", "bits/spike", "synops/sample", "MACs/sample", "samples", "",
     ]  # fmt: skip
-    best, limit = auto["chosen"], auto["max_drop"]
+    best = auto["chosen"]
     rows = [
         [
             c["recipe"],
@@ -46,6 +46,20 @@ def auto_text(auto: Mapping[str, Any]) -> str:
         ]
         for c in auto["candidates"]
     ]
+    order = f"preferred ({auto['prefer']}): {auto['order']}"
+    others = [
+        f"{name}: {c['recipe']} T={c['T']}" + (f" lag {c['lag']}" if c["lag"] else "")
+        for name, c in auto["best"].items()
+        if c != best
+    ]
+    order += f"\nanother {spelled('prefer')} would take: {', '.join(others)}" if others else ""
+    left = "".join(f"\nnot weighed: {reason}" for reason in auto["left_out"])
+    return f"{table(header, rows)}\n{_verdict(auto)}\n{order}{left}"
+
+
+def _verdict(auto: Mapping[str, Any]) -> str:
+    """What was chosen, and how sure that is."""
+    best, limit = auto["chosen"], auto["max_drop"]
     lag = f", lag {best['lag']}" if best["lag"] else ""
     verdict = (
         f"chosen: {best['recipe']} at T={best['T']}{lag}, {best['drop']:.2f} "
@@ -76,16 +90,7 @@ def auto_text(auto: Mapping[str, Any]) -> str:
                 f"; one of them is worth {one:.1f} points, more than the limit: give more "
                 "calibration samples"
             )
-    verdict += "\n'samples': how many a candidate was converted on"
-    order = f"preferred ({auto['prefer']}): {auto['order']}"
-    others = [
-        f"{name}: {c['recipe']} T={c['T']}" + (f" lag {c['lag']}" if c["lag"] else "")
-        for name, c in auto["best"].items()
-        if c != best
-    ]
-    order += f"\nanother {spelled('prefer')} would take: {', '.join(others)}" if others else ""
-    left = "".join(f"\nnot weighed: {reason}" for reason in auto["left_out"])
-    return f"{table(header, rows)}\n{verdict}\n{order}{left}"
+    return f"{verdict}\n'samples': how many a candidate was converted on"
 
 
 def runs_text(runs: Sequence[SweepRun], *, said: Collection[str] = ()) -> str:

@@ -23,6 +23,7 @@ from ..ops import Array, Shape
 from ..semantics.constants import constant_currents
 from ..semantics.windows import READ
 from ..tables import entry
+from .islands import island_function
 from .naming import TOTAL, FileNames
 from .neurons import NAME, NEURONS
 from .neurons import integrate_and_fire as fn
@@ -327,7 +328,9 @@ class _Emission(snn.Rules[None]):
                 where=f"node '{node.name}'",
             )
         name = f"Island_{len(self.functions)}"
-        self.functions[name] = _island(node, name, raised(self.islands[node.model], self.opset))
+        self.functions[name] = island_function(
+            node, name, raised(self.islands[node.model], self.opset)
+        )
         means = []
         for i, source in enumerate(node.inputs):
             biased = bool(node.biases) and np.any(node.biases[i])
@@ -381,46 +384,3 @@ class _Emission(snn.Rules[None]):
             self.call("Readout", signal, bias, self.total, out=out)
         shape: list[str | int | None] = ["steps", "batch", *node.shape]
         self.outputs.append(helper.make_tensor_value_info(out, TensorProto.FLOAT, shape))
-
-
-SETTLING = (
-    "settled",
-    "nan",
-    "inf",
-    "odd",
-    "zero",
-)  # values of what makes an island's output finite
-
-
-def _new(name: str, taken: set[str]) -> str:
-    """A name that is not taken, which then is."""
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name
-
-
-def _island(node: snn.Analog, name: str, model: onnx.ModelProto) -> onnx.FunctionProto:
-    """The island's ONNX model as a function of our domain, 0 where it has no finite value (see
-    ``semantics.islands.settled``); its weights become constants."""
-    taken = {name for part in model.graph.node for name in (*part.input, *part.output)}
-    taken |= {i.name for i in (*model.graph.input, *model.graph.initializer)}
-    out, nan, inf, odd, zero = (_new(f"{node.output}_{role}", taken) for role in SETTLING)
-    settling = [
-        helper.make_node("IsNaN", [node.output], [nan]),
-        helper.make_node("IsInf", [node.output], [inf]),
-        helper.make_node("Or", [nan, inf], [odd]),
-        helper.make_node("Constant", [], [zero], value_float=0.0),
-        helper.make_node("Where", [odd, zero, node.output], [out]),
-    ]
-    weights = [helper.make_node("Constant", [], [i.name], value=i) for i in model.graph.initializer]
-    held = {i.name for i in model.graph.initializer}
-    return helper.make_function(
-        fn.DOMAIN,
-        name,
-        [i.name for i in model.graph.input if i.name not in held],
-        [out],
-        [*weights, *model.graph.node, *settling],
-        list(model.opset_import),
-        doc_string="Analog island: " + ", ".join(node.ops),
-    )

@@ -19,7 +19,7 @@ from onnx2snn.converter.frontend.islands.units import units
 from onnx2snn.converter.frontend.node import OnnxNode
 from onnx2snn.data import Preprocessing, load_samples
 from onnx2snn.errors import DataError, ModelError
-from onnx2snn.provenance import convert
+from onnx2snn.provenance.converted import convert
 from onnx2snn.runtime.engine import simulate
 
 

@@ -13,7 +13,8 @@ from onnx2snn.errors import UsageError
 from onnx2snn.hwtargets.mapping import Mapped
 from onnx2snn.hwtargets.placement import load_target
 from onnx2snn.hwtargets.view.network import chip_view
-from onnx2snn.hwtargets.xylo.rules import order, over, usage_of
+from onnx2snn.hwtargets.xylo.rules import over
+from onnx2snn.hwtargets.xylo.usage import order, usage_of
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.graph import Input, Population, Readout, SpikingGraph, Synapse
 from onnx2snn.runtime.neurons.differential import DifferentialParams
