@@ -33,7 +33,8 @@ from ..recipes import recipe_named
 from ..recipes import windowed as windows
 from ..recipes.options import Options, can_copy
 from ..statistics.measure import Progress
-from .judge import confidence, confidence_of_share, drop_of, measured_by, shrunk
+from .claim import Key, claims
+from .judge import Seen, drop_of, measured_by, seen_of, shrunk
 
 HELD_BACK = 512  # at most, and at most a third
 TRIAL, FULL = 128, 512  # samples for a first look at a candidate, and where that does not decide
@@ -85,7 +86,7 @@ class Candidate:
     drop itself but for accuracy (``auto_judge.shrunk``); ``low``, ``high``: 95 % interval, None for
     an error; ``samples``: how many it was converted on; ``macs_per_sample``: multiply-accumulates
     on analog values; ``confidence``: the probability that the drop on unseen data is within the
-    limit (``judge.confidence``), None for an error. ``within``: neither what was seen nor what is
+    limit (``claim``), None for an error. ``within``: neither what was seen nor what is
     expected is over the limit."""
 
     recipe: str
@@ -124,6 +125,10 @@ class Selection:
     within: bool
 
 
+def _key(candidate: Candidate) -> Key:
+    return candidate.recipe, candidate.T, candidate.lag
+
+
 def _as_candidate(options: Options, recipe: str, *, steps: int, lag: int) -> Options:
     """``options`` for one candidate: what only some recipes have is left out for the others."""
     plain = replace(options, recipe=recipe, steps=steps, lag=lag, levels=None, copies=None)
@@ -144,10 +149,20 @@ class _Search:
     labels: Array | None
     options: Options
     progress: Progress
-    tried: dict[tuple[str, int, int], Candidate] = field(default_factory=dict)
+    tried: dict[Key, Candidate] = field(default_factory=dict)
     best: dict[str, Candidate] = field(default_factory=dict)  # by preference
     left_out: list[str] = field(default_factory=list)
     answers: dict[str, Array] = field(default_factory=dict)
+    seen: dict[Key, Seen] = field(default_factory=dict)
+
+    def claim(self, best: Candidate) -> Candidate:
+        """``best`` with its confidence, which all candidates get, now that all have been seen."""
+        limit, agreement = self.options.max_drop, self.labels is None
+        found = claims(self.seen, limit=limit, agreement=agreement)
+        for key, sure in found.items():
+            self.tried[key] = replace(self.tried[key], confidence=sure)
+        self.best = {name: self.tried[_key(c)] for name, c in self.best.items()}
+        return self.tried[_key(best)]
 
     @property
     def has_islands(self) -> bool:
@@ -185,15 +200,12 @@ class _Search:
         result = simulate(made.graph, self.held, steps, at=[steps])
         got = {name: out[-1] for name, out in result.readouts.items()}
         drop, low, high = drop_of(wanted=self.answers, got=got, labels=self.labels)
-        expected, limit, sure = drop, self.options.max_drop, None
-        measure, count = measured_by(self.answers, self.labels), len(_first(self.held))
-        if measure == "accuracy":
-            apart = drop_of(wanted=self.answers, got=got, labels=None)[0]
-            expected = shrunk(drop, disagreement=apart, count=count)
-        if measure == "agreement":
-            sure = confidence_of_share(drop, count=count, limit=limit)
-        elif low is not None and high is not None:
-            sure = confidence(expected, interval=(low, high), limit=limit)
+        seen = seen_of(wanted=self.answers, got=got, labels=self.labels)
+        expected, limit = drop, self.options.max_drop
+        if seen is not None:
+            self.seen[kind.recipe, steps, lag] = seen
+        if seen is not None and self.labels is not None:
+            expected = shrunk(drop, disagreement=100 * seen.apart / seen.count, count=seen.count)
         return Candidate(
             recipe=kind.recipe,
             T=steps,
@@ -204,7 +216,6 @@ class _Search:
             low=low,
             high=high,
             within=max(drop, expected) <= limit,
-            confidence=sure,
             samples=len(_first(fit)),
             spikes_per_neuron=float(result.spikes_per_neuron[-1]),
             synops_per_sample=float(result.synops_per_sample[-1]),
@@ -241,7 +252,7 @@ def choose(
         options=options,
         progress=progress,
     )
-    best = _search_all(search, kinds)
+    best = search.claim(_search_all(search, kinds))
     final = convert(ann, arrays, _as_candidate(options, best.recipe, steps=best.T, lag=best.lag))
     meta = {**final.graph.meta, "auto": _record(search, best)}
     final = replace(final, graph=replace(final.graph, meta=meta))
