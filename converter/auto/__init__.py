@@ -35,12 +35,17 @@ from ..recipes.encodings import why_not
 from ..recipes.options import Options
 from ..statistics.measure import Progress
 from .candidates import KINDS, PREFERENCES, RANKING, Candidate, Kind, Selection, as_candidate
-from .judge import confidence, confidence_of_share, drop_of, measured_by, shrunk
+from .claim import Key, claims
+from .judge import Seen, drop_of, measured_by, seen_of, shrunk
 
 HELD_BACK = 512  # at most, and at most a third
 TRIAL, FULL = 128, 512  # samples for a first look at a candidate, and where that does not decide
 NEAR = 1.5  # an error this many times the limit may be within it with more samples
 FINE, COARSE = 8, 4  # T is found to within T/8; T/4 for what is not going to be taken
+
+
+def _key(candidate: Candidate) -> Key:
+    return candidate.recipe, candidate.T, candidate.lag
 
 
 @dataclass
@@ -53,10 +58,20 @@ class _Search:
     labels: Array | None
     options: Options
     progress: Progress
-    tried: dict[tuple[str, int, int], Candidate] = field(default_factory=dict)
+    tried: dict[Key, Candidate] = field(default_factory=dict)
     best: dict[str, Candidate] = field(default_factory=dict)  # by preference
     left_out: list[str] = field(default_factory=list)
     answers: dict[str, Array] = field(default_factory=dict)
+    seen: dict[Key, Seen] = field(default_factory=dict)
+
+    def claim(self, best: Candidate) -> Candidate:
+        """``best`` with its confidence, which all candidates get, now that all have been seen."""
+        limit, agreement = self.options.max_drop, self.labels is None
+        found = claims(self.seen, limit=limit, agreement=agreement)
+        for key, sure in found.items():
+            self.tried[key] = replace(self.tried[key], confidence=sure)
+        self.best = {name: self.tried[_key(c)] for name, c in self.best.items()}
+        return self.tried[_key(best)]
 
     @property
     def has_islands(self) -> bool:
@@ -92,15 +107,12 @@ class _Search:
         result = simulate(made.graph, self.held, steps, at=[steps])
         got = {name: out[-1] for name, out in result.readouts.items()}
         drop, low, high = drop_of(wanted=self.answers, got=got, labels=self.labels)
-        expected, limit, sure = drop, self.options.max_drop, None
-        measure, count = measured_by(self.answers, self.labels), len(_first(self.held))
-        if measure == "accuracy":
-            apart = drop_of(wanted=self.answers, got=got, labels=None)[0]
-            expected = shrunk(drop, disagreement=apart, count=count)
-        if measure == "agreement":
-            sure = confidence_of_share(drop, count=count, limit=limit)
-        elif low is not None and high is not None:
-            sure = confidence(expected, interval=(low, high), limit=limit)
+        seen = seen_of(wanted=self.answers, got=got, labels=self.labels)
+        expected, limit = drop, self.options.max_drop
+        if seen is not None:
+            self.seen[kind.recipe, steps, lag] = seen
+        if seen is not None and self.labels is not None:
+            expected = shrunk(drop, disagreement=100 * seen.apart / seen.count, count=seen.count)
         return Candidate(
             recipe=kind.recipe,
             T=steps,
@@ -111,7 +123,6 @@ class _Search:
             low=low,
             high=high,
             within=max(drop, expected) <= limit,
-            confidence=sure,
             samples=len(_first(fit)),
             spikes_per_neuron=float(result.spikes_per_neuron[-1]),
             synops_per_sample=float(result.synops_per_sample[-1]),
@@ -148,7 +159,7 @@ def choose(
         options=options,
         progress=progress,
     )
-    best = _search_all(search, kinds)
+    best = search.claim(_search_all(search, kinds))
     final = convert(ann, arrays, as_candidate(options, best.recipe, steps=best.T, lag=best.lag))
     meta = {**final.graph.meta, "auto": _record(search, best)}
     final = replace(final, graph=replace(final.graph, meta=meta))

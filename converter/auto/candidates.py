@@ -57,7 +57,7 @@ class Candidate:
     drop itself but for accuracy (``auto_judge.shrunk``); ``low``, ``high``: 95 % interval, None for
     an error; ``samples``: how many it was converted on; ``macs_per_sample``: multiply-accumulates
     on analog values; ``confidence``: the probability that the drop on unseen data is within the
-    limit (``judge.confidence``), None for an error. ``within``: neither what was seen nor what is
+    limit (``claim``), None for an error. ``within``: neither what was seen nor what is
     expected is over the limit."""
 
     recipe: str

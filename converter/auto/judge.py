@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import comb, erf, sqrt
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from ...runtime.ops import Array
 from ...runtime.semantics.decision import decisions, score_count
-from ...runtime.semantics.intervals import Z95, paired_points, wilson
+from ...runtime.semantics.intervals import paired_points, wilson
 
 DOUBT = 10  # disagreements, see ``shrunk``
 
 Measure = Literal["accuracy", "agreement", "error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """Of ``count`` held-back samples: ``apart``, those on which SNN and ANN disagree; among these
+    ``lost``, which the ANN alone has right, and ``won``, which the SNN alone has. Without labels
+    all that are apart count as lost."""
+
+    lost: int
+    won: int
+    apart: int
+    count: int
 
 
 def measured_by(answers: Mapping[str, Array], labels: Array | None) -> Measure:
@@ -29,25 +41,35 @@ def measured_by(answers: Mapping[str, Array], labels: Array | None) -> Measure:
     return "error" if counts[0] == 1 and not np.isin(labels, (0, 1)).all() else "accuracy"
 
 
+def seen_of(
+    *, wanted: Mapping[str, Array], got: Mapping[str, Array], labels: Array | None
+) -> Seen | None:
+    """What the held-back samples show; of the worst output where there are no labels; None where
+    ``measured_by`` says error."""
+    names, measure = list(wanted), measured_by(wanted, labels)
+    if measure == "error":
+        return None
+    pairs = [(got[n], wanted[n], wanted[n].shape[1:]) for n in names]
+    apart = [int((decisions(a, s) != decisions(b, s)).sum()) for a, b, s in pairs]
+    count = len(wanted[names[0]])
+    if labels is None:
+        return Seen(lost=max(apart), won=0, apart=max(apart), count=count)
+    ours, anns = (decisions(out, pairs[0][2]) == labels for out in pairs[0][:2])
+    lost, won = int((anns & ~ours).sum()), int((ours & ~anns).sum())
+    return Seen(lost=lost, won=won, apart=apart[0], count=count)
+
+
 def drop_of(
     *, wanted: Mapping[str, Array], got: Mapping[str, Array], labels: Array | None
 ) -> tuple[float, float | None, float | None]:
     """(drop, low, high) in points; that of the worst output where there are no labels."""
-    names = list(wanted)
-    measure = measured_by(wanted, labels)
-    if measure == "error":
-        return max(_relative_error(got[n], wanted=wanted[n]) for n in names), None, None
+    seen = seen_of(wanted=wanted, got=got, labels=labels)
+    if seen is None:
+        return max(_relative_error(got[n], wanted=wanted[n]) for n in wanted), None, None
     if labels is not None:
-        shape = wanted[names[0]].shape[1:]
-        ours, anns = (decisions(out[names[0]], shape) == labels for out in (got, wanted))
-        return paired_points(
-            lost=int((anns & ~ours).sum()), won=int((ours & ~anns).sum()), count=len(labels)
-        )
-    pairs = [(got[n], wanted[n], wanted[n].shape[1:]) for n in names]
-    lost = [int((decisions(a, s) != decisions(b, s)).sum()) for a, b, s in pairs]
-    count = len(wanted[names[0]])
-    low, high = wilson(max(lost), count=count)
-    return 100 * max(lost) / count, 100 * low, 100 * high
+        return paired_points(lost=seen.lost, won=seen.won, count=seen.count)
+    low, high = wilson(seen.apart, count=seen.count)
+    return 100 * seen.apart / seen.count, 100 * low, 100 * high
 
 
 def shrunk(drop: float, *, disagreement: float, count: int) -> float:
@@ -59,24 +81,6 @@ def shrunk(drop: float, *, disagreement: float, count: int) -> float:
     apart = disagreement * count / 100
     lost = drop * count / 100
     return 100 * apart / count * (lost + DOUBT / 2) / (apart + DOUBT)
-
-
-def confidence(expected: float, *, interval: tuple[float, float], limit: float) -> float:
-    """The probability that unseen data lose at most ``limit`` points, where ``expected`` is what
-    they are expected to lose and ``interval`` the 95 % one of what was seen (normal)."""
-    deviation = (interval[1] - interval[0]) / (2 * Z95)
-    if deviation <= 0:
-        return float(expected <= limit)
-    return 0.5 * (1 + erf((limit - expected) / deviation / sqrt(2)))
-
-
-def confidence_of_share(drop: float, *, count: int, limit: float) -> float:
-    """The probability that at most ``limit`` points of unseen data disagree, where ``drop`` points
-    of ``count`` did: that of the share's posterior with an even prior (Bayes, Laplace). It allows
-    for one disagreement more than was seen, and so for what was tried until it was seen."""
-    share, seen = min(max(limit / 100, 0.0), 1.0), round(drop * count / 100)
-    few = (comb(count + 1, n) * share**n * (1 - share) ** (count + 1 - n) for n in range(seen + 1))
-    return max(0.0, 1 - sum(few))
 
 
 def _relative_error(got: Array, *, wanted: Array) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -20,6 +20,7 @@ from ..mapping import ChipRun, Mapped, Request
 from ..target import HardwareTarget, Violation
 from ..view.network import ChipNetwork, Projection
 from . import hops, mesh
+from .analog import analog_work
 from .report import FloorPlan, LayerRow, PlacementReport, ResourceRow
 from .scores import no_scores, score_of_values
 
@@ -67,13 +68,14 @@ class Assembly:
         violations = (*mapped.violations, *self._too_many(chips), *late)
         fits = not violations
         resources = self._resources(chips)
+        analog = analog_work(self.network, input_mode=mapped.input_mode, steps=self.request.steps)
         return PlacementReport(
             target=target.name,
             title=target.title,
             fits=fits,
             cores=count,
             chips=chips,
-            layers=self._layers(),
+            layers=self._layers(analog.by_layer),
             resources=resources,
             binding=_binding(resources),
             violations=violations,
@@ -84,6 +86,7 @@ class Assembly:
             if mapped.latency is None
             else mapped.latency,
             input_mode=mapped.input_mode,
+            analog=analog.document(),
             would_fit=() if fits or mapped.would_fit is None else mapped.would_fit(self.available),
             unverified=tuple(
                 {"name": n.name, "value": n.value, "source": n.source} for n in target.unverified
@@ -126,7 +129,7 @@ class Assembly:
             return ()
         per_chip = int(self.target.limit("cores_per_chip"))
         needs = self.mapped.cores.count
-        largest = max(self._layers(), key=lambda row: row.cores)
+        largest = max(self._layers({}), key=lambda row: row.cores)
         board = "chip" if self.available == 1 else f"board of {self.available} chips"
         return (
             Violation(
@@ -139,10 +142,10 @@ class Assembly:
             ),
         )
 
-    def _layers(self) -> tuple[LayerRow, ...]:
-        return tuple(self._row(name) for name in self.mapped.cores.layers)
+    def _layers(self, analog: Mapping[str, int]) -> tuple[LayerRow, ...]:
+        return tuple(self._row(name, analog.get(name, 0)) for name in self.mapped.cores.layers)
 
-    def _row(self, name: str) -> LayerRow:
+    def _row(self, name: str, analog_macs: int) -> LayerRow:
         cores = self.mapped.cores
         index = cores.layers.index(name)
         own = np.flatnonzero(cores.layer == index)
@@ -170,6 +173,7 @@ class Assembly:
             tile=self.mapped.tiles.get(name, ()),
             binding=max(share, key=lambda k: share[k]) if share else "",
             utilization=share,
+            analog_macs=analog_macs,
         )
 
     def _resources(self, chips: int) -> tuple[ResourceRow, ...]:

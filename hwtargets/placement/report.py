@@ -22,7 +22,8 @@ SCHEMA = "onnx2snn-placement/1"
 
 @dataclass(frozen=True, kw_only=True)
 class LayerRow:
-    """One layer: what it takes. ``utilization``: per resource, mean share of the cores' limit."""
+    """One layer: what it takes. ``utilization``: per resource, mean share of the cores' limit;
+    ``analog_macs``: multiply-accumulates on analog values in front of it, per inference."""
 
     name: str
     cores: int
@@ -35,6 +36,7 @@ class LayerRow:
     tile: tuple[int, ...] = ()
     binding: str = ""
     utilization: Mapping[str, float] = field(default_factory=dict)
+    analog_macs: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,8 @@ class PlacementReport:
     ``traffic`` has spike_hops, avg_hops, max_hops, max_link, energy, chip_crossings, packets;
     ``accuracy`` has ann, float_snn, chip, quantization_loss, total_loss, T, samples (None where
     no data was given); ``energy`` and ``latency`` are records; ``input_mode`` is how the input
-    enters the chip ("" where nothing was mapped)."""
+    enters the chip ("" where nothing was mapped); ``analog`` has macs_per_sample and macs_to_ann:
+    multiply-accumulates on analog values, also relative to the ANN's."""
 
     target: str
     title: str
@@ -95,6 +98,7 @@ class PlacementReport:
     energy: Energy
     latency: Latency
     input_mode: str = ""
+    analog: Mapping[str, Any] = field(default_factory=dict)
     would_fit: tuple[Mapping[str, Any], ...] = ()
     unverified: tuple[Mapping[str, Any], ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)

@@ -19,16 +19,19 @@ HEAD = ("target", "fits", "cores", "chips", "input")
 def chips_csv(reports: Sequence[PlacementReport], alike: Alike) -> str:
     """One row per chip; energies in joules by kind, each with its range and whether all constants
     in it were verified, after the input and accuracy that they go with. "n/a": nothing was
-    published; empty: the chip does not hold the network, or nothing was run."""
+    published; empty: the chip does not hold the network, or nothing was run. Last come synaptic
+    operations with the same input as the energies (counted where the chip's energy is known) and
+    multiply-accumulates on analog values with the chip's own, also relative to the ANN's."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     energies = [
         f"{label}_{part}" for label in KINDS.values() for part in ("j", "low", "high", "verified")
     ]
     latency = ["latency_s", "latency_low", "latency_high"]
+    work = ["synops_per_sample", "macs_per_sample", "macs_to_ann"]
     accuracy = ["chip_accuracy", "float_snn_accuracy", "ann_accuracy"]
     with_energy = ["energy_input", "energy_chip_accuracy"]
-    writer.writerow([*HEAD, "T", *accuracy, *with_energy, *energies, *latency])
+    writer.writerow([*HEAD, "T", *accuracy, *with_energy, *energies, *latency, *work])
     for r in reports:
         same = alike.get(r.target, r)
         numbers: list[object] = [SHORT[same.input_mode], same.accuracy.get("chip")]
@@ -36,6 +39,8 @@ def chips_csv(reports: Sequence[PlacementReport], alike: Alike) -> str:
             known = "n/a" if kind is None else kind.verified
             numbers += [*_span(kind, fits=same.fits), known if same.fits else ""]
         numbers += _span(same.latency.seconds, fits=same.fits)
+        numbers.append(same.energy.counts.get("synop", "") if same.fits else "")
+        numbers += [r.analog.get(key) for key in work[1:]]
         kept = [r.accuracy.get(key) for key in ("chip", "float_snn", "ann")]
         counts = [r.fits, r.cores, r.chips, r.input_mode]
         writer.writerow([csv_name(r.target), *counts, r.accuracy.get("T"), *kept, *numbers])

@@ -81,8 +81,8 @@ def _verdict(auto: Mapping[str, Any]) -> str:
         )
         if best.get("confidence") is not None:
             verdict += (
-                f"; on unseen data the limit of {limit:g} holds with a probability of at "
-                f"least about {100 * best['confidence']:.0f} %"
+                f"; on unseen data like these the limit of {limit:g} holds with a probability of "
+                f"about {100 * best['confidence']:.0f} % (less if the ANN was trained on these)"
             )
         one = 100 / auto["held_back"]
         if one > limit > 0:

@@ -12,6 +12,7 @@ from ..hwtargets.target import Violation
 from ..spelling import spelled
 from .energy.chips import INPUTS, KINDS, SAID, SHORT, conditions, joules, latency
 from .energy.chips import rows as energies
+from .figures import ratio
 from .text import table, values_text
 
 
@@ -86,6 +87,7 @@ def _variant(v: Mapping[str, Any]) -> str:
 
 
 def _layers(r: PlacementReport) -> str:
+    macs = any(row.analog_macs for row in r.layers)
     rows = [
         (
             row.name,
@@ -95,13 +97,33 @@ def _layers(r: PlacementReport) -> str:
             row.neurons,
             row.fan_in,
             row.weights,
+            *((row.analog_macs,) if macs else ()),
             "x".join(map(str, row.tile)) or "-",
             f"{100 * row.utilization[row.binding]:.0f} % {row.binding}" if row.binding else "-",
         )
         for row in r.layers
     ]
-    head = ("layer", "kind", "shape", "cores", "neurons", "fan-in", "weights", "tile", "fullest")
-    return _table(head, rows)
+    head = ("layer", "kind", "shape", "cores", "neurons", "fan-in", "weights")
+    head = (*head, *(("analog MACs",) if macs else ()), "tile", "fullest")
+    said = analog_text(r)
+    return _table(head, rows) + (f"\n{said}" if said else "")
+
+
+def analog_text(r: PlacementReport) -> str:
+    """What of the work is done on analog values, beside the synaptic operations; "" where none."""
+    macs = r.analog.get("macs_per_sample")
+    if not macs:
+        return ""
+    where = " (by the host)" if r.fits else ""
+    return (
+        f"On analog values{where}: {macs:,} multiply-accumulates per inference, "
+        f"{ratio(r.analog['macs_to_ann'])} times the ANN's{_synops(r)}."
+    )
+
+
+def _synops(r: PlacementReport) -> str:
+    count = r.energy.counts.get("synop")
+    return "" if count is None else f"; {count:,.0f} synaptic operations"
 
 
 def _resources(r: PlacementReport) -> str:
@@ -188,12 +210,15 @@ Alike = Mapping[str, PlacementReport]  # by target, where the input enters as on
 NONE: Alike = MappingProxyType({})
 
 
+MACS = "analog MACs/ANN"
+
+
 def comparison_columns(alike: Alike) -> tuple[str, ...]:
     """Of the table of several chips."""
     energies = [f"{label} energy" for label in KINDS.values()]
     same = [f"accuracy with input as {_way(alike)}"] if alike else []
     columns = ("target", "fits", "cores", "chips", "binding limit", "input", "chip accuracy")
-    return (*columns, *same, *energies)
+    return (*columns, MACS, *same, *energies)
 
 
 def _way(alike: Alike) -> str:
@@ -203,8 +228,9 @@ def _way(alike: Alike) -> str:
 
 def comparison_rows(reports: Sequence[PlacementReport], alike: Alike) -> list[tuple[str, ...]]:
     """A row of ``comparison_columns`` per chip. Energies, and the accuracy beside them, are with
-    the input alike. "n/a": an energy that nothing was published of; "-": what a chip that does not
-    hold the network, or was not run, does not have."""
+    the input alike; multiply-accumulates on analog values are with the chip's own. "n/a": an energy
+    that nothing was published of; "-": what a chip that does not hold the network, or was not run,
+    does not have."""
     rows = []
     for r in reports:
         same = alike.get(r.target, r)
@@ -217,7 +243,9 @@ def comparison_rows(reports: Sequence[PlacementReport], alike: Alike) -> list[tu
                 *map(_cell, counts),
                 _bound(r),
                 r.input_mode or "-",
-                *accuracies,
+                accuracies[0],
+                ratio(r.analog.get("macs_to_ann")),
+                *accuracies[1:],
                 *energies,
             )
         )

@@ -15,7 +15,7 @@ from ...hwtargets.placement.report import FloorPlan, PlacementReport
 from ...runtime.ops import Array
 from ..energy import chips as energy
 from ..energy.chips import si
-from ..placement import accuracy_text
+from ..placement import accuracy_text, analog_text
 from . import page
 
 CELL = 30  # drawing units per core
@@ -36,6 +36,7 @@ def render_html(report: PlacementReport) -> str:
         entering=energy.INPUTS[report.input_mode],
         latency=energy.latency(report.latency),
         values=accuracy_text(report),
+        analog=analog_text(report),
         board=None if plan is None else board_drawing(plan),
         legend=[] if plan is None else list(zip(plan.layers, _hues(plan.layers), strict=True)),
         cell=CELL,

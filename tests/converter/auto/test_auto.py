@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from converter.digits_nets import ann, samples
 from onnx2snn.converter import auto
 from onnx2snn.converter.auto import KINDS, PREFERENCES, RANKING, Kind, Selection, choose
 from onnx2snn.converter.auto import judge as auto_judge
+from onnx2snn.converter.auto.claim import claims, confidence
+from onnx2snn.converter.auto.judge import Seen
 from onnx2snn.converter.recipes.options import Options
 from onnx2snn.errors import UsageError
 from onnx2snn.runtime import graph as snn
@@ -126,17 +129,45 @@ def test_chance_wins_on_few_samples_do_not_make_a_candidate_look_good() -> None:
     assert auto_judge.shrunk(0.0, disagreement=0.0, count=66) == 0
 
 
-def test_what_is_claimed_of_unseen_data_is_a_posterior() -> None:
-    # Even prior, no disagreement of n: P(share <= limit) = 1 - (1 - limit)^(n + 1).
-    none = auto_judge.confidence_of_share(0.0, count=50, limit=1.0)
-    assert none == pytest.approx(1 - 0.99**51)
-    # Against draws from Beta(3 + 1, 97 + 1).
-    draws = np.random.default_rng(0).beta(4, 98, 100_000)
-    found = auto_judge.confidence_of_share(3.0, count=100, limit=4.0)
-    assert found == pytest.approx((draws <= 0.04).mean(), abs=0.01)
-    assert auto_judge.confidence(1.0, interval=(-1.0, 3.0), limit=1.0) == pytest.approx(0.5)
-    assert auto_judge.confidence(1.0, interval=(-1.0, 3.0), limit=3.0) == pytest.approx(0.975)
-    assert auto_judge.confidence(1.0, interval=(1.0, 1.0), limit=0.5) == 0.0
+def below(a: float, b: float, limit: float) -> float:
+    """P(share <= limit) of a Beta(a, b), summed over a fine grid of t = sqrt(share)."""
+    t = (np.arange(200_000) + 0.5) / 200_000
+    density = t ** (2 * a - 1) * (1 - t**2) ** (b - 1)
+    return float(density[t**2 <= limit].sum() / density.sum())
+
+
+@pytest.mark.parametrize(("apart", "count"), [(0, 40), (0, 300), (1, 100), (3, 100), (8, 500)])
+def test_what_is_claimed_of_unseen_data_is_a_posterior(apart: int, count: int) -> None:
+    seen = Seen(lost=apart, won=0, apart=apart, count=count)
+    alone = confidence((8, seen), limit=1.0, agreement=True)
+    assert alone == pytest.approx(below(apart + 0.5, count - apart + 0.5, 0.01), abs=0.02)
+    # What was won counts against what was lost, and what neither has right is no loss.
+    plain, won, neither = (
+        confidence((8, s), limit=1.0, agreement=False)
+        for s in (seen, replace(seen, won=4, apart=apart + 4), replace(seen, apart=apart + 4))
+    )
+    assert alone - 0.02 < plain and neither < won
+    assert confidence((8, seen), limit=100.0, agreement=False) == 1.0
+
+
+def test_candidates_of_one_kind_tell_of_each_other() -> None:
+    """Chance let T = 8 pass: half and twice as many steps disagree on a few."""
+
+    def seen(apart: int) -> Seen:
+        return Seen(lost=apart, won=0, apart=apart, count=100)
+
+    weighed = {("binary", 4, 0): seen(9), ("binary", 8, 0): seen(0), ("binary", 16, 0): seen(4)}
+    steep = {("binary", 4, 0): seen(3), ("binary", 8, 0): seen(0), ("binary", 16, 0): seen(0)}
+    other = weighed | {("signed", 8, 0): seen(0), ("binary", 8, 4): seen(0)}
+    found = {
+        name: claims(these, limit=1.0, agreement=True)
+        for name, these in (("doubtful", weighed), ("steep", steep), ("other", other))
+    }
+    alone = confidence((8, seen(0)), limit=1.0, agreement=True)
+    at = ("binary", 8, 0)
+    assert found["doubtful"][at] < 0.5 * alone < alone < found["steep"][at] + 0.05
+    assert found["other"][at] == found["doubtful"][at]
+    assert found["other"]["signed", 8, 0] == found["other"]["binary", 8, 4] == alone
 
 
 @given(st.integers(1, 300), st.integers(0, 30), st.integers(0, 30))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from dataclasses import replace
@@ -28,6 +29,7 @@ from onnx2snn.hwtargets import (
 from onnx2snn.hwtargets.cores.mapping import CORES, map_cores
 from onnx2snn.hwtargets.mappings import MAPPINGS
 from onnx2snn.hwtargets.target import Limit
+from onnx2snn.reports.chips import chips_csv
 from onnx2snn.reports.pages.placement import render_html
 from onnx2snn.reports.placement import render_comparison, render_text
 from onnx2snn.runtime import graph as g
@@ -209,6 +211,24 @@ def test_nothing_is_sent_to_what_no_neurons_can_run() -> None:
     net.readout(2)
     report = place(net.graph, "loihi2", seconds=0)
     assert [v.node for v in report.violations] == ["largest"]
+
+
+@pytest.mark.parametrize(("way", "macs"), [("bias", 8 * 16), ("graded", 0), ("population", 0)])
+def test_multiply_accumulates_on_analog_values_stand_beside_synaptic_operations(
+    way: str, macs: int
+) -> None:
+    net = Net((8,))
+    net.dense(16)
+    net.population("a")
+    net.readout(4)
+    report = place(net.graph, "loihi2", seconds=0, options={"input": way})
+    assert report.fits and {row.name: row.analog_macs for row in report.layers}["a"] == macs
+    assert report.analog == {"macs_per_sample": macs, "macs_to_ann": macs / (8 * 16 + 16 * 4)}
+    assert (f"{macs:,} multiply-accumulates" in render_text(report)) is bool(macs)
+    assert ("analog MACs" in render_html(report)) is bool(macs)
+    line = dict(zip(*csv.reader(chips_csv([report], {}).splitlines()), strict=True))
+    assert int(line["macs_per_sample"]) == macs and float(line["synops_per_sample"]) > 0
+    assert f"{macs / 192:.2f}" in render_comparison([report])
 
 
 def pooled() -> g.SpikingGraph:
