@@ -55,9 +55,14 @@ class Cli(click.Group):
             what = f"{type(error).__name__}: {error}".replace("\n", " ")
             fail("E999", f"{what}. This is a bug in onnx2snn; ONNX2SNN_TRACEBACK=1 shows where.")
 
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+    def make_context(
+        self, info_name: str | None, args: list[str], *more: Any, **kwargs: Any
+    ) -> click.Context:
+        typed = list(args)  # parsing empties the list
         with terminal.usage_errors_in_one_line(), terminal.ends_that_click_renames():
-            return super().make_context(*args, **kwargs)
+            context = super().make_context(info_name, args, *more, **kwargs)
+        context.meta[terminal.TYPED] = typed
+        return context
 
     def invoke(self, ctx: click.Context) -> Any:
         with terminal.usage_errors_in_one_line(), terminal.ends_that_click_renames():

@@ -29,7 +29,7 @@ from ..results import Results
 from ..results.marks import Kind
 from ..runtime.engine import LayerProfile, simulate
 from ..runtime.graph import SpikingGraph
-from . import files
+from . import files, terminal
 from . import options as opt
 from .reading import DataReader, data_options
 
@@ -267,7 +267,7 @@ def write_chart(result: Sweep, document: dict[str, Any], results: Results, stem:
     """STEM.json, .csv, .html and (with matplotlib) .png; what was written, line by line."""
     results.write(f"{stem}.json", json_text(document) + "\n")
     results.write(f"{stem}.csv", render.sweep_csv(result))
-    results.write(f"{stem}.html", page.sweep_html(result))
+    results.write(f"{stem}.html", page.sweep_html(result, command=terminal.typed()))
     names = f"{stem}.json, {stem}.csv, {stem}.html"
     if not plot.available():
         return [f"wrote {names} to {results.folder}; no PNG: pip install 'onnx2snn[plot]'"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,13 @@ from typing import TextIO
 import click
 
 from ..display import shown
+
+TYPED = "onnx2snn.typed"  # in a context's meta: the arguments of the command line
+
+
+def typed() -> str:
+    """The command that runs, as a shell takes it."""
+    return shlex.join(["onnx2snn", *click.get_current_context().meta[TYPED]])
 
 
 def out(text: str) -> None:

@@ -21,7 +21,7 @@ from ..questions.answers import questions_of_answers
 from ..runtime.cost import static_cost
 from ..runtime.engine import DEFAULT, EarlyExit, SimulationResult, make_engine
 from ..runtime.facts import GraphFacts
-from ..runtime.graph import Readout, SpikingGraph
+from ..runtime.graph import Population, Readout, SpikingGraph
 from ..runtime.ops import Array
 from ..runtime.semantics import labels as reader
 from ..runtime.semantics.decision import decisions
@@ -55,6 +55,7 @@ class Point:
         synops_per_sample: synaptic operations of one sample, summed over the steps.
         macs_per_sample: multiply-accumulates on analog values of one sample: of the input's layers
             once, of layers and islands that are fed by analog values in every step it ran.
+        updates_per_sample: neurons updated, once for each step in which they integrate or may fire.
         synops_to_ann, macs_to_ann: both relative to the ANN's multiply-accumulates; None where the
             ANN has none.
     """
@@ -69,6 +70,7 @@ class Point:
     spikes_per_neuron: float
     synops_per_sample: float
     macs_per_sample: float
+    updates_per_sample: float
     synops_to_ann: float | None
     macs_to_ann: float | None
     concordance: float = 1.0
@@ -313,7 +315,9 @@ def _evaluation(
     totals = {name: s[f"output/{name}"] for name in shapes}
     worst = np.min([concordance(total) for total in totals.values()], axis=0)
     spikes, synops = np.cumsum(s["spikes"]), np.cumsum(s["synops"])
-    macs = cost.macs_once + cost.macs_per_step * _steps_run(s["stopped"], count)
+    ran = _steps_run(s["stopped"], count)
+    macs = cost.macs_once + cost.macs_per_step * ran
+    waiting = sum(cost.neurons[p.name] * p.neuron.lag for p in graph.of(Population))
     valued = "targets" in s
     by_population = {
         name: float(s.get(f"layer/{name}", 0.0)) / max(n, 1) / count
@@ -332,6 +336,7 @@ def _evaluation(
                 spikes_per_neuron=float(spikes[t]) / max(neurons, 1) / count,
                 synops_per_sample=float(synops[t]) / count,
                 macs_per_sample=float(macs[t]),
+                updates_per_sample=float(neurons * ran[t] + waiting),
                 synops_to_ann=float(synops[t]) / count / cost.macs_ann if cost.macs_ann else None,
                 macs_to_ann=float(macs[t]) / cost.macs_ann if cost.macs_ann else None,
                 concordance=float(worst[t]),
@@ -364,7 +369,7 @@ def _evaluation(
             },
             macs=points[-1].macs_per_sample,
             steps=span[1],
-            ran=float(_steps_run(s["stopped"], count)[-1]),
+            ran=float(ran[-1]),
         ),
         stopped=tuple(int(n) for n in s["stopped"]) if s["stopped"].any() else (),
         classes=classifier,

@@ -65,7 +65,7 @@ def test_several_files_are_scored_as_each_alone_and_drawn_on_one_chart(
         (name, t) for name in ("binary", "graded") for t in range(1, 5)
     ]
     page = (tmp_path / "out" / "run.html").read_text()
-    assert page.count("<polyline") == 2
+    assert page.count("<polyline") == 2 * 4  # curves, on four charts
     assert "95 %" in run("run", *networks, *TEST, "-T", 4).output
 
 

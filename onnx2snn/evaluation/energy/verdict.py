@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..evaluate import Point
 from .events import Events, LayerEvents
 from .models import MODELS, Model, Prices
 
@@ -66,6 +67,23 @@ def _verdict(model: Model, found: Events) -> Verdict:
             name: _layer(prices, layer) for name, layer in found.layers.items() if layer.ann_macs
         },
     )
+
+
+def ratio_at(prices: Prices, found: Events, point: Point) -> float | None:
+    """SNN to ANN for the answer of one ``point`` of the network that did ``found``; None without an
+    ANN to compare with."""
+    if not found.macs_ann:
+        return None
+    graded = sum(layer.synops for layer in found.layers.values() if layer.graded)
+    share = graded / found.synops if found.synops else 0.0
+    synop = share * prices.graded + (1 - share) * prices.synop
+    snn = (
+        point.synops_per_sample * synop
+        + point.updates_per_sample * prices.update
+        + point.spikes_per_neuron * found.neurons * prices.spike
+        + point.macs_per_sample * prices.mac
+    )
+    return snn / prices.ann(found)
 
 
 def turns_at(prices: Prices, found: Events) -> float | None:

@@ -1,6 +1,7 @@
 """One frame for every HTML page: head, style sheet, title (``page.html.j2``).
 
-A page is one self-contained file: nothing from the network, and no script but that of ``watch``.
+A page is one self-contained file: nothing from the network; where it has a script (``sweep``,
+``watch``), what matters reads without.
 """
 
 from __future__ import annotations

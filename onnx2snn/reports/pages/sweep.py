@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import log2
+from dataclasses import asdict
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from ...display import displayed
+from ...evaluation.energy.verdict import verdicts as verdicts_of
 from ...evaluation.sweep import Sweep, SweepRun
+from ...provenance import Provenance
 from .. import spiking
 from ..energy import verdicts
 from ..figures import count
 from ..spiking import answers_text
 from ..text import (
     COLOURS,
-    bounds_of,
     curve_rows,
-    interval,
     knee_text,
     output_rows,
-    percent,
-    score,
     score_name,
     several_outputs,
 )
 from . import page
+from .curves import charts
 
 
-def sweep_html(sweep: Sweep) -> str:
-    """One self-contained page: chart with tooltips, tables, notes."""
+def sweep_html(sweep: Sweep, *, command: str = "") -> str:
+    """One self-contained page: answers, charts, tables, notes, how everything was made.
+    ``command``: what made it, as it was typed."""
     sweep = displayed(sweep)
     return page(
         "sweep.html.j2",
@@ -38,7 +37,8 @@ def sweep_html(sweep: Sweep) -> str:
         sweep=sweep,
         ann=sweep.runs[0].evaluation.ann_accuracy,
         shown=score_name(sweep),
-        chart=Markup(curve_svg(sweep)),  # our own numbers and escaped names only
+        charts=[(name, Markup(svg)) for name, svg in charts(sweep)],  # our numbers, escaped names
+        command=command,
         runs=[_section(run, COLOURS[n % len(COLOURS)]) for n, run in enumerate(sweep.runs)],
     )
 
@@ -56,80 +56,46 @@ def _section(run: SweepRun, colour: str) -> dict[str, Any]:
         f"{count(run.evaluation.macs_ann)} multiply-accumulates. {'. '.join(spiking.lines(share))}."
         f" Sums over the T steps of one answer; {spiking.KEY}; {answers_text(run)}.",
         "energy": verdicts.lines(run.evaluation.events),
+        "converted": _converted(run),
         "notes": run.notes,
+        "layers": _layers(run),
+        "made": _made(run),
         "header": header,
         "rows": rows,
         "outputs": output_rows(run.evaluation) if several_outputs(run.evaluation) else [],
     }
 
 
-def curve_svg(sweep: Sweep) -> str:
-    """The curves as SVG, T on a logarithmic axis, a tooltip on every point."""
-    width, height, left, bottom = 760, 360, 60, 40
-    top_t = max(run.steps for run in sweep.runs)
-    span = log2(top_t) or 1.0
-    low, tick = _scale(sweep)
-
-    def at(t: int, value: float) -> tuple[float, float]:
-        x = left + (width - left - 20) * log2(t) / span
-        share = (1 - value) / (1 - low)
-        return round(x, 1), round(20 + (height - 20 - bottom) * share, 1)
-
-    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" font-size="12">']
-    for i in range(round((1 - low) / tick) + 1):
-        value = 1 - i * tick
-        _, y = at(1, value)
-        parts.append(f'<path d="M{left} {y}H{width - 20}" stroke="#ddd"/>')
-        label = f"{100 * value:.3g} %"
-        parts.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{label}</text>')
-    t = 1
-    while t <= top_t:
-        parts.append(f'<text x="{at(t, 0)[0]}" y="{height - 18}" text-anchor="middle">{t}</text>')
-        t *= 2
-    ann = sweep.runs[0].evaluation.ann_accuracy
-    if ann is not None:
-        y = at(1, ann)[1]
-        parts.append(f'<path d="M{left} {y}H{width - 20}" stroke="#333" stroke-dasharray="4"/>')
-        parts.append(f'<text x="{width - 20}" y="{y - 5}" text-anchor="end">ANN</text>')
-    for n, run in enumerate(sweep.runs):
-        colour = COLOURS[n % len(COLOURS)]
-        parts += _svg_run(run, colour, at)
-    parts.append(f'<text x="{width / 2}" y="{height - 2}" text-anchor="middle">time steps T</text>')
-    return "".join([*parts, "</svg>"])
+def _converted(run: SweepRun) -> str:
+    """What the points of a curve are."""
+    if run.each:
+        return "every point is a network of its own, converted for that T"
+    if len(run.evaluation.points) == 1:
+        return f"one network, converted for T={run.steps}"
+    return f"one network, converted for T={run.steps}; the other points are its early answers"
 
 
-def _scale(sweep: Sweep) -> tuple[float, float]:
-    """The lowest value of the axis, below everything that is drawn, and the distance of its lines:
-    a curve between 93 and 99 % must not be a line at the top."""
-    values = [score(run, p) for run in sweep.runs for p in run.evaluation.points]
-    bounds = [bounds_of(run.evaluation, p) for run in sweep.runs for p in run.evaluation.points]
-    anns = [run.evaluation.ann_accuracy for run in sweep.runs]
-    lowest = min([*values, *(b[0] for b in bounds if b), *(a for a in anns if a is not None)])
-    for tick in (0.01, 0.02, 0.05, 0.1):
-        if 1 - lowest <= 5 * tick:
-            return 1 - 5 * tick, tick
-    return 0.0, 0.2
-
-
-def _svg_run(
-    run: SweepRun, colour: str, at: Callable[[int, float], tuple[float, float]]
-) -> list[str]:
-    """One curve: its interval as a bar at every point, the line, and points with tooltips."""
-    points = [(p, *at(p.T, score(run, p))) for p in run.evaluation.points]
-    line = " ".join(f"{x},{y}" for _, x, y in points)
-    parts = []
-    for p, x, y in points:
-        bounds, tip = (
-            bounds_of(run.evaluation, p),
-            f"{run.recipe} T={p.T}: {percent(score(run, p))}",
+def _layers(run: SweepRun) -> list[list[str]]:
+    """Per layer: spikes per neuron, synaptic operations, and energy relative to the ANN's."""
+    found = run.evaluation.events
+    judged = {v.model.name: v.layers for v in verdicts_of(found)}
+    rows = []
+    for name, layer in found.layers.items():
+        neurons = run.evaluation.spikes_per_neuron.get(name)
+        ratios = [judged[model].get(name) for model in judged]
+        rows.append(
+            [name, "" if neurons is None else f"{neurons:.3f}", count(layer.synops)]
+            + ["" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
         )
-        if bounds is not None:
-            top, bottom = at(p.T, bounds[1])[1], at(p.T, bounds[0])[1]
-            bar = f'd="M{x} {top}V{bottom}" stroke="{colour}" stroke-opacity=".35"'
-            parts.append(f"<path {bar}/>")
-            tip += f" ({interval(*bounds)})"
-        tip += f", {spiking.operations(vars(p))}"
-        dot = f'cx="{x}" cy="{y}" r="3" fill="{colour}"'
-        parts.append(f"<circle {dot}><title>{escape(tip)}</title></circle>")
-    parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-    return parts
+    return rows
+
+
+def _made(run: SweepRun) -> list[tuple[str, str]]:
+    """How the network was made, by name."""
+    record = Provenance.of(run.network)
+    rows = [(name, f"{value}") for name, value in (record.options or {}).items()]
+    if record.calibration is not None:
+        rows += [(f"calibration {k}", f"{v}") for k, v in asdict(record.calibration).items()]
+    if record.preprocessing is not None:
+        rows += [(k, f"{v}") for k, v in asdict(record.preprocessing).items()]
+    return rows + [(f"version of {k}", v) for k, v in (record.versions or {}).items()]

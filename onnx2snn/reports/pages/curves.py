@@ -1,0 +1,227 @@
+"""The charts of a sweep as SVG: the score against T, latency, spikes and energy.
+
+They read without a script; ``sweep.html.j2`` adds tooltips and switches for what is drawn. Text and
+lines take the page's colour, so that they follow its dark mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil, floor, log2, log10
+
+from markupsafe import escape
+
+from ...evaluation.energy.models import with_memory
+from ...evaluation.energy.verdict import ratio_at
+from ...evaluation.evaluate import Point
+from ...evaluation.sweep import Sweep, SweepRun
+from .. import spiking
+from ..text import COLOURS, bounds_of, interval, percent, score, score_name
+
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 420, 300, 46, 14, 14, 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """What a chart has from left to right, on a logarithmic axis.
+
+    Attributes:
+        name, title: of the chart; what stands under the axis.
+        of: the value of one answer; None or 0 is not drawn.
+        less: less is better, so that a front is marked: answers that none is better than with less.
+        whole: ticks are powers of two.
+    """
+
+    name: str
+    title: str
+    of: Callable[[SweepRun, Point], float | None]
+    less: bool = True
+    whole: bool = False
+
+
+def _energy(run: SweepRun, point: Point) -> float | None:
+    found = run.evaluation.events
+    return ratio_at(with_memory(found.bits).prices, found, point)
+
+
+AXES = (
+    Axis(name="time steps", title="time steps T", of=lambda _, p: p.T, less=False, whole=True),
+    Axis(
+        name="latency",
+        title="latency: steps from an input to its answer",
+        of=lambda _, p: p.latency,
+        whole=True,
+    ),
+    Axis(
+        name="spikes", title="spikes per neuron and answer", of=lambda _, p: p.spikes_per_neuron
+    ),
+    Axis(
+        name="energy",
+        title="energy, SNN / 8-bit ANN (model with memory)",
+        of=_energy,
+    ),
+)  # fmt: skip
+
+
+def charts(sweep: Sweep) -> list[tuple[str, str]]:
+    """Name and SVG of every chart that has something to show."""
+    made = [(axis.name, _chart(sweep, axis)) for axis in AXES]
+    return [(name, svg) for name, svg in made if svg]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Frame:
+    """Where values lie: x from ``first`` to ``last`` by its logarithm, y from ``low`` to 1."""
+
+    first: float
+    last: float
+    low: float
+
+    def x(self, value: float) -> float:
+        share = (log2(value) - log2(self.first)) / (log2(self.last) - log2(self.first))
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * share, 1)
+
+    def y(self, value: float) -> float:
+        return round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - value) / (1 - self.low), 1)
+
+
+def _chart(sweep: Sweep, axis: Axis) -> str:
+    """ "" where no answer has a value on the axis."""
+    drawn = [
+        [(p, x) for p in run.evaluation.points if (x := axis.of(run, p))] for run in sweep.runs
+    ]
+    values = [x for points in drawn for _, x in points]
+    if not values:
+        return ""
+    first, last = min(values), max(values)
+    if last < 1.05 * first:
+        first, last = first / 1.5, last * 1.5
+    low, tick = _scale(sweep)
+    frame = _Frame(first=first, last=last, low=low)
+    label = f"{score_name(sweep)} against {axis.title}"
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}" '
+        'font-size="12" fill="currentColor">'
+    ]
+    parts += _rows(frame, tick)
+    parts += _columns(frame, axis)
+    ann = sweep.runs[0].evaluation.ann_accuracy
+    if ann is not None:
+        y = frame.y(ann)
+        parts.append(
+            f'<path d="M{LEFT} {y}H{WIDTH - RIGHT}" stroke="currentColor" stroke-dasharray="4"/>'
+            f'<text x="{LEFT + 4}" y="{y - 4}">ANN {percent(ann, 1)}</text>'
+        )
+    front = _front(sweep.runs, drawn) if axis.less else set()
+    for n, (run, points) in enumerate(zip(sweep.runs, drawn, strict=True)):
+        parts += _curve(n, run, points, frame=frame, axis=axis, front=front)
+    return "".join([*parts, "</svg>"])
+
+
+def _rows(frame: _Frame, tick: float) -> list[str]:
+    parts = []
+    for i in range(round((1 - frame.low) / tick) + 1):
+        value = 1 - i * tick
+        y = frame.y(value)
+        parts.append(f'<path d="M{LEFT} {y}H{WIDTH - RIGHT}" stroke="#8885"/>')
+        parts.append(
+            f'<text x="{LEFT - 5}" y="{y + 4}" text-anchor="end">{100 * value:.3g} %</text>'
+        )
+    return parts
+
+
+def _columns(frame: _Frame, axis: Axis) -> list[str]:
+    parts = [
+        f'<text x="{(WIDTH + LEFT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">'
+        f"{escape(axis.title)}</text>"
+    ]
+    for value in _ticks(frame.first, frame.last, whole=axis.whole):
+        x, text = frame.x(value), f"{value:,.10g}"
+        parts.append(f'<path d="M{x} {TOP}V{HEIGHT - BOTTOM}" stroke="#8883"/>')
+        parts.append(f'<text x="{x}" y="{HEIGHT - 24}" text-anchor="middle">{text}</text>')
+    return parts
+
+
+def _ticks(first: float, last: float, *, whole: bool) -> list[float]:
+    """Powers of two, or 1, 2 and 5 times powers of ten; every second one where there are many."""
+    if whole:
+        found = [2.0**k for k in range(floor(log2(first)), ceil(log2(last)) + 1)]
+    else:
+        tens = range(floor(log10(first)), ceil(log10(last)) + 1)
+        found = [m * 10.0**k for k in tens for m in (1, 2, 5)]
+    inside = [value for value in found if first <= value * 1.0001 and value <= last * 1.0001]
+    return inside[:: ceil(len(inside) / 8)] if inside else [first]
+
+
+def _scale(sweep: Sweep) -> tuple[float, float]:
+    """The lowest value of the axis, below everything that is drawn, and the distance of its lines:
+    a curve between 93 and 99 % must not be a line at the top."""
+    values = [score(run, p) for run in sweep.runs for p in run.evaluation.points]
+    bounds = [bounds_of(run.evaluation, p) for run in sweep.runs for p in run.evaluation.points]
+    anns = [run.evaluation.ann_accuracy for run in sweep.runs]
+    lowest = min([*values, *(b[0] for b in bounds if b), *(a for a in anns if a is not None)])
+    for tick in (0.01, 0.02, 0.05, 0.1):
+        if 1 - lowest <= 5 * tick:
+            return 1 - 5 * tick, tick
+    return 0.0, 0.2
+
+
+def _front(runs: Sequence[SweepRun], drawn: Sequence[Sequence[tuple[Point, float]]]) -> set[int]:
+    """The ``id`` of every answer that no answer with as little is better than."""
+    all_of = [
+        (x, -score(run, p), id(p))
+        for run, points in zip(runs, drawn, strict=True)
+        for p, x in points
+    ]
+    found, best = set(), -1.0
+    for _, less, which in sorted(all_of):
+        if -less > best:
+            best = -less
+            found.add(which)
+    return found
+
+
+def _curve(
+    n: int,
+    run: SweepRun,
+    points: Sequence[tuple[Point, float]],
+    *,
+    frame: _Frame,
+    axis: Axis,
+    front: set[int],
+) -> list[str]:
+    """One curve: its band, its line, and points with tooltips; rings mark the front."""
+    colour = COLOURS[n % len(COLOURS)]
+    at = [(p, frame.x(x), frame.y(score(run, p))) for p, x in points]
+    parts = [f'<g class="run{n}">']
+    bounds = [bounds_of(run.evaluation, p) for p, _, _ in at]
+    known = [(x, b) for (_, x, _), b in zip(at, bounds, strict=True) if b is not None]
+    if len(known) > 1:
+        upper = [f"{x},{frame.y(b[1])}" for x, b in known]
+        lower = [f"{x},{frame.y(b[0])}" for x, b in reversed(known)]
+        parts.append(
+            f'<polygon points="{" ".join(upper + lower)}" fill="{colour}" fill-opacity=".14"/>'
+        )
+    elif known:
+        x, (least, most) = known[0]
+        parts.append(f'<path d="M{x} {frame.y(most)}V{frame.y(least)}" stroke="{colour}"/>')
+    line = " ".join(f"{x},{y}" for _, x, y in at)
+    parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+    for (p, x, y), b in zip(at, bounds, strict=True):
+        ring = ' stroke="currentColor" stroke-width="1.5"' if id(p) in front else ""
+        parts.append(
+            f'<circle cx="{x}" cy="{y}" r="{4 if ring else 3}" fill="{colour}"{ring} tabindex="0" '
+            f'role="img"><title>{escape(_tip(run, p, b, axis))}</title></circle>'
+        )
+    return [*parts, "</g>"]
+
+
+def _tip(run: SweepRun, p: Point, bounds: tuple[float, float] | None, axis: Axis) -> str:
+    tip = f"{run.recipe} T={p.T}: {percent(score(run, p))}"
+    if bounds is not None:
+        tip += f" ({interval(*bounds)})"
+    if axis.name == "energy":
+        tip += f", energy {_energy(run, p):.3g} of an 8-bit ANN's"
+    tip += f", latency {p.latency}, {p.spikes_per_neuron:.2f} spikes per neuron"
+    return f"{tip}, {spiking.operations(vars(p))}"

@@ -1,0 +1,85 @@
+"""The page of a sweep: charts against T, latency, spikes and energy; in a real browser."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from browser import said_at_both_widths
+from graphs import dyadic, residual_cnn
+
+from onnx2snn.data import Preprocessing, Samples
+from onnx2snn.evaluation.ann import analog_ann
+from onnx2snn.evaluation.energy.models import MODELS
+from onnx2snn.evaluation.energy.verdict import ratio_at, verdicts
+from onnx2snn.evaluation.evaluate import evaluate
+from onnx2snn.evaluation.sweep import Sweep, SweepRun
+from onnx2snn.reports.pages import curves
+from onnx2snn.reports.pages.sweep import sweep_html
+
+
+def a_run(name: str, **neurons: object) -> SweepRun:
+    graph = residual_cnn(np.random.default_rng(1), **neurons)
+    samples = Samples(
+        arrays={"x": dyadic(np.random.default_rng(0), (12, 2, 8, 8))},
+        labels=np.arange(12) % 3,
+        preprocessing=Preprocessing(),
+        source="t",
+    )
+    found = evaluate(graph, samples, 8, analog_ann(graph))
+    return SweepRun(recipe=name, steps=8, evaluation=found, notes=("a note",), network=graph)
+
+
+RUNS = (a_run("binary"), a_run("graded", levels=3))
+SWEEP = Sweep(model="m.onnx", data="<d>", samples=12, runs=RUNS)
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda r: r.recipe)
+def test_the_energy_of_the_last_answer_is_that_of_the_verdict(run: SweepRun) -> None:
+    found = run.evaluation.events
+    for make, verdict in zip(MODELS, verdicts(found), strict=True):
+        prices = make(found.bits).prices
+        assert ratio_at(prices, found, run.evaluation.points[-1]) == pytest.approx(verdict.ratio)
+    early = [ratio_at(prices, found, p) for p in run.evaluation.points]
+    assert early == sorted(early)
+
+
+def test_charts_have_every_answer_and_mark_the_front() -> None:
+    made = dict(curves.charts(SWEEP))
+    assert list(made) == ["time steps", "latency", "spikes", "energy"]
+    for name, svg in made.items():
+        assert svg.count("<circle") == 16
+        ringed = re.findall(r'<circle [^>]*stroke-width="1.5"[^>]*><title>([^<]*)<', svg)
+        assert bool(ringed) == (name != "time steps")
+    values = [(p.spikes_per_neuron, p.accuracy) for r in RUNS for p in r.evaluation.points]
+    best = [v for v in values if not any(w[0] <= v[0] and w[1] > v[1] for w in values)]
+    front = re.findall(r"(\d\.\d\d) spikes per neuron", str(re.findall(
+        r'stroke-width="1.5"[^>]*><title>([^<]*)<', made["spikes"])))  # fmt: skip
+    assert {float(s) for s in front} <= {round(v[0], 2) for v in best}
+
+
+def test_ticks_are_few_and_round() -> None:
+    assert curves._ticks(1, 1024, whole=True) == [1, 4, 16, 64, 256, 1024]
+    assert curves._ticks(0.3, 4, whole=False) == [0.5, 1, 2]
+
+
+def test_names_do_not_run_and_the_command_is_there() -> None:
+    page = sweep_html(SWEEP, command="onnx2snn sweep '<m>.onnx'")
+    assert "<d>" not in page and "<m>" not in page
+    assert "onnx2snn sweep &#39;&lt;m&gt;.onnx&#39;" in page
+
+
+def test_the_page_works_in_a_browser() -> None:
+    """A point with the focus shows its value, a series can be switched off, no script fails, and
+    nothing is wider than the screen."""
+    probe = """
+        document.querySelector(".charts circle").dispatchEvent(new Event("focus"));
+        const tip = document.getElementById("tip");
+        said.push(!tip.hidden && tip.textContent.startsWith("binary T=1"));
+        document.querySelector("#series button").click();
+        said.push(getComputedStyle(document.querySelector(".charts .run0")).display);
+        said.push(document.documentElement.scrollWidth <= innerWidth);
+    """
+    said = said_at_both_widths(sweep_html(SWEEP), probe)
+    assert said == {"390,true,none,true", "1280,true,none,true"}
