@@ -56,7 +56,7 @@ def silent_shares(network: networks.Network, steps: int = 32) -> dict:
                 spikes = plan.signals[segment.node.name][:count]
                 seen.setdefault(segment.node.name, []).append(spikes.astype(np.int8).copy())
             else:
-                run_segment(plan, segment, t0, count, total)
+                run_segment(plan, segment, t0, count=count, steps=total)
 
     run_segment = Plan._run_segment
     Plan.run = watched
@@ -140,7 +140,7 @@ def cost(graph: g.SpikingGraph, samples: int = 8, steps: int = 8) -> dict:
         found[way] = []
         for density in DENSITIES:
             held[...] = spikes[: held.size] < density
-            taken = seconds(lambda: plan._run_segment(segment, 0, steps, steps), 5)  # noqa: B023
+            taken = seconds(lambda: plan._run_segment(segment, 0, count=steps, steps=steps), 5)  # noqa: B023
             found[way].append(taken / samples / steps * 1e6)
     ratio = np.log(np.array(found["events"]) / found["products"])
     meets = np.exp(np.interp(0, ratio, np.log(DENSITIES))) if ratio[-1] > 0 else 1.0

@@ -79,7 +79,7 @@ def _supervise(heard: list[int]) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, [*heard, signal.SIGALRM])
     if watch.stopped or ended < 0:
         _remove_leftovers(child)
-    _end(watch.stopped, ended)
+    _end(watch.stopped, ended=ended)
 
 
 def _work(stopper: _Stopper) -> NoReturn:
@@ -157,7 +157,7 @@ class _Watch:
             os.kill(self._child, number)
 
 
-def _end(stopped: int, ended: int) -> NoReturn:
+def _end(stopped: int, *, ended: int) -> NoReturn:
     """Say what is to be said, and end: ``ended`` is the child's exit status, negative for the
     signal that ended it."""
     if not stopped and ended > 128 and ended - 128 in {getattr(signal, n) for n in STOPS}:

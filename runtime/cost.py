@@ -67,8 +67,7 @@ class StaticCost:
         macs_once: dense operations once per sample, on the input's values.
         macs_ann: dense operations of the ANN for one sample, for comparison.
         layers: the weighted operations, by name.
-        islands, island_macs: how many analog islands there are, and the part of ``macs_per_step``
-            that is in them.
+        islands: how many analog islands there are.
         uncounted: operations of islands that no MACs are known for.
     """
 
@@ -80,7 +79,6 @@ class StaticCost:
     macs_ann: int
     layers: Mapping[str, LayerCost]
     islands: int = 0
-    island_macs: int = 0
     uncounted: tuple[str, ...] = ()
 
 
@@ -116,7 +114,6 @@ def static_cost(facts: GraphFacts) -> StaticCost:
         macs_ann=sum(dense.values()) + inside,
         layers=layers,
         islands=len(islands),
-        island_macs=inside,
         uncounted=tuple(dict.fromkeys(n for found in islands.values() for n in found.uncounted)),
     )
 

@@ -1,4 +1,4 @@
-"""Tables of what a layer of the software knows of the kinds of records, by exact type.
+"""Tables of what a layer of the software knows of the kinds of records, by exact type or by name.
 
 A subclass is another kind: what holds for its parent need not hold for it.
 """
@@ -26,3 +26,14 @@ def entry(table: Mapping[type[Any], V], record: object, name: str) -> V:
             code="E420",
         )
     return table[kind]
+
+
+def entry_named(table: Mapping[str, V], word: str, *, name: str) -> V:
+    """``table[word]``, of kinds that have names. Raises GraphError E420 as ``entry`` does."""
+    if word not in table:
+        raise GraphError(
+            f"'{word}' has no entry in the table {name}",
+            remedy=f"Add one: it knows {', '.join(sorted(table))}.",
+            code="E420",
+        )
+    return table[word]

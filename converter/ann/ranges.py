@@ -77,7 +77,7 @@ def _clipped(given: Range, low: float, high: float | None) -> Range:
 def _leaky(node: AnnNode, inputs: Sequence[AnnNode], read: Sequence[Range]) -> Range:
     assert isinstance(node.layer, LeakyRelu)
     slopes = float(node.layer.slope.min()), float(node.layer.slope.max())
-    below = [_times(s, min(end, 0.0)) for s in slopes for end in read[0]]
+    below = [_times(s, end=min(end, 0.0)) for s in slopes for end in read[0]]
     above = [max(end, 0.0) for end in read[0]] if read[0][1] > 0 else []
     return min(below + above), max(below + above)
 
@@ -85,7 +85,7 @@ def _leaky(node: AnnNode, inputs: Sequence[AnnNode], read: Sequence[Range]) -> R
 def _scale(node: AnnNode, inputs: Sequence[AnnNode], read: Sequence[Range]) -> Range:
     assert isinstance(node.layer, ops.Scale)
     scale = node.layer.scale
-    ends = [_times(float(s), end) for s in (scale.min(), scale.max()) for end in read[0]]
+    ends = [_times(float(s), end=end) for s in (scale.min(), scale.max()) for end in read[0]]
     return min(ends), max(ends)
 
 
@@ -108,7 +108,7 @@ def _running(node: AnnNode, inputs: Sequence[AnnNode], read: Sequence[Range]) ->
     fewest = 0 if node.layer.exclusive else 1
     counts = fewest, node.shape[node.layer.axis] - (1 - fewest)
     low, high = read[0]
-    return min(_times(n, low) for n in counts), max(_times(n, high) for n in counts)
+    return min(_times(n, end=low) for n in counts), max(_times(n, end=high) for n in counts)
 
 
 def _weighted(node: AnnNode, inputs: Sequence[AnnNode], read: Sequence[Range]) -> Range:
@@ -123,7 +123,7 @@ def _weighted(node: AnnNode, inputs: Sequence[AnnNode], read: Sequence[Range]) -
     return float((up * low + down * high).min()), float((up * high + down * low).max())
 
 
-def _times(factor: float, end: float) -> float:
+def _times(factor: float, *, end: float) -> float:
     return 0.0 if factor == 0 else factor * end  # 0 times infinity is no number
 
 

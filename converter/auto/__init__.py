@@ -301,7 +301,7 @@ def _spread(among: Array, most: int) -> Array:
     """At most ``most`` of the samples marked in ``among``, spread over all, as marks."""
     chosen = np.flatnonzero(among)
     marks = np.zeros(len(among), bool)
-    marks[chosen[spread_over(len(chosen), most)]] = True
+    marks[chosen[spread_over(len(chosen), most=most)]] = True
     return marks
 
 

@@ -93,7 +93,7 @@ def survey(loaded: LoadedModel) -> Survey:
     analog: dict[str, tuple[str, str]] = {}
     refused: dict[str, tuple[str, str]] = {}
     while True:
-        members = with_light(source.nodes, analog, source.computed, source.kept)
+        members = with_light(source.nodes, analog, computed=source.computed, kept=source.kept)
         builder = _builder(source)
         fresh = _walk(source, builder, members, refused)
         for node, case in fresh:

@@ -90,7 +90,7 @@ def on_grid(graph: snn.SpikingGraph) -> snn.SpikingGraph:
         kept = walk.nodes[name]
         assert isinstance(kept, snn.Synapse) and isinstance(kept.op, MultiplyingOp)
         ann_op = kept.ann_op or (kept.op if keeps else None)
-        fine = _rounded(kept.op.factors, kept.op.per_output(grid))
+        fine = _rounded(kept.op.factors, grid=kept.op.per_output(grid))
         changed[name] = replace(kept, op=kept.op.with_factors(fine), ann_op=ann_op)
     return graph.with_nodes(changed.values())
 
@@ -140,14 +140,14 @@ def _power_of_two(reach: Array) -> Array:
 
 def _rounded_node(node: snn.Population | snn.Readout, grid: Array) -> snn.Population | snn.Readout:
     if np.any(node.bias):
-        node = replace(node, bias=_rounded(node.bias, grid))
+        node = replace(node, bias=_rounded(node.bias, grid=grid))
     if isinstance(node, snn.Readout):
         return node
     neuron = node.neuron
     if "v_init" not in neuron.traits:
         return node
-    return replace(node, neuron=neuron.having(v_init=_rounded(neuron.v_init, grid)))
+    return replace(node, neuron=neuron.having(v_init=_rounded(neuron.v_init, grid=grid)))
 
 
-def _rounded(x: Array, grid: Array) -> Array:
+def _rounded(x: Array, *, grid: Array) -> Array:
     return (np.rint(x / grid) * grid).astype(np.float32)

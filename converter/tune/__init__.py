@@ -89,7 +89,7 @@ def tune(
     one = any(windowed(neuron) for neuron in neurons.values())  # a number for all steps
     held = 1 if one else steps
     count = _sample_count(lowered, neurons, given=given, steps=held, tuning=tuning)
-    chosen = spread_over(given, count)
+    chosen = spread_over(given, most=count)
     arrays = {name: x[chosen] for name, x in arrays.items()}
     replay = Replay(lowered, arrays, steps, neurons, threads=tuning.threads, seed=tuning.seed)
     loop = _Loop(replay, dict(neurons), tuning, np.random.default_rng(tuning.seed))

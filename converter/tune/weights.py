@@ -113,9 +113,9 @@ def correct(
         x = replay.mean(synapse.inputs[0], part)
         gram = held if number % 4 == 3 else fit
         inputs, wanted = columns.of(op, x), columns.out(op, missing[part])
-        gram.add(*_rows(inputs, wanted, count=per_sample * len(x), rng=rng))
+        gram.add(*_rows(inputs, wanted=wanted, count=per_sample * len(x), rng=rng))
     both = fit.plus(held)
-    strength = _best_strength(fit, held) if held.count and fit.count else 1.0
+    strength = _best_strength(fit, held=held) if held.count and fit.count else 1.0
     if strength is None:
         return synapse, np.zeros(len(op.weight), np.float32)
     solution = both.solve(strength)
@@ -129,7 +129,7 @@ def _features(op: WeightedOp) -> int:
 
 
 def _rows(
-    columns: Array, wanted: Array, *, count: int, rng: np.random.Generator
+    columns: Array, *, wanted: Array, count: int, rng: np.random.Generator
 ) -> tuple[Array, Array]:
     """At most ``count`` rows of inputs (groups, n, features) and outputs (groups, n, out)."""
     positions = columns.shape[3]
@@ -185,7 +185,7 @@ class _Gram:
         return float(change)
 
 
-def _best_strength(fit: _Gram, held: _Gram) -> float | None:
+def _best_strength(fit: _Gram, *, held: _Gram) -> float | None:
     """The strength that helps most on held-out rows; None where none helps."""
     large = fit.xx.shape[1] > 1500
     candidates: Sequence[float] = (0.03, 0.3) if large else STRENGTHS

@@ -105,6 +105,7 @@ def _encode(node: Input, quantized: IntNetwork, x: Array, steps: int, tally: _Ta
     elif node.encoding == "rate":
         sent = np.floor(np.abs(x) * t + 0.5) * np.sign(x)
     else:
+        assert node.encoding == "poisson", node.encoding
         rng = np.random.default_rng(0)
         return np.sign(x) * (rng.random((steps, *x.shape)) < np.abs(x))
     spikes = np.diff(sent, axis=0, prepend=0)

@@ -121,7 +121,7 @@ def map_cores(
         notes=(
             *_notes(network, target, mode),
             *_negative_notes(target, mode, request),
-            *_pool_notes(before, network),
+            *_pool_notes(before, after=network),
         ),
     )
 
@@ -333,7 +333,7 @@ def _negative_notes(target: HardwareTarget, mode: str, request: Request[Any]) ->
     )
 
 
-def _pool_notes(before: ChipNetwork, after: ChipNetwork) -> tuple[str, ...]:
+def _pool_notes(before: ChipNetwork, *, after: ChipNetwork) -> tuple[str, ...]:
     names = [f"'{la.name}'" for la in before.layers if la.analog and not after[la.name].analog]
     if not names:
         return ()

@@ -133,7 +133,7 @@ def tile_layer(
         smallest = cost((1,) * len(shape), 1)
         return None, list(_over(name, smallest, limits))
     used = cost(found, prod(found))
-    padded = cost(found, allocated(found, shape))
+    padded = cost(found, allocated(found, shape=shape))
     share = {k: padded.used()[k] / v for k, v in limits.items() if v and k not in PREFERRED}
     binding = max(share, key=lambda k: share[k]) if share else ""
     best = Tiling(name=name, shape=shape, tile=found, first=first, cost=used, binding=binding)
@@ -247,7 +247,7 @@ def halves(n: int) -> list[int]:
     return sorted({ceil(n / (1 << k)) for k in range((n - 1).bit_length() + 1)})
 
 
-def allocated(tile: Shape, shape: Shape) -> int:
+def allocated(tile: Shape, *, shape: Shape) -> int:
     """Neurons that the chip sets aside for a tile: a power of two along the longer axis."""
     if len(shape) == 1:
         return tile[0]

@@ -37,7 +37,15 @@ def traffic(
                 by_source.setdefault(p.source, []).append(p)
         for source, projections in by_source.items():
             measured = rates.get(source)
-            parts.append(_between(placed[source], target, projections, measured, rate))
+            parts.append(
+                _between(
+                    placed[source],
+                    target=target,
+                    projections=projections,
+                    measured=measured,
+                    rate=rate,
+                )
+            )
     if not parts:
         none = np.zeros(0, np.int64)
         return Traffic(source=none, destination=none, weight=np.zeros(0))
@@ -47,6 +55,7 @@ def traffic(
 
 def _between(
     source: Tiling,
+    *,
     target: Tiling,
     projections: Sequence[Projection],
     measured: Array | None,
@@ -56,7 +65,7 @@ def _between(
     still sent once, so the widest one counts (a bound from below where they read different
     parts)."""
     values = None if measured is None else np.abs(measured).reshape(source.shape)
-    found = [_edges(source, target, p, values, rate) for p in projections]
+    found = [_edges(source, target=target, p=p, values=values, rate=rate) for p in projections]
     if len(found) == 1:
         return found[0]
     key = np.concatenate([a * (1 << 31) + b for a, b, _ in found])
@@ -68,15 +77,15 @@ def _between(
 
 
 def _edges(
-    source: Tiling, target: Tiling, p: Projection, values: Array | None, rate: float
+    source: Tiling, *, target: Tiling, p: Projection, values: Array | None, rate: float
 ) -> tuple[Array, Array, Array]:
     if p.geometry is None:
         listed = np.full(source.shape, rate) if values is None else values
-        return _listed(source, target, p, listed)
-    pairs = [_channel_pairs(source, target, p)]
+        return _listed(source, target=target, p=p, values=listed)
+    pairs = [_channel_pairs(source, target=target, p=p)]
     used = set()
     for axis in range(1, len(source.shape)):
-        pairs.append(_axis_pairs(source, target, p, axis))
+        pairs.append(_axis_pairs(source, target=target, p=p, axis=axis))
         used.add(p.geometry.axes[axis - 1].target)
     a, b = np.zeros(1, np.int64), np.zeros(1, np.int64)
     w = np.full(1, rate) if values is None else values[np.newaxis]
@@ -97,7 +106,7 @@ def _strides(grid: Shape) -> list[int]:
     return [int(np.prod(grid[axis + 1 :])) for axis in range(len(grid))]
 
 
-def _channel_pairs(source: Tiling, target: Tiling, p: Projection) -> tuple[Array, Array, Array]:
+def _channel_pairs(source: Tiling, *, target: Tiling, p: Projection) -> tuple[Array, Array, Array]:
     """Pairs (source tile, target offset) along channels, and which source channels they share."""
     assert p.geometry is not None
     n_source, n_target = source.shape[0], target.shape[0]
@@ -116,7 +125,7 @@ def _channel_pairs(source: Tiling, target: Tiling, p: Projection) -> tuple[Array
 
 
 def _axis_pairs(
-    source: Tiling, target: Tiling, p: Projection, axis: int
+    source: Tiling, *, target: Tiling, p: Projection, axis: int
 ) -> tuple[Array, Array, Array]:
     """The same along a spatial axis of the source."""
     assert p.geometry is not None
@@ -154,7 +163,7 @@ def _free_axes(
 
 
 def _listed(
-    source: Tiling, target: Tiling, p: Projection, values: Array
+    source: Tiling, *, target: Tiling, p: Projection, values: Array
 ) -> tuple[Array, Array, Array]:
     """Irregular projections, from the list of synapses."""
     matrix = p.matrix

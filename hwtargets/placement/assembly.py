@@ -224,7 +224,7 @@ class Assembly:
 
     def _accuracy(self, run: ChipRun | None) -> dict[str, Any]:
         data, x, y = self.data, self.request.x, self.request.y
-        out = no_scores(self.request.steps, 0 if data is None or x is None else len(x))
+        out = no_scores(self.request.steps, samples=0 if data is None or x is None else len(x))
         if data is None or x is None:
             return out
         if run is None and y is not None and None not in (data.ann, data.float_snn):
@@ -235,7 +235,9 @@ class Assembly:
         found = reader.read(self.network.graph, y, regression=data.regression)
         y = found.numbers
         if not found.classes:  # values, which no share of equal answers says anything of
-            return out | {"values": score_of_values(self.network.graph, x, name, floating, y)}
+            return out | {
+                "values": score_of_values(self.network.graph, x, name, spiking=floating, targets=y)
+            }
         answer = decisions(floating, shape)
         if run is not None:
             chip = _said(run, shape)

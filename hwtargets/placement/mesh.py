@@ -285,7 +285,7 @@ def _anneal(
     item = np.empty(n, np.int64)
     item[at] = np.arange(n)
     strength = np.maximum(np.bincount(a, weights=w, minlength=n), 1e-12)
-    best, best_at = _cost(pair, slots, at), at.copy()
+    best, best_at = _cost(pair, slots, at=at), at.copy()
     sweeps = int(min(SWEEPS, max(seconds, 0.0) / (SWEEP[0] + SWEEP[1] * len(pair[0]))))
     for sweep in range(sweeps):
         progress = sweep / sweeps
@@ -303,7 +303,7 @@ def _anneal(
             heat=1 - progress,
             rng=rng,
         )
-        cost = _cost(pair, slots, at)
+        cost = _cost(pair, slots, at=at)
         if cost < best:
             best, best_at = cost, at.copy()
     return slots[best_at[:cores]]
@@ -335,7 +335,7 @@ def _slot_index(slots: Array) -> Array:
     return out
 
 
-def _cost(pair: tuple[Array, Array, Array], slots: Array, at: Array) -> float:
+def _cost(pair: tuple[Array, Array, Array], slots: Array, *, at: Array) -> float:
     xy = slots[at]
     return float((pair[2] * np.abs(xy[pair[0]] - xy[pair[1]]).sum(1)).sum())
 

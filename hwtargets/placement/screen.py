@@ -58,7 +58,7 @@ def screen(network: ChipNetwork, target: HardwareTarget, mapping: ChipMapping[An
     chips = ceil(found.cores / per_chip)
     sizes = found.violations
     if chips > available:
-        sizes = (*sizes, _too_many(network, found.cores, per_chip * available))
+        sizes = (*sizes, _too_many(network, found.cores, limit=per_chip * available))
     return Screening(
         kinds=kinds,
         sizes=sizes,
@@ -70,7 +70,7 @@ def screen(network: ChipNetwork, target: HardwareTarget, mapping: ChipMapping[An
     )
 
 
-def _too_many(network: ChipNetwork, cores: int, limit: int) -> Violation:
+def _too_many(network: ChipNetwork, cores: int, *, limit: int) -> Violation:
     return Violation(
         node=max(network.layers, key=lambda layer: layer.neurons).name,
         rule="cores",

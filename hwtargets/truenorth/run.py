@@ -93,7 +93,9 @@ def run_unit(unit: ChipUnit, spikes: Spikes) -> UnitRun:
             block = max(CACHED // (width * (some.stop - first)), 1)
             for t0 in range(0, steps, block):
                 span = slice(t0, min(t0 + block, steps))
-                neurons.run(_currents(readers, spikes, span, some, run), out[span, some, run])
+                neurons.run(
+                    _currents(readers, spikes, span, samples=some, run=run), out[span, some, run]
+                )
         floored, highest = floored + neurons.floored, max(highest, neurons.highest)
     return UnitRun(out, floored, highest)
 
@@ -109,7 +111,7 @@ def _pieces(unit: ChipUnit, readers: Sequence[_Reader]) -> list[tuple[slice, lis
 
 
 def _currents(
-    readers: Sequence[_Reader], spikes: Spikes, steps: slice, samples: slice, run: slice
+    readers: Sequence[_Reader], spikes: Spikes, steps: slice, *, samples: slice, run: slice
 ) -> Array:
     """Input of a run of neurons without their leaks, float32 (steps, samples, size)."""
     shape = (steps.stop - steps.start, samples.stop - samples.start, run.stop - run.start)

@@ -57,18 +57,18 @@ class Axis:
 
     def reads(self, low: int, high: int, size: int) -> Array:
         """Source positions that target positions [low, high) read, sorted."""
-        return np.unique(self._pairs(low, high, size)[1])
+        return np.unique(self._pairs(low, high=high, size=size)[1])
 
     def counts(self, positions: int, size: int) -> Array:
         """How many source positions each target position reads."""
         positions = 1 if self.target is None else positions
-        return np.bincount(self._pairs(0, positions, size)[0], minlength=positions)
+        return np.bincount(self._pairs(0, high=positions, size=size)[0], minlength=positions)
 
     def readers(self, positions: int, size: int) -> Array:
         """How many target positions read each source position."""
-        return np.bincount(self._pairs(0, positions, size)[1], minlength=size)
+        return np.bincount(self._pairs(0, high=positions, size=size)[1], minlength=size)
 
-    def _pairs(self, low: int, high: int, size: int) -> tuple[Array, Array]:
+    def _pairs(self, low: int, *, high: int, size: int) -> tuple[Array, Array]:
         """Every (target position, source position that it reads) once.
 
         Window by window: what one window pads is nothing, even where the composed offset would
@@ -237,7 +237,7 @@ def _take(s: _State, op: ops.Take, out: Shape) -> _State | None:
 
 
 def _sum_pool(s: _State, op: ops.SumPool, out: Shape) -> _State | None:
-    return _windows(s, op.kernel, op.strides, op.dilations, op.pads)
+    return _windows(s, op.kernel, strides=op.strides, dilations=op.dilations, pads=op.pads)
 
 
 def _linear(s: _State, op: ops.Linear, out: Shape) -> _State | None:
@@ -258,7 +258,7 @@ def _conv(s: _State, op: ops.Conv, out: Shape) -> _State | None:
     if s.flat or s.lost:
         return None
     outs, ins = op.weight.shape[0], op.weight.shape[1] * op.groups
-    windows = _windows(s, op.kernel, op.strides, op.dilations, op.pads)
+    windows = _windows(s, op.kernel, strides=op.strides, dilations=op.dilations, pads=op.pads)
     if windows is None:
         return None
     before = s.geometry.groups
@@ -275,7 +275,7 @@ def _conv(s: _State, op: ops.Conv, out: Shape) -> _State | None:
 
 
 def _windows(
-    s: _State, kernel: Shape, strides: Shape, dilations: Shape, pads: Shape
+    s: _State, kernel: Shape, *, strides: Shape, dilations: Shape, pads: Shape
 ) -> _State | None:
     if s.flat or s.lost or len(kernel) != len(s.dims):
         return None

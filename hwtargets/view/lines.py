@@ -153,7 +153,7 @@ def _indexed(op: ElementOp, term: Term, position: int, shapes: tuple[Shape, ...]
 
 
 def _shared(
-    fields: Array, scale: Array, weights: Array, outputs: Array, **kw: object
+    fields: Array, *, scale: Array, weights: Array, outputs: Array, **kw: object
 ) -> list[Block]:
     """A block whose fields carry scales: folded into the weights, position by position where the
     scales differ between positions."""
@@ -184,9 +184,9 @@ def _linear(op: ops.Linear, wires: Wires) -> tuple[Block, ...]:
     return tuple(
         _shared(
             wires.ids.reshape(count, ins),
-            wires.scale.reshape(count, ins),
-            op.weight.astype(np.float64),
-            np.arange(count * outs).reshape(count, outs),
+            scale=wires.scale.reshape(count, ins),
+            weights=op.weight.astype(np.float64),
+            outputs=np.arange(count * outs).reshape(count, outs),
             grid=lead or (1,),
             unit=1,
         )
@@ -196,16 +196,16 @@ def _linear(op: ops.Linear, wires: Wires) -> tuple[Block, ...]:
 def _sum_pool(op: ops.SumPool, wires: Wires) -> tuple[Block, ...]:
     spans = (op.kernel, op.strides, op.dilations, op.pads)
     fields, scale = (windows_of(a[np.newaxis], *spans)[0] for a in (wires.ids + 1, wires.scale))
-    return _sums(fields, scale, len(op.kernel))
+    return _sums(fields, scale=scale, rank=len(op.kernel))
 
 
 def _reduce_sum(op: ops.ReduceSum, wires: Wires) -> tuple[Block, ...]:
     kept = [i for i in range(wires.ids.ndim) if i not in op.axes]
     fields, scale = (a.transpose(*kept, *op.axes) for a in (wires.ids + 1, wires.scale))
-    return _sums(fields, scale, len(op.axes))
+    return _sums(fields, scale=scale, rank=len(op.axes))
 
 
-def _sums(fields: Array, scale: Array, rank: int) -> tuple[Block, ...]:
+def _sums(fields: Array, *, scale: Array, rank: int) -> tuple[Block, ...]:
     """Sums over the last ``rank`` axes of lines numbered from 1, 0 for none, and their scales."""
     split = fields.ndim - rank
     grid, taps = fields.shape[:split], prod(fields.shape[split:])
@@ -213,9 +213,9 @@ def _sums(fields: Array, scale: Array, rank: int) -> tuple[Block, ...]:
     return tuple(
         _shared(
             fields,
-            scale.reshape(-1, taps),
-            np.ones((1, taps)),
-            np.arange(len(fields))[:, np.newaxis],
+            scale=scale.reshape(-1, taps),
+            weights=np.ones((1, taps)),
+            outputs=np.arange(len(fields))[:, np.newaxis],
             grid=grid or (1,),
             unit=1,
         )
@@ -239,7 +239,14 @@ def _conv(op: ops.Conv, wires: Wires) -> tuple[Block, ...]:
             for a in (ids, scale)
         )
         weights = op.weight[outs].reshape(per_out, -1).astype(np.float64)
-        out += _shared(fields, scales, weights, outputs[outs].T, grid=grid, unit=prod(op.kernel))
+        out += _shared(
+            fields,
+            scale=scales,
+            weights=weights,
+            outputs=outputs[outs].T,
+            grid=grid,
+            unit=prod(op.kernel),
+        )
     return tuple(out)
 
 

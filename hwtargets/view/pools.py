@@ -22,8 +22,8 @@ def as_tree(network: ChipNetwork) -> str:
     beside recipe and T are left to the user.
     """
     meta = network.graph.meta
-    model = _told(meta, "source", "path") or "MODEL.onnx"
-    data = _told(meta, "calibration", "source") or "DATA"
+    model = _told(meta, "source", part="path") or "MODEL.onnx"
+    data = _told(meta, "calibration", part="source") or "DATA"
     recipe, steps = meta.get("recipe"), meta.get("T")
     chosen = f" --recipe {quote(str(recipe))}" if recipe else ""
     chosen += f" -T {steps}" if steps else ""
@@ -34,6 +34,6 @@ def as_tree(network: ChipNetwork) -> str:
     )
 
 
-def _told(meta: Mapping[str, Any], key: str, part: str) -> str:
+def _told(meta: Mapping[str, Any], key: str, *, part: str) -> str:
     value = meta.get(key)
     return str(value.get(part) or "") if isinstance(value, Mapping) else ""

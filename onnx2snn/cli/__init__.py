@@ -35,10 +35,10 @@ class Cli(click.Group):
                 warnings.showwarning = terminal.warn
                 return super().main(*args, **kwargs)
         except Onnx2SnnError as error:
-            fail(error.code, str(error))
+            fail(error.code, text=str(error))
         except MemoryError as error:
             what = f"not enough memory ({error})" if str(error) else "not enough memory"
-            fail("E900", f"{what}. Lower --mem-limit, --threads or --samples.")
+            fail("E900", text=f"{what}. Lower --mem-limit, --threads or --samples.")
         except terminal.Interrupted:
             terminal.notice("interrupted")
             sys.exit(130)
@@ -48,12 +48,16 @@ class Cli(click.Group):
             sys.exit(1)
         except terminal.UnwrittenError as error:
             terminal.leave_unwritten()
-            fail("E220", f"cannot write to standard output ({error}). Nothing else went wrong.")
+            fail(
+                "E220", text=f"cannot write to standard output ({error}). Nothing else went wrong."
+            )
         except Exception as error:
             if os.environ.get("ONNX2SNN_TRACEBACK"):
                 raise
             what = f"{type(error).__name__}: {error}".replace("\n", " ")
-            fail("E999", f"{what}. This is a bug in onnx2snn; ONNX2SNN_TRACEBACK=1 shows where.")
+            fail(
+                "E999", text=f"{what}. This is a bug in onnx2snn; ONNX2SNN_TRACEBACK=1 shows where."
+            )
 
     def make_context(
         self, info_name: str | None, args: list[str], *more: Any, **kwargs: Any
@@ -69,7 +73,7 @@ class Cli(click.Group):
             return super().invoke(ctx)
 
 
-def fail(code: str, text: str) -> NoReturn:
+def fail(code: str, *, text: str) -> NoReturn:
     """One line on standard error, and exit status 2."""
     terminal.notice(f"error {code}: {text}")
     sys.exit(2)

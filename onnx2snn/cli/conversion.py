@@ -157,7 +157,7 @@ def _refuse_options_of_auto(recipe: str, choices: Mapping[str, Any]) -> None:
 def _calibration_check(network: SpikingGraph, samples: Samples, regression: bool) -> Evaluation:
     """What the network does on (at most 200 of) these samples after its T steps."""
     steps = own_span(network)[1]
-    part = samples.at(spread_over(len(samples), MOST))
+    part = samples.at(spread_over(len(samples), most=MOST))
     return evaluate(network, part, steps, first=steps, regression=regression)
 
 

@@ -262,7 +262,11 @@ def _kinds(below: Mapping[str, str], chips: Sequence[HardwareTarget]) -> dict[st
         kinds |= {below[chip.name] + name: kind for name, kind in REPORTS.items()}
         for name in emitted(chip):
             if name in REPORTS:
-                raise one_file(f"target '{chip.name}'", f"{name} of the report", "that of the chip")
+                raise one_file(
+                    f"target '{chip.name}'",
+                    first=f"{name} of the report",
+                    second="that of the chip",
+                )
             kinds[below[chip.name] + name] = CHIP_FILES[Path(name).suffix]
     return kinds
 

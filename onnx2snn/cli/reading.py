@@ -85,7 +85,7 @@ class DataReader:
 
     def answers(self, network: SpikingGraph, samples: Samples, *, regression: bool) -> None:
         """Ask about the ANN's answers to at most ``LOOKED_AT`` of the samples."""
-        some = samples.at(spread_over(len(samples), LOOKED_AT))
+        some = samples.at(spread_over(len(samples), most=LOOKED_AT))
         self.ask(ask_of_answers(network, some, regression=regression))
 
     def judged(self, evaluation: Evaluation, where: str) -> None:

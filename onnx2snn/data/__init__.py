@@ -84,19 +84,19 @@ class Preprocessing:
         known = [f.name for f in fields(Preprocessing)]
         for key, value in document.items():
             if key not in known:
-                raise _misread(f"there is no '{key}'", did_you_mean(key, known))
+                raise _misread(f"there is no '{key}'", remedy=did_you_mean(key, known))
             if not _READABLE[key](value):
-                raise _misread(f"'{key}' is {value!r}", "Convert the model again.")
+                raise _misread(f"'{key}' is {value!r}", remedy="Convert the model again.")
         values: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in document.items()
         }
         try:
             return Preprocessing(**values)
         except UsageError as error:  # it speaks of options
-            raise _misread(error.what, "Convert the model again.") from None
+            raise _misread(error.what, remedy="Convert the model again.") from None
 
 
-def _misread(what: str, remedy: str) -> ModelError:
+def _misread(what: str, *, remedy: str) -> ModelError:
     return ModelError(
         f"the converted file's preprocessing cannot be read: {what}", remedy=remedy, code="E323"
     )
@@ -226,7 +226,7 @@ def load_samples(
     _check(samples, shapes)
     if limit is None or len(samples) <= limit:
         return samples
-    return samples.at(spread_over(len(samples), limit) if spread else slice(0, limit))
+    return samples.at(spread_over(len(samples), most=limit) if spread else slice(0, limit))
 
 
 def data_path(spec: str) -> tuple[Path, str]:

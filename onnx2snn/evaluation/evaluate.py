@@ -203,8 +203,8 @@ class Tally:
                 before = s.get("ann_said", np.zeros(0, np.int64))
                 s["ann_said"] = np.concatenate([before, ann_guess.astype(np.int64)])
         if targets is not None:
-            s["values"] = s.get("values", 0) + misses(result.readouts[first], targets)
-            s["ann_values"] = s.get("ann_values", 0) + misses(ann[first], targets)
+            s["values"] = s.get("values", 0) + misses(result.readouts[first], targets=targets)
+            s["ann_values"] = s.get("ann_values", 0) + misses(ann[first], targets=targets)
             s["targets"] = s.get("targets", 0) + moments(targets)
         s["spikes"] += sum(result.spikes.values(), start=np.zeros_like(s["spikes"]))
         s["synops"] += result.synops
@@ -342,7 +342,7 @@ def _evaluation(
                 concordance=float(worst[t]),
                 agreement_low=bounds[0],
                 agreement_high=bounds[1],
-                **_scored(s, t, count, known=scored),
+                **_scored(s, t, count=count, known=scored),
                 rmse=None if value is None else value.rmse,
                 mae=None if value is None else value.mae,
                 r2=None if value is None else value.r2,
@@ -380,7 +380,7 @@ def _evaluation(
     )
 
 
-def _scored(counts: Mapping[str, Array], t: int, count: int, *, known: bool) -> dict[str, Any]:
+def _scored(counts: Mapping[str, Array], t: int, *, count: int, known: bool) -> dict[str, Any]:
     """Of a ``Point``: the accuracy after step ``t``, from 0; None where it is not ``known``."""
     keys = ("accuracy", "low", "high", "difference_low", "difference_high")
     if not known:

@@ -46,7 +46,7 @@ def split(samples: Samples | None, hold_back: int | None) -> tuple[Samples | Non
     if not held:
         return samples, None
     marks = np.zeros(count, bool)
-    marks[spread_over(count, held)] = True
+    marks[spread_over(count, most=held)] = True
     return samples.at(~marks), samples.at(marks)
 
 
@@ -68,7 +68,7 @@ def check_import(model: LoadedModel, samples: Samples | None) -> Iterator[Questi
     """
     if model.training:
         return
-    inputs = None if samples is None else samples.at(spread_over(len(samples), TRIED)).whole()
+    inputs = None if samples is None else samples.at(spread_over(len(samples), most=TRIED)).whole()
     found = verify(model, inputs, samples=TRIED)
     if found.equal or (model.approximated and found.relative_diff <= WRONG):
         return

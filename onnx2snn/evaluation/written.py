@@ -47,7 +47,7 @@ def checked_bytes(network: SpikingGraph, inputs: Mapping[str, Array] | None = No
     engine = simulate(network, samples, steps).readouts
     analog = run_analog(network, samples)
     for file, (name, ours) in zip(found, engine.items(), strict=True):
-        _compare(name, file, ours, analog[name])
+        _compare(name, file, ours=ours, analog=analog[name])
     return content
 
 
@@ -80,7 +80,7 @@ def _stock(content: bytes, samples: Mapping[str, Array], steps: int) -> list[Arr
     return outputs
 
 
-def _compare(name: str, file: Array, ours: Array, analog: Array) -> None:
+def _compare(name: str, file: Array, *, ours: Array, analog: Array) -> None:
     """Raise ModelError where the file's answers are not the engine's."""
     same = file.shape == ours.shape and np.array_equal(np.isfinite(file), np.isfinite(ours))
     error = float("inf")

@@ -172,7 +172,7 @@ def _read(meta: Mapping[str, Any]) -> Provenance:
     unknown = {key: value for key, value in meta.items() if key not in KEYS.values()}
     for key in unknown:
         if resembling(key, KEYS.values()):
-            raise _wrong(f"there is no key '{key}'", did_you_mean(key, KEYS.values()))
+            raise _wrong(f"there is no key '{key}'", remedy=did_you_mean(key, KEYS.values()))
     notes = _notes(meta)
     told = _told_by_notes(notes, has_options="options" in meta)
     pre = _document(meta, "preprocessing")
@@ -213,7 +213,7 @@ def _told_by_notes(notes: tuple[str, ...], *, has_options: bool) -> dict[str, bo
     return out
 
 
-def _wrong(what: str, remedy: str = "") -> ModelError:
+def _wrong(what: str, *, remedy: str = "") -> ModelError:
     return ModelError(
         f"the converted file's provenance cannot be read: {what}",
         remedy=remedy or "Convert the model again; a file of a newer version needs that version.",
@@ -255,7 +255,7 @@ def _options(meta: Mapping[str, Any]) -> Mapping[str, Any] | None:
     known = [f.name for f in fields(Options)]
     for name in options or ():
         if name not in known:
-            raise _wrong(f"'options' has no '{name}'", did_you_mean(name, known))
+            raise _wrong(f"'options' has no '{name}'", remedy=did_you_mean(name, known))
     return options
 
 
@@ -293,7 +293,7 @@ def _record(kind: type[T], key: str, value: Any) -> T | None:
         raise _wrong(f"'{key}' is {value!r}, not an object")
     for name in value:
         if name not in known:
-            raise _wrong(f"'{key}' has no '{name}'", did_you_mean(name, known))
+            raise _wrong(f"'{key}' has no '{name}'", remedy=did_you_mean(name, known))
     try:
         return kind(**value)
     except TypeError:

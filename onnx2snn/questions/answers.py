@@ -38,14 +38,18 @@ def questions_of_answers(
     if known.classes and said is not None:
         classes = max(score_count(shape) or 0, 2)
         yield from questions_of_classes(
-            said, known.numbers[: len(said)], classes, from_one=known.from_one, where=where
+            said,
+            labels=known.numbers[: len(said)],
+            classes=classes,
+            from_one=known.from_one,
+            where=where,
         )
     elif values is not None:
         yield from questions_of_values(values, samples=len(known.numbers), where=where)
 
 
 def questions_of_classes(
-    said: Array, labels: Array, classes: int, *, from_one: bool, where: str = ""
+    said: Array, *, labels: Array, classes: int, from_one: bool, where: str = ""
 ) -> Iterator[Question]:
     """Of class numbers that the ANN ``said`` and ``labels``, both (samples,)."""
     count = len(labels)
@@ -69,7 +73,7 @@ def questions_of_classes(
         return
     accuracy = f"the ANN's accuracy is {100 * right / count:.1f} % (95 % interval "
     accuracy += f"{100 * low:.1f}-{100 * high:.1f} %, {count} samples)"
-    renamed = _renamed(said, labels, classes)
+    renamed = _renamed(said, labels=labels, classes=classes)
     if renamed > max(high, 0.5):
         yield Question(
             code="W413",
@@ -80,15 +84,15 @@ def questions_of_classes(
         )
         return
     yield from _at_chance(
-        said, labels, classes, accuracy=accuracy, interval=(low, high), where=where
+        said, labels=labels, classes=classes, accuracy=accuracy, interval=(low, high), where=where
     )
 
 
 def _at_chance(
     said: Array,
+    *,
     labels: Array,
     classes: int,
-    *,
     accuracy: str,
     interval: tuple[float, float],
     where: str,
@@ -139,7 +143,7 @@ def _from_one(labels: Array, classes: int, *, below: int, shifted: bool, where: 
     )
 
 
-def _renamed(said: Array, labels: Array, classes: int) -> float:
+def _renamed(said: Array, *, labels: Array, classes: int) -> float:
     """The accuracy if every answer meant the label that it most often stands for, each label once;
     0 where there are too few samples to say."""
     if len(labels) < PER_CLASS * classes or labels.max(initial=0) >= classes:

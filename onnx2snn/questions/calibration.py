@@ -20,7 +20,7 @@ SHARE = 0.01  # of the test samples that may be calibration samples by chance
 
 
 def questions_of_overlap(
-    test: Sequence[bytes], calibration: Sequence[bytes], where: str
+    test: Sequence[bytes], *, calibration: Sequence[bytes], where: str
 ) -> Iterator[Question]:
     """By the digests of the samples. What is there twice in one of them is left out: a constant, or
     one of few possible inputs."""

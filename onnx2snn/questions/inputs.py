@@ -48,7 +48,7 @@ def ranges(arrays: Mapping[str, Array]) -> dict[str, InputRange]:
     """By input, of preprocessed samples (samples, *shape)."""
     out = {}
     for name, x in arrays.items():
-        rows = np.asarray(x[spread_over(len(x), LOOKED_AT)], np.float64)
+        rows = np.asarray(x[spread_over(len(x), most=LOOKED_AT)], np.float64)
         rows = rows.reshape(len(rows), -1)
         means, deviations = rows.mean(axis=1), rows.std(axis=1)
         out[name] = InputRange(
@@ -66,7 +66,7 @@ def digests(arrays: Mapping[str, Array]) -> list[bytes]:
     """One per sample, of all its inputs as the network takes them; at most ``KEPT`` of them."""
     names = sorted(arrays)
     out = []
-    for at in spread_over(len(arrays[names[0]]), KEPT):
+    for at in spread_over(len(arrays[names[0]]), most=KEPT):
         found = blake2b(digest_size=DIGEST)
         for name in names:
             found.update(np.ascontiguousarray(arrays[name][at], np.float32).tobytes())
@@ -88,11 +88,11 @@ def unpacked(text: str) -> list[bytes]:
 
 
 def questions_of_range(
-    now: Mapping[str, InputRange], then: Mapping[str, InputRange], count: int, where: str
+    now: Mapping[str, InputRange], *, then: Mapping[str, InputRange], count: int, where: str
 ) -> Iterator[Question]:
     """Of ``count`` samples, against calibration's."""
     for name, found in now.items():
-        if name in then and _far(found, then[name], count):
+        if name in then and _far(found, then=then[name], count=count):
             a, b = found, then[name]
             yield Question(
                 code="W421",
@@ -106,7 +106,7 @@ def questions_of_range(
             )
 
 
-def _far(now: InputRange, then: InputRange, count: int) -> bool:
+def _far(now: InputRange, *, then: InputRange, count: int) -> bool:
     times = 2 if count >= 32 else 3 if count >= 8 else 6
     span = then.max - then.min
     beyond = max(now.max - then.max, then.min - now.min)
@@ -130,7 +130,7 @@ def questions_of_scale(
     Parameters:
         scales_itself: the model's first operations scale its input, or it takes integers.
     """
-    few = np.asarray(stored[spread_over(len(stored), 64)])
+    few = np.asarray(stored[spread_over(len(stored), most=64)])
     largest = float(np.abs(few.astype(np.float64)).max(initial=0))
     pixels = bool(
         few.min(initial=0) >= 0 and BYTES / 4 < largest <= BYTES and (few == np.floor(few)).all()

@@ -51,7 +51,7 @@ def ask_of_samples(
     Parameters:
         given: the preprocessing that was asked for; None: the converted network's own.
     """
-    found = samples.at(spread_over(len(samples), LOOKED_AT)).whole()
+    found = samples.at(spread_over(len(samples), most=LOOKED_AT)).whole()
     now, pre = ranges(found), samples.preprocessing
     asked: list[Question] = []
     for name, stored in samples.arrays.items():
@@ -62,9 +62,13 @@ def ask_of_samples(
     if isinstance(model, SpikingGraph):
         made = Provenance.of(model)
         if not asked and made.inputs is not None:
-            asked += questions_of_range(now, made.inputs, len(samples), samples.source)
+            asked += questions_of_range(
+                now, then=made.inputs, count=len(samples), where=samples.source
+            )
         if given is not None and made.preprocessing is not None:
-            asked += _other_preprocessing(given, made.preprocessing, samples, bool(asked))
+            asked += _other_preprocessing(
+                given, made=made.preprocessing, samples=samples, far=bool(asked)
+            )
     yield from asked
 
 
@@ -82,7 +86,7 @@ def _scales_itself(model: LoadedModel, name: str) -> bool:
 
 
 def _other_preprocessing(
-    given: Preprocessing, made: Preprocessing, samples: Samples, far: bool
+    given: Preprocessing, *, made: Preprocessing, samples: Samples, far: bool
 ) -> Iterator[Question]:
     if (given.mean, given.std) == (made.mean, made.std):
         return
@@ -106,8 +110,8 @@ def ask_of_overlap(test: Samples, network: SpikingGraph) -> Iterator[Question]:
     """Whether test samples are those that ``network`` was calibrated on."""
     made = Provenance.of(network).calibration
     if made is not None and made.digests:
-        own = digests(test.at(spread_over(len(test), KEPT)).whole())
-        yield from questions_of_overlap(own, unpacked(made.digests), test.source)
+        own = digests(test.at(spread_over(len(test), most=KEPT)).whole())
+        yield from questions_of_overlap(own, calibration=unpacked(made.digests), where=test.source)
 
 
 def ask_of_answers(
@@ -124,7 +128,7 @@ def ask_of_answers(
         known,
         first.shape,
         said=decisions(found, first.shape) if known.classes else None,
-        values=None if known.classes else value_score(found, known.numbers),
+        values=None if known.classes else value_score(found, targets=known.numbers),
         where=samples.source,
     )
 

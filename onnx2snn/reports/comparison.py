@@ -115,7 +115,7 @@ def runs_text(runs: Sequence[SweepRun], *, said: Collection[str] = ()) -> str:
             )
             row += [percent(p.accuracy), interval(p.low, p.high), apart]
         if ann_values is not None:
-            row += value_cells(p.rmse, p.mae, p.r2)
+            row += value_cells(p.rmse, mae=p.mae, r2=p.r2)
         row.append(percent(p.agreement) if classes else f"{p.concordance:.4f}")
         if classes and not scored:
             row.append(interval(p.agreement_low, p.agreement_high))

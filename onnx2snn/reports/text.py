@@ -75,7 +75,7 @@ def curve_rows(evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
         if scored and p.accuracy is not None and evaluation.ann_accuracy is not None:
             difference = 100 * (p.accuracy - evaluation.ann_accuracy)
             row += [percent(p.accuracy), interval(p.low, p.high), f"{difference:+.2f}"]
-        row += value_cells(p.rmse, p.mae, p.r2) if valued else []
+        row += value_cells(p.rmse, mae=p.mae, r2=p.r2) if valued else []
         row.append(percent(p.agreement) if classes else f"{p.concordance:.4f}")
         bounds = bounds_of(evaluation, p)
         if bounds is not None and not scored:
@@ -182,15 +182,15 @@ def regression_text(evaluation: Evaluation) -> str:
     if ann is None:
         return ""
     rows = [
-        ["ANN", *value_cells(ann.rmse, ann.mae, ann.r2)],
-        [f"SNN, T={last.T}", *value_cells(last.rmse, last.mae, last.r2)],
+        ["ANN", *value_cells(ann.rmse, mae=ann.mae, r2=ann.r2)],
+        [f"SNN, T={last.T}", *value_cells(last.rmse, mae=last.mae, r2=last.r2)],
     ]
     apart = f"the SNN's outputs differ from the ANN's by {100 * last.error:.1f} % (relative norm)"
     head = ["values against the labels", "RMSE", "MAE", "R2"]
     return f"\n\n{table(head, rows)}\n{apart}"
 
 
-def value_cells(rmse: float | None, mae: float | None, r2: float | None) -> list[str]:
+def value_cells(rmse: float | None, *, mae: float | None, r2: float | None) -> list[str]:
     return [*("n/a" if v is None else f"{v:.4g}" for v in (rmse, mae)), r2_text(r2)]
 
 
@@ -200,7 +200,7 @@ def r2_text(r2: float | None) -> str:
 
 def values_text(found: Mapping[str, float | None]) -> str:
     """RMSE, MAE and R2 in a sentence."""
-    rmse, mae, r2 = value_cells(found["rmse"], found["mae"], found["r2"])
+    rmse, mae, r2 = value_cells(found["rmse"], mae=found["mae"], r2=found["r2"])
     return f"RMSE {rmse}, MAE {mae}, R2 {r2}"
 
 

@@ -111,11 +111,11 @@ def _check_all(results: Results) -> None:
     for name in results.kinds:
         path = results.destination(name).path
         if path in taken:
-            raise one_file(str(results.folder), taken[path], name)
+            raise one_file(str(results.folder), first=taken[path], second=name)
         taken[path] = name
 
 
-def one_file(where: str, first: str, second: str) -> DataError:
+def one_file(where: str, *, first: str, second: str) -> DataError:
     """The error of two results that would be written to one file."""
     return DataError(
         f"the results {first} and {second} would be one file",

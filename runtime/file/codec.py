@@ -67,7 +67,7 @@ def decode_graph(document: Mapping[str, Any], arrays: Mapping[str, Array]) -> sn
             remedy="Convert the model again with this version.",
             code="E321",
         )
-    _only_known(document, DOCUMENT, "the document")
+    _only_known(document, known=DOCUMENT, where="the document")
     try:
         nodes = tuple(_decode(node, arrays) for node in document["nodes"])
         meta = document["meta"]
@@ -150,7 +150,7 @@ def _decode(value: Any, arrays: Mapping[str, Array]) -> Any:
             return arrays[value["bytes"]].tobytes()
         record = _record(value["type"])
         known = ("type", *(field.name for field in fields(record)))
-        _only_known(value, known, f"a {value['type']}")
+        _only_known(value, known=known, where=f"a {value['type']}")
         values = {k: _decode(v, arrays) for k, v in value.items() if k != "type"}
         check_fields(record, values)
         return record(**values)
@@ -166,11 +166,11 @@ def _name(record: object) -> str:
 
 def _record(name: str) -> type:
     known: dict[str, type] = {NEURON + model.__name__: model for model in NEURONS} | RECORDS
-    _only_known([name], known, "the network")
+    _only_known([name], known=known, where="the network")
     return known[name]
 
 
-def _only_known(names: Iterable[str], known: Iterable[str], where: str) -> None:
+def _only_known(names: Iterable[str], *, known: Iterable[str], where: str) -> None:
     """Raise ModelError E324 for a name that is none of the ``known``."""
     for name in names:
         if name not in known:

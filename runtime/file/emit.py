@@ -22,7 +22,7 @@ from ..neurons import Neuron
 from ..ops import Array, Shape
 from ..semantics.constants import constant_currents
 from ..semantics.windows import READ
-from ..tables import entry
+from ..tables import entry, entry_named
 from .islands import island_function
 from .naming import TOTAL, FileNames
 from .neurons import NAME, NEURONS
@@ -31,6 +31,8 @@ from .neurons.paced import paced_readout
 from .neurons.windowed import few_spike_readout, window_change, window_mean, window_sum
 from .operations import Place, emit_op
 from .opsets import OLDEST, ir_version, needed, raised
+
+ENCODERS = {"rate": "RateEncode", "poisson": "PoissonEncode"}  # functions, of spiking inputs
 
 
 def emit_graph(
@@ -209,7 +211,7 @@ class _Emission(snn.Rules[None]):
         self.constant_signals.add(node.name)
         if node.encoding == "constant":
             return
-        encode = "RateEncode" if node.encoding == "rate" else "PoissonEncode"
+        encode = entry_named(ENCODERS, node.encoding, name="runtime.file.emit.ENCODERS")
         spikes = self.named(encode, node.name, "spikes", node.name, self.total)
         if self.latency:
             spikes = self.named("Window", node.name, "shown", spikes, *self._window(0))
@@ -228,9 +230,9 @@ class _Emission(snn.Rules[None]):
         out = value if grid is None else self.names.new(f"{node.name}/exact")
         self.operation(node.op, sources, out, weight)
         if grid is not None:
-            self._round(out, grid, value)
+            self._round(out, grid, out=value)
 
-    def _round(self, name: str, grid: Array, out: str) -> None:
+    def _round(self, name: str, grid: Array, *, out: str) -> None:
         """A constant current to whole steps of its ``grid``, as in the engines: in single precision
         all but a few then are the same numbers, and so are the spikes."""
         sizes = {"grid": grid, "steps": 1 / grid}
@@ -270,12 +272,12 @@ class _Emission(snn.Rules[None]):
         changes = self.call("RunningMean", self._varying(name), self.total)
         return self.call("Accumulate", changes, self._zero(), self.total)
 
-    def _as_differential(self, mean: str, out: str) -> None:
+    def _as_differential(self, mean: str, *, out: str) -> None:
         """The differential signal whose running mean is ``mean``."""
         change = self.call("Difference", mean, self.total)
         self.call("FromMean", change, self.total, out=out)
 
-    def _accumulated(self, name: str, bias: str, begin: int = 0) -> str:
+    def _accumulated(self, name: str, *, bias: str, begin: int = 0) -> str:
         """The running sum of a signal and a bias that arrive in the window from ``begin`` on."""
         if self.latency:
             window = self._window(begin)
@@ -312,9 +314,9 @@ class _Emission(snn.Rules[None]):
         if node.coding == "differential":
             mean = self.add("Add", self._decoded(node.inputs[0]), bias)
             self.operation(node.op, [mean], pooled)
-            self._as_differential(pooled, out)
+            self._as_differential(pooled, out=out)
             return
-        sums = self._accumulated(node.inputs[0], bias, self.onset[node.name])
+        sums = self._accumulated(node.inputs[0], bias=bias, begin=self.onset[node.name])
         self.operation(node.op, [sums], pooled)
         self.call("Difference", pooled, self.total, out=out)
 
@@ -342,7 +344,7 @@ class _Emission(snn.Rules[None]):
             if node.coding == "differential":
                 means.append(self.add("Add", self._decoded(source), bias))
                 continue
-            sums = self._accumulated(source, bias)
+            sums = self._accumulated(source, bias=bias)
             means.append(self.call("RunningMean", sums, self.total))
         if node.coding in READ:  # sent as a constant current
             self.call(name, *means, out=out)
@@ -350,7 +352,7 @@ class _Emission(snn.Rules[None]):
             return
         mean = self.named(name, node.name, "mean", *means)
         if node.coding == "differential":
-            self._as_differential(mean, out)
+            self._as_differential(mean, out=out)
             return
         total = self.call("FromMean", mean, self.total)
         self.call("Difference", total, self.total, out=out)

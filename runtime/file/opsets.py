@@ -40,7 +40,7 @@ def raised(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     """
     out = onnx.ModelProto()
     out.CopyFrom(model)
-    if not _same(model.graph.node, opset_of(model), opset):
+    if not _same(model.graph.node, opset_of(model), after=opset):
         out = _converted(out, opset)
     del out.opset_import[:]
     out.opset_import.append(helper.make_opsetid("", opset))
@@ -75,13 +75,13 @@ def _newest(nodes: Iterable[onnx.NodeProto], opset: int) -> int:
     return max(versions)
 
 
-def _same(nodes: Iterable[onnx.NodeProto], before: int, after: int) -> bool:
+def _same(nodes: Iterable[onnx.NodeProto], before: int, *, after: int) -> bool:
     """Whether all nodes mean the same in both operation sets, by their definitions."""
     if before == after:
         return True
     return all(
         _since(node, before) == _since(node, after)
-        and all(_same(body.node, before, after) for body in _bodies(node))
+        and all(_same(body.node, before, after=after) for body in _bodies(node))
         for node in nodes
     )
 
@@ -95,15 +95,17 @@ def _converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
             body.CopyFrom(raised(_alone(body, model), opset).graph)
     if holders:
         plain = [node for node in model.graph.node if not _bodies(node)]
-        if not _same(plain, before, opset):
-            raise _no_rule(model, before, opset, "control flow beside other operations")
+        if not _same(plain, before, after=opset):
+            raise _no_rule(model, before, opset=opset, why="control flow beside other operations")
         return model
     flat = onnx.shape_inference.infer_shapes(_flattened(model, before))
     flat.ir_version = max(4, flat.ir_version)  # constants need not be inputs
     try:
         out: onnx.ModelProto = onnx.version_converter.convert_version(flat, opset)
     except Exception as error:
-        raise _no_rule(model, before, opset, str(error).strip().splitlines()[0][:200]) from error
+        raise _no_rule(
+            model, before, opset=opset, why=str(error).strip().splitlines()[0][:200]
+        ) from error
     for node in out.graph.node:
         if node.op_type == "Resize" and before < CENTRED:
             kept = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
@@ -111,7 +113,7 @@ def _converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     return out
 
 
-def _no_rule(model: onnx.ModelProto, before: int, opset: int, why: str) -> ModelError:
+def _no_rule(model: onnx.ModelProto, before: int, *, opset: int, why: str) -> ModelError:
     operations = ", ".join(sorted({node.op_type for node in model.graph.node}))
     return ModelError(
         f"an analog part of operation set {before} ({operations}) has no form in operation set "

@@ -151,13 +151,13 @@ class DifferentialParams(Neuron):
             np.subtract(v.dtype.type(self.ceiling), sent, out=total, where=v >= 0)
         total *= t
         total /= unit
-        self._levels(np.divide(v, unit, out=scratch), total, spikes)
+        self._levels(np.divide(v, unit, out=scratch), total=total, spikes=spikes)
         emitted = np.multiply(spikes, unit, out=scratch)
         v -= emitted
         emitted /= t
         sent += emitted
 
-    def _levels(self, m: Array, total: Array, spikes: Array) -> None:
+    def _levels(self, m: Array, *, total: Array, spikes: Array) -> None:
         """The level each neuron fires, given its potential ``m`` and in ``total`` t A, or t (c - A)
         where ``m`` is positive and there is a ceiling c, both in units of u; these two are
         overwritten.

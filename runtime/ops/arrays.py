@@ -34,7 +34,7 @@ def only(shapes: Shapes) -> Shape:
 
 
 def window_count(
-    spatial: Shape, kernel: Shape, strides: Shape, dilations: Shape, pads: Shape
+    spatial: Shape, *, kernel: Shape, strides: Shape, dilations: Shape, pads: Shape
 ) -> Shape:
     """How many windows fit along each spatial axis (floor rule).
 

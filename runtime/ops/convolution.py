@@ -44,7 +44,13 @@ class Conv(WeightedOp):
             raise GraphError(
                 f"Conv with weight {self.weight.shape} and {self.groups} groups got shape {shape}"
             )
-        spatial = window_count(shape[1:], self.kernel, self.strides, self.dilations, self.pads)
+        spatial = window_count(
+            shape[1:],
+            kernel=self.kernel,
+            strides=self.strides,
+            dilations=self.dilations,
+            pads=self.pads,
+        )
         return (self.weight.shape[0], *spatial)
 
     def apply(self, *xs: Array) -> Array:
@@ -81,7 +87,9 @@ class Conv(WeightedOp):
         padded = (
             n + b + e for n, b, e in zip(spatial, self.pads[:rank], self.pads[rank:], strict=True)
         )
-        reached = _reached(y.shape[1:], self.kernel, self.strides, self.dilations)
+        reached = _reached(
+            y.shape[1:], kernel=self.kernel, strides=self.strides, dilations=self.dilations
+        )
         back = ConvTranspose(
             weight=self.weight,
             strides=self.strides,
@@ -160,7 +168,9 @@ class ConvTranspose(WeightedOp):
         return tuple(self.weight.shape[2:])
 
     def _full(self, spatial: Shape) -> Shape:
-        reached = _reached(spatial, self.kernel, self.strides, self.dilations)
+        reached = _reached(
+            spatial, kernel=self.kernel, strides=self.strides, dilations=self.dilations
+        )
         return tuple(n + extra for n, extra in zip(reached, self.output_padding, strict=True))
 
     def output_shape(self, *shapes: Shape) -> Shape:
@@ -268,7 +278,7 @@ def section(offset: Shape, dilations: Shape, strides: Shape, count: Shape) -> tu
     )
 
 
-def _reached(count: Shape, kernel: Shape, strides: Shape, dilations: Shape) -> Shape:
+def _reached(count: Shape, *, kernel: Shape, strides: Shape, dilations: Shape) -> Shape:
     """Along each spatial axis, how many positions ``count`` windows reach."""
     return tuple(
         s * (n - 1) + d * (k - 1) + 1

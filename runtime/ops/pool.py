@@ -24,7 +24,13 @@ class _Pool:
 
     def output_shape(self, *shapes: Shape) -> Shape:
         shape = only(shapes)
-        spatial = window_count(shape[1:], self.kernel, self.strides, self.dilations, self.pads)
+        spatial = window_count(
+            shape[1:],
+            kernel=self.kernel,
+            strides=self.strides,
+            dilations=self.dilations,
+            pads=self.pads,
+        )
         return (shape[0], *spatial)
 
     def carry_scale(self, scales: Scales, shapes: Shapes) -> Array | None:

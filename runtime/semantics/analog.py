@@ -77,19 +77,19 @@ class AnalogRules(Rules[Array]):
     def __init__(self, observe: Observer | None, apply: Apply) -> None:
         self.observe, self.apply = observe, apply
 
-    def _seen(self, node: Node, pre: Array, out: Array) -> Array:
+    def _seen(self, node: Node, pre: Array, *, out: Array) -> Array:
         if self.observe is not None:
             self.observe(node, pre, out)
         return out
 
     def input(self, node: Input | Delay, xs: Sequence[Array]) -> Array:
-        return self._seen(node, xs[0], xs[0])
+        return self._seen(node, xs[0], out=xs[0])
 
     delay = input
 
     def synapse(self, node: Synapse, xs: Sequence[Array]) -> Array:
         out = self.apply(node.ann_op or node.op, *xs).astype(xs[0].dtype, copy=False)
-        return self._seen(node, out, out)
+        return self._seen(node, out, out=out)
 
     def population(self, node: Population, xs: Sequence[Array]) -> Array:
         pre = _biased(node, xs[0])
@@ -101,15 +101,15 @@ class AnalogRules(Rules[Array]):
 
     def max_pool(self, node: MaxPool, xs: Sequence[Array]) -> Array:
         pre = _biased(node, xs[0])
-        return self._seen(node, pre, node.op.apply(pre))
+        return self._seen(node, pre, out=node.op.apply(pre))
 
     def analog(self, node: Analog, xs: Sequence[Array]) -> Array:
         out = islands.apply(node, xs).astype(xs[0].dtype)
-        return self._seen(node, xs[0], out)
+        return self._seen(node, xs[0], out=out)
 
     def readout(self, node: Readout, xs: Sequence[Array]) -> Array:
         pre = _biased(node, xs[0])
-        return self._seen(node, pre, pre)
+        return self._seen(node, pre, out=pre)
 
 
 def _biased(node: Population | MaxPool | Readout, x: Array) -> Array:

@@ -49,7 +49,7 @@ class ConstantCurrents:
             own = (
                 y if node.name in kernels else None
             )  # a record's result may be a view of its input
-            out[node.name] = y if grid is None else _rounded(y, grid, own)
+            out[node.name] = y if grid is None else _rounded(y, grid=grid, out=own)
         return out
 
 
@@ -75,7 +75,7 @@ def constant_currents(facts: GraphFacts) -> ConstantCurrents:
     )
 
 
-def _rounded(x: Array, grid: Array, out: Array | None) -> Array:
+def _rounded(x: Array, *, grid: Array, out: Array | None) -> Array:
     out = np.multiply(x, 1 / grid, out=out)  # exact: grids are powers of two
     np.rint(out, out=out)
     return np.multiply(out, grid, out=out)

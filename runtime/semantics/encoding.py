@@ -7,12 +7,15 @@ evenly as possible: the running sum is round(t |x|), so any T is within half a s
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 
 from ...errors import DataError
 from ...spelling import spelled
 from ..graph import Input
 from ..ops import Array
+from ..tables import entry_named
 
 
 def encode(
@@ -37,16 +40,25 @@ def encode(
             f"'{node.encoding}' spikes at most once per step.",
             code="E210",
         )
-    sign = np.sign(x)
-    size = np.abs(x)
-    if node.encoding == "rate":
-        t = np.arange(first_step, first_step + steps + 1, dtype=np.float64)
-        sums = np.floor(t.reshape(-1, *(1,) * x.ndim) * size.astype(np.float64) + 0.5)
-        return (np.diff(sums, axis=0) * sign).astype(x.dtype)
-    out = np.empty((steps, *x.shape), x.dtype)
     indices = np.arange(offset, offset + len(x)) if isinstance(offset, int) else offset
+    send = entry_named(SPIKES, node.encoding, name="runtime.semantics.encoding.SPIKES")
+    fired = send(np.abs(x), np.arange(first_step, first_step + steps), seed=seed, indices=indices)
+    return (fired * np.sign(x)).astype(x.dtype)
+
+
+def _even(size: Array, t: Array, *, seed: int, indices: Array) -> Array:
+    ends = np.append(t, t[-1] + 1).astype(np.float64).reshape(-1, *(1,) * size.ndim)
+    return np.diff(np.floor(ends * size.astype(np.float64) + 0.5), axis=0)
+
+
+def _poisson(size: Array, t: Array, *, seed: int, indices: Array) -> Array:
+    out = np.empty((len(t), *size.shape), size.dtype)
     for i, index in enumerate(indices):
-        for step in range(steps):
-            rng = np.random.default_rng((seed, int(index), first_step + step))
-            out[step, i] = (rng.random(x.shape[1:]) < size[i]) * sign[i]
+        for at, step in enumerate(t):
+            rng = np.random.default_rng((seed, int(index), int(step)))
+            out[at, i] = rng.random(size.shape[1:]) < size[i]
     return out
+
+
+# Encoding -> spikes in steps t for values of ``size`` up to 1: (steps, batch, *shape), 0 or 1.
+SPIKES: Mapping[str, Callable[..., Array]] = {"rate": _even, "poisson": _poisson}

@@ -12,7 +12,7 @@ from ..graph import Input, SpikingGraph
 from ..ops import Array
 
 
-def spread_over(count: int, most: int) -> Array:
+def spread_over(count: int, *, most: int) -> Array:
     """At most ``most`` of ``count`` sample numbers, evenly spread from the first to the last: data
     are often sorted by class."""
     return np.linspace(0, count - 1, min(count, most)).astype(int)

@@ -81,7 +81,12 @@ class SpikingRules(Rules[Array]):
     def current(self, node: Population | Readout, x: Array) -> Array:
         """The bias added in the window of the node's input."""
         return gate_bias(
-            x, node.bias, t0=self.at, count=self.count, begin=self.begin(node), length=self.steps
+            x,
+            bias=node.bias,
+            t0=self.at,
+            count=self.count,
+            begin=self.begin(node),
+            length=self.steps,
         )
 
     def fire(self, node: Population | Readout, neuron: Neuron, current: Array) -> Array:
@@ -146,7 +151,7 @@ def gate(x: Array, *, t0: int, count: int, begin: int, length: int) -> Array:
     return np.asarray(x * inside.astype(x.dtype))
 
 
-def gate_bias(x: Array, bias: Array, *, t0: int, count: int, begin: int, length: int) -> Array:
+def gate_bias(x: Array, *, bias: Array, t0: int, count: int, begin: int, length: int) -> Array:
     """``x`` plus ``bias`` in the window [begin, begin + length)."""
     if not np.any(bias):
         return x
@@ -246,7 +251,7 @@ def run_expectation(
         return windows.run(node, xs, state, t0=t0, count=count, begin=begin, length=length)
     if biases:
         xs = [
-            gate_bias(x, b, t0=t0, count=count, begin=begin, length=length)
+            gate_bias(x, bias=b, t0=t0, count=count, begin=begin, length=length)
             for x, b in zip(xs, biases, strict=True)
         ]
     if not state:
@@ -311,7 +316,7 @@ def run_readout(
     current = (
         x
         if differential
-        else gate_bias(x, node.bias, t0=t0, count=count, begin=begin, length=steps)
+        else gate_bias(x, bias=node.bias, t0=t0, count=count, begin=begin, length=steps)
     )
     current = np.broadcast_to(current, (count, *current.shape[1:]))
     if node.mode == "count" and node.neuron is not None:

@@ -24,7 +24,7 @@ class ValueScore:
     r2: float | None
 
 
-def misses(got: Array, targets: Array) -> Array:
+def misses(got: Array, *, targets: Array) -> Array:
     """Sums of squared and of absolute differences of ``got`` (..., samples, *shape) to ``targets``
     (samples, *shape), as (..., 2). They can be added over samples."""
     lead = got.shape[: got.ndim - targets.ndim]
@@ -52,6 +52,6 @@ def score(missed: Array, known: Array) -> ValueScore:
     )
 
 
-def value_score(got: Array, targets: Array) -> ValueScore:
+def value_score(got: Array, *, targets: Array) -> ValueScore:
     """That of ``got`` for all of ``targets`` (samples, *shape) at once."""
-    return score(misses(got, targets), moments(targets))
+    return score(misses(got, targets=targets), moments(targets))

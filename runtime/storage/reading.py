@@ -32,12 +32,12 @@ def read_whole(path: Path, *, most: int = MOST) -> bytes:
         return path.read_bytes()
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # else it waits for a writer
     try:
-        return _drained(handle, most)
+        return _drained(handle, most=most)
     finally:
         os.close(handle)
 
 
-def _drained(pipe: int, most: int) -> bytes:
+def _drained(pipe: int, *, most: int) -> bytes:
     content, asked = bytearray(), select.poll()
     asked.register(pipe, select.POLLIN)
     heard = time.monotonic()

@@ -111,7 +111,7 @@ class AdaptiveParams(Neuron):
 def adaptive_neuron(p: AdaptiveParams, windowed: bool) -> onnx.FunctionProto:
     """``AdaptiveParams.step`` as a Scan over time; see ``runtime.file.neurons`` for the inputs."""
     b = Body()
-    x = split_time(b, "current", "steps")
+    x = split_time(b, "current", steps="steps")
     if not windowed:
         x = b.add("Add", x, "bias")
     first = b.add("Squeeze", b.add("Slice", x, b.ints(0), b.ints(1), b.ints(0)), b.ints(0))
@@ -131,7 +131,7 @@ def adaptive_neuron(p: AdaptiveParams, windowed: bool) -> onnx.FunctionProto:
             num_scan_inputs=len(scanned),
         )
     )
-    merge_time(b, "spikes", "y")
+    merge_time(b, "spikes", out="y")
     name = f"Adaptive_rise{p.rise:g}_decay{p.decay:g}".replace(".", "p")
     name += "_windowed" if windowed else ""
     return function(name, inputs, "y", b, "Neurons whose threshold rises with each spike.")

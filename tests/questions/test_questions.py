@@ -65,14 +65,16 @@ ANSWERS = {
 def test_answers_are_questioned(case: str) -> None:
     said, labels, expected = ANSWERS[case]
     from_one = bool(labels.min() == 1 and labels.max() == 10)
-    assert codes(questions_of_classes(said, labels, 10, from_one=from_one)) == expected
+    assert (
+        codes(questions_of_classes(said, labels=labels, classes=10, from_one=from_one)) == expected
+    )
 
 
 def test_a_regression_worse_than_the_mean_is_questioned() -> None:
     right = RNG.normal(size=(50, 1))
-    assert not codes(questions_of_values(value_score(right + 0.5, right), samples=50))
-    assert codes(questions_of_values(value_score(right + 3, right), samples=50)) == ["W414"]
-    assert not codes(questions_of_values(value_score(right + 3, right), samples=5))
+    assert not codes(questions_of_values(value_score(right + 0.5, targets=right), samples=50))
+    assert codes(questions_of_values(value_score(right + 3, targets=right), samples=50)) == ["W414"]
+    assert not codes(questions_of_values(value_score(right + 3, targets=right), samples=5))
 
 
 PIXELS = RNG.integers(0, 256, (64, 6, 6)).astype(np.uint8)
@@ -93,7 +95,7 @@ RANGES = {
 def test_a_range_far_from_calibrations_is_questioned(case: str) -> None:
     x, expected = RANGES[case]
     now, then = ranges({"x": x}), ranges({"x": CALIB})
-    assert codes(questions_of_range(now, then, len(x), "d")) == expected
+    assert codes(questions_of_range(now, then=then, count=len(x), where="d")) == expected
 
 
 SCALES = {
@@ -121,10 +123,14 @@ def test_samples_that_were_calibrated_on_are_known_again() -> None:
     assert known == digests({"x": CALIB})
     assert unpacked("no base64!") == []
     mixed = np.concatenate([CALIB[:4], TEST[:60] / np.float32(255)])
-    assert codes(questions_of_overlap(digests({"x": mixed}), known, "d")) == ["W430"]
-    assert not codes(questions_of_overlap(digests({"x": TEST / np.float32(255)}), known, "d"))
+    assert codes(questions_of_overlap(digests({"x": mixed}), calibration=known, where="d")) == [
+        "W430"
+    ]
+    assert not codes(
+        questions_of_overlap(digests({"x": TEST / np.float32(255)}), calibration=known, where="d")
+    )
     same = digests({"x": np.zeros((9, 2), np.float32)})  # silence, in both
-    assert not codes(questions_of_overlap(same, same, "d"))
+    assert not codes(questions_of_overlap(same, calibration=same, where="d"))
 
 
 COUNTS = {

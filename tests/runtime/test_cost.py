@@ -148,7 +148,7 @@ def test_spikes_into_a_layer_that_analog_values_feed_are_no_synaptic_operations(
         "w3": "spikes",
     }
     np.testing.assert_array_equal(cost.fan_out["p"], np.full(3, 2))
-    assert (cost.islands, cost.island_macs) == (1, 6)
+    assert cost.islands == 1
     assert (cost.macs_once, cost.macs_per_step, cost.macs_ann) == (9, 15 + 6, 9 + 15 + 6 + 6)
     ran = simulate(graph, np.ones((1, 3), np.float32), 2)
     np.testing.assert_array_equal(ran.synops, [6, 6])  # 3 neurons, each into w3's 2 weights

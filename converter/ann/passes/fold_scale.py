@@ -46,9 +46,9 @@ def _chains_joined(graph: AnnGraph) -> AnnGraph:
             merged = None
             if len(readers[read]) == 1 and read not in kept and node.shape == before.shape:
                 if isinstance(before.layer, WeightedOp):
-                    merged = _after(before, node)
+                    merged = _after(before, scale=node)
                 elif isinstance(before.layer, Scale):
-                    merged = _both(before, node)
+                    merged = _both(before, second=node)
             if merged is not None:
                 made[before.name], moved[node.name] = merged, before.name
                 continue
@@ -67,21 +67,21 @@ def _fold_one(graph: AnnGraph) -> tuple[AnnGraph, bool]:
         before = nodes[node.inputs[0]]
         alone = len(readers[before.name]) == 1 and before.name not in kept
         if alone and isinstance(before.layer, WeightedOp):
-            merged = _after(before, node)
+            merged = _after(before, scale=node)
             if merged is not None:
                 return _replaced(graph, merged, gone=node.name), True
         if alone and isinstance(before.layer, Scale) and node.shape == before.shape:
-            return _replaced(graph, _both(before, node), gone=node.name), True
+            return _replaced(graph, _both(before, second=node), gone=node.name), True
         after = readers[node.name]
         if len(after) == 1 and node.name not in kept and isinstance(after[0].layer, WeightedOp):
-            merged = _before(node, after[0])
+            merged = _before(node, weighted=after[0])
             if merged is not None and before.shape == node.shape:
                 return _bypassed(graph, merged, gone=node), True
     return graph, False
 
 
-def _after(weighted: AnnNode, scale: AnnNode) -> AnnNode | None:
-    factor = _per_channel(scale, weighted, output=True)
+def _after(weighted: AnnNode, *, scale: AnnNode) -> AnnNode | None:
+    factor = _per_channel(scale, at=weighted, output=True)
     if factor is None or scale.shape != weighted.shape:
         return None
     layer = weighted.layer
@@ -98,7 +98,7 @@ def _after(weighted: AnnNode, scale: AnnNode) -> AnnNode | None:
     )
 
 
-def _both(first: AnnNode, second: AnnNode) -> AnnNode:
+def _both(first: AnnNode, *, second: AnnNode) -> AnnNode:
     assert isinstance(first.layer, Scale) and isinstance(second.layer, Scale)
     bias = second.layer.scale * bias_of(first) + bias_of(second)
     return replace(
@@ -110,8 +110,8 @@ def _both(first: AnnNode, second: AnnNode) -> AnnNode:
     )
 
 
-def _before(scale: AnnNode, weighted: AnnNode) -> AnnNode | None:
-    factor = _per_channel(scale, scale, output=False, weighted=weighted)
+def _before(scale: AnnNode, *, weighted: AnnNode) -> AnnNode | None:
+    factor = _per_channel(scale, at=scale, output=False, weighted=weighted)
     layer = weighted.layer
     if factor is None or isinstance(layer, ConvTranspose):
         return None
@@ -131,7 +131,7 @@ def _before(scale: AnnNode, weighted: AnnNode) -> AnnNode | None:
 
 
 def _per_channel(
-    scale: AnnNode, at: AnnNode, *, output: bool, weighted: AnnNode | None = None
+    scale: AnnNode, *, at: AnnNode, output: bool, weighted: AnnNode | None = None
 ) -> Array | None:
     """The scale as one number per channel of ``at`` (the last axis of a Linear, the first of a
     convolution), None where it varies within a channel."""

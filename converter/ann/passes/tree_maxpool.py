@@ -74,7 +74,13 @@ class _Tree:
     def nodes_on(self, source: AnnNode) -> list[AnnNode]:
         """The tree's nodes in execution order; the pool itself where there is no tree."""
         op, rank = self.op, len(self.op.kernel)
-        counts = window_count(source.shape[1:], op.kernel, op.strides, op.dilations, op.pads)
+        counts = window_count(
+            source.shape[1:],
+            kernel=op.kernel,
+            strides=op.strides,
+            dilations=op.dilations,
+            pads=op.pads,
+        )
         axes = [
             _Span(
                 axis=i + 1,

@@ -111,14 +111,14 @@ def check_one_by_one(
         try:
             alone = session(fixed.model).run(None, one)
         except Exception as error:
-            raise _refused(original, batch, where, first_line(error)) from error
+            raise _refused(original, batch, where, what=first_line(error)) from error
         for output, a, b in zip(original.graph.output, together, alone, strict=True):
-            if not _agrees(np.asarray(a), np.asarray(b), index, batch.size):
+            if not _agrees(np.asarray(a), alone=np.asarray(b), index=index, size=batch.size):
                 what = f"the output '{output.name}' differs"
-                raise _refused(original, batch, where, what)
+                raise _refused(original, batch, where, what=what)
 
 
-def _agrees(together: Array, alone: Array, index: int, size: int) -> bool:
+def _agrees(together: Array, *, alone: Array, index: int, size: int) -> bool:
     if not together.ndim or together.shape[0] % size:
         return True  # no batch axis in front: the same for all, or what no sample owns
     rows = together.shape[0] // size
@@ -132,7 +132,7 @@ def _agrees(together: Array, alone: Array, index: int, size: int) -> bool:
     return bool(close.all())
 
 
-def _refused(model: onnx.ModelProto, batch: FixedBatch, where: str, what: str) -> ModelError:
+def _refused(model: onnx.ModelProto, batch: FixedBatch, where: str, *, what: str) -> ModelError:
     name, shape = next(iter(batch.shapes.items()))
     first = (
         f"the first axis of an input is taken as its batch axis; that of '{name}' {shape} is fixed "

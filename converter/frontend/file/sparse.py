@@ -29,16 +29,16 @@ def densify(model: onnx.ModelProto, where: str) -> None:
         for attribute in node.attribute:
             if node.op_type == "Constant" and attribute.name == "sparse_value":
                 name = node.output[0]
-                array = _dense(attribute.sparse_tensor, where, name)
+                array = _dense(attribute.sparse_tensor, where, name=name)
                 dense = numpy_helper.from_array(array, name)
                 attribute.CopyFrom(onnx.helper.make_attribute("value", dense))
 
 
-def _dense(sparse: onnx.SparseTensorProto, where: str, name: str = "") -> Array:
+def _dense(sparse: onnx.SparseTensorProto, where: str, *, name: str = "") -> Array:
     """Values at linear indices (n,) or at coordinates (n, rank); zeros elsewhere."""
     name, dims = name or sparse.values.name, tuple(sparse.dims)
     if any(d < 1 for d in dims):
-        raise _bad(name, f"the shape {dims}", where)
+        raise _bad(name, what=f"the shape {dims}", where=where)
     if prod(dims) > DENSEST:
         raise ModelError(
             f"the sparse tensor '{name}' would have {prod(dims)} numbers, {DENSEST} are the limit",
@@ -56,11 +56,11 @@ def _dense(sparse: onnx.SparseTensorProto, where: str, name: str = "") -> Array:
         out = np.zeros(prod(dims), values.dtype)
         out[indices] = values
     except Exception as error:
-        raise _bad(name, f"indices that do not fit its shape {dims}", where) from error
+        raise _bad(name, what=f"indices that do not fit its shape {dims}", where=where) from error
     return out.reshape(dims)
 
 
-def _bad(name: str, what: str, where: str) -> ModelError:
+def _bad(name: str, *, what: str, where: str) -> ModelError:
     return ModelError(
         f"the sparse tensor '{name}' has {what}",
         where=where,

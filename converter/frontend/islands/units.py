@@ -29,7 +29,7 @@ class Island:
 
 
 def with_light(
-    nodes: Sequence[OnnxNode], analog: Collection[str], computed: Collection[str], kept: set[str]
+    nodes: Sequence[OnnxNode], analog: Collection[str], *, computed: Collection[str], kept: set[str]
 ) -> set[str]:
     """The names in ``analog``, and of the light nodes that only they read and feed.
 
@@ -76,7 +76,9 @@ def units(
     for key in ordered:
         first = together[key][0]
         out.append(
-            _island(nodes, together[key], computed, kept) if first.name in members else first
+            _island(nodes, inside=together[key], computed=computed, kept=kept)
+            if first.name in members
+            else first
         )
     return out
 
@@ -178,6 +180,7 @@ def _ordered(
 
 def _island(
     nodes: Sequence[OnnxNode],
+    *,
     inside: Sequence[OnnxNode],
     computed: Collection[str],
     kept: set[str],

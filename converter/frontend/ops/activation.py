@@ -56,7 +56,7 @@ def clipped(
     """
     if low is not None and high is not None and high <= low:
         raise NoSpikingForm(f"an empty range [{low}, {high}]")
-    low, high = _reached(graph, x, low, high)
+    low, high = _reached(graph, x, low, high=high)
     if low is None and high is None:
         return x
     if low is not None and low < -FAR:
@@ -75,7 +75,7 @@ def clipped(
 
 
 def _reached(
-    graph: GraphBuilder, x: Value, low: float | None, high: float | None
+    graph: GraphBuilder, x: Value, low: float | None, *, high: float | None
 ) -> tuple[float | None, float | None]:
     """The bounds without those that x cannot reach; a lower one of 0 stays where it makes a
     population with a ceiling."""

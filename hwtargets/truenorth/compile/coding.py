@@ -95,8 +95,8 @@ def encode(
     else:
         levels, delta = _fed_back(weights, coding, moments=moments, deltas=DELTAS)
         for _ in range(2):
-            levels = _settled(weights, coding, levels, delta, moments)
-            delta = _refit(weights, levels, delta, moments)
+            levels = _settled(weights, coding, levels=levels, delta=delta, moments=moments)
+            delta = _refit(weights, levels=levels, delta=delta, moments=moments)
     fine = delta < least
     delta = np.maximum(delta, least)
     return np.where(fine[:, None], _round(weights / delta[:, None], coding), levels), delta
@@ -109,14 +109,14 @@ def _fed_back(
     damped = _damped(moments)
     delta = _search(weights, coding, diagonal=np.diag(damped))
     best_levels = _round(weights / delta[:, None], coding)
-    best_error = _error(weights, best_levels, delta, moments)
+    best_error = _error(weights, levels=best_levels, delta=delta, moments=moments)
     factor = _feedback_factor(damped)
     best_delta = delta
     first, last = (1.0, 0.7) if coding.axons > 2 else (1.3, 0.8)
     for shrink in np.linspace(first, last, deltas):
         levels = _feed_back(weights, coding, delta=delta * shrink, factor=factor)
-        fitted = _refit(weights, levels, delta * shrink, moments)
-        error = _error(weights, levels, fitted, moments)
+        fitted = _refit(weights, levels=levels, delta=delta * shrink, moments=moments)
+        error = _error(weights, levels=levels, delta=fitted, moments=moments)
         better = error < best_error
         best_levels = np.where(better[:, None], levels, best_levels)
         best_delta = np.where(better, fitted, best_delta)
@@ -149,12 +149,12 @@ def _search(weights: Array, coding: Coding, *, diagonal: Array) -> Array:
     return best
 
 
-def _error(weights: Array, levels: Array, delta: Array, moments: Array) -> Array:
+def _error(weights: Array, *, levels: Array, delta: Array, moments: Array) -> Array:
     off = weights - levels * delta[:, None]
     return np.einsum("of,fg,og->o", off, moments, off, optimize=True)
 
 
-def _refit(weights: Array, levels: Array, delta: Array, moments: Array) -> Array:
+def _refit(weights: Array, *, levels: Array, delta: Array, moments: Array) -> Array:
     """The delta of least error for given levels; the old one where they are all zero."""
     projected = levels @ moments
     power = np.einsum("of,of->o", projected, levels)
@@ -180,7 +180,9 @@ def _feed_back(weights: Array, coding: Coding, *, delta: Array, factor: Array) -
     return levels
 
 
-def _settled(weights: Array, coding: Coding, levels: Array, delta: Array, moments: Array) -> Array:
+def _settled(
+    weights: Array, coding: Coding, *, levels: Array, delta: Array, moments: Array
+) -> Array:
     """Levels after changing them one input at a time, each time to the one of least error."""
     damped, levels = _damped(moments), levels.copy()
     pull = (weights - levels * delta[:, None]) @ damped  # down the slope of the error

@@ -67,10 +67,10 @@ def board_drawing(plan: FloorPlan) -> dict[str, Any]:
     column = np.where(row % 2 == 1, across - 1 - column, column)
     by_chip = len(plan.chip) > MAX_CORES
     if by_chip:
-        cells, width, height, links = _chip_cells(plan, row, column), across, down, []
+        cells, width, height, links = _chip_cells(plan, row, column=column), across, down, []
     else:
         x, y = column * plan.width + plan.x, row * plan.height + plan.y
-        cells, (width, height) = _core_cells(plan, x, y), plan.links.shape[:2]
+        cells, (width, height) = _core_cells(plan, x, y=y), plan.links.shape[:2]
         links = _links(plan.links)
     outlines = [
         {
@@ -94,7 +94,7 @@ def board_drawing(plan: FloorPlan) -> dict[str, Any]:
     }
 
 
-def _core_cells(plan: FloorPlan, x: Array, y: Array) -> list[dict[str, Any]]:
+def _core_cells(plan: FloorPlan, x: Array, *, y: Array) -> list[dict[str, Any]]:
     hues, traffic = _hues(plan.layers), plan.sent + plan.received
     busiest = float(traffic.max(initial=0)) or 1.0
     return [
@@ -113,7 +113,7 @@ def _core_cells(plan: FloorPlan, x: Array, y: Array) -> list[dict[str, Any]]:
     ]
 
 
-def _chip_cells(plan: FloorPlan, row: Array, column: Array) -> list[dict[str, Any]]:
+def _chip_cells(plan: FloorPlan, row: Array, *, column: Array) -> list[dict[str, Any]]:
     """One cell per chip: its most frequent layer, mean load, total traffic."""
     hues, traffic = _hues(plan.layers), plan.sent + plan.received
     chips = int(plan.chip.max()) + 1

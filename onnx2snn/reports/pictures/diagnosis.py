@@ -31,7 +31,7 @@ def errors_png(diagnosis: Diagnosis) -> bytes:
     which partly cancel, so that their rms values add up to more."""
     diagnosis = displayed(diagnosis, literal)
     layers = diagnosis.measured.layers
-    fig = figure(8.5, 1.6 + 0.32 * len(layers))
+    fig = figure(8.5, height=1.6 + 0.32 * len(layers))
     axes = fig.subplots()
     y = np.arange(len(layers))
     left = np.zeros(len(layers))
@@ -94,7 +94,7 @@ def rates_png(diagnosis: Diagnosis) -> bytes:
     layers = _shown(layers, diagnosis.first)
     columns = min(4, len(layers))
     lines = ceil(len(layers) / columns)
-    fig = figure(2.9 * columns + 0.4, 2.75 * lines + 0.5)
+    fig = figure(2.9 * columns + 0.4, height=2.75 * lines + 0.5)
     grid = np.atleast_1d(fig.subplots(lines, columns)).ravel()
     for axes, layer in zip(grid, layers, strict=False):
         _panel(axes, layer, diagnosis.first is not None and layer.name == diagnosis.first.name)

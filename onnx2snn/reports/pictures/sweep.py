@@ -23,7 +23,7 @@ def available() -> bool:
     return True
 
 
-def figure(width: float = 7.0, height: float = 4.2) -> Any:
+def figure(width: float = 7.0, *, height: float = 4.2) -> Any:
     """A figure that needs no screen. Raises UsageError where matplotlib is missing."""
     try:
         from matplotlib.figure import Figure
@@ -50,7 +50,7 @@ def sweep_png(sweep: Sweep) -> bytes:
     sweep = displayed(sweep, literal)
     if all(len(run.evaluation.points) == 1 for run in sweep.runs):
         return _beside(sweep)
-    fig = figure(8.2, 4.0 + 0.2 * len(sweep.runs))
+    fig = figure(8.2, height=4.0 + 0.2 * len(sweep.runs))
     axes = fig.subplots()
     for n, run in enumerate(sweep.runs):
         aside = 1.015 ** (n - (len(sweep.runs) - 1) / 2)
@@ -66,7 +66,7 @@ def sweep_png(sweep: Sweep) -> bytes:
 
 def _beside(sweep: Sweep) -> bytes:
     """One point per run, with its interval; T, latency and cost under its name."""
-    fig = figure(max(4.5, 2.1 * len(sweep.runs) + 1.2), 4.6)
+    fig = figure(max(4.5, 2.1 * len(sweep.runs) + 1.2), height=4.6)
     axes = fig.subplots()
     labels = []
     for n, run in enumerate(sweep.runs):

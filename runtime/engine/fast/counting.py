@@ -40,7 +40,7 @@ class Counter:
         self.operations[...] = 0
         self.by_lanes[...] = 0
 
-    def add_spikes(self, step: int, fired: Array, events: int, spare: Array) -> None:
+    def add_spikes(self, step: int, fired: Array, *, events: int, spare: Array) -> None:
         """Count a step: ``fired`` are single bytes (lanes, *shape), 1 where a spike left,
         ``events`` their number; ``spare`` is as large and may be overwritten."""
         if self.constant is not None and not self.by_lane:
@@ -60,7 +60,7 @@ class Counter:
         else:
             self.operations[step, 0] = self._per_lane(fired).sum()
 
-    def add_part(self, step: int, lanes: slice, neurons: slice, fired: Array) -> None:
+    def add_part(self, step: int, lanes: slice, *, neurons: slice, fired: Array) -> None:
         """Operations of a part of a step: ``fired`` (lanes, neurons) of 1.0 and 0.0, in the order
         of one lane's neurons. ``settle`` counts them."""
         if len(self.pieces) == 1:

@@ -110,7 +110,7 @@ class Simulator:
         with one_blas_thread(self._blas):
             if self._layers is None:
                 self._layers = self._event_layers(asked)
-            sizes, workers = self._sizes(asked.samples, steps)
+            sizes, workers = self._sizes(asked.samples, steps=steps)
             plans = self._prepare(sizes, 1 if self._forks else workers)
             for plan in plans:
                 plan.reset_clocks()
@@ -144,7 +144,7 @@ class Simulator:
             team = self._team = Team([partial(_run_tile, plan)] * workers)
         return team
 
-    def _useful_threads(self, samples: int, steps: int) -> int:
+    def _useful_threads(self, samples: int, *, steps: int) -> int:
         """All cores, or one where the work is too little for threads or processes to help."""
         macs = self.cost.macs_ann - self.cost.macs_once
         neurons = sum(self.cost.neurons.values())
@@ -176,13 +176,13 @@ class Simulator:
             return layers
         return cheaper_by_spikes(self.facts, self.cost, layers, asked=asked, models=self._models)
 
-    def _sizes(self, samples: int, steps: int) -> tuple[Sizes, int]:
+    def _sizes(self, samples: int, *, steps: int) -> tuple[Sizes, int]:
         """Sizes for this many samples, and how many threads or processes will have work."""
-        threads = self.options.threads or self._useful_threads(samples, steps)
+        threads = self.options.threads or self._useful_threads(samples, steps=steps)
         sizes = choose_sizes(
             self.facts,
             samples,
-            steps,
+            steps=steps,
             threads=threads,
             tile=self.options.tile,
             block=self.options.block,

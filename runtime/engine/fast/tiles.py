@@ -95,15 +95,15 @@ class _Tile:
         self.plan.run(t0, count, self.steps, by_lane)
         last = np.full(self.samples, t0 + count)  # absolute step after which each one stops
         if self.watch is not None:
-            last = self._watch(t0, count)
+            last = self._watch(t0, count=count)
         for segment in self.plan.segments:
             if isinstance(segment.cell, ReadoutCell):
                 self._keep(segment.cell)
-        self._count(t0, count, last)
+        self._count(t0, count=count, last=last)
         if self.watch is not None:
             self._retire()
 
-    def _watch(self, t0: int, count: int) -> Array:
+    def _watch(self, t0: int, *, count: int) -> Array:
         """Let the watch see the block's answers; absolute steps after which samples stop."""
         assert self.watch is not None
         cell = self._cell(self.judge)
@@ -129,9 +129,9 @@ class _Tile:
                 if step in self.kept:
                     out[self.kept[step], self.active] = answers[i, : len(self.active)]
             if self.watch is not None:
-                self._freeze(out, first, answers)
+                self._freeze(out, first, answers=answers)
 
-    def _freeze(self, out: Array, first: int, answers: Array) -> None:
+    def _freeze(self, out: Array, first: int, *, answers: Array) -> None:
         assert self.watch is not None
         for lane, sample in enumerate(self.active):
             done = int(self.watch.done_at[sample])
@@ -140,7 +140,7 @@ class _Tile:
                 if done > first:
                     out[rows, sample] = answers[done - first - 1, lane]
 
-    def _count(self, t0: int, count: int, last: Array) -> None:
+    def _count(self, t0: int, *, count: int, last: Array) -> None:
         """Add the block's counts, each sample until it stopped: what was sent before the first
         answer's step counts into that, so that the sum up to an answer is what it cost."""
         alive = last[self.active] - t0  # steps of this block in which each lane still ran
@@ -168,7 +168,7 @@ class _Tile:
             return
         self.active = self.active[running]
         if len(running):
-            self.plan = self.plan.keep_lanes(running, self.first + self.active)
+            self.plan = self.plan.keep_lanes(running, index=self.first + self.active)
 
     def result(self) -> TileResult:
         used = np.full(self.samples, self.steps)

@@ -173,14 +173,14 @@ class _Tile(Rules[Array]):
         fan = self.fans[name].reshape(-1)
         if first + self.steps <= 1:
             spikes = self.spikes_of.take(whole)
-            self._add(name, 0, spikes.reshape(self.samples, -1), fan)
+            self._add(name, 0, spikes.reshape(self.samples, -1), fan=fan)
             return whole.astype(np.float32)
         for t in range(self.steps):
             fired = self.code[:, t][whole].reshape(self.samples, -1)
-            self._add(name, max(first + t, 0), fired, fan)
+            self._add(name, max(first + t, 0), fired, fan=fan)
         return whole.astype(np.float32)
 
-    def _add(self, name: str, step: int, spikes: Array, fan: Array) -> None:
+    def _add(self, name: str, step: int, spikes: Array, *, fan: Array) -> None:
         each = spikes.sum(axis=0, dtype=np.uint32).astype(np.float64)
         operations = each @ fan
         self.synops[step] += operations

@@ -21,7 +21,7 @@ def differential_neuron(p: DifferentialParams, windowed: bool) -> onnx.FunctionP
     """Function inputs: current (steps * batch, ...), bias, v_threshold, steps; ceiling (a scalar)
     where there is one. Not ``windowed``."""
     b = Body()
-    x = split_time(b, "current", "steps")
+    x = split_time(b, "current", steps="steps")
     first = b.add("Squeeze", b.add("Slice", x, b.ints(0), b.ints(1), b.ints(0)), b.ints(0))
     zero = b.add("Sub", first, first)
     states = [
@@ -39,7 +39,7 @@ def differential_neuron(p: DifferentialParams, windowed: bool) -> onnx.FunctionP
             num_scan_inputs=1,
         )
     )
-    merge_time(b, "spikes", "y")
+    merge_time(b, "spikes", out="y")
     doc = "Differential coding: a spike in step t moves the decoded mean by 1/t."
     inputs = ["current", "bias", "v_threshold", "steps"]
     inputs += [] if p.ceiling is None else ["ceiling"]

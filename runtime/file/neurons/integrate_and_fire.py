@@ -54,13 +54,13 @@ def function(
     )
 
 
-def split_time(b: Body, x: str, steps: str) -> str:
+def split_time(b: Body, x: str, *, steps: str) -> str:
     """(steps * batch, ...) -> (steps, batch, ...)."""
     rest = b.add("Slice", b.add("Shape", x), b.ints(1), b.constant([2**31 - 1], np.int64))
     return b.add("Reshape", x, b.add("Concat", steps, b.ints(-1), rest, axis=0))
 
 
-def merge_time(b: Body, x: str, out: str) -> str:
+def merge_time(b: Body, x: str, *, out: str) -> str:
     """(steps, batch, ...) -> (steps * batch, ...)."""
     rest = b.add("Slice", b.add("Shape", x), b.ints(2), b.constant([2**31 - 1], np.int64))
     return b.add("Reshape", x, b.add("Concat", b.ints(-1), rest, axis=0), out=out)
@@ -70,15 +70,15 @@ def repeat() -> onnx.FunctionProto:
     """A constant signal (batch, ...) in every step."""
     b = Body()
     shape = b.add("Concat", "steps", b.add("Shape", "x"), axis=0)
-    merge_time(b, b.add("Expand", "x", shape), "y")
+    merge_time(b, b.add("Expand", "x", shape), out="y")
     return function("Repeat", ["x", "steps"], "y", b, "The same current in every time step.")
 
 
 def accumulate() -> onnx.FunctionProto:
     """Running sum over time, with a constant current per step added."""
     b = Body()
-    x = b.add("Add", split_time(b, "x", "steps"), "bias")
-    merge_time(b, b.add("CumSum", x, b.constant(0, np.int64)), "y")
+    x = b.add("Add", split_time(b, "x", steps="steps"), "bias")
+    merge_time(b, b.add("CumSum", x, b.constant(0, np.int64)), out="y")
     doc = "Sum of the input (plus bias) up to and including each time step."
     return function("Accumulate", ["x", "bias", "steps"], "y", b, doc)
 
@@ -86,9 +86,9 @@ def accumulate() -> onnx.FunctionProto:
 def accumulate_window() -> onnx.FunctionProto:
     """As ``accumulate``, with a bias in the window [begin, begin + length) only."""
     b = Body()
-    x = split_time(b, "x", "steps")
-    x = b.add("Add", x, masked(b, x, "bias", begin="begin", length="length", total="steps"))
-    merge_time(b, b.add("CumSum", x, b.constant(0, np.int64)), "y")
+    x = split_time(b, "x", steps="steps")
+    x = b.add("Add", x, masked(b, x, value="bias", begin="begin", length="length", total="steps"))
+    merge_time(b, b.add("CumSum", x, b.constant(0, np.int64)), out="y")
     doc = "Sum of the input up to and including each time step, the bias added in its window."
     return function("AccumulateWindow", ["x", "bias", "begin", "length", "steps"], "y", b, doc)
 
@@ -96,15 +96,15 @@ def accumulate_window() -> onnx.FunctionProto:
 def difference() -> onnx.FunctionProto:
     """Undoes Accumulate: the change of a running sum in each step."""
     b = Body()
-    x = split_time(b, "x", "steps")
+    x = split_time(b, "x", steps="steps")
     first = b.add("Slice", x, b.ints(0), b.ints(1), b.ints(0))
     before = b.add("Slice", x, b.ints(0), b.ints(-1), b.ints(0))
     zero = b.add("Sub", first, first)
-    merge_time(b, b.add("Sub", x, b.add("Concat", zero, before, axis=0)), "y")
+    merge_time(b, b.add("Sub", x, b.add("Concat", zero, before, axis=0)), out="y")
     return function("Difference", ["x", "steps"], "y", b, "Change of a running sum per time step.")
 
 
-def step_numbers(b: Body, like: str, steps: str = "steps") -> str:
+def step_numbers(b: Body, like: str, *, steps: str = "steps") -> str:
     """1, 2, ..., steps as floats, shaped to broadcast along the first axis of ``like``."""
     count = b.add("Squeeze", steps, b.ints(0))
     numbers = b.add(
@@ -124,15 +124,15 @@ def step_numbers(b: Body, like: str, steps: str = "steps") -> str:
 def per_step(name: str, op: str, doc: str) -> onnx.FunctionProto:
     """x times or divided by the number of steps so far."""
     b = Body()
-    x = split_time(b, "x", "steps")
-    merge_time(b, b.add(op, x, step_numbers(b, x)), "y")
+    x = split_time(b, "x", steps="steps")
+    merge_time(b, b.add(op, x, step_numbers(b, x)), out="y")
     return function(name, ["x", "steps"], "y", b, doc)
 
 
 def readout() -> onnx.FunctionProto:
     """The mean input so far (bias included), after every step: (steps, batch, ...)."""
     b = Body()
-    x = b.add("Add", split_time(b, "x", "steps"), "bias")
+    x = b.add("Add", split_time(b, "x", steps="steps"), "bias")
     sums = b.add("CumSum", x, b.constant(0, np.int64))
     b.add("Div", sums, step_numbers(b, sums), out="y")
     doc = "Neurons that integrate and never fire: membrane potential over time, per step."
@@ -151,7 +151,7 @@ def mask(b: Body, begin: str, length: str, total: str) -> str:
     return b.add("Cast", inside, to=FLOAT)
 
 
-def masked(b: Body, x: str, value: str, *, begin: str, length: str, total: str) -> str:
+def masked(b: Body, x: str, *, value: str, begin: str, length: str, total: str) -> str:
     """``value`` in the window, 0 outside, shaped to broadcast over ``x`` (total, ...)."""
     rank = b.add("Size", b.add("Shape", x))
     axes = b.add("Range", b.constant(1, np.int64), rank, b.constant(1, np.int64))
@@ -161,8 +161,8 @@ def masked(b: Body, x: str, value: str, *, begin: str, length: str, total: str) 
 def window() -> onnx.FunctionProto:
     """Zero outside the window [begin, begin + length)."""
     b = Body()
-    x = split_time(b, "x", "steps")
-    merge_time(b, masked(b, x, x, begin="begin", length="length", total="steps"), "y")
+    x = split_time(b, "x", steps="steps")
+    merge_time(b, masked(b, x, value=x, begin="begin", length="length", total="steps"), out="y")
     doc = "The signal in its window of time steps, zero elsewhere."
     return function("Window", ["x", "begin", "length", "steps"], "y", b, doc)
 
@@ -170,10 +170,10 @@ def window() -> onnx.FunctionProto:
 def delay() -> onnx.FunctionProto:
     """The signal ``amount`` steps later, zero before."""
     b = Body()
-    x = split_time(b, "x", "steps")
+    x = split_time(b, "x", steps="steps")
     first = b.add("Slice", x, b.ints(0), "amount", b.ints(0))
     rest = b.add("Slice", x, b.ints(0), b.add("Neg", "amount"), b.ints(0))
-    merge_time(b, b.add("Concat", b.add("Sub", first, first), rest, axis=0), "y")
+    merge_time(b, b.add("Concat", b.add("Sub", first, first), rest, axis=0), out="y")
     return function("Delay", ["x", "amount", "steps"], "y", b, "The signal some steps later.")
 
 
@@ -182,12 +182,12 @@ def readout_window() -> onnx.FunctionProto:
 
     What arrived before the window counts into its first step, as in the NumPy engine."""
     b = Body()
-    x = split_time(b, "x", "steps")
-    x = b.add("Add", x, masked(b, x, "bias", begin="begin", length="length", total="steps"))
+    x = split_time(b, "x", steps="steps")
+    x = b.add("Add", x, masked(b, x, value="bias", begin="begin", length="length", total="steps"))
     sums = b.add("CumSum", x, b.constant(0, np.int64))
     end = b.add("Add", "begin", "length")
     shown = b.add("Slice", sums, "begin", end, b.ints(0))
-    b.add("Div", shown, step_numbers(b, shown, "length"), out="y")
+    b.add("Div", shown, step_numbers(b, shown, steps="length"), out="y")
     doc = "Neurons that integrate and never fire, read in their own window of time steps."
     return function("ReadoutWindow", ["x", "bias", "begin", "length", "steps"], "y", b, doc)
 
@@ -203,7 +203,7 @@ def rate_encode() -> onnx.FunctionProto:
         "Floor",
         b.add("Add", b.add("Mul", b.add("Sub", t, b.constant(1.0)), size), half),
     )
-    merge_time(b, b.add("Mul", b.add("Sub", now, before), b.add("Sign", "x")), "y")
+    merge_time(b, b.add("Mul", b.add("Sub", now, before), b.add("Sign", "x")), out="y")
     return function("RateEncode", ["x", "steps"], "y", b, "Deterministic rate coding.")
 
 
@@ -213,7 +213,7 @@ def poisson_encode() -> onnx.FunctionProto:
     shape = b.add("Concat", "steps", b.add("Shape", "x"), axis=0)
     size = b.add("Expand", b.add("Abs", "x"), shape)
     spikes = b.add("Less", b.add("RandomUniformLike", size), size)
-    merge_time(b, b.add("Mul", b.add("Cast", spikes, to=FLOAT), b.add("Sign", "x")), "y")
+    merge_time(b, b.add("Mul", b.add("Cast", spikes, to=FLOAT), b.add("Sign", "x")), out="y")
     return function("PoissonEncode", ["x", "steps"], "y", b, "Bernoulli spikes, rate |x|.")
 
 
@@ -267,7 +267,7 @@ def neuron(p: NeuronParams, windowed: bool) -> onnx.FunctionProto:
     lags also begin (of the bias), fire (first step with spikes) and length of both windows.
     """
     b = Body()
-    x = split_time(b, "current", "steps")
+    x = split_time(b, "current", steps="steps")
     if not windowed:
         x = b.add("Add", x, "bias")
     first = b.add("Squeeze", b.add("Slice", x, b.ints(0), b.ints(1), b.ints(0)), b.ints(0))
@@ -292,7 +292,7 @@ def neuron(p: NeuronParams, windowed: bool) -> onnx.FunctionProto:
             num_scan_inputs=len(scanned),
         )
     )
-    merge_time(b, "spikes", "y")
+    merge_time(b, "spikes", out="y")
     name = neuron_name(p) + ("_windowed" if windowed else "")
     return function(name, inputs, "y", b, "Integrate-and-fire neurons; integer spikes per step.")
 

@@ -21,7 +21,7 @@ def windowed_neuron(p: WindowedNeuron, windowed: bool) -> onnx.FunctionProto:
     b = Body()
     digits = isinstance(p, FewSpikeParams)
     weights = _weights(b, digits)
-    x = b.add("Add", split_time(b, "current", "steps"), "bias")
+    x = b.add("Add", split_time(b, "current", steps="steps"), "bias")
     first = b.add("Squeeze", b.add("Slice", x, b.ints(0), b.ints(1), b.ints(0)), b.ints(0))
     # Within Scan all but the current are scalars: no broadcasting over an unknown rank.
     start = b.add("Cast", b.add("Sub", first, first), to=DOUBLE)
@@ -38,7 +38,7 @@ def windowed_neuron(p: WindowedNeuron, windowed: bool) -> onnx.FunctionProto:
             num_scan_inputs=1,
         )
     )
-    merge_time(b, "spikes", "y")
+    merge_time(b, "spikes", out="y")
     inputs = ["current", "bias", "v_threshold", "v_init", "steps"]
     doc = "Neurons that send one number per window, read after its input's."
     return function("FewSpike" if digits else "Ttfs", inputs, "y", b, doc)
@@ -54,7 +54,7 @@ def _weights(b: Body, digits: bool) -> str:
     return b.add("Pow", b.constant(2, np.float64), b.add("Sub", left, one))
 
 
-def _along(b: Body, like: str, weights: str) -> str:
+def _along(b: Body, like: str, *, weights: str) -> str:
     """``weights`` shaped to broadcast along the first axis of ``like``."""
     rank = b.add("Size", b.add("Shape", like))
     one = b.constant(1, np.int64)
@@ -91,8 +91,8 @@ def _step_graph(digits: bool) -> onnx.GraphProto:
 
 def _weighted(b: Body, digits: bool) -> str:
     """``x`` and ``bias`` by step, each times what it is worth, (steps, batch, ...)."""
-    x = b.add("Cast", b.add("Add", split_time(b, "x", "steps"), "bias"), to=DOUBLE)
-    return b.add("Mul", x, _along(b, x, _weights(b, digits)))
+    x = b.add("Cast", b.add("Add", split_time(b, "x", steps="steps"), "bias"), to=DOUBLE)
+    return b.add("Mul", x, _along(b, x, weights=_weights(b, digits)))
 
 
 def window_sum(digits: bool) -> onnx.FunctionProto:
@@ -103,9 +103,9 @@ def window_sum(digits: bool) -> onnx.FunctionProto:
     if digits:
         sums = b.add("CumSum", _weighted(b, digits), zero)
     else:
-        x = b.add("Cast", b.add("Add", split_time(b, "x", "steps"), "bias"), to=DOUBLE)
+        x = b.add("Cast", b.add("Add", split_time(b, "x", steps="steps"), "bias"), to=DOUBLE)
         sums = b.add("CumSum", b.add("CumSum", x, zero), zero)
-    merge_time(b, sums, "y")
+    merge_time(b, sums, out="y")
     name = "FewSpikeSum" if digits else "TtfsSum"
     return function(name, ["x", "bias", "steps"], "y", b, "What a window has said so far.")
 
@@ -113,7 +113,7 @@ def window_sum(digits: bool) -> onnx.FunctionProto:
 def window_change(digits: bool) -> onnx.FunctionProto:
     """Undoes ``window_sum``."""
     b = Body()
-    x = split_time(b, "x", "steps")
+    x = split_time(b, "x", steps="steps")
     first = b.add("Slice", x, b.ints(0), b.ints(1), b.ints(0))
     zero = b.add("Sub", first, first)
 
@@ -122,8 +122,8 @@ def window_change(digits: bool) -> onnx.FunctionProto:
         return b.add("Sub", x, b.add("Concat", zero, before, axis=0))
 
     y = change(x)
-    y = b.add("Div", y, _along(b, y, _weights(b, digits))) if digits else change(y)
-    merge_time(b, b.add("Cast", y, to=FLOAT), "y")
+    y = b.add("Div", y, _along(b, y, weights=_weights(b, digits))) if digits else change(y)
+    merge_time(b, b.add("Cast", y, to=FLOAT), out="y")
     name = "FewSpikeChange" if digits else "TtfsChange"
     return function(name, ["x", "steps"], "y", b, "The steps of what a window has said so far.")
 
@@ -142,9 +142,9 @@ def window_mean(digits: bool) -> onnx.FunctionProto:
 def few_spike_readout() -> onnx.FunctionProto:
     """The mean input so far, each step worth twice the next: (steps, batch, ...)."""
     b = Body()
-    x = b.add("Add", split_time(b, "x", "steps"), "bias")
+    x = b.add("Add", split_time(b, "x", steps="steps"), "bias")
     x = b.add("Cast", x, to=DOUBLE)
-    digits = _along(b, x, _weights(b, True))
+    digits = _along(b, x, weights=_weights(b, True))
     zero = b.constant(0, np.int64)
     sums = b.add("CumSum", b.add("Mul", x, digits), zero)
     b.add("Cast", b.add("Div", sums, b.add("CumSum", digits, zero)), to=FLOAT, out="y")

@@ -243,7 +243,7 @@ def pooled() -> g.SpikingGraph:
 
 def test_a_max_pool_is_refused_or_replaced_by_neurons_between_maximum_and_sum() -> None:
     refused = place(pooled(), "loihi2", seconds=0)
-    assert not refused.fits and "maxpool=or" in refused.violations[0].remedy
+    assert not refused.fits and '"maxpool": "or"' in refused.violations[0].remedy
     command = "onnx2snn convert MODEL.onnx --calib DATA --maxpool tree -o NET.snn.onnx"
     assert command in refused.violations[0].remedy
     told = replace(pooled(), meta={"source": {"path": "my net.onnx"}, "recipe": "binary", "T": 16})

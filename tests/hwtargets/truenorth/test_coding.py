@@ -133,7 +133,7 @@ def test_no_single_level_could_be_better(seed, name):
     weights, x = _problem(seed)
     moments = x.T @ x / len(x) + 0.05 * np.eye(x.shape[1])
     start, delta = encode(weights, coding, None)
-    settled = _settled(weights, coding, start, delta, moments)
+    settled = _settled(weights, coding, levels=start, delta=delta, moments=moments)
     assert settled.min() >= coding.lowest and settled.max() <= coding.highest
 
     def errors(levels):

@@ -137,7 +137,7 @@ def test_shares_of_classes_do_not_fit_scores_before_a_softmax() -> None:
 def test_values_are_scored_as_the_formulas_say_in_parts_too() -> None:
     rng = np.random.default_rng(0)
     right, got = rng.normal(size=(2, 40, 2, 3))
-    found = value_score(got, right)
+    found = value_score(got, targets=right)
     off = got - right
     assert found.rmse == pytest.approx(np.sqrt((off**2).mean()))
     assert found.mae == pytest.approx(np.abs(off).mean())
@@ -145,7 +145,7 @@ def test_values_are_scored_as_the_formulas_say_in_parts_too() -> None:
     assert found.r2 == pytest.approx(1 - rest)
     parts = [slice(0, 7), slice(7, 40)]
     added = score(
-        sum(misses(got[p], right[p]) for p in parts), sum(moments(right[p]) for p in parts)
+        sum(misses(got[p], targets=right[p]) for p in parts), sum(moments(right[p]) for p in parts)
     )
     assert vars(added) == pytest.approx(vars(found))
-    assert value_score(got, np.full_like(right, 0.1)).r2 is None  # they do not vary
+    assert value_score(got, targets=np.full_like(right, 0.1)).r2 is None  # they do not vary

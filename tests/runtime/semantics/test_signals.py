@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args, get_type_hints
+
 import numpy as np
 import onnx
 import pytest
@@ -9,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from onnx2snn.errors import DataError, UsageError
+from onnx2snn.errors import DataError, GraphError, UsageError
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime.engine import simulate
+from onnx2snn.runtime.file.emit import ENCODERS
 from onnx2snn.runtime.semantics.analog import run_analog
-from onnx2snn.runtime.semantics.encoding import encode
+from onnx2snn.runtime.semantics.encoding import SPIKES, encode
+from onnx2snn.runtime.tables import entry_named
 from runtime.engine.test_against_naive import float_network
 from runtime.random_graphs import graphs, samples
 
@@ -24,6 +28,13 @@ def identity(encoding="constant", names=("x",)):
     inputs = [g.Input(name=n, shape=(3,), encoding=encoding) for n in names]
     outputs = [g.Readout(name=f"{n}_out", shape=(3,), inputs=(n,)) for n in names]
     return g.SpikingGraph(nodes=(*inputs, *outputs))
+
+
+def test_every_encoding_is_in_the_tables():
+    spiking = {*get_args(get_type_hints(g.Input)["encoding"])} - {"constant"}
+    assert SPIKES.keys() == ENCODERS.keys() == spiking
+    with pytest.raises(GraphError, match=r"'bursts' has no entry in the table a\.TABLE"):
+        entry_named(SPIKES, "bursts", name="a.TABLE")
 
 
 def test_rate_coding_is_never_more_than_half_a_spike_away():

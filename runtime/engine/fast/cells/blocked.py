@@ -64,7 +64,7 @@ class BlockedCell:
         self.steady = zeros(self.flat.shape, np.float32) if constant else None
         self.steady_for: tuple[bool, bool] | None = None
         self.plain = loaded().plain if compiled else None
-        self.pieces = [self._piece(*where) for where in _pieces(lanes, self.flat.shape[1])]
+        self.pieces = [self._piece(*where) for where in _pieces(lanes, neurons=self.flat.shape[1])]
 
     def _piece(self, lanes: slice, neurons: slice) -> _Piece:
         """Views of the potentials and the scratch, and thresholds to combine them with: where the
@@ -167,7 +167,7 @@ class BlockedCell:
                 if events and self.counter.constant is None:
                     np.copyto(spare, flags[i].view(np.int8))
                     with self.clock.counting:
-                        self.counter.add_part(first + i, lanes, neurons, spare)
+                        self.counter.add_part(first + i, lanes, neurons=neurons, fired=spare)
         return totals
 
     def _by_passes(self, piece: _Piece, current: Array | None, flags: Array) -> Iterator[int]:
@@ -198,7 +198,7 @@ class BlockedCell:
             yield int(np.count_nonzero(flag))
 
 
-def _pieces(lanes: int, neurons: int) -> list[tuple[slice, slice]]:
+def _pieces(lanes: int, *, neurons: int) -> list[tuple[slice, slice]]:
     """Ranges of lanes and neurons that are contiguous and at most ``PIECE`` large."""
     if neurons <= PIECE:
         each = PIECE // neurons

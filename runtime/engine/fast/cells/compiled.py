@@ -33,7 +33,7 @@ class CompiledPlainCell(PlainCell):
         self.places = self.flat.ctypes.data, self.row.ctypes.data
         self.sizes = (1, 1, self.flat.size // self.row.size, self.row.size)
 
-    def _steps(self, fired: Array, current: Array, window: Window) -> int:
+    def _steps(self, fired: Array, *, current: Array, window: Window) -> int:
         (v, theta), size = self.places, self.flat.size
         steady = len(current) != len(fired)
         runs = (len(fired), 0 if steady else size, size)
@@ -44,7 +44,7 @@ class CompiledPlainCell(PlainCell):
                 events = int(np.count_nonzero(step))
                 if events:
                     spare = self._spare() if steady else current[i]
-                    self.counter.add_spikes(window.at + i, step, events, spare)
+                    self.counter.add_spikes(window.at + i, step, events=events, spare=spare)
                     total += events
         return total
 
@@ -96,7 +96,7 @@ class CompiledCell(GeneralCell):
             for i in range(len(out)):
                 now, when = 0 if steady else i, window.first + i
                 if not window.fires:
-                    self._integrate(current[now], when, window.steps)
+                    self._integrate(current[now], when, steps=window.steps)
                     out[i] = 0
                     continue
                 self.advance(charge + 4 * now * size, spikes + i * size, when, window.steps)
@@ -104,10 +104,12 @@ class CompiledCell(GeneralCell):
                 total += events
                 if events and self.counter is not None:
                     with self.clock.counting:
-                        self.counter.add_spikes(window.at + i, fired, events, self.spare)
+                        self.counter.add_spikes(
+                            window.at + i, fired, events=events, spare=self.spare
+                        )
             return total
 
-    def _integrate(self, current: Array, when: int, steps: int) -> None:
+    def _integrate(self, current: Array, when: int, *, steps: int) -> None:
         """A step without spikes."""
         now = current.reshape(self.spikes.shape)
         self.neuron.step(self.state, now, self.spikes, may_fire=False, position=when, steps=steps)

@@ -164,17 +164,19 @@ class EventCell:
         terms = self.drive.heard(xs if self.steady is None else ())
         counts = self.counts[: len(out)]
         if not self.clock.measures:
-            self._advance(terms, out, counts, SCATTER | FIRE)
+            self._advance(terms, out=out, counts=counts, phases=SCATTER | FIRE)
         else:
             for i in range(len(out)):
                 with self.clock.synapse:
-                    self._advance(terms, out[i : i + 1], counts[i : i + 1], SCATTER)
+                    self._advance(
+                        terms, out=out[i : i + 1], counts=counts[i : i + 1], phases=SCATTER
+                    )
                 with self.clock.neuron:
-                    self._advance(terms, out[i : i + 1], counts[i : i + 1], FIRE)
+                    self._advance(terms, out=out[i : i + 1], counts=counts[i : i + 1], phases=FIRE)
                 terms[:, SOURCE] += terms[:, STEP]
         return self._count(counts, window)
 
-    def _advance(self, terms: Array, out: Array, counts: Array, phases: int) -> None:
+    def _advance(self, terms: Array, *, out: Array, counts: Array, phases: int) -> None:
         v = self.v
         cell = (
             *(len(out), self.lanes, v.shape[1], v.ctypes.data, 0, v.strides[0]),

@@ -65,7 +65,7 @@ class ExpectationCell:
             for j, x in enumerate(xs):
                 if j < len(self.biases) and self.biases[j].bias is not None:
                     x = self.biases[j].add(x, window.arrives, False)
-                self._accumulate(j, x, n)
+                self._accumulate(j, x, n=n)
             if not window.fires:
                 out[...] = 0
                 return 0
@@ -92,7 +92,7 @@ class ExpectationCell:
                 self.before[...] = mean[0]
             return self._count(out, window)
 
-    def _accumulate(self, j: int, x: Array, n: int) -> None:
+    def _accumulate(self, j: int, x: Array, *, n: int) -> None:
         sums, before = self.sums[j], self.carry[j]
         for i in range(n):
             np.add(before, x[i if len(x) > 1 else 0], out=sums[i])

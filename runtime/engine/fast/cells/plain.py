@@ -53,21 +53,23 @@ class PlainCell:
         with self.clock.neuron:
             current = self.bias.add(xs[0], window.arrives, owned).reshape(-1, *self.rows)
             if window.fires:
-                return self._steps(out.view(np.bool_).reshape(-1, *self.rows), current, window)
+                return self._steps(
+                    out.view(np.bool_).reshape(-1, *self.rows), current=current, window=window
+                )
             steady = len(current) != len(out)
             for i in range(len(out)):
                 np.add(self.flat, current[0 if steady else i], out=self.flat)
             out[...] = 0
             return 0
 
-    def _steps(self, fired: Array, current: Array, window: Window) -> int:
+    def _steps(self, fired: Array, *, current: Array, window: Window) -> int:
         """Steps with spikes, (steps, *rows), counted; ``current`` (steps or 1, *rows) may be
         overwritten where every step has its own."""
         steady, total = len(current) != len(fired), 0
         for i, flag in enumerate(fired):
             now = current[0 if steady else i]
             np.add(self.flat, now, out=self.flat)
-            total += self._fire(flag, self._spare() if steady else now, window.at + i)
+            total += self._fire(flag, spare=self._spare() if steady else now, step=window.at + i)
         return total
 
     def _spare(self) -> Array:
@@ -75,7 +77,7 @@ class PlainCell:
             self.spare = zeros(self.rows, self.flat.dtype)
         return self.spare
 
-    def _fire(self, fired: Array, spare: Array, step: int) -> int:
+    def _fire(self, fired: Array, *, spare: Array, step: int) -> int:
         np.subtract(self.flat, self.theta, out=spare)
         np.greater_equal(spare, 0, out=fired)
         events = int(np.count_nonzero(fired))
@@ -84,5 +86,5 @@ class PlainCell:
         bits = self.flat.view(self.bits)
         np.minimum(bits, spare.view(self.bits), out=bits)
         with self.clock.counting:
-            self.counter.add_spikes(step, fired, events, spare)
+            self.counter.add_spikes(step, fired, events=events, spare=spare)
         return events

@@ -78,10 +78,10 @@ def event_table(convs: tuple[Conv, ...], shape: Shape) -> EventTable | None:
         if not _is_depthwise(conv, shape) or np.any(weight != weight[:, :1]):
             return None
         gain = gain * weight[:, 0]
-        sources, reached, _ = _joined(sources, reached, _taps(conv, shape))
+        sources, reached, _ = _joined(sources, reached=reached, taps=_taps(conv, shape))
         shape = conv.output_shape(shape)
     conv = convs[-1]
-    sources, reached, taps = _joined(sources, reached, _taps(conv, shape))
+    sources, reached, taps = _joined(sources, reached=reached, taps=_taps(conv, shape))
     out = conv.output_shape(shape)
     width = filled(shape[0])
     if width * width * positions > LARGEST or filled(out[0]) * prod(out[1:]) * FLOAT > LARGEST:
@@ -94,8 +94,8 @@ def event_table(convs: tuple[Conv, ...], shape: Shape) -> EventTable | None:
     step = width * FLOAT if points else filled(out[0]) * FLOAT
     places, first, runs = _patterns(
         sources,
-        reached,
-        taps,
+        reached=reached,
+        taps=taps,
         positions=positions,
         width=filled(out[0]),
         step=step,
@@ -103,7 +103,7 @@ def event_table(convs: tuple[Conv, ...], shape: Shape) -> EventTable | None:
     )
     places[:, 0] += (shift or 0) * FLOAT
     uses = int(np.count_nonzero(conv.weight)) // prod(conv.kernel)  # per tap, on average
-    ready = _ready(sources // line, reached // out[2], out[1]) * line
+    ready = _ready(sources // line, target_rows=reached // out[2], rows=out[1]) * line
     return EventTable(weight, points, places, first, runs, ready, width, uses * len(sources))
 
 
@@ -142,7 +142,7 @@ def _taps(conv: Conv, shape: Shape) -> tuple[Array, Array, Array]:
 
 
 def _joined(
-    sources: Array, reached: Array, taps: tuple[Array, Array, Array]
+    sources: Array, *, reached: Array, taps: tuple[Array, Array, Array]
 ) -> tuple[Array, Array, Array]:
     """Connections ``sources`` -> ``reached`` continued by those of ``taps``."""
     order = np.argsort(taps[0], kind="stable")
@@ -181,9 +181,9 @@ def _weights(conv: Conv, shape: Shape, gain: Array) -> tuple[Array, int | None] 
 
 def _patterns(
     sources: Array,
+    *,
     reached: Array,
     taps: Array,
-    *,
     positions: int,
     width: int,
     step: int,
@@ -214,7 +214,7 @@ def _patterns(
     return places.astype(np.int32), first.astype(np.int32), kinds[used].astype(np.int32)
 
 
-def _ready(source_rows: Array, target_rows: Array, rows: int) -> Array:
+def _ready(source_rows: Array, *, target_rows: Array, rows: int) -> Array:
     """From 0: how many rows of the source must be added before each target row is complete."""
     last = np.zeros(1 + rows, np.int32)
     np.maximum.at(last, target_rows + 1, (source_rows + 1).astype(np.int32))

@@ -74,7 +74,7 @@ class Plan:
             if segment.cell is not None:
                 segment.cell.reset()
 
-    def keep_lanes(self, lanes: Array, index: Array) -> Plan:
+    def keep_lanes(self, lanes: Array, *, index: Array) -> Plan:
         """Go on with the samples in ``lanes`` only (``index``: theirs in the run), in the first
         lanes of this plan, or of a smaller one where they leave much of this one's unused."""
         size = 2 * ceil(len(lanes) / 2)  # few different sizes, whose plans are kept
@@ -105,11 +105,11 @@ class Plan:
             counter.start(by_lane)
         for node in self.graph.of(Input):
             if node.name not in self.constants:
-                self._encode(node, t0, count, steps)
+                self._encode(node, t0, count=count, steps=steps)
         for segment in self.segments:
-            self._run_segment(segment, t0, count, steps)
+            self._run_segment(segment, t0, count=count, steps=steps)
 
-    def _encode(self, node: Input, t0: int, count: int, steps: int) -> None:
+    def _encode(self, node: Input, t0: int, *, count: int, steps: int) -> None:
         signal = self.signals[node.name][:count]
         if t0 >= steps:
             signal[...] = 0
@@ -129,17 +129,19 @@ class Plan:
             np.not_equal(signal[i], 0, out=fired)
             self.counters[node.name].add(i, fired, int(np.count_nonzero(signal[i])))
 
-    def _run_segment(self, segment: Segment, t0: int, count: int, steps: int) -> None:
+    def _run_segment(self, segment: Segment, t0: int, *, count: int, steps: int) -> None:
         node, total = segment.node, 0
         out = self.signals.get(node.name)
-        if segment.rests(t0, count, steps):
+        if segment.rests(t0, count=count, steps=steps):
             assert out is not None
             out[:count] = 0
             self.silent[node.name] = True
             return
         for at in range(0, count, segment.chunk):
             n = min(segment.chunk, count - at)
-            values = {name: self._source(name, t0, at, n, steps) for name in segment.sources}
+            values = {
+                name: self._source(name, t0, at=at, n=n, steps=steps) for name in segment.sources
+            }
             self._run_inner(segment, values, n, t0 < steps)
             target = None if out is None else out[at : at + n]
             if segment.cell is None:
@@ -168,7 +170,7 @@ class Plan:
                 total += segment.cell.run(xs, target, window, owned)
         self.silent[node.name] = total == 0
 
-    def _source(self, name: str, t0: int, at: int, n: int, steps: int) -> Array:
+    def _source(self, name: str, t0: int, *, at: int, n: int, steps: int) -> Array:
         if name not in self.constants:
             return self.signals[name][at : at + n]
         if t0 < steps:

@@ -238,7 +238,10 @@ class _Maker:
         inner, reads = self.orders.for_events(layer, chunk, clock)
         last = self.nodes[layer.node.inputs[0]]
         kernel = EventCurrent(layer, self.lanes, chunk)
-        return [*inner, (kernel, reads, last.name, self._scratch(last, chunk, 0, self.dtype))]
+        return [
+            *inner,
+            (kernel, reads, last.name, self._scratch(last, chunk, at=0, kind=self.dtype)),
+        ]
 
     def _products(self, chain: Chain, node: Node, chunk: int, clock: Clock) -> list[Step]:
         """What computes a chain's synapses: bytes by NumPy, what has weights by ONNX Runtime in one
@@ -248,7 +251,7 @@ class _Maker:
 
         def add(last: Node, kernel: Kernel, names: tuple[str, ...]) -> None:
             nonlocal at
-            buffer = self._scratch(last, chunk, at)
+            buffer = self._scratch(last, chunk, at=at)
             at += -(-buffer.nbytes // LINE) * LINE
             steps.append((kernel, names, last.name, buffer))
 
@@ -265,14 +268,16 @@ class _Maker:
             names = tuple(read)
             model = self.models.model(rest, names)
             shapes = [self.shapes[name] for name in names]
-            add(rest[-1], session_kernel(model, shapes, self.lanes, chunk, clock), names)
+            add(
+                rest[-1], session_kernel(model, shapes, self.lanes, chunk=chunk, clock=clock), names
+            )
         return steps
 
     def _kernel(self, node: Synapse, chunk: int, clock: Clock) -> Kernel:
         """One synapse in NumPy."""
         shape, kind = self.shapes[node.inputs[0]], self.dtypes[node.name]
         if isinstance(node.op, SumPool) and self.largest[node.name] is not None:
-            return byte_pool_kernel(node.op, shape, self.lanes, chunk)
+            return byte_pool_kernel(node.op, shape, self.lanes, chunk=chunk)
         if isinstance(node.op, Conv) and has_large_weight(node.op, shape):
             return large_kernel(
                 node.op, shape, lanes=self.lanes, dtype=self.dtype, chunk=chunk, clock=clock
@@ -295,7 +300,7 @@ class _Maker:
             elements += read * node.op.kernel[-1] // node.op.strides[-1]
         return elements * self.lanes * self.dtype.itemsize
 
-    def _scratch(self, node: Node, chunk: int, at: int, kind: np.dtype | None = None) -> Array:
+    def _scratch(self, node: Node, chunk: int, *, at: int, kind: np.dtype | None = None) -> Array:
         """A buffer for the chunk's currents at byte ``at`` of the memory all segments share; of the
         type that the signal is kept in, or of ``kind``."""
         inner = (chunk, self.lanes, *node.shape)

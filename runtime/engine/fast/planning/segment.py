@@ -42,7 +42,7 @@ class Segment:
     onset: int
     synapses: tuple[Synapse, ...]
 
-    def rests(self, t0: int, count: int, steps: int) -> bool:
+    def rests(self, t0: int, *, count: int, steps: int) -> bool:
         """Whether nothing reaches or leaves it in these steps: with start lags most layers wait
         for their window or are done with it."""
         if isinstance(self.node, Readout):

@@ -29,8 +29,8 @@ class Sizes:
 def choose_sizes(
     facts: GraphFacts,
     samples: int,
-    steps: int,
     *,
+    steps: int,
     threads: int,
     tile: int | None,
     block: int | None,
@@ -44,7 +44,7 @@ def choose_sizes(
     per_sample = _step_bytes(facts, itemsize)
     if tile is None:
         most = min(max(TILE_BYTES // per_sample, SMALLEST), MOST_LANES)
-        lanes = _balanced(most, samples, threads)
+        lanes = _balanced(most, samples=samples, threads=threads)
     else:
         lanes = tile
     if block is None:
@@ -67,7 +67,7 @@ def choose_sizes(
     return sizes
 
 
-def _balanced(most: int, samples: int, threads: int) -> int:
+def _balanced(most: int, *, samples: int, threads: int) -> int:
     """Lanes up to ``most`` (and not below half of it) with which the threads are done soonest: as
     few lanes as possible through the rounds of tiles that each thread does, unused ones counted.
     A lane more is charged for every round, for what a tile costs however small it is."""

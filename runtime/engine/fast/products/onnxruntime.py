@@ -21,6 +21,7 @@ def session_kernel(
     model: bytes,
     shapes: list[Shape],
     lanes: int,
+    *,
     chunk: int,
     clock: Clock,
 ) -> Callable[[list[Array], Array], None]:

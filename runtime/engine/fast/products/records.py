@@ -13,13 +13,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ....ops import Array, Broadcast, Concat, LinearOp, Pad, Reshape, Shape, Slice, Take, Transpose
+from ....ops import Array, LinearOp, Shape
 from ....ops.arrays import valid_taps
 from ....ops.pool import MaxPool, SumPool
 from ..buffers import zeros
 
 Kernel: TypeAlias = Callable[[list[Array], Array], None]
-MOVING = (Concat, Pad, Slice, Take, Transpose, Broadcast, Reshape)  # elements keep their values
 
 
 def record_kernel(op: LinearOp, dtype: np.dtype) -> Kernel:
@@ -35,7 +34,7 @@ def record_kernel(op: LinearOp, dtype: np.dtype) -> Kernel:
     return run
 
 
-def byte_pool_kernel(op: SumPool, shape: Shape, lanes: int, chunk: int) -> Kernel:
+def byte_pool_kernel(op: SumPool, shape: Shape, lanes: int, *, chunk: int) -> Kernel:
     """Sums of spikes that a byte holds, along one axis after the other: long runs first. A fifth of
     the time of ONNX Runtime's average pool (docs/performance.md)."""
     passes: list[tuple[Array, list[Any], list[tuple[Any, Any]]]] = []

@@ -18,7 +18,7 @@ FACTS = GraphFacts(float_network())
 
 def sizes(samples, threads=2, **given_sizes):
     options = {"tile": None, "block": None, "mem_limit": None} | given_sizes
-    return choose_sizes(FACTS, samples, 32, threads=threads, itemsize=4, **options)
+    return choose_sizes(FACTS, samples, steps=32, threads=threads, itemsize=4, **options)
 
 
 @given(st.integers(1, 3000), st.integers(1, 4))

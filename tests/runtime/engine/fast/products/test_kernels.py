@@ -75,7 +75,7 @@ def kernels(op, shapes, spikes):
     if isinstance(op, ops.Conv):
         yield "rows", record_kernel(Rows(op), single)
     if isinstance(op, ops.SumPool) and spikes:
-        yield "bytes", byte_pool_kernel(op, shapes[0], LANES, STEPS)
+        yield "bytes", byte_pool_kernel(op, shapes[0], LANES, chunk=STEPS)
     if has_large_weight(op, shapes[0]):
         yield (
             "large",
@@ -87,7 +87,7 @@ def kernels(op, shapes, spikes):
     node = Synapse(name="y", shape=op.output_shape(*shapes), inputs=tuple(sources), op=op)
     known = {**dict(zip(sources, shapes, strict=True)), "y": node.shape}
     model = emit_chain([node], sources, known).SerializeToString()
-    yield "session", session_kernel(model, shapes, LANES, STEPS, Clock())
+    yield "session", session_kernel(model, shapes, LANES, chunk=STEPS, clock=Clock())
 
 
 @pytest.mark.parametrize("kind", ["spikes", "currents"])

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from places import ROOT
 
 import onnx2snn
 from onnx2snn.cli import conversion, main
@@ -21,7 +22,6 @@ from onnx2snn.evaluation import sweep
 from onnx2snn.results import marks
 from onnx2snn.results.marks import Kind, made_by_us
 
-ROOT = Path(__file__).parent.parent
 PRE = ["--scale", "16", "--layout", "NHWC"]
 FEW = ["--calib-samples", "32"]
 
