@@ -104,11 +104,11 @@ def lowered(model: LoadedModel) -> SpikingGraph:
     return lower(run_passes(import_onnx(model), default_passes()))
 
 
-def chips_for(model: LoadedModel) -> dict[str, Screening]:
-    """Per bundled chip target, whether a conversion of ``model`` may fit, by its kinds of
+def chips_for(ann: AnnGraph) -> dict[str, Screening]:
+    """Per bundled chip target, whether a conversion of ``ann`` may fit, by its kinds of
     operations and its size. Plain binary neurons are assumed, and max pools as they are; what trees
     of neurons in their place change is said as a remedy."""
-    ann, chips = import_onnx(model), targets().values()
+    chips = targets().values()
     plainly = lower(run_passes(ann, default_passes()))
     found = screened(plainly, chips)
     if not plainly.of(MaxPool):

@@ -126,10 +126,14 @@ class GraphFacts:
                 pending += current.inputs
             else:
                 sources[name] = None
-        nodes = self.graph.nodes
-        ordered = tuple(n for n in nodes if isinstance(n, Synapse) and n.name in inner)
-        named = tuple(n.name for n in nodes if n.name in sources)
+        position = self._positions
+        ordered = tuple(inner[name] for name in sorted(inner, key=position.__getitem__))
+        named = tuple(sorted(sources, key=position.__getitem__))
         return Chain(sink.name, ordered, named, False)
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {node.name: index for index, node in enumerate(self.graph.nodes)}
 
 
 class _Constant(Rules[bool]):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
@@ -215,10 +216,14 @@ class SpikingGraph:
         validate(self)
 
     def __getitem__(self, name: str) -> Node:
-        for node in self.nodes:
-            if node.name == name:
-                return node
-        raise GraphError(f"no node '{name}' in the spiking graph")
+        node = self._named.get(name)
+        if node is None:
+            raise GraphError(f"no node '{name}' in the spiking graph")
+        return node
+
+    @cached_property
+    def _named(self) -> dict[str, Node]:
+        return self.by_name()
 
     def of(self, kind: type[N]) -> tuple[N, ...]:
         """All nodes of one kind, in execution order."""

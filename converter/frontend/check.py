@@ -11,7 +11,9 @@ from typing import Any, Literal, TypeAlias
 import onnx
 
 from ...errors import DataError, ModelError, UnsupportedOps
+from ...runtime.ops import Shape
 from ...runtime.storage.atomic import write_atomically
+from ..ann.graph import AnnGraph
 from .file.load import LoadedModel, PathLike, TensorInfo, load_onnx
 from .importing import Survey, named_nodes, survey
 from .node import OnnxNode
@@ -45,7 +47,8 @@ class Finding:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CheckReport:
-    """All findings. ``totals``: nodes and MACs by verdict; shapes are per sample."""
+    """All findings. ``totals``: nodes and MACs by verdict; shapes are per sample. ``graph``: what
+    was imported, None where that cannot be."""
 
     path: str
     convertible: bool
@@ -53,6 +56,7 @@ class CheckReport:
     inputs: tuple[TensorInfo, ...] = ()
     outputs: tuple[TensorInfo, ...] = ()
     tagged: onnx.ModelProto | None = None
+    graph: AnnGraph | None = None
 
     @property
     def totals(self) -> dict[str, dict[str, int]]:
@@ -96,7 +100,7 @@ def check(
     findings, not errors.
     """
     if not isinstance(source, LoadedModel):
-        return check_file(source, input_shapes=input_shapes)[0]
+        return check_file(source, input_shapes=input_shapes)
     result = survey(source)
     findings = (
         *(
@@ -116,19 +120,19 @@ def check(
         inputs=source.inputs,
         outputs=source.outputs,
         tagged=tagged,
+        graph=result.graph,
     )
 
 
 def check_file(
     path: PathLike, *, input_shapes: Mapping[str, tuple[int, ...]] | None = None
-) -> tuple[CheckReport, LoadedModel | None]:
-    """``check`` of a file, which may be a pipe, and what was read; None where that has operations
-    with which nothing can be read. Raises ModelError where the file cannot be read."""
+) -> CheckReport:
+    """``check`` of a file, which may be a pipe. Raises ModelError where it cannot be read."""
     try:
         model = load_onnx(path, input_shapes=input_shapes)
     except UnsupportedOps as error:
-        return _unloadable(str(path), error), None
-    return check(model), model
+        return _unloadable(str(path), error)
+    return check(model)
 
 
 def _finding(result: Survey, node: OnnxNode) -> Finding:
@@ -164,12 +168,14 @@ def _dropped(result: Survey) -> list[Finding]:
 
 def _macs(result: Survey, node: OnnxNode) -> int:
     """Multiply-accumulates of a product: output numbers times terms per number."""
-    shapes = {
-        **{n: tuple(a.shape) for n, a in result.source.constants.items()},
-        **result.source.shapes,
-    }
-    out = prod(shapes.get(node.outputs[0], ()))
-    first, second = (shapes.get(node.input(i), ()) for i in (0, 1))
+
+    def shape(tensor: str) -> Shape:
+        known = result.source.shapes.get(tensor)
+        held = result.source.constants.get(tensor)
+        return known if known is not None else () if held is None else held.shape
+
+    out = prod(shape(node.outputs[0]))
+    first, second = (shape(node.input(i)) for i in (0, 1))
     match node.op:
         case "Conv" if len(second) > 2:
             return int(out * prod(second[1:]))

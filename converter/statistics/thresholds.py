@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ Method = Literal["mmse", "max", "percentile"]
 
 
 SMALLEST = np.finfo(np.float32).tiny  # below it, activations are nothing to float32
+AT_ONCE = 512  # channels in one matrix product
 SAME = 4  # activations that make it no accident that a channel has one value
 RATIOS = np.concatenate([2 - 0.02 * np.arange(50), 1 - 0.01 * np.arange(96)])  # of the maximum
 
@@ -44,15 +46,16 @@ def thresholds(
     if not 0 < percentile <= 100:
         raise UsageError(f"percentile must be in (0, 100], got {percentile}")
     out: dict[str, Array] = {}
-    for name, layer in stats.items():
-        stat = layer if per_channel else pooled(layer)
+    seen = {name: layer if per_channel else pooled(layer) for name, layer in stats.items()}
+    best = _mmse(seen, steps * levels) if method == "mmse" else {}
+    for name, stat in seen.items():
+        layer = stats[name]
         if method == "max":
             top = stat.maximum
         elif method == "percentile":
             top = _percentile(stat, percentile)
         elif method == "mmse":
-            top = _mmse(stat, steps * levels)
-            top = np.where(_single(stat), stat.maximum, top) if paced else top
+            top = np.where(_single(stat), stat.maximum, best[name]) if paced else best[name]
         else:
             raise UsageError(f"unknown normalization method '{method}'")
         if not np.isfinite(top).all():
@@ -89,19 +92,47 @@ def _percentile(stat: LayerStats, percentile: float) -> Array:
     return np.minimum(bins / BINS, 1.0) * stat.maximum
 
 
-def _mmse(stat: LayerStats, count: int) -> Array:
+def _mmse(stats: Mapping[str, LayerStats], count: int) -> dict[str, Array]:
     """argmin over theta of sum (a - theta/n clip(floor(a n / theta + 1/2), 0, n))^2, n = count.
 
     Bins are relative to each channel's maximum, so the error of a relative threshold r is the
-    same function of the bin for all channels: one matrix product does all of them. To the sum comes
+    same function of the bin for all channels: one matrix product does all of them, and those of
+    narrow layers together, as there may be thousands of such layers. To the sum comes
     one activation that was not seen (``_unseen``): where levels are many and samples few, nothing
     else would keep the threshold from the largest activation that the samples happen to hold.
     """
+    errors = _rounding(count)
+    out: dict[str, Array] = {}
+    for names in _together(stats):
+        rows = [stats[name].histogram for name in names]
+        found = np.vsplit(np.concatenate(rows) @ errors, np.cumsum([len(r) for r in rows])[:-1])
+        for name, sums in zip(names, found, strict=True):
+            stat = stats[name]
+            out[name] = RATIOS[(sums + _unseen(stat)).argmin(axis=1)] * stat.maximum
+    return out
+
+
+def _together(stats: Mapping[str, LayerStats]) -> Iterator[list[str]]:
+    """Names of layers that have ``AT_ONCE`` channels or fewer, or of one that has more."""
+    names: list[str] = []
+    count = 0
+    for name, stat in stats.items():
+        if names and count + len(stat.histogram) > AT_ONCE:
+            yield names
+            names, count = [], 0
+        names.append(name)
+        count += len(stat.histogram)
+    if names:
+        yield names
+
+
+@lru_cache(maxsize=2)
+def _rounding(count: int) -> Array:
+    """Squared error of quantizing a bin's activation to ``count`` levels, (bins, ratios): the same
+    for all populations, of which there may be thousands."""
     a = (np.arange(BINS) + 0.5) / BINS
     rounded = np.clip(np.floor(a[:, np.newaxis] * count / RATIOS + 0.5), 0, count)
-    error = (a[:, np.newaxis] - rounded * RATIOS / count) ** 2
-    best = (stat.histogram @ error + _unseen(stat)).argmin(axis=1)
-    return RATIOS[best] * stat.maximum
+    return np.asarray((a[:, np.newaxis] - rounded * RATIOS / count) ** 2)
 
 
 def _single(stat: LayerStats) -> Array:

@@ -104,13 +104,13 @@ def tile_cost(
     """The cost of the largest tile of a layer: ``tile`` is its size along (channel, *spatial),
     ``padded`` its number of neurons as the chip allocates them. An input has no ``layer``."""
     axons = words = dense = row = 0
-    for p in layer.projections if layer else ():
+    for p, count in layer.forms if layer else ():
         a, w, r = _projection_cost(p, model, tile)
-        axons += a
+        axons += a * count
         if p.kind == "dense":
-            dense, row = dense + w + a, max(row, r)
+            dense, row = dense + (w + a) * count, max(row, r)
         else:
-            words += w
+            words += w * count
     positions = prod(tile[1:]) if model.shared and len(tile) > 1 else prod(tile)
     return TileCost(
         neurons=padded, in_axons=axons, synapses=words, dense=dense, row=row, out_axons=positions

@@ -156,7 +156,7 @@ class Geometry:
 
 
 @dataclass(frozen=True)
-class _State:
+class State:
     """A geometry under construction. dims: for every current spatial axis, the source axis it
     follows (None: of size one). ``placed``: channels are a selection or an embedding of the
     source's; ``flat``: positions and channels are one axis now; ``lost``: no geometry unless a
@@ -170,7 +170,7 @@ class _State:
     flat: bool = False
     lost: bool = False
 
-    def window(self, axis: int, stride: int, offsets: Sequence[int]) -> _State:
+    def window(self, axis: int, stride: int, offsets: Sequence[int]) -> State:
         """Read current spatial axis ``axis`` through a window."""
         source = self.dims[axis]
         if source is None:
@@ -192,55 +192,66 @@ class _State:
         return replace(self.geometry, axes=tuple(axes))
 
 
-def compose(
-    source: Shape, chain: Sequence[tuple[LinearOp, int, tuple[Shape, ...]]]
-) -> Geometry | None:
-    """The geometry of a chain of operations, None where it has no such form. A number per sample,
-    which has no axis, counts as one channel."""
+def begun(source: Shape) -> State:
+    """The geometry of a chain of no operation yet. A number per sample, which has no axis, counts
+    as one channel."""
     source = source or (1,)
     axes = tuple(Axis(target=i) for i in range(len(source) - 1))
     start = Geometry(axes=axes, groups=source[0], channels=source[0], weighted=False)
-    state = _State(start, source, source, tuple(range(len(axes))))
-    for op, _, shapes in chain:
-        found = _through(state, op, shapes)
-        if found is None:
-            return None
-        state = replace(found, shape=op.output_shape(*shapes) or (1,))
-    if state.placed or state.flat or state.lost:
+    return State(start, source, source, tuple(range(len(axes))))
+
+
+def continued(state: State | None, op: LinearOp, out: Shape) -> State | None:
+    """One operation further, whose output has the shape ``out``; None where no geometry is left.
+    Chains with a common beginning share its state."""
+    if state is None or op.pattern == "irregular":
+        return None
+    out = out or (1,)
+    step: Step = entry(STEPS, op, "hwtargets.view.geometry.STEPS")
+    found = step(state, op, out)
+    return found if found is None or found.shape == out else replace(found, shape=out)
+
+
+def ended(state: State | None) -> Geometry | None:
+    """The geometry of the whole chain, None where it has no such form."""
+    if state is None or state.placed or state.flat or state.lost:
         return None
     final = [replace(axis, target=None) for axis in state.geometry.axes]
     for at, dim in enumerate(state.dims):
         if dim is not None:
             final[dim] = replace(final[dim], target=at)
-    rows = state.geometry.rows or source[0] * state.geometry.taps
+    rows = state.geometry.rows or state.source[0] * state.geometry.taps
     return replace(state.geometry, axes=tuple(final), rows=rows)
 
 
-def _through(s: _State, op: LinearOp, shapes: tuple[Shape, ...]) -> _State | None:
-    """One operation further, None where no geometry is left."""
-    if op.pattern == "irregular":
-        return None
-    step: Step = entry(STEPS, op, "hwtargets.view.geometry.STEPS")
-    return step(s, op, op.output_shape(*shapes) or (1,))
+def compose(
+    source: Shape, chain: Sequence[tuple[LinearOp, int, tuple[Shape, ...]]]
+) -> Geometry | None:
+    """The geometry of a chain of operations, each with its input of the chain and the shapes of all
+    of its inputs; None where it has no such form."""
+    state: State | None = begun(source)
+    for op, _, shapes in chain:
+        state = continued(state, op, op.output_shape(*shapes))
+    return ended(state)
 
 
-def _same(s: _State, op: LinearOp, out: Shape) -> _State | None:
+def _same(s: State, op: LinearOp, out: Shape) -> State | None:
     return s if out == s.shape else None
 
 
-def _concat(s: _State, op: ops.Concat, out: Shape) -> _State | None:
+def _concat(s: State, op: ops.Concat, out: Shape) -> State | None:
     return replace(s, placed=True) if op.axis == 0 else None
 
 
-def _take(s: _State, op: ops.Take, out: Shape) -> _State | None:
+def _take(s: State, op: ops.Take, out: Shape) -> State | None:
     return replace(s, placed=s.placed or s.geometry.groups > 1) if op.axis == 0 else None
 
 
-def _sum_pool(s: _State, op: ops.SumPool, out: Shape) -> _State | None:
+def _sum_pool(s: State, op: ops.SumPool, out: Shape) -> State | None:
     return _windows(s, op.kernel, strides=op.strides, dilations=op.dilations, pads=op.pads)
 
 
-def _linear(s: _State, op: ops.Linear, out: Shape) -> _State | None:
+def _linear(s: State, op: ops.Linear, out: Shape) -> State | None:
     """Dense over everything that the chain has kept."""
     if len(s.shape) != 1:
         return None
@@ -254,7 +265,7 @@ def _linear(s: _State, op: ops.Linear, out: Shape) -> _State | None:
     )
 
 
-def _conv(s: _State, op: ops.Conv, out: Shape) -> _State | None:
+def _conv(s: State, op: ops.Conv, out: Shape) -> State | None:
     if s.flat or s.lost:
         return None
     outs, ins = op.weight.shape[0], op.weight.shape[1] * op.groups
@@ -275,8 +286,8 @@ def _conv(s: _State, op: ops.Conv, out: Shape) -> _State | None:
 
 
 def _windows(
-    s: _State, kernel: Shape, *, strides: Shape, dilations: Shape, pads: Shape
-) -> _State | None:
+    s: State, kernel: Shape, *, strides: Shape, dilations: Shape, pads: Shape
+) -> State | None:
     if s.flat or s.lost or len(kernel) != len(s.dims):
         return None
     for axis, (k, stride, d) in enumerate(zip(kernel, strides, dilations, strict=True)):
@@ -284,7 +295,7 @@ def _windows(
     return s
 
 
-def _reduce(s: _State, op: ops.ReduceSum, out: Shape) -> _State | None:
+def _reduce(s: State, op: ops.ReduceSum, out: Shape) -> State | None:
     if s.flat or s.lost or 0 in op.axes:
         return None
     for axis in op.axes:
@@ -295,7 +306,7 @@ def _reduce(s: _State, op: ops.ReduceSum, out: Shape) -> _State | None:
     return replace(s, dims=tuple(dims))
 
 
-def _pad(s: _State, op: ops.Pad, out: Shape) -> _State | None:
+def _pad(s: State, op: ops.Pad, out: Shape) -> State | None:
     if not any(op.pads):
         return s
     if s.flat or s.lost:
@@ -306,7 +317,7 @@ def _pad(s: _State, op: ops.Pad, out: Shape) -> _State | None:
     return replace(s, placed=s.placed or bool(op.pads[0] or op.pads[rank]))
 
 
-def _slice(s: _State, op: ops.Slice, out: Shape) -> _State | None:
+def _slice(s: State, op: ops.Slice, out: Shape) -> State | None:
     if out == s.shape and all(step == 1 for step in op.steps):
         return s
     if s.flat or s.lost or any(step < 0 for step in op.steps[1:]):
@@ -318,7 +329,7 @@ def _slice(s: _State, op: ops.Slice, out: Shape) -> _State | None:
     return replace(s, placed=s.placed or (not whole and s.geometry.groups > 1))
 
 
-def _reshape(s: _State, op: ops.Reshape, out: Shape) -> _State:
+def _reshape(s: State, op: ops.Reshape, out: Shape) -> State:
     if out == s.shape:
         return s
     here = [d for d, n in zip(s.dims, s.shape[1:], strict=True) if n > 1] if not s.flat else []
@@ -330,7 +341,7 @@ def _reshape(s: _State, op: ops.Reshape, out: Shape) -> _State:
     return _mixed(s, out)
 
 
-def _transpose(s: _State, op: ops.Transpose, out: Shape) -> _State:
+def _transpose(s: State, op: ops.Transpose, out: Shape) -> State:
     if op.perm == tuple(range(len(op.perm))):
         return s
     if s.flat or s.lost or op.perm[0] != 0:
@@ -338,7 +349,7 @@ def _transpose(s: _State, op: ops.Transpose, out: Shape) -> _State:
     return replace(s, dims=tuple(s.dims[p - 1] for p in op.perm[1:]))
 
 
-def _mixed(s: _State, out: Shape) -> _State:
+def _mixed(s: State, out: Shape) -> State:
     """Axes are merged or exchanged: from here on only "everything at once" is known."""
     geometry = s.geometry if s.flat or s.lost else s.collapsed()
     flat = len(out) == 1
@@ -346,7 +357,7 @@ def _mixed(s: _State, out: Shape) -> _State:
     return replace(s, geometry=geometry, flat=flat, lost=not flat, dims=dims)
 
 
-Step: TypeAlias = Callable[[_State, Any, Shape], _State | None]
+Step: TypeAlias = Callable[[State, Any, Shape], State | None]
 # Operations whose pattern is not "irregular", and the geometry after them.
 STEPS: dict[type, Step] = {
     ops.Linear: _linear,

@@ -6,11 +6,12 @@ that reads a sum has one projection for each path that leads to it.
 
 Sums of sums without neurons in between have exponentially many paths. They are counted before any
 is followed, and none is where they have more than ``MOST_LINKS`` steps: the layer is ``tangled``.
+So is every layer from which on all layers together have more than ``MOST_IN_ALL``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -29,6 +30,7 @@ from .geometry import Geometry
 
 Link: TypeAlias = tuple[LinearOp, int, tuple[Shape, ...]]  # op, which input, all input shapes
 MOST_LINKS = 1 << 14  # of all paths into one layer; networks in use have a few per source
+MOST_IN_ALL = 1 << 16  # of all paths into all layers; DenseNet-201 has some 10,000
 Kind: TypeAlias = Literal["dense", "conv", "pool", "identity", "sparse"]
 Stateful: TypeAlias = g.Population | g.MaxPool | g.Analog | g.Readout
 
@@ -139,7 +141,17 @@ class ChipLayer:
 
     @property
     def fan_in(self) -> int:
-        return sum(p.fan_in for p in self.projections)
+        return sum(p.fan_in * count for p, count in self.forms)
+
+    @cached_property
+    def forms(self) -> tuple[tuple[Projection, int], ...]:
+        """One projection of each geometry and shapes, and how many there are: a sum of thousands
+        of branches has few. Those without a geometry are one by one."""
+        found: dict[object, list[Projection]] = {}
+        for p in self.projections:
+            form = p if p.geometry is None else (p.geometry, p.source_shape, p.target_shape)
+            found.setdefault(form, []).append(p)
+        return tuple((same[0], len(same)) for same in found.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,9 +182,16 @@ class ChipNetwork:
 
     def readers(self, name: str) -> tuple[Projection, ...]:
         """The projections that leave a node."""
-        return tuple(p for layer in self.layers for p in layer.projections if p.source == name)
+        return tuple(self._readers.get(name, ()))
 
-    @property
+    @cached_property
+    def _readers(self) -> dict[str, list[Projection]]:
+        found: dict[str, list[Projection]] = {}
+        for p in self.projections:
+            found.setdefault(p.source, []).append(p)
+        return found
+
+    @cached_property
     def projections(self) -> tuple[Projection, ...]:
         return tuple(p for layer in self.layers for p in layer.projections)
 
@@ -181,7 +200,7 @@ def chip_view(graph: g.SpikingGraph) -> ChipNetwork:
     """The layers and projections of a spiking graph, in execution order."""
     facts = GraphFacts(graph)
     nodes, counts = facts.by_name, annotate(graph, _Counts())
-    tangled = {name for name, (_, links) in counts.items() if links > MOST_LINKS}
+    tangled = _tangled(graph, counts)
     paths = annotate(graph, _Paths(graph, tangled))
     layers = tuple(
         ChipLayer(
@@ -198,6 +217,18 @@ def chip_view(graph: g.SpikingGraph) -> ChipNetwork:
         if isinstance(node, g.STATEFUL)
     )
     return ChipNetwork(facts=facts, inputs=graph.of(g.Input), layers=layers)
+
+
+def _tangled(graph: g.SpikingGraph, counts: Mapping[str, tuple[int, int]]) -> set[str]:
+    """Nodes whose paths are too many to follow: into them, or with those into the layers before."""
+    found = {name for name, (_, links) in counts.items() if links > MOST_LINKS}
+    followed = 0
+    for node in graph.nodes:
+        read = [name for name in node.inputs if name not in found]
+        if isinstance(node, g.STATEFUL):
+            followed += sum(max(counts[name]) for name in read)
+            found.update(read if followed > MOST_IN_ALL else ())
+    return found
 
 
 class _Counts(g.Rules[tuple[int, int]]):
@@ -239,9 +270,11 @@ _NO_NEURONS = _NoNeurons()
 @dataclass(frozen=True, eq=False)
 class _Path:
     """A way from ``source``: its last synapse and link (see ``Projection``), behind the way
-    ``before`` it, which other paths may share; both None at the source. ``delay`` of the whole."""
+    ``before`` it, which other paths may share; both None at the source. ``delay`` and ``state``
+    (its geometry so far) of the whole."""
 
     source: str
+    state: geometry.State | None
     before: _Path | None = None
     name: str = ""
     link: Link | None = None
@@ -265,7 +298,7 @@ class _Paths(g.Rules[tuple[_Path, ...]]):
         self.tangled = tangled
 
     def input(self, node: g.Node, xs: Sequence[tuple[_Path, ...]]) -> tuple[_Path, ...]:
-        return (_Path(node.name),)
+        return (_Path(node.name, geometry.begun(node.shape)),)
 
     population = max_pool = analog = readout = input
 
@@ -277,10 +310,15 @@ class _Paths(g.Rules[tuple[_Path, ...]]):
             return ()
         shapes = tuple(self.shapes[name] for name in node.inputs)
         return tuple(
-            _Path(path.source, path, node.name, (node.op, position, shapes), path.delay)
+            _behind(path, node, (node.op, position, shapes))
             for position, paths in enumerate(xs)
             for path in paths
         )
+
+
+def _behind(path: _Path, node: g.Synapse, link: Link) -> _Path:
+    state = geometry.continued(path.state, node.op, node.shape)
+    return _Path(path.source, state, path, node.name, link, path.delay)
 
 
 def _projection(source: g.Node, target: Stateful, path: _Path, target_shape: Shape) -> Projection:
@@ -293,6 +331,6 @@ def _projection(source: g.Node, target: Stateful, path: _Path, target_shape: Sha
         chain=chain,
         source_shape=source.shape or (1,),
         target_shape=target_shape or (1,),
-        geometry=geometry.compose(source.shape, chain),
+        geometry=geometry.ended(path.state),
         delay=path.delay,
     )

@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from ..mapping import Least
-from ..target import HardwareTarget, Violation
+from ..target import HardwareTarget
 from ..view.network import ChipNetwork
 from .network import is_hidden
-from .rules import FOREIGN, kinds, over
+from .rules import FOREIGN, exceeded, kinds, over
 from .usage import Usage, sizes_of, unwired
 
 PLACE = "`onnx2snn place` computes what would fit."
@@ -31,9 +31,8 @@ def least(view: ChipNetwork, target: HardwareTarget, options: Any) -> Least:
 
 def _wiring(view: ChipNetwork, usage: Usage, target: HardwareTarget) -> Iterator[str]:
     """Limits on synapses that are exceeded unless enough weights are 0."""
-    between = [
-        p for p in view.projections if is_hidden(view[p.target]) and p.source in _hidden(view)
-    ]
+    hidden = {layer.name for layer in view.layers if is_hidden(layer)}
+    between = [p for p in view.projections if p.target in hidden and p.source in hidden]
     if any(p.geometry is None for p in between):
         yield "its irregular connections have to be counted"
         return
@@ -45,17 +44,13 @@ def _wiring(view: ChipNetwork, usage: Usage, target: HardwareTarget) -> Iterator
         fan_out=max(fans.values(), default=0),
         hidden_synapses=sum(p.synapses for p in between),
     )
-    for v in over(counted, target, view, remedy=lambda name: PLACE):
-        yield _unless(v)
+    for name, used, limit in exceeded(counted, target):
+        yield _unless(name, used, limit)
 
 
-def _hidden(view: ChipNetwork) -> set[str]:
-    return {layer.name for layer in view.layers if is_hidden(layer)}
-
-
-def _unless(v: Violation) -> str:
+def _unless(name: str, used: int, limit: float) -> str:
     what = {
         "fan_out": "of the {used:,} hidden targets of a neuron at most {limit:,.0f}",
         "hidden_synapses": "of {used:,} synapses between hidden neurons at most {limit:,.0f}",
     }
-    return f"only if {what[v.rule].format(used=v.used, limit=v.limit)} are not 0 in 8 bits"
+    return f"only if {what[name].format(used=used, limit=limit)} are not 0 in 8 bits"

@@ -166,16 +166,22 @@ def over(
 ) -> Iterator[Violation]:
     """A violation for every resource above its limit, with what would fit (or another ``remedy``
     for the name of the resource, where computing it would take too long)."""
+    for name, used, limit in exceeded(usage, target):
+        yield Violation(
+            node=_culprit(name, view),
+            rule=name,
+            used=used,
+            limit=limit,
+            remedy=remedy(name) if remedy else _remedy(name, used, limit, target, view),
+        )
+
+
+def exceeded(usage: Usage, target: HardwareTarget) -> Iterator[tuple[str, int, float]]:
+    """Every resource above its limit, with both; ``over`` finds the node to blame, too."""
     for name in _WHAT:
         used, limit = getattr(usage, name), target.limit(name)
         if used > limit:
-            yield Violation(
-                node=_culprit(name, view),
-                rule=name,
-                used=used,
-                limit=limit,
-                remedy=remedy(name) if remedy else _remedy(name, used, limit, target, view),
-            )
+            yield name, used, limit
 
 
 def _culprit(name: str, view: ChipNetwork) -> str:

@@ -101,8 +101,8 @@ def check(
     results = None
     if tagged is not None:
         results = claim_file(tagged, Kind.TAGGED, inputs=files.read_by([model]), force=force)
-    report, loaded = frontend.check_file(model, input_shapes=shapes)
-    chips = api.chips_for(loaded) if loaded is not None and report.convertible else {}
+    report = frontend.check_file(model, input_shapes=shapes)
+    chips = api.chips_for(report.graph) if report.graph is not None else {}
     if tagged is not None and results is not None:
         results.write(tagged.name, frontend.tagged_bytes(report))
     document = documents.check(report, chips)

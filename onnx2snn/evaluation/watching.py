@@ -111,7 +111,7 @@ def watch(network: SpikingGraph, samples: Samples, *, steps: int, seed: int = 0)
     known = reader.read(network, samples.labels, where=samples.source)
     logit = readout.name in known.logits
     senders = _senders(facts)
-    kept = [senders[i] for i in spread_over(len(senders), LAYERS)]
+    kept = [senders[i] for i in spread_over(len(senders), most=LAYERS)]
     budget = SPIKES // max(1, len(kept) * count * total)
     recorder = _Recorder(
         facts, inputs, steps, seed=seed, shown={n.name: _shown(n, budget) for n in kept}
@@ -160,14 +160,14 @@ def _shown(node: Node, budget: int) -> tuple[Array, tuple[int, ...]]:
         index = index[:, np.newaxis]
     if index.ndim != 3 or index[0].size == 1:
         flat = index.reshape(-1)
-        flat = flat[spread_over(len(flat), max(1, min(DENSE, budget)))]
+        flat = flat[spread_over(len(flat), most=max(1, min(DENSE, budget)))]
         return flat, flat.shape
     stride = 1
     while index[0, ::stride, ::stride].size > max(1, budget // 2):
         stride += 1
     maps = index[:, ::stride, ::stride]
     most = max(1, min(CHANNELS, budget // maps[0].size))
-    maps = maps[spread_over(len(maps), most)]
+    maps = maps[spread_over(len(maps), most=most)]
     return maps.reshape(-1), maps.shape
 
 
@@ -223,7 +223,7 @@ class _Recorder(SpikingRules):
         sent = (spikes != 0).sum(axis=1)
         order = np.argsort(-sent, axis=1, kind="stable")
         active = np.maximum((sent > 0).sum(axis=1), min(TRACED, len(indices)))
-        few = [row[spread_over(most, TRACED)] for row, most in zip(order, active, strict=True)]
+        few = [row[spread_over(most, most=TRACED)] for row, most in zip(order, active, strict=True)]
         traced = np.stack(few)
         potentials, thresholds = np.zeros((len(spikes), 0, spikes.shape[1])), None
         if isinstance(node, Population):

@@ -51,3 +51,27 @@ def test_a_file_that_is_wrong_is_refused_and_leaves_nothing(
         onnx2snn.save(network(), tmp_path / "n.onnx")
     assert error.value.code == "E326"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "run", "said"),
+    [
+        ("LARGEST", 2**7, (1, 1), "no more than 1 sample"),
+        ("MOST_NUMBERS", 2**7, (0, 0), "not run"),
+        ("MOST_NODES", 3, (0, 0), "not run"),
+    ],
+)
+def test_how_much_is_run_is_bounded_and_said(
+    monkeypatch: pytest.MonkeyPatch, limit: str, value: int, run: tuple[int, int], said: str
+) -> None:
+    graph, ran = network(), list[int]()
+    assert written.effort(graph) == (2, 16)
+    stock = written._stock
+    monkeypatch.setattr(
+        written, "_stock", lambda *given: (ran.append(len(given[1]["x"])), stock(*given))[1]
+    )
+    monkeypatch.setattr(written, limit, value)
+    assert written.effort(graph) == run
+    with pytest.warns(UserWarning, match=said):
+        assert written.checked_bytes(graph) == onnxfile.to_bytes(graph)
+    assert ran == [run[0]] * (run[0] > 0)

@@ -31,6 +31,7 @@ PROBE_MEMORY = 2**30  # bytes of tensors in a session that tries something out
 PROBE_CONSTANT = 2**28  # bytes of a constant that ONNX Runtime folds there
 HEAVY_PROBE = 2**28  # bytes of weights from which on a session has no limit
 MOST_REWRITTEN = 3000  # nodes; the rewrites take milliseconds for each, and are not needed
+QUADRATIC = "SlicesSplit"  # it looks at every pair of nodes, and the importer reads slices as well
 NEWEST_REWRITES = 13  # the rewrites write Clip, Squeeze, ... as this operation set has them
 
 
@@ -264,8 +265,11 @@ def _rewritten(model: onnx.ModelProto) -> onnx.ModelProto:
     from onnxscript import rewriter
 
     typed = onnx.shape_inference.infer_shapes(model)
+    rules = getattr(rewriter, "_DEFAULT_REWRITE_RULES", None)  # None: all of them, and slower
     try:
-        rewritten: onnx.ModelProto = rewriter.rewrite(typed)
+        rewritten: onnx.ModelProto = rewriter.rewrite(
+            typed, rules and [rule for rule in rules if rule.name != QUADRATIC]
+        )
     except Exception:
         return model
     return rewritten

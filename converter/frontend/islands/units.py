@@ -8,6 +8,7 @@ is kept from zero would reach zero), and a gate joins the product that alone rea
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -72,14 +73,14 @@ def units(
     together: dict[int, list[OnnxNode]] = {}
     for index, node in enumerate(nodes):
         together.setdefault(group[index], []).append(node)
+    reads = Counter(t for node in nodes for t in set(node.inputs))
     out: list[OnnxNode | Island] = []
     for key in ordered:
-        first = together[key][0]
-        out.append(
-            _island(nodes, inside=together[key], computed=computed, kept=kept)
-            if first.name in members
-            else first
-        )
+        inside = together[key]
+        if inside[0].name in members:
+            out.append(_island(inside, computed=computed, kept=kept, reads=reads))
+        else:
+            out.append(inside[0])
     return out
 
 
@@ -179,18 +180,20 @@ def _ordered(
 
 
 def _island(
-    nodes: Sequence[OnnxNode],
-    *,
     inside: Sequence[OnnxNode],
+    *,
     computed: Collection[str],
     kept: set[str],
+    reads: Mapping[str, int],
 ) -> Island:
-    names = {n.name for n in inside}
+    """``reads``: how many nodes of the whole graph read each tensor."""
     made = {o for n in inside for o in n.outputs if o}
     read = [t for n in inside for t in n.inputs if t in computed and t not in made]
-    wanted = {t for n in nodes if n.name not in names for t in n.inputs} | kept
+    within = Counter(t for n in inside for t in set(n.inputs))
     return Island(
         nodes=tuple(inside),
         inputs=tuple(dict.fromkeys(read)),
-        outputs=tuple(o for n in inside for o in n.outputs if o in wanted),
+        outputs=tuple(
+            o for n in inside for o in n.outputs if o and (o in kept or reads[o] > within[o])
+        ),
     )
