@@ -95,6 +95,18 @@ def on_grid(graph: snn.SpikingGraph) -> snn.SpikingGraph:
     return graph.with_nodes(changed.values())
 
 
+def is_exact(graph: snn.SpikingGraph) -> bool:
+    """Whether every sum of ``graph`` can be exact in any order (``on_grid`` makes it so), so that
+    all engines send the same spikes."""
+    walk = Bounds(graph)
+    for node in graph.nodes:
+        if isinstance(node, snn.Population | snn.Readout):
+            terms = walk.terms(node)
+            if terms is None or _grid(node, terms, walk) is None:
+                return False
+    return True
+
+
 def _grid(
     node: snn.Population | snn.Readout, terms: list[snn.Synapse], walk: Bounds
 ) -> Array | None:

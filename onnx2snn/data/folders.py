@@ -101,16 +101,13 @@ def _pillow(folder: Path) -> Any:
 def _class_folders(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
     """The pictures of every class by its name, and which folders are no classes."""
     found: dict[str, list[Path]] = {}
-    hidden, empty = [], []
+    hidden, empty, deeper = [], [], 0
     for below in sorted(d for d in folder.iterdir() if d.is_dir()):
         if below.name.startswith((".", "__")):
             hidden.append(below.name)
             continue
-        pictures = sorted(
-            f
-            for f in below.iterdir()
-            if f.suffix.lower() in SUFFIXES and not f.name.startswith(".") and not f.is_dir()
-        )
+        pictures = _pictures(below)
+        deeper += sum(len(_pictures(d)) for d in below.iterdir() if d.is_dir())
         if pictures:
             found[below.name] = pictures
         else:
@@ -126,7 +123,18 @@ def _class_folders(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
     for names, why in ((hidden, "hidden"), (empty, "without a picture")):
         if names:
             said.append(f"no classes, as they are {why}: {', '.join(names)}")
+    for count, where in ((len(_pictures(folder)), "beside"), (deeper, "in folders below")):
+        if count:
+            said.append(f"{count} pictures {where} the class folders are not read")
     return found, said
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(
+        f
+        for f in folder.iterdir()
+        if f.suffix.lower() in SUFFIXES and not f.name.startswith(".") and not f.is_dir()
+    )
 
 
 def _chosen(

@@ -1,19 +1,24 @@
 """The content of a converted file, once stock ONNX Runtime has given the engine's numbers with it.
 
-Both sum in single precision and in their own order, so a neuron may fire a step earlier in one of
-them; a network that is written wrongly (other operations, other weights) is off by far more.
+Both sum in single precision and in their own order. Where sums are not exact (``is_exact``) a
+neuron may fire a step earlier in one of them, and behind many layers all that follows differs
+(EfficientNet-Lite0, recipe signed: the answers of file and engine, and of two engines, are the same
+for 3 to 6 steps and differ by 10 to 20 % then, both 37 % off the ANN's after 13). Such a file must
+give the same until its answers have begun to move, or be as near to the ANN as the engine is; one
+that is written wrongly (other operations, other weights) is off by far more.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from ..converter.lowering.grid import is_exact
 from ..errors import ModelError
 from ..runtime.engine import simulate
 from ..runtime.facts import GraphFacts
@@ -33,6 +38,9 @@ UNCHECKED = (
     "the converted file was not run in ONNX Runtime before it was written: the network is too large"
 )
 FEWER = "the network is large: the converted file was run in ONNX Runtime with no more than"
+# Where sums are not exact: how many times the engine's distance from the ANN, and of its answers'
+# norm while there was no time to part.
+AS_NEAR, AT_FIRST = 1.25, 1e-3
 
 
 def checked_bytes(network: SpikingGraph, inputs: Mapping[str, Array] | None = None) -> bytes:
@@ -60,7 +68,7 @@ def checked_bytes(network: SpikingGraph, inputs: Mapping[str, Array] | None = No
     engine = simulate(network, samples, steps).readouts
     analog = run_analog(network, samples)
     for file, (name, ours) in zip(found, engine.items(), strict=True):
-        _compare(name, file, ours=ours, analog=analog[name])
+        _compare(name, file, ours=ours, analog=analog[name], exact=lambda: is_exact(network))
     return content
 
 
@@ -100,8 +108,11 @@ def _stock(content: bytes, samples: Mapping[str, Array], steps: int) -> list[Arr
     return outputs
 
 
-def _compare(name: str, file: Array, *, ours: Array, analog: Array) -> None:
-    """Raise ModelError where the file's answers are not the engine's."""
+def _compare(
+    name: str, file: Array, *, ours: Array, analog: Array, exact: Callable[[], bool]
+) -> None:
+    """Raise ModelError where the file's answers are not the engine's, or, where sums are not
+    ``exact``, have nothing of them."""
     same = file.shape == ours.shape and np.array_equal(np.isfinite(file), np.isfinite(ours))
     error = float("inf")
     if same:
@@ -109,12 +120,30 @@ def _compare(name: str, file: Array, *, ours: Array, analog: Array) -> None:
         scale = np.sqrt(len(ours)) * np.linalg.norm(np.nan_to_num(analog))
         size = max(float(np.linalg.norm(ours[finite])), float(scale), 1e-9)
         error = float(np.linalg.norm(file[finite] - ours[finite])) / size
+    if same and error > TOLERANCE and not exact():  # NaN is never near
+        error *= not (_begin_the_same(file, ours) or _as_near(file[-1], ours[-1], analog))
     if not error <= TOLERANCE:
         how = f"differ by {100 * error:.3g} %" if same else "have another shape, or are no numbers"
         raise _refused(
             f"the converted file does not give the engine's answers in ONNX Runtime: those of "
             f"'{name}' {how}"
         )
+
+
+def _begin_the_same(file: Array, ours: Array) -> bool:
+    """Whether the answers (steps, ...) are the same until the engine's have moved."""
+    moved = np.flatnonzero([np.any(now != ours[0]) for now in ours])
+    until = int(moved[0]) + 1 if len(moved) else 0
+    apart = float(np.linalg.norm(file[:until] - ours[:until]))
+    return until > 0 and apart <= AT_FIRST * float(np.linalg.norm(ours[:until]))
+
+
+def _as_near(file: Array, ours: Array, analog: Array) -> bool:
+    """Whether the last answers are as near to the ANN's as the engine's, and both are near."""
+    size = float(np.linalg.norm(analog))
+    far, near = (float(np.linalg.norm(x - analog)) for x in (file, ours))
+    allowed = AS_NEAR * near + TOLERANCE * size
+    return far <= allowed < size
 
 
 def _refused(what: str) -> ModelError:

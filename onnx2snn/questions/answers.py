@@ -58,6 +58,8 @@ def questions_of_classes(
     right = int((said == labels).sum())
     low, high = wilson(right, count=count)
     below, above = (int((said == labels + by).sum()) for by in (-1, 1))
+    if len(np.unique(said)) < 2:  # one answer to everything is no shift of the classes
+        below = above = 0
     shifted = labels.min() >= 1 and wilson(below, count=count)[0] > max(high, 0.5)
     if from_one or shifted:
         yield _from_one(labels, classes, below=below, shifted=shifted, where=where)
@@ -145,14 +147,14 @@ def _from_one(labels: Array, classes: int, *, below: int, shifted: bool, where: 
 
 def _renamed(said: Array, *, labels: Array, classes: int) -> float:
     """The accuracy if every answer meant the label that it most often stands for, each label once;
-    0 where there are too few samples to say."""
+    0 where there are too few samples, or answers, to say."""
     if len(labels) < PER_CLASS * classes or labels.max(initial=0) >= classes:
         return 0.0
     table = np.zeros((classes, classes), np.int64)
     np.add.at(table, (said, labels), 1)
     best = table.argmax(axis=1)
     used = table.sum(axis=1) > 0
-    if len(set(best[used])) < int(used.sum()):
+    if used.sum() < 2 or len(set(best[used])) < int(used.sum()):
         return 0.0
     return float(table.max(axis=1).sum()) / len(labels)
 

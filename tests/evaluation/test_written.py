@@ -75,3 +75,35 @@ def test_how_much_is_run_is_bounded_and_said(
     with pytest.warns(UserWarning, match=said):
         assert written.checked_bytes(graph) == onnxfile.to_bytes(graph)
     assert ran == [run[0]] * (run[0] > 0)
+
+
+def answers(*values: float) -> np.ndarray:
+    """(steps, 1 sample, 2 outputs)."""
+    return np.array([[[v, 1 - v]] for v in values], np.float32)
+
+
+PARTS = {  # of the engine's answers 0, 0.2, 0.5, 0.8 where the ANN's are 1 and 0
+    "the same": (answers(0, 0.2, 0.5, 0.8), True, True),
+    "parts late": (answers(0, 0.2, 0.7, 0.6), False, True),
+    "parts at once, as near": (answers(0, 0.4, 0.4, 0.7), False, True),
+    "parts at once, far": (answers(0, 0.4, 0.1, 0.2), False, False),
+    "no numbers": (answers(0, 0.2, 0.5, np.nan), False, False),
+}
+
+
+@pytest.mark.parametrize("case", PARTS)
+def test_where_sums_are_not_exact_a_file_may_part_from_the_engine_but_not_be_another(
+    case: str,
+) -> None:
+    file, exact, inexact = PARTS[case]
+    ours, ann = answers(0, 0.2, 0.5, 0.8), answers(1)[0]
+    for sums_are_exact, fine in ((True, exact), (False, inexact)):
+        if fine:
+            written._compare(
+                "y", file, ours=ours, analog=ann, exact=lambda is_so=sums_are_exact: is_so
+            )
+        else:
+            with pytest.raises(ModelError, match="'y'"):
+                written._compare(
+                    "y", file, ours=ours, analog=ann, exact=lambda is_so=sums_are_exact: is_so
+                )

@@ -54,6 +54,7 @@ ANSWERS = {
     "from 1, no last class": (RIGHT[LABELS < 7], LABELS[LABELS < 7] + 1, ["W411"]),
     "a class before": (RIGHT[LABELS < 9] + 1, LABELS[LABELS < 9], ["W411"]),
     "one answer": (np.full(200, 3), LABELS, ["W412"]),
+    "one answer, one class": (np.full(40, 3), np.full(40, 2), ["W410"]),
     "other order": ((RIGHT * 3 + 1) % 10, LABELS, ["W413"]),
     "few, wrong": (LABELS[:7] + 1, LABELS[:7], []),
     "few, right": (RIGHT[:4], LABELS[:4], []),

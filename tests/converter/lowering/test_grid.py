@@ -9,7 +9,7 @@ import pytest
 from runtime.engine.test_against_naive import assert_close
 
 from converter.digits_nets import converted, samples
-from onnx2snn.converter.lowering.grid import MANTISSA, on_grid, round_thresholds
+from onnx2snn.converter.lowering.grid import MANTISSA, is_exact, on_grid, round_thresholds
 from onnx2snn.converter.recipes import RECIPES
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime import ops
@@ -164,3 +164,16 @@ def test_thresholds_have_twelve_bits_and_move_by_less() -> None:
     assert np.abs(rounded / theta - 1).max() <= 2.0**-12
     mantissa, _ = np.frexp(rounded.astype(np.float64))
     assert (mantissa * 2**12 == np.rint(mantissa * 2**12)).all()
+
+
+def test_sums_are_exact_but_behind_two_linear_layers_with_no_neurons_between() -> None:
+    """As in the linear bottlenecks of MobileNetV2 and EfficientNet."""
+    graph = converted("digits_mlp", steps=T).graph
+    assert is_exact(graph)
+    last = graph.of(snn.Synapse)[-1]
+    more = ops.Linear(weight=np.eye(last.shape[-1], dtype=np.float32))
+    longer = replace(last, name="more", inputs=(last.name,), op=more, ann_op=None)
+    (readout,) = graph.of(snn.Readout)
+    nodes = [n for n in graph.nodes if n is not readout]
+    chained = replace(graph, nodes=(*nodes, longer, replace(readout, inputs=("more",))))
+    assert not is_exact(chained)
