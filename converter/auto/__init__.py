@@ -34,6 +34,7 @@ from ..recipes import windowed as windows
 from ..recipes.encodings import why_not
 from ..recipes.options import Options, can_copy
 from ..statistics.measure import Progress
+from .candidate import ADD, MULTIPLY, RANKING, Candidate, arithmetic_energy
 from .judge import confidence, confidence_of_share, drop_of, measured_by, shrunk
 
 HELD_BACK = 512  # at most, and at most a third
@@ -76,41 +77,8 @@ PREFERENCES: Mapping[str, str] = {
     "latency": "fewest steps from input to answer",
     "spikes": "fewest spikes per neuron",
     "synops": "fewest operations: synaptic ones, and multiply-accumulates on analog values",
-}
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Candidate:
-    """One recipe at one T on the held-back samples. ``drop``: points lost (of accuracy, of
-    agreement, or 100 times the relative error of the outputs); ``expected``: what is judged, the
-    drop itself but for accuracy (``auto_judge.shrunk``); ``low``, ``high``: 95 % interval, None for
-    an error; ``samples``: how many it was converted on; ``macs_per_sample``: multiply-accumulates
-    on analog values; ``confidence``: the probability that the drop on unseen data is within the
-    limit (``judge.confidence``), None for an error. ``within``: neither what was seen nor what is
-    expected is over the limit."""
-
-    recipe: str
-    T: int
-    lag: int
-    latency: int
-    drop: float
-    expected: float
-    low: float | None
-    high: float | None
-    within: bool
-    samples: int
-    spikes_per_neuron: float
-    synops_per_sample: float
-    macs_per_sample: float
-    confidence: float | None = None
-
-
-RANKING: Mapping[str, Callable[[Candidate], float]] = {
-    "chips": lambda c: 0,  # what was found is in that order, and min takes the first
-    "steps": lambda c: c.T,
-    "latency": lambda c: c.latency,
-    "spikes": lambda c: c.spikes_per_neuron,
-    "synops": lambda c: c.synops_per_sample + c.macs_per_sample,
+    "energy": f"least energy of arithmetic at {ADD} pJ per addition and {MULTIPLY} pJ per "
+    "multiply-accumulate (Horowitz 2014, 45 nm; no memory, routing or neurons)",
 }
 
 
@@ -195,6 +163,8 @@ class _Search:
             sure = confidence_of_share(drop, count=count, limit=limit)
         elif low is not None and high is not None:
             sure = confidence(expected, interval=(low, high), limit=limit)
+        synops = float(result.synops_per_sample[-1])
+        macs = float(result.macs_once + result.macs_per_step * steps)
         return Candidate(
             recipe=kind.recipe,
             T=steps,
@@ -208,8 +178,9 @@ class _Search:
             confidence=sure,
             samples=len(_first(fit)),
             spikes_per_neuron=float(result.spikes_per_neuron[-1]),
-            synops_per_sample=float(result.synops_per_sample[-1]),
-            macs_per_sample=float(result.macs_once + result.macs_per_step * steps),
+            synops_per_sample=synops,
+            macs_per_sample=macs,
+            energy_pj=arithmetic_energy(recipe_named(kind.recipe), synops=synops, macs=macs),
         )
 
 

@@ -26,6 +26,8 @@ class Recipe:
         levels: largest number of spikes one neuron emits in one step (graded spikes).
         synchronous: every layer waits for the whole of its input (its lag is T).
         bits: per spike beyond its address: sign and level.
+        multiplies: a synapse multiplies its weight with what a spike carries; of others it adds it
+            (shifted, where levels are powers of two).
         simulation_only: no chip of ours runs it as it is.
         chips: chip families whose neurons can do it.
         notes: what a report of this recipe must say.
@@ -39,6 +41,7 @@ class Recipe:
     levels: int = 1
     synchronous: bool = False
     bits: int = 0
+    multiplies: bool = False
     simulation_only: bool = False
     chips: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -72,6 +75,7 @@ _ALL = (
         signed=True,
         levels=15,
         bits=5,
+        multiplies=True,
         chips=("Loihi 2 (graded spikes)",),
         notes=(
             "graded spikes: each carries a sign and a level of 1 to 15 (5 bits), so that a "
