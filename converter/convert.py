@@ -74,6 +74,12 @@ def convert(
     """
     options = options or Options()
     recipe = recipe_named(options.recipe)
+    if options.spike_cost and calibration is None:
+        raise UsageError(
+            "a cost of spikes is weighed on calibration samples",
+            remedy="Give calibration data, or leave --spike-cost out.",
+            code="E114",
+        )
     if recipe.window is not None:
         windows.check(recipe, options)
     rewritten = run_passes(ann, default_passes(options.maxpool))
@@ -108,7 +114,10 @@ def convert(
     calibrated, tuned_on = options.tune and calibration is not None, None
     if options.tune and calibration is not None:
         tuning = Tuning(
-            search=options.reset == "subtract", seed=options.seed, fixed=frozenset(coders)
+            search=options.reset == "subtract",
+            seed=options.seed,
+            fixed=frozenset(coders),
+            spike_cost=options.spike_cost,
         )
         tuned = tune(
             graph, calibration, neurons, options.steps, tuning, progress=_stage(progress, 1)
@@ -118,6 +127,11 @@ def convert(
             f"calibrated in the spiking loop for T={options.steps} on {tuned.samples} samples: "
             f"{calibrated_parts(recipe)}, all constant in time"
         )
+        if options.spike_cost:
+            notes.append(
+                f"spikes had a price (--spike-cost {options.spike_cost:g}): thresholds and biases "
+                "give up accuracy for fewer of them"
+            )
     graph, neurons = spread(graph, round_thresholds(neurons), copies)
     graph = on_grid(_with_counting(set_thresholds(graph, neurons), stats, options))
     meta = {

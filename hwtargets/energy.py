@@ -20,16 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.cost import layer_costs
+from ..runtime.cost import BYTE_MULTIPLY, CACHE_BYTE, HOROWITZ, WHOLE_ADD, layer_costs
 from ..runtime.ops import Array
 from .target import WHOLE, HardwareTarget, Known, Limit
 from .view.network import ChipNetwork
 
-HOROWITZ = (
-    "Horowitz, ISSCC 2014, 45 nm, 0.9 V: 32-bit integer add 0.1 pJ, 64-bit read of an 8 kB cache "
+QUOTED = (
+    f"{HOROWITZ}: 32-bit integer add 0.1 pJ, 64-bit read of an 8 kB cache "
     "10 pJ (as quoted in PMC8934428, table 3); 8-bit multiply 0.2 pJ (not looked up)"
 )
-ADD, MULTIPLY, READ_8_BIT = 0.1, 0.2, 10 / 8  # pJ
+ADD, MULTIPLY, READ_8_BIT = WHOLE_ADD, BYTE_MULTIPLY, CACHE_BYTE
 # What ``energy_of`` and ``latency_of`` read; where no uncertainty is stated, half of it.
 ENERGY: Mapping[str, Known] = {
     "synop": Known(help="one spike over one synapse", unit="pJ", uncertainty=0.5),
@@ -77,7 +77,7 @@ class AnnComparison:
     synops: float
     macs: int
     host_macs: int = 0
-    source: str = HOROWITZ
+    source: str = QUOTED
     uncertainty: str = "a factor of 2: other technology, other memories"
 
     @property

@@ -44,6 +44,13 @@ from .graph import (
 from .ops import Array, LinearOp, MultiplyingOp, Shape, WeightedOp
 from .semantics.walk import annotate
 
+# Energy of arithmetic and memory in pJ, the figures that the field compares with.
+HOROWITZ = "Horowitz, ISSCC 2014, 45 nm, 0.9 V"
+FLOAT_ADD, FLOAT_MULTIPLY = 0.9, 3.7  # 32 bits
+FLOAT_MAC = 4.6
+WHOLE_ADD, BYTE_MULTIPLY = 0.1, 0.2  # 32 bits; 8 bits
+CACHE_BYTE = 10 / 8  # of an 8 kB cache that is read 64 bits at a time
+
 Drive: TypeAlias = Literal["spikes", "input", "analog"]
 
 

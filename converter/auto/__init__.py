@@ -34,7 +34,16 @@ from ..recipes import windowed as windows
 from ..recipes.encodings import why_not
 from ..recipes.options import Options
 from ..statistics.measure import Progress
-from .candidates import KINDS, PREFERENCES, RANKING, Candidate, Kind, Selection, as_candidate
+from .candidates import (
+    KINDS,
+    PREFERENCES,
+    RANKING,
+    Candidate,
+    Kind,
+    Selection,
+    arithmetic_energy,
+    as_candidate,
+)
 from .claim import Key, claims
 from .judge import Seen, drop_of, measured_by, seen_of, shrunk
 
@@ -113,6 +122,8 @@ class _Search:
             self.seen[kind.recipe, steps, lag] = seen
         if seen is not None and self.labels is not None:
             expected = shrunk(drop, disagreement=100 * seen.apart / seen.count, count=seen.count)
+        synops = float(result.synops_per_sample[-1])
+        macs = float(result.macs_once + result.macs_per_step * steps)
         return Candidate(
             recipe=kind.recipe,
             T=steps,
@@ -125,8 +136,9 @@ class _Search:
             within=max(drop, expected) <= limit,
             samples=len(_first(fit)),
             spikes_per_neuron=float(result.spikes_per_neuron[-1]),
-            synops_per_sample=float(result.synops_per_sample[-1]),
-            macs_per_sample=float(result.macs_once + result.macs_per_step * steps),
+            synops_per_sample=synops,
+            macs_per_sample=macs,
+            energy_pj=arithmetic_energy(made.graph, synops=synops, macs=macs),
         )
 
 

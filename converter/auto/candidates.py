@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from ...runtime.cost import FLOAT_ADD, FLOAT_MAC
+from ...runtime.graph import Population, SpikingGraph
 from ...runtime.neurons import WindowedNeuron
 from ..convert import Conversion
 from ..recipes import recipe_named
@@ -47,6 +49,8 @@ PREFERENCES: Mapping[str, str] = {
     "latency": "fewest steps from input to answer",
     "spikes": "fewest spikes per neuron",
     "synops": "fewest operations: synaptic ones, and multiply-accumulates on analog values",
+    "energy": f"least energy of arithmetic at {FLOAT_ADD} pJ per addition and {FLOAT_MAC} pJ per "
+    "multiply-accumulate (Horowitz 2014, 45 nm; no memory, routing or neurons)",
 }
 
 
@@ -56,9 +60,9 @@ class Candidate:
     agreement, or 100 times the relative error of the outputs); ``expected``: what is judged, the
     drop itself but for accuracy (``auto_judge.shrunk``); ``low``, ``high``: 95 % interval, None for
     an error; ``samples``: how many it was converted on; ``macs_per_sample``: multiply-accumulates
-    on analog values; ``confidence``: the probability that the drop on unseen data is within the
-    limit (``claim``), None for an error. ``within``: neither what was seen nor what is
-    expected is over the limit."""
+    on analog values; ``energy_pj``: of the arithmetic of one sample (``PREFERENCES``);
+    ``confidence``: the probability that the drop on unseen data is within the limit (``claim``),
+    None for an error. ``within``: neither what was seen nor what is expected is over the limit."""
 
     recipe: str
     T: int
@@ -73,6 +77,7 @@ class Candidate:
     spikes_per_neuron: float
     synops_per_sample: float
     macs_per_sample: float
+    energy_pj: float
     confidence: float | None = None
 
 
@@ -82,6 +87,7 @@ RANKING: Mapping[str, Callable[[Candidate], float]] = {
     "latency": lambda c: c.latency,
     "spikes": lambda c: c.spikes_per_neuron,
     "synops": lambda c: c.synops_per_sample + c.macs_per_sample,
+    "energy": lambda c: c.energy_pj,
 }
 
 
@@ -104,3 +110,10 @@ def as_candidate(options: Options, recipe: str, *, steps: int, lag: int) -> Opti
         levels=options.levels if recipe == "graded" else None,
         copies=options.copies if can_copy(plain) else None,
     )
+
+
+def arithmetic_energy(graph: SpikingGraph, *, synops: float, macs: float) -> float:
+    """pJ of synaptic operations and of multiply-accumulates on analog values. Where neurons of a
+    recipe send graded spikes all of them do."""
+    graded = any(p.neuron.graded for p in graph.of(Population))
+    return synops * (FLOAT_MAC if graded else FLOAT_ADD) + macs * FLOAT_MAC

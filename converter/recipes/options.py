@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from functools import cache
+from math import isfinite
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ...errors import UsageError, did_you_mean
@@ -33,6 +34,7 @@ class Options:
         method, percentile, per_channel: how thresholds are chosen from the data
             (``normalize.thresholds``), before the search in the spiking loop.
         tune: calibrate weights, thresholds, initial potentials and biases in the spiking loop.
+        spike_cost: the price of a spike in that search (``tune.Tuning``).
         v_init: initial membrane potential as a fraction of the threshold, before the search.
         lag: steps every layer integrates before its first spike; each layer has a window of T
             steps that begins so much later than its input's.
@@ -61,7 +63,7 @@ class Options:
             auto=True,
         ),
     )
-    prefer: Literal["chips", "steps", "latency", "spikes", "synops"] = field(
+    prefer: Literal["chips", "steps", "latency", "spikes", "synops", "energy"] = field(
         default="chips",
         metadata=_shown(
             "For --recipe auto: what decides between candidates within --max-drop [chips].",
@@ -91,6 +93,14 @@ class Options:
     tune: bool = field(
         default=True,
         metadata=_shown("Calibrate in the spiking loop (default), or thresholds alone."),
+    )
+    spike_cost: float = field(
+        default=0.0,
+        metadata=_shown(
+            "What one spike more per neuron of a layer costs in calibration, in squared error of "
+            "the layer relative to its mean square: 0.01 gives up 1 % for a spike [0].",
+            smallest=0,
+        ),
     )
     v_init: float = 0.5
     lag: int = field(
@@ -145,6 +155,8 @@ class Options:
                 raise UsageError(
                     f"{choice.name} is at least {choice.smallest}, got {value}", code="E116"
                 )
+        if not isfinite(self.spike_cost):
+            raise UsageError(f"spike_cost is finite, got {self.spike_cost}", code="E116")
         if not 0 <= self.leak < 1:
             raise UsageError(f"leak is at least 0 and below 1, got {self.leak}", code="E116")
         encoding = self.enters
@@ -164,6 +176,13 @@ class Options:
                     f"recipe '{self.recipe}' has spikes of one level, not {self.levels}",
                     remedy=f"Use {spelled('recipe', 'graded')}.",
                     code="E112",
+                )
+            if self.spike_cost and (not self.tune or self.reset != "subtract"):
+                raise UsageError(
+                    "a spike has a cost in the search of thresholds in the spiking loop, of "
+                    "neurons with soft reset",
+                    remedy="Leave --spike-cost out, or --no-tune and --reset.",
+                    code="E114",
                 )
             if self.copies is not None and self.copies > 1 and not can_copy(self):
                 raise UsageError(

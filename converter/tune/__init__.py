@@ -44,6 +44,9 @@ class Tuning:
         weights: correct weights; search: choose thresholds and initial potentials; rounds: of
             bias calibration.
         fixed: populations whose neurons stay as they are.
+        spike_cost: what one spike more per neuron costs in the search of a layer, in squared error
+            of its activations relative to their mean square: a number without a unit, so that it
+            means the same in every layer and network.
     """
 
     samples: int = 512
@@ -54,6 +57,7 @@ class Tuning:
     memory: int = MEMORY
     threads: int | None = None
     fixed: frozenset[str] = frozenset()
+    spike_cost: float = 0.0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -198,12 +202,22 @@ class _Loop:
         if name not in self.tuning.fixed:
             threshold = np.broadcast_to(neuron.v_threshold, _lengths(node, axis)).ravel()
             drive = self._drive(node, target, axis)
-            search = search_of(neuron, starts=self.tuning.search, rounds=self.tuning.rounds)
+            search = search_of(
+                neuron,
+                starts=self.tuning.search,
+                rounds=self.tuning.rounds,
+                price=self._price(target),
+            )
             self._take(node, choose(neuron, threshold, drive, search, node.ceiling))
         train = self._run(name)
         replay.store(name, train, target)
         power = float(np.mean(target**2)) or 1.0
         self.errors[name] = float(np.mean((train.mean - target) ** 2)) / power
+
+    def _price(self, target: Array) -> float:
+        """Of one spike of each of the population's neurons, in squared activations."""
+        cost = self.tuning.spike_cost
+        return cost * float(np.mean(target**2)) if cost else 0.0
 
     def _take(self, node: snn.Population, choice: Choice) -> None:
         neuron, axis, rank = self.neurons[node.name], self._axis(node.name), len(node.shape)

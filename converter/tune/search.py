@@ -6,6 +6,7 @@ decoded rate against the ANN's activation a is kept:
 
     min over theta, v0, db of  mean (theta k(T) / T - a)^2 + (mean(theta k(T) / T) - mean(a))^2
                                + evenness mean_t mean (theta k(t) / T - a t / T)^2
+                               + price mean k(T)
 
 with k(t) the spikes up to step t. For each theta and v0 the bias is found by a few rounds of
 db += mean(a) - mean(theta k / T) (Li et al. 2021, bias calibration). A low v0 with a higher bias
@@ -13,7 +14,9 @@ carries the same charge over the window but holds back the first spikes, which a
 rest on the least evidence and, in a binary network, cannot be taken back: unevenness shrinks at no
 cost in latency or spikes. The last term is for the layers that read this one: what has been sent up
 to step t should be that part of the whole. Without it every layer holds its spikes back as suits
-itself best, the next one must decide on less, and the error of a deep network grows.
+itself best, the next one must decide on less, and the error of a deep network grows. The price is 0
+unless the user gives one; with it, candidates that save spikes are tried too: higher thresholds,
+and lower initial potentials where a number is decided at once, so that small values are silent.
 """
 
 from __future__ import annotations
@@ -44,25 +47,39 @@ V_INITS = (0.5, 0.25, 0.0, -0.5, -1.0)
 EVENNESS = 0.5  # of binary spikes without a lag, against the error of the whole
 SCALES = (0.7, 0.85, 1.0, 1.2)
 WINDOWED = (0.9, 1.0, 1.2)  # where each neuron decides once, on its whole input
+# Where a spike has a price: higher thresholds, and what a window's number is rounded by.
+DEARER = (1.45, 1.75, 2.1)
+LATER = (0.35, 0.2, 0.0)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Search:
     """What is tried. ``scales`` multiply the data's threshold, ``v_inits`` are in thresholds;
-    ``evenness`` weighs how evenly in time the spikes leave (see the module)."""
+    ``evenness`` weighs how evenly in time the spikes leave (see the module), ``price`` a spike of
+    one neuron and window, in squared activations; with a price ``dearer`` and ``later`` are
+    tried too, scales and initial potentials that save spikes."""
 
     scales: tuple[float, ...] = (1.0,)
     v_inits: tuple[float, ...] = (0.5,)
     rounds: int = 3
     evenness: float = 0.0
+    price: float = 0.0
+    dearer: tuple[float, ...] = ()
+    later: tuple[float, ...] = ()
+
+    def candidates(self) -> list[tuple[float, float]]:
+        """Scales and initial potentials, all combinations."""
+        if not self.price:
+            return list(product(self.scales, self.v_inits))
+        return list(product((*self.scales, *self.dearer), (*self.v_inits, *self.later)))
 
 
-def search_of(neuron: Neuron, *, starts: bool, rounds: int) -> Search:
+def search_of(neuron: Neuron, *, starts: bool, rounds: int, price: float = 0.0) -> Search:
     """What is tried for neurons like this one. ``starts``: also other thresholds and initial
-    potentials where the model has a choice. Raises GraphError E420 for a model that is not in
-    ``SEARCHES``."""
+    potentials where the model has a choice. ``price``: of a spike (``Search``). Raises GraphError
+    E420 for a model that is not in ``SEARCHES``."""
     search = entry(SEARCHES, neuron, "converter.tune.search.SEARCHES")(neuron, starts)
-    return replace(search, rounds=rounds)
+    return replace(search, rounds=rounds, price=price)
 
 
 def _integrate_and_fire(neuron: NeuronParams, starts: bool) -> Search:
@@ -70,18 +87,21 @@ def _integrate_and_fire(neuron: NeuronParams, starts: bool) -> Search:
         return Search(v_inits=(float(np.mean(neuron.v_init / neuron.v_threshold)),))
     if neuron.signed:
         # What it sent too early it takes back: holding spikes back would only delay it.
-        return Search(scales=SCALES)
+        return Search(scales=SCALES, dearer=DEARER, later=(0.25, 0.0))
     # Behind a start lag spikes are paced, or leave in a burst whatever v_init is.
-    return Search(scales=SCALES, v_inits=V_INITS, evenness=0.0 if neuron.lag else EVENNESS)
+    evenness = 0.0 if neuron.lag else EVENNESS
+    return Search(scales=SCALES, v_inits=V_INITS, evenness=evenness, dearer=DEARER)
 
 
 def _differential(neuron: DifferentialParams, starts: bool) -> Search:
-    return Search(scales=SCALES)
+    return Search(scales=SCALES, dearer=DEARER)
 
 
 def _windowed(neuron: WindowedNeuron, starts: bool) -> Search:
     # What is sent is decided at once, on all there is: nothing comes too early.
-    return Search(scales=WINDOWED if starts else (1.0,))
+    if not starts:
+        return Search()
+    return Search(scales=WINDOWED, dearer=DEARER, later=LATER)
 
 
 SEARCHES: dict[type[Neuron], Callable[[Any, bool], Search]] = {
@@ -127,7 +147,7 @@ def choose(
 ) -> Choice:
     """The best candidate of every channel; ``threshold`` (channels,) is the data's."""
     channels, n = drive.target.shape
-    candidates = list(product(search.scales, search.v_inits))
+    candidates = search.candidates()
     per_chunk = max(1, CHUNK // (len(candidates) * n))
     parts = []
     for at in range(0, channels, per_chunk):
@@ -170,14 +190,17 @@ def _choose(
     best = bias.copy()
     mean, n = drive.target.mean(axis=1), drive.target.shape[1]
     for number in range(search.rounds + 1):
-        rate, uneven = decoded_rates(
+        rate, uneven, fired = decoded_rates(
             *_candidates(neuron, theta=theta, v0=v0, bias=bias, drive=drive),
             drive,
             uneven=search.evenness > 0,
+            counted=search.price > 0,
         )
         shift = mean - rate.mean(axis=2)
         rate -= drive.target
         error = _mean_square(rate) + shift**2 + np.float32(search.evenness) * uneven
+        if search.price:
+            error += np.float32(search.price) * fired
         better = error < lowest
         np.copyto(lowest, error, where=better)
         np.copyto(best, bias, where=better)
@@ -213,15 +236,21 @@ def _candidates(
 
 
 def decoded_rates(
-    neuron: Neuron, bias: Array, drive: Drive, *, uneven: bool = False
-) -> tuple[Array, Array]:
+    neuron: Neuron, bias: Array, drive: Drive, *, uneven: bool = False, counted: bool = False
+) -> tuple[Array, Array, Array]:
     """What is decoded after T steps, theta k / T, (candidates, channels, n), of neurons whose
     arrays are (candidates, channels, 1 or n) and that all get the same current, with ``bias`` on
     top; and with ``uneven`` how far the spikes sent so far are from that part of the target,
-    (candidates, channels), as a mean square over ``MOMENTS`` times of the window."""
+    (candidates, channels), as a mean square over ``MOMENTS`` times of the window; and how often a
+    neuron fires in it on average, (candidates, channels), where that is ``counted``."""
     if isinstance(neuron, WindowedNeuron):
-        mean = windowed_mean(neuron, current=drive.current[0] + bias, steps=drive.steps)
-        return mean, np.zeros(mean.shape[:2], np.float32)
+        numbers = windowed_numbers(neuron, current=drive.current[0] + bias, steps=drive.steps)
+        none = np.zeros(numbers.shape[:2], np.float32)
+        fired = none
+        if counted:
+            each = neuron.code(drive.steps).sum(axis=1).astype(np.float32)
+            fired = each[numbers.astype(np.int64)].mean(axis=2)
+        return _decoded_numbers(neuron, numbers, drive.steps), none, fired
     count = len(neuron.v_threshold)
     weights = neuron.worth(drive.steps)
     shape = drive.current.shape[1:]
@@ -230,6 +259,7 @@ def decoded_rates(
     total = np.zeros_like(spikes)
     current = np.empty_like(spikes)
     deviation = np.zeros((count, shape[0]), np.float32)
+    fired = np.zeros_like(deviation)
     moments = _moments(drive.steps) if uneven else set()
     for t in range(drive.first, drive.fire + drive.steps):
         inside = drive.begin <= t < drive.begin + drive.steps
@@ -239,6 +269,8 @@ def decoded_rates(
             current += bias
         at, steps = t - drive.fire, drive.steps
         neuron.step(state, current, spikes, may_fire=at >= 0, position=at, steps=steps)
+        if counted and t >= drive.fire:
+            fired += np.count_nonzero(spikes, axis=2) / np.float32(shape[1])
         if t >= drive.fire:
             spikes *= weights[t - drive.fire]
             total += spikes
@@ -248,14 +280,23 @@ def decoded_rates(
             current -= drive.target * np.float32(sent / drive.steps)
             deviation += _mean_square(current) / np.float32(len(moments))
     total *= neuron.v_threshold
-    return total, deviation
+    return total, deviation, fired
 
 
 def windowed_mean(neuron: WindowedNeuron, *, current: Array, steps: int) -> Array:
     """What is decoded of a window, float32, whose input is worth ``current`` in every step."""
-    total = neuron.total(steps)
-    numbers = neuron.numbers(current.astype(np.float64) * total, steps)
-    return (numbers * (neuron.v_threshold.astype(np.float64) / total)).astype(np.float32)
+    numbers = windowed_numbers(neuron, current=current, steps=steps)
+    return _decoded_numbers(neuron, numbers, steps)
+
+
+def windowed_numbers(neuron: WindowedNeuron, *, current: Array, steps: int) -> Array:
+    """The numbers that are sent, in double precision, of such a window."""
+    return neuron.numbers(current.astype(np.float64) * neuron.total(steps), steps)
+
+
+def _decoded_numbers(neuron: WindowedNeuron, numbers: Array, steps: int) -> Array:
+    level = neuron.v_threshold.astype(np.float64) / neuron.total(steps)
+    return np.asarray(numbers * level).astype(np.float32)
 
 
 def _moments(steps: int) -> set[int]:

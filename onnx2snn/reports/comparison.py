@@ -24,14 +24,14 @@ def auto_text(auto: Mapping[str, Any]) -> str:
     """The candidates that recipe "auto" weighed, and the one it took."""
     header = [
         "recipe", "T", "lag", "latency", "drop", "95 % interval", "expected", "within",
-        "spikes/neuron", "bits/spike", "synops/sample", "MACs/sample", "samples", "",
+        "spikes/neuron", "bits/spike", "synops/sample", "MACs/sample", "nJ/sample", "samples", "",
     ]  # fmt: skip
     best = auto["chosen"]
     rows = [
         [
             c["recipe"],
             c["T"],
-            c["lag"],
+            "" if recipe_named(c["recipe"]).waits else c["lag"],  # layers wait for T steps
             c["latency"],
             f"{c['drop']:.2f}",
             "" if c["low"] is None else f"{c['low']:.2f} to {c['high']:.2f}",
@@ -41,6 +41,7 @@ def auto_text(auto: Mapping[str, Any]) -> str:
             recipe_named(c["recipe"]).bits,
             count(c["synops_per_sample"]),
             count(c["macs_per_sample"]),
+            f"{1e-3 * c['energy_pj']:.3g}",
             c["samples"],
             "chosen" if c == best else "",
         ]

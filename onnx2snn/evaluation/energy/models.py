@@ -15,18 +15,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from ...runtime.cost import (
+    BYTE_MULTIPLY,
+    CACHE_BYTE,
+    FLOAT_ADD,
+    FLOAT_MAC,
+    FLOAT_MULTIPLY,
+    HOROWITZ,
+    WHOLE_ADD,
+)
 from .events import Events, LayerEvents
 
-HOROWITZ = "Horowitz, ISSCC 2014, 45 nm, 0.9 V"
 YAN = (
     "Yan et al., arXiv 2409.08290 (22 nm), with the memory constants of the replication in the "
     "spyx project (research/new/honest_energy_accounting)"
 )
-
-# pJ. Horowitz's table of operations; the cache is one of 8 kB, read 64 bits at a time.
-ADD_FLOAT, MULTIPLY_FLOAT = 0.9, 3.7
-ADD, MULTIPLY_8 = 0.1, 0.2
-CACHE_BYTE = 10 / 8
 # Yan et al.: accumulate, compare and subtract alike; pJ per bit off the chip, on it, and over a
 # network of event packets.
 ACCUMULATE = 0.05448
@@ -104,10 +107,10 @@ class Model:
 def compute_only(bits: int) -> Model:
     """Arithmetic alone, the figure that most papers quote; whatever the precision in ``bits``."""
     del bits
-    floats = ADD_FLOAT + MULTIPLY_FLOAT
-    whole = ADD + MULTIPLY_8
+    floats = FLOAT_MAC
+    whole = WHOLE_ADD + BYTE_MULTIPLY
     prices = Prices(
-        synop=ADD_FLOAT,
+        synop=FLOAT_ADD,
         graded=floats,
         update=0.0,
         spike=0.0,
@@ -115,7 +118,7 @@ def compute_only(bits: int) -> Model:
         ann_mac=floats,
         ann_value=0.0,
     )
-    integers = replace(prices, synop=ADD, graded=whole, mac=whole, ann_mac=whole)
+    integers = replace(prices, synop=WHOLE_ADD, graded=whole, mac=whole, ann_mac=whole)
     return Model(
         name="compute",
         title="by arithmetic alone",
@@ -132,11 +135,11 @@ def with_memory(bits: int) -> Model:
     """8-bit weights in on-chip memory, potentials and spikes included; whatever the ``bits``."""
     del bits
     weight, state, address = CACHE_BYTE, STATE_BYTES * CACHE_BYTE, ADDRESS_BYTES * CACHE_BYTE
-    mac = ADD + MULTIPLY_8 + weight
+    mac = WHOLE_ADD + BYTE_MULTIPLY + weight
     prices = Prices(
-        synop=ADD + weight,
+        synop=WHOLE_ADD + weight,
         graded=mac,
-        update=ADD + 2 * state,
+        update=WHOLE_ADD + 2 * state,
         spike=2 * address,
         mac=mac,
         ann_mac=mac,
@@ -145,7 +148,7 @@ def with_memory(bits: int) -> Model:
     by_event = replace(
         prices, synop=prices.synop + 2 * state, graded=prices.graded + 2 * state
     )  # fmt: skip
-    reused = replace(prices, ann_mac=ADD + MULTIPLY_8)
+    reused = replace(prices, ann_mac=WHOLE_ADD + BYTE_MULTIPLY)
     return Model(
         name="memory",
         title="with memory",
@@ -197,7 +200,7 @@ def same_precision(bits: int) -> Model:
 
 def _mac(bits: int) -> float:
     """pJ: a multiplier grows with the square of the bits, an adder with them."""
-    return MULTIPLY_FLOAT * (bits / 32) ** 2 + ADD_FLOAT * bits / 32
+    return FLOAT_MULTIPLY * (bits / 32) ** 2 + FLOAT_ADD * bits / 32
 
 
 # Each takes the bits of activations as precise as the neurons'.

@@ -15,7 +15,6 @@ from typing import Any, Unpack
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from ....errors import UsageError
 from ...cost import static_cost
 from ...facts import GraphFacts
 from ...graph import Population, SpikingGraph
@@ -72,12 +71,6 @@ class FastEngine:
         self, graph: SpikingGraph, inputs: Array | Mapping[str, Array], steps: int, how: How
     ) -> SimulationResult:
         """Neurons that send one number per window: layer after layer, or as defined."""
-        if self.options.profile:
-            raise UsageError(
-                "few-spike and ttfs networks are not profiled: they run on numbers, layer after "
-                "layer, not by plans",
-                remedy="Leave the profile out; a run says the whole time.",
-            )
         if self._windows is None or self._windows.graph is not graph:
             self._windows = WindowSimulator(graph, self.options)
         if not applies(self._windows.facts, how):

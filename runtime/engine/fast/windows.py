@@ -33,7 +33,7 @@ from ...graph import (
     Synapse,
 )
 from ...neurons import WindowedNeuron
-from ...ops import Array
+from ...ops import Array, WeightedOp
 from ...ops.convolution import Conv
 from ...parallel.threads import available_threads, one_blas_thread, run_tasks
 from ...semantics import islands, windows
@@ -42,8 +42,11 @@ from ...semantics.spiking import apply_synapse, run_readout
 from ...semantics.walk import ask, walk
 from ..definition import by_rows
 from ..interface import EngineOptions, How, Request, SimulationResult, TileResult, Total, request
+from ..profile import Clock, LayerProfile, layer_profile
+from .planning.planner import new_clocks
 from .products.whole import Product, whole_products
 
+SILENT = Clock()  # of what no layer reads
 SIGNAL_BYTES = 1_000_000  # of a tile's largest signal: it is read again while in the cache
 
 
@@ -63,6 +66,7 @@ class WindowSimulator:
         self.cost = static_cost(self.facts)
         self.constants = constant_currents(self.facts)
         self.products: dict[int, dict[str, Product]] = {}
+        self.layers = layers_of(self.facts)
 
     def run(
         self, inputs: Array | Mapping[str, Array], steps: int, **how: Unpack[How]
@@ -79,26 +83,62 @@ class WindowSimulator:
         if steps not in self.products:
             self.products[steps] = whole_products(self.facts, steps)
 
+        clocks: list[Mapping[str, Clock]] = []
+
         def one(_: int, start: int) -> TileResult:
             part = slice(start, start + tile)
-            return _Tile(asked, self, part).result()
+            clocks.append(new_clocks(self.facts, self.options.profile))
+            return _Tile(asked, self, part, clocks[-1]).result()
 
         with one_blas_thread():
             workers, parts = range(threads), range(0, asked.samples, tile)
             run_tasks(workers, parts, one, total.collect, forks=False)
-        return total.result()
+        return total.result(self._profile(clocks, asked.samples) if self.options.profile else ())
+
+    def _profile(
+        self, clocks: Sequence[Mapping[str, Clock]], samples: int
+    ) -> tuple[LayerProfile, ...]:
+        """Of all tiles' clocks: one product per layer and sample."""
+        flops = dict.fromkeys(clocks[0], 0.0)
+        for node in self.graph.of(Synapse):
+            if isinstance(node.op, WeightedOp) and node.name in self.layers:
+                uses = node.op.uses(self.facts.shapes[node.inputs[0]])
+                flops[self.layers[node.name]] += 2.0 * uses * samples
+        return tuple(layer_profile(n, [c[n] for c in clocks], flops[n]) for n in clocks[0])
+
+
+def layers_of(facts: GraphFacts) -> dict[str, str]:
+    """For every node the layer whose time is its own: what its chain ends in, of constant currents
+    the first that reads them; none where that is nothing."""
+    out = {n.name: chain.sink for chain in facts.chains for n in chain.nodes if not chain.constant}
+    out |= {chain.sink: chain.sink for chain in facts.chains if not chain.constant}
+    for node in reversed(facts.graph.nodes):
+        if node.name in facts.constant:
+            readers = [out[r.name] for r in facts.consumers[node.name] if r.name in out]
+            out |= {node.name: readers[0]} if readers else {}
+    return out
 
 
 class _Tile(Rules[Array]):
     """Some samples through all layers. A signal is what a reader decodes of its window, times W:
     sum_t w(t) x(t), (samples, *shape), in double precision; of neurons, their numbers."""
 
-    def __init__(self, asked: Request, of: WindowSimulator, where: slice) -> None:
+    def __init__(
+        self,
+        asked: Request,
+        of: WindowSimulator,
+        where: slice,
+        clocks: Mapping[str, Clock],
+    ) -> None:
+        self.clocks, self.layers = clocks, of.layers
         self.asked, self.facts, self.start, self.steps = asked, of.facts, where.start, asked.steps
         self.arrays = {name: x[where] for name, x in asked.arrays.items()}
         self.samples = len(next(iter(self.arrays.values())))
         self.fans = {**of.cost.fan_out, **of.cost.passed_on}
-        self.constants, self.products = of.constants.of(self.arrays), of.products[self.steps]
+        self.products = of.products[self.steps]
+        currents = [node.name for node in of.constants.synapses]
+        with self._clock(currents[0] if currents else "").synapse:
+            self.constants = of.constants.of(self.arrays)
         neuron = asked.graph.of(Population)[0].neuron
         assert isinstance(neuron, WindowedNeuron)
         self.neuron, self.total = neuron, neuron.total(self.steps)
@@ -115,10 +155,12 @@ class _Tile(Rules[Array]):
         kept = self.asked.kept - 1
         dtype = self.asked.dtype
         rules = _Steps(self)
-        answers = {
-            r.name: ask(nodes, rules, r.name, known)[kept].astype(dtype)
-            for r in self.asked.graph.of(Readout)
-        }
+        answers = {}
+        for r in self.asked.graph.of(Readout):
+            with self.clocks[r.name].synapse:
+                x = ask(nodes, rules, r.inputs[0], known)
+            with self.clocks[r.name].neuron:
+                answers[r.name] = rules.readout(r, [x])[kept].astype(dtype)
         return TileResult(
             start=self.start,
             samples=self.samples,
@@ -136,28 +178,32 @@ class _Tile(Rules[Array]):
         if node.name in self.constants:
             return np.multiply(self.constants[node.name], self.total, dtype=np.float64)
         product = self.products.get(node.name)
-        return apply_double(node, xs) if product is None else product(xs[0])
+        with self._clock(node.name).synapse:
+            return apply_double(node, xs) if product is None else product(xs[0])
 
     def delay(self, node: Delay, xs: Sequence[Array]) -> Array:
         return xs[0]
 
     def population(self, node: Population, xs: Sequence[Array]) -> Array:
         assert isinstance(node.neuron, WindowedNeuron)
-        charge = xs[0] + node.bias.astype(np.float64) * self.total
-        return self._count(node.name, node.neuron.numbers(charge, self.steps))
+        with self.clocks[node.name].neuron:
+            charge = xs[0] + node.bias.astype(np.float64) * self.total
+            return self._count(node.name, node.neuron.numbers(charge, self.steps))
 
     def max_pool(self, node: MaxPool, xs: Sequence[Array]) -> Array:
-        charge = xs[0]
-        if np.any(node.bias):
-            charge = charge + node.bias.astype(np.float64) * self.total
-        out = node.op.apply(charge)
-        if node.name in self.fans:
-            self._count(node.name, out)
+        with self.clocks[node.name].neuron:
+            charge = xs[0]
+            if np.any(node.bias):
+                charge = charge + node.bias.astype(np.float64) * self.total
+            out = node.op.apply(charge)
+            if node.name in self.fans:
+                self._count(node.name, out)
         return out
 
     def analog(self, node: Analog, xs: Sequence[Array]) -> Array:
-        means = [x / self.total for x in xs]
-        out = islands.apply(node, means).astype(np.float64)
+        with self.clocks[node.name].neuron:
+            means = [x / self.total for x in xs]
+            out = islands.apply(node, means).astype(np.float64)
         self.numbers[node.name] = out
         return out * self.total
 
@@ -167,6 +213,10 @@ class _Tile(Rules[Array]):
     def _count(self, name: str, numbers: Array) -> Array:
         """Count the spikes of ``numbers``, those before the first answer's step in that; the
         numbers in single precision, which holds them."""
+        with self.clocks[name].counting:
+            return self._counted(name, numbers)
+
+    def _counted(self, name: str, numbers: Array) -> Array:
         whole = numbers.astype(np.uint32 if len(self.code) > 1 << 16 else np.uint16)
         self.numbers[name] = whole
         first = self.facts.onsets[name] - self.facts.latency
@@ -179,6 +229,10 @@ class _Tile(Rules[Array]):
             fired = self.code[:, t][whole].reshape(self.samples, -1)
             self._add(name, max(first + t, 0), fired, fan=fan)
         return whole.astype(np.float32)
+
+    def _clock(self, name: str) -> Clock:
+        """That of the layer which a node belongs to."""
+        return self.clocks.get(self.layers.get(name, ""), SILENT)
 
     def _add(self, name: str, step: int, spikes: Array, *, fan: Array) -> None:
         each = spikes.sum(axis=0, dtype=np.uint32).astype(np.float64)

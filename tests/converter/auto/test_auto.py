@@ -18,6 +18,7 @@ from onnx2snn.converter.auto.claim import claims, confidence
 from onnx2snn.converter.auto.judge import Seen
 from onnx2snn.converter.recipes.options import Options
 from onnx2snn.errors import UsageError
+from onnx2snn.reports.comparison import auto_text
 from onnx2snn.runtime import graph as snn
 
 
@@ -88,6 +89,16 @@ def test_each_preference_takes_the_best_of_what_is_within(found: Selection) -> N
     assert best["steps"]["T"] == min(c.T for c in within)
     for name, key in (("latency", "latency"), ("spikes", "spikes_per_neuron")):
         assert best[name][key] <= found.chosen.__dict__[key]
+    least = min(within, key=lambda c: c.energy_pj)
+    assert best["energy"]["energy_pj"] == least.energy_pj
+    for c in found.candidates:  # graded spikes alone are multiplied with weights
+        each = 4.6 if c.recipe == "graded" else 0.9
+        assert c.energy_pj == pytest.approx(each * c.synops_per_sample + 4.6 * c.macs_per_sample)
+    shown = auto_text(found.conversion.graph.meta["auto"]).splitlines()
+    column = shown[0].index("lag")
+    for line, c in zip(shown[2:], found.candidates, strict=False):
+        assert line.split()[0] == c.recipe
+        assert (line[column : column + 3].strip() == "") == (c.recipe in ("few-spike", "ttfs"))
     fewest = weigh(320, steps=16, max_drop=0.0, prefer="steps")
     assert best["steps"]["T"] == fewest.chosen.T
     assert fewest.conversion.graph.meta["recipe"] == best["steps"]["recipe"]

@@ -31,7 +31,7 @@ COUNTED = {name: smallest for name, smallest in SMALLEST.items() if smallest is 
 
 
 def test_what_is_counted_is_known() -> None:
-    assert COUNTED == {"lag": 0, "copies": 1, "levels": 1, "refractory": 0}
+    assert COUNTED == {"lag": 0, "copies": 1, "levels": 1, "refractory": 0, "spike_cost": 0}
 
 
 @pytest.mark.parametrize("name", COUNTED)

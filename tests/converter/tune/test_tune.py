@@ -173,7 +173,7 @@ def test_candidates_are_simulated_as_the_neuron_model_says(
     drive = Drive(
         current=current, target=np.zeros((2, 5), np.float32), first=0, begin=0, fire=0, steps=T
     )
-    rates, _ = decoded_rates(neuron, bias, drive)
+    rates, *_ = decoded_rates(neuron, bias, drive)
     for k in range(3):
         for c in range(2):
             for i in range(5):
@@ -203,7 +203,7 @@ def test_the_chosen_candidate_has_the_smallest_error_of_all(
     def error(threshold: np.ndarray, v_init: np.ndarray, bias: np.ndarray) -> np.ndarray:
         shape = (1, 3, 1)
         model = replace(unit, v_threshold=threshold.reshape(shape), v_init=v_init.reshape(shape))
-        rates, _ = decoded_rates(model, bias.reshape(shape).astype(np.float32), drive)
+        rates, *_ = decoded_rates(model, bias.reshape(shape).astype(np.float32), drive)
         rate = rates[0]
         return ((rate - target) ** 2).mean(axis=1) + (rate.mean(axis=1) - target.mean(axis=1)) ** 2
 
@@ -225,7 +225,7 @@ def test_unevenness_is_what_was_sent_against_that_part_of_the_target(
     theta = np.array([0.8, 1.1], np.float32).reshape(1, 2, 1)
     neuron = NeuronParams(v_threshold=theta, v_init=theta / 2, lag=lag)
     drive = Drive(current=current, target=target, first=0, begin=0, fire=lag, steps=steps)
-    rates, uneven = decoded_rates(neuron, np.zeros((1, 2, 1), np.float32), drive, uneven=True)
+    rates, uneven, _ = decoded_rates(neuron, np.zeros((1, 2, 1), np.float32), drive, uneven=True)
     spikes = fired(
         replace(neuron, v_threshold=theta[0], v_init=theta[0] / 2),
         bias=np.zeros(()),

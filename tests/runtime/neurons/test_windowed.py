@@ -151,6 +151,21 @@ def test_any_network_is_the_naive_loop_and_its_file_says_the_same(data: st.DataO
         np.testing.assert_allclose(from_file, answers[name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.parametrize("model", [FewSpikeParams, TtfsParams])
+def test_a_profile_has_every_layer_and_changes_nothing(model: type[WindowedNeuron]) -> None:
+    graph, x = network(model, pooled=True), images()
+    plain, found = (simulate(graph, x, T, profile=profile) for profile in (False, True))
+    stateful = [n.name for n in graph.nodes if isinstance(n, g.STATEFUL)]
+    assert [layer.name for layer in found.profile if layer.name in stateful] == stateful
+    # Every layer reads through weights, of the input too, and decides.
+    assert all(p.neuron > 0 for p in found.profile if p.name in stateful)
+    fed = {"p1", "p2", "out"}
+    assert all(p.synapse > 0 for p in found.profile if p.name in fed)
+    assert any(p.gflop_per_second > 0 for p in found.profile) and not plain.profile
+    for name, answer in plain.readouts.items():
+        np.testing.assert_array_equal(answer, found.readouts[name])
+
+
 def test_products_are_in_single_precision_where_that_is_exact() -> None:
     weight = np.array([[0.125, -0.75, 0.5]], np.float32)  # on a grid of 1/8: 11 of its steps
     assert exact(weight, 2**20) and not exact(weight, 2**21)
@@ -168,8 +183,6 @@ def test_a_window_is_no_longer_than_the_neurons_wait() -> None:
     with pytest.raises(UsageError, match="windows have 4 steps") as caught:
         simulate(network(FewSpikeParams, False), images(), T + 1)
     assert caught.value.code == "E117"
-    with pytest.raises(UsageError, match="not profiled"):
-        simulate(network(FewSpikeParams, False), images(), T, profile=True)
     with pytest.raises(GraphError, match="at most 16"):
         FewSpikeParams(v_threshold=np.ones(()), v_init=np.zeros(()), lag=17)
     with pytest.raises(GraphError, match="lag is at least 1"):
