@@ -56,6 +56,7 @@ _MODULES = (
     "display",
     "errors",
     "evaluation",
+    "experiments",
     "folders",
     "hwtargets",
     "provenance",

@@ -12,18 +12,21 @@ from typing import Any, NoReturn
 import click
 
 from ..errors import Onnx2SnnError
+from ..runtime.parallel import last_words
 from . import terminal
 from .conversion import COMMANDS as CONVERSION
 from .diagnosis import COMMANDS as DIAGNOSIS
 from .hardware import COMMANDS as HARDWARE
 from .inspection import COMMANDS as INSPECTION
 from .running import COMMANDS as RUNNING
+from .sweeping import COMMANDS as SWEEPING
 
 
 class Cli(click.Group):
     """Turns every error of ours into one line and exit status 2, and every warning into a line."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        last_words.leave("")
         try:
             with ExitStack() as stack:
                 stack.enter_context(warnings.catch_warnings())
@@ -36,7 +39,8 @@ class Cli(click.Group):
             what = f"not enough memory ({error})" if str(error) else "not enough memory"
             fail("E900", f"{what}. Lower --mem-limit, --threads or --samples.")
         except terminal.Interrupted:
-            terminal.notice("interrupted")
+            words = last_words.left()
+            terminal.notice("interrupted" + (f": {words}" if words else ""))
             sys.exit(130)
         except BrokenPipeError:
             # The reader of our output went away (`| head`): not an error of ours.
@@ -73,5 +77,5 @@ def main() -> None:
     and place them on neuromorphic chips."""
 
 
-for command in (*CONVERSION, *RUNNING, *DIAGNOSIS, *INSPECTION, *HARDWARE):
+for command in (*CONVERSION, *SWEEPING, *RUNNING, *DIAGNOSIS, *INSPECTION, *HARDWARE):
     main.add_command(command)

@@ -11,9 +11,9 @@ from typing import Any
 from ..converter.frontend import CheckReport
 from ..display import shown
 from ..evaluation.evaluate import Evaluation, Point
-from ..evaluation.plan import LADDER
 from ..evaluation.sweep import ERROR, Sweep, SweepRun, knee
 from ..evaluation.verify import Verification
+from ..experiments.plan import LADDER
 from ..hwtargets import HardwareTarget, Screening
 from ..runtime.engine import LayerProfile
 from . import spiking
@@ -39,6 +39,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def _is_number(text: str) -> bool:
     return text.strip("-+.%,kMGe0123456789 ") in ("", "n/a")
+
+
+def duration(seconds: float) -> str:
+    """Rounded for people: 3.2 s, 14 min, 2.5 h."""
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def percent(value: float | None, digits: int = 2) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 from ...display import displayed, shown
 from ...errors import UsageError
-from ...evaluation.plan import LADDER
 from ...evaluation.sweep import Sweep, SweepRun
+from ...experiments.plan import LADDER
 from ...results.marks import PNG_TEXT
 from .. import spiking
 from ..text import COLOURS, bounds_of, score, score_name
