@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from importlib.resources import as_file
 from importlib.resources import files as resources
 from pathlib import Path
@@ -10,30 +12,54 @@ from typing import Any
 import click
 
 from .. import api
-from ..converter.frontend import load_onnx
-from ..data import Preprocessing
+from ..converter.frontend import LoadedModel, load_onnx
+from ..data import Preprocessing, data_path
 from ..display import shown
+from ..errors import DataError, UsageError
 from ..evaluation.sweep import Sweep
 from ..evaluation.written import checked_bytes
 from ..experiments import estimate
+from ..experiments import file as experiment_file
 from ..experiments import store as unfinished
 from ..experiments.plan import parse_grid, plan
 from ..experiments.run import Work
 from ..experiments.run import sweep as run_sweep
+from ..experiments.template import template
 from ..reports import documents
 from ..reports import text as render
-from ..results import claim
+from ..results import claim, claim_file, refuse_existing
 from ..results.marks import Kind
+from ..runtime.ops import Array
 from . import files, terminal
 from . import options as opt
 from .reading import DataReader, data_options
 from .running import chart_kinds, write_chart
 
 PATH = click.Path(path_type=Path)
+EXPERIMENT = "onnx2snn.experiment"  # of a context: the file that its options come from
+
+
+def _experiment(context: click.Context, parameter: click.Parameter, given: Path) -> Path:
+    """The model; of an experiment file the one it names, and the rest of it as defaults."""
+    if given.suffix != ".toml":
+        return given
+    options = experiment_file.read(given)
+    context.meta[EXPERIMENT] = given
+    context.default_map = {**(context.default_map or {}), **options}
+    if "model" not in options:
+        raise UsageError(
+            "does not name the model",
+            where=str(given),
+            remedy='Add model = "MODEL.onnx" at the top.',
+            code=experiment_file.CODE,
+        )
+    return Path(options["model"])
 
 
 @click.command()
-@click.argument("model", type=PATH)
+@click.argument(
+    "model", type=PATH, is_eager=True, callback=_experiment, metavar="MODEL.onnx|EXPERIMENT.toml"
+)
 @click.option("--data", required=True, metavar="DATA", help="Samples and labels to score on.")
 @click.option("--calib", required=True, metavar="DATA", help="Calibration samples, or `none`.")
 @click.option("--calib-samples", type=click.IntRange(min=1), help="Use N of them, spread over all.")
@@ -95,7 +121,8 @@ def sweep(
 
     The network is converted for the last step; the other points show how its answer builds up.
     With --convert-each every T has a network of its own, converted for it: the curve that says how
-    many steps are needed.
+    many steps are needed. EXPERIMENT.toml (docs/experiments.md; `onnx2snn init` writes one) names
+    the model and options; those of the command line are stronger.
     """
     engine = opt.engine_arguments({k: choices.pop(k) for k in opt.ENGINE})
     engine["regression"] = choices.pop("regression")
@@ -112,7 +139,7 @@ def sweep(
         chart_kinds("sweep")
         | dict.fromkeys(names.values(), Kind.NETWORK)
         | {unfinished.NAME: Kind.STATE},
-        inputs=files.read_by([model], data, calib),
+        inputs=files.read_by([model], data, calib, others=_read_too()),
         force=force,
     )
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
@@ -148,6 +175,12 @@ def sweep(
         store.finish()
     opt.emit(document, as_json, _sweep_text, result, written)
     opt.refuse_analog([made.evaluation.spiking for made in result.runs], allow_analog)
+
+
+def _read_too() -> list[Path]:
+    """The experiment file, where there is one."""
+    context = click.get_current_context(silent=True)
+    return [] if context is None or EXPERIMENT not in context.meta else [context.meta[EXPERIMENT]]
 
 
 def _network_name(model: Path, label: str) -> str:
@@ -204,4 +237,69 @@ def demo(context: click.Context, output: Path, force: bool, steps: str) -> None:
         )
 
 
-COMMANDS = (sweep, demo)
+@click.command()
+@click.argument("model", type=PATH, metavar="MODEL.onnx")
+@click.argument("output", type=files.OUTPUT, default="exp.toml", metavar="[FILE.toml]")
+@click.option("--data", metavar="DATA", help="Test samples, which tell part of the preprocessing.")
+@opt.shape_option
+@opt.json_option
+def init(
+    *,
+    model: Path,
+    output: Path,
+    data: str | None,
+    input_shapes: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Write a commented experiment file for MODEL.onnx, for `onnx2snn sweep` [exp.toml].
+
+    It has the model's inputs and what DATA tell of the preprocessing; what nothing tells is asked.
+    A file that exists is never replaced.
+    """
+    refuse_existing(output)
+    results = claim_file(output, Kind.TEXT, inputs=files.read_by([model], data), force=False)
+    shapes = opt.parse_shapes(input_shapes)
+    loaded = load_onnx(model, input_shapes=shapes)
+    folder = output.parent
+    made = template(
+        model=_from(folder, model),
+        inputs=api.input_shapes(loaded),
+        fixed=shapes or {},
+        data=None if data is None else _data_from(folder, data),
+        stored=None if data is None else _stored(loaded, data),
+    )
+    refuse_existing(output)
+    results.write(output.name, made.text.encode("utf-8", "replace"))
+    document = {"schema": "onnx2snn.init/1", "output": str(output), "asks": list(made.asks)}
+    opt.emit(document, as_json, _init_text, document)
+
+
+def _init_text(document: Mapping[str, Any]) -> str:
+    asks = document["asks"]
+    return (
+        f"wrote {document['output']}; to fill in: {', '.join(asks)}\n"
+        f"then: onnx2snn sweep {document['output']}"
+    )
+
+
+def _from(folder: Path, path: Path) -> Path:
+    """``path`` as a file in ``folder`` names it."""
+    return Path(os.path.relpath(path, folder))
+
+
+def _data_from(folder: Path, data: str) -> str:
+    file, keys = data_path(data)
+    return f"{_from(folder, file)}:{keys}" if keys else str(_from(folder, file))
+
+
+def _stored(model: LoadedModel, data: str) -> Mapping[str, Array]:
+    """The samples as they lie there, in whichever layout fits."""
+    try:
+        return api.load_samples(data, model).arrays
+    except DataError as error:
+        if error.code != "E212":
+            raise
+        return api.load_samples(data, model, Preprocessing(layout="NHWC")).arrays
+
+
+COMMANDS = (sweep, demo, init)
