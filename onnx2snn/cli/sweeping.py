@@ -22,10 +22,10 @@ from ..experiments import estimate
 from ..experiments import file as experiment_file
 from ..experiments import store as unfinished
 from ..experiments.plan import parse_grid, plan
-from ..experiments.run import Work
 from ..experiments.run import sweep as run_sweep
+from ..experiments.run import work_on
 from ..experiments.template import template
-from ..reports import documents
+from ..reports import comparison, documents
 from ..reports import text as render
 from ..results import claim, claim_file, refuse_existing
 from ..results.marks import Kind
@@ -77,6 +77,12 @@ def _experiment(context: click.Context, parameter: click.Parameter, given: Path)
     metavar="NAME=VALUE,VALUE",
     help="A curve for each value of a conversion option, such as lag=0,2,4 (repeatable).",
 )
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Convert and run with so many seeds: mean and spread of every curve [1].",
+)
 @click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
 @click.option(
     "-o", "--output", required=True, type=files.OUTPUT, help="Folder for JSON, CSV, PNG, HTML."
@@ -107,6 +113,7 @@ def sweep(
     samples: int | None,
     convert_each: bool,
     grid: tuple[str, ...],
+    seeds: int,
     output: Path,
     force: bool,
     dry_run: bool,
@@ -148,9 +155,9 @@ def sweep(
     reader.labels(lowered, test, regression=engine["regression"])
     calibration = reader.calibration(calib, loaded, preprocessing, calib_samples)
     with unfinished.opened(output, say=terminal.notice, dry=dry_run) as store:
-        work = Work(
-            model=loaded,
-            samples=test,
+        work = work_on(
+            loaded,
+            test,
             calibration=calibration,
             store=store,
             engine=engine,
@@ -158,11 +165,11 @@ def sweep(
             say=terminal.notice,
         )
         if dry_run:
-            expected = estimate.estimated(work, series)
+            expected = estimate.estimated(work, series, seeds=seeds)
             document = reader.told(estimate.document(expected))
             opt.emit(document, as_json, _plan_text, expected)
             return
-        result = run_sweep(work, series)
+        result = run_sweep(work, series, seeds=seeds)
         for made in result.runs:
             reader.made(made.network, test)
             reader.judged(made.evaluation, data)
@@ -207,7 +214,7 @@ def _plan_text(expected: estimate.Estimate) -> str:
 
 
 def _sweep_text(result: Sweep, written: list[str]) -> str:
-    return "\n".join([render.sweep_text(result), "", *written])
+    return "\n".join([comparison.sweep_text(result), "", *written])
 
 
 @click.command()

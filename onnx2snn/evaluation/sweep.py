@@ -13,12 +13,14 @@ from typing import Any
 from ..provenance import Provenance
 from ..runtime.graph import Population, SpikingGraph
 from .evaluate import Evaluation
+from .spread import Spread
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SweepRun:
     """One curve, and the network it is of (converted for the last step). ``recipe``: what the curve
-    is called; ``each``: every point is a network of its own, converted for that T."""
+    is called; ``each``: every point is a network of its own, converted for that T; ``spread``:
+    over several seeds, of which the evaluation is the first one's."""
 
     recipe: str
     steps: int
@@ -26,6 +28,7 @@ class SweepRun:
     notes: tuple[str, ...]
     network: SpikingGraph
     each: bool = False
+    spread: Spread | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

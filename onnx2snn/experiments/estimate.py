@@ -68,11 +68,14 @@ def document(estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def estimated(work: Work, series: Sequence[Series]) -> Estimate:
+def estimated(work: Work, series: Sequence[Series], *, seeds: int = 1) -> Estimate:
     """Nothing is stored, and nothing that the store has is done again."""
-    return Estimate(
-        configurations=tuple(found for one in series for found in _of_series(work, one))
-    )
+    found: list[Configuration] = []
+    for one in series:
+        trial = _timed(work, one, fresh=one.each or seeds > 1)
+        for seed in range(seeds):
+            found += _of_series(work.seeded(seed), one.seeded(seed), trial)
+    return Estimate(configurations=tuple(found))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -86,9 +89,8 @@ class _Trial:
     tied: bool
 
 
-def _of_series(work: Work, series: Series) -> list[Configuration]:
+def _of_series(work: Work, series: Series, trial: _Trial) -> list[Configuration]:
     last = series.steps.last
-    trial = _timed(work, series)
     each = len(series.steps.conversions) > 1 and (trial.tied or series.each)
     steps = [last, *(series.steps.conversions[:-1] if each else ())]
     return [_configuration(work, series, t, trial) for t in steps]
@@ -115,11 +117,12 @@ def _configuration(work: Work, series: Series, steps: int, trial: _Trial) -> Con
     )
 
 
-def _timed(work: Work, series: Series) -> _Trial:
+def _timed(work: Work, series: Series, *, fresh: bool) -> _Trial:
+    """``fresh``: more than the network of the last T may have to be converted."""
     last = series.steps.last
     network = work.stored(series, last)
     converting = 0.0
-    if network is None or series.each:
+    if network is None or fresh:
         network, converting = _conversion(work, series, last)
     few, more = (_simulation(work, network, last, count) for count in (FEW, MORE))
     sample = (more - few) / (MORE - FEW) if len(work.samples) >= MORE else more / len(work.samples)

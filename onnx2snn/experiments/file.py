@@ -115,6 +115,7 @@ def _keys() -> tuple[Key, ...]:
         key("sweep.steps", "steps", STEPS, "time steps T"),
         key("sweep.recipes", "recipes", NAMES, "a curve for each"),
         key("sweep.convert-each", "convert_each", SWITCH, "a conversion for every T"),
+        key("sweep.seeds", "seeds", WHOLE, "mean and spread over so many seeds"),
         key("sweep.output", "output", PATH, "folder for the results"),
         key("sweep.allow-analog", "allow_analog", SWITCH, "exit status 0 where nothing spikes"),
         *(

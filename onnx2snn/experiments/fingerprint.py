@@ -43,14 +43,18 @@ def conversions(model: LoadedModel, calibration: Samples | None) -> str:
     return fingerprint([software(), model.content(), Path(model.path).name, given])
 
 
-def simulations(model: LoadedModel, samples: Samples, engine: Mapping[str, Any]) -> str:
+def inputs(model: LoadedModel, samples: Samples) -> str:
+    """The key of a model and of what its networks are run on."""
+    return fingerprint([software(), model.content(), _content(samples)])
+
+
+def simulations(inputs: str, engine: Mapping[str, Any]) -> str:
     """The key of everything that the counts of a network depend on, but for the network and T.
 
     Parameters:
         engine: keyword arguments of ``evaluate``; only those in ``FREE`` are left out.
     """
-    chosen = {name: value for name, value in engine.items() if name not in FREE}
-    return fingerprint([software(), model.content(), _content(samples), chosen])
+    return fingerprint([inputs, {k: v for k, v in engine.items() if k not in FREE}])
 
 
 def simulation(key: str, network: SpikingGraph, steps: int) -> str:

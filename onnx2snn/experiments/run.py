@@ -11,7 +11,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from ..data import Samples
 from ..errors import ModelError
 from ..evaluation.ann import onnx_ann
 from ..evaluation.evaluate import Evaluation, evaluate
+from ..evaluation.spread import spread
 from ..evaluation.sweep import EACH, Sweep, SweepRun, early_notes
 from ..evaluation.tally import Tally
 from ..provenance import Provenance, convert
@@ -37,6 +38,35 @@ Stage = Callable[[str], Callable[[int, int], None]]
 MALFORMED = (KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
 
 
+def quiet(text: str) -> Callable[[int, int], None]:
+    """A ``Stage`` without progress."""
+    return lambda done, total: None
+
+
+def work_on(
+    model: LoadedModel,
+    samples: Samples,
+    *,
+    calibration: Samples | None,
+    store: Store,
+    engine: Mapping[str, Any] | None = None,
+    stage: Stage = quiet,
+    say: Callable[[str], None] = lambda text: None,
+) -> Work:
+    """The work, with keys of everything that was read."""
+    return Work(
+        model=model,
+        samples=samples,
+        calibration=calibration,
+        store=store,
+        engine=engine or {},
+        stage=stage,
+        say=say,
+        conversions=keys.conversions(model, calibration),
+        inputs=keys.inputs(model, samples),
+    )
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Work:
     """What all series of a sweep share.
@@ -47,23 +77,26 @@ class Work:
         engine: keyword arguments of ``evaluate``.
         stage: gives the progress callback for each stage of the work.
         say: is told what is gone on from.
+        conversions, inputs: keys (``fingerprint``), see ``work_on``.
     """
 
     model: LoadedModel
     samples: Samples
     calibration: Samples | None
     store: Store
-    engine: Mapping[str, Any] = field(default_factory=dict)
-    stage: Stage = lambda text: lambda done, total: None
-    say: Callable[[str], None] = lambda text: None
-
-    @cached_property
-    def conversions(self) -> str:
-        return keys.conversions(self.model, self.calibration)
+    engine: Mapping[str, Any]
+    stage: Stage
+    say: Callable[[str], None]
+    conversions: str
+    inputs: str
 
     @cached_property
     def simulations(self) -> str:
-        return keys.simulations(self.model, self.samples, self.engine)
+        return keys.simulations(self.inputs, self.engine)
+
+    def seeded(self, seed: int) -> Work:
+        """With the seed of stochastic encodings that much higher."""
+        return replace(self, engine={**self.engine, "seed": self.engine.get("seed", 0) + seed})
 
     def conversion_key(self, series: Series, steps: int) -> str:
         return keys.fingerprint([self.conversions, series.options, steps])
@@ -147,10 +180,17 @@ class Work:
             return None
 
 
-def sweep(work: Work, series: Sequence[Series]) -> Sweep:
-    """Convert what every series asks for (``plan``) and run it on the samples."""
-    known = {work.conversion_key(one, t) for one in series for t in one.steps.conversions}
-    others = work.store.others(known, work.simulations)
+def sweep(work: Work, series: Sequence[Series], *, seeds: int = 1) -> Sweep:
+    """Convert what every series asks for (``plan``) and run it on the samples, each with so many
+    ``seeds``."""
+    works = [work.seeded(seed) for seed in range(seeds)]
+    known = {
+        work.conversion_key(one.seeded(seed), t)
+        for one in series
+        for seed in range(seeds)
+        for t in one.steps.conversions
+    }
+    others = work.store.others(known, {each.simulations for each in works})
     if others:
         work.say(
             f"{work.store.path} also has {others:,} results of a sweep of something else (another "
@@ -161,8 +201,19 @@ def sweep(work: Work, series: Sequence[Series]) -> Sweep:
         model=Path(work.model.path).name,
         data=work.samples.source,
         samples=len(work.samples),
-        runs=tuple(run for one in series for run in work.curves(one)),
+        runs=tuple(run for one in series for run in _over_seeds(works, one)),
     )
+
+
+def _over_seeds(works: Sequence[Work], series: Series) -> list[SweepRun]:
+    """The curves of the first seed, with the spread over all."""
+    found = [work.curves(series.seeded(seed)) for seed, work in enumerate(works)]
+    if len(works) == 1:
+        return found[0]
+    return [
+        replace(same[0], spread=spread([run.evaluation for run in same], range(len(works))))
+        for same in zip(*found, strict=True)
+    ]
 
 
 def _run(series: Series, network: SpikingGraph, evaluation: Evaluation, *, each: bool) -> SweepRun:

@@ -95,14 +95,14 @@ class Store:
             self._connection.execute("INSERT OR REPLACE INTO shards VALUES (?, ?, ?, ?, ?)", row)
         last_words.leave(KEPT)
 
-    def others(self, conversions: set[str], simulations: str) -> int:
-        """How many rows are of none of the ``conversions``, or of other ``simulations``."""
+    def others(self, conversions: set[str], simulations: set[str]) -> int:
+        """How many rows are of none of the ``conversions`` and ``simulations``."""
         with _told(self.path):
-            keys = self._connection.execute("SELECT key FROM conversions").fetchall()
-            (shards,) = self._connection.execute(
-                "SELECT count(*) FROM shards WHERE simulations != ?", (simulations,)
-            ).fetchone()
-        return sum(key not in conversions for (key,) in keys) + int(shards)
+            made = self._connection.execute("SELECT key FROM conversions").fetchall()
+            run = self._connection.execute("SELECT simulations FROM shards").fetchall()
+        return sum(key not in conversions for (key,) in made) + sum(
+            key not in simulations for (key,) in run
+        )
 
     def finish(self) -> None:
         """The rows that were asked for or kept since the store was opened are of no use any more:

@@ -186,7 +186,7 @@ def test_a_state_of_something_else_is_not_used(
     assert numbers(done) == anew(work, *more)
     with opened(work / "out") as store:  # which are still there
         converted_otherwise = change is calibration or {*more} & CONVERTS_OTHERWISE
-        assert store.others(set(), "") == (2 if converted_otherwise else 1)
+        assert store.others(set(), set()) == (2 if converted_otherwise else 1)
 
 
 def test_a_state_of_another_model_is_not_used(

@@ -11,11 +11,12 @@ from markupsafe import Markup, escape
 from ...display import displayed
 from ...evaluation.sweep import Sweep, SweepRun
 from .. import spiking
+from ..comparison import SPREAD_HEADER, spread_line, spread_rows
 from ..figures import count
 from ..spiking import answers_text
 from ..text import (
     COLOURS,
-    bounds_of,
+    band,
     curve_rows,
     interval,
     knee_text,
@@ -55,6 +56,9 @@ def _section(run: SweepRun, colour: str) -> dict[str, Any]:
         f"{count(run.evaluation.macs_ann)} multiply-accumulates. {'. '.join(spiking.lines(share))}."
         f" Sums over the T steps of one answer; {spiking.KEY}; {answers_text(run)}.",
         "notes": run.notes,
+        "spread": "" if run.spread is None else spread_line(run.spread),
+        "spread_header": SPREAD_HEADER,
+        "spread_rows": spread_rows(run),
         "header": header,
         "rows": rows,
         "outputs": output_rows(run.evaluation) if several_outputs(run.evaluation) else [],
@@ -100,7 +104,7 @@ def _scale(sweep: Sweep) -> tuple[float, float]:
     """The lowest value of the axis, below everything that is drawn, and the distance of its lines:
     a curve between 93 and 99 % must not be a line at the top."""
     values = [score(run, p) for run in sweep.runs for p in run.evaluation.points]
-    bounds = [bounds_of(run.evaluation, p) for run in sweep.runs for p in run.evaluation.points]
+    bounds = [band(run, p) for run in sweep.runs for p in run.evaluation.points]
     anns = [run.evaluation.ann_accuracy for run in sweep.runs]
     lowest = min([*values, *(b[0] for b in bounds if b), *(a for a in anns if a is not None)])
     for tick in (0.01, 0.02, 0.05, 0.1):
@@ -118,7 +122,7 @@ def _svg_run(
     parts = []
     for p, x, y in points:
         bounds, tip = (
-            bounds_of(run.evaluation, p),
+            band(run, p),
             f"{run.recipe} T={p.T}: {percent(score(run, p))}",
         )
         if bounds is not None:
