@@ -56,6 +56,7 @@ _MODULES = (
     "display",
     "errors",
     "evaluation",
+    "experiments",
     "hwtargets",
     "provenance",
     "questions",

@@ -18,6 +18,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
+from .runtime.parallel import last_words
 from .runtime.parallel.orphans import end_with_parent
 
 STOPS = {
@@ -171,6 +172,7 @@ def _end(stopped: int, *, ended: int) -> NoReturn:
         _say(
             "error E900: the system killed the process, most likely because memory ran out. "
             "Lower --mem-limit, --threads or --samples."
+            + (f" {words[0].upper()}{words[1:]}." if (words := last_words.left()) else "")
         )
     else:
         _say(
@@ -182,7 +184,8 @@ def _end(stopped: int, *, ended: int) -> NoReturn:
 
 
 def _reason(number: int) -> str:
-    return STOPS[signal.Signals(number).name]
+    words = last_words.left()
+    return STOPS[signal.Signals(number).name] + (f": {words}" if words else "")
 
 
 def _say(line: str) -> None:

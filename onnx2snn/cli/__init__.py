@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from ..errors import Onnx2SnnError
+from ..runtime.parallel import last_words
 from ..spelling import spelled_by
 from . import terminal
 from .conversion import COMMANDS as CONVERSION
@@ -20,6 +21,7 @@ from .hardware import COMMANDS as HARDWARE
 from .inspection import COMMANDS as INSPECTION
 from .running import COMMANDS as RUNNING
 from .spelling import as_typed
+from .sweeping import COMMANDS as SWEEPING
 from .watching import COMMANDS as WATCHING
 
 
@@ -27,6 +29,7 @@ class Cli(click.Group):
     """Turns every error of ours into one line and exit status 2, and every warning into a line."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        last_words.leave("")
         try:
             with ExitStack() as stack:
                 stack.enter_context(warnings.catch_warnings())
@@ -40,7 +43,8 @@ class Cli(click.Group):
             what = f"not enough memory ({error})" if str(error) else "not enough memory"
             fail("E900", text=f"{what}. Lower --mem-limit, --threads or --samples.")
         except terminal.Interrupted:
-            terminal.notice("interrupted")
+            words = last_words.left()
+            terminal.notice("interrupted" + (f": {words}" if words else ""))
             sys.exit(130)
         except BrokenPipeError:
             # The reader of our output went away (`| head`): not an error of ours.
@@ -86,5 +90,5 @@ def main() -> None:
     and place them on neuromorphic chips."""
 
 
-for command in (*CONVERSION, *RUNNING, *WATCHING, *DIAGNOSIS, *INSPECTION, *HARDWARE):
+for command in (*CONVERSION, *SWEEPING, *RUNNING, *WATCHING, *DIAGNOSIS, *INSPECTION, *HARDWARE):
     main.add_command(command)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import as_file
-from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +12,23 @@ from .. import api
 from ..converter.frontend import check, load_onnx
 from ..converter.recipes import RECIPES
 from ..data import Preprocessing, Samples
-from ..display import shown
 from ..errors import UsageError
 from ..evaluation.evaluate import Evaluation, evaluate
 from ..evaluation.held_back import MOST, check_import, split, with_held_back
-from ..evaluation.plan import parse_grid, plan
 from ..evaluation.spiking import spiking_share
-from ..evaluation.sweep import Sweep, state_names
-from ..evaluation.sweep import sweep as run_sweep
 from ..evaluation.verify import verify as run_verify
 from ..evaluation.written import checked_bytes
 from ..provenance.converted import convert as run_convert
 from ..reports import conversion, documents
 from ..reports import text as render
-from ..results import claim, claim_file
+from ..results import claim_file
 from ..results.marks import Kind
 from ..runtime.graph import Analog, SpikingGraph
 from ..runtime.semantics.samples import spread_over
-from . import files, terminal
+from . import files
 from . import options as opt
 from .reading import DataReader, data_options
-from .running import chart_kinds, own_span, write_chart
-from .watching import watch
+from .running import own_span
 
 PATH = click.Path(path_type=Path)
 
@@ -194,152 +187,4 @@ def verify(
         raise SystemExit(1)
 
 
-@click.command()
-@click.argument("model", type=PATH)
-@click.option("--data", required=True, metavar="DATA", help="Samples and labels to score on.")
-@click.option("--calib", required=True, metavar="DATA", help="Calibration samples, or `none`.")
-@click.option("--calib-samples", type=click.IntRange(min=1), help="Use N of them, spread over all.")
-@click.option("-T", "--steps", default="1:64", help="Time steps: N, A,B,C or FIRST:LAST [1:64].")
-@opt.recipes_option
-@click.option(
-    "--convert-each",
-    is_flag=True,
-    help="Convert for every T (of FIRST:LAST a few per octave), beside the early answers of one "
-    "network.",
-)
-@click.option(
-    "--grid",
-    multiple=True,
-    metavar="NAME=VALUE,VALUE",
-    help="A curve for each value of a conversion option, such as lag=0,2,4 (repeatable).",
-)
-@click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
-@click.option(
-    "-o", "--output", required=True, type=files.OUTPUT, help="Folder for JSON, CSV, PNG, HTML."
-)
-@files.force_option
-@opt.conversion_options
-@opt.engine_options
-@opt.regression_option
-@opt.allow_analog_option
-@opt.preprocessing_options
-@data_options
-@opt.shape_option
-@opt.json_option
-def sweep(
-    *,
-    model: Path,
-    data: str,
-    calib: str,
-    calib_samples: int | None,
-    steps: str,
-    recipes: tuple[str, ...],
-    samples: int | None,
-    convert_each: bool,
-    grid: tuple[str, ...],
-    output: Path,
-    force: bool,
-    allow_analog: bool,
-    preprocessing: Preprocessing | None,
-    reader: DataReader,
-    input_shapes: tuple[str, ...],
-    as_json: bool,
-    **choices: Any,
-) -> None:
-    """The accuracy curve of MODEL.onnx over time steps, from one simulation per recipe.
-
-    The network is converted for the last step; the other points show how its answer builds up.
-    With --convert-each every T has a network of its own, converted for it: the curve that says how
-    many steps are needed.
-    """
-    engine = opt.engine_arguments({k: choices.pop(k) for k in opt.ENGINE})
-    engine["regression"] = choices.pop("regression")
-    series = plan(
-        recipes or ("binary",),
-        opt.chosen(**choices),
-        grid=parse_grid(grid),
-        steps=opt.parse_sweep(steps),
-        each=convert_each,
-    )
-    names = {one.label: _network_name(model, one.label) for one in series}
-    results = claim(
-        output,
-        chart_kinds("sweep")
-        | dict.fromkeys(names.values(), Kind.NETWORK)
-        | dict.fromkeys(state_names(series), Kind.STATE),
-        inputs=files.read_by([model], data, calib),
-        force=force,
-    )
-    loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
-    test = reader.samples(data, loaded, preprocessing, limit=samples)
-    lowered = api.lowered(loaded)
-    reader.labels(lowered, test, regression=engine["regression"])
-    calibration = reader.calibration(calib, loaded, preprocessing, calib_samples)
-    result = run_sweep(
-        loaded,
-        samples=test,
-        calibration=calibration,
-        series=series,
-        folder=output,
-        stage=opt.stage,
-        say=terminal.notice,
-        engine=engine,
-    )
-    for made in result.runs:
-        reader.made(made.network, test)
-        reader.judged(made.evaluation, data)
-    document = reader.told(documents.sweep(result))
-    written = write_chart(result, document, results, "sweep")
-    for label, made in zip(names, result.networks, strict=True):
-        name = names[label]
-        results.write(name, checked_bytes(made.network, test.section(0, 2).whole()))
-        written.append(f"wrote {output / name}: the converted network for T={made.steps}")
-    opt.emit(document, as_json, _sweep_text, result, written)
-    opt.refuse_analog([made.evaluation.spiking for made in result.runs], allow_analog)
-
-
-def _network_name(model: Path, label: str) -> str:
-    """The file of a series' network: that of the last T."""
-    return f"{model.stem}.{label.replace(' ', '.')}.snn.onnx"
-
-
-def _sweep_text(result: Sweep, written: list[str]) -> str:
-    return "\n".join([render.sweep_text(result), "", *written])
-
-
-@click.command()
-@click.option(
-    "-o", "--output", default="demo", type=files.OUTPUT, help="Folder for the results [demo]."
-)
-@files.force_option
-@click.option("-T", "--steps", default="1:32", help="Time steps: FIRST:LAST [1:32].")
-@click.pass_context
-def demo(context: click.Context, output: Path, force: bool, steps: str) -> None:
-    """The main job on a bundled network (a small CNN on handwritten digits), in under a minute."""
-    bundled = resources("onnx2snn.models")
-    with as_file(bundled / "digits_cnn.onnx") as model, as_file(bundled / "digits.npz") as data:
-        for path in (model, data):
-            terminal.out(f"{path.name}: {shown(str(path))}")
-        terminal.out("")
-        context.invoke(
-            sweep,
-            model=model,
-            data=f"{data}:x_test,y_test",
-            calib=f"{data}:x_calib",
-            steps=steps,
-            output=output,
-            force=force,
-            scale=16.0,
-            layout="NHWC",
-        )
-        terminal.out("")
-        context.invoke(
-            watch,
-            network=output / "digits_cnn.binary.snn.onnx",
-            data=f"{data}:x_test,y_test",
-            output=output / "watch.html",
-            force=force,
-        )
-
-
-COMMANDS = (convert, verify, sweep, demo)
+COMMANDS = (convert, verify)

@@ -15,8 +15,8 @@ from ..converter.recipes.options import Choosable, choosable
 from ..data import LAYOUTS, Preprocessing
 from ..display import displayed, json_text
 from ..errors import UnsupportedOps, UsageError
-from ..evaluation.plan import Steps
 from ..evaluation.spiking import SpikingShare
+from ..experiments.plan import Steps
 from ..runtime.engine import ALIASES, DEFAULT, ENGINES, EarlyExit
 from ..runtime.graph import Analog, SpikingGraph
 from ..runtime.ops import Shape

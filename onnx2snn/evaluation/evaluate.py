@@ -19,18 +19,18 @@ from ..data import Samples
 from ..questions import Question
 from ..questions.answers import questions_of_answers
 from ..runtime.cost import static_cost
-from ..runtime.engine import DEFAULT, EarlyExit, SimulationResult, make_engine
+from ..runtime.engine import DEFAULT, EarlyExit, make_engine
 from ..runtime.facts import GraphFacts
 from ..runtime.graph import Population, Readout, SpikingGraph
 from ..runtime.ops import Array
 from ..runtime.semantics import labels as reader
-from ..runtime.semantics.decision import decisions
 from ..runtime.semantics.intervals import paired_points, wilson
-from ..runtime.semantics.values import ValueScore, misses, moments, score
+from ..runtime.semantics.values import ValueScore, score
 from .ann import Ann, analog_ann
 from .energy.events import Events, events
-from .outputs import COLUMNS, OutputScore, concordance, is_classifier, scores, sums
+from .outputs import OutputScore, concordance, scores
 from .spiking import SpikingShare, share_of
+from .tally import Shards, Tally
 
 Progress = Callable[[int, int], None]
 CHUNK = 200
@@ -121,105 +121,6 @@ class Evaluation:
     questions: tuple[Question, ...] = ()
 
 
-class Tally:
-    """Counts over chunks; ``state`` can be saved and restored to resume a run."""
-
-    def __init__(self, steps: int) -> None:
-        zeros = np.zeros(steps)
-        self.state: dict[str, Array] = {
-            "correct": zeros.copy(),
-            "agree": zeros.copy(),
-            "lost": zeros.copy(),
-            "won": zeros.copy(),
-            "error": zeros.copy(),
-            "spikes": zeros.copy(),
-            "synops": zeros.copy(),
-            "ann_correct": np.zeros(()),
-            "ann_norm": np.zeros(()),
-            "samples": np.zeros((), np.int64),
-            "seconds": np.zeros(()),
-            "stopped": np.zeros(steps + 1, np.int64),
-        }
-
-    def restore(self, counts: Mapping[str, Array], graph: SpikingGraph) -> int:
-        """Go on from the ``state`` of another tally of ``graph``: how many samples were done.
-
-        Raises KeyError or ValueError where ``counts`` are not such a state.
-        """
-        zeros = dict(self.state)
-        steps = len(zeros["correct"])
-        zeros |= {f"output/{r.name}": np.zeros((steps, COLUMNS)) for r in graph.of(Readout)}
-        zeros |= {key: np.zeros(()) for key in counts if key.startswith(("layer/", "synops/"))}
-        known = {
-            "ann_said": np.zeros(int(counts["samples"]), np.int64),
-            "values": np.zeros((steps, 2)),
-            "ann_values": np.zeros(2),
-            "targets": np.zeros((3, prod(graph.of(Readout)[0].shape))),
-        }
-        zeros |= {key: known[key] for key in counts if key in known}
-        if counts.keys() != zeros.keys():
-            raise KeyError(*(counts.keys() ^ zeros.keys()))
-        for key, wanted in zeros.items():
-            got = counts[key]
-            if (got.shape, got.dtype) != (wanted.shape, wanted.dtype):
-                raise ValueError(f"{key}: {got.dtype} of shape {got.shape}")
-        self.state = dict(counts)
-        return int(self.state["samples"])
-
-    def add(
-        self,
-        result: SimulationResult,
-        ann: Mapping[str, Array],
-        labels: Array | None,
-        seconds: float,
-        logits: frozenset[str] = frozenset(),
-        *,
-        targets: Array | None = None,
-    ) -> None:
-        """Add a chunk: simulated readouts, the ANN's outputs, class labels or None; ``logits`` are
-        the outputs that are one number and say one of two classes; ``targets`` right values."""
-        s = self.state
-        for name, readout in result.readouts.items():
-            target = ann[name].astype(np.float64)
-            found = sums(readout, wanted=target, logit=name in logits)
-            s["error"] += found[:, 6]
-            s["ann_norm"] += found[0, 4]
-            key = f"output/{name}"
-            s[key] = s.get(key, 0.0) + found
-        first = next(iter(result.readouts))
-        shape = ann[first].shape[1:]
-        if is_classifier(shape, logit=first in logits):
-            guess, ann_guess = (
-                decisions(result.readouts[first], shape),
-                decisions(ann[first], shape),
-            )
-            s["agree"] += (guess == ann_guess).sum(axis=1)
-            if labels is not None:
-                right, ann_right = guess == labels, ann_guess == labels
-                s["correct"] += right.sum(axis=1)
-                s["lost"] += (ann_right & ~right).sum(axis=1)
-                s["won"] += (right & ~ann_right).sum(axis=1)
-                s["ann_correct"] += ann_right.sum()
-                before = s.get("ann_said", np.zeros(0, np.int64))
-                s["ann_said"] = np.concatenate([before, ann_guess.astype(np.int64)])
-        if targets is not None:
-            s["values"] = s.get("values", 0) + misses(result.readouts[first], targets=targets)
-            s["ann_values"] = s.get("ann_values", 0) + misses(ann[first], targets=targets)
-            s["targets"] = s.get("targets", 0) + moments(targets)
-        s["spikes"] += sum(result.spikes.values(), start=np.zeros_like(s["spikes"]))
-        s["synops"] += result.synops
-        s["samples"] += result.samples
-        if result.steps_used is not None:
-            s["stopped"] += np.bincount(result.steps_used, minlength=len(s["stopped"]))
-        s["seconds"] += seconds
-        for name, spikes in result.spikes.items():
-            key = f"layer/{name}"
-            s[key] = s.get(key, np.zeros(())) + spikes.sum()
-        for name, operations in result.synops_of.items():
-            key = f"synops/{name}"
-            s[key] = s.get(key, np.zeros(())) + operations
-
-
 def evaluate(
     network: SpikingGraph,
     samples: Samples,
@@ -227,8 +128,7 @@ def evaluate(
     ann: Ann | None = None,
     *,
     first: int = 1,
-    tally: Tally | None = None,
-    checkpoint: Callable[[Tally], None] = lambda tally: None,
+    shards: Shards | None = None,
     progress: Progress = lambda done, total: None,
     chunk: int = CHUNK,
     seed: int = 0,
@@ -241,8 +141,8 @@ def evaluate(
 
     Parameters:
         ann: ``onnx_ann(model, network)``, or the network's own analog mode by default.
-        tally: counts to go on from (its samples are skipped); ``checkpoint`` sees it after each
-            chunk.
+        shards: where the counts of every ``chunk`` of samples are kept; what is there already is
+            not simulated again.
         seed, early_exit: see ``runtime.engine.interface.How``.
         regression: the outputs are values, also where they look like one score per class. (Labels
             that are no class numbers say the same.)
@@ -252,22 +152,31 @@ def evaluate(
     Raises UsageError for an unknown engine, DataError for samples that do not fit.
     """
     ann = ann or analog_ann(network)
-    tally = tally or Tally(steps)
     known = reader.read(network, samples.labels, regression=regression, where=samples.source)
     simulator = make_engine(engine, **options)
-    done = int(tally.state["samples"])
-    chunk = min(chunk, _most_samples(network, steps))
-    while done < len(samples):
-        x = samples.batch(done, min(done + chunk, len(samples)))
+
+    def measured(start: int, stop: int) -> Tally:
+        x = samples.batch(start, stop)
         began = perf_counter()
-        result = simulator.run(network, x, steps, seed=seed, offset=done, early_exit=early_exit)
+        result = simulator.run(network, x, steps, seed=seed, offset=start, early_exit=early_exit)
         seconds = perf_counter() - began
-        right = None if known.numbers is None else known.numbers[done : done + result.samples]
+        right = None if known.numbers is None else known.numbers[start:stop]
         labels, targets = (right, None) if known.classes else (None, right)
-        tally.add(result, ann(x), labels, seconds, known.logits, targets=targets)
-        done += result.samples
-        checkpoint(tally)
-        progress(done, len(samples))
+        part = Tally(steps)
+        part.add(result, ann(x), labels, seconds, known.logits, targets=targets)
+        return part
+
+    tally, count = Tally(steps), len(samples)
+    chunk = min(chunk, _most_samples(network, steps))
+    for start in range(0, count, chunk):
+        stop = min(start + chunk, count)
+        part = None if shards is None else shards.get(start, stop)
+        if part is None:
+            part = measured(start, stop)
+            if shards is not None:
+                shards.put(start, stop, part)
+        tally.merge(part)
+        progress(stop, count)
     found = _evaluation(
         network,
         tally,

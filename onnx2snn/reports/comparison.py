@@ -6,12 +6,23 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..converter.recipes import recipe_named
-from ..evaluation.sweep import SweepRun
+from ..evaluation.spread import Spread
+from ..evaluation.sweep import Sweep, SweepRun
 from ..provenance import Provenance
 from ..spelling import spelled
 from . import spiking
 from .figures import count
-from .text import interval, percent, table, value_cells, values_text
+from .spiking import answers_text
+from .text import (
+    interval,
+    notes_text,
+    percent,
+    run_text,
+    shown_points,
+    table,
+    value_cells,
+    values_text,
+)
 
 DROPS = {
     "accuracy": "points of accuracy lost against the ANN",
@@ -134,3 +145,49 @@ def runs_text(runs: Sequence[SweepRun], *, said: Collection[str] = ()) -> str:
     if ann_values is not None:
         head += f"ANN against the labels: {values_text(vars(ann_values))}; "
     return f"{head}{first.samples} samples\n\n{table(header, rows)}\n{spiking.KEY}"
+
+
+def sweep_text(sweep: Sweep) -> str:
+    """All curves of a sweep, one after the other."""
+    head = f"{sweep.model} on {sweep.data} ({sweep.samples} samples)"
+    return "\n\n".join([head, *(_curve_text(run) for run in sweep.runs)])
+
+
+def _curve_text(run: SweepRun) -> str:
+    text = run_text(f"recipe {run.recipe}", run.evaluation)
+    return f"{text}\n{answers_text(run)}{notes_text(run.notes)}{spread_text(run)}"
+
+
+SPREAD_HEADER = ["T", "mean", "deviation", "lowest", "highest"]
+
+
+def spread_line(found: Spread) -> str:
+    """What the rows are of."""
+    same = all(point.low == point.high for point in found.points)
+    return f"over {len(found.seeds)} seeds" + (
+        ": all gave the same" if same else "; what is said above is of the first"
+    )
+
+
+def spread_rows(run: SweepRun) -> list[list[str]]:
+    """``SPREAD_HEADER`` of the shown points; none without a spread."""
+    if run.spread is None:
+        return []
+    points = [run.spread.at(point.T) for point in shown_points(run.evaluation.points)]
+    return [
+        [
+            str(point.T),
+            percent(point.mean),
+            f"{100 * point.deviation:.2f}",
+            percent(point.low),
+            percent(point.high),
+        ]
+        for point in points
+    ]
+
+
+def spread_text(run: SweepRun) -> str:
+    """The line and the table, each on lines of their own; "" without a spread."""
+    if run.spread is None:
+        return ""
+    return f"\n\n{spread_line(run.spread)}:\n{table(SPREAD_HEADER, spread_rows(run))}"

@@ -11,16 +11,16 @@ from typing import Any
 from ..converter.frontend import CheckReport
 from ..display import shown
 from ..evaluation.evaluate import Evaluation, Point
-from ..evaluation.plan import LADDER
+from ..evaluation.spread import judged
 from ..evaluation.sweep import ERROR, Sweep, SweepRun, knee
 from ..evaluation.verify import Verification
+from ..experiments.plan import LADDER
 from ..hwtargets import HardwareTarget, Screening
 from ..runtime.engine import LayerProfile
 from ..spelling import spelled
 from . import spiking
 from .energy import verdicts
 from .figures import count
-from .spiking import answers_text
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -41,6 +41,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def _is_number(text: str) -> bool:
     return text.strip("-+.%,kMGe0123456789 ") in ("", "n/a")
+
+
+def duration(seconds: float) -> str:
+    """Rounded for people: 3.2 s, 14 min, 2.5 h."""
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def percent(value: float | None, digits: int = 2) -> str:
@@ -259,15 +266,6 @@ def notes_text(notes: Sequence[str]) -> str:
     return "".join(f"\nnote: {note}" for note in notes)
 
 
-def sweep_text(sweep: Sweep) -> str:
-    head = f"{sweep.model} on {sweep.data} ({sweep.samples} samples)"
-    parts = [
-        f"{run_text(f'recipe {r.recipe}', r.evaluation)}\n{answers_text(r)}{notes_text(r.notes)}"
-        for r in sweep.runs
-    ]
-    return "\n\n".join([head, *parts])
-
-
 def sweep_csv(sweep: Sweep) -> str:
     """One row per recipe and T, every field of the points."""
     out = io.StringIO()
@@ -386,10 +384,18 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
 def score(run: SweepRun, point: Point) -> float:
-    """What the chart shows: accuracy, else agreement, else 1 - error."""
-    if point.accuracy is not None:
-        return point.accuracy
-    return point.agreement if run.evaluation.classes else max(0.0, 1 - point.error)
+    """What the chart shows: accuracy, else agreement, else 1 - error; over several seeds the
+    mean."""
+    return judged(run.evaluation, point) if run.spread is None else run.spread.at(point.T).mean
+
+
+def band(run: SweepRun, point: Point) -> tuple[float, float] | None:
+    """What the chart shows around ``score``: its interval; over several seeds the lowest and the
+    highest."""
+    if run.spread is None:
+        return bounds_of(run.evaluation, point)
+    found = run.spread.at(point.T)
+    return found.low, found.high
 
 
 def score_name(sweep: Sweep) -> str:

@@ -92,6 +92,17 @@ def claim_file(path: Path, kind: Kind, *, inputs: Iterable[Path], force: bool) -
     return results
 
 
+def refuse_existing(path: Path) -> None:
+    """Raise DataError (E223) where anything is at ``path``: of what people go on to edit."""
+    if os.path.lexists(path):
+        raise DataError(
+            "exists, and is never replaced",
+            where=str(path),
+            remedy="Choose another name.",
+            code="E223",
+        )
+
+
 def _identities(inputs: Iterable[Path]) -> dict[Identity, Path]:
     """By what the system tells files apart, whatever their paths; an input that cannot be read is
     left to the code that reads it."""

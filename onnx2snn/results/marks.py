@@ -94,7 +94,7 @@ def _is_crossbars(path: Path) -> bool:
 
 
 def _is_state(path: Path) -> bool:
-    """Whoever made it: what cannot be continued is set aside (``evaluation.state``)."""
+    """Whoever made it: what cannot be continued is set aside (``experiments.store``)."""
     return path.is_file()
 
 

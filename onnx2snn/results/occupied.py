@@ -48,10 +48,15 @@ def occupy(folder: Path) -> Occupied | None:
         except OSError as error:
             if error.errno != errno.EADDRINUSE:  # no sockets here: as elsewhere
                 return None
-            raise DataError(
-                "another run of onnx2snn is writing into this folder",
-                where=str(folder),
-                remedy="Wait for it, or choose another folder.",
-                code="E225",
-            ) from None
+            raise in_use(folder) from None
     return held
+
+
+def in_use(folder: Path) -> DataError:
+    """The error of a folder that another run writes into."""
+    return DataError(
+        "another run of onnx2snn is writing into this folder",
+        where=str(folder),
+        remedy="Wait for it, or choose another folder.",
+        code="E225",
+    )

@@ -1,8 +1,10 @@
 """Files are written in one step: a temporary file in the same folder, synced, then renamed.
 
 A reader sees the old content or the new, whatever happens in between; on any failure, an interrupt
-included, the temporary file is removed. A symbolic link is written through: the file that it leads
-to is replaced, the link stays. What exists and is no regular file is never replaced.
+included, the temporary file is removed; that of a process that was killed goes with the next write
+into the folder, told by a lock that only a living process holds. A symbolic link is written
+through: the file that it leads to is replaced, the link stays. What exists and is no regular file
+is never replaced.
 """
 
 from __future__ import annotations
@@ -10,11 +12,18 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from ...errors import DataError
+
+if CAN_LOCK := sys.platform != "win32":
+    import fcntl
+
+TEMPORARY = ".onnx2snn-{}.tmp"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,13 +82,15 @@ def write_atomically(path: Path, content: bytes, *, make_folders: bool = False) 
     """
     place = destination(path)
     folder = place.path.parent
-    temporary = folder / f".onnx2snn-{secrets.token_hex(8)}.tmp"
+    temporary: Path | None = None
     made: list[Path] = []
     try:
         try:
             if make_folders:
                 _make(folder, made)
-            with open(temporary, "xb") as file:
+            _remove_leftovers(folder)
+            temporary, file = _temporary(folder)
+            with file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -87,8 +98,9 @@ def write_atomically(path: Path, content: bytes, *, make_folders: bool = False) 
                 _keep_permissions(temporary, place.status)
             os.replace(temporary, place.path)
         except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
+            if temporary is not None:
+                with suppress(OSError):
+                    temporary.unlink()
             for new in reversed(made):
                 with suppress(OSError):  # others may have written into it
                     new.rmdir()
@@ -96,6 +108,35 @@ def write_atomically(path: Path, content: bytes, *, make_folders: bool = False) 
     except OSError as error:
         raise unwritable(path, error.strerror) from error
     _sync_folder(folder)
+
+
+def _temporary(folder: Path) -> tuple[Path, BinaryIO]:
+    """A new file in ``folder``, open and locked."""
+    while True:
+        path = folder / TEMPORARY.format(secrets.token_hex(8))
+        file = open(path, "xb")  # noqa: SIM115 - the caller closes it
+        with suppress(OSError):  # a disk without locks: then nobody has one
+            _lock(file.fileno())
+        if os.fstat(file.fileno()).st_nlink:  # nobody took it for a leftover before it was locked
+            return path, file
+        file.close()
+
+
+def _lock(handle: int) -> None:
+    """Raises OSError where another process has the file's lock, or the disk knows none."""
+    if CAN_LOCK:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    for path in folder.glob(TEMPORARY.format("[0-9a-f]" * 16)) if CAN_LOCK else ():
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                _lock(handle)
+                path.unlink()
+            finally:
+                os.close(handle)
 
 
 def _make(folder: Path, made: list[Path]) -> None:

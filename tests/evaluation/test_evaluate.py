@@ -1,5 +1,7 @@
 """Keeping score: chunks, resuming, labels, regression."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from graphs import dyadic, residual_cnn
@@ -7,7 +9,8 @@ from graphs import dyadic, residual_cnn
 from onnx2snn.data import Preprocessing, Samples
 from onnx2snn.errors import UsageError
 from onnx2snn.evaluation.ann import analog_ann
-from onnx2snn.evaluation.evaluate import Tally, _steps_run, evaluate
+from onnx2snn.evaluation.evaluate import _steps_run, evaluate
+from onnx2snn.evaluation.tally import Tally
 from onnx2snn.runtime.engine import make_engine, simulate
 
 
@@ -42,27 +45,31 @@ def test_the_curve_is_that_of_one_simulation() -> None:
 def test_an_interrupted_evaluation_goes_on_where_it_stopped() -> None:
     samples = make(9, np.arange(9) % 3)
     whole = evaluate(GRAPH, samples, 5, ANN, chunk=3)
-    kept: list[dict[str, np.ndarray]] = []
 
     class KilledError(Exception):
         pass
 
-    def kill(tally: Tally) -> None:
-        kept.append({k: v.copy() for k, v in tally.state.items()})
-        if len(kept) == 2:
-            raise KilledError
+    class Kept(dict[tuple[int, int], Tally]):
+        """Is killed with what it is given second."""
 
+        left = 2
+
+        def get(self, start: int, stop: int) -> Tally | None:  # type: ignore[override]
+            return super().get((start, stop))
+
+        def put(self, start: int, stop: int, tally: Tally) -> None:
+            self[start, stop] = tally
+            self.left -= 1
+            if not self.left:
+                raise KilledError
+
+    kept = Kept()
     with pytest.raises(KilledError):
-        evaluate(GRAPH, samples, 5, ANN, chunk=3, checkpoint=kill)
-    tally = Tally(5)
-    tally.state = kept[-1]
-    seen = []
-    resumed = evaluate(
-        GRAPH, samples, 5, ANN, chunk=3, tally=tally, checkpoint=lambda t: seen.append(t)
-    )
-    assert len(seen) == 1
-    assert resumed.points[-1].accuracy == whole.points[-1].accuracy
-    assert resumed.points[-1].synops_per_sample == whole.points[-1].synops_per_sample
+        evaluate(GRAPH, samples, 5, ANN, chunk=3, shards=kept)
+    assert list(kept) == [(0, 3), (3, 6)]
+    resumed = evaluate(GRAPH, samples, 5, ANN, chunk=3, shards=kept)
+    assert list(kept) == [(0, 3), (3, 6), (6, 9)]
+    assert asdict(resumed) | {"seconds": 0} == asdict(whole) | {"seconds": 0}
 
 
 def test_without_class_labels_there_is_agreement_and_error_but_no_accuracy() -> None:

@@ -17,8 +17,9 @@ from click.testing import CliRunner, Result
 from places import ROOT
 
 import onnx2snn
-from onnx2snn.cli import conversion, main
-from onnx2snn.evaluation import sweep
+from onnx2snn.cli import conversion, main, sweeping
+from onnx2snn.experiments import store
+from onnx2snn.experiments.store import Store
 from onnx2snn.results import marks
 from onnx2snn.results.marks import Kind, made_by_us
 
@@ -304,10 +305,11 @@ def test_a_result_of_another_kind_is_not_replaced_either(work: Path) -> None:
 
 def test_files_of_an_unfinished_sweep_are_looked_at_too(work: Path) -> None:
     (work / "out").mkdir()
-    (work / "out" / ".unfinished-binary-2.npz").write_bytes(b"mine")
+    (work / "out" / store.NAME).write_bytes(b"mine")
     assert run(*FOLDERS["sweep"][0], "-o", "out").exit_code == 0
-    assert (work / "out" / ".unfinished-binary-2.set-aside-1.npz").read_bytes() == b"mine"
-    os.mkfifo("out/.unfinished-binary-2.npz")  # reading it would wait for ever
+    aside = store.NAME.replace(".sqlite", ".set-aside-1.sqlite")
+    assert (work / "out" / aside).read_bytes() == b"mine"
+    os.mkfifo(f"out/{store.NAME}")  # reading it would wait for ever
     refused("E222", *FOLDERS["sweep"][0], "-o", "out")
 
 
@@ -367,25 +369,17 @@ def test_places_on_all_chips_are_looked_at_before_the_work(work: Path) -> None:
 
 
 def test_a_killed_sweep_goes_on_without_force(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found: list[int] = []
-    evaluate = sweep.evaluate
-
-    def killed(*args: Any, checkpoint: Any, tally: Any, **options: Any) -> Any:
-        found.append(int(tally.state["samples"]))
-
-        def stop(now: Any) -> None:
-            checkpoint(now)
-            raise KeyboardInterrupt
-
-        return evaluate(*args, checkpoint=stop, tally=tally, **options)
+    def killed(*args: Any) -> None:
+        raise KeyboardInterrupt
 
     command = [*FOLDERS["sweep"][0], "-o", "out"]
     with monkeypatch.context() as patched:
-        patched.setattr(sweep, "evaluate", killed)
+        patched.setattr(sweeping, "write_chart", killed)
         assert run(*command).exit_code != 0
-        assert [p.name for p in (work / "out").iterdir()] == [".unfinished-binary-2.npz"]
-        assert run(*command).exit_code == 0  # nothing was left to do, so nothing to be killed in
-    assert found == [0, 40]
+        assert [p.name for p in (work / "out").iterdir()] == [store.NAME]
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "keep_shard", killed)  # nothing is left to do
+        assert run(*command).exit_code == 0
     assert not list((work / "out").glob(".*"))
 
 

@@ -17,7 +17,7 @@ from ...evaluation.energy.verdict import ratio_at
 from ...evaluation.evaluate import Point
 from ...evaluation.sweep import Sweep, SweepRun
 from .. import spiking
-from ..text import COLOURS, bounds_of, interval, percent, score, score_name
+from ..text import COLOURS, band, interval, percent, score, score_name
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 420, 300, 46, 14, 14, 40
 
@@ -158,7 +158,7 @@ def _scale(sweep: Sweep) -> tuple[float, float]:
     """The lowest value of the axis, below everything that is drawn, and the distance of its lines:
     a curve between 93 and 99 % must not be a line at the top."""
     values = [score(run, p) for run in sweep.runs for p in run.evaluation.points]
-    bounds = [bounds_of(run.evaluation, p) for run in sweep.runs for p in run.evaluation.points]
+    bounds = [band(run, p) for run in sweep.runs for p in run.evaluation.points]
     anns = [run.evaluation.ann_accuracy for run in sweep.runs]
     lowest = min([*values, *(b[0] for b in bounds if b), *(a for a in anns if a is not None)])
     for tick in (0.01, 0.02, 0.05, 0.1):
@@ -195,7 +195,7 @@ def _curve(
     colour = COLOURS[n % len(COLOURS)]
     at = [(p, frame.x(x), frame.y(score(run, p))) for p, x in points]
     parts = [f'<g class="run{n}">']
-    bounds = [bounds_of(run.evaluation, p) for p, _, _ in at]
+    bounds = [band(run, p) for p, _, _ in at]
     known = [(x, b) for (_, x, _), b in zip(at, bounds, strict=True) if b is not None]
     if len(known) > 1:
         upper = [f"{x},{frame.y(b[1])}" for x, b in known]

@@ -12,6 +12,7 @@ from ...evaluation.energy.verdict import verdicts as verdicts_of
 from ...evaluation.sweep import Sweep, SweepRun
 from ...provenance import Provenance
 from .. import spiking
+from ..comparison import SPREAD_HEADER, spread_line, spread_rows
 from ..energy import verdicts
 from ..figures import count
 from ..spiking import answers_text
@@ -60,6 +61,9 @@ def _section(run: SweepRun, colour: str) -> dict[str, Any]:
         "notes": run.notes,
         "layers": _layers(run),
         "made": _made(run),
+        "spread": "" if run.spread is None else spread_line(run.spread),
+        "spread_header": SPREAD_HEADER,
+        "spread_rows": spread_rows(run),
         "header": header,
         "rows": rows,
         "outputs": output_rows(run.evaluation) if several_outputs(run.evaluation) else [],

@@ -7,11 +7,11 @@ from typing import Any
 
 from ...display import displayed, shown
 from ...errors import UsageError
-from ...evaluation.plan import LADDER
 from ...evaluation.sweep import Sweep, SweepRun
+from ...experiments.plan import LADDER
 from ...results.marks import PNG_TEXT
 from .. import spiking
-from ..text import COLOURS, bounds_of, score, score_name
+from ..text import COLOURS, band, score, score_name
 
 
 def available() -> bool:
@@ -71,7 +71,7 @@ def _beside(sweep: Sweep) -> bytes:
     labels = []
     for n, run in enumerate(sweep.runs):
         p, colour = run.evaluation.points[0], COLOURS[n % len(COLOURS)]
-        value, bounds = 100 * score(run, p), bounds_of(run.evaluation, p)
+        value, bounds = 100 * score(run, p), band(run, p)
         bars = None
         if bounds is not None:
             bars = [[value - 100 * bounds[0]], [100 * bounds[1] - value]]
@@ -124,7 +124,7 @@ def _curve(axes: Any, run: SweepRun, colour: str, aside: float, *, few: bool) ->
         f"{short(run.recipe)} (T={steps[-1]}: latency {points[-1].latency}, "
         f"{spiking.short(run.evaluation.spiking, points[-1])})"
     )
-    bounds = [bounds_of(run.evaluation, p) for p in points]
+    bounds = [band(run, p) for p in points]
     low, high = ([100 * b[side] for b in bounds if b is not None] for side in (0, 1))
     if len(points) > 3:
         axes.plot(steps, values, "-", color=colour, label=last)

@@ -110,3 +110,18 @@ def test_the_content_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch
     monkeypatch.setattr(os, "replace", lambda *names: (done.append("name"), replace(*names)))
     atomic.write_atomically(tmp_path / "result", b"new")
     assert done == ["sync", "name", "sync"]  # the file, its name, the folder that holds the name
+
+
+@pytest.mark.skipif(not atomic.CAN_LOCK, reason="no locks here")
+def test_what_a_killed_process_left_goes_what_one_at_work_has_stays(tmp_path):
+    left = tmp_path / atomic.TEMPORARY.format("0" * 16)
+    left.write_bytes(b"half")
+    (tmp_path / ".onnx2snn-notes.tmp").write_bytes(b"mine")
+    path, file = atomic._temporary(tmp_path)
+    with file:
+        write_atomically(tmp_path / "f", b"1")
+        assert sorted(tmp_path.iterdir()) == sorted(
+            [path, tmp_path / "f", tmp_path / ".onnx2snn-notes.tmp"]
+        )
+    write_atomically(tmp_path / "f", b"2")
+    assert not path.exists()

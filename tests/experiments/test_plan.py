@@ -13,8 +13,7 @@ from places import ROOT
 from onnx2snn.cli import main
 from onnx2snn.cli.options import parse_sweep
 from onnx2snn.errors import UsageError
-from onnx2snn.evaluation.plan import LADDER, Steps, parse_grid, plan
-from onnx2snn.evaluation.sweep import state_names
+from onnx2snn.experiments.plan import LADDER, Steps, parse_grid, plan
 
 DATA = str(ROOT / "models" / "digits.npz")
 MLP = str(ROOT / "models" / "digits_mlp.onnx")
@@ -37,7 +36,7 @@ def test_a_grid_is_every_combination() -> None:
     ]
     assert len(found) == 8
     assert found[-1].options == {"recipe": "signed", "leak": 0.1, "lag": 2, "per_channel": False}
-    assert len(set(state_names(found))) == 8
+    assert len({one.label for one in found}) == 8
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -50,6 +50,13 @@ class Series:
     options: Mapping[str, Any]
     steps: Steps
     each: bool
+
+    def seeded(self, seed: int) -> Series:
+        """With other samples drawn in calibration; 0 is what is drawn where nobody asks."""
+        if seed == 0:
+            return self
+        options = {**self.options, "seed": seed}
+        return replace(self, options=options, label=f"{self.label} seed {seed}")
 
 
 def plan(

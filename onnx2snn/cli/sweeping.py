@@ -1,0 +1,321 @@
+"""sweep, demo: the accuracy curves of a network's conversions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib.resources import as_file
+from importlib.resources import files as resources
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import api
+from ..converter.frontend import LoadedModel, load_onnx
+from ..data import Preprocessing, data_path
+from ..display import shown
+from ..errors import DataError, UsageError
+from ..evaluation.sweep import Sweep
+from ..evaluation.written import checked_bytes
+from ..experiments import estimate
+from ..experiments import file as experiment_file
+from ..experiments import store as unfinished
+from ..experiments.plan import parse_grid, plan
+from ..experiments.run import sweep as run_sweep
+from ..experiments.run import work_on
+from ..experiments.template import template
+from ..reports import comparison, documents
+from ..reports import text as render
+from ..results import claim, claim_file, refuse_existing
+from ..results.marks import Kind
+from ..runtime.ops import Array
+from . import files, terminal
+from . import options as opt
+from .reading import DataReader, data_options
+from .running import chart_kinds, write_chart
+from .watching import watch
+
+PATH = click.Path(path_type=Path)
+EXPERIMENT = "onnx2snn.experiment"  # of a context: the file that its options come from
+
+
+def _experiment(context: click.Context, parameter: click.Parameter, given: Path) -> Path:
+    """The model; of an experiment file the one it names, and the rest of it as defaults."""
+    if given.suffix != ".toml":
+        return given
+    options = experiment_file.read(given)
+    context.meta[EXPERIMENT] = given
+    context.default_map = {**(context.default_map or {}), **options}
+    if "model" not in options:
+        raise UsageError(
+            "does not name the model",
+            where=str(given),
+            remedy='Add model = "MODEL.onnx" at the top.',
+            code=experiment_file.CODE,
+        )
+    return Path(options["model"])
+
+
+@click.command()
+@click.argument(
+    "model", type=PATH, is_eager=True, callback=_experiment, metavar="MODEL.onnx|EXPERIMENT.toml"
+)
+@click.option("--data", required=True, metavar="DATA", help="Samples and labels to score on.")
+@click.option("--calib", required=True, metavar="DATA", help="Calibration samples, or `none`.")
+@click.option("--calib-samples", type=click.IntRange(min=1), help="Use N of them, spread over all.")
+@click.option("-T", "--steps", default="1:64", help="Time steps: N, A,B,C or FIRST:LAST [1:64].")
+@opt.recipes_option
+@click.option(
+    "--convert-each",
+    is_flag=True,
+    help="Convert for every T (of FIRST:LAST a few per octave), beside the early answers of one "
+    "network.",
+)
+@click.option(
+    "--grid",
+    multiple=True,
+    metavar="NAME=VALUE,VALUE",
+    help="A curve for each value of a conversion option, such as lag=0,2,4 (repeatable).",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Convert and run with so many seeds: mean and spread of every curve [1].",
+)
+@click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
+@click.option(
+    "-o", "--output", required=True, type=files.OUTPUT, help="Folder for JSON, CSV, PNG, HTML."
+)
+@files.force_option
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Only show what would be converted and run, what is done already, and about how long the "
+    "rest takes.",
+)
+@opt.conversion_options
+@opt.engine_options
+@opt.regression_option
+@opt.allow_analog_option
+@opt.preprocessing_options
+@data_options
+@opt.shape_option
+@opt.json_option
+def sweep(
+    *,
+    model: Path,
+    data: str,
+    calib: str,
+    calib_samples: int | None,
+    steps: str,
+    recipes: tuple[str, ...],
+    samples: int | None,
+    convert_each: bool,
+    grid: tuple[str, ...],
+    seeds: int,
+    output: Path,
+    force: bool,
+    dry_run: bool,
+    allow_analog: bool,
+    preprocessing: Preprocessing | None,
+    reader: DataReader,
+    input_shapes: tuple[str, ...],
+    as_json: bool,
+    **choices: Any,
+) -> None:
+    """The accuracy curve of MODEL.onnx over time steps, from one simulation per recipe.
+
+    The network is converted for the last step; the other points show how its answer builds up.
+    With --convert-each every T has a network of its own, converted for it: the curve that says how
+    many steps are needed. EXPERIMENT.toml (docs/experiments.md; `onnx2snn init` writes one) names
+    the model and options; those of the command line are stronger.
+    """
+    engine = opt.engine_arguments({k: choices.pop(k) for k in opt.ENGINE})
+    engine["regression"] = choices.pop("regression")
+    series = plan(
+        recipes or ("binary",),
+        opt.chosen(**choices),
+        grid=parse_grid(grid),
+        steps=opt.parse_sweep(steps),
+        each=convert_each,
+    )
+    names = {one.label: _network_name(model, one.label) for one in series}
+    results = claim(
+        output,
+        chart_kinds("sweep")
+        | dict.fromkeys(names.values(), Kind.NETWORK)
+        | {unfinished.NAME: Kind.STATE},
+        inputs=files.read_by([model], data, calib, others=_read_too()),
+        force=force,
+    )
+    loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
+    test = reader.samples(data, loaded, preprocessing, limit=samples)
+    lowered = api.lowered(loaded)
+    reader.labels(lowered, test, regression=engine["regression"])
+    calibration = reader.calibration(calib, loaded, preprocessing, calib_samples)
+    with unfinished.opened(output, say=terminal.notice, dry=dry_run) as store:
+        work = work_on(
+            loaded,
+            test,
+            calibration=calibration,
+            store=store,
+            engine=engine,
+            stage=opt.stage,
+            say=terminal.notice,
+        )
+        if dry_run:
+            expected = estimate.estimated(work, series, seeds=seeds)
+            document = reader.told(estimate.document(expected))
+            opt.emit(document, as_json, _plan_text, expected)
+            return
+        result = run_sweep(work, series, seeds=seeds)
+        for made in result.runs:
+            reader.made(made.network, test)
+            reader.judged(made.evaluation, data)
+        document = reader.told(documents.sweep(result))
+        written = write_chart(result, document, results, "sweep")
+        for label, made in zip(names, result.networks, strict=True):
+            name = names[label]
+            results.write(name, checked_bytes(made.network, test.section(0, 2).whole()))
+            written.append(f"wrote {output / name}: the converted network for T={made.steps}")
+        store.finish()
+    opt.emit(document, as_json, _sweep_text, result, written)
+    opt.refuse_analog([made.evaluation.spiking for made in result.runs], allow_analog)
+
+
+def _read_too() -> list[Path]:
+    """The experiment file, where there is one."""
+    context = click.get_current_context(silent=True)
+    return [] if context is None or EXPERIMENT not in context.meta else [context.meta[EXPERIMENT]]
+
+
+def _network_name(model: Path, label: str) -> str:
+    """The file of a series' network: that of the last T."""
+    return f"{model.stem}.{label.replace(' ', '.')}.snn.onnx"
+
+
+def _plan_text(expected: estimate.Estimate) -> str:
+    header = ["configuration", "T", "conversion", "samples done", "of", "about", "timed on"]
+    rows = [
+        [
+            one.label,
+            one.steps,
+            "stored" if one.converted else "to do",
+            one.done,
+            one.samples,
+            render.duration(one.seconds),
+            one.timed,
+        ]
+        for one in expected.configurations
+    ]
+    about = f"about {render.duration(expected.seconds)} in all; nothing was run or written"
+    return f"{render.table(header, rows)}\n\n{about}"
+
+
+def _sweep_text(result: Sweep, written: list[str]) -> str:
+    return "\n".join([comparison.sweep_text(result), "", *written])
+
+
+@click.command()
+@click.option(
+    "-o", "--output", default="demo", type=files.OUTPUT, help="Folder for the results [demo]."
+)
+@files.force_option
+@click.option("-T", "--steps", default="1:32", help="Time steps: FIRST:LAST [1:32].")
+@click.pass_context
+def demo(context: click.Context, output: Path, force: bool, steps: str) -> None:
+    """The main job on a bundled network (a small CNN on handwritten digits), in under a minute."""
+    bundled = resources("onnx2snn.models")
+    with as_file(bundled / "digits_cnn.onnx") as model, as_file(bundled / "digits.npz") as data:
+        for path in (model, data):
+            terminal.out(f"{path.name}: {shown(str(path))}")
+        terminal.out("")
+        context.invoke(
+            sweep,
+            model=model,
+            data=f"{data}:x_test,y_test",
+            calib=f"{data}:x_calib",
+            steps=steps,
+            output=output,
+            force=force,
+            scale=16.0,
+            layout="NHWC",
+        )
+        terminal.out("")
+        context.invoke(
+            watch,
+            network=output / "digits_cnn.binary.snn.onnx",
+            data=f"{data}:x_test,y_test",
+            output=output / "watch.html",
+            force=force,
+        )
+
+
+@click.command()
+@click.argument("model", type=PATH, metavar="MODEL.onnx")
+@click.argument("output", type=files.OUTPUT, default="exp.toml", metavar="[FILE.toml]")
+@click.option("--data", metavar="DATA", help="Test samples, which tell part of the preprocessing.")
+@opt.shape_option
+@opt.json_option
+def init(
+    *,
+    model: Path,
+    output: Path,
+    data: str | None,
+    input_shapes: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Write a commented experiment file for MODEL.onnx, for `onnx2snn sweep` [exp.toml].
+
+    It has the model's inputs and what DATA tell of the preprocessing; what nothing tells is asked.
+    A file that exists is never replaced.
+    """
+    refuse_existing(output)
+    results = claim_file(output, Kind.TEXT, inputs=files.read_by([model], data), force=False)
+    shapes = opt.parse_shapes(input_shapes)
+    loaded = load_onnx(model, input_shapes=shapes)
+    folder = output.parent
+    made = template(
+        model=_from(folder, model),
+        inputs=api.input_shapes(loaded),
+        fixed=shapes or {},
+        data=None if data is None else _data_from(folder, data),
+        stored=None if data is None else _stored(loaded, data),
+    )
+    refuse_existing(output)
+    results.write(output.name, made.text.encode("utf-8", "replace"))
+    document = {"schema": "onnx2snn.init/1", "output": str(output), "asks": list(made.asks)}
+    opt.emit(document, as_json, _init_text, document)
+
+
+def _init_text(document: Mapping[str, Any]) -> str:
+    asks = document["asks"]
+    return (
+        f"wrote {document['output']}; to fill in: {', '.join(asks)}\n"
+        f"then: onnx2snn sweep {document['output']}"
+    )
+
+
+def _from(folder: Path, path: Path) -> Path:
+    """``path`` as a file in ``folder`` names it."""
+    return Path(os.path.relpath(path, folder))
+
+
+def _data_from(folder: Path, data: str) -> str:
+    file, keys = data_path(data)
+    return f"{_from(folder, file)}:{keys}" if keys else str(_from(folder, file))
+
+
+def _stored(model: LoadedModel, data: str) -> Mapping[str, Array]:
+    """The samples as they lie there, in whichever layout fits."""
+    try:
+        return api.load_samples(data, model).arrays
+    except DataError as error:
+        if error.code != "E212":
+            raise
+        return api.load_samples(data, model, Preprocessing(layout="NHWC")).arrays
+
+
+COMMANDS = (sweep, demo, init)

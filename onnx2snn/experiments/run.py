@@ -1,0 +1,286 @@
+"""Runs a plan: what the store has is taken from it, the rest is converted and simulated.
+
+A shard is a slice of the samples through one converted network. Shards are merged in the order of
+the samples, so that what comes out does not depend on how often the sweep was interrupted. Every
+network goes through the store's form of it, stored now or earlier: what is simulated is the same.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..converter.frontend import LoadedModel
+from ..data import Samples
+from ..errors import ModelError
+from ..evaluation.ann import onnx_ann
+from ..evaluation.evaluate import Evaluation, evaluate
+from ..evaluation.spread import spread
+from ..evaluation.sweep import EACH, Sweep, SweepRun, early_notes
+from ..evaluation.tally import Tally
+from ..provenance import Provenance
+from ..provenance.converted import convert
+from ..runtime.file.packed import pack, unpack
+from ..runtime.graph import SpikingGraph
+from . import fingerprint as keys
+from .plan import Series
+from .store import Store
+
+Stage = Callable[[str], Callable[[int, int], None]]
+# What reading arrays and their head raises where they are no counts.
+MALFORMED = (KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
+
+
+def quiet(text: str) -> Callable[[int, int], None]:
+    """A ``Stage`` without progress."""
+    return lambda done, total: None
+
+
+def work_on(
+    model: LoadedModel,
+    samples: Samples,
+    *,
+    calibration: Samples | None,
+    store: Store,
+    engine: Mapping[str, Any] | None = None,
+    stage: Stage = quiet,
+    say: Callable[[str], None] = lambda text: None,
+) -> Work:
+    """The work, with keys of everything that was read."""
+    return Work(
+        model=model,
+        samples=samples,
+        calibration=calibration,
+        store=store,
+        engine=engine or {},
+        stage=stage,
+        say=say,
+        conversions=keys.conversions(model, calibration),
+        inputs=keys.inputs(model, samples),
+    )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Work:
+    """What all series of a sweep share.
+
+    Attributes:
+        calibration: None converts on assumed statistics.
+        store: keeps what is finished.
+        engine: keyword arguments of ``evaluate``.
+        stage: gives the progress callback for each stage of the work.
+        say: is told what is gone on from.
+        conversions, inputs: keys (``fingerprint``), see ``work_on``.
+    """
+
+    model: LoadedModel
+    samples: Samples
+    calibration: Samples | None
+    store: Store
+    engine: Mapping[str, Any]
+    stage: Stage
+    say: Callable[[str], None]
+    conversions: str
+    inputs: str
+
+    @cached_property
+    def simulations(self) -> str:
+        return keys.simulations(self.inputs, self.engine)
+
+    def seeded(self, seed: int) -> Work:
+        """With the seed of stochastic encodings that much higher."""
+        return replace(self, engine={**self.engine, "seed": self.engine.get("seed", 0) + seed})
+
+    def conversion_key(self, series: Series, steps: int) -> str:
+        return keys.fingerprint([self.conversions, series.options, steps])
+
+    def curves(self, series: Series) -> list[SweepRun]:
+        """The curve with a conversion for every T where that is asked for or all there is, and that
+        of the early answers of the network for the last T."""
+        steps, last = series.steps, series.steps.last
+        network, evaluation = self._evaluate(series, first=steps.answers[0], last=last)
+        tied = evaluation.points[-1].latency > last  # start lags: every T has its own windows
+        shown = tuple(point for point in evaluation.points if point.T in steps.answers)
+        early, out = replace(evaluation, points=shown), []
+        if len(steps.conversions) > 1 and (tied or series.each):
+            made = [
+                self._evaluate(series, first=t, last=t)[1].points[-1]
+                for t in steps.conversions[:-1]
+            ]
+            full = replace(evaluation, points=(*made, evaluation.points[-1]))
+            out.append(_run(series, network, full, each=True))
+        if not out or not tied:
+            out.append(_run(series, network, early, each=False))
+        return out
+
+    def _evaluate(
+        self, series: Series, *, first: int, last: int
+    ) -> tuple[SpikingGraph, Evaluation]:
+        title = f"{series.label} (T={last})"
+        network = self._network(series, last)
+        shards = self.shards(series, network, last)
+        done = shards.done
+        if done:
+            self.say(f"continuing: {done:,} of {len(self.samples):,} samples of {title} were done")
+        evaluation = evaluate(
+            network,
+            self.samples,
+            last,
+            onnx_ann(self.model, network),
+            first=first,
+            shards=shards,
+            progress=self.stage(f"simulating ({series.label}, T={last})"),
+            **self.engine,
+        )
+        return network, evaluation
+
+    def _network(self, series: Series, steps: int) -> SpikingGraph:
+        """That of the store, or converted now and stored."""
+        found = self.stored(series, steps)
+        if found is not None:
+            return found
+        made = convert(
+            self.model,
+            self.calibration,
+            progress=self.stage(f"converting ({series.label}, T={steps})"),
+            **{**series.options, "steps": steps},
+        )
+        content = pack(made)
+        self.store.keep_conversion(self.conversion_key(series, steps), content)
+        return unpack(content)
+
+    def shards(self, series: Series, network: SpikingGraph, steps: int) -> StoredShards:
+        return StoredShards(
+            store=self.store,
+            simulations=self.simulations,
+            key=keys.simulation(self.simulations, network, steps),
+            network=network,
+            steps=steps,
+            title=f"{series.label} (T={steps})",
+            say=self.say,
+        )
+
+    def stored(self, series: Series, steps: int) -> SpikingGraph | None:
+        """The conversion that the store has."""
+        content = self.store.conversion(self.conversion_key(series, steps))
+        if content is None:
+            return None
+        try:
+            return unpack(content)
+        except ModelError:
+            title = f"{series.label} (T={steps})"
+            self.say(f"the stored conversion of {title} is damaged: converted again")
+            return None
+
+
+def sweep(work: Work, series: Sequence[Series], *, seeds: int = 1) -> Sweep:
+    """Convert what every series asks for (``plan``) and run it on the samples, each with so many
+    ``seeds``."""
+    works = [work.seeded(seed) for seed in range(seeds)]
+    known = {
+        work.conversion_key(one.seeded(seed), t)
+        for one in series
+        for seed in range(seeds)
+        for t in one.steps.conversions
+    }
+    others = work.store.others(known, {each.simulations for each in works})
+    if others:
+        work.say(
+            f"{work.store.path} also has {others:,} results of a sweep of something else (another "
+            "model, other samples, labels or options, or other versions of the libraries): not "
+            "used, and kept"
+        )
+    return Sweep(
+        model=Path(work.model.path).name,
+        data=work.samples.source,
+        samples=len(work.samples),
+        runs=tuple(run for one in series for run in _over_seeds(works, one)),
+    )
+
+
+def _over_seeds(works: Sequence[Work], series: Series) -> list[SweepRun]:
+    """The curves of the first seed, with the spread over all."""
+    found = [work.curves(series.seeded(seed)) for seed, work in enumerate(works)]
+    if len(works) == 1:
+        return found[0]
+    return [
+        replace(same[0], spread=spread([run.evaluation for run in same], range(len(works))))
+        for same in zip(*found, strict=True)
+    ]
+
+
+def _run(series: Series, network: SpikingGraph, evaluation: Evaluation, *, each: bool) -> SweepRun:
+    both = series.each and len(series.steps.answers) > 1
+    steps = [point.T for point in evaluation.points]
+    way = (", each T" if each else ", early") if both else ""
+    return SweepRun(
+        recipe=f"{series.label}{way}",
+        steps=series.steps.last,
+        evaluation=evaluation,
+        notes=(
+            *Provenance.of(network).notes,
+            *((EACH,) if both and each else early_notes(network, steps)),
+        ),
+        network=network,
+        each=each,
+    )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StoredShards:
+    """The shards of one network's evaluation, in the store under ``key``. ``title``: what the
+    evaluation is called in what there is to ``say``."""
+
+    store: Store
+    simulations: str
+    key: str
+    network: SpikingGraph
+    steps: int
+    title: str
+    say: Callable[[str], None]
+
+    @property
+    def done(self) -> int:
+        """How many samples are stored."""
+        return sum(stop - start for start, stop in self.store.slices(self.key))
+
+    def seconds(self) -> float:
+        """What their simulation took."""
+        stored = (self.get(start, stop) for start, stop in self.store.slices(self.key))
+        return sum(float(tally.state["seconds"]) for tally in stored if tally is not None)
+
+    def get(self, start: int, stop: int) -> Tally | None:
+        content = self.store.shard(self.key, start, stop)
+        if content is None:
+            return None
+        try:
+            return Tally.restored(unpacked(content), self.network, self.steps)
+        except MALFORMED:
+            self.say(f"stored results of {self.title} are damaged: simulated again")
+            return None
+
+    def put(self, start: int, stop: int, tally: Tally) -> None:
+        content = packed(tally.state)
+        self.store.keep_shard(self.simulations, self.key, start=start, stop=stop, content=content)
+
+
+def packed(counts: Mapping[str, np.ndarray]) -> bytes:
+    """Arrays by name as bytes."""
+    out = io.BytesIO()
+    np.savez(out, *counts.values(), head=np.array(json.dumps(list(counts))))
+    return out.getvalue()
+
+
+def unpacked(content: bytes) -> dict[str, np.ndarray]:
+    """What was ``packed``. Raises one of ``MALFORMED`` where it is nothing of that kind."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        # By number: a name could be one that zip files change.
+        return {name: stored[f"arr_{i}"] for i, name in enumerate(json.loads(str(stored["head"])))}
