@@ -33,6 +33,7 @@ from ..runtime.graph import Analog, SpikingGraph
 from ..runtime.semantics.samples import spread_over
 from . import files, terminal
 from . import options as opt
+from .help import Verb
 from .reading import DataReader, data_options
 from .running import chart_kinds, own_span, write_chart
 from .watching import watch
@@ -40,7 +41,7 @@ from .watching import watch
 PATH = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("model", type=PATH)
 @click.option(
     "--calib",
@@ -140,7 +141,8 @@ def convert(
         unseen=held is not None,
     )
     document = reader.told(document)
-    opt.emit(document, as_json, conversion.text, document, share)
+    then = ("run", output, "--data", "DATA")
+    opt.emit(document, as_json, conversion.text, document, share, then=then)
     if document["auto"] is not None and not document["auto"]["within"]:
         raise SystemExit(1)
     opt.refuse_analog([share], allow_analog)
@@ -161,13 +163,14 @@ def _calibration_check(network: SpikingGraph, samples: Samples, regression: bool
     return evaluate(network, part, steps, first=steps, regression=regression)
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("model", type=PATH)
 @click.option("--data", metavar="DATA", help="Samples to compare on [random].")
 @click.option("--samples", type=click.IntRange(min=1), default=4, help="How many [4].")
 @opt.preprocessing_options
 @data_options
 @opt.shape_option
+@opt.verbose_option
 @opt.json_option
 def verify(
     *,
@@ -177,6 +180,7 @@ def verify(
     preprocessing: Preprocessing | None,
     reader: DataReader,
     input_shapes: tuple[str, ...],
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Does onnx2snn understand MODEL.onnx? Analog mode against ONNX Runtime, layer by layer.
@@ -189,12 +193,13 @@ def verify(
         inputs = reader.samples(data, loaded, preprocessing, limit=samples).whole()
     result = run_verify(loaded, inputs, samples=samples)
     document = reader.told(documents.verification(result))
-    opt.emit(document, as_json, render.verify_text, model.name, result)
+    then = opt.converts(model) if result.equal else ()
+    opt.emit(document, as_json, render.verify_text, model.name, result, verbose, then=then)
     if not result.equal:
         raise SystemExit(1)
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("model", type=PATH)
 @click.option("--data", required=True, metavar="DATA", help="Samples and labels to score on.")
 @click.option("--calib", required=True, metavar="DATA", help="Calibration samples, or `none`.")
@@ -294,7 +299,9 @@ def sweep(
         name = names[label]
         results.write(name, checked_bytes(made.network, test.section(0, 2).whole()))
         written.append(f"wrote {output / name}: the converted network for T={made.steps}")
-    opt.emit(document, as_json, _sweep_text, result, written)
+    first = output / next(iter(names.values()))
+    then = ("diagnose", model, first, "--data", data)
+    opt.emit(document, as_json, _sweep_text, result, written, then=then)
     opt.refuse_analog([made.evaluation.spiking for made in result.runs], allow_analog)
 
 
@@ -307,7 +314,7 @@ def _sweep_text(result: Sweep, written: list[str]) -> str:
     return "\n".join([render.sweep_text(result), "", *written])
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.option(
     "-o", "--output", default="demo", type=files.OUTPUT, help="Folder for the results [demo]."
 )
