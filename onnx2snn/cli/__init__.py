@@ -18,6 +18,7 @@ from . import terminal
 from .conversion import COMMANDS as CONVERSION
 from .diagnosis import COMMANDS as DIAGNOSIS
 from .hardware import COMMANDS as HARDWARE
+from .help import verbs
 from .inspection import COMMANDS as INSPECTION
 from .running import COMMANDS as RUNNING
 from .spelling import as_typed
@@ -71,6 +72,9 @@ class Cli(click.Group):
             context = super().make_context(info_name, args, *more, **kwargs)
         context.meta[terminal.TYPED] = typed
         return context
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return verbs(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         with terminal.usage_errors_in_one_line(), terminal.ends_that_click_renames():

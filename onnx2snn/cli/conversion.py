@@ -27,13 +27,14 @@ from ..runtime.graph import Analog, SpikingGraph
 from ..runtime.semantics.samples import spread_over
 from . import files
 from . import options as opt
+from .help import Verb
 from .reading import DataReader, data_options
 from .running import own_span
 
 PATH = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("model", type=PATH)
 @click.option(
     "--calib",
@@ -133,7 +134,8 @@ def convert(
         unseen=held is not None,
     )
     document = reader.told(document)
-    opt.emit(document, as_json, conversion.text, document, share)
+    then = ("run", output, "--data", "DATA")
+    opt.emit(document, as_json, conversion.text, document, share, then=then)
     if document["auto"] is not None and not document["auto"]["within"]:
         raise SystemExit(1)
     opt.refuse_analog([share], allow_analog)
@@ -154,13 +156,14 @@ def _calibration_check(network: SpikingGraph, samples: Samples, regression: bool
     return evaluate(network, part, steps, first=steps, regression=regression)
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("model", type=PATH)
 @click.option("--data", metavar="DATA", help="Samples to compare on [random].")
 @click.option("--samples", type=click.IntRange(min=1), default=4, help="How many [4].")
 @opt.preprocessing_options
 @data_options
 @opt.shape_option
+@opt.verbose_option
 @opt.json_option
 def verify(
     *,
@@ -170,6 +173,7 @@ def verify(
     preprocessing: Preprocessing | None,
     reader: DataReader,
     input_shapes: tuple[str, ...],
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Does onnx2snn understand MODEL.onnx? Analog mode against ONNX Runtime, layer by layer.
@@ -182,7 +186,8 @@ def verify(
         inputs = reader.samples(data, loaded, preprocessing, limit=samples).whole()
     result = run_verify(loaded, inputs, samples=samples)
     document = reader.told(documents.verification(result))
-    opt.emit(document, as_json, render.verify_text, model.name, result)
+    then = opt.converts(model) if result.equal else ()
+    opt.emit(document, as_json, render.verify_text, model.name, result, verbose, then=then)
     if not result.equal:
         raise SystemExit(1)
 

@@ -25,6 +25,7 @@ from ..results.marks import Kind
 from ..runtime.graph import SpikingGraph
 from . import files
 from . import options as opt
+from .help import Verb
 from .reading import DataReader, data_options
 from .running import converted, own_span, run_one
 
@@ -32,7 +33,7 @@ PATH = click.Path(path_type=Path)
 SAMPLES = 128  # tell a loss to a few points, in less than a minute for small networks
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("model", type=PATH, metavar="MODEL.onnx")
 @click.argument("network", type=PATH, metavar="NET.snn.onnx")
 @click.option("--data", required=True, metavar="DATA", help="Samples, and labels if there are any.")
@@ -125,7 +126,8 @@ def diagnose(
     reader.judged(found.curves[0].evaluation, data)
     document = reader.told(reports.document(found))
     written = None if results is None else write(found, document, results)
-    opt.emit(document, as_json, _text, found, written)
+    then = ("place", network, "--target", "all", "--data", data)
+    opt.emit(document, as_json, _text, found, written, then=then)
     opt.refuse_analog([found.curves[0].evaluation.spiking], allow_analog)
 
 

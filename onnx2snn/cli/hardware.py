@@ -36,13 +36,14 @@ from ..results.marks import TEXT_MARK, Kind
 from ..runtime.graph import SpikingGraph
 from . import files
 from . import options as opt
+from .help import Verb
 from .reading import DataReader, data_options
 from .running import own_span
 
 PATH = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("name", required=False)
 @opt.json_option
 def targets(name: str | None, as_json: bool) -> None:
@@ -58,7 +59,7 @@ def targets(name: str | None, as_json: bool) -> None:
     opt.emit(document, as_json, render.table, header, rows)
 
 
-@click.command("place")
+@click.command("place", cls=Verb)
 @click.argument("network", type=PATH, metavar="NET.snn.onnx")
 @click.option("--target", required=True, metavar="CHIP", help="A name, FILE.toml, or `all`.")
 @click.option(
@@ -146,7 +147,10 @@ def place_command(
     if results is not None and len(names) > 1:
         _write_comparison(reports, alike, results)
     document = reader.told(documents.placements(reports, alike))
-    opt.emit(document, as_json, _text, reports, alike, output)
+    fits = [report.target for report in reports if report.fits]
+    more = len(names) > 1 and fits  # of several one is to be looked at
+    then = ("place", network, "--target", fits[0], "-o", f"{fits[0]}/") if more else ()
+    opt.emit(document, as_json, _text, reports, alike, output, then=then)
     if not any(report.fits for report in reports):
         raise SystemExit(1)
 

@@ -17,6 +17,7 @@ from ..results import claim_file
 from ..results.marks import Kind
 from . import files
 from . import options as opt
+from .help import Verb
 
 PATH = click.Path(path_type=Path)
 NEEDED = ("numpy", "onnx", "onnxruntime", "onnx-ir", "onnxscript", "click", "threadpoolctl")
@@ -43,7 +44,7 @@ def installed(package: str) -> str | None:
         return None
 
 
-@click.command()
+@click.command(cls=Verb)
 @opt.json_option
 def doctor(as_json: bool) -> None:
     """What is installed, and what each missing extra would add. Exit 1 if something needed is
@@ -85,16 +86,23 @@ def _doctor_text(document: dict[str, Any]) -> str:
     )
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("model", type=PATH)
 @click.option(
     "--tagged", type=files.OUTPUT, metavar="OUT.onnx", help="Write the graph with verdicts."
 )
 @files.force_option
 @opt.shape_option
+@opt.verbose_option
 @opt.json_option
 def check(
-    *, model: Path, tagged: Path | None, force: bool, input_shapes: tuple[str, ...], as_json: bool
+    *,
+    model: Path,
+    tagged: Path | None,
+    force: bool,
+    input_shapes: tuple[str, ...],
+    verbose: bool,
+    as_json: bool,
 ) -> None:
     """What becomes of every node of MODEL.onnx. Exit status 1 if it does not convert."""
     shapes = opt.parse_shapes(input_shapes)
@@ -106,12 +114,13 @@ def check(
     if tagged is not None and results is not None:
         results.write(tagged.name, frontend.tagged_bytes(report))
     document = documents.check(report, chips)
-    opt.emit(document, as_json, render.check_text, report, chips)
+    then = opt.converts(model) if report.convertible else ()
+    opt.emit(document, as_json, render.check_text, report, chips, verbose, then=then)
     if not report.convertible:
         raise SystemExit(1)
 
 
-@click.command()
+@click.command(cls=Verb)
 @opt.json_option
 def ops(as_json: bool) -> None:
     """Which ONNX operations convert, and into what; which are refused, and what to do instead."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import click
@@ -162,16 +164,37 @@ def chosen(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
+def verbose_option(function: F) -> F:
+    return click.option("-v", "--verbose", is_flag=True, help="List everything, row by row.")(
+        function
+    )
+
+
 def json_option(function: F) -> F:
     return click.option(
         "--json", "as_json", is_flag=True, help="Print the result as JSON, nothing else."
     )(function)
 
 
-def emit(document: dict[str, Any], as_json: bool, text: Callable[..., str], *records: Any) -> None:
+def emit(
+    document: dict[str, Any],
+    as_json: bool,
+    text: Callable[..., str],
+    *records: Any,
+    then: Sequence[object] = (),
+) -> None:
     """Print the JSON document, or the ``text`` of the records. Its lines are those that ``text``
-    makes: no string in ``records`` has a line break or anything hidden left in it."""
+    makes: no string in ``records`` has a line break or anything hidden left in it. ``then``: the
+    words of the command that comes next in the work, in a last line that can be pasted."""
     terminal.out(json_text(document) if as_json else text(*displayed(records)))
+    if then and not as_json:
+        terminal.out(f"next: {shlex.join(['onnx2snn', *map(str, then)])}")
+
+
+def converts(model: Path) -> Sequence[object]:
+    """What comes next for a model that is understood."""
+    made = model.with_name(f"{model.stem}.snn.onnx").name
+    return "convert", model, "--calib", "DATA", "--recipe", "auto", "-o", made
 
 
 def stage(text: str) -> Callable[[int, int], None]:

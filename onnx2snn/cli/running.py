@@ -31,13 +31,14 @@ from ..runtime.engine import LayerProfile, simulate
 from ..runtime.graph import SpikingGraph
 from . import files, terminal
 from . import options as opt
+from .help import Verb
 from .reading import DataReader, data_options
 
 PATH = click.Path(path_type=Path)
 PROFILED = 100  # samples
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("networks", type=PATH, nargs=-1, required=True, metavar="NET.snn.onnx...")
 @click.option("--data", required=True, metavar="DATA", help="Samples, and labels to score on.")
 @click.option(
@@ -128,7 +129,8 @@ def run(
     if results is not None:
         written = write_chart(_as_sweep(networks, data, runs), document, results, "run")
     seconds = sum(d["seconds"] for d in parts)
-    opt.emit(document, as_json, _text, runs, layers, seconds, written)
+    then = () if recipes else ("place", networks[0], "--target", "all", "--data", data)
+    opt.emit(document, as_json, _text, runs, layers, seconds, written, then=then)
     opt.refuse_analog([one.evaluation.spiking for one in runs], allow_analog)
 
 

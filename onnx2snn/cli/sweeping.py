@@ -32,6 +32,7 @@ from ..results.marks import Kind
 from ..runtime.ops import Array
 from . import files, terminal
 from . import options as opt
+from .help import Verb
 from .reading import DataReader, data_options
 from .running import chart_kinds, write_chart
 from .watching import watch
@@ -57,7 +58,7 @@ def _experiment(context: click.Context, parameter: click.Parameter, given: Path)
     return Path(options["model"])
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument(
     "model", type=PATH, is_eager=True, callback=_experiment, metavar="MODEL.onnx|EXPERIMENT.toml"
 )
@@ -181,7 +182,8 @@ def sweep(
             results.write(name, checked_bytes(made.network, test.section(0, 2).whole()))
             written.append(f"wrote {output / name}: the converted network for T={made.steps}")
         store.finish()
-    opt.emit(document, as_json, _sweep_text, result, written)
+    then = ("diagnose", model, output / next(iter(names.values())), "--data", data)
+    opt.emit(document, as_json, _sweep_text, result, written, then=then)
     opt.refuse_analog([made.evaluation.spiking for made in result.runs], allow_analog)
 
 
@@ -218,7 +220,7 @@ def _sweep_text(result: Sweep, written: list[str]) -> str:
     return "\n".join([comparison.sweep_text(result), "", *written])
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.option(
     "-o", "--output", default="demo", type=files.OUTPUT, help="Folder for the results [demo]."
 )
@@ -253,7 +255,7 @@ def demo(context: click.Context, output: Path, force: bool, steps: str) -> None:
         )
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("model", type=PATH, metavar="MODEL.onnx")
 @click.argument("output", type=files.OUTPUT, default="exp.toml", metavar="[FILE.toml]")
 @click.option("--data", metavar="DATA", help="Test samples, which tell part of the preprocessing.")

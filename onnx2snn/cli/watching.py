@@ -16,11 +16,12 @@ from ..results import claim_file
 from ..results.marks import Kind
 from . import files
 from . import options as opt
+from .help import Verb
 from .reading import DataReader, data_options
 from .running import own_span
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("network", type=click.Path(path_type=Path), metavar="NET.snn.onnx")
 @click.option("--data", required=True, metavar="DATA", help="Samples, and labels where known.")
 @click.option(

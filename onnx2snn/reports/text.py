@@ -286,7 +286,9 @@ def csv_name(name: str) -> str:
     return f"'{shown(name)}" if name.startswith(("=", "+", "-", "@")) else shown(name)
 
 
-def verify_text(name: str, v: Verification) -> str:
+def verify_text(name: str, v: Verification, every: bool) -> str:
+    """The verdict, then the layer that differs most; a row per layer where they differ, and with
+    ``every``."""
     header = ["layer", "tensor", "relative difference"]
     rows = [[c.name, c.tensor, f"{c.relative_diff:.2e}"] for c in v.layers]
     verdict = "equal" if v.equal else "DIFFERENT"
@@ -300,11 +302,18 @@ def verify_text(name: str, v: Verification) -> str:
         if v.dropped
         else ""
     )
-    return (
-        f"{table(header, rows)}\n\n{name}: analog mode and ONNX Runtime are {verdict} on "
+    said = (
+        f"{name}: analog mode and ONNX Runtime are {verdict} on "
         f"{v.samples} samples: largest difference {v.max_abs_diff:.2e}, "
         f"{v.relative_diff:.2e} of the output range.{undefined}{dropped}"
     )
+    if rows and (every or not v.equal):
+        return f"{said}\n\n{table(header, rows)}"
+    if rows:
+        worst = max(v.layers, key=lambda layer: layer.relative_diff)
+        said += f"\nOf {len(rows)} layers '{worst.name}' differs most, {worst.relative_diff:.2e}; "
+        said += f"{spelled('verbose')} lists them"
+    return said
 
 
 def _screened(chip: str, found: Screening) -> list[str]:
@@ -330,21 +339,12 @@ def _amount(value: float | str) -> str:
     return f"{value:,.0f}" if isinstance(value, int | float) else value
 
 
-def check_text(report: CheckReport, chips: Mapping[str, Screening]) -> str:
-    """A row per node, totals, and which chips may hold the network."""
-    rows = [
-        [n.name, n.op, n.verdict, n.reason + (f" {n.remedy}" if n.remedy else "")]
-        for n in report.nodes
-    ]
-    parts = [table(["node", "op", "verdict", "reason"], rows)] if rows else []
+def check_text(report: CheckReport, chips: Mapping[str, Screening], every: bool) -> str:
+    """The verdict, then which chips may hold the network, totals, and a row per node that is not
+    simply spiking, or (``every``) of all."""
+    parts = [_converts(report)]
     for label, infos in (("input", report.inputs), ("output", report.outputs)):
         parts += [f"{label} {i.name}: {'x'.join(map(str, i.shape)) or 'scalar'}" for i in infos]
-    totals = [
-        [verdict, t["nodes"], count(t["macs"])]
-        for verdict, t in report.totals.items()
-        if t["nodes"]
-    ]
-    parts.append("\n" + table(["verdict", "nodes", "MACs"], totals))
     if chips:
         rows = [_screened(chip, found) for chip, found in chips.items()]
         parts.append("\n" + table(["chip", "fits", "why not, or on what condition"], rows))
@@ -353,13 +353,31 @@ def check_text(report: CheckReport, chips: Mapping[str, Screening]) -> str:
             "do not rule it out, on the condition named; `place` says what it takes and what "
             "accuracy is left."
         )
+    totals = [
+        [verdict, t["nodes"], count(t["macs"])]
+        for verdict, t in report.totals.items()
+        if t["nodes"]
+    ]
+    parts.append("\n" + table(["verdict", "nodes", "MACs"], totals))
+    said = [n for n in report.nodes if every or n.verdict != "spiking"]
+    rows = [
+        [n.name, n.op, n.verdict, n.reason + (f" {n.remedy}" if n.remedy else "")] for n in said
+    ]
+    if rows:
+        parts.append("\n" + table(["node", "op", "verdict", "reason"], rows))
+    if len(said) < len(report.nodes):
+        parts.append(
+            f"{len(report.nodes) - len(said)} spiking nodes: {spelled('verbose')} lists them"
+        )
+    return "\n".join(parts)
+
+
+def _converts(report: CheckReport) -> str:
     name = Path(report.path).name
     if report.convertible:
-        parts.append(f"\n{name} converts.")
-    else:
-        bad = report.totals["unsupported"]["nodes"]
-        parts.append(f"\n{name} does not convert: {bad} unsupported node(s).")
-    return "\n".join(parts)
+        return f"{name} converts."
+    bad = report.totals["unsupported"]["nodes"]
+    return f"{name} does not convert: {bad} unsupported node{'s' * (bad != 1)}."
 
 
 def target_text(target: HardwareTarget) -> str:
