@@ -77,7 +77,7 @@ def convert(
     if options.spike_cost and calibration is None:
         raise UsageError(
             "a cost of spikes is weighed on calibration samples",
-            remedy="Give calibration data, or leave --spike-cost out.",
+            remedy=f"Give calibration data, or leave {spelled('spike_cost')} out.",
             code="E114",
         )
     if recipe.window is not None:
@@ -129,8 +129,8 @@ def convert(
         )
         if options.spike_cost:
             notes.append(
-                f"spikes had a price (--spike-cost {options.spike_cost:g}): thresholds and biases "
-                "give up accuracy for fewer of them"
+                f"spikes had a price ({spelled('spike_cost', options.spike_cost)}): thresholds and "
+                "biases give up accuracy for fewer of them"
             )
     graph, neurons = spread(graph, round_thresholds(neurons), copies)
     graph = on_grid(_with_counting(set_thresholds(graph, neurons), stats, options))

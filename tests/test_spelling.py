@@ -21,7 +21,8 @@ from onnx2snn.cli.spelling import as_typed
 from onnx2snn.converter import convert as conversion
 from onnx2snn.converter.recipes.options import Options
 from onnx2snn.errors import UsageError
-from onnx2snn.evaluation import held_back, plan, sweep
+from onnx2snn.evaluation import held_back
+from onnx2snn.experiments import plan, run
 from onnx2snn.runtime import engine
 from onnx2snn.runtime.engine.interface import EngineOptions
 from onnx2snn.spelling import spelled, spelled_by
@@ -29,11 +30,11 @@ from onnx2snn.spelling import spelled, spelled_by
 PYTHON: tuple[Any, ...] = (
     *(onnx2snn.convert, onnx2snn.evaluate, onnx2snn.load_onnx, onnx2snn.load_samples),
     *(onnx2snn.save, onnx2snn.verify, conversion.convert, Options, onnx2snn.Preprocessing),
-    *(held_back.split, plan.plan, sweep.sweep, results.claim),
+    *(held_back.split, plan.plan, run.sweep, results.claim),
     *(hwtargets.place, engine.simulate, EngineOptions),
 )
 PARAMETERS = {name for callee in PYTHON for name in inspect.signature(callee).parameters}
-COMMAND_LINE_ALONE = {"allow_analog"}  # exit statuses exist there alone
+COMMAND_LINE_ALONE = {"allow_analog", "verbose"}  # exit statuses and tables exist there alone
 
 OPTION = re.compile(r"(?<![\w-])(?:--[a-z][a-z-]*|-[A-Zo](?![\w-]))")
 # Texts that spell options, by their file, and why.
@@ -44,6 +45,7 @@ SPELLED = {
     },
     "onnx2snn/console.py": {"--mem-limit", "--threads", "--samples"},
     # Whole commands for a shell, whoever reads them.
+    "onnx2snn/experiments/template.py": {"--help"},
     "runtime/file/__init__.py": {"--calib", "-o"},
     "hwtargets/view/pools.py": {"--calib", "--recipe", "-T", "--maxpool", "-o", "--scale"},
     "onnx2snn/questions/calibration.py": {"--data"},

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from ...errors import UsageError, did_you_mean
+from ...spelling import spelled
 from . import Recipe
 
 Drawn: TypeAlias = Literal["constant", "poisson", "rate"]  # by an ``Input``
@@ -52,7 +53,7 @@ def encoding_of(text: str) -> Encoding:
         wanted = f"a number of neurons, 1 to {most}" if most else "a number of steps, or none"
         raise UsageError(
             f"encoding '{word}' takes {wanted}, got '{text}'",
-            remedy=f"Example: --encoding {word}:{16 if most else 4}.",
+            remedy=f"Example: {spelled('encoding', f'{word}:{16 if most else 4}')}.",
             code="E116",
         )
     return Encoding(coded=word, number=number)  # type: ignore[arg-type]
@@ -70,7 +71,7 @@ def why_not(encoding: Encoding, recipe: Recipe, steps: int) -> str:
         other = "few-spike or ttfs" if recipe.model == "window" else "constant"
         return (
             f"recipe '{recipe.name}' weighs spikes by their step, so it does not read the rates "
-            f"of a population (use --encoding {other})"
+            f"of a population (use {spelled('encoding', other)})"
         )
     if coded in WINDOWS and number not in (None, steps):
         return f"a window of inputs has the network's T={steps} steps, not {number}"

@@ -163,7 +163,7 @@ class Options:
         if self.recipe == "auto" and encoding.coded in WINDOWS and encoding.number is not None:
             raise UsageError(
                 f"recipe 'auto' chooses T, so '{encoding.coded}' has no number here",
-                remedy=f"Use --encoding {encoding.coded}.",
+                remedy=f"Use {spelled('encoding', encoding.coded)}.",
                 code="E114",
             )
         if self.recipe != "auto":
@@ -181,7 +181,8 @@ class Options:
                 raise UsageError(
                     "a spike has a cost in the search of thresholds in the spiking loop, of "
                     "neurons with soft reset",
-                    remedy="Leave --spike-cost out, or --no-tune and --reset.",
+                    remedy=f"Leave {spelled('spike_cost')} out, or {spelled('tune', False)} and "
+                    f"{spelled('reset')}.",
                     code="E114",
                 )
             if self.copies is not None and self.copies > 1 and not can_copy(self):

@@ -243,7 +243,7 @@ def _set_aside(path: Path) -> Path:
         raise DataError(
             f"the state of an earlier sweep is damaged, and cannot be renamed ({error.strerror})",
             where=str(path),
-            remedy="Remove it, or choose another -o.",
+            remedy="Remove it, or choose another folder for the results.",
             code="E220",
         ) from error
     return new
