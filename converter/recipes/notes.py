@@ -98,8 +98,8 @@ def coder_notes(lowered: snn.SpikingGraph, coders: Coders, options: Options) -> 
     yield (
         f"inputs enter as spikes ({spelled('encoding', options.encoding)}): {each} for each value"
         f"{twice}, {neurons:,} in all, which are neurons of the network and counted everywhere; "
-        "the value is their constant current, written once per sample, or a host that knows it sends their "
-        "spikes; values beyond those of calibration are clipped"
+        "the value is their constant current, written once per sample, or a host that knows it "
+        "sends their spikes; values beyond those of calibration are clipped"
     )
 
 
