@@ -30,6 +30,7 @@ EXAMPLES: Mapping[str, str] = {
     "place": "onnx2snn place net.snn.onnx --target all --data data.npz:x_test,y_test",
     "targets": "onnx2snn targets loihi2",
     "ops": "onnx2snn ops",
+    "explain": "onnx2snn explain agreement",
     "doctor": "onnx2snn doctor",
 }
 DATA, RECIPE, CHIP, ENGINE = "Data", "Recipe", "Chip", "Engine"

@@ -11,11 +11,12 @@ import click
 
 from .. import api
 from ..converter import frontend
+from ..errors import UsageError, did_you_mean
 from ..reports import documents
 from ..reports import text as render
 from ..results import claim_file
 from ..results.marks import Kind
-from . import files
+from . import files, glossary
 from . import options as opt
 from .help import Verb
 
@@ -145,4 +146,24 @@ def _ops_text(spiking: list[list[str]], refused: list[list[str]]) -> str:
     )
 
 
-COMMANDS: tuple[click.Command, ...] = (check, ops, doctor)
+@click.command(cls=Verb)
+@click.argument("words", nargs=-1, metavar="[WORD...]")
+@opt.json_option
+def explain(words: tuple[str, ...], as_json: bool) -> None:
+    """What a word of the reports means; without WORD, all of them."""
+    word = " ".join(words)
+    name = glossary.meant(word) if word else None
+    if word and name is None:
+        raise UsageError(
+            f"no explanation of '{word}'", remedy=did_you_mean(word, glossary.TERMS), code="E120"
+        )
+    found = dict(glossary.TERMS) if name is None else {name: glossary.TERMS[name]}
+    document = {"schema": "onnx2snn.explain/1", "terms": found}
+    opt.emit(document, as_json, _terms_text, found)
+
+
+def _terms_text(terms: dict[str, str]) -> str:
+    return "\n".join(f"{name}: {text}" for name, text in terms.items())
+
+
+COMMANDS: tuple[click.Command, ...] = (check, ops, explain, doctor)

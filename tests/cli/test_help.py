@@ -8,8 +8,9 @@ import shlex
 import click
 import pytest
 from click.testing import CliRunner
+from places import ROOT
 
-from onnx2snn.cli import main
+from onnx2snn.cli import glossary, main
 from onnx2snn.cli.help import EXAMPLES, GROUPS, ORDER
 from onnx2snn.converter.recipes import RECIPES
 
@@ -51,3 +52,23 @@ def test_where_one_chooses_a_recipe_all_are_explained() -> None:
         listing = shown(name).split("Recipes:")[1]
         assert re.findall(r"^  ([\w-]+) ", listing, flags=re.M) == ["auto", *RECIPES]
     assert "Recipes:" not in shown("check")
+
+
+def test_the_glossary_is_that_of_the_documentation() -> None:
+    assert (ROOT / "docs" / "glossary.md").read_text() == glossary.page()
+
+
+@pytest.mark.parametrize(
+    ("word", "term"),
+    [("agreement", "agreement"), ("MACs", "MAC"), ("analog islands", "analog island"), ("t", "T")],
+)
+def test_a_word_is_explained_whatever_its_case_or_number(word: str, term: str) -> None:
+    result = CliRunner().invoke(main, ["explain", *word.split()])
+    assert result.exit_code == 0
+    assert result.output == f"{term}: {glossary.TERMS[term]}\n"
+
+
+def test_a_word_without_an_explanation_is_one_line_and_status_two() -> None:
+    result = CliRunner().invoke(main, ["explain", "agrement"])
+    assert result.exit_code == 2
+    assert "E120" in result.stderr and "agreement" in result.stderr
