@@ -43,7 +43,8 @@ class LayerCheck:
 class Verification:
     """Analog mode against ONNX Runtime: largest difference, relative to the output's range
     (``_relative``); ``equal``: at most ``TOLERANCE`` of it. ``undefined``: how many values of the
-    outputs are no finite numbers in ONNX Runtime, so that there is nothing to compare."""
+    outputs are no finite numbers in ONNX Runtime, so that there is nothing to compare.
+    ``approximated``: what is read otherwise on purpose, so that a difference is expected."""
 
     max_abs_diff: float
     relative_diff: float
@@ -51,6 +52,7 @@ class Verification:
     layers: tuple[LayerCheck, ...]
     dropped: tuple[str, ...]
     undefined: int = 0
+    approximated: tuple[str, ...] = ()
 
     @property
     def equal(self) -> bool:
@@ -101,6 +103,7 @@ def verify(
         layers=layers,
         dropped=tuple(op for output in ann.outputs for op in output.dropped),
         undefined=sum(int((~np.isfinite(expected[o.tensor])).sum()) for o in ann.outputs),
+        approximated=tuple(dict.fromkeys(f"{op}, {why}" for _, op, why in loaded.approximated)),
     )
 
 

@@ -48,6 +48,7 @@ def verification(result: Verification) -> dict[str, Any]:
         "undefined": result.undefined,
         "samples": result.samples,
         "dropped": list(result.dropped),
+        "approximated": list(result.approximated),
         "layers": [
             {"name": c.name, "tensor": c.tensor, "relative_diff": _finite(c.relative_diff)}
             for c in result.layers

@@ -302,10 +302,13 @@ def verify_text(name: str, v: Verification, every: bool) -> str:
         if v.dropped
         else ""
     )
+    purpose = "".join(
+        f"\nOn purpose, so that a difference is expected: {t}." for t in v.approximated
+    )
     said = (
         f"{name}: analog mode and ONNX Runtime are {verdict} on "
         f"{v.samples} samples: largest difference {v.max_abs_diff:.2e}, "
-        f"{v.relative_diff:.2e} of the output range.{undefined}{dropped}"
+        f"{v.relative_diff:.2e} of the output range.{undefined}{dropped}{purpose}"
     )
     if rows and (every or not v.equal):
         return f"{said}\n\n{table(header, rows)}"

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from converter.frontend.tools import model, saved
 from onnx.helper import make_node
+from places import ROOT
 
 from onnx2snn.cli import main
 from onnx2snn.converter.frontend import load_onnx
@@ -125,3 +126,9 @@ def test_verify_says_that_outputs_are_no_numbers(tmp_path: Path) -> None:
     assert found.exit_code == 0, found.output
     assert json.loads(found.stdout)["undefined"] > 0
     assert "no finite numbers" in CliRunner().invoke(main, ["verify", str(path)]).stdout
+
+
+def test_a_difference_that_is_on_purpose_is_said_to_be() -> None:
+    path = str(ROOT / "tests" / "fixtures" / "qdq_u8_keep_relu.onnx")
+    found = CliRunner().invoke(main, ["verify", path])
+    assert "DIFFERENT" in found.stdout and "the rounding to integers is left out" in found.stdout
