@@ -21,10 +21,12 @@ from ..evaluation.written import checked_bytes
 from ..experiments import estimate
 from ..experiments import file as experiment_file
 from ..experiments import store as unfinished
+from ..experiments.chips import check_targets
 from ..experiments.plan import parse_grid, plan
 from ..experiments.run import sweep as run_sweep
 from ..experiments.run import work_on
 from ..experiments.template import template
+from ..hwtargets import HardwareTarget, load_target
 from ..reports import comparison, documents
 from ..reports import text as render
 from ..results import claim, claim_file, refuse_existing
@@ -36,7 +38,8 @@ from .reading import DataReader, data_options
 from .running import chart_kinds, write_chart
 
 PATH = click.Path(path_type=Path)
-EXPERIMENT = "onnx2snn.experiment"  # of a context: the file that its options come from
+# Of a context: the file that its options come from, and those of the user's chips.
+EXPERIMENT, CHIP_FILES = "onnx2snn.experiment", "onnx2snn.chips"
 
 
 def _experiment(context: click.Context, parameter: click.Parameter, given: Path) -> Path:
@@ -54,6 +57,15 @@ def _experiment(context: click.Context, parameter: click.Parameter, given: Path)
             code=experiment_file.CODE,
         )
     return Path(options["model"])
+
+
+def _targets(
+    context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[HardwareTarget, ...]:
+    """The chips named in a,b or one by one, each once."""
+    names = dict.fromkeys(name.strip() for text in given for name in text.split(","))
+    context.meta[CHIP_FILES] = [Path(name) for name in names if name.endswith(".toml")]
+    return tuple(load_target(name) for name in names)
 
 
 @click.command()
@@ -82,6 +94,14 @@ def _experiment(context: click.Context, parameter: click.Parameter, given: Path)
     type=click.IntRange(min=1),
     default=1,
     help="Convert and run with so many seeds: mean and spread of every curve [1].",
+)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="CHIP[,CHIP]",
+    callback=_targets,
+    help="Also the accuracy in this chip's integers, on the same chart; a name or FILE.toml.",
 )
 @click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
 @click.option(
@@ -114,6 +134,7 @@ def sweep(
     convert_each: bool,
     grid: tuple[str, ...],
     seeds: int,
+    targets: tuple[HardwareTarget, ...] = (),
     output: Path,
     force: bool,
     dry_run: bool,
@@ -153,6 +174,8 @@ def sweep(
     test = reader.samples(data, loaded, preprocessing, limit=samples)
     lowered = api.lowered(loaded)
     reader.labels(lowered, test, regression=engine["regression"])
+    if targets:
+        check_targets(lowered, test, regression=engine["regression"])
     calibration = reader.calibration(calib, loaded, preprocessing, calib_samples)
     with unfinished.opened(output, say=terminal.notice, dry=dry_run) as store:
         work = work_on(
@@ -163,11 +186,12 @@ def sweep(
             engine=engine,
             stage=opt.stage,
             say=terminal.notice,
+            targets=targets,
         )
         if dry_run:
             expected = estimate.estimated(work, series, seeds=seeds)
             document = reader.told(estimate.document(expected))
-            opt.emit(document, as_json, _plan_text, expected)
+            opt.emit(document, as_json, _plan_text, expected, bool(targets))
             return
         result = run_sweep(work, series, seeds=seeds)
         for made in result.runs:
@@ -185,9 +209,10 @@ def sweep(
 
 
 def _read_too() -> list[Path]:
-    """The experiment file, where there is one."""
+    """The experiment file and those of chips, where there are any."""
     context = click.get_current_context(silent=True)
-    return [] if context is None or EXPERIMENT not in context.meta else [context.meta[EXPERIMENT]]
+    meta = {} if context is None else context.meta
+    return [*([meta[EXPERIMENT]] if EXPERIMENT in meta else []), *meta.get(CHIP_FILES, ())]
 
 
 def _network_name(model: Path, label: str) -> str:
@@ -195,7 +220,7 @@ def _network_name(model: Path, label: str) -> str:
     return f"{model.stem}.{label.replace(' ', '.')}.snn.onnx"
 
 
-def _plan_text(expected: estimate.Estimate) -> str:
+def _plan_text(expected: estimate.Estimate, chips: bool) -> str:
     header = ["configuration", "T", "conversion", "samples done", "of", "about", "timed on"]
     rows = [
         [
@@ -209,7 +234,8 @@ def _plan_text(expected: estimate.Estimate) -> str:
         ]
         for one in expected.configurations
     ]
-    about = f"about {render.duration(expected.seconds)} in all; nothing was run or written"
+    without = ", without the chips" if chips else ""
+    about = f"about {render.duration(expected.seconds)} in all{without}; nothing was run or written"
     return f"{render.table(header, rows)}\n\n{about}"
 
 

@@ -7,16 +7,11 @@ network goes through the store's form of it, stored now or earlier: what is simu
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ..converter.frontend import LoadedModel
 from ..data import Samples
@@ -26,16 +21,17 @@ from ..evaluation.evaluate import Evaluation, evaluate
 from ..evaluation.spread import spread
 from ..evaluation.sweep import EACH, Sweep, SweepRun, early_notes
 from ..evaluation.tally import Tally
+from ..hwtargets import HardwareTarget
 from ..provenance import Provenance, convert
 from ..runtime.file.packed import pack, unpack
 from ..runtime.graph import SpikingGraph
 from . import fingerprint as keys
+from .chips import curves_on
+from .packing import MALFORMED, packed, unpacked
 from .plan import Series
 from .store import Store
 
 Stage = Callable[[str], Callable[[int, int], None]]
-# What reading arrays and their head raises where they are no counts.
-MALFORMED = (KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
 
 
 def quiet(text: str) -> Callable[[int, int], None]:
@@ -52,6 +48,7 @@ def work_on(
     engine: Mapping[str, Any] | None = None,
     stage: Stage = quiet,
     say: Callable[[str], None] = lambda text: None,
+    targets: Sequence[HardwareTarget] = (),
 ) -> Work:
     """The work, with keys of everything that was read."""
     return Work(
@@ -64,6 +61,7 @@ def work_on(
         say=say,
         conversions=keys.conversions(model, calibration),
         inputs=keys.inputs(model, samples),
+        targets=tuple(targets),
     )
 
 
@@ -78,6 +76,7 @@ class Work:
         stage: gives the progress callback for each stage of the work.
         say: is told what is gone on from.
         conversions, inputs: keys (``fingerprint``), see ``work_on``.
+        targets: chips that every network is also run on.
     """
 
     model: LoadedModel
@@ -89,14 +88,18 @@ class Work:
     say: Callable[[str], None]
     conversions: str
     inputs: str
+    targets: tuple[HardwareTarget, ...] = ()
 
     @cached_property
     def simulations(self) -> str:
         return keys.simulations(self.inputs, self.engine)
 
     def seeded(self, seed: int) -> Work:
-        """With the seed of stochastic encodings that much higher."""
-        return replace(self, engine={**self.engine, "seed": self.engine.get("seed", 0) + seed})
+        """With the seed of stochastic encodings that much higher; chips run the first only."""
+        if seed == 0:
+            return self
+        engine = {**self.engine, "seed": self.engine.get("seed", 0) + seed}
+        return replace(self, engine=engine, targets=())
 
     def conversion_key(self, series: Series, steps: int) -> str:
         return keys.fingerprint([self.conversions, series.options, steps])
@@ -110,15 +113,20 @@ class Work:
         shown = tuple(point for point in evaluation.points if point.T in steps.answers)
         early, out = replace(evaluation, points=shown), []
         if len(steps.conversions) > 1 and (tied or series.each):
-            made = [
-                self._evaluate(series, first=t, last=t)[1].points[-1]
-                for t in steps.conversions[:-1]
-            ]
-            full = replace(evaluation, points=(*made, evaluation.points[-1]))
-            out.append(_run(series, network, full, each=True))
+            made = [(*self._evaluate(series, first=t, last=t), t) for t in steps.conversions[:-1]]
+            points = (*(found.points[-1] for _, found, _ in made), evaluation.points[-1])
+            run = _run(series, network, replace(evaluation, points=points), each=True)
+            networks = [*((each, t) for each, _, t in made), (network, last)]
+            out.append(self._on_chips(run, networks, answers=(last,)))
         if not out or not tied:
-            out.append(_run(series, network, early, each=False))
+            run = _run(series, network, early, each=False)
+            out.append(self._on_chips(run, [(network, last)], answers=[p.T for p in shown]))
         return out
+
+    def _on_chips(
+        self, run: SweepRun, networks: list[tuple[SpikingGraph, int]], *, answers: Sequence[int]
+    ) -> SweepRun:
+        return replace(run, chips=curves_on(self, networks, answers=answers, label=run.recipe))
 
     def _evaluate(
         self, series: Series, *, first: int, last: int
@@ -269,17 +277,3 @@ class StoredShards:
     def put(self, start: int, stop: int, tally: Tally) -> None:
         content = packed(tally.state)
         self.store.keep_shard(self.simulations, self.key, start=start, stop=stop, content=content)
-
-
-def packed(counts: Mapping[str, np.ndarray]) -> bytes:
-    """Arrays by name as bytes."""
-    out = io.BytesIO()
-    np.savez(out, *counts.values(), head=np.array(json.dumps(list(counts))))
-    return out.getvalue()
-
-
-def unpacked(content: bytes) -> dict[str, np.ndarray]:
-    """What was ``packed``. Raises one of ``MALFORMED`` where it is nothing of that kind."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        # By number: a name could be one that zip files change.
-        return {name: stored[f"arr_{i}"] for i, name in enumerate(json.loads(str(stored["head"])))}

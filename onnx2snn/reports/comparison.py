@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..converter.recipes import recipe_named
+from ..evaluation.chips import said
 from ..evaluation.spread import Spread
 from ..evaluation.sweep import Sweep, SweepRun
 from ..provenance import Provenance
@@ -148,7 +149,7 @@ def sweep_text(sweep: Sweep) -> str:
 
 def _curve_text(run: SweepRun) -> str:
     text = run_text(f"recipe {run.recipe}", run.evaluation)
-    return f"{text}\n{answers_text(run)}{notes_text(run.notes)}{spread_text(run)}"
+    return f"{text}\n{answers_text(run)}{notes_text(run.notes)}{spread_text(run)}{chips_text(run)}"
 
 
 SPREAD_HEADER = ["T", "mean", "deviation", "lowest", "highest"]
@@ -184,3 +185,34 @@ def spread_text(run: SweepRun) -> str:
     if run.spread is None:
         return ""
     return f"\n\n{spread_line(run.spread)}:\n{table(SPREAD_HEADER, spread_rows(run))}"
+
+
+def chips_rows(run: SweepRun) -> tuple[list[str], list[list[str]]]:
+    """Header, and per shown T the accuracy (without labels the agreement) on every chip that the
+    network fits."""
+    fitting = [chip for chip in run.chips if chip.points]
+    by_chip = [{point.T: point for point in chip.points} for chip in fitting]
+    rows = []
+    for point in shown_points(run.evaluation.points):
+        cells = [str(point.T)]
+        cells += [percent(said(at[point.T]) if point.T in at else None) for at in by_chip]
+        rows.append(cells)
+    return ["T", *(chip.target for chip in fitting)], rows if fitting else []
+
+
+def chips_notes(run: SweepRun) -> list[str]:
+    """Of every chip that it cannot run on why, and of those that are too many for a board."""
+    notes = [f"not on {c.target}: {'; '.join(c.refused)}" for c in run.chips if c.refused]
+    return notes + [
+        f"{c.target}: {c.cores:,} cores, at least {c.chips} chips; the largest board has "
+        f"{c.available}"
+        for c in run.chips
+        if not c.refused and c.chips > c.available
+    ]
+
+
+def chips_text(run: SweepRun) -> str:
+    """What chips say, on lines of their own; "" without any."""
+    header, rows = chips_rows(run)
+    parts = [f"in the chips' integers:\n{table(header, rows)}"] if rows else []
+    return "".join(f"\n\n{part}" for part in [*parts, *chips_notes(run)])

@@ -9,9 +9,16 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from ...display import displayed
+from ...evaluation.chips import ChipCurve, said
 from ...evaluation.sweep import Sweep, SweepRun
 from .. import spiking
-from ..comparison import SPREAD_HEADER, spread_line, spread_rows
+from ..comparison import (
+    SPREAD_HEADER,
+    chips_notes,
+    chips_rows,
+    spread_line,
+    spread_rows,
+)
 from ..figures import count
 from ..spiking import answers_text
 from ..text import (
@@ -27,6 +34,8 @@ from ..text import (
     several_outputs,
 )
 from . import page
+
+DASHES = ("6 3", "2 3", "8 3 2 3")  # of chips, in their order
 
 
 def sweep_html(sweep: Sweep) -> str:
@@ -56,6 +65,9 @@ def _section(run: SweepRun, colour: str) -> dict[str, Any]:
         f"{count(run.evaluation.macs_ann)} multiply-accumulates. {'. '.join(spiking.lines(share))}."
         f" Sums over the T steps of one answer; {spiking.KEY}; {answers_text(run)}.",
         "notes": run.notes,
+        "chips_header": chips_rows(run)[0],
+        "chips_rows": chips_rows(run)[1],
+        "chips_notes": chips_notes(run),
         "spread": "" if run.spread is None else spread_line(run.spread),
         "spread_header": SPREAD_HEADER,
         "spread_rows": spread_rows(run),
@@ -104,6 +116,7 @@ def _scale(sweep: Sweep) -> tuple[float, float]:
     """The lowest value of the axis, below everything that is drawn, and the distance of its lines:
     a curve between 93 and 99 % must not be a line at the top."""
     values = [score(run, p) for run in sweep.runs for p in run.evaluation.points]
+    values += [said(p) for run in sweep.runs for chip in run.chips for p in chip.points]
     bounds = [band(run, p) for run in sweep.runs for p in run.evaluation.points]
     anns = [run.evaluation.ann_accuracy for run in sweep.runs]
     lowest = min([*values, *(b[0] for b in bounds if b), *(a for a in anns if a is not None)])
@@ -134,4 +147,24 @@ def _svg_run(
         dot = f'cx="{x}" cy="{y}" r="3" fill="{colour}"'
         parts.append(f"<circle {dot}><title>{escape(tip)}</title></circle>")
     parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+    for n, chip in enumerate(run.chips):
+        parts += _svg_chip(run, chip, colour, f'stroke-dasharray="{DASHES[n % len(DASHES)]}"', at)
+    return parts
+
+
+def _svg_chip(
+    run: SweepRun,
+    chip: ChipCurve,
+    colour: str,
+    dashes: str,
+    at: Callable[[int, float], tuple[float, float]],
+) -> list[str]:
+    """The same in a chip's integers: a dashed line, and open points with tooltips."""
+    points = [(p, *at(p.T, said(p))) for p in chip.points]
+    line = " ".join(f"{x},{y}" for _, x, y in points)
+    parts = [f'<polyline points="{line}" fill="none" stroke="{colour}" {dashes}/>']
+    for p, x, y in points:
+        tip = f"{run.recipe} on {chip.target} T={p.T}: {percent(said(p))}"
+        dot = f'cx="{x}" cy="{y}" r="3" fill="#fff" stroke="{colour}"'
+        parts.append(f"<circle {dot}><title>{escape(tip)}</title></circle>")
     return parts

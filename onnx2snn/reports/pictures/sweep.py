@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from io import BytesIO
+from itertools import cycle
 from typing import Any
 
 from ...display import displayed, shown
 from ...errors import UsageError
+from ...evaluation.chips import said
 from ...evaluation.sweep import Sweep, SweepRun
 from ...experiments.plan import LADDER
 from ...results.marks import PNG_TEXT
 from .. import spiking
 from ..text import COLOURS, band, score, score_name
+
+DASHES = ("--", ":", "-.")  # of chips, in their order
 
 
 def available() -> bool:
@@ -50,11 +54,17 @@ def sweep_png(sweep: Sweep) -> bytes:
     sweep = displayed(sweep, literal)
     if all(len(run.evaluation.points) == 1 for run in sweep.runs):
         return _beside(sweep)
-    fig = figure(8.2, 4.0 + 0.2 * len(sweep.runs))
+    fig = figure(8.2, 4.0 + 0.2 * sum(1 + len(run.chips) for run in sweep.runs))
     axes = fig.subplots()
     for n, run in enumerate(sweep.runs):
         aside = 1.015 ** (n - (len(sweep.runs) - 1) / 2)
         _curve(axes, run, COLOURS[n % len(COLOURS)], aside, few=len(sweep.runs) < 3)
+        for dashes, chip in zip(cycle(DASHES), run.chips, strict=False):
+            if chip.points:
+                where, values = [p.T for p in chip.points], [100 * said(p) for p in chip.points]
+                name = f"{short(run.recipe)} on {chip.target}"
+                line = {"linestyle": dashes, "marker": "o", "markerfacecolor": "white"}
+                axes.plot(where, values, color=COLOURS[n % len(COLOURS)], label=name, ms=3, **line)
     _ann_line(axes, sweep)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
