@@ -13,19 +13,15 @@ import click
 from .. import api
 from ..converter.frontend import load_onnx
 from ..data import Preprocessing, Samples
-from ..display import json_text
 from ..errors import UsageError
 from ..evaluation.ann import Ann
 from ..evaluation.evaluate import evaluate
 from ..evaluation.sweep import Sweep, SweepRun, early_notes
+from ..experiments.saving import chart_kinds, write_chart
 from ..provenance import Provenance, convert
 from ..reports import comparison, documents
 from ..reports import text as render
-from ..reports.pages import sweep as page
-from ..reports.pictures import sweep as plot
 from ..reports.spiking import answers_text
-from ..results import Results
-from ..results.marks import Kind
 from ..runtime.engine import LayerProfile, simulate
 from ..runtime.graph import SpikingGraph
 from . import files
@@ -254,24 +250,6 @@ def _profiled(
     layers = simulate(graph, part, steps, profile=True, **options).profile
     document["profile"] = [asdict(layer) for layer in layers]
     return layers
-
-
-def chart_kinds(stem: str) -> dict[str, Kind]:
-    """The files of ``write_chart``."""
-    kinds = {f"{stem}.json": Kind.JSON, f"{stem}.csv": Kind.CSV, f"{stem}.html": Kind.HTML}
-    return {**kinds, f"{stem}.png": Kind.PNG} if plot.available() else kinds
-
-
-def write_chart(result: Sweep, document: dict[str, Any], results: Results, stem: str) -> list[str]:
-    """STEM.json, .csv, .html and (with matplotlib) .png; what was written, line by line."""
-    results.write(f"{stem}.json", json_text(document) + "\n")
-    results.write(f"{stem}.csv", render.sweep_csv(result))
-    results.write(f"{stem}.html", page.sweep_html(result))
-    names = f"{stem}.json, {stem}.csv, {stem}.html"
-    if not plot.available():
-        return [f"wrote {names} to {results.folder}; no PNG: pip install 'onnx2snn[plot]'"]
-    results.write(f"{stem}.png", plot.sweep_png(result))
-    return [f"wrote {names}, {stem}.png to {results.folder}"]
 
 
 COMMANDS = (run,)

@@ -17,7 +17,6 @@ from ..data import Preprocessing, data_path
 from ..display import shown
 from ..errors import DataError, UsageError
 from ..evaluation.sweep import Sweep
-from ..evaluation.written import checked_bytes
 from ..experiments import estimate
 from ..experiments import file as experiment_file
 from ..experiments import store as unfinished
@@ -25,6 +24,7 @@ from ..experiments.chips import check_targets
 from ..experiments.plan import parse_grid, plan
 from ..experiments.run import sweep as run_sweep
 from ..experiments.run import work_on
+from ..experiments.saving import chart_kinds, network_names, write_chart, write_networks
 from ..experiments.template import template
 from ..hwtargets import HardwareTarget, load_target
 from ..reports import comparison, documents
@@ -35,7 +35,6 @@ from ..runtime.ops import Array
 from . import files, terminal
 from . import options as opt
 from .reading import DataReader, data_options
-from .running import chart_kinds, write_chart
 
 PATH = click.Path(path_type=Path)
 # Of a context: the file that its options come from, and those of the user's chips.
@@ -161,7 +160,7 @@ def sweep(
         steps=opt.parse_sweep(steps),
         each=convert_each,
     )
-    names = {one.label: _network_name(model, one.label) for one in series}
+    names = network_names(model, series)
     results = claim(
         output,
         chart_kinds("sweep")
@@ -199,10 +198,7 @@ def sweep(
             reader.judged(made.evaluation, data)
         document = reader.told(documents.sweep(result))
         written = write_chart(result, document, results, "sweep")
-        for label, made in zip(names, result.networks, strict=True):
-            name = names[label]
-            results.write(name, checked_bytes(made.network, test.section(0, 2).whole()))
-            written.append(f"wrote {output / name}: the converted network for T={made.steps}")
+        written += write_networks(result, list(names.values()), results, test)
         store.finish()
     opt.emit(document, as_json, _sweep_text, result, written)
     opt.refuse_analog([made.evaluation.spiking for made in result.runs], allow_analog)
@@ -213,11 +209,6 @@ def _read_too() -> list[Path]:
     context = click.get_current_context(silent=True)
     meta = {} if context is None else context.meta
     return [*([meta[EXPERIMENT]] if EXPERIMENT in meta else []), *meta.get(CHIP_FILES, ())]
-
-
-def _network_name(model: Path, label: str) -> str:
-    """The file of a series' network: that of the last T."""
-    return f"{model.stem}.{label.replace(' ', '.')}.snn.onnx"
 
 
 def _plan_text(expected: estimate.Estimate, chips: bool) -> str:

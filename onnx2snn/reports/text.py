@@ -263,18 +263,26 @@ def notes_text(notes: Sequence[str]) -> str:
     return "".join(f"\nnote: {note}" for note in notes)
 
 
-def sweep_csv(sweep: Sweep) -> str:
-    """One row per recipe and T, every field of the points."""
-    out = io.StringIO()
+def sweep_rows(sweep: Sweep) -> tuple[list[str], list[list[Any]]]:
+    """Header, and one row per recipe and T, every field of the points."""
     fields = list(Point.__dataclass_fields__)
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["recipe", *fields, "ann_accuracy", "ann_macs", "spiking"])
+    rows = []
     for run in sweep.runs:
-        for point in run.evaluation.points:
-            found = run.evaluation
-            values = [getattr(point, f) for f in fields]
-            whole = [found.ann_accuracy, found.macs_ann, found.spiking.verdict]
-            writer.writerow([csv_name(run.recipe), *values, *whole])
+        found = run.evaluation
+        whole = [found.ann_accuracy, found.macs_ann, found.spiking.verdict]
+        rows += [
+            [run.recipe, *(getattr(point, f) for f in fields), *whole] for point in found.points
+        ]
+    return ["recipe", *fields, "ann_accuracy", "ann_macs", "spiking"], rows
+
+
+def sweep_csv(sweep: Sweep) -> str:
+    """``sweep_rows`` as a file."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    header, rows = sweep_rows(sweep)
+    writer.writerow(header)
+    writer.writerows([csv_name(row[0]), *row[1:]] for row in rows)
     return out.getvalue()
 
 

@@ -49,6 +49,11 @@ def short(name: str, length: int = 44) -> str:
 
 
 def sweep_png(sweep: Sweep) -> bytes:
+    """``sweep_figure`` as a PNG file."""
+    return png(sweep_figure(sweep))
+
+
+def sweep_figure(sweep: Sweep) -> Any:
     """Accuracy against time steps, one curve per run with its 95 % interval, and the ANN's; where
     every run has one point, the runs beside each other."""
     sweep = displayed(sweep, literal)
@@ -71,10 +76,10 @@ def sweep_png(sweep: Sweep) -> bytes:
     axes.set_xlabel("time steps T")
     _finish(axes, sweep)
     fig.legend(fontsize=8, loc="outside lower center")
-    return png(fig)
+    return fig
 
 
-def _beside(sweep: Sweep) -> bytes:
+def _beside(sweep: Sweep) -> Any:
     """One point per run, with its interval; T, latency and cost under its name."""
     fig = figure(max(4.5, 2.1 * len(sweep.runs) + 1.2), 4.6)
     axes = fig.subplots()
@@ -96,7 +101,7 @@ def _beside(sweep: Sweep) -> bytes:
     _finish(axes, sweep)
     if sweep.runs[0].evaluation.ann_accuracy is not None:
         axes.legend(fontsize=9, loc="best")
-    return png(fig)
+    return fig
 
 
 def _ann_line(axes: Any, sweep: Sweep) -> None:
