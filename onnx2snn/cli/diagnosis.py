@@ -25,6 +25,7 @@ from ..results.marks import Kind
 from ..runtime.graph import SpikingGraph
 from . import files
 from . import options as opt
+from .progress import lines_option, watch
 from .reading import DataReader, data_options
 from .running import converted, own_span, run_one
 
@@ -55,6 +56,7 @@ SAMPLES = 128  # tell a loss to a few points, in less than a minute for small ne
 @data_options
 @opt.shape_option
 @opt.json_option
+@lines_option
 def diagnose(
     *,
     model: Path,
@@ -119,7 +121,7 @@ def diagnose(
         name=network.name,
         seed=seed,
         lost=lost,
-        progress=opt.stage("diagnosing"),
+        progress=watch().stage("diagnosing"),
     )
     found = replace(found, curves=tuple(curves))
     reader.judged(found.curves[0].evaluation, data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, Literal, TypeVar, cast
@@ -20,7 +19,7 @@ from ..experiments.plan import Steps
 from ..runtime.engine import ALIASES, DEFAULT, ENGINES, EarlyExit
 from ..runtime.graph import Analog, SpikingGraph
 from ..runtime.ops import Shape
-from . import terminal
+from . import progress, terminal
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -168,18 +167,10 @@ def json_option(function: F) -> F:
 def emit(document: dict[str, Any], as_json: bool, text: Callable[..., str], *records: Any) -> None:
     """Print the JSON document, or the ``text`` of the records. Its lines are those that ``text``
     makes: no string in ``records`` has a line break or anything hidden left in it."""
-    terminal.out(json_text(document) if as_json else text(*displayed(records)))
-
-
-def stage(text: str) -> Callable[[int, int], None]:
-    """Progress of one stage of long work: a line on a terminal, nothing in a pipe."""
-    if not sys.stderr.isatty():
-        return lambda done, total: None
-
-    def show(done: int, total: int) -> None:
-        terminal.progress(f"{text}: {100 * done // max(total, 1):3d} %", done=done >= total)
-
-    return show
+    if progress.in_lines():
+        progress.event("result", result=document)
+    else:
+        terminal.out(json_text(document) if as_json else text(*displayed(records)))
 
 
 def engine_options(function: F) -> F:

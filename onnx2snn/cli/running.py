@@ -26,6 +26,7 @@ from ..runtime.engine import LayerProfile, simulate
 from ..runtime.graph import SpikingGraph
 from . import files
 from . import options as opt
+from .progress import lines_option, watch
 from .reading import DataReader, data_options
 
 PATH = click.Path(path_type=Path)
@@ -57,6 +58,7 @@ PROFILED = 100  # samples
 @data_options
 @opt.shape_option
 @opt.json_option
+@lines_option
 def run(
     *,
     networks: tuple[Path, ...],
@@ -172,7 +174,7 @@ def converted(
     samples = reader.calibration(calib, loaded, preprocessing, limit)
     out = {}
     for recipe in recipes:
-        progress = opt.stage(f"converting ({recipe}, T={steps})")
+        progress = watch().stage(f"converting ({recipe}, T={steps})")
         given = {**options, "recipe": recipe, "steps": steps}
         out[recipe] = convert(
             loaded, samples, preprocessing=preprocessing, progress=progress, **given
@@ -203,7 +205,7 @@ def run_one(
 ) -> tuple[SweepRun, dict[str, Any]]:
     """One network's curve and its JSON document."""
     began = perf_counter()
-    progress = opt.stage(f"simulating ({label})")
+    progress = watch().stage(f"simulating ({label})", samples=True)
     first, last = span
     evaluation = evaluate(graph, samples, last, ann, first=first, progress=progress, **engine)
     seconds = perf_counter() - began

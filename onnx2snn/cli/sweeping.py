@@ -32,7 +32,7 @@ from ..reports import text as render
 from ..results import claim, claim_file, refuse_existing
 from ..results.marks import Kind
 from ..runtime.ops import Array
-from . import files, terminal
+from . import files, progress, terminal
 from . import options as opt
 from .reading import DataReader, data_options
 
@@ -121,6 +121,7 @@ def _targets(
 @data_options
 @opt.shape_option
 @opt.json_option
+@progress.lines_option
 def sweep(
     *,
     model: Path,
@@ -183,8 +184,7 @@ def sweep(
             calibration=calibration,
             store=store,
             engine=engine,
-            stage=opt.stage,
-            say=terminal.notice,
+            watch=progress.watch(),
             targets=targets,
         )
         if dry_run:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
@@ -24,6 +24,7 @@ from ..runtime.semantics import labels as reader
 from . import fingerprint as keys
 from .packing import MALFORMED, packed, unpacked
 from .store import Store
+from .watching import Watcher
 
 
 class Work(Protocol):
@@ -38,7 +39,7 @@ class Work(Protocol):
     @property
     def store(self) -> Store: ...
     @property
-    def stage(self) -> Callable[[str], Callable[[int, int], None]]: ...
+    def watch(self) -> Watcher: ...
     @property
     def targets(self) -> tuple[HardwareTarget, ...]: ...
     @property
@@ -121,7 +122,9 @@ class _Trial:
         """After each of ``answers`` steps; none where the network does not fit."""
         samples = self.work.samples
         known = reader.read(self.network, samples.labels, where=samples.source)
-        show = self.work.stage(f"running on {self.chip.name} ({label}, T={self.steps})")
+        show = self.work.watch.stage(
+            f"running on {self.chip.name} ({label}, T={self.steps})", samples=True
+        )
         key, count, total = self._key(), len(samples), dict[str, Array]()
         for start in range(0, count, CHUNK):
             stop = min(start + CHUNK, count)

@@ -6,7 +6,7 @@ found.plot(); found.to_dataframe(); found.save("out")
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +20,17 @@ from ..errors import UsageError
 from ..evaluation.sweep import Sweep, SweepRun
 from ..hwtargets import load_target
 from ..reports import documents
+from ..reports.comparison import sweep_rows
 from ..reports.pictures.sweep import sweep_figure
-from ..reports.text import sweep_rows
 from ..results import claim
 from ..results.marks import Kind
 from .chips import check_targets
 from .plan import Steps, parse_grid, plan
-from .run import quiet, work_on
 from .run import sweep as run_sweep
+from .run import work_on
 from .saving import chart_kinds, network_names, write_chart, write_networks
 from .store import Store, in_memory, opened
+from .watching import Unwatched, Watcher
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -94,7 +95,7 @@ def sweep(
     preprocessing: Preprocessing | None = None,
     engine: Mapping[str, Any] | None = None,
     folder: str | Path | None = None,
-    stage: Callable[[str], Callable[[int, int], None]] = quiet,
+    watch: Watcher | None = None,
     **options: Any,
 ) -> SweepResult:
     """Accuracy against time steps of the model's conversions.
@@ -108,7 +109,7 @@ def sweep(
         engine: keyword arguments of ``evaluate``.
         folder: where what is finished is kept until the sweep is; None: nowhere, and an
             interrupted sweep begins anew.
-        stage: gives the progress callback (done, total) of each stage of the work, by its title.
+        watch: is told how it goes on (``experiments.watching``).
         options: of the conversion, fields of ``converter.recipes.options.Options``.
 
     Raises ModelError, UnsupportedOps, DataError, TargetError or UsageError.
@@ -134,7 +135,7 @@ def sweep(
             calibration=fitted,
             store=store,
             engine=engine,
-            stage=stage,
+            watch=watch or Unwatched(),
             targets=chips,
         )
         record = run_sweep(work, series, seeds=seeds)

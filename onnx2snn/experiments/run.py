@@ -18,7 +18,7 @@ from ..data import Samples
 from ..errors import ModelError
 from ..evaluation.ann import onnx_ann
 from ..evaluation.evaluate import Evaluation, evaluate
-from ..evaluation.spread import spread
+from ..evaluation.spread import judged, spread
 from ..evaluation.sweep import EACH, Sweep, SweepRun, early_notes
 from ..evaluation.tally import Tally
 from ..hwtargets import HardwareTarget
@@ -30,13 +30,7 @@ from .chips import curves_on
 from .packing import MALFORMED, packed, unpacked
 from .plan import Series
 from .store import Store
-
-Stage = Callable[[str], Callable[[int, int], None]]
-
-
-def quiet(text: str) -> Callable[[int, int], None]:
-    """A ``Stage`` without progress."""
-    return lambda done, total: None
+from .watching import Watcher
 
 
 def work_on(
@@ -46,8 +40,7 @@ def work_on(
     calibration: Samples | None,
     store: Store,
     engine: Mapping[str, Any] | None = None,
-    stage: Stage = quiet,
-    say: Callable[[str], None] = lambda text: None,
+    watch: Watcher,
     targets: Sequence[HardwareTarget] = (),
 ) -> Work:
     """The work, with keys of everything that was read."""
@@ -57,8 +50,7 @@ def work_on(
         calibration=calibration,
         store=store,
         engine=engine or {},
-        stage=stage,
-        say=say,
+        watch=watch,
         conversions=keys.conversions(model, calibration),
         inputs=keys.inputs(model, samples),
         targets=tuple(targets),
@@ -73,8 +65,7 @@ class Work:
         calibration: None converts on assumed statistics.
         store: keeps what is finished.
         engine: keyword arguments of ``evaluate``.
-        stage: gives the progress callback for each stage of the work.
-        say: is told what is gone on from.
+        watch: is told what is gone on from, and how it goes.
         conversions, inputs: keys (``fingerprint``), see ``work_on``.
         targets: chips that every network is also run on.
     """
@@ -84,8 +75,7 @@ class Work:
     calibration: Samples | None
     store: Store
     engine: Mapping[str, Any]
-    stage: Stage
-    say: Callable[[str], None]
+    watch: Watcher
     conversions: str
     inputs: str
     targets: tuple[HardwareTarget, ...] = ()
@@ -113,6 +103,7 @@ class Work:
         shown = tuple(point for point in evaluation.points if point.T in steps.answers)
         early, out = replace(evaluation, points=shown), []
         if len(steps.conversions) > 1 and (tied or series.each):
+            self.watch.planned(() if series.each else steps.conversions[:-1])
             made = [(*self._evaluate(series, first=t, last=t), t) for t in steps.conversions[:-1]]
             points = (*(found.points[-1] for _, found, _ in made), evaluation.points[-1])
             run = _run(series, network, replace(evaluation, points=points), each=True)
@@ -136,7 +127,9 @@ class Work:
         shards = self.shards(series, network, last)
         done = shards.done
         if done:
-            self.say(f"continuing: {done:,} of {len(self.samples):,} samples of {title} were done")
+            self.watch.say(
+                f"continuing: {done:,} of {len(self.samples):,} samples of {title} were done"
+            )
         evaluation = evaluate(
             network,
             self.samples,
@@ -144,9 +137,11 @@ class Work:
             onnx_ann(self.model, network),
             first=first,
             shards=shards,
-            progress=self.stage(f"simulating ({series.label}, T={last})"),
+            progress=self.watch.stage(f"simulating ({series.label}, T={last})", samples=True),
             **self.engine,
         )
+        score = judged(evaluation, evaluation.points[-1])
+        self.watch.finished(series.label, steps=last, score=score)
         return network, evaluation
 
     def _network(self, series: Series, steps: int) -> SpikingGraph:
@@ -157,7 +152,7 @@ class Work:
         made = convert(
             self.model,
             self.calibration,
-            progress=self.stage(f"converting ({series.label}, T={steps})"),
+            progress=self.watch.stage(f"converting ({series.label}, T={steps})"),
             **{**series.options, "steps": steps},
         )
         content = pack(made)
@@ -172,7 +167,7 @@ class Work:
             network=network,
             steps=steps,
             title=f"{series.label} (T={steps})",
-            say=self.say,
+            say=self.watch.say,
         )
 
     def stored(self, series: Series, steps: int) -> SpikingGraph | None:
@@ -184,7 +179,7 @@ class Work:
             return unpack(content)
         except ModelError:
             title = f"{series.label} (T={steps})"
-            self.say(f"the stored conversion of {title} is damaged: converted again")
+            self.watch.say(f"the stored conversion of {title} is damaged: converted again")
             return None
 
 
@@ -192,6 +187,9 @@ def sweep(work: Work, series: Sequence[Series], *, seeds: int = 1) -> Sweep:
     """Convert what every series asks for (``plan``) and run it on the samples, each with so many
     ``seeds``."""
     works = [work.seeded(seed) for seed in range(seeds)]
+    for one in series:
+        t = one.steps
+        work.watch.planned((t.conversions if one.each else (t.last,)) * seeds)
     known = {
         work.conversion_key(one.seeded(seed), t)
         for one in series
@@ -200,7 +198,7 @@ def sweep(work: Work, series: Sequence[Series], *, seeds: int = 1) -> Sweep:
     }
     others = work.store.others(known, {each.simulations for each in works})
     if others:
-        work.say(
+        work.watch.say(
             f"{work.store.path} also has {others:,} results of a sweep of something else (another "
             "model, other samples, labels or options, or other versions of the libraries): not "
             "used, and kept"

@@ -10,7 +10,7 @@ from ..data import Samples
 from ..display import json_text
 from ..evaluation.sweep import Sweep
 from ..evaluation.written import checked_bytes
-from ..reports import text as render
+from ..reports import comparison
 from ..reports.pages import sweep as page
 from ..reports.pictures import sweep as plot
 from ..results import Results
@@ -27,7 +27,7 @@ def chart_kinds(stem: str) -> dict[str, Kind]:
 def write_chart(result: Sweep, document: dict[str, Any], results: Results, stem: str) -> list[str]:
     """STEM.json, .csv, .html and (with matplotlib) .png; what was written, line by line."""
     results.write(f"{stem}.json", json_text(document) + "\n")
-    results.write(f"{stem}.csv", render.sweep_csv(result))
+    results.write(f"{stem}.csv", comparison.sweep_csv(result))
     results.write(f"{stem}.html", page.sweep_html(result))
     names = f"{stem}.json, {stem}.csv, {stem}.html"
     if not plot.available():

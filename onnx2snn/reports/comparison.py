@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..converter.recipes import recipe_named
 from ..evaluation.chips import said
+from ..evaluation.evaluate import Point
 from ..evaluation.spread import Spread
 from ..evaluation.sweep import Sweep, SweepRun
 from ..provenance import Provenance
@@ -14,6 +17,7 @@ from . import spiking
 from .figures import count
 from .spiking import answers_text
 from .text import (
+    csv_name,
     interval,
     notes_text,
     percent,
@@ -145,6 +149,29 @@ def sweep_text(sweep: Sweep) -> str:
     """All curves of a sweep, one after the other."""
     head = f"{sweep.model} on {sweep.data} ({sweep.samples} samples)"
     return "\n\n".join([head, *(_curve_text(run) for run in sweep.runs)])
+
+
+def sweep_rows(sweep: Sweep) -> tuple[list[str], list[list[Any]]]:
+    """Header, and one row per recipe and T, every field of the points."""
+    fields = list(Point.__dataclass_fields__)
+    rows = []
+    for run in sweep.runs:
+        found = run.evaluation
+        whole = [found.ann_accuracy, found.macs_ann, found.spiking.verdict]
+        rows += [
+            [run.recipe, *(getattr(point, f) for f in fields), *whole] for point in found.points
+        ]
+    return ["recipe", *fields, "ann_accuracy", "ann_macs", "spiking"], rows
+
+
+def sweep_csv(sweep: Sweep) -> str:
+    """``sweep_rows`` as a file."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    header, rows = sweep_rows(sweep)
+    writer.writerow(header)
+    writer.writerows([csv_name(row[0]), *row[1:]] for row in rows)
+    return out.getvalue()
 
 
 def _curve_text(run: SweepRun) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -261,29 +259,6 @@ def profile_text(profile: Sequence[LayerProfile]) -> str:
 
 def notes_text(notes: Sequence[str]) -> str:
     return "".join(f"\nnote: {note}" for note in notes)
-
-
-def sweep_rows(sweep: Sweep) -> tuple[list[str], list[list[Any]]]:
-    """Header, and one row per recipe and T, every field of the points."""
-    fields = list(Point.__dataclass_fields__)
-    rows = []
-    for run in sweep.runs:
-        found = run.evaluation
-        whole = [found.ann_accuracy, found.macs_ann, found.spiking.verdict]
-        rows += [
-            [run.recipe, *(getattr(point, f) for f in fields), *whole] for point in found.points
-        ]
-    return ["recipe", *fields, "ann_accuracy", "ann_macs", "spiking"], rows
-
-
-def sweep_csv(sweep: Sweep) -> str:
-    """``sweep_rows`` as a file."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    header, rows = sweep_rows(sweep)
-    writer.writerow(header)
-    writer.writerows([csv_name(row[0]), *row[1:]] for row in rows)
-    return out.getvalue()
 
 
 def csv_name(name: str) -> str:

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import ClassVar
 
 import pytest
 from click.testing import CliRunner
@@ -16,6 +16,7 @@ import onnx2snn
 from onnx2snn.cli import main
 from onnx2snn.errors import UsageError
 from onnx2snn.experiments.store import NAME
+from onnx2snn.experiments.watching import Progress, Unwatched
 
 MLP, DATA = MODELS / "digits_mlp.onnx", MODELS / "digits.npz"
 
@@ -23,12 +24,13 @@ MLP, DATA = MODELS / "digits_mlp.onnx", MODELS / "digits.npz"
 def test_the_record_is_that_of_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stages: list[str] = []
+    class Seen(Unwatched):
+        stages: ClassVar[list[str]] = []
 
-    def stage(text: str) -> Any:
-        assert (tmp_path / "state" / NAME).exists()
-        stages.append(text)
-        return lambda done, total: None
+        def stage(self, text: str, *, samples: bool = False) -> Progress:
+            assert (tmp_path / "state" / NAME).exists()
+            self.stages.append(text)
+            return super().stage(text, samples=samples)
 
     found = onnx2snn.sweep(
         MLP,
@@ -38,9 +40,9 @@ def test_the_record_is_that_of_the_command_line(
         grid={"tune": [False], "leak": [0, 0.25]},
         preprocessing=onnx2snn.Preprocessing(scale=16, layout="NHWC"),
         folder=tmp_path / "state",
-        stage=stage,
+        watch=Seen(),
     )
-    assert "simulating (binary tune=false leak=0.25, T=4)" in stages
+    assert "simulating (binary tune=false leak=0.25, T=4)" in Seen.stages
     assert not (tmp_path / "state").exists()  # nothing is left to go on from
     found.save(tmp_path / "saved")
     command = ["sweep", MLP, "--data", f"{DATA}:x_test,y_test", "--calib", "none", "-T", "2,4"]
