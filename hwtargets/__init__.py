@@ -6,6 +6,7 @@ from .mappings import MAPPINGS, targets
 from .placement import (
     emitted,
     load_target,
+    mapped,
     mapping_of,
     missing_kinds,
     options_of,
@@ -40,6 +41,7 @@ __all__ = [
     "chip_view",
     "emitted",
     "load_target",
+    "mapped",
     "mapping_of",
     "missing_kinds",
     "options_of",

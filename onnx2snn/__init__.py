@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .evaluation.ann import onnx_ann
     from .evaluation.evaluate import evaluate
     from .evaluation.verify import verify
+    from .experiments.library import sweep
     from .provenance.converted import convert
 
     __version__: str
@@ -48,6 +49,7 @@ _HOMES = {
     "onnx_ann": "evaluation.ann",
     "verify": "evaluation.verify",
     "convert": "provenance.converted",
+    "sweep": "experiments.library",
 }
 _MODULES = (
     "api",
@@ -80,6 +82,7 @@ __all__ = [
     "load_samples",
     "onnx_ann",
     "save",
+    "sweep",
     "verify",
 ]
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from ...errors import DataError, TargetError
 from ...runtime.graph import SpikingGraph
+from ...runtime.ops import Array
 from ..kinds import suggested
-from ..mapping import ChipMapping, refused
+from ..mapping import ChipMapping, Mapped, refused
 from ..mappings import MAPPINGS, targets
 from ..options import known_options
 from ..rules import tangled
@@ -143,6 +144,28 @@ def place(
     mapped = refused(network, knots) if knots else mapping.step(network, chip, request)
     available = chips or chip.largest_board
     return Assembly(network, chip, request, mapped, available, data).report()
+
+
+def mapped(
+    graph: SpikingGraph,
+    target: HardwareTarget,
+    *,
+    steps: int,
+    calib: Array | None = None,
+    mappings: Mappings = MAPPINGS,
+) -> Mapped:
+    """The mapping step alone, with the target's own options: what runs a network in the chip's
+    integers (``Mapped.run``), or the violations for which it cannot. Nothing is placed.
+
+    Parameters:
+        calib: calibration samples (m, *input shape); None draws random ones.
+    """
+    network, mapping = chip_view(graph), mapping_of(target, mappings)
+    _check_data(network, PlaceData(calib=calib))
+    knots = tangled(network)
+    if knots:
+        return refused(network, knots)
+    return mapping.step(network, target, mapping.request(target, steps=steps, calib=calib))
 
 
 def _check_data(network: ChipNetwork, data: PlaceData | None) -> None:

@@ -28,6 +28,7 @@ from ..runtime.semantics.samples import spread_over
 from . import files
 from . import options as opt
 from .help import Verb
+from .progress import lines_option, watch
 from .reading import DataReader, data_options
 from .running import own_span
 
@@ -70,6 +71,7 @@ PATH = click.Path(path_type=Path)
 @opt.preprocessing_options
 @opt.shape_option
 @opt.json_option
+@lines_option
 def convert(
     *,
     model: Path,
@@ -110,7 +112,7 @@ def convert(
         recipe=recipe,
         regression=regression,
         preprocessing=preprocessing,
-        progress=opt.stage("converting"),
+        progress=watch().stage("converting"),
         **opt.chosen(**choices),
     )
     network = with_held_back(network, held)

@@ -26,6 +26,7 @@ from ..runtime.graph import SpikingGraph
 from . import files
 from . import options as opt
 from .help import Verb
+from .progress import lines_option, watch
 from .reading import DataReader, data_options
 from .running import converted, own_span, run_one
 
@@ -56,6 +57,7 @@ SAMPLES = 128  # tell a loss to a few points, in less than a minute for small ne
 @data_options
 @opt.shape_option
 @opt.json_option
+@lines_option
 def diagnose(
     *,
     model: Path,
@@ -120,7 +122,7 @@ def diagnose(
         name=network.name,
         seed=seed,
         lost=lost,
-        progress=opt.stage("diagnosing"),
+        progress=watch().stage("diagnosing"),
     )
     found = replace(found, curves=tuple(curves))
     reader.judged(found.curves[0].evaluation, data)

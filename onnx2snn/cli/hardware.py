@@ -37,6 +37,7 @@ from ..runtime.graph import SpikingGraph
 from . import files
 from . import options as opt
 from .help import Verb
+from .progress import lines_option, watch
 from .reading import DataReader, data_options
 from .running import own_span
 
@@ -83,6 +84,7 @@ def targets(name: str | None, as_json: bool) -> None:
 @opt.regression_option
 @data_options
 @opt.json_option
+@lines_option
 def place_command(
     *,
     network: Path,
@@ -121,7 +123,7 @@ def place_command(
     reports: list[PlacementReport] = []
     alike: dict[str, PlacementReport] = {}
     ways = _same_input(asked, given) if len(names) > 1 else {}
-    show = opt.stage("placing")
+    show = watch().stage("placing")
     for done, chip in enumerate(asked):
         show(done, len(names))
         own = given if len(names) == 1 else _own(given, chip)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -22,7 +21,7 @@ from ..experiments.plan import Steps
 from ..runtime.engine import ALIASES, DEFAULT, ENGINES, EarlyExit
 from ..runtime.graph import Analog, SpikingGraph
 from ..runtime.ops import Shape
-from . import terminal
+from . import progress, terminal
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -186,6 +185,9 @@ def emit(
     """Print the JSON document, or the ``text`` of the records. Its lines are those that ``text``
     makes: no string in ``records`` has a line break or anything hidden left in it. ``then``: the
     words of the command that comes next in the work, in a last line that can be pasted."""
+    if progress.in_lines():
+        progress.event("result", result=document)
+        return
     terminal.out(json_text(document) if as_json else text(*displayed(records)))
     if then and not as_json:
         terminal.out(f"next: {shlex.join(['onnx2snn', *map(str, then)])}")
@@ -195,17 +197,6 @@ def converts(model: Path) -> Sequence[object]:
     """What comes next for a model that is understood."""
     made = model.with_name(f"{model.stem}.snn.onnx").name
     return "convert", model, "--calib", "DATA", "--recipe", "auto", "-o", made
-
-
-def stage(text: str) -> Callable[[int, int], None]:
-    """Progress of one stage of long work: a line on a terminal, nothing in a pipe."""
-    if not sys.stderr.isatty():
-        return lambda done, total: None
-
-    def show(done: int, total: int) -> None:
-        terminal.progress(f"{text}: {100 * done // max(total, 1):3d} %", done=done >= total)
-
-    return show
 
 
 def engine_options(function: F) -> F:

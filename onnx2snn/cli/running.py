@@ -13,25 +13,22 @@ import click
 from .. import api
 from ..converter.frontend import load_onnx
 from ..data import Preprocessing, Samples
-from ..display import json_text
 from ..errors import UsageError
 from ..evaluation.ann import Ann
 from ..evaluation.evaluate import evaluate
 from ..evaluation.sweep import Sweep, SweepRun, early_notes
+from ..experiments.saving import chart_kinds, write_chart
 from ..provenance import Provenance
 from ..provenance.converted import convert
 from ..reports import comparison, documents
 from ..reports import text as render
-from ..reports.pages import sweep as page
-from ..reports.pictures import sweep as plot
 from ..reports.spiking import answers_text
-from ..results import Results
-from ..results.marks import Kind
 from ..runtime.engine import LayerProfile, simulate
 from ..runtime.graph import SpikingGraph
-from . import files, terminal
+from . import files
 from . import options as opt
 from .help import Verb
+from .progress import lines_option, watch
 from .reading import DataReader, data_options
 
 PATH = click.Path(path_type=Path)
@@ -63,6 +60,7 @@ PROFILED = 100  # samples
 @data_options
 @opt.shape_option
 @opt.json_option
+@lines_option
 def run(
     *,
     networks: tuple[Path, ...],
@@ -127,7 +125,8 @@ def run(
     layers = _profiled(runs[0], loaded[runs[0].recipe], engine, parts[0]) if profile else None
     document, written = reader.told(documents.runs(parts, data)), list[str]()
     if results is not None:
-        written = write_chart(_as_sweep(networks, data, runs), document, results, "run")
+        drawn, command = _as_sweep(networks, data, runs), terminal.typed()
+        written = write_chart(drawn, document, results, "run", command=command)
     seconds = sum(d["seconds"] for d in parts)
     then = () if recipes else ("place", networks[0], "--target", "all", "--data", data)
     opt.emit(document, as_json, _text, runs, layers, seconds, written, then=then)
@@ -179,7 +178,7 @@ def converted(
     samples = reader.calibration(calib, loaded, preprocessing, limit)
     out = {}
     for recipe in recipes:
-        progress = opt.stage(f"converting ({recipe}, T={steps})")
+        progress = watch().stage(f"converting ({recipe}, T={steps})")
         given = {**options, "recipe": recipe, "steps": steps}
         out[recipe] = convert(
             loaded, samples, preprocessing=preprocessing, progress=progress, **given
@@ -210,7 +209,7 @@ def run_one(
 ) -> tuple[SweepRun, dict[str, Any]]:
     """One network's curve and its JSON document."""
     began = perf_counter()
-    progress = opt.stage(f"simulating ({label})")
+    progress = watch().stage(f"simulating ({label})", samples=True)
     first, last = span
     evaluation = evaluate(graph, samples, last, ann, first=first, progress=progress, **engine)
     seconds = perf_counter() - began
@@ -257,24 +256,6 @@ def _profiled(
     layers = simulate(graph, part, steps, profile=True, **options).profile
     document["profile"] = [asdict(layer) for layer in layers]
     return layers
-
-
-def chart_kinds(stem: str) -> dict[str, Kind]:
-    """The files of ``write_chart``."""
-    kinds = {f"{stem}.json": Kind.JSON, f"{stem}.csv": Kind.CSV, f"{stem}.html": Kind.HTML}
-    return {**kinds, f"{stem}.png": Kind.PNG} if plot.available() else kinds
-
-
-def write_chart(result: Sweep, document: dict[str, Any], results: Results, stem: str) -> list[str]:
-    """STEM.json, .csv, .html and (with matplotlib) .png; what was written, line by line."""
-    results.write(f"{stem}.json", json_text(document) + "\n")
-    results.write(f"{stem}.csv", render.sweep_csv(result))
-    results.write(f"{stem}.html", page.sweep_html(result, command=terminal.typed()))
-    names = f"{stem}.json, {stem}.csv, {stem}.html"
-    if not plot.available():
-        return [f"wrote {names} to {results.folder}; no PNG: pip install 'onnx2snn[plot]'"]
-    results.write(f"{stem}.png", plot.sweep_png(result))
-    return [f"wrote {names}, {stem}.png to {results.folder}"]
 
 
 COMMANDS = (run,)

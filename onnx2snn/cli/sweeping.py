@@ -17,28 +17,30 @@ from ..data import Preprocessing, data_path
 from ..display import shown
 from ..errors import DataError, UsageError
 from ..evaluation.sweep import Sweep
-from ..evaluation.written import checked_bytes
 from ..experiments import estimate
 from ..experiments import file as experiment_file
 from ..experiments import store as unfinished
+from ..experiments.chips import check_targets
 from ..experiments.plan import parse_grid, plan
 from ..experiments.run import sweep as run_sweep
 from ..experiments.run import work_on
+from ..experiments.saving import chart_kinds, network_names, write_chart, write_networks
 from ..experiments.template import template
+from ..hwtargets import HardwareTarget, load_target
 from ..reports import comparison, documents
 from ..reports import text as render
 from ..results import claim, claim_file, refuse_existing
 from ..results.marks import Kind
 from ..runtime.ops import Array
-from . import files, terminal
+from . import files, progress, terminal
 from . import options as opt
 from .help import Verb
 from .reading import DataReader, data_options
-from .running import chart_kinds, write_chart
 from .watching import watch
 
 PATH = click.Path(path_type=Path)
-EXPERIMENT = "onnx2snn.experiment"  # of a context: the file that its options come from
+# Of a context: the file that its options come from, and those of the user's chips.
+EXPERIMENT, CHIP_FILES = "onnx2snn.experiment", "onnx2snn.chips"
 
 
 def _experiment(context: click.Context, parameter: click.Parameter, given: Path) -> Path:
@@ -56,6 +58,15 @@ def _experiment(context: click.Context, parameter: click.Parameter, given: Path)
             code=experiment_file.CODE,
         )
     return Path(options["model"])
+
+
+def _targets(
+    context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[HardwareTarget, ...]:
+    """The chips named in a,b or one by one, each once."""
+    names = dict.fromkeys(name.strip() for text in given for name in text.split(","))
+    context.meta[CHIP_FILES] = [Path(name) for name in names if name.endswith(".toml")]
+    return tuple(load_target(name) for name in names)
 
 
 @click.command(cls=Verb)
@@ -85,6 +96,14 @@ def _experiment(context: click.Context, parameter: click.Parameter, given: Path)
     default=1,
     help="Convert and run with so many seeds: mean and spread of every curve [1].",
 )
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="CHIP[,CHIP]",
+    callback=_targets,
+    help="Also the accuracy in this chip's integers, on the same chart; a name or FILE.toml.",
+)
 @click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
 @click.option(
     "-o", "--output", required=True, type=files.OUTPUT, help="Folder for JSON, CSV, PNG, HTML."
@@ -104,6 +123,7 @@ def _experiment(context: click.Context, parameter: click.Parameter, given: Path)
 @data_options
 @opt.shape_option
 @opt.json_option
+@progress.lines_option
 def sweep(
     *,
     model: Path,
@@ -116,6 +136,7 @@ def sweep(
     convert_each: bool,
     grid: tuple[str, ...],
     seeds: int,
+    targets: tuple[HardwareTarget, ...] = (),
     output: Path,
     force: bool,
     dry_run: bool,
@@ -142,7 +163,7 @@ def sweep(
         steps=opt.parse_sweep(steps),
         each=convert_each,
     )
-    names = {one.label: _network_name(model, one.label) for one in series}
+    names = network_names(model, series)
     results = claim(
         output,
         chart_kinds("sweep")
@@ -155,6 +176,8 @@ def sweep(
     test = reader.samples(data, loaded, preprocessing, limit=samples)
     lowered = api.lowered(loaded)
     reader.labels(lowered, test, regression=engine["regression"])
+    if targets:
+        check_targets(lowered, test, regression=engine["regression"])
     calibration = reader.calibration(calib, loaded, preprocessing, calib_samples)
     with unfinished.opened(output, say=terminal.notice, dry=dry_run) as store:
         work = work_on(
@@ -163,24 +186,21 @@ def sweep(
             calibration=calibration,
             store=store,
             engine=engine,
-            stage=opt.stage,
-            say=terminal.notice,
+            watch=progress.watch(),
+            targets=targets,
         )
         if dry_run:
             expected = estimate.estimated(work, series, seeds=seeds)
             document = reader.told(estimate.document(expected))
-            opt.emit(document, as_json, _plan_text, expected)
+            opt.emit(document, as_json, _plan_text, expected, bool(targets))
             return
         result = run_sweep(work, series, seeds=seeds)
         for made in result.runs:
             reader.made(made.network, test)
             reader.judged(made.evaluation, data)
         document = reader.told(documents.sweep(result))
-        written = write_chart(result, document, results, "sweep")
-        for label, made in zip(names, result.networks, strict=True):
-            name = names[label]
-            results.write(name, checked_bytes(made.network, test.section(0, 2).whole()))
-            written.append(f"wrote {output / name}: the converted network for T={made.steps}")
+        written = write_chart(result, document, results, "sweep", command=terminal.typed())
+        written += write_networks(result, list(names.values()), results, test)
         store.finish()
     then = ("diagnose", model, output / next(iter(names.values())), "--data", data)
     opt.emit(document, as_json, _sweep_text, result, written, then=then)
@@ -188,17 +208,13 @@ def sweep(
 
 
 def _read_too() -> list[Path]:
-    """The experiment file, where there is one."""
+    """The experiment file and those of chips, where there are any."""
     context = click.get_current_context(silent=True)
-    return [] if context is None or EXPERIMENT not in context.meta else [context.meta[EXPERIMENT]]
+    meta = {} if context is None else context.meta
+    return [*([meta[EXPERIMENT]] if EXPERIMENT in meta else []), *meta.get(CHIP_FILES, ())]
 
 
-def _network_name(model: Path, label: str) -> str:
-    """The file of a series' network: that of the last T."""
-    return f"{model.stem}.{label.replace(' ', '.')}.snn.onnx"
-
-
-def _plan_text(expected: estimate.Estimate) -> str:
+def _plan_text(expected: estimate.Estimate, chips: bool) -> str:
     header = ["configuration", "T", "conversion", "samples done", "of", "about", "timed on"]
     rows = [
         [
@@ -212,7 +228,8 @@ def _plan_text(expected: estimate.Estimate) -> str:
         ]
         for one in expected.configurations
     ]
-    about = f"about {render.duration(expected.seconds)} in all; nothing was run or written"
+    without = ", without the chips" if chips else ""
+    about = f"about {render.duration(expected.seconds)} in all{without}; nothing was run or written"
     return f"{render.table(header, rows)}\n\n{about}"
 
 

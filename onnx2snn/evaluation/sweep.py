@@ -12,6 +12,7 @@ from typing import Any
 
 from ..provenance import Provenance
 from ..runtime.graph import Population, SpikingGraph
+from .chips import ChipCurve
 from .evaluate import Evaluation
 from .spread import Spread
 
@@ -20,7 +21,8 @@ from .spread import Spread
 class SweepRun:
     """One curve, and the network it is of (converted for the last step). ``recipe``: what the curve
     is called; ``each``: every point is a network of its own, converted for that T; ``spread``:
-    over several seeds, of which the evaluation is the first one's."""
+    over several seeds, of which the evaluation is the first one's; ``chips``: the same in the
+    integers of chips."""
 
     recipe: str
     steps: int
@@ -29,6 +31,7 @@ class SweepRun:
     network: SpikingGraph
     each: bool = False
     spread: Spread | None = None
+    chips: tuple[ChipCurve, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

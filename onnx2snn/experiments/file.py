@@ -61,6 +61,7 @@ NAMES = Kind(
     takes=_list_of(_text),
     schema={"type": "array", "items": {"type": "string"}, "minItems": 1},
 )
+CHIPS = Kind(title="a list of chips", takes=_list_of(_text), schema=NAMES.schema)
 STEPS = Kind(
     title='a whole number, a list of them, or "FIRST:LAST"',
     takes=lambda v: _whole(v) or _text(v) or _list_of(_whole)(v),
@@ -116,6 +117,7 @@ def _keys() -> tuple[Key, ...]:
         key("sweep.recipes", "recipes", NAMES, "a curve for each"),
         key("sweep.convert-each", "convert_each", SWITCH, "a conversion for every T"),
         key("sweep.seeds", "seeds", WHOLE, "mean and spread over so many seeds"),
+        key("sweep.targets", "targets", CHIPS, "also in the integers of these chips"),
         key("sweep.output", "output", PATH, "folder for the results"),
         key("sweep.allow-analog", "allow_analog", SWITCH, "exit status 0 where nothing spikes"),
         *(
@@ -225,6 +227,8 @@ def _check(value: Any, kind: Kind, place: str, path: Path) -> None:
 def _given(value: Any, kind: Kind, folder: Path) -> Any:
     if kind is PATH:
         return value if value.lower() == "none" else str(folder / value)
+    if kind is CHIPS:
+        return [str(folder / each) if each.endswith(".toml") else each for each in value]
     if kind is STEPS or kind is NUMBERS:
         return _listed(value) if isinstance(value, list) else str(value)
     return value

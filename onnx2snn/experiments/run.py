@@ -7,41 +7,31 @@ network goes through the store's form of it, stored now or earlier: what is simu
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..converter.frontend import LoadedModel
 from ..data import Samples
 from ..errors import ModelError
 from ..evaluation.ann import onnx_ann
 from ..evaluation.evaluate import Evaluation, evaluate
-from ..evaluation.spread import spread
+from ..evaluation.spread import judged, spread
 from ..evaluation.sweep import EACH, Sweep, SweepRun, early_notes
 from ..evaluation.tally import Tally
+from ..hwtargets import HardwareTarget
 from ..provenance import Provenance
 from ..provenance.converted import convert
 from ..runtime.file.packed import pack, unpack
 from ..runtime.graph import SpikingGraph
 from . import fingerprint as keys
+from .chips import curves_on
+from .packing import MALFORMED, packed, unpacked
 from .plan import Series
 from .store import Store
-
-Stage = Callable[[str], Callable[[int, int], None]]
-# What reading arrays and their head raises where they are no counts.
-MALFORMED = (KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
-
-
-def quiet(text: str) -> Callable[[int, int], None]:
-    """A ``Stage`` without progress."""
-    return lambda done, total: None
+from .watching import Watcher
 
 
 def work_on(
@@ -51,8 +41,8 @@ def work_on(
     calibration: Samples | None,
     store: Store,
     engine: Mapping[str, Any] | None = None,
-    stage: Stage = quiet,
-    say: Callable[[str], None] = lambda text: None,
+    watch: Watcher,
+    targets: Sequence[HardwareTarget] = (),
 ) -> Work:
     """The work, with keys of everything that was read."""
     return Work(
@@ -61,10 +51,10 @@ def work_on(
         calibration=calibration,
         store=store,
         engine=engine or {},
-        stage=stage,
-        say=say,
+        watch=watch,
         conversions=keys.conversions(model, calibration),
         inputs=keys.inputs(model, samples),
+        targets=tuple(targets),
     )
 
 
@@ -76,9 +66,9 @@ class Work:
         calibration: None converts on assumed statistics.
         store: keeps what is finished.
         engine: keyword arguments of ``evaluate``.
-        stage: gives the progress callback for each stage of the work.
-        say: is told what is gone on from.
+        watch: is told what is gone on from, and how it goes.
         conversions, inputs: keys (``fingerprint``), see ``work_on``.
+        targets: chips that every network is also run on.
     """
 
     model: LoadedModel
@@ -86,18 +76,21 @@ class Work:
     calibration: Samples | None
     store: Store
     engine: Mapping[str, Any]
-    stage: Stage
-    say: Callable[[str], None]
+    watch: Watcher
     conversions: str
     inputs: str
+    targets: tuple[HardwareTarget, ...] = ()
 
     @cached_property
     def simulations(self) -> str:
         return keys.simulations(self.inputs, self.engine)
 
     def seeded(self, seed: int) -> Work:
-        """With the seed of stochastic encodings that much higher."""
-        return replace(self, engine={**self.engine, "seed": self.engine.get("seed", 0) + seed})
+        """With the seed of stochastic encodings that much higher; chips run the first only."""
+        if seed == 0:
+            return self
+        engine = {**self.engine, "seed": self.engine.get("seed", 0) + seed}
+        return replace(self, engine=engine, targets=())
 
     def conversion_key(self, series: Series, steps: int) -> str:
         return keys.fingerprint([self.conversions, series.options, steps])
@@ -111,15 +104,21 @@ class Work:
         shown = tuple(point for point in evaluation.points if point.T in steps.answers)
         early, out = replace(evaluation, points=shown), []
         if len(steps.conversions) > 1 and (tied or series.each):
-            made = [
-                self._evaluate(series, first=t, last=t)[1].points[-1]
-                for t in steps.conversions[:-1]
-            ]
-            full = replace(evaluation, points=(*made, evaluation.points[-1]))
-            out.append(_run(series, network, full, each=True))
+            self.watch.planned(() if series.each else steps.conversions[:-1])
+            made = [(*self._evaluate(series, first=t, last=t), t) for t in steps.conversions[:-1]]
+            points = (*(found.points[-1] for _, found, _ in made), evaluation.points[-1])
+            run = _run(series, network, replace(evaluation, points=points), each=True)
+            networks = [*((each, t) for each, _, t in made), (network, last)]
+            out.append(self._on_chips(run, networks, answers=(last,)))
         if not out or not tied:
-            out.append(_run(series, network, early, each=False))
+            run = _run(series, network, early, each=False)
+            out.append(self._on_chips(run, [(network, last)], answers=[p.T for p in shown]))
         return out
+
+    def _on_chips(
+        self, run: SweepRun, networks: list[tuple[SpikingGraph, int]], *, answers: Sequence[int]
+    ) -> SweepRun:
+        return replace(run, chips=curves_on(self, networks, answers=answers, label=run.recipe))
 
     def _evaluate(
         self, series: Series, *, first: int, last: int
@@ -129,7 +128,9 @@ class Work:
         shards = self.shards(series, network, last)
         done = shards.done
         if done:
-            self.say(f"continuing: {done:,} of {len(self.samples):,} samples of {title} were done")
+            self.watch.say(
+                f"continuing: {done:,} of {len(self.samples):,} samples of {title} were done"
+            )
         evaluation = evaluate(
             network,
             self.samples,
@@ -137,9 +138,11 @@ class Work:
             onnx_ann(self.model, network),
             first=first,
             shards=shards,
-            progress=self.stage(f"simulating ({series.label}, T={last})"),
+            progress=self.watch.stage(f"simulating ({series.label}, T={last})", samples=True),
             **self.engine,
         )
+        score = judged(evaluation, evaluation.points[-1])
+        self.watch.finished(series.label, steps=last, score=score)
         return network, evaluation
 
     def _network(self, series: Series, steps: int) -> SpikingGraph:
@@ -150,7 +153,7 @@ class Work:
         made = convert(
             self.model,
             self.calibration,
-            progress=self.stage(f"converting ({series.label}, T={steps})"),
+            progress=self.watch.stage(f"converting ({series.label}, T={steps})"),
             **{**series.options, "steps": steps},
         )
         content = pack(made)
@@ -165,7 +168,7 @@ class Work:
             network=network,
             steps=steps,
             title=f"{series.label} (T={steps})",
-            say=self.say,
+            say=self.watch.say,
         )
 
     def stored(self, series: Series, steps: int) -> SpikingGraph | None:
@@ -177,7 +180,7 @@ class Work:
             return unpack(content)
         except ModelError:
             title = f"{series.label} (T={steps})"
-            self.say(f"the stored conversion of {title} is damaged: converted again")
+            self.watch.say(f"the stored conversion of {title} is damaged: converted again")
             return None
 
 
@@ -185,6 +188,9 @@ def sweep(work: Work, series: Sequence[Series], *, seeds: int = 1) -> Sweep:
     """Convert what every series asks for (``plan``) and run it on the samples, each with so many
     ``seeds``."""
     works = [work.seeded(seed) for seed in range(seeds)]
+    for one in series:
+        t = one.steps
+        work.watch.planned((t.conversions if one.each else (t.last,)) * seeds)
     known = {
         work.conversion_key(one.seeded(seed), t)
         for one in series
@@ -193,7 +199,7 @@ def sweep(work: Work, series: Sequence[Series], *, seeds: int = 1) -> Sweep:
     }
     others = work.store.others(known, {each.simulations for each in works})
     if others:
-        work.say(
+        work.watch.say(
             f"{work.store.path} also has {others:,} results of a sweep of something else (another "
             "model, other samples, labels or options, or other versions of the libraries): not "
             "used, and kept"
@@ -270,17 +276,3 @@ class StoredShards:
     def put(self, start: int, stop: int, tally: Tally) -> None:
         content = packed(tally.state)
         self.store.keep_shard(self.simulations, self.key, start=start, stop=stop, content=content)
-
-
-def packed(counts: Mapping[str, np.ndarray]) -> bytes:
-    """Arrays by name as bytes."""
-    out = io.BytesIO()
-    np.savez(out, *counts.values(), head=np.array(json.dumps(list(counts))))
-    return out.getvalue()
-
-
-def unpacked(content: bytes) -> dict[str, np.ndarray]:
-    """What was ``packed``. Raises one of ``MALFORMED`` where it is nothing of that kind."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        # By number: a name could be one that zip files change.
-        return {name: stored[f"arr_{i}"] for i, name in enumerate(json.loads(str(stored["head"])))}

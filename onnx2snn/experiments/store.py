@@ -150,7 +150,7 @@ def opened(
     for old in sorted(folder.glob(OLD)):
         say(f"{old} is the state of a sweep by an earlier version: not used, and may be removed")
     if dry and not path.exists():
-        yield Store(_checked(sqlite3.connect(":memory:", isolation_level=None)), path)
+        yield in_memory()
         return
     missing = [] if dry else [each for each in (folder, *folder.parents) if not each.exists()]
     store = None
@@ -163,6 +163,12 @@ def opened(
         yield store
     finally:
         _leave(store, path, missing, dry=dry)
+
+
+def in_memory() -> Store:
+    """A store that nobody else sees, and that goes with the process."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    return Store(_checked(connection), Path(":memory:"))
 
 
 def _leave(store: Store | None, path: Path, made: list[Path], *, dry: bool) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..converter.recipes import recipe_named
+from ..evaluation.chips import said
+from ..evaluation.evaluate import Point
 from ..evaluation.spread import Spread
 from ..evaluation.sweep import Sweep, SweepRun
 from ..provenance import Provenance
@@ -14,6 +18,7 @@ from . import spiking
 from .figures import count
 from .spiking import answers_text
 from .text import (
+    csv_name,
     interval,
     notes_text,
     percent,
@@ -153,9 +158,32 @@ def sweep_text(sweep: Sweep) -> str:
     return "\n\n".join([head, *(_curve_text(run) for run in sweep.runs)])
 
 
+def sweep_rows(sweep: Sweep) -> tuple[list[str], list[list[Any]]]:
+    """Header, and one row per recipe and T, every field of the points."""
+    fields = list(Point.__dataclass_fields__)
+    rows = []
+    for run in sweep.runs:
+        found = run.evaluation
+        whole = [found.ann_accuracy, found.macs_ann, found.spiking.verdict]
+        rows += [
+            [run.recipe, *(getattr(point, f) for f in fields), *whole] for point in found.points
+        ]
+    return ["recipe", *fields, "ann_accuracy", "ann_macs", "spiking"], rows
+
+
+def sweep_csv(sweep: Sweep) -> str:
+    """``sweep_rows`` as a file."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    header, rows = sweep_rows(sweep)
+    writer.writerow(header)
+    writer.writerows([csv_name(row[0]), *row[1:]] for row in rows)
+    return out.getvalue()
+
+
 def _curve_text(run: SweepRun) -> str:
     text = run_text(f"recipe {run.recipe}", run.evaluation)
-    return f"{text}\n{answers_text(run)}{notes_text(run.notes)}{spread_text(run)}"
+    return f"{text}\n{answers_text(run)}{notes_text(run.notes)}{spread_text(run)}{chips_text(run)}"
 
 
 SPREAD_HEADER = ["T", "mean", "deviation", "lowest", "highest"]
@@ -191,3 +219,34 @@ def spread_text(run: SweepRun) -> str:
     if run.spread is None:
         return ""
     return f"\n\n{spread_line(run.spread)}:\n{table(SPREAD_HEADER, spread_rows(run))}"
+
+
+def chips_rows(run: SweepRun) -> tuple[list[str], list[list[str]]]:
+    """Header, and per shown T the accuracy (without labels the agreement) on every chip that the
+    network fits."""
+    fitting = [chip for chip in run.chips if chip.points]
+    by_chip = [{point.T: point for point in chip.points} for chip in fitting]
+    rows = []
+    for point in shown_points(run.evaluation.points):
+        cells = [str(point.T)]
+        cells += [percent(said(at[point.T]) if point.T in at else None) for at in by_chip]
+        rows.append(cells)
+    return ["T", *(chip.target for chip in fitting)], rows if fitting else []
+
+
+def chips_notes(run: SweepRun) -> list[str]:
+    """Of every chip that it cannot run on why, and of those that are too many for a board."""
+    notes = [f"not on {c.target}: {'; '.join(c.refused)}" for c in run.chips if c.refused]
+    return notes + [
+        f"{c.target}: {c.cores:,} cores, at least {c.chips} chips; the largest board has "
+        f"{c.available}"
+        for c in run.chips
+        if not c.refused and c.chips > c.available
+    ]
+
+
+def chips_text(run: SweepRun) -> str:
+    """What chips say, on lines of their own; "" without any."""
+    header, rows = chips_rows(run)
+    parts = [f"in the chips' integers:\n{table(header, rows)}"] if rows else []
+    return "".join(f"\n\n{part}" for part in [*parts, *chips_notes(run)])

@@ -95,6 +95,7 @@ def curve(run: SweepRun) -> dict[str, Any]:
         "spiking": spiking.document(e.spiking),
         "energy": verdicts.document(e.events),
         "spikes_per_neuron_by_layer": dict(e.spikes_per_neuron),
+        "chips": [asdict(one) for one in run.chips],
         "spread": None if run.spread is None else asdict(run.spread),
         "seconds": e.seconds,
         "notes": list(run.notes),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -264,21 +262,6 @@ def profile_text(profile: Sequence[LayerProfile]) -> str:
 
 def notes_text(notes: Sequence[str]) -> str:
     return "".join(f"\nnote: {note}" for note in notes)
-
-
-def sweep_csv(sweep: Sweep) -> str:
-    """One row per recipe and T, every field of the points."""
-    out = io.StringIO()
-    fields = list(Point.__dataclass_fields__)
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["recipe", *fields, "ann_accuracy", "ann_macs", "spiking"])
-    for run in sweep.runs:
-        for point in run.evaluation.points:
-            found = run.evaluation
-            values = [getattr(point, f) for f in fields]
-            whole = [found.ann_accuracy, found.macs_ann, found.spiking.verdict]
-            writer.writerow([csv_name(run.recipe), *values, *whole])
-    return out.getvalue()
 
 
 def csv_name(name: str) -> str:

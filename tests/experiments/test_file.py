@@ -29,7 +29,12 @@ def test_every_key_is_an_option_of_sweep() -> None:
     options = {p.name for p in main.commands["sweep"].params}
     assert {key.option for key in KEYS} <= options
     left = options - {key.option for key in KEYS} - {"grid", "input_shapes"}
-    assert left == {"as_json", "dry_run", "force"}  # which belong to a run, not to an experiment
+    assert left == {
+        "as_json",
+        "dry_run",
+        "force",
+        "json_lines",
+    }  # which belong to a run, not to an experiment
 
 
 def test_the_published_schema_and_table_are_what_is_read() -> None:

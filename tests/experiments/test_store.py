@@ -27,7 +27,7 @@ from onnx2snn.evaluation.evaluate import CHUNK, evaluate
 from onnx2snn.evaluation.tally import Tally
 from onnx2snn.experiments import run as running
 from onnx2snn.experiments.fingerprint import fingerprint
-from onnx2snn.experiments.run import packed, unpacked
+from onnx2snn.experiments.packing import packed, unpacked
 from onnx2snn.experiments.store import FORMAT, KEPT, NAME, Store, opened
 from onnx2snn.runtime.file.packed import pack, unpack
 

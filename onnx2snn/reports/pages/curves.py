@@ -12,6 +12,7 @@ from math import ceil, floor, log2, log10
 
 from markupsafe import escape
 
+from ...evaluation.chips import ChipCurve, said
 from ...evaluation.energy.models import with_memory
 from ...evaluation.energy.verdict import ratio_at
 from ...evaluation.evaluate import Point
@@ -19,6 +20,7 @@ from ...evaluation.sweep import Sweep, SweepRun
 from .. import spiking
 from ..text import COLOURS, band, interval, percent, score, score_name
 
+DASHES = ("6 3", "2 3", "8 3 2 3")  # of chips, in their order
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 420, 300, 46, 14, 14, 40
 
 
@@ -158,6 +160,7 @@ def _scale(sweep: Sweep) -> tuple[float, float]:
     """The lowest value of the axis, below everything that is drawn, and the distance of its lines:
     a curve between 93 and 99 % must not be a line at the top."""
     values = [score(run, p) for run in sweep.runs for p in run.evaluation.points]
+    values += [said(p) for run in sweep.runs for chip in run.chips for p in chip.points]
     bounds = [band(run, p) for run in sweep.runs for p in run.evaluation.points]
     anns = [run.evaluation.ann_accuracy for run in sweep.runs]
     lowest = min([*values, *(b[0] for b in bounds if b), *(a for a in anns if a is not None)])
@@ -214,7 +217,24 @@ def _curve(
             f'<circle cx="{x}" cy="{y}" r="{4 if ring else 3}" fill="{colour}"{ring} tabindex="0" '
             f'role="img"><title>{escape(_tip(run, p, b, axis))}</title></circle>'
         )
+    if axis.whole and not axis.less:  # against T, which is all that chips' curves have
+        for at_chip, chip in enumerate(run.chips):
+            parts += _chip(run, chip, frame, colour=colour, dashes=DASHES[at_chip % len(DASHES)])
     return [*parts, "</g>"]
+
+
+def _chip(run: SweepRun, chip: ChipCurve, frame: _Frame, *, colour: str, dashes: str) -> list[str]:
+    """The same in a chip's integers: a dashed line, and open points with tooltips."""
+    points = [(p, frame.x(p.T), frame.y(said(p))) for p in chip.points]
+    line = " ".join(f"{x},{y}" for _, x, y in points)
+    parts = [
+        f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-dasharray="{dashes}"/>'
+    ]
+    for p, x, y in points:
+        tip = f"{run.recipe} on {chip.target} T={p.T}: {percent(said(p))}"
+        dot = f'cx="{x}" cy="{y}" r="3" fill="Canvas" stroke="{colour}" tabindex="0" role="img"'
+        parts.append(f"<circle {dot}><title>{escape(tip)}</title></circle>")
+    return parts
 
 
 def _tip(run: SweepRun, p: Point, bounds: tuple[float, float] | None, axis: Axis) -> str:

@@ -12,7 +12,13 @@ from ...evaluation.energy.verdict import verdicts as verdicts_of
 from ...evaluation.sweep import Sweep, SweepRun
 from ...provenance import Provenance
 from .. import spiking
-from ..comparison import SPREAD_HEADER, spread_line, spread_rows
+from ..comparison import (
+    SPREAD_HEADER,
+    chips_notes,
+    chips_rows,
+    spread_line,
+    spread_rows,
+)
 from ..energy import verdicts
 from ..figures import count
 from ..spiking import answers_text
@@ -61,6 +67,9 @@ def _section(run: SweepRun, colour: str) -> dict[str, Any]:
         "notes": run.notes,
         "layers": _layers(run),
         "made": _made(run),
+        "chips_header": chips_rows(run)[0],
+        "chips_rows": chips_rows(run)[1],
+        "chips_notes": chips_notes(run),
         "spread": "" if run.spread is None else spread_line(run.spread),
         "spread_header": SPREAD_HEADER,
         "spread_rows": spread_rows(run),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from io import BytesIO
+from itertools import cycle
 from typing import Any
 
 from ...display import displayed, shown
 from ...errors import UsageError
+from ...evaluation.chips import said
 from ...evaluation.sweep import Sweep, SweepRun
 from ...experiments.plan import LADDER
 from ...results.marks import PNG_TEXT
 from .. import spiking
 from ..text import COLOURS, band, score, score_name
+
+DASHES = ("--", ":", "-.")  # of chips, in their order
 
 
 def available() -> bool:
@@ -45,26 +49,37 @@ def short(name: str, length: int = 44) -> str:
 
 
 def sweep_png(sweep: Sweep) -> bytes:
+    """``sweep_figure`` as a PNG file."""
+    return png(sweep_figure(sweep))
+
+
+def sweep_figure(sweep: Sweep) -> Any:
     """Accuracy against time steps, one curve per run with its 95 % interval, and the ANN's; where
     every run has one point, the runs beside each other."""
     sweep = displayed(sweep, literal)
     if all(len(run.evaluation.points) == 1 for run in sweep.runs):
         return _beside(sweep)
-    fig = figure(8.2, height=4.0 + 0.2 * len(sweep.runs))
+    fig = figure(8.2, height=4.0 + 0.2 * sum(1 + len(run.chips) for run in sweep.runs))
     axes = fig.subplots()
     for n, run in enumerate(sweep.runs):
         aside = 1.015 ** (n - (len(sweep.runs) - 1) / 2)
         _curve(axes, run, COLOURS[n % len(COLOURS)], aside, few=len(sweep.runs) < 3)
+        for dashes, chip in zip(cycle(DASHES), run.chips, strict=False):
+            if chip.points:
+                where, values = [p.T for p in chip.points], [100 * said(p) for p in chip.points]
+                name = f"{short(run.recipe)} on {chip.target}"
+                line = {"linestyle": dashes, "marker": "o", "markerfacecolor": "white"}
+                axes.plot(where, values, color=COLOURS[n % len(COLOURS)], label=name, ms=3, **line)
     _ann_line(axes, sweep)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("time steps T")
     _finish(axes, sweep)
     fig.legend(fontsize=8, loc="outside lower center")
-    return png(fig)
+    return fig
 
 
-def _beside(sweep: Sweep) -> bytes:
+def _beside(sweep: Sweep) -> Any:
     """One point per run, with its interval; T, latency and cost under its name."""
     fig = figure(max(4.5, 2.1 * len(sweep.runs) + 1.2), height=4.6)
     axes = fig.subplots()
@@ -86,7 +101,7 @@ def _beside(sweep: Sweep) -> bytes:
     _finish(axes, sweep)
     if sweep.runs[0].evaluation.ann_accuracy is not None:
         axes.legend(fontsize=9, loc="best")
-    return png(fig)
+    return fig
 
 
 def _ann_line(axes: Any, sweep: Sweep) -> None:
