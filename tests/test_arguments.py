@@ -17,7 +17,9 @@ PLAIN = {
     "see": "the answers of samples and which samples they are of",
     "coalesce": "rows, columns and values, as everywhere of sparse matrices",
 }
-EITHER_WAY = ({"a", "b"}, {"one", "two"}, {"r", "s"})  # names of arguments that may be exchanged
+# Names of arguments that may be exchanged.
+EITHER_WAY = ({"a", "b"}, {"one", "two"}, {"one", "other"}, {"r", "s"})
+)  # names of arguments that may be exchanged
 
 
 def functions(node: ast.AST, where: str = "") -> Iterator[tuple[ast.FunctionDef, str]]:

@@ -45,7 +45,7 @@ def confidence(
     weight = np.array([1.0] + [OTHERS] * len(others))
     apart = weight * [seen.apart for _, seen in both]
     steps = np.array([steps for steps, _ in both], np.float64) / own[0]
-    falls, shape, scale = _posterior(apart, weight * own[1].count, steps)
+    falls, shape, scale = _posterior(apart, count=weight * own[1].count, steps=steps)
     at = rng.choice(len(FALLS), DRAWS, p=falls)
     share = np.minimum(rng.gamma(shape, size=DRAWS) / scale[at], 1.0)  # at the candidate's own T
     if agreement:
@@ -55,7 +55,7 @@ def confidence(
     return float((100 * share * (parts[:, 0] - parts[:, 1]) <= limit).mean())
 
 
-def _posterior(apart: Array, count: Array, steps: Array) -> tuple[Array, float, Array]:
+def _posterior(apart: Array, *, count: Array, steps: Array) -> tuple[Array, float, Array]:
     """Of each b in ``FALLS`` its probability, and the gamma distribution of c (shape; scales):
     ``apart`` of ``count`` samples (both weighed) disagree at ``steps``."""
     expected = count * steps ** -FALLS[:, np.newaxis]  # of c = 1
@@ -70,7 +70,7 @@ def claims(weighed: Mapping[Key, Seen], *, limit: float, agreement: bool) -> dic
     part of T."""
     kinds: dict[tuple[str, int], list[Key]] = {}
     for recipe, steps, lag in weighed:
-        kinds.setdefault((recipe, _part(steps, lag)), []).append((recipe, steps, lag))
+        kinds.setdefault((recipe, _part(steps, lag=lag)), []).append((recipe, steps, lag))
     out = {}
     for keys in kinds.values():
         for key in keys:
@@ -80,6 +80,6 @@ def claims(weighed: Mapping[Key, Seen], *, limit: float, agreement: bool) -> dic
     return out
 
 
-def _part(steps: int, lag: int) -> int:
+def _part(steps: int, *, lag: int) -> int:
     """Into how many lags T divides, 0 without one."""
     return round(steps / lag) if lag else 0

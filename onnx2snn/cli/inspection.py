@@ -16,9 +16,9 @@ from ..reports import documents
 from ..reports import text as render
 from ..results import claim_file
 from ..results.marks import Kind
-from . import files, glossary
+from . import files
 from . import options as opt
-from .help import Verb
+from .help import Verb, glossary
 
 PATH = click.Path(path_type=Path)
 NEEDED = ("numpy", "onnx", "onnxruntime", "onnx-ir", "onnxscript", "click", "threadpoolctl")

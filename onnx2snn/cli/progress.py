@@ -100,7 +100,7 @@ class Watch:
                 speed = {"samples_per_second": rate if samples else None, "seconds_left": left}
                 event("progress", **facts, **speed, **self._overall())
             else:
-                line = _line(text, done, total, rate if samples else None, left)
+                line = _line(text, done, total=total, rate=rate if samples else None, left=left)
                 terminal.progress(line + self._overall_text(), done=done >= total)
 
         return show
@@ -133,7 +133,7 @@ class Watch:
         return text + " "
 
 
-def _line(text: str, done: int, total: int, rate: float | None, left: float | None) -> str:
+def _line(text: str, done: int, *, total: int, rate: float | None, left: float | None) -> str:
     parts = [f"{text}: {100 * done // max(total, 1):3d} %"]
     if rate is not None:
         parts.append(f"{rate:.3g} samples/s")

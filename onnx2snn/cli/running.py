@@ -25,7 +25,7 @@ from ..reports import text as render
 from ..reports.spiking import answers_text
 from ..runtime.engine import LayerProfile, simulate
 from ..runtime.graph import SpikingGraph
-from . import files
+from . import files, terminal
 from . import options as opt
 from .help import Verb
 from .progress import lines_option, watch

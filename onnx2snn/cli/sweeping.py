@@ -297,7 +297,7 @@ def init(
     loaded = load_onnx(model, input_shapes=shapes)
     folder = output.parent
     made = template(
-        model=_from(folder, model),
+        model=_from(folder, path=model),
         inputs=api.input_shapes(loaded),
         fixed=shapes or {},
         data=None if data is None else _data_from(folder, data),
@@ -317,14 +317,14 @@ def _init_text(document: Mapping[str, Any]) -> str:
     )
 
 
-def _from(folder: Path, path: Path) -> Path:
+def _from(folder: Path, *, path: Path) -> Path:
     """``path`` as a file in ``folder`` names it."""
     return Path(os.path.relpath(path, folder))
 
 
 def _data_from(folder: Path, data: str) -> str:
     file, keys = data_path(data)
-    return f"{_from(folder, file)}:{keys}" if keys else str(_from(folder, file))
+    return f"{_from(folder, path=file)}:{keys}" if keys else str(_from(folder, path=file))
 
 
 def _stored(model: LoadedModel, data: str) -> Mapping[str, Array]:

@@ -121,7 +121,8 @@ def _compare(
         size = max(float(np.linalg.norm(ours[finite])), float(scale), 1e-9)
         error = float(np.linalg.norm(file[finite] - ours[finite])) / size
     if same and error > TOLERANCE and not exact():  # NaN is never near
-        error *= not (_begin_the_same(file, ours) or _as_near(file[-1], ours[-1], analog))
+        near = _as_near(file[-1], ours=ours[-1], analog=analog)
+        error *= not (near or _begin_the_same(file, ours=ours))
     if not error <= TOLERANCE:
         how = f"differ by {100 * error:.3g} %" if same else "have another shape, or are no numbers"
         raise _refused(
@@ -130,7 +131,7 @@ def _compare(
         )
 
 
-def _begin_the_same(file: Array, ours: Array) -> bool:
+def _begin_the_same(file: Array, *, ours: Array) -> bool:
     """Whether the answers (steps, ...) are the same until the engine's have moved."""
     moved = np.flatnonzero([np.any(now != ours[0]) for now in ours])
     until = int(moved[0]) + 1 if len(moved) else 0
@@ -138,7 +139,7 @@ def _begin_the_same(file: Array, ours: Array) -> bool:
     return until > 0 and apart <= AT_FIRST * float(np.linalg.norm(ours[:until]))
 
 
-def _as_near(file: Array, ours: Array, analog: Array) -> bool:
+def _as_near(file: Array, *, ours: Array, analog: Array) -> bool:
     """Whether the last answers are as near to the ANN's as the engine's, and both are near."""
     size = float(np.linalg.norm(analog))
     far, near = (float(np.linalg.norm(x - analog)) for x in (file, ours))

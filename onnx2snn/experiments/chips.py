@@ -21,6 +21,7 @@ from ..runtime.facts import GraphFacts
 from ..runtime.graph import Readout, SpikingGraph
 from ..runtime.ops import Array
 from ..runtime.semantics import labels as reader
+from ..spelling import spelled
 from . import fingerprint as keys
 from .packing import MALFORMED, packed, unpacked
 from .store import Store
@@ -54,7 +55,7 @@ def check_targets(network: SpikingGraph, samples: Samples, *, regression: bool) 
     if not reader.read(network, samples.labels, regression=regression).classes:
         raise UsageError(
             "chips are judged by the class that they say, and this network says values",
-            remedy="Leave --target out; `place --regression` compares values.",
+            remedy=f"Leave {spelled('targets')} out; `onnx2snn place` compares values.",
         )
 
 
@@ -128,14 +129,14 @@ class _Trial:
         key, count, total = self._key(), len(samples), dict[str, Array]()
         for start in range(0, count, CHUNK):
             stop = min(start + CHUNK, count)
-            part = self._stored(key, start, stop)
+            part = self._stored(key, start=start, stop=stop)
             if part is None:
                 if self.mapped.violations:
                     return []
                 labels = None if known.numbers is None else known.numbers[start:stop]
                 part = self._counted(samples.section(start, stop), labels)
                 self.work.store.keep_shard(
-                    self.work.simulations, key, start=start, stop=stop, content=packed(part)
+                    self.work.simulations, key=key, start=start, stop=stop, content=packed(part)
                 )
             total = {name: value + total.get(name, 0) for name, value in part.items()}
             show(stop, count)
@@ -156,8 +157,8 @@ class _Trial:
         numbers = [chip.mapping, limits, chip.capabilities, chip.options]
         return keys.fingerprint([work, self.network.nodes, self.steps, chip.name, numbers])
 
-    def _stored(self, key: str, start: int, stop: int) -> dict[str, Array] | None:
-        content = self.work.store.shard(key, start, stop)
+    def _stored(self, key: str, *, start: int, stop: int) -> dict[str, Array] | None:
+        content = self.work.store.shard(key, start=start, stop=stop)
         try:
             return None if content is None else unpacked(content)
         except MALFORMED:
@@ -170,6 +171,6 @@ def _only(samples: Samples) -> Array:
     if len(inputs) != 1:
         raise TargetError(
             f"chips take networks with one input, this one has {list(inputs)}",
-            remedy="Leave --target out.",
+            remedy=f"Leave {spelled('targets')} out.",
         )
     return np.asarray(next(iter(inputs.values())), np.float32)

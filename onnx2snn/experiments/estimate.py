@@ -124,7 +124,7 @@ def _timed(work: Work, series: Series, *, fresh: bool) -> _Trial:
     converting = 0.0
     if network is None or fresh:
         network, converting = _conversion(work, series, last)
-    few, more = (_simulation(work, network, last, count) for count in (FEW, MORE))
+    few, more = (_simulation(work, network, last, count=count) for count in (FEW, MORE))
     sample = (more - few) / (MORE - FEW) if len(work.samples) >= MORE else more / len(work.samples)
     return _Trial(
         conversion=converting,
@@ -148,7 +148,7 @@ def _conversion(work: Work, series: Series, steps: int) -> tuple[SpikingGraph, f
     return network, took[1] + per_sample * max(beyond, 0)
 
 
-def _simulation(work: Work, network: SpikingGraph, steps: int, count: int) -> float:
+def _simulation(work: Work, network: SpikingGraph, steps: int, *, count: int) -> float:
     samples = work.samples.section(0, count)
     began = perf_counter()
     evaluate(network, samples, steps, onnx_ann(work.model, network), **work.engine)

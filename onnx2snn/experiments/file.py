@@ -163,7 +163,7 @@ def read(path: Path) -> dict[str, Any]:
             continue
         place = f"{section}.{name}" if section else name
         if (section, name) not in by_place:
-            raise _unknown(section, name, path)
+            raise _unknown(section, name=name, path=path)
         key = by_place[section, name]
         _check(value, key.kind, place, path)
         out[key.option] = _given(value, key.kind, path.parent)
@@ -206,7 +206,7 @@ def _entries(document: Mapping[str, Any], where: str) -> list[tuple[str, str, An
     return out
 
 
-def _unknown(section: str, name: str, path: Path) -> UsageError:
+def _unknown(section: str, *, name: str, path: Path) -> UsageError:
     """With the key that was meant: of the section, else of the whole file."""
     here = [key.name for key in KEYS if key.section == section]
     elsewhere = next((key for key in KEYS if key.name == name), None)

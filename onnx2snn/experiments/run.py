@@ -264,7 +264,7 @@ class StoredShards:
         return sum(float(tally.state["seconds"]) for tally in stored if tally is not None)
 
     def get(self, start: int, stop: int) -> Tally | None:
-        content = self.store.shard(self.key, start, stop)
+        content = self.store.shard(self.key, start=start, stop=stop)
         if content is None:
             return None
         try:
@@ -275,4 +275,6 @@ class StoredShards:
 
     def put(self, start: int, stop: int, tally: Tally) -> None:
         content = packed(tally.state)
-        self.store.keep_shard(self.simulations, self.key, start=start, stop=stop, content=content)
+        self.store.keep_shard(
+            self.simulations, key=self.key, start=start, stop=stop, content=content
+        )

@@ -77,7 +77,7 @@ class Store:
                 "SELECT start, stop FROM shards WHERE key = ? ORDER BY start", (key,)
             ).fetchall()
 
-    def shard(self, key: str, start: int, stop: int) -> bytes | None:
+    def shard(self, key: str, *, start: int, stop: int) -> bytes | None:
         """As ``conversion``."""
         with _told(self.path):
             row = self._connection.execute(
@@ -88,7 +88,7 @@ class Store:
         return None if row is None else _opened(row[0], f"{key} {start} {stop}")
 
     def keep_shard(
-        self, simulations: str, key: str, *, start: int, stop: int, content: bytes
+        self, simulations: str, *, key: str, start: int, stop: int, content: bytes
     ) -> None:
         row = (simulations, key, start, stop, _closed(content, f"{key} {start} {stop}"))
         with _told(self.path):

@@ -93,13 +93,13 @@ def _same(nodes: Iterable[onnx.NodeProto], before: int, *, after: int) -> bool:
     if before == after:
         return True
     return all(
-        (_since(node, before) == _since(node, after) or _only_widened(node, before, after))
+        (_since(node, before) == _since(node, after) or _only_widened(node, before, after=after))
         and all(_same(body.node, before, after=after) for body in _bodies(node))
         for node in nodes
     )
 
 
-def _only_widened(node: onnx.NodeProto, before: int, after: int) -> bool:
+def _only_widened(node: onnx.NodeProto, before: int, *, after: int) -> bool:
     return WIDENED.get(node.op_type, after + 1) <= min(_since(node, before), _since(node, after))
 
 

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 from places import ROOT
 
-from onnx2snn.cli import glossary, main
-from onnx2snn.cli.help import EXAMPLES, GROUPS, ORDER
+from onnx2snn.cli import main
+from onnx2snn.cli.help import EXAMPLES, GROUPS, ORDER, glossary
 from onnx2snn.converter.recipes import RECIPES
 
 

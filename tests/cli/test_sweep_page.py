@@ -60,8 +60,8 @@ def test_charts_have_every_answer_and_mark_the_front() -> None:
 
 
 def test_ticks_are_few_and_round() -> None:
-    assert curves._ticks(1, 1024, whole=True) == [1, 4, 16, 64, 256, 1024]
-    assert curves._ticks(0.3, 4, whole=False) == [0.5, 1, 2]
+    assert curves._ticks(1, last=1024, whole=True) == [1, 4, 16, 64, 256, 1024]
+    assert curves._ticks(0.3, last=4, whole=False) == [0.5, 1, 2]
 
 
 def test_names_do_not_run_and_the_command_is_there() -> None:

@@ -221,7 +221,7 @@ def another_version(content: bytes) -> bytes:
 def test_a_damaged_store_is_set_aside(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         store.keep_conversion("a", bytes(9000))
-        store.keep_shard("s", "k", start=0, stop=4, content=b"counts")
+        store.keep_shard("s", key="k", start=0, stop=4, content=b"counts")
     path = tmp_path / NAME
     path.write_bytes(damage(path.read_bytes()))
     stored = path.read_bytes()
@@ -231,7 +231,7 @@ def test_a_damaged_store_is_set_aside(damage: Callable[[bytes], bytes], tmp_path
         assert store.conversion("a") is None
     assert path.read_bytes() == stored and said == []
     with opened(tmp_path, say=said.append) as store:
-        assert store.conversion("a") is None and store.shard("k", 0, 4) is None
+        assert store.conversion("a") is None and store.shard("k", start=0, stop=4) is None
     (line,) = said
     assert "state of an earlier sweep is" in line and "set aside" in line
     assert sorted(p.name for p in tmp_path.iterdir()) == [ASIDE, ASIDE.replace("1", "2")]

@@ -138,14 +138,14 @@ def _columns(frame: _Frame, axis: Axis) -> list[str]:
         f'<text x="{(WIDTH + LEFT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">'
         f"{escape(axis.title)}</text>"
     ]
-    for value in _ticks(frame.first, frame.last, whole=axis.whole):
+    for value in _ticks(frame.first, last=frame.last, whole=axis.whole):
         x, text = frame.x(value), f"{value:,.10g}"
         parts.append(f'<path d="M{x} {TOP}V{HEIGHT - BOTTOM}" stroke="#8883"/>')
         parts.append(f'<text x="{x}" y="{HEIGHT - 24}" text-anchor="middle">{text}</text>')
     return parts
 
 
-def _ticks(first: float, last: float, *, whole: bool) -> list[float]:
+def _ticks(first: float, *, last: float, whole: bool) -> list[float]:
     """Powers of two, or 1, 2 and 5 times powers of ten; every second one where there are many."""
     if whole:
         found = [2.0**k for k in range(floor(log2(first)), ceil(log2(last)) + 1)]

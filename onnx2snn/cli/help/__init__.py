@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from ..converter.recipes import RECIPES
-from ..converter.recipes.options import choosable
+from ...converter.recipes import RECIPES
+from ...converter.recipes.options import choosable
 
 # In the order of the work.
 EXAMPLES: Mapping[str, str] = {
@@ -47,7 +47,7 @@ GROUPS: Mapping[str, str] = {
     ),
     **{f.name: ADVANCED for auto in (False, True) for f in choosable(auto=auto)},
     **dict.fromkeys((*BASIC, "recipes", "convert_each", "grid", "seeds"), RECIPE),
-    **dict.fromkeys(("target", "pairs", "chips"), CHIP),
+    **dict.fromkeys(("target", "targets", "pairs", "chips"), CHIP),
     **dict.fromkeys(
         (
             "engine", "threads", "tile", "block", "mem_limit", "events", "early_exit", "profile",
@@ -55,7 +55,9 @@ GROUPS: Mapping[str, str] = {
         ),
         ENGINE,
     ),
-    **dict.fromkeys(("output", "force", "verbose", "as_json", "tagged", "allow_analog"), OUTPUT),
+    **dict.fromkeys(
+        ("output", "force", "verbose", "as_json", "json_lines", "tagged", "allow_analog"), OUTPUT
+    ),
     **dict.fromkeys(("spiking_only", "hold_back"), ADVANCED),
 }  # fmt: skip
 ORDER = (DATA, CHIP, RECIPE, ENGINE, OUTPUT, ADVANCED)
