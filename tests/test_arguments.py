@@ -19,7 +19,6 @@ PLAIN = {
 }
 # Names of arguments that may be exchanged.
 EITHER_WAY = ({"a", "b"}, {"one", "two"}, {"one", "other"}, {"r", "s"})
-)  # names of arguments that may be exchanged
 
 
 def functions(node: ast.AST, where: str = "") -> Iterator[tuple[ast.FunctionDef, str]]:
