@@ -76,6 +76,14 @@ PAIR = [
         ([node("Pow", "s s", "q"), node("Tile", "x q", "c"), *SUM], {"s": [8, 8]}, "E311"),
         ([node("Slice", "x s s", "z"), node("Relu", "z", "y")], {"s": [2]}, "E306"),
         ([node("ConstantOfShape", "s", "z"), *PAIR], {"s": [10**5, 1000], "q": 1.0}, "E311"),
+        # to 2^31 axes: ONNX's inference would make each of them
+        (
+            [node("Reshape", "o s", "z"), node("Reshape", "x z", "y")],
+            {"o": [1], "s": [2**31]},
+            "E311",
+        ),
+        ([helper.make_node("Constant", [], [], value_int=1), node("Relu", "x", "y")], {}, "E303"),
+        ([node("PRelu", "x p", "y")], {"p": np.ones(3, np.float32)}, "E307"),
     ],
 )
 def test_what_unfolds_is_refused(
