@@ -20,7 +20,6 @@ from .hardware import COMMANDS as HARDWARE
 from .inspection import COMMANDS as INSPECTION
 from .running import COMMANDS as RUNNING
 
-
 UNREAD = 141
 
 
