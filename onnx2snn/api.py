@@ -19,8 +19,10 @@ from pathlib import Path
 from . import data
 from .converter.ann.graph import AnnGraph
 from .converter.ann.passes import default_passes, run_passes
-from .converter.frontend import LoadedModel, import_onnx
+from .converter.convert import convert as convert_ann
+from .converter.frontend import CheckReport, LoadedModel, import_onnx
 from .converter.lowering.lower import lower
+from .converter.recipes.options import Options
 from .data import Preprocessing, Samples
 from .errors import DataError, ModelError
 from .evaluation.written import checked_bytes
@@ -102,6 +104,13 @@ def load(path: str | Path) -> SpikingGraph:
 def lowered(model: LoadedModel) -> SpikingGraph:
     """The network's operations and neurons as they are before thresholds are chosen."""
     return lower(run_passes(import_onnx(model), default_passes()))
+
+
+def refuse_infinite(report: CheckReport) -> None:
+    """Raise ModelError (E313) where the model gives infinite numbers on every input that was tried
+    and a conversion without data is refused for it, as any would be."""
+    if report.graph is not None and not report.finite:
+        convert_ann(report.graph, None, Options(steps=1))
 
 
 def chips_for(ann: AnnGraph) -> dict[str, Screening]:

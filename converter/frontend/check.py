@@ -17,6 +17,7 @@ from ..ann.graph import AnnGraph
 from .file.load import LoadedModel, PathLike, TensorInfo, load_onnx
 from .importing import Survey, named_nodes, survey
 from .node import OnnxNode
+from .reference import Reference
 from .registry import OPERATIONS
 
 Verdict: TypeAlias = Literal["spiking", "approximate", "analog", "unsupported"]
@@ -48,7 +49,8 @@ class Finding:
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CheckReport:
     """All findings. ``totals``: nodes and MACs by verdict; shapes are per sample. ``graph``: what
-    was imported, None where that cannot be."""
+    was imported, None where that cannot be. ``finite``: False where the model gave infinite numbers
+    or none on every input that was tried."""
 
     path: str
     convertible: bool
@@ -57,6 +59,7 @@ class CheckReport:
     outputs: tuple[TensorInfo, ...] = ()
     tagged: onnx.ModelProto | None = None
     graph: AnnGraph | None = None
+    finite: bool = True
 
     @property
     def totals(self) -> dict[str, dict[str, int]]:
@@ -96,7 +99,7 @@ def check(
 ) -> CheckReport:
     """Run the real frontend and report on every node.
 
-    Raises ModelError where the file cannot be read; operations that are not supported are
+    Raises ModelError where the file cannot be read or run; operations that are not supported are
     findings, not errors.
     """
     if not isinstance(source, LoadedModel):
@@ -121,6 +124,7 @@ def check(
         outputs=source.outputs,
         tagged=tagged,
         graph=result.graph,
+        finite=result.graph is None or Reference(source).stays_finite(),
     )
 
 

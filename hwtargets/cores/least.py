@@ -41,11 +41,12 @@ def least_cores(network: ChipNetwork, target: HardwareTarget, model: MemoryModel
 
 
 def _form(shape: tuple[int, ...], layer: ChipLayer | None, cells: int) -> object | None:
-    """What the tiling of a layer depends on; None where its synapses have no geometry."""
-    projections = layer.projections if layer else ()
-    if any(p.geometry is None for p in projections):
+    """What the tiling of a layer depends on; None where its synapses have no geometry, or one that
+    is not of its neurons (a maximum over whole maps)."""
+    forms = layer.forms if layer else ()
+    if any(p.geometry is None or len(p.target_shape) != len(shape) for p, _ in forms):
         return None
-    read = tuple((p.geometry, p.source_shape, p.target_shape) for p in projections)
+    read = tuple((p.geometry, p.source_shape, p.target_shape, count) for p, count in forms)
     return shape, cells, read
 
 

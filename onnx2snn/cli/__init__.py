@@ -1,5 +1,6 @@
 """The command line. Only this package imports click, prints, and sets exit codes (and ``console``,
-which is there before it): 0 done, 1 the answer is no, 2 bad use or bad input, 130 interrupted."""
+which is there before it): 0 done, 1 the answer is no, 2 bad use or bad input, 130 interrupted,
+141 nobody read standard output to its end (as a shell has it of SIGPIPE)."""
 
 from __future__ import annotations
 
@@ -25,6 +26,8 @@ from .spelling import as_typed
 from .sweeping import COMMANDS as SWEEPING
 from .watching import COMMANDS as WATCHING
 
+UNREAD = 141
+
 
 class Cli(click.Group):
     """Turns every error of ours into one line and exit status 2, and every warning into a line."""
@@ -47,10 +50,9 @@ class Cli(click.Group):
             words = last_words.left()
             terminal.notice("interrupted" + (f": {words}" if words else ""))
             sys.exit(130)
-        except BrokenPipeError:
-            # The reader of our output went away (`| head`): not an error of ours.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
+        except terminal.Unread:  # as a signal would have it: nobody asks any more
+            terminal.leave_unwritten()
+            sys.exit(UNREAD)
         except terminal.UnwrittenError as error:
             terminal.leave_unwritten()
             fail(

@@ -111,6 +111,7 @@ def check(
     if tagged is not None:
         results = claim_file(tagged, Kind.TAGGED, inputs=files.read_by([model]), force=force)
     report = frontend.check_file(model, input_shapes=shapes)
+    api.refuse_infinite(report)
     chips = api.chips_for(report.graph) if report.graph is not None else {}
     if tagged is not None and results is not None:
         results.write(tagged.name, frontend.tagged_bytes(report))

@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 import click
@@ -33,13 +33,19 @@ def out(text: str) -> None:
 
 
 def notice(text: str) -> None:
-    """One line on standard error."""
-    click.echo(_encodable(shown(text), sys.stderr), err=True)
+    """One line on standard error; none where nobody reads that."""
+    with suppress(BrokenPipeError):
+        click.echo(_encodable(shown(text), sys.stderr), err=True)
 
 
 def progress(text: str, *, done: bool) -> None:
     """A line on standard error that the next one replaces, until it is ``done``."""
-    click.echo("\r" + _encodable(shown(text), sys.stderr), nl=done, err=True)
+    with suppress(BrokenPipeError):
+        click.echo("\r" + _encodable(shown(text), sys.stderr), nl=done, err=True)
+
+
+class Unread(Exception):  # noqa: N818 - no error
+    """The reader of standard output went away (``| head``)."""
 
 
 class UnwrittenError(Exception):
@@ -114,11 +120,13 @@ class Interrupted(BaseException):
 
 @contextmanager
 def ends_that_click_renames() -> Iterator[None]:
-    """click makes "Aborted!" and exit status 1, "the answer is no", of these two."""
+    """click makes exit status 1, "the answer is no", of the first three."""
     try:
         yield
     except KeyboardInterrupt:
         raise Interrupted from None
+    except BrokenPipeError as error:
+        raise Unread from error
     except EOFError as error:
         raise RuntimeError(f"a file or stream ended too early: {error}") from error
     except OSError as error:  # of --help and --version: what else is written names its file

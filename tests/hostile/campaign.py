@@ -1,8 +1,8 @@
 """Many mutants through the command line: ``python tests/hostile/campaign.py --count 1000``.
 
-``--kind networks``: converted files by run, place and diagnose; ``--kind chips``: target files by
-place. Prints every run that ended as none may, then how many ended how, by verb. ``--keep FOLDER``
-keeps the files of those.
+``--kind grafts``: models put together of two; ``--kind networks``: converted files by run, place
+and diagnose; ``--kind chips``: target files by place. Prints every run that ended as none may, then
+how many ended how, by verb, after Ctrl-C too. ``--keep FOLDER`` keeps the files of those.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -22,6 +23,7 @@ import numpy as np
 from places import FIXTURES, ROOT
 
 from hostile.edits import edited_chip, edited_network
+from hostile.grafts import graft
 from hostile.mutants import mutant
 from hostile.workers import End, run
 
@@ -34,8 +36,13 @@ def bases(folder: Path = FIXTURES) -> list[bytes]:
     return [p.read_bytes() for p in files if p.stat().st_size < SMALL]
 
 
-VERBS = {"models": "check,verify,convert", "networks": "run,place,diagnose", "chips": "place-chip"}
-NAMES = {"models": "m.onnx", "networks": "m.snn.onnx", "chips": "m.toml"}
+VERBS = {
+    "models": "check,verify,convert",
+    "grafts": "check,verify,convert",
+    "networks": "run,place,diagnose",
+    "chips": "place-chip",
+}
+NAMES = {"models": "m.onnx", "grafts": "m.onnx", "networks": "m.snn.onnx", "chips": "m.toml"}
 
 
 def arguments(verb: str, data: str, output: str) -> list[str]:
@@ -71,9 +78,11 @@ def ends(
 
 def _mutants(kind: str, folder: Path) -> Callable[[int], bytes]:
     """What makes mutants from seeds; ``folder`` gets what the verbs read beside them."""
+    files = bases()
     if kind == "models":
-        files = bases()
         return lambda seed: mutant(seed, files)
+    if kind == "grafts":
+        return lambda seed: graft(seed, files)
     networks = _converted(folder)
     if kind == "networks":
         return lambda seed: edited_network(seed, networks)
@@ -105,7 +114,7 @@ def campaign(kind: str, *, first: int, count: int, verbs: Sequence[str], keep: P
     totals: Counter[tuple[str, str]] = Counter()
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as name:
+    with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for seed, verb, end in ends(range(first, first + count), verbs, folder, kind):
             totals[verb, end.code or str(end.status)] += 1

@@ -90,17 +90,21 @@ def test_a_signal_at_any_moment(tmp_path: Path, seed: int) -> None:
     assert [p for p in left if p.suffix in (".tmp", ".part")] == []
 
 
-@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, 130), (EOFError, 2)])
+@pytest.mark.parametrize(
+    ("error", "status", "lines"),
+    [(KeyboardInterrupt, 130, 1), (EOFError, 2, 1), (BrokenPipeError, 141, 0)],
+)
 def test_click_does_not_answer_no(
-    monkeypatch: pytest.MonkeyPatch, error: type[BaseException], status: int
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException], status: int, lines: int
 ) -> None:
     def fails() -> None:
         raise error
 
     monkeypatch.setitem(main.commands, "ops", cli.click.command("ops")(fails))
+    monkeypatch.setattr(cli.terminal, "leave_unwritten", lambda: None)
     done = CliRunner().invoke(main, ["ops"])
     assert done.exit_code == status
-    assert len(done.stderr.splitlines()) == 1
+    assert len(done.stderr.splitlines()) == lines
 
 
 def test_a_folder_made_for_a_file_that_was_not_written_goes(

@@ -98,3 +98,17 @@ def test_operations_with_only_more_types_need_no_converter(
     monkeypatch.setattr("onnx.version_converter.convert_version", None)
     out = raised(model, 21)
     assert list(out.graph.node) == list(model.graph.node) and out.opset_import[0].version == 21
+
+
+def test_a_maximum_over_whole_maps_is_screened(tmp_path: Path) -> None:
+    """Its maps are larger than its neurons are many: the tile of one has no place for them."""
+    nodes = [
+        node("Reshape", "x to", "m"),
+        node("Relu", "m", "r"),
+        node("GlobalMaxPool", "r", "p"),
+        node("Flatten", "p", "f"),
+        node("Relu", "f", "y"),
+    ]
+    graph = check(saved(tmp_path, nodes, to=np.array([1, 1, 2, 2]))).graph
+    assert graph is not None
+    assert chips_for(graph)["loihi2"].kinds

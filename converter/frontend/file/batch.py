@@ -175,7 +175,7 @@ def _puts_axis_in_front(model: onnx.ModelProto, name: str) -> str:
 def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
     """Shapes that inference finds, of every size known."""
     try:
-        graph = with_shapes(model).graph
+        graph = with_shapes(model, "").graph
     except Exception:
         return {}
     found = {

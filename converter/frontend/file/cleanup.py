@@ -25,6 +25,7 @@ from ....runtime.ops import Array, Shape
 from ....spelling import spelled
 from ..refusals import CONTROL, RANDOM, refused
 from .floats import widen_floats
+from .inference import inferred_shapes
 from .limits import UNKNOWN, check_computed, check_inferred, without_ranges
 
 PROBE_MEMORY = 2**30  # bytes of tensors in a session that tries something out
@@ -143,11 +144,11 @@ def clean(
     Raises ModelError (E303) where ONNX Runtime refuses the model.
     """
     # functions that ONNX Runtime inlines may compute in other floating-point types
-    model = widen_floats(_rewritten(_optimized(model, where)))
+    model = widen_floats(_rewritten(_optimized(model, where), where))
     if fold_constants(model):
-        model = _rewritten(_optimized(model, where))
+        model = _rewritten(_optimized(model, where), where)
     check_inferred(model, model.graph, where, weights or ())  # before more is inferred from it
-    inferred = with_shapes(model)
+    inferred = with_shapes(model, where)
     check_inferred(inferred, inferred.graph, where, weights or ())
     if _unknown(inferred):
         if any(node.op_type in CONTROL for node in inferred.graph.node):
@@ -159,9 +160,9 @@ def clean(
     return inferred
 
 
-def with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+def with_shapes(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     """``model`` with the shapes that ONNX's inference finds."""
-    out = onnx.shape_inference.infer_shapes(without_ranges(model), data_prop=True)
+    out = inferred_shapes(without_ranges(model), where=where, data_prop=True)
     for node in out.graph.node:
         if node.domain == UNKNOWN:
             node.domain = ""
@@ -254,7 +255,7 @@ def first_line(error: Exception) -> str:
     return text[0].rstrip(".")[:300]
 
 
-def _rewritten(model: onnx.ModelProto) -> onnx.ModelProto:
+def _rewritten(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     """onnxscript's rewrites; operation sets before 13 are left to the importer.
 
     The importer reads the graph as well without them, so a rewrite that fails changes nothing.
@@ -264,7 +265,7 @@ def _rewritten(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     from onnxscript import rewriter
 
-    typed = onnx.shape_inference.infer_shapes(model)
+    typed = inferred_shapes(model, where=where)
     rules = getattr(rewriter, "_DEFAULT_REWRITE_RULES", None)  # None: all of them, and slower
     try:
         rewritten: onnx.ModelProto = rewriter.rewrite(

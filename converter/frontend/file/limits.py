@@ -18,6 +18,7 @@ from ....errors import ModelError
 from ....runtime.ops import Array
 from ....spelling import spelled
 from ..refusals import STANDARD
+from .inference import inferred_shapes
 
 LARGEST = 2**26  # numbers in one computed tensor at batch size 1: 256 MiB of float32
 LARGEST_CONSTANT = 2**26  # numbers in all constants that the clean-up computes, or what the
@@ -55,6 +56,8 @@ def check_structure(model: onnx.ModelProto, where: str, weights: Mapping[str, Ar
     for tensor in model.graph.initializer:
         _check_tensor(tensor, where, mask=tensor.name in masks)
     for node in model.graph.node:
+        if not node.output:
+            raise _bad(f"the node '{node.name}' ({node.op_type}) has no output", where=where)
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 mask = node.op_type == "Constant" and node.output[0] in masks
@@ -194,7 +197,7 @@ def _inferred(model: onnx.ModelProto, where: str) -> onnx.ModelProto | None:
         del node.input[1:]
         del node.attribute[:]
     try:
-        inferred = onnx.shape_inference.infer_shapes(probe, data_prop=True)
+        inferred = inferred_shapes(probe, where=where, data_prop=True)
         for node, original in zip(slices, originals, strict=True):
             if _has_empty_axis(inferred.graph, original.input[0]):
                 raise _bad(
@@ -205,7 +208,7 @@ def _inferred(model: onnx.ModelProto, where: str) -> onnx.ModelProto | None:
                     remedy=_other_sizes("others"),
                 )
             node.CopyFrom(original)
-            inferred = onnx.shape_inference.infer_shapes(probe, data_prop=True)
+            inferred = inferred_shapes(probe, where=where, data_prop=True)
     except ModelError:
         raise
     except Exception:

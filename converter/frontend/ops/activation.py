@@ -135,6 +135,8 @@ def p_relu(graph: GraphBuilder, node: OnnxNode) -> None:
     if slope.size == 1:
         slope = slope.reshape(())
     slope = sample_constant(slope, len(x.shape))
+    if np.broadcast_shapes(slope.shape, x.shape) != x.shape:
+        raise NoSpikingForm("its slope does not fit its input")
     graph.finish(node, graph.emit(node, LeakyRelu(slope=slope), [x]))
 
 
