@@ -38,6 +38,7 @@ REMEDIES: Mapping[Kind, Callable[[Remedy], str]] = {
     "signed": lambda r: "--recipe signed",
     "graded": lambda r: "--recipe graded",
     "constant input": lambda r: "--encoding constant",
+    "input neurons": lambda r: f"--encoding population:{r.value:g}",
 }
 TRIALS: Mapping[Family, Callable[[Trial], str]] = {
     "lower": lambda t: f"thresholds times {t.value:g}",
