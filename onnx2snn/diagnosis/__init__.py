@@ -9,14 +9,14 @@ from pathlib import Path
 from ..converter.ann.passes import default_passes, run_passes
 from ..converter.frontend import LoadedModel, import_onnx
 from ..converter.lowering.coders import signed_in, with_coders
-from ..converter.lowering.copies import gathered
+from ..converter.lowering.copies import front, gathered
 from ..converter.lowering.lower import lower
 from ..data import Samples
 from ..evaluation.sweep import Sweep, SweepRun
 from ..provenance import Provenance
-from ..runtime.graph import SpikingGraph
+from ..runtime.graph import Population, SpikingGraph
 from ..runtime.parallel.threads import one_blas_thread
-from .advice import Advice, advise, cause_of, heaviest, jump
+from .advice import Advice, advise, advise_coder, cause_of, heaviest, jump
 from .layers import LayerError
 from .loss import Loss
 from .measure import Measured, batch_size, measure
@@ -134,7 +134,8 @@ def _advice(
         if out and cause == out[0].cause and layer.adds < MORE * out[0].adds:
             continue
         trials: tuple[Trial, ...] = ()
-        if fault is None and layer.unevenness is not None:
+        coder = network[layer.name] if made.coded and layer.name in front(network) else None
+        if fault is None and coder is None and layer.unevenness is not None:
             batches = (batch for _, batch in few.batches(size))
             reach = made.reach(layer.name)
             trials = try_remedies(
@@ -146,6 +147,9 @@ def _advice(
                 reach=reach,
                 seed=seed,
             )
+        if fault is None and isinstance(coder, Population):
+            out.append(advise_coder(layer, cause, coder.neuron))
+            continue
         out.append(advise(layer, cause, fault, trials=trials, measured=measured, made=made))
     return tuple(out)
 

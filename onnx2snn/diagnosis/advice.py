@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..provenance import Provenance
+from ..runtime.neurons import Neuron, windowed
 from .findings import Finding
 from .layers import LayerError
 from .measure import Measured
@@ -191,6 +192,24 @@ def advise(
         remedies=tuple(remedies),
         trials=trials,
         helped=tuple(best.values()),
+    )
+
+
+def advise_coder(layer: LayerError, cause: Cause, neuron: Neuron) -> Advice:
+    """What to try at neurons that an input enters by (``converter.lowering.coders``)."""
+    more = [] if windowed(neuron) else [Remedy("input neurons", 2 * neuron.levels)]
+    said = {
+        "clipping": "some of its values are beyond those of calibration",
+        "quantization": "it says values in coarse steps",
+    }
+    problem = f"input neurons '{layer.name}': {said.get(cause, 'they change its values')}, by "
+    return Advice(
+        layer=layer.name,
+        node=layer.name,
+        cause=cause,
+        adds=layer.adds,
+        problem=problem + _percent(layer.adds),
+        remedies=(*more, Remedy("more steps"), Remedy("constant input")),
     )
 
 

@@ -22,6 +22,7 @@ Kind = Literal[
     "signed",
     "graded",
     "constant input",
+    "input neurons",
 ]
 
 
@@ -36,7 +37,7 @@ class Remedy:
             "convert again": the threshold was changed, by the factor ``value``; "raise", "raise a
             little", "lower" (for T = ``value``), "lower percentile": how thresholds are chosen;
             "lag", "copies": ``value`` of them; "signed", "graded": that recipe; "constant input":
-            that encoding.
+            that encoding; "input neurons": ``value`` for each value of an input.
     """
 
     kind: Kind

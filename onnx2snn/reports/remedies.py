@@ -41,6 +41,7 @@ REMEDIES: Mapping[Kind, Callable[[Remedy], str]] = {
     "signed": lambda r: spelled("recipe", "signed"),
     "graded": lambda r: spelled("recipe", "graded"),
     "constant input": lambda r: spelled("encoding", "constant"),
+    "input neurons": lambda r: spelled("encoding", f"population:{r.value:g}"),
 }
 TRIALS: Mapping[Family, Callable[[Trial], str]] = {
     "lower": lambda t: f"thresholds times {t.value:g}",

@@ -15,8 +15,10 @@ from onnx2snn.converter.convert import convert
 from onnx2snn.converter.lowering.coders import signed_in, with_coders
 from onnx2snn.converter.lowering.copies import gathered
 from onnx2snn.converter.recipes.options import Options
+from onnx2snn.diagnosis.advice import advise_coder
 from onnx2snn.diagnosis.measure import measure
 from onnx2snn.errors import UsageError
+from onnx2snn.reports.remedies import advice_text
 from onnx2snn.runtime import file as onnxfile
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime import ops
@@ -163,6 +165,10 @@ def test_diagnosis_sees_the_coders_as_layers_and_no_fault() -> None:
     assert found.layers[0].name.endswith("/positive") and not found.unmatched
     assert found.layers[0].structure is not None and found.layers[0].structure < 1e-3
     assert all(finding.kind != "operation" for finding in found.findings)
+    coder = gathered_net[found.layers[0].name]
+    assert isinstance(coder, snn.Population)
+    advice = advise_coder(found.layers[0], "quantization", coder.neuron)
+    assert "--encoding population:6" in advice_text(advice)
 
 
 def test_auto_weighs_the_recipes_that_read_them() -> None:
