@@ -201,8 +201,12 @@ def _connected(path: Path, say: Callable[[str], None], *, dry: bool) -> sqlite3.
             f"the state of an earlier sweep {reason}: not used, set aside as {new}; this sweep "
             "starts anew"
         )
-    except BaseException:
+    except BaseException as error:
         connection.close()
+        if not _is_busy(error):
+            with suppress(OSError):  # no room for even an empty one
+                if path.stat().st_size == 0:
+                    path.unlink()
         raise
     connection = sqlite3.connect(path, isolation_level=None, timeout=0)
     return _checked(connection)
@@ -266,13 +270,19 @@ def _opened(stored: bytes, place: str) -> bytes:
     return content[len(head) :] if content is not None and content.startswith(head) else b""
 
 
+def _is_busy(error: BaseException) -> bool:
+    """Whether another process has the file's lock."""
+    name = getattr(error, "sqlite_errorname", "")
+    return str(name).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
     """SQLite's errors and the system's as DataError."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        if _is_busy(error):
             raise in_use(path.parent) from error
         raise DataError(
             f"cannot write what is finished ({getattr(error, 'strerror', None) or error})",

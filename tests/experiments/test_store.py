@@ -26,6 +26,7 @@ from onnx2snn.errors import DataError, ModelError
 from onnx2snn.evaluation.evaluate import CHUNK, evaluate
 from onnx2snn.evaluation.tally import Tally
 from onnx2snn.experiments import run as running
+from onnx2snn.experiments import store as storing
 from onnx2snn.experiments.fingerprint import fingerprint
 from onnx2snn.experiments.packing import packed, unpacked
 from onnx2snn.experiments.store import FORMAT, KEPT, NAME, Store, opened
@@ -352,6 +353,15 @@ def test_a_disk_without_room_is_one_error_and_what_was_stored_stays(tmp_path: Pa
     assert refused.value.code == "E220" and "the same command goes on" in str(refused.value)
     with opened(tmp_path) as store:
         assert (store.conversion("a"), store.conversion("b")) == (b"1", None)
+
+
+def test_a_disk_without_room_for_a_store_is_left_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storing, "SCHEMA", "PRAGMA max_page_count = 1;" + storing.SCHEMA)
+    with pytest.raises(DataError, match="full") as refused, opened(tmp_path / "out"):
+        pass
+    assert refused.value.code == "E220" and list(tmp_path.iterdir()) == []
 
 
 def test_networks_are_packed_without_loss() -> None:
