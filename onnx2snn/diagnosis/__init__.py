@@ -16,7 +16,7 @@ from ..evaluation.sweep import Sweep, SweepRun
 from ..provenance import Provenance
 from ..runtime.graph import Population, SpikingGraph
 from ..runtime.parallel.threads import one_blas_thread
-from .advice import Advice, advise, advise_coder, cause_of, heaviest, jump
+from .advice import Advice, advise, advise_coder, cause_of, heaviest, jump, of_no_loss
 from .layers import LayerError
 from .loss import Loss
 from .measure import Measured, batch_size, measure
@@ -90,6 +90,7 @@ def diagnose(
             progress=progress,
         )
     loss = None if lost is None else lost()
+    nothing = loss is not None and loss.is_nothing
     with one_blas_thread():
         advice = _advice(
             lowered,
@@ -97,14 +98,14 @@ def diagnose(
             samples=samples,
             measured=measured,
             seed=seed,
-            faults_only=loss is not None and loss.is_nothing,
+            faults_only=nothing,
         )
     return Diagnosis(
         model=Path(model.path).name,
         network=name,
         data=samples.source,
         measured=measured,
-        first=jump(measured),
+        first=of_no_loss(measured) if nothing else jump(measured),
         advice=advice,
         notes=_notes(network, measured),
         foreign=_foreign(model, network),

@@ -83,15 +83,32 @@ def jump(measured: Measured) -> LayerError | None:
         return None
     candidates = [layer for layer in measured.layers if layer.adds >= most.adds / 2]
     first = next((c for c in candidates if stands_out(c, measured)), candidates[0])
-    if alone is None or (_is_coarse(first) and not _is_coarse(alone)):
+    if alone is None or (
+        _is_coarse(first) and not _is_coarse(alone) and _feeds(first, alone, measured)
+    ):
         return first
     return alone
 
 
 def _is_coarse(layer: LayerError) -> bool:
-    """Whether its error is of its own making. Unevenness may be what coarse spikes of another layer
-    do to this one."""
+    """Whether its error is of its own making. Unevenness may be what coarse spikes of the layer
+    before do to this one."""
     return _largest_part(layer)[0] != "unevenness"
+
+
+def _feeds(first: LayerError, layer: LayerError, measured: Measured) -> bool:
+    """Whether ``first`` is the last with spikes of its own before ``layer``, in execution order."""
+    before = measured.layers[: measured.layers.index(layer)]
+    spiking = [other for other in before if other.kind in ("population", "input")]
+    return bool(spiking) and spiking[-1] is first
+
+
+def of_no_loss(measured: Measured) -> LayerError | None:
+    """What is marked where nothing is lost: a layer that is not the ANN's, else the one that adds
+    most."""
+    found = jump(measured)
+    fault = found is not None and fault_at(found, measured) is not None
+    return found if fault else heaviest(measured)
 
 
 def fault_at(layer: LayerError, measured: Measured) -> Finding | None:

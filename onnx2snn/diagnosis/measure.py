@@ -46,7 +46,7 @@ from .twins import with_twins
 RULE = (
     "a layer that is not the ANN's comes before any other (the first whose difference is at least "
     "half of the largest); else the layer that adds at least 1.5 times as much error as any other, "
-    "unless it reads spikes unevenly and one before it that stands out is coarse by itself; else "
+    "unless it reads spikes unevenly and the one before it stands out and is coarse itself; else "
     "the first, in execution order, that adds at least half as much error as the layer that adds "
     "most, and that stands out: the largest part of its own "
     "error is at least 1.8 times the median of that part over all populations, or half of the rms "

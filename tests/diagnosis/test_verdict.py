@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from onnx2snn.diagnosis.advice import adds_most, jump, stands_out
+from onnx2snn.diagnosis.advice import adds_most, jump, of_no_loss, stands_out
 from onnx2snn.diagnosis.layers import PARTS, LayerError
 from onnx2snn.diagnosis.loss import Loss
 from onnx2snn.diagnosis.measure import Measured
@@ -44,6 +44,20 @@ def test_coarse_spikes_are_named_before_the_unevenness_that_they_cause() -> None
     assert jump(measured(coarse, behind, *USUAL)) is coarse
     clipped = layer("clipped", clipping=0.5)
     assert jump(measured(coarse, clipped, *USUAL)) is clipped
+
+
+def test_coarse_spikes_far_before_it_do_not_hide_the_layer_that_adds_most() -> None:
+    """As in EfficientNet-Lite0, signed, T = 32: clipping two blocks before the head."""
+    coarse, between = layer("coarse", clipping=0.08), layer("between", unevenness=0.03)
+    head = layer("head", unevenness=0.128, error=0.3)
+    quiet = [layer(f"block{i}", unevenness=0.04, clipping=0.01) for i in range(5)]
+    found = measured(*quiet, coarse, between, head)
+    assert jump(found) is head is of_no_loss(found)
+
+
+def test_where_nothing_is_lost_the_layer_that_adds_most_is_marked() -> None:
+    one, two = layer("one", unevenness=0.2), layer("two", unevenness=0.25)
+    assert of_no_loss(measured(*USUAL, one, two)) is two
 
 
 def test_where_no_layer_adds_clearly_most_the_first_that_stands_out_is_named() -> None:

@@ -59,7 +59,8 @@ def errors_png(diagnosis: Diagnosis) -> bytes:
     axes.set_xlim(left=0)
     axes.set_xlabel("rms error (% of the rms activation)")
     jump = ""
-    if diagnosis.first is not None and stands_out(diagnosis.first, diagnosis.measured):
+    lost = diagnosis.loss is None or not diagnosis.loss.is_nothing
+    if lost and diagnosis.first is not None and stands_out(diagnosis.first, diagnosis.measured):
         jump = f"; it jumps at {short(diagnosis.first.name)}"
     axes.set_title(f"Error by layer, T={diagnosis.measured.steps}{jump}", fontsize=11)
     axes.grid(True, axis="x", alpha=0.3)
