@@ -13,8 +13,8 @@ from onnx2snn.converter.recipes.options import Options, choosable
 PREPROCESSING = ["--scale", "--mean", "--std", "--layout"]
 CONVERSION = [
     *("--method", "--percentile", "--per-channel/--per-layer", "--reset", "--leak"),
-    *("--refractory", "--levels", "--tune/--no-tune", "--spike-cost", "--lag", "--pace/--no-pace"),
-    *("--copies", "--maxpool", "--encoding", "--readout"),
+    *("--refractory", "--levels", "--tune/--no-tune", "--spike-cost", "--lag"),
+    *("--pace/--no-pace", "--copies", "--maxpool", "--encoding", "--readout"),
 ]
 AUTO = ["--max-drop", "--prefer"]
 

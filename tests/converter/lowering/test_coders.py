@@ -18,6 +18,9 @@ from onnx2snn.converter.recipes.options import Options
 from onnx2snn.diagnosis.advice import advise_coder
 from onnx2snn.diagnosis.measure import measure
 from onnx2snn.errors import UsageError
+from onnx2snn.hwtargets import chip_view, load_target, place
+from onnx2snn.hwtargets.cores.integers import simulate_integers
+from onnx2snn.hwtargets.cores.quantize import quantize
 from onnx2snn.reports.remedies import advice_text
 from onnx2snn.runtime import file as onnxfile
 from onnx2snn.runtime import graph as snn
@@ -169,6 +172,21 @@ def test_diagnosis_sees_the_coders_as_layers_and_no_fault() -> None:
     assert isinstance(coder, snn.Population)
     advice = advise_coder(found.layers[0], "quantization", coder.neuron)
     assert "--encoding population:6" in advice_text(advice)
+
+
+@pytest.mark.parametrize("mode", ["bias", "graded"])
+def test_chips_place_them_as_neurons_and_run_them_in_integers(mode: str) -> None:
+    steps, x = 16, values(signed=True)
+    net = convert(network(), x, Options(encoding="population:4", steps=steps)).graph
+    report = place(net, "loihi2", steps=steps, seconds=0)
+    coders = {p.name for p in net.of(snn.Population) if p.name.startswith("x/")}
+    assert report.fits and len(coders) == 8
+    assert {la.name for la in report.layers if la.neurons == SIZE} == coders
+    chip, largest = chip_view(net), float(np.abs(x).max())
+    quantized = quantize(chip, load_target("loihi2"), mode, largest, steps)
+    got, floating = simulate_integers(chip, quantized, x, steps), simulate(net, x, steps)
+    sent = sum(got.rates[name].sum() * len(x) * steps for name in coders)
+    assert sent == pytest.approx(sum(floating.spikes[n].sum() for n in coders), rel=0.03)
 
 
 def test_auto_weighs_the_recipes_that_read_them() -> None:
