@@ -14,7 +14,7 @@ import click
 from ..converter.recipes import RECIPES, recipe_named
 from ..converter.recipes.options import Choosable, choosable
 from ..data import LAYOUTS, Preprocessing
-from ..display import displayed, json_text
+from ..display import displayed, json_text, shown
 from ..errors import UnsupportedOps, UsageError
 from ..evaluation.spiking import SpikingShare
 from ..experiments.plan import Steps
@@ -190,7 +190,7 @@ def emit(
         return
     terminal.out(json_text(document) if as_json else text(*displayed(records)))
     if then and not as_json:
-        terminal.out(f"next: {shlex.join(['onnx2snn', *map(str, then)])}")
+        terminal.out(f"next: {shown(shlex.join(['onnx2snn', *map(str, then)]))}")
 
 
 def converts(model: Path) -> Sequence[object]:

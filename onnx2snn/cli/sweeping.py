@@ -39,6 +39,7 @@ from .reading import DataReader, data_options
 from .watching import watch
 
 PATH = click.Path(path_type=Path)
+WATCHED = "watch.html"
 # Of a context: the file that its options come from, and those of the user's chips.
 EXPERIMENT, CHIP_FILES = "onnx2snn.experiment", "onnx2snn.chips"
 
@@ -251,6 +252,7 @@ def demo(context: click.Context, output: Path, force: bool, steps: str) -> None:
         for path in (model, data):
             terminal.out(f"{path.name}: {shown(str(path))}")
         terminal.out("")
+        claim(output, {WATCHED: Kind.HTML}, inputs=(), force=force)  # before the long work
         context.invoke(
             sweep,
             model=model,
@@ -267,7 +269,7 @@ def demo(context: click.Context, output: Path, force: bool, steps: str) -> None:
             watch,
             network=output / "digits_cnn.binary.snn.onnx",
             data=f"{data}:x_test,y_test",
-            output=output / "watch.html",
+            output=output / WATCHED,
             force=force,
         )
 

@@ -22,8 +22,8 @@ TYPED = "onnx2snn.typed"  # in a context's meta: the arguments of the command li
 
 
 def typed() -> str:
-    """The command that runs, as a shell takes it."""
-    return shlex.join(["onnx2snn", *click.get_current_context().meta[TYPED]])
+    """The command that runs, as a shell takes it, in one line: what is hidden in a name is not."""
+    return shown(shlex.join(["onnx2snn", *click.get_current_context().meta[TYPED]]))
 
 
 def out(text: str) -> None:

@@ -81,6 +81,7 @@ def work(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 FILES: dict[str, list[object]] = {
     "convert": ["convert", "model.onnx", "--calib", "data.npz", *PRE, *FEW, "-T", 2, "-o"],
     "check": ["check", "model.onnx", "--tagged"],
+    "watch": ["watch", "net.snn.onnx", "--data", "data.npz", "--samples", 2, "-o"],
 }
 CHARTS = ["json", "csv", "html", "png"]
 FOLDERS: dict[str, tuple[list[object], list[str]]] = {
@@ -99,12 +100,13 @@ FOLDERS: dict[str, tuple[list[object], list[str]]] = {
     ),
     "demo": (
         ["demo", "-T", "1:2"],
-        [*(f"sweep.{end}" for end in CHARTS), "digits_cnn.binary.snn.onnx"],
+        [*(f"sweep.{end}" for end in CHARTS), "digits_cnn.binary.snn.onnx", "watch.html"],
     ),
 }
 INPUTS = {  # what a verb reads
     "convert": ["model.onnx", "data.npz"],
     "check": ["model.onnx"],
+    "watch": ["net.snn.onnx", "data.npz"],
     "sweep": ["model.onnx", "data.npz"],
     "run": ["net.snn.onnx", "data.npz"],
     "diagnose": ["model.onnx", "net.snn.onnx", "data.npz"],
