@@ -212,6 +212,8 @@ class GraphBuilder:
         positive = tuple(a + rank if a < 0 else a for a in axes)
         if any(not 0 <= a < rank for a in positive):
             raise NoSpikingForm(f"axis out of range for a tensor of rank {rank}")
+        if len({*positive}) < len(positive):
+            raise NoSpikingForm("it names an axis twice")
         if value.batched and 0 not in positive:
             return value, tuple(a - 1 for a in positive)
         return self.without_batch(value), positive

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -257,3 +258,26 @@ def test_a_transpose_that_does_not_fit_is_analog_at_first(tmp_path: Path) -> Non
     )
     with pytest.raises(NoSpikingForm, match="no order of the 2 that it reads"):
         importing._import_node(builder, wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        node("ReduceSum", "x twice", "y"),
+        node("Slice", "x from till twice", "y"),
+        node("Pad", "x widths zero twice", "y"),
+    ],
+    ids=lambda n: n.op_type,
+)
+def test_an_axis_that_is_named_twice_is_analog_at_first(
+    tmp_path: Path, wrong: onnx.NodeProto
+) -> None:
+    given = {"twice": [1, -1], "from": [0, 0], "till": [4, 4], "widths": [1, 1, 1, 1]}
+    constants = {**given, "zero": np.float32(0)}
+    model = load_onnx(saved(tmp_path, [node("Relu", "x", "y")], **constants))
+    source = importing._source(model)
+    constants = {name: np.asarray(value) for name, value in constants.items()}
+    builder = importing._builder(replace(source, constants=constants))
+    bad = importing._node(wrong, "bad")
+    with pytest.raises(NoSpikingForm, match="names an axis twice"):
+        importing._import_node(builder, bad)

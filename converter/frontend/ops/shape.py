@@ -54,6 +54,8 @@ def slice_(graph: GraphBuilder, node: OnnxNode) -> None:
         a % len(x.onnx_shape): slice(b, e, s)
         for a, b, e, s in zip(axes, starts, ends, steps, strict=True)
     }
+    if len(sections) < len(axes):
+        raise NoSpikingForm("it names an axis twice")
     if x.batched and sections.get(0, slice(None)).indices(1) in ((0, 1, 1), (0, -1, -1)):
         sections.pop(0, None)
     graph.finish(node, sliced(graph, node, x, sections))
@@ -125,6 +127,8 @@ def _pad_widths(graph: GraphBuilder, node: OnnxNode, rank: int) -> tuple[list[in
     if pads is None:
         raise NoSpikingForm("without pads")
     axes = graph.ints(node.input(3)) or tuple(range(rank))
+    if len({axis % rank for axis in axes}) < len(axes):
+        raise NoSpikingForm("it names an axis twice")
     begins, ends = [0] * rank, [0] * rank
     for i, axis in enumerate(axes):
         begins[axis], ends[axis] = pads[i], pads[len(axes) + i]
