@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..runtime import graph as snn
-from ..runtime.neurons import NeuronParams
+from ..runtime.neurons import Neuron, NeuronParams
 from ..runtime.ops import Array
 from ..runtime.parallel.threads import one_blas_thread
 from ..spelling import spelled
@@ -25,16 +25,16 @@ from .recipes import Recipe, recipe_named
 from .recipes import windowed as windows
 from .recipes.neurons import copies_of, neurons_of, thresholds_of
 from .recipes.notes import (
-    calibrated_parts,
     coder_notes,
     conversion_notes,
     copy_notes,
     output_notes,
+    tuning_notes,
 )
 from .recipes.options import Options
 from .statistics.datafree import assumed_statistics, assumption, trained_moments
 from .statistics.measure import LayerStats, Progress, calibrate
-from .tune import Tuning, tune
+from .tune import Tuned, Tuning, tune
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -74,14 +74,7 @@ def convert(
     """
     options = options or Options()
     recipe = recipe_named(options.recipe)
-    if options.spike_cost and calibration is None:
-        raise UsageError(
-            "a cost of spikes is weighed on calibration samples",
-            remedy=f"Give calibration data, or leave {spelled('spike_cost')} out.",
-            code="E114",
-        )
-    if recipe.window is not None:
-        windows.check(recipe, options)
+    _check(recipe, options, data=calibration is not None)
     rewritten = run_passes(ann, default_passes(options.maxpool))
     lowered, coders = _with_encoding(lower(rewritten), options), NONE
     if options.enters.coded is not None:
@@ -95,61 +88,76 @@ def convert(
             stats = calibrate(lowered, calibration, progress=_stage(progress, 0))
     assumed = (assumption(rewritten),) if calibration is None else ()
     notes = [*assumed, *conversion_notes(lowered, recipe, options), *output_notes(lowered)]
-    copies = dict.fromkeys(front(lowered), copies_of(lowered, options))
     if coders:
         copies = dict.fromkeys(coders, options.enters.neurons)
         notes += coder_notes(lowered, coders, options)
     else:
+        copies = dict.fromkeys(front(lowered), copies_of(lowered, options))
         notes += copy_notes(lowered, copies, options)
-    theta = thresholds_of(stats, copies, recipe, options, coders)
     graph, neurons = neurons_of(
         lowered,
         stats=stats,
-        theta=theta,
+        theta=thresholds_of(stats, copies, recipe, options, coders),
         copies=copies,
         recipe=recipe,
         options=options,
         coders=coders,
     )
-    calibrated, tuned_on = options.tune and calibration is not None, None
+    tuned = None
     if options.tune and calibration is not None:
-        tuning = Tuning(
-            search=options.reset == "subtract",
-            seed=options.seed,
-            fixed=frozenset(coders),
-            spike_cost=options.spike_cost,
-        )
-        tuned = tune(
-            graph, calibration, neurons, options.steps, tuning, progress=_stage(progress, 1)
-        )
-        graph, neurons, tuned_on = tuned.graph, dict(tuned.neurons), tuned.samples
-        notes.append(
-            f"calibrated in the spiking loop for T={options.steps} on {tuned.samples} samples: "
-            f"{calibrated_parts(recipe)}, all constant in time"
-        )
-        if options.spike_cost:
-            notes.append(
-                f"spikes had a price ({spelled('spike_cost', options.spike_cost)}): thresholds and "
-                "biases give up accuracy for fewer of them"
-            )
+        fixed, stage = frozenset(coders), _stage(progress, 1)
+        tuned = _tuned(graph, calibration, neurons, options, fixed=fixed, progress=stage)
+        graph, neurons = tuned.graph, dict(tuned.neurons)
+        notes += tuning_notes(recipe, options, samples=tuned.samples)
     graph, neurons = spread(graph, round_thresholds(neurons), copies)
     graph = on_grid(_with_counting(set_thresholds(graph, neurons), stats, options))
     meta = {
         **graph.meta,
         **_meta(recipe, options, 1 if coders else max(copies.values(), default=1)),
         "assumed": calibration is None,
-        "calibrated": calibrated,
+        "calibrated": tuned is not None,
         "notes": notes,
     }
+    silent = (n.name for n in rewritten.nodes if isinstance(n.layer, Relu) and n.layer.beside)
     return Conversion(
         graph=replace(graph, meta=meta),
         lowered=lowered,
         stats=stats,
-        tuned_on=tuned_on,
-        beside=frozenset(
-            n.name for n in rewritten.nodes if isinstance(n.layer, Relu) and n.layer.beside
-        ),
+        tuned_on=None if tuned is None else tuned.samples,
+        beside=frozenset(silent),
     )
+
+
+def _check(recipe: Recipe, options: Options, *, data: bool) -> None:
+    """Raise UsageError E114 for options that mean nothing here. ``data``: there is some to
+    calibrate on."""
+    if options.spike_cost and not data:
+        raise UsageError(
+            "a cost of spikes is weighed on calibration samples",
+            remedy=f"Give calibration data, or leave {spelled('spike_cost')} out.",
+            code="E114",
+        )
+    if recipe.window is not None:
+        windows.check(recipe, options)
+
+
+def _tuned(
+    graph: snn.SpikingGraph,
+    calibration: Array | Mapping[str, Array],
+    neurons: Mapping[str, Neuron],
+    options: Options,
+    *,
+    fixed: frozenset[str],
+    progress: Progress,
+) -> Tuned:
+    """Calibrated in the spiking loop; the thresholds of ``fixed`` populations stay."""
+    tuning = Tuning(
+        search=options.reset == "subtract",
+        seed=options.seed,
+        fixed=fixed,
+        spike_cost=options.spike_cost,
+    )
+    return tune(graph, calibration, neurons, options.steps, tuning, progress=progress)
 
 
 def _check_lag(lowered: snn.SpikingGraph, recipe: Recipe) -> None:

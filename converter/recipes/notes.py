@@ -107,3 +107,16 @@ def calibrated_parts(recipe: Recipe) -> str:
     if recipe.model == "differential":  # which begin at no potential
         return "weights, thresholds and biases"
     return "weights, thresholds, initial potentials and biases"
+
+
+def tuning_notes(recipe: Recipe, options: Options, *, samples: int) -> Iterator[str]:
+    """What calibration in the spiking loop did."""
+    yield (
+        f"calibrated in the spiking loop for T={options.steps} on {samples} samples: "
+        f"{calibrated_parts(recipe)}, all constant in time"
+    )
+    if options.spike_cost:
+        yield (
+            f"spikes had a price ({spelled('spike_cost', options.spike_cost)}): thresholds and "
+            "biases give up accuracy for fewer of them"
+        )

@@ -84,7 +84,7 @@ def jump(measured: Measured) -> LayerError | None:
     candidates = [layer for layer in measured.layers if layer.adds >= most.adds / 2]
     first = next((c for c in candidates if stands_out(c, measured)), candidates[0])
     if alone is None or (
-        _is_coarse(first) and not _is_coarse(alone) and _feeds(first, alone, measured)
+        _is_coarse(first) and not _is_coarse(alone) and _feeds(first, to=alone, measured=measured)
     ):
         return first
     return alone
@@ -96,9 +96,9 @@ def _is_coarse(layer: LayerError) -> bool:
     return _largest_part(layer)[0] != "unevenness"
 
 
-def _feeds(first: LayerError, layer: LayerError, measured: Measured) -> bool:
-    """Whether ``first`` is the last with spikes of its own before ``layer``, in execution order."""
-    before = measured.layers[: measured.layers.index(layer)]
+def _feeds(first: LayerError, *, to: LayerError, measured: Measured) -> bool:
+    """Whether ``first`` is the last with spikes of its own before ``to``, in execution order."""
+    before = measured.layers[: measured.layers.index(to)]
     spiking = [other for other in before if other.kind in ("population", "input")]
     return bool(spiking) and spiking[-1] is first
 

@@ -18,7 +18,7 @@ import numpy as np
 from ..data import Samples
 from ..questions import Question
 from ..questions.answers import questions_of_answers
-from ..runtime.cost import static_cost
+from ..runtime.cost import StaticCost, static_cost
 from ..runtime.engine import DEFAULT, EarlyExit, make_engine
 from ..runtime.facts import GraphFacts
 from ..runtime.graph import Population, Readout, SpikingGraph
@@ -217,29 +217,74 @@ def _evaluation(
     has_labels: bool,
 ) -> Evaluation:
     facts, s = GraphFacts(graph), tally.state
-    cost, latency = static_cost(facts), facts.latency
-    count, neurons = int(s["samples"]), sum(cost.neurons.values())
+    cost, count = static_cost(facts), int(s["samples"])
     scored = has_labels and classifier
     shapes = {r.name: r.shape for r in graph.of(Readout)}
     totals = {name: s[f"output/{name}"] for name in shapes}
-    worst = np.min([concordance(total) for total in totals.values()], axis=0)
-    spikes, synops = np.cumsum(s["spikes"]), np.cumsum(s["synops"])
-    ran = _steps_run(s["stopped"], count)
-    macs = cost.macs_once + cost.macs_per_step * ran
-    waiting = sum(cost.neurons[p.name] * p.neuron.lag for p in graph.of(Population))
-    valued = "targets" in s
     by_population = {
         name: float(s.get(f"layer/{name}", 0.0)) / max(n, 1) / count
         for name, n in cost.neurons.items()
     }
+    points = _points(facts, cost, s, span=span, classifier=classifier, scored=scored)
+    done = events(
+        facts,
+        cost=cost,
+        spikes=by_population,
+        synops={
+            name: float(s[f"synops/{name}"]) / count for name in (*cost.fan_out, *cost.passed_on)
+        },
+        macs=points[-1].macs_per_sample,
+        steps=span[1],
+        ran=float(_steps_run(s["stopped"], count)[-1]),
+    )
+    return Evaluation(
+        points=points,
+        ann_accuracy=float(s["ann_correct"]) / count if scored else None,
+        samples=count,
+        neurons=sum(cost.neurons.values()),
+        macs_ann=cost.macs_ann,
+        macs_per_step=cost.macs_per_step,
+        macs_once=cost.macs_once,
+        spiking=share_of(graph, cost),
+        seconds=float(s["seconds"]),
+        spikes_per_neuron=by_population,
+        events=done,
+        stopped=tuple(int(n) for n in s["stopped"]) if s["stopped"].any() else (),
+        classes=classifier,
+        guessed_classes=classifier and not has_labels,
+        logit=classifier and next(iter(shapes)) in logits,
+        outputs=scores(totals, shapes, count, logits),
+        ann_values=score(s["ann_values"], s["targets"]) if "targets" in s else None,
+    )
+
+
+def _points(
+    facts: GraphFacts,
+    cost: StaticCost,
+    s: Mapping[str, Array],
+    *,
+    span: tuple[int, int],
+    classifier: bool,
+    scored: bool,
+) -> tuple[Point, ...]:
+    """The score after each step of ``span``, both ends included, of a tally's state ``s``;
+    ``scored``: there are class labels."""
+    count, neurons = int(s["samples"]), sum(cost.neurons.values())
+    totals = [s[f"output/{r.name}"] for r in facts.graph.of(Readout)]
+    worst = np.min([concordance(total) for total in totals], axis=0)
+    spikes, synops = np.cumsum(s["spikes"]), np.cumsum(s["synops"])
+    ran = _steps_run(s["stopped"], count)
+    macs = cost.macs_once + cost.macs_per_step * ran
+    populations = facts.graph.of(Population)
+    waiting = sum(cost.neurons[p.name] * p.neuron.lag for p in populations)
     points = []
     for t in range(span[0] - 1, span[1]):
         bounds = wilson(int(s["agree"][t]), count=count) if classifier else (None, None)
-        value = score(s["values"][t], s["targets"]) if valued else None
+        value = score(s["values"][t], s["targets"]) if "targets" in s else None
         points.append(
             Point(
                 T=t + 1,
-                latency=t + 1 + latency,
+                latency=t + 1 + facts.latency,
                 agreement=float(s["agree"][t]) / count if classifier else float(worst[t]),
                 error=float(np.sqrt(s["error"][t] / max(float(s["ann_norm"]), 1e-30))),
                 spikes_per_neuron=float(spikes[t]) / max(neurons, 1) / count,
@@ -257,36 +302,7 @@ def _evaluation(
                 r2=None if value is None else value.r2,
             )
         )
-    return Evaluation(
-        points=tuple(points),
-        ann_accuracy=float(s["ann_correct"]) / count if scored else None,
-        samples=count,
-        neurons=neurons,
-        macs_ann=cost.macs_ann,
-        macs_per_step=cost.macs_per_step,
-        macs_once=cost.macs_once,
-        spiking=share_of(graph, cost),
-        seconds=float(s["seconds"]),
-        spikes_per_neuron=by_population,
-        events=events(
-            facts,
-            cost=cost,
-            spikes=by_population,
-            synops={
-                name: float(s[f"synops/{name}"]) / count
-                for name in (*cost.fan_out, *cost.passed_on)
-            },
-            macs=points[-1].macs_per_sample,
-            steps=span[1],
-            ran=float(ran[-1]),
-        ),
-        stopped=tuple(int(n) for n in s["stopped"]) if s["stopped"].any() else (),
-        classes=classifier,
-        guessed_classes=classifier and not has_labels,
-        logit=classifier and next(iter(shapes)) in logits,
-        outputs=scores(totals, shapes, count, logits),
-        ann_values=score(s["ann_values"], s["targets"]) if valued else None,
-    )
+    return tuple(points)
 
 
 def _scored(counts: Mapping[str, Array], t: int, *, count: int, known: bool) -> dict[str, Any]:
