@@ -72,7 +72,7 @@ def test_killed_thirty_times_in_conversion_and_in_simulation(tmp_path: Path) -> 
     while len(killed) < KILLS:
         out = tmp_path / f"chain{chain}" / "out"
         out.parent.mkdir()
-        for _ in range(rng.randint(2, 6)):
+        for _ in range(rng.randint(1, 3)):
             process = begun(out)
             time.sleep(seconds * rng.uniform(0.3, 1))
             if process.poll() is not None:
