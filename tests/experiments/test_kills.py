@@ -72,9 +72,9 @@ def test_killed_thirty_times_in_conversion_and_in_simulation(tmp_path: Path) -> 
     while len(killed) < KILLS:
         out = tmp_path / f"chain{chain}" / "out"
         out.parent.mkdir()
-        for _ in range(rng.randint(2, 6)):
+        for _ in range(rng.randint(1, 3)):
             process = begun(out)
-            time.sleep(seconds * rng.uniform(0.2, 1))
+            time.sleep(seconds * rng.uniform(0.3, 1))
             if process.poll() is not None:
                 break
             os.kill(process.pid, signal.SIGKILL)
@@ -85,5 +85,5 @@ def test_killed_thirty_times_in_conversion_and_in_simulation(tmp_path: Path) -> 
         assert finished(out) == whole
         chain += 1
     print(f"{seconds:.1f} s; conversions and shards stored at each kill: {killed}")
-    assert any(conversions * 2 > shards for conversions, shards in killed)
-    assert len({*killed}) > 5
+    # Some came before the first shard was stored, some after.
+    assert {shards > 0 for _, shards in killed} == {True, False}
