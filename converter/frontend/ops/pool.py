@@ -28,6 +28,15 @@ def _pool_window(node: OnnxNode, x: Value) -> tuple[Shape, Shape, Shape, Shape, 
             "ONNX and ONNX Runtime disagree on auto_pad SAME of a dilated pool",
             "Write the pads out.",
         )
+    gaps = any(
+        (-(-n // s) - 1) * s + k < n for n, k, s in zip(spatial, kernel, strides, strict=True)
+    )
+    if node.text("auto_pad", "NOTSET").startswith("SAME") and gaps:
+        raise Refused(
+            "ONNX Runtime refuses auto_pad SAME of a pool whose windows leave the last cells out, "
+            "or crops the first ones too, by the operation and its version",
+            "Write the pads out.",
+        )
     if not node.attrs.get("ceil_mode"):
         return kernel, strides, dilations, pads, pads
     rank = len(kernel)

@@ -15,7 +15,7 @@ from converter.frontend.tools import imported, model, samples, saved, worst_diff
 from onnx2snn.converter.ann.graph import Opaque
 from onnx2snn.converter.ann.passes import run_passes
 from onnx2snn.converter.frontend import OPERATIONS
-from onnx2snn.errors import ModelError
+from onnx2snn.errors import ModelError, UnsupportedOps
 
 RNG = np.random.default_rng(5)
 IMAGE = {"x": ("N", 4, 6, 6)}
@@ -207,6 +207,17 @@ def test_a_pool_with_any_window_equals_onnx_runtime(
     if op == "AveragePool":
         more["count_include_pad"] = int(counted)
     check_window_op(node(op, **attrs, **more), len(attrs["kernel_shape"]), {}, tmp_path)
+
+
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+def test_padding_to_the_same_size_where_windows_leave_cells_out_is_refused(
+    tmp_path: Path, op: str
+) -> None:
+    """7 and 6 cells, one of every 3: ONNX Runtime crops (AveragePool 19) or refuses."""
+    made = node(op, kernel_shape=[1, 1], strides=[1, 3], auto_pad="SAME_UPPER")
+    proto = model([made], {"x": ("N", 4, 7, 6)}, opset=19)
+    with pytest.raises(UnsupportedOps, match="Write the pads out"):
+        imported(saved(proto, tmp_path))
 
 
 @quick

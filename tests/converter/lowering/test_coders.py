@@ -171,7 +171,7 @@ def test_diagnosis_sees_the_coders_as_layers_and_no_fault() -> None:
     coder = gathered_net[found.layers[0].name]
     assert isinstance(coder, snn.Population)
     advice = advise_coder(found.layers[0], "quantization", coder.neuron)
-    assert "--encoding population:6" in advice_text(advice)
+    assert 'encoding="population:6"' in advice_text(advice)
 
 
 @pytest.mark.parametrize("mode", ["bias", "graded"])
