@@ -22,7 +22,7 @@ from typing import Any
 import onnx2snn
 from onnx2snn import Preprocessing
 from onnx2snn.evaluation.ann import onnx_ann
-from onnx2snn.evaluation.plan import parse_grid
+from onnx2snn.experiments.plan import parse_grid
 
 CIFAR = Preprocessing(
     scale=255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), layout="NHWC"

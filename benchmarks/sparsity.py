@@ -52,7 +52,7 @@ def silent_shares(network: networks.Network, steps: int = 32) -> dict:
     def watched(plan: Plan, t0: int, count: int, total: int, by_lane: bool) -> None:
         for segment in plan.segments:
             if segment.node.name in plan.signals and segment.cell is not None:
-                run_segment(plan, segment, t0, count, total)
+                run_segment(plan, segment, t0, count=count, steps=total)
                 spikes = plan.signals[segment.node.name][:count]
                 seen.setdefault(segment.node.name, []).append(spikes.astype(np.int8).copy())
             else:

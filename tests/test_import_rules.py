@@ -1,6 +1,7 @@
 """The import rules of the house: who may know whom, and who may print."""
 
 import ast
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,14 @@ def test_no_module_imports_itself_in_a_circle() -> None:
         for known in imports.values():
             known.difference_update(leaves)
     assert not imports
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda p: p.stem)
+def test_what_benchmarks_import_is_there(path: Path) -> None:
+    """They run rarely, and a module that moved would be missed by then."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("onnx2snn"):
+            home = import_module(str(node.module))
+            for name in node.names:
+                part = f"{node.module}.{name.name}"
+                assert hasattr(home, name.name) or import_module(part), part
