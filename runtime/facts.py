@@ -25,7 +25,7 @@ from .graph import (
     onsets,
 )
 from .neurons import windowed
-from .ops import Shape
+from .ops import Shape, Transpose, WeightedOp
 from .semantics.walk import annotate
 
 
@@ -92,6 +92,24 @@ class GraphFacts:
         waiting = all(a.lag for a in self.graph.of(Analog))
         alike = read <= {populations[0].neuron.coding}
         return alike and together and waiting and not counted
+
+    @cached_property
+    def channel_axes(self) -> Mapping[str, int | None]:
+        """Which axis of every node's shape a weighted operation before it gave its channels,
+        followed through what keeps the number of axes and through transposes; None where there is
+        no such operation."""
+        axes: dict[str, int | None] = {}
+        for node in self.graph.nodes:
+            axes[node.name] = None
+            op = getattr(node, "op", None)
+            if isinstance(op, WeightedOp):
+                axes[node.name] = op.channel_axis % len(node.shape)
+            elif node.inputs and len(self.shapes[node.inputs[0]]) == len(node.shape):
+                axis = axes[node.inputs[0]]
+                if isinstance(op, Transpose) and axis is not None:
+                    axis = op.perm.index(axis)
+                axes[node.name] = axis
+        return axes
 
     @cached_property
     def chains(self) -> tuple[Chain, ...]:

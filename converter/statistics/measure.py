@@ -15,7 +15,7 @@ import numpy as np
 from ...errors import ModelError
 from ...runtime import graph as snn
 from ...runtime.facts import GraphFacts
-from ...runtime.ops import Array, Transpose, WeightedOp
+from ...runtime.ops import Array
 from ...runtime.semantics.analog import run_analog
 from ...runtime.semantics.samples import as_inputs
 from ...spelling import spelled
@@ -139,20 +139,4 @@ def channel_axis(facts: GraphFacts, name: str) -> int:
     """Which axis of a node's shape is its channels: 0 after a convolution, the last after a
     linear layer, followed through element-wise operations and transposes; 0 where there is no axis
     (see ``by_channel``)."""
-    nodes = facts.by_name
-    node = nodes[name]
-    moves: list[Transpose] = []
-    while node.inputs:
-        op = getattr(node, "op", None)
-        if isinstance(op, WeightedOp):
-            axis = op.channel_axis % len(node.shape)
-            for move in reversed(moves):
-                axis = move.perm.index(axis)
-            return axis
-        if isinstance(op, Transpose):
-            moves.append(op)
-        before = nodes[node.inputs[0]]
-        if len(before.shape) != len(node.shape):
-            break
-        node = before
-    return 0
+    return facts.channel_axes[name] or 0

@@ -34,6 +34,7 @@ class LayerEvents:
     Attributes:
         name: of the population, spiking input or max pool.
         values: activations of the ANN that it stands for.
+        neurons: of all that share them; 0 of what passes spikes on.
         spikes, synops, updates: see above.
         ann_macs: of the ANN's layers that read its values, divided between several sources of one
             layer by their sizes.
@@ -42,6 +43,7 @@ class LayerEvents:
 
     name: str
     values: int
+    neurons: int
     spikes: float
     synops: float
     updates: float
@@ -126,6 +128,7 @@ def events(
         layers[first] = LayerEvents(
             name=first,
             values=values,
+            neurons=values * len(sends),
             spikes=sum(values * spikes[name] for name in sends),
             synops=sum(synops[name] for name in names),
             updates=sum(values * (ran + neurons[name].lag) for name in sends),

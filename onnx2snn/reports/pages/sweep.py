@@ -94,10 +94,10 @@ def _layers(run: SweepRun) -> list[list[str]]:
     judged = {v.model.name: v.layers for v in verdicts_of(found)}
     rows = []
     for name, layer in found.layers.items():
-        neurons = run.evaluation.spikes_per_neuron.get(name)
         ratios = [judged[model].get(name) for model in judged]
         rows.append(
-            [name, "" if neurons is None else f"{neurons:.3f}", count(layer.synops)]
+            [name, f"{layer.spikes / layer.neurons:.3f}" if layer.neurons else ""]
+            + [count(layer.synops)]
             + ["" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
         )
     return rows

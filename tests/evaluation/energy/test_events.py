@@ -74,6 +74,7 @@ def test_neurons_that_share_a_value_are_one_layer() -> None:
     one, two = ran(GRAPH).layers["relu2"], found.layers["relu2"]
     assert (two.values, two.ann_macs) == (one.values, one.ann_macs)
     assert two.updates == 2 * one.updates
+    assert two.neurons == 2 * one.neurons
     assert two.spikes > one.spikes
 
 

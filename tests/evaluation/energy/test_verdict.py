@@ -25,6 +25,7 @@ def perceptron(steps: int, rate: float) -> Events:
         layers[str(i)] = LayerEvents(
             name=str(i),
             values=width,
+            neurons=width,
             spikes=spikes,
             synops=spikes * after,
             updates=after * steps,
@@ -62,7 +63,7 @@ def test_where_a_verdict_turns_both_need_the_same(model) -> None:
 
 def test_energies_are_the_events_times_their_prices() -> None:
     layer = LayerEvents(
-        name="a", values=4, spikes=6, synops=30, updates=40, ann_macs=20, graded=False
+        name="a", values=4, neurons=4, spikes=6, synops=30, updates=40, ann_macs=20, graded=False
     )
     found = Events(
         steps=10, neurons=4, levels=10, macs=7, macs_ann=50, values_ann=4, layers={"a": layer}
