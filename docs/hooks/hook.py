@@ -1,0 +1,36 @@
+"""What a build of the site adds to mkdocs: pages made from the code and from files outside docs/,
+and the check that no page needs the network."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import offline
+import reference
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+
+import onnx2snn
+from onnx2snn.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def on_files(files: Files, config: Any) -> Files:
+    made = {
+        "reference/command-line.md": reference.command_line(main.commands),
+        "reference/python.md": reference.python(onnx2snn),
+        "changelog.md": (ROOT / "CHANGELOG.md").read_text(),
+        "contributing.md": re.sub(r"\]\(docs/", "](", (ROOT / "CONTRIBUTING.md").read_text()),
+    }
+    for path, text in made.items():
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
+def on_post_build(config: Any) -> None:
+    loads = list(offline.of_site(Path(config.site_dir)))
+    if loads:
+        raise PluginError("pages must not need the network:\n" + "\n".join(loads))
