@@ -32,3 +32,24 @@ def test_public_names_exist() -> None:
     assert sorted(onnx2snn.__all__) == onnx2snn.__all__
     for name in onnx2snn.__all__:
         assert getattr(onnx2snn, name) is not None
+
+
+def test_the_citation_names_the_version_and_licence_of_the_package() -> None:
+    said = dict(
+        line.split(": ", 1)
+        for line in (ROOT / "CITATION.cff").read_text().splitlines()
+        if ": " in line
+    )
+    project = CONFIG["project"]
+    assert (said["version"], said["license"]) == (project["version"], project["license"]["text"])
+    assert (ROOT / "LICENSE").read_text().split()[:2] == ["Apache", "License"]
+    assert "END OF TERMS AND CONDITIONS" in (ROOT / "LICENSE").read_text()
+
+
+def test_the_changelog_has_a_heading_for_what_is_unreleased_and_known_lists() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    assert headings[:2] == ["# Changelog", "## Unreleased"]
+    assert {h for h in headings if h.startswith("### ")} <= {
+        f"### {kind}" for kind in ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
+    }

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.engine import simulate
+from ...runtime.engine import SimulationResult, simulate
 from ...runtime.graph import Input, MaxPool, Node, Readout
 from ...runtime.ops import Array, Shape
 from ...runtime.semantics import labels as reader
@@ -35,6 +35,7 @@ class PlaceData:
         calib: calibration samples, for mapping steps that tune in the chip's integers.
         ann: accuracy of the original model on x, y; None: the graph in analog mode is used.
         float_snn: accuracy of the floating-point network at ``steps``; None: it is simulated.
+        floating: what that network does on x in ``steps`` steps; None: it is simulated.
         regression: the outputs are values, whatever they look like.
     """
 
@@ -43,6 +44,7 @@ class PlaceData:
     calib: Array | None = None
     ann: float | None = None
     float_snn: float | None = None
+    floating: SimulationResult | None = None
     regression: bool = False
 
 
@@ -69,6 +71,7 @@ class Assembly:
         fits = not violations
         resources = self._resources(chips)
         analog = analog_work(self.network, input_mode=mapped.input_mode, steps=self.request.steps)
+        floating = self._floating(run)
         return PlacementReport(
             target=target.name,
             title=target.title,
@@ -80,7 +83,7 @@ class Assembly:
             binding=_binding(resources),
             violations=violations,
             traffic=flows,
-            accuracy=self._accuracy(run),
+            accuracy=self._accuracy(run, floating),
             energy=self._energy(flows["spike_hops"], chips, run),
             latency=latency_of(target, steps=self.request.steps, lag=self._lag)
             if mapped.latency is None
@@ -103,7 +106,18 @@ class Assembly:
             notes=(*target.notes, *mapped.notes, *_saturations(run)),
             files={**mapped.files, **files},
             plan=self._plan(grid, xy),
+            floating=floating,
         )
+
+    def _floating(self, run: ChipRun | None) -> SimulationResult | None:
+        """The floating-point network on the samples; None where nothing asks for it."""
+        data, x = self.data, self.request.x
+        if data is None or x is None or data.floating is not None:
+            return None if data is None else data.floating
+        if run is None and self.request.y is not None and None not in (data.ann, data.float_snn):
+            return None
+        steps = self.request.steps
+        return simulate(self.network.graph, x, steps, at=[steps])
 
     def _run(self) -> ChipRun | None:
         if self.mapped.run is None or self.request.x is None or self.mapped.violations:
@@ -222,15 +236,15 @@ class Assembly:
         """Steps until the last node begins: the sum of the start lags."""
         return max(self.network.facts.onsets.values(), default=0)
 
-    def _accuracy(self, run: ChipRun | None) -> dict[str, Any]:
+    def _accuracy(self, run: ChipRun | None, result: SimulationResult | None) -> dict[str, Any]:
         data, x, y = self.data, self.request.x, self.request.y
         out = no_scores(self.request.steps, samples=0 if data is None or x is None else len(x))
         if data is None or x is None:
             return out
-        if run is None and y is not None and None not in (data.ann, data.float_snn):
+        if result is None:
             return out | {"ann": data.ann, "float_snn": data.float_snn}
         name = next(iter(la.name for la in self.network.layers if la.name in _readouts(self)))
-        floating = simulate(self.network.graph, x, self.request.steps).readouts[name][-1]
+        floating = result.readouts[name][-1]
         shape = floating.shape[1:]
         found = reader.read(self.network.graph, y, regression=data.regression)
         y = found.numbers

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...display import json_text
+from ...runtime.engine import SimulationResult
 from ...runtime.ops import Array
 from ..energy import Energy, Latency
 from ..target import Violation
@@ -82,7 +83,8 @@ class PlacementReport:
     ``accuracy`` has ann, float_snn, chip, quantization_loss, total_loss, T, samples (None where
     no data was given); ``energy`` and ``latency`` are records; ``input_mode`` is how the input
     enters the chip ("" where nothing was mapped); ``analog`` has macs_per_sample and macs_to_ann:
-    multiply-accumulates on analog values, also relative to the ANN's."""
+    multiply-accumulates on analog values, also relative to the ANN's; ``floating``: what the
+    network does on the samples in floating point (None without samples)."""
 
     target: str
     title: str
@@ -105,6 +107,7 @@ class PlacementReport:
     notes: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
     plan: FloorPlan | None = None
+    floating: SimulationResult | None = None
 
 
 def to_json(report: PlacementReport, *, indent: int | None = 2) -> str:
@@ -112,7 +115,7 @@ def to_json(report: PlacementReport, *, indent: int | None = 2) -> str:
     fields = {
         name: getattr(report, name)
         for name in report.__dataclass_fields__
-        if name not in ("files", "plan")
+        if name not in ("files", "plan", "floating")
     }
     fields = {"schema": SCHEMA, **fields}
     fields["layers"] = [asdict(row) for row in report.layers]

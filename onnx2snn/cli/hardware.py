@@ -11,7 +11,9 @@ from typing import Any
 import click
 
 from .. import api
+from ..display import json_text
 from ..errors import TargetError, UsageError
+from ..evaluation.energy.events import Events, simulated
 from ..hwtargets import (
     HardwareTarget,
     PlaceData,
@@ -20,7 +22,6 @@ from ..hwtargets import (
     load_target,
     options_of,
     place,
-    to_json,
 )
 from ..hwtargets import targets as known_targets
 from ..hwtargets.kinds import suggested
@@ -33,6 +34,7 @@ from ..reports.pages.placement import render_html
 from ..reports.placement import render_comparison, render_text
 from ..results import Results, one_file
 from ..results.marks import TEXT_MARK, Kind
+from ..runtime.facts import GraphFacts
 from ..runtime.graph import SpikingGraph
 from . import files
 from . import options as opt
@@ -122,10 +124,11 @@ def place_command(
     )
     reports: list[PlacementReport] = []
     alike: dict[str, PlacementReport] = {}
+    done: Events | None = None
     ways = _same_input(asked, given) if len(names) > 1 else {}
     show = watch().stage("placing")
-    for done, chip in enumerate(asked):
-        show(done, len(names))
+    for number, chip in enumerate(asked):
+        show(number, len(names))
         own = given if len(names) == 1 else _own(given, chip)
         placing = partial(
             place,
@@ -140,19 +143,20 @@ def place_command(
         reports.append(report)
         if place_data is not None:  # of the network, so the same for all chips
             known = {key: report.accuracy[key] for key in ("ann", "float_snn")}
-            place_data = replace(place_data, **known)
+            place_data = replace(place_data, **known, floating=report.floating)
         if chip.name in ways and report.fits:
             alike[chip.name] = _entering(placing, report, own, ways[chip.name])
+        done = _done(graph, report) if done is None else done
         if results is not None:
-            _write(report, results, below[chip.name])
+            _write(report, done, results, below[chip.name])
     show(len(names), len(names))
     if results is not None and len(names) > 1:
-        _write_comparison(reports, alike, results)
-    document = reader.told(documents.placements(reports, alike))
+        _write_comparison(reports, alike, done, results)
+    document = reader.told(documents.placements(reports, alike, done))
     fits = [report.target for report in reports if report.fits]
     more = len(names) > 1 and fits  # of several one is to be looked at
     then = ("place", network, "--target", fits[0], "-o", f"{fits[0]}/") if more else ()
-    opt.emit(document, as_json, _text, reports, alike, output, then=then)
+    opt.emit(document, as_json, _text, reports, alike, done, output, then=then)
     if not any(report.fits for report in reports):
         raise SystemExit(1)
 
@@ -179,10 +183,23 @@ def _entering(
     return placing(options={**own, "input": way}, seconds=0.1)
 
 
+def _done(graph: SpikingGraph, report: PlacementReport) -> Events | None:
+    """What the network did on the samples in floating point; None without samples."""
+    if report.floating is None:
+        return None
+    return simulated(GraphFacts(graph), report.floating, int(report.facts["steps"]))
+
+
 def _text(
-    reports: list[PlacementReport], alike: Mapping[str, PlacementReport], folder: Path | None
+    reports: list[PlacementReport],
+    alike: Mapping[str, PlacementReport],
+    done: Events | None,
+    folder: Path | None,
 ) -> str:
-    text = render_text(reports[0]) if len(reports) == 1 else render_comparison(reports, alike)
+    if len(reports) == 1:
+        text = render_text(reports[0], done)
+    else:
+        text = render_comparison(reports, alike, done)
     return text if folder is None else f"{text}\nwrote the report to {folder}"
 
 
@@ -277,20 +294,24 @@ def _kinds(below: Mapping[str, str], chips: Sequence[HardwareTarget]) -> dict[st
     return kinds
 
 
-def _write(report: PlacementReport, results: Results, below: str) -> None:
-    results.write(f"{below}placement.json", to_json(report) + "\n")
-    results.write(f"{below}placement.txt", f"{render_text(report)}\n{TEXT_MARK}\n")
-    results.write(f"{below}placement.html", render_html(report))
+def _write(report: PlacementReport, done: Events | None, results: Results, below: str) -> None:
+    document = documents.placement(report, done)
+    results.write(f"{below}placement.json", json_text(document) + "\n")
+    results.write(f"{below}placement.txt", f"{render_text(report, done)}\n{TEXT_MARK}\n")
+    results.write(f"{below}placement.html", render_html(report, done))
     for name, content in report.files.items():
         results.write(below + name, content)
 
 
 def _write_comparison(
-    reports: list[PlacementReport], alike: Mapping[str, PlacementReport], results: Results
+    reports: list[PlacementReport],
+    alike: Mapping[str, PlacementReport],
+    done: Events | None,
+    results: Results,
 ) -> None:
     results.write("comparison.csv", chips_csv(reports, alike))
-    results.write("comparison.html", render_chips(reports, alike))
-    text = render_comparison(reports, alike)
+    results.write("comparison.html", render_chips(reports, alike, done))
+    text = render_comparison(reports, alike, done)
     results.write("comparison.txt", f"{text}\n{TEXT_MARK}\n")
 
 

@@ -15,6 +15,7 @@ from ..diagnosis.measure import RULE, Measured
 from ..display import displayed
 from . import comparison, documents, loss, spiking
 from . import text as render
+from .energy import verdicts
 from .pages import page
 from .remedies import advice_text, trial_text
 
@@ -78,10 +79,14 @@ def _cost(diagnosis: Diagnosis) -> dict[str, Any]:
         *("macs_per_sample", "synops_to_ann", "macs_to_ann"),
     ]
     if not diagnosis.curves:
-        return dict.fromkeys((*keys, "spiking"))
+        return dict.fromkeys((*keys, "spiking", "energy"))
     found = diagnosis.curves[0].evaluation
     values = {key: getattr(found.points[-1], key) for key in keys}
-    return {**values, "spiking": spiking.document(found.spiking)}
+    return {
+        **values,
+        "spiking": spiking.document(found.spiking),
+        "energy": verdicts.document(found.events),
+    }
 
 
 def _advice_json(advice: Advice) -> dict[str, Any]:
@@ -220,7 +225,7 @@ def text(diagnosis: Diagnosis) -> str:
     ]
     table = render.table(HEADER, rows(measured))
     parts = ["\n".join(head), table, "\n".join(summary(diagnosis))]
-    parts += [_curves(diagnosis)] if diagnosis.curves else []
+    parts += [_curves(diagnosis), "\n".join(_energy(diagnosis))] if diagnosis.curves else []
     parts.append(f"Rule for the jump: {RULE}.")
     return "\n\n".join(parts) + render.notes_text(diagnosis.notes)
 
@@ -230,6 +235,11 @@ def _curves(diagnosis: Diagnosis) -> str:
     if not diagnosis.curves:
         return ""
     return comparison.runs_text(diagnosis.curves, said=[diagnosis.curves[0].recipe])
+
+
+def _energy(diagnosis: Diagnosis) -> list[str]:
+    """Whether the network needs less energy than its ANN; empty where nothing was run."""
+    return verdicts.lines(diagnosis.curves[0].evaluation.events) if diagnosis.curves else []
 
 
 def beginning(diagnosis: Diagnosis) -> list[str]:
@@ -267,6 +277,7 @@ def html(diagnosis: Diagnosis, pictures: Mapping[str, bytes]) -> str:
         rule=RULE,
         header=HEADER,
         curves=_curves(diagnosis),
+        energy=_energy(diagnosis),
         rows=[
             {"cells": row, "first": name == first}
             for name, row in zip(names, rows(diagnosis.measured), strict=True)

@@ -12,6 +12,7 @@ from math import isfinite
 from typing import Any
 
 from ..converter.frontend import CheckReport
+from ..evaluation.energy.events import Events
 from ..evaluation.energy.models import with_memory
 from ..evaluation.energy.verdict import ratio_at
 from ..evaluation.evaluate import Evaluation
@@ -218,12 +219,23 @@ def targets(chips: Iterable[HardwareTarget]) -> dict[str, Any]:
     return {"schema": "onnx2snn.targets/1", "targets": {chip.name: target(chip) for chip in chips}}
 
 
+def placement(report: PlacementReport, done: Events | None) -> dict[str, Any]:
+    """One chip's; ``done``: what the network did on the samples, whose verdict against the ANN
+    joins the chip's energies."""
+    document: dict[str, Any] = json.loads(to_json(report))
+    if done is not None:
+        document["energy"] |= verdicts.document(done)
+    return document
+
+
 def placements(
-    reports: Sequence[PlacementReport], alike: Mapping[str, PlacementReport]
+    reports: Sequence[PlacementReport],
+    alike: Mapping[str, PlacementReport],
+    done: Events | None = None,
 ) -> dict[str, Any]:
-    """That of `place`: one chip's report as it is, several in one. ``alike``: by target, what
-    compares between chips, with the input entering all of them the same way."""
-    parts = {report.target: json.loads(to_json(report)) for report in reports}
+    """That of `place`: one chip's report, several in one. ``alike``: by target, what compares
+    between chips, with the input entering all of them the same way; ``done``: see ``placement``."""
+    parts = {report.target: placement(report, done) for report in reports}
     if len(parts) == 1:
         (part,) = parts.values()
         return dict(part)

@@ -7,17 +7,20 @@ from types import MappingProxyType
 from typing import Any
 
 from ..display import displayed
+from ..evaluation.energy.events import Events
 from ..hwtargets.placement.report import PlacementReport
 from ..hwtargets.target import Violation
 from ..spelling import spelled
+from .energy import verdicts
 from .energy.chips import INPUTS, KINDS, SAID, SHORT, conditions, joules, latency
 from .energy.chips import rows as energies
 from .figures import ratio
 from .text import table, values_text
 
 
-def render_text(report: PlacementReport) -> str:
-    """Everything but the floor plan, at most about 100 columns wide."""
+def render_text(report: PlacementReport, done: Events | None = None) -> str:
+    """Everything but the floor plan, at most about 100 columns wide. ``done``: what the network did
+    on the samples, for the verdict against its ANN."""
     report = displayed(report)
     parts = [
         _verdict(report),
@@ -26,7 +29,8 @@ def render_text(report: PlacementReport) -> str:
         _resources(report),
         _traffic(report),
         accuracy_text(report),
-        _energy(report),
+        _energy(report, counted=done is not None),
+        "" if done is None else "\n".join(verdicts.lines(done)),
         _notes(report),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -181,7 +185,8 @@ def _values(a: Mapping[str, Any]) -> str:
     )
 
 
-def _energy(r: PlacementReport) -> str:
+def _energy(r: PlacementReport, *, counted: bool) -> str:
+    """``counted``: a verdict from counted events follows, which the rougher one makes way for."""
     if not r.fits:
         return ""
     parts = []
@@ -191,7 +196,7 @@ def _energy(r: PlacementReport) -> str:
             _table(("energy per inference", "", "range", "what it is"), energies(r.energy)),
             f"({SAID}.)" + (f" Input: {entering}." if entering else ""),
         ]
-    if r.energy.ann is not None:
+    if r.energy.ann is not None and not counted:
         parts.append(f"Against an 8-bit ANN in the same technology: {r.energy.ann.verdict}")
     if taken := latency(r.latency):
         parts.append(f"Latency per inference: {taken}.")
@@ -257,17 +262,22 @@ def _share(r: PlacementReport) -> str:
     return "-" if chip is None else f"{100 * chip:.2f} %"
 
 
-def render_comparison(reports: Sequence[PlacementReport], alike: Alike = NONE) -> str:
+def render_comparison(
+    reports: Sequence[PlacementReport], alike: Alike = NONE, done: Events | None = None
+) -> str:
     """One line per chip: fits, cores, binding limit, input, accuracy on its integers, energies.
-    Below it, what the accuracy is compared with, what the energies are, and why the network does
-    not fit. ``alike``: the reports that energies are taken from.
+    Below it, what the accuracy is compared with, what the energies are, why the network does not
+    fit, and the verdict against its ANN. ``alike``: the reports that energies are taken from;
+    ``done``: what the network did on the samples.
     """
     reports, alike = displayed(reports), displayed(alike)
     table = _table(comparison_columns(alike), comparison_rows(reports, alike))
-    return "\n\n".join([table, *comparison_notes(reports, alike)])
+    return "\n\n".join([table, *comparison_notes(reports, alike, done)])
 
 
-def comparison_notes(reports: Sequence[PlacementReport], alike: Alike) -> list[str]:
+def comparison_notes(
+    reports: Sequence[PlacementReport], alike: Alike, done: Events | None = None
+) -> list[str]:
     """What stands below the table, a paragraph each."""
     refused = [
         f"{r.target}: {_short(v)}" + (f" (and {more} more)" if more else "")
@@ -285,6 +295,8 @@ def comparison_notes(reports: Sequence[PlacementReport], alike: Alike) -> list[s
     parts = [_compared(reports), conditions(same, _way(alike)), "\n".join(refused)]
     if tried:
         parts.append("\n".join(["What would fit (computed):", *tried]))
+    if done is not None:
+        parts.append("\n".join(verdicts.lines(done)))
     return [part for part in parts if part]
 
 

@@ -19,7 +19,8 @@ from math import ceil, log2, prod
 import numpy as np
 
 from ...converter.lowering.copies import gathered
-from ...runtime.cost import StaticCost
+from ...runtime.cost import StaticCost, static_cost
+from ...runtime.engine import SimulationResult
 from ...runtime.facts import GraphFacts
 from ...runtime.graph import Node, Population, Rules, Synapse
 from ...runtime.neurons import Neuron
@@ -143,6 +144,25 @@ def events(
         macs_ann=cost.macs_ann,
         values_ann=sum(layers[name].values for name in layers if name in neurons),
         layers=layers,
+    )
+
+
+def simulated(facts: GraphFacts, result: SimulationResult, steps: int) -> Events:
+    """Of a simulation of ``steps`` steps without an early exit."""
+    cost, count = static_cost(facts), result.samples
+    return events(
+        facts,
+        cost=cost,
+        spikes={
+            name: float(result.spikes[name].sum()) / max(n, 1) / count
+            for name, n in result.neurons.items()
+        },
+        synops={
+            name: float(result.synops_of[name]) / count for name in (*cost.fan_out, *cost.passed_on)
+        },
+        macs=result.macs_once + steps * result.macs_per_step,
+        steps=steps,
+        ran=steps,
     )
 
 

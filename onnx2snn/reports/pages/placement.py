@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from ...display import displayed
+from ...evaluation.energy.events import Events
 from ...hwtargets.placement.report import FloorPlan, PlacementReport
 from ...runtime.ops import Array
 from ..energy import chips as energy
+from ..energy import verdicts
 from ..energy.chips import si
 from ..placement import accuracy_text, analog_text
 from . import page
@@ -22,8 +24,8 @@ CELL = 30  # drawing units per core
 MAX_CORES = 6000  # above, one cell per chip is drawn instead of one per core
 
 
-def render_html(report: PlacementReport) -> str:
-    """The page."""
+def render_html(report: PlacementReport, done: Events | None = None) -> str:
+    """The page. ``done``: what the network did on the samples, for the verdict against its ANN."""
     report = displayed(report)
     plan = report.plan
     return page(
@@ -33,6 +35,7 @@ def render_html(report: PlacementReport) -> str:
         r=report,
         energies=energy.rows(report.energy),
         said=energy.SAID,
+        verdict=[] if done is None else verdicts.lines(done),
         entering=energy.INPUTS[report.input_mode],
         latency=energy.latency(report.latency),
         values=accuracy_text(report),
