@@ -1,7 +1,8 @@
 """Pages as programs: their `sh` blocks are run in order, what their `text` blocks show is compared.
 
 A `sh` block has commands of onnx2snn (`cd` and other programs are not for tests), a `python` block
-is run as it stands. Blocks that cannot be run say why: ```` ```python title="not run: needs torch" ````.
+is run as it stands. Blocks that cannot be run say why:
+```` ```python title="not run: needs torch" ````.
 A `text` block behind a `sh` block shows its output: its lines are lines of the output in that
 order, others left out; ` ...` at an end stands for the rest of a line. Words must be equal; numbers
 may differ as much as another processor makes them (points by 1.5, others by a fifth).
