@@ -83,7 +83,7 @@ FILES: dict[str, list[object]] = {
     "check": ["check", "model.onnx", "--tagged"],
     "watch": ["watch", "net.snn.onnx", "--data", "data.npz", "--samples", 2, "-o"],
 }
-CHARTS = ["json", "csv", "html", "png"]
+CHARTS = ["json", "answers.npz", "csv", "html", "png"]
 FOLDERS: dict[str, tuple[list[object], list[str]]] = {
     "sweep": (
         ["sweep", "model.onnx", "--data", "data.npz", "--calib", "data.npz", *PRE, *FEW, "-T", 2],
