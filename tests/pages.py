@@ -1,8 +1,8 @@
 """Pages as programs: their `sh` blocks are run in order, what their `text` blocks show is compared.
 
 A `sh` block has commands of onnx2snn (`cd` and other programs are not for tests), a `python` block
-is run as it stands. Blocks that cannot be run say why:
-```` ```python title="not run: needs torch" ````.
+is run as it stands. One that cannot be run says why on its first line: title="not run: REASON";
+one that makes an environment is not run either.
 A `text` block behind a `sh` block shows its output: its lines are lines of the output in that
 order, others left out; ` ...` at an end stands for the rest of a line. Words must be equal; numbers
 may differ as much as another processor makes them (points by 1.5, others by a fifth).
@@ -30,6 +30,7 @@ from places import MODELS
 from onnx2snn.cli import main
 
 NOT_RUN = re.compile(r'title="not run: [^"]{8,}"')
+SETS_UP = "python3 -m venv "  # what begins so is for `.ci/run`, which sets up and runs all of it
 RUNS = ("sh", "python")
 NUMBER = re.compile(r"[+-]?\d[\d,]*(?:\.\d+)?")
 POINTS, SHARE, LEAST = 1.5, 0.2, 0.02
@@ -62,6 +63,11 @@ def blocks(text: str) -> Iterator[Block]:
         at = end + 1
 
 
+def left_out(block: Block) -> bool:
+    """Whether a block is not run: it says so, or it makes an environment."""
+    return bool(NOT_RUN.search(block.info)) or block.lines[0].startswith(SETS_UP)
+
+
 def commands(block: Block) -> list[list[str]]:
     """The arguments of every command of a `sh` block, comments left out."""
     whole = "\n".join(block.lines).replace("\\\n", " ")
@@ -78,10 +84,10 @@ def differing(text: str, folder: Path) -> Iterator[tuple[int, str, str]]:
     printed: list[str] = []
     with contextlib.chdir(folder):
         for block in blocks(text):
+            if left_out(block):
+                continue
             if block.language in RUNS:
-                printed = []
-                if not NOT_RUN.search(block.info):
-                    printed = list(_run(block, namespace))
+                printed = list(_run(block, namespace))
             elif block.language == "text" and printed:
                 yield from _compared(block, printed)
 
@@ -108,16 +114,17 @@ def _compared(block: Block, printed: list[str]) -> Iterator[tuple[int, str, str]
         if found:
             at = found[0] + 1
         else:
-            near = difflib.get_close_matches(shown, printed[at:], 1, 0)
-            yield block.begins + offset, shown, near[0] if near else ""
+            near = (difflib.get_close_matches(shown, printed[at:], 1, 0) or [""])[0]
+            if shown.endswith(" ..."):
+                near = _first_words(near, len(shown.split()) - 1) + " ..."
+            yield block.begins + offset, shown, near
 
 
 def same(shown: str, printed: str) -> bool:
     """Is ``shown`` (whose end may be ` ...`) what ``printed`` says, but for the processor?"""
     if shown.endswith(" ..."):
         shown = shown.removesuffix(" ...")
-        words = len(NUMBER.sub("0", shown).split())
-        printed = " ".join(printed.split(" ")) if words == 0 else _first_words(printed, words)
+        printed = _first_words(printed, len(shown.split()))
     left, right = (
         NUMBER.sub("0", " ".join(re.sub("-{2,}", "--", s).split())) for s in (shown, printed)
     )

@@ -22,12 +22,19 @@ def on_files(files: Files, config: Any) -> Files:
     made = {
         "reference/command-line.md": reference.command_line(main.commands),
         "reference/python.md": reference.python(onnx2snn),
-        "changelog.md": (ROOT / "CHANGELOG.md").read_text(),
-        "contributing.md": re.sub(r"\]\(docs/", "](", (ROOT / "CONTRIBUTING.md").read_text()),
+        "index.md": _beside("README.md"),
+        "changelog.md": _beside("CHANGELOG.md"),
+        "contributing.md": _beside("CONTRIBUTING.md"),
     }
     for path, text in made.items():
         files.append(File.generated(config, path, content=text))
     return files
+
+
+def _beside(name: str) -> str:
+    """A page of the repository's top folder, its links as seen from docs/."""
+    text = (ROOT / name).read_text().replace("](docs/", "](")
+    return re.sub(r"\]\((CONTRIBUTING|CHANGELOG)\.md\)", lambda m: f"]({m[1].lower()}.md)", text)
 
 
 def on_post_build(config: Any) -> None:
