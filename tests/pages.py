@@ -2,7 +2,8 @@
 
 A `sh` block has commands of onnx2snn (`cd` and other programs are not for tests), a `python` block
 is run as it stands. One that cannot be run says why, on its first line, title="not run: REASON", or
-in a comment before it, <!-- not run: REASON -->, which readers do not see.
+in a comment before it, <!-- not run: REASON -->, which readers do not see; one that makes
+an environment is not run either.
 A `text` block behind a `sh` block shows its output: its lines are lines of the output in that
 order, others left out; ` ...` at an end stands for the rest of a line. Words must be equal; numbers
 may differ as much as another processor makes them (points by 1.5, others by a fifth).
@@ -30,6 +31,7 @@ from places import MODELS
 from onnx2snn.cli import main
 
 NOT_RUN = re.compile(r'title="not run: [^"]{8,}"|<!-- not run: .{8,} -->')
+SETS_UP = "python3 -m venv "  # what begins so is for `.ci/run`, which sets up and runs all of it
 RUNS = ("sh", "python")
 NUMBER = re.compile(r"[+-]?\d[\d,]*(?:\.\d+)?")
 POINTS, SHARE, LEAST = 1.5, 0.2, 0.02
@@ -63,6 +65,11 @@ def blocks(text: str) -> Iterator[Block]:
         at = end + 1
 
 
+def left_out(block: Block) -> bool:
+    """Whether a block is not run: it says so, or it makes an environment."""
+    return bool(NOT_RUN.search(block.info)) or block.lines[0].startswith(SETS_UP)
+
+
 def commands(block: Block) -> list[list[str]]:
     """The arguments of every command of a `sh` block, comments left out."""
     whole = "\n".join(block.lines).replace("\\\n", " ")
@@ -79,7 +86,7 @@ def differing(text: str, folder: Path) -> Iterator[tuple[int, str, str]]:
     printed: list[str] = []
     with contextlib.chdir(folder):
         for block in blocks(text):
-            if NOT_RUN.search(block.info):
+            if left_out(block):
                 continue
             if block.language in RUNS:
                 printed = list(_run(block, namespace))

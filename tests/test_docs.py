@@ -23,7 +23,7 @@ RUN = [
     for page in PAGES
     if page.name not in COMPARED_WITH_FILES
     and any(
-        block.language in pages.RUNS and not pages.NOT_RUN.search(block.info)
+        block.language in pages.RUNS and not pages.left_out(block)
         for block in pages.blocks(page.read_text())
     )
 ]
