@@ -62,6 +62,13 @@ def test_pages_name_only_verbs_and_options_that_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_what_belongs_to_a_list_is_indented_so_that_the_site_knows_it_too(page: Path) -> None:
+    """GitHub takes two spaces for a further paragraph of an item, Python's Markdown only four."""
+    assert not re.findall(r"^\n {2,3}\S.*", page.read_text(), re.M)
+    assert not re.findall(r"^ {4}\S.*\n(?:- |\d+\. )", page.read_text(), re.M), "a blank line first"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_options_in_sentences_exist(page: Path) -> None:
     known = {
         o for c in main.commands.values() for p in c.params for o in (*p.opts, *p.secondary_opts)
