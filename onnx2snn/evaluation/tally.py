@@ -16,7 +16,6 @@ from ..runtime.semantics.values import misses, moments
 from .answers import narrow
 from .outputs import COLUMNS, is_classifier, sums
 
-
 ANSWERS = ("said", "ann_said")  # of every sample, (steps, samples) and (samples,)
 
 
