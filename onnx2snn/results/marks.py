@@ -35,6 +35,8 @@ class Kind(Enum):
     PNG = "picture"
     TEXT = "text report"
     CROSSBARS = "TrueNorth file"
+    MODULE = "PyTorch module"
+    ARRAYS = "weights of a PyTorch module"
     STATE = "state of an unfinished sweep"
 
 
@@ -93,6 +95,15 @@ def _is_crossbars(path: Path) -> bool:
     return str(header["format"]).startswith(f"{GENERATOR}-")
 
 
+def _is_module(path: Path) -> bool:
+    return TEXT_MARK.encode() in _head(path)
+
+
+def _is_arrays(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return "steps/.npy" in archive.namelist()
+
+
 def _is_state(path: Path) -> bool:
     """Whoever made it: what cannot be continued is set aside (``experiments.store``)."""
     return path.is_file()
@@ -107,5 +118,7 @@ READERS: Mapping[Kind, Callable[[Path], bool]] = {
     Kind.PNG: _is_png,
     Kind.TEXT: _is_text,
     Kind.CROSSBARS: _is_crossbars,
+    Kind.MODULE: _is_module,
+    Kind.ARRAYS: _is_arrays,
     Kind.STATE: _is_state,
 }
