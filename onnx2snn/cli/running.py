@@ -19,6 +19,7 @@ from ..errors import UsageError
 from ..evaluation.ann import Ann
 from ..evaluation.evaluate import evaluate
 from ..evaluation.sweep import Sweep, SweepRun, early_notes
+from ..exchange.neurobench import Metrics
 from ..experiments import comparison as comparing
 from ..experiments.comparison import text as comparison_text
 from ..experiments.comparison.finished import finished
@@ -59,6 +60,9 @@ PROFILED = 100  # samples
 )
 @files.force_option
 @click.option("--profile", is_flag=True, help="Also say where the time goes, per layer.")
+@click.option(
+    "--neurobench", is_flag=True, help="Also write neurobench.json: NeuroBench's metrics (slower)."
+)
 @opt.conversion_options
 @opt.engine_options
 @opt.regression_option
@@ -80,6 +84,7 @@ def run(
     output: Path | None,
     force: bool,
     profile: bool,
+    neurobench: bool,
     allow_analog: bool,
     preprocessing: Preprocessing | None,
     reader: DataReader,
@@ -97,8 +102,14 @@ def run(
     arguments = {**opt.engine_arguments(engine), "regression": choices.pop("regression")}
     if profile and max(len(networks), len(recipes)) > 1:
         raise UsageError("--profile takes one network", remedy="Leave it out, or name one.")
+    if neurobench and (output is None or max(len(networks), len(recipes)) > 1):
+        raise UsageError(
+            "--neurobench takes one network and writes neurobench.json to -o",
+            remedy="Name one network and a folder.",
+        )
     inputs = files.read_by(networks, data, calib)
-    results = files.claimed(output, chart_kinds("run"), inputs, force)
+    more = {NEUROBENCH: Kind.METRICS} if neurobench else {}
+    results = files.claimed(output, chart_kinds("run") | more, inputs, force)
     given = opt.chosen(**choices)
     if recipes:
         span = span or (32, 32)
@@ -134,10 +145,19 @@ def run(
     if results is not None:
         drawn, command = _as_sweep(networks, data, runs), terminal.typed()
         written = write_chart(drawn, document, results, "run", command=command)
+        if neurobench:
+            (label,) = made
+            metrics = Metrics(made[label], runs[0].steps)
+            metrics.measure(loaded[label], regression=arguments["regression"])
+            results.write(NEUROBENCH, json_text(metrics.document()) + "\n")
+            written.append(f"wrote {NEUROBENCH} to {output}")
     seconds = sum(d["seconds"] for d in parts)
     then = () if recipes else ("place", networks[0], "--target", "all", "--data", data)
     opt.emit(document, as_json, _text, runs, layers, seconds, written, then=then)
     opt.refuse_analog([one.evaluation.spiking for one in runs], allow_analog)
+
+
+NEUROBENCH = "neurobench.json"
 
 
 def _no_conversion_asked_for(calib: str | None, options: Mapping[str, Any]) -> None:

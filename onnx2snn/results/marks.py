@@ -36,6 +36,7 @@ class Kind(Enum):
     TEXT = "text report"
     CROSSBARS = "TrueNorth file"
     ANSWERS = "file of answers"
+    METRICS = "NeuroBench's metrics"
     MODULE = "PyTorch module"
     ARRAYS = "weights of a PyTorch module"
     STATE = "state of an unfinished sweep"
@@ -57,6 +58,11 @@ def _head(path: Path) -> bytes:
 def _is_json(path: Path) -> bool:
     """Our JSON begins with its schema, that for a chip's tools with its format."""
     return re.match(rb'\s*\{\s*"(schema|format)"\s*:\s*"onnx2snn[-.]', _head(path)) is not None
+
+
+def _is_metrics(path: Path) -> bool:
+    """NeuroBench's keys, which leave no room for a mark; its own files indent by four."""
+    return re.match(rb'\{\n  "Footprint": \d+,\n  "ConnectionSparsity":', _head(path)) is not None
 
 
 def _is_csv(path: Path) -> bool:
@@ -121,6 +127,7 @@ READERS: Mapping[Kind, Callable[[Path], bool]] = {
     Kind.TEXT: _is_text,
     Kind.CROSSBARS: _is_arrays,
     Kind.ANSWERS: _is_arrays,
+    Kind.METRICS: _is_metrics,
     Kind.MODULE: _is_module,
     Kind.ARRAYS: _is_weights,
     Kind.STATE: _is_state,

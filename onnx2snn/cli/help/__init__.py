@@ -53,7 +53,7 @@ GROUPS: Mapping[str, str] = {
     **dict.fromkeys(
         (
             "engine", "threads", "tile", "block", "mem_limit", "events", "early_exit", "profile",
-            "dtype", "seconds", "dry_run",
+            "neurobench", "dtype", "seconds", "dry_run",
         ),
         ENGINE,
     ),

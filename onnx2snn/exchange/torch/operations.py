@@ -7,7 +7,7 @@ the layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from ...runtime import ops
@@ -66,6 +66,21 @@ def _conv_transpose(op: ops.ConvTranspose, shapes: Shapes) -> Code:
     cropped = torch_pads((*begins, *ends))
     call = f"F.pad({{me}}({{0}}), {cropped})" if any(cropped) else "{me}({0})"
     return Code(call=call, layer=layer, arrays={"weight": op.weight})
+
+
+def in_module(op: ops.WeightedOp, shape: Shape) -> tuple[ops.WeightedOp, Shape]:
+    """What the module's own layer does of an operation on a sample ``shape``: pads that differ
+    between the sides are added before a convolution, what a transposed one crops is cut behind."""
+    if isinstance(op, ops.Conv):
+        rank = len(op.kernel)
+        begins, ends = op.pads[:rank], op.pads[rank:]
+        if begins != ends:
+            padded = tuple(n + b + e for n, b, e in zip(shape[1:], begins, ends, strict=True))
+            return replace(op, pads=(0,) * 2 * rank), (shape[0], *padded)
+    if isinstance(op, ops.ConvTranspose):
+        rank = len(op.kernel)
+        return replace(op, pads=(0,) * 2 * rank, output_padding=(0,) * rank), shape
+    return op, shape
 
 
 def _linear(op: ops.Linear, shapes: Shapes) -> Code:
