@@ -84,6 +84,7 @@ FILES: dict[str, list[object]] = {
     "convert": ["convert", "model.onnx", "--calib", "data.npz", *PRE, *FEW, "-T", 2, "-o"],
     "check": ["check", "model.onnx", "--tagged"],
     "watch": ["watch", "net.snn.onnx", "--data", "data.npz", "--samples", 2, "-o"],
+    "export": ["export", "net.snn.onnx", "--to", "onnx", "-o"],
 }
 CHARTS = ["json", "answers.npz", "csv", "html", "png"]
 FOLDERS: dict[str, tuple[list[object], list[str]]] = {
@@ -110,6 +111,7 @@ INPUTS = {  # what a verb reads
     "convert": ["model.onnx", "data.npz"],
     "check": ["model.onnx"],
     "watch": ["net.snn.onnx", "data.npz"],
+    "export": ["net.snn.onnx"],
     "sweep": ["model.onnx", "data.npz"],
     "run": ["net.snn.onnx", "data.npz"],
     "compare": ["run.json"],

@@ -30,6 +30,7 @@ EXAMPLES: Mapping[str, str] = {
     "watch": "onnx2snn watch net.snn.onnx --data data.npz:x_test,y_test -o watch.html",
     "place": "onnx2snn place net.snn.onnx --target all --data data.npz:x_test,y_test",
     "targets": "onnx2snn targets loihi2",
+    "export": "onnx2snn export net.snn.onnx --to torch -o net.py",
     "ops": "onnx2snn ops",
     "explain": "onnx2snn explain agreement",
     "doctor": "onnx2snn doctor",
@@ -57,7 +58,11 @@ GROUPS: Mapping[str, str] = {
         ENGINE,
     ),
     **dict.fromkeys(
-        ("output", "force", "verbose", "as_json", "json_lines", "tagged", "allow_analog"), OUTPUT
+        (
+            "output", "force", "verbose", "as_json", "json_lines", "tagged", "allow_analog",
+            "to", "inline", "approximate",
+        ),
+        OUTPUT,
     ),
     **dict.fromkeys(("spiking_only", "hold_back"), ADVANCED),
 }  # fmt: skip

@@ -19,8 +19,8 @@ SCHEMAS = ("onnx2snn.sweep/1", "onnx2snn.run/1", "onnx2snn.runs/1")
 NAMES = ("sweep.json", "run.json")
 # Of a curve's document: what says how it was made.
 MADE = (
-    *("source", "recipe", "T_total", "converted", "lag", "levels", "bits_per_spike", "options"),
-    *("calibration", "preprocessing", "simulation", "neurons", "versions"),
+    *("source", "converted", "lag", "levels", "bits_per_spike", "options", "calibration"),
+    *("preprocessing", "simulation", "neurons", "versions"),
 )
 GIVE = "Give what `run` or `sweep` wrote: the folder, or the JSON file in it."
 OLDER = "was written by a version that did not keep the answer to every sample"

@@ -16,6 +16,7 @@ from ...runtime.ops import Array
 CELL = 30  # drawing units per core
 MAX_CORES = 6000  # above, one cell per chip is drawn instead of one per core
 MARGIN = 1  # cells around what is used
+PALE = 0.15  # opacity of what has no load
 FAINT = 1e-3  # of the busiest link's load: links below are not drawn
 # Cells across up to which three plans stand beside each other, or two.
 THREE, TWO = 18, 64
@@ -28,14 +29,14 @@ def hues(layers: Sequence[str]) -> list[str]:
 
 
 def heat(share: float) -> str:
-    """White to dark red."""
+    """A pale yellow to red, over whatever colour the page has."""
     share = min(max(share, 0.0), 1.0)
-    return f"hsl({50 - 50 * share:.0f} 85% {95 - 55 * share:.0f}%)"
+    return f"hsl({50 - 50 * share:.0f} 80% 48% / {PALE + (1 - PALE) * share:.2f})"
 
 
 def _blue(share: float) -> str:
-    """Near white to blue."""
-    return f"hsl(210 {40 * share:.0f}% {95 - 35 * share:.0f}%)"
+    """Pale to blue, the same."""
+    return f"hsl(210 60% 50% / {PALE + (1 - PALE) * share:.2f})"
 
 
 def board_drawing(plan: FloorPlan) -> dict[str, Any]:
