@@ -16,16 +16,20 @@ from ..errors import TargetError, UsageError
 from ..evaluation.ann import onnx_ann
 from ..evaluation.chips import ChipCurve, ChipPoint, chip_counts, chip_point
 from ..evaluation.evaluate import CHUNK
-from ..hwtargets import HardwareTarget, Mapped, mapped
+from ..hwtargets import HardwareTarget, Mapped, PlaceData, PlacementReport, mapped, place
 from ..runtime.facts import GraphFacts
 from ..runtime.graph import Readout, SpikingGraph
 from ..runtime.ops import Array
 from ..runtime.semantics import labels as reader
+from ..runtime.semantics.samples import spread_over
 from ..spelling import spelled
 from . import fingerprint as keys
 from .packing import MALFORMED, packed, unpacked
 from .store import Store
 from .watching import Watcher
+
+PLACED_ON = 64  # samples that tell rates and accuracy of a placement page
+SEARCHED = 1.0  # seconds, at most, for where its cores lie
 
 
 class Work(Protocol):
@@ -96,6 +100,15 @@ def _curve(
         chips=ceil(cores / int(chip.limit("cores_per_chip"))),
         available=chip.largest_board,
     )
+
+
+def placed(work: Work, network: SpikingGraph, chip: HardwareTarget, steps: int) -> PlacementReport:
+    """Where a network lies on one chip, as `place` says it, with rates and accuracy of some of the
+    samples, spread over all."""
+    few = work.samples.at(spread_over(len(work.samples), most=PLACED_ON))
+    calib = None if work.calibration is None else _only(work.calibration)
+    data = PlaceData(x=_only(few), y=few.labels, calib=calib)
+    return place(network, chip, data=data, steps=steps, seconds=SEARCHED)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

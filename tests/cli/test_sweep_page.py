@@ -6,7 +6,6 @@ import re
 
 import numpy as np
 import pytest
-from browser import said_at_both_widths
 from graphs import dyadic, residual_cnn
 
 from onnx2snn.data import Preprocessing, Samples
@@ -68,19 +67,3 @@ def test_names_do_not_run_and_the_command_is_there() -> None:
     page = sweep_html(SWEEP, command="onnx2snn sweep '<m>.onnx'")
     assert "<d>" not in page and "<m>" not in page
     assert "onnx2snn sweep &#39;&lt;m&gt;.onnx&#39;" in page
-
-
-def test_the_page_works_in_a_browser() -> None:
-    """A point with the focus shows its value, a series can be switched off, no script fails, and
-    nothing is wider than the screen."""
-    probe = """
-        const seen = new FocusEvent("focusin", {bubbles: true});
-        document.querySelector(".charts circle").dispatchEvent(seen);
-        const tip = document.getElementById("tip");
-        said.push(!tip.hidden && tip.textContent.startsWith("binary T=1"));
-        document.querySelector("#series button").click();
-        said.push(getComputedStyle(document.querySelector(".charts .run0")).display);
-        said.push(document.documentElement.scrollWidth <= innerWidth);
-    """
-    said = said_at_both_widths(sweep_html(SWEEP), probe)
-    assert said == {"390,true,none,true", "1280,true,none,true"}

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from places import MODELS
 
 from onnx2snn.cli import main
+from onnx2snn.experiments import chips
 from onnx2snn.experiments.store import Store
 
 MLP, DATA = MODELS / "digits_mlp.onnx", MODELS / "digits.npz"
@@ -31,6 +32,7 @@ def test_the_points_are_what_place_says_and_survive_a_kill(
 ) -> None:
     command = ["sweep", MLP, *TEST, *CALIB, *PRE, "--target", "loihi2,xylo-audio3", "--json"]
     keep, kept = Store.keep_shard, []
+    monkeypatch.setattr(chips, "SEARCHED", 0.1)
 
     def third(self: Store, *row: Any, **others: Any) -> None:
         keep(self, *row, **others)
@@ -58,6 +60,10 @@ def test_the_points_are_what_place_says_and_survive_a_kill(
     assert last["accuracy"] == pytest.approx(placed["accuracy"]["chip"])
     assert last["low"] < last["accuracy"] < last["high"]
     page = (tmp_path / "out" / "sweep.html").read_text()
+    for chip, verdict in (("loihi2", "Fits: "), ("xylo-audio3", "Does not fit: ")):
+        file = net.name.replace(".snn.onnx", f".{chip}.html")
+        assert f'<a href="{file}">{chip}</a>' in page
+        assert verdict in (tmp_path / "out" / file).read_text()
     assert "on loihi2 T=4: " in page and "not on xylo-audio3: " in page
 
 

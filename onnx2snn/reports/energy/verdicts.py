@@ -7,6 +7,7 @@ from typing import Any
 
 from ...evaluation.energy.events import Events
 from ...evaluation.energy.verdict import BREAK_EVEN, DAMPFHOFFER, Verdict, verdicts
+from ..figures import count
 from .chips import si
 
 
@@ -100,5 +101,5 @@ def _layers(verdict: Verdict) -> str:
         return ""
     return (
         f"{verdict.model.title}, by layer: spikes cost more than the ANN's values in {len(worse)} "
-        f"of {len(verdict.layers)}, most in '{worse[0]}' ({verdict.layers[worse[0]]:.2g} times)"
+        f"of {len(verdict.layers)}, most in '{worse[0]}' ({count(verdict.layers[worse[0]])} times)"
     )
