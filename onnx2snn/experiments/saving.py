@@ -62,12 +62,19 @@ def write_chart(
 
 
 def _answers(result: Sweep) -> dict[str, answers.Answers]:
-    """By curve, after the T of its points."""
-    return {
-        run.recipe: replace(found, said={p.T: found.said[p.T] for p in run.evaluation.points})
-        for run in result.runs
-        if (found := run.evaluation.answers) is not None
-    }
+    """By curve, after the T of its points; a chip's beside that of the network."""
+    out = {}
+    for run in result.runs:
+        found = run.evaluation.answers
+        if found is not None:
+            of_points = {p.T: found.said[p.T] for p in run.evaluation.points}
+            out[run.recipe] = replace(found, said=of_points)
+            for chip in run.chips:
+                if chip.said:
+                    out[answers.on_chip(run.recipe, chip=chip.target)] = replace(
+                        found, said=chip.said
+                    )
+    return out
 
 
 def network_names(model: str | Path, series: Sequence[Series]) -> dict[str, str]:

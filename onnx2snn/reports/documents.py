@@ -14,6 +14,7 @@ from typing import Any
 from ..converter.frontend import CheckReport
 from ..diagnosis.layers import LayerError
 from ..diagnosis.measure import Measured
+from ..evaluation.chips import ChipCurve
 from ..evaluation.energy.events import Events
 from ..evaluation.energy.models import with_memory
 from ..evaluation.energy.verdict import ratio_at
@@ -102,7 +103,7 @@ def curve(run: SweepRun) -> dict[str, Any]:
         "spiking": spiking.document(e.spiking),
         "energy": verdicts.document(e.events),
         "spikes_per_neuron_by_layer": dict(e.spikes_per_neuron),
-        "chips": [asdict(one) for one in run.chips],
+        "chips": [chip(one) for one in run.chips],
         "layers": None if run.layers is None else layers(run.layers),
         "spread": None if run.spread is None else asdict(run.spread),
         "seconds": e.seconds,
@@ -123,6 +124,12 @@ def points(e: Evaluation) -> list[dict[str, Any]]:
     """Every point, with its energy relative to an 8-bit ANN's (model with memory)."""
     prices = with_memory(e.events.bits).prices
     return [asdict(p) | {"energy_to_ann": ratio_at(prices, e.events, p)} for p in e.points]
+
+
+def chip(found: ChipCurve) -> dict[str, Any]:
+    """One chip's curve; what single samples got is kept beside the JSON."""
+    values = {name: value for name, value in vars(found).items() if name != "said"}
+    return values | {"points": [asdict(point) for point in found.points]}
 
 
 def layers(found: Measured) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from onnx2snn.evaluation.energy.models import MODELS
 from onnx2snn.evaluation.energy.verdict import ratio_at, verdicts
 from onnx2snn.evaluation.evaluate import evaluate
 from onnx2snn.evaluation.sweep import Sweep, SweepRun
+from onnx2snn.reports import documents
 from onnx2snn.reports.pages import curves, svg
 from onnx2snn.reports.pages.sweep import sweep_html
 
@@ -42,6 +43,9 @@ def test_the_energy_of_the_last_answer_is_that_of_the_verdict(run: SweepRun) -> 
         assert ratio_at(prices, found, run.evaluation.points[-1]) == pytest.approx(verdict.ratio)
     early = [ratio_at(prices, found, p) for p in run.evaluation.points]
     assert early == sorted(early)
+    written = documents.points(run.evaluation)[-1]["energy_to_ann"]
+    memory = next(v.ratio for v in verdicts(found) if v.model.name == "memory")
+    assert written == pytest.approx(memory)
 
 
 def test_charts_have_every_answer_and_mark_the_front() -> None:

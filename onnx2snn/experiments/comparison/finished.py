@@ -130,14 +130,10 @@ def _curves(part: Mapping[str, Any], found: Mapping[str, Answers] | str) -> Iter
     yield own
     for chip in part.get("chips", ()):
         if chip["points"]:
-            yield replace(
-                own,
-                name=f"{name} on {chip['target']}",
-                points={int(p["T"]): p for p in chip["points"]},
-                made={},
-                answers=None,
-                why="the answers of chips are not kept sample by sample",
-            )
+            title = kept.on_chip(name, chip=chip["target"])
+            points = {int(p["T"]): p for p in chip["points"]}
+            answers, why = _matched(title, points, found, digest)
+            yield replace(own, name=title, points=points, made={}, answers=answers, why=why)
 
 
 def _matched(

@@ -73,12 +73,12 @@ def charts(sweep: Sweep) -> list[tuple[str, str]]:
 
 
 def _chart(sweep: Sweep, axis: Axis) -> str:
-    """ "" where no answer has a value on the axis."""
+    """ "" where no answer has a value on the axis, or all have one."""
     drawn = [
         [(p, x) for p in run.evaluation.points if (x := axis.of(run, p))] for run in sweep.runs
     ]
     values = [x for points in drawn for _, x in points]
-    if not values:
+    if not values or max(values) < 1.05 * min(values):
         return ""
     low, tick = _scale(sweep, chips=_has_chips(axis))
     frame = svg.framed(values, low=low, high=1.0)

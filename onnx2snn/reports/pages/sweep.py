@@ -65,7 +65,7 @@ def sweep_html(
     """
     found = displayed(sweep)
     curve = any(len(run.evaluation.points) > 1 for run in found.runs)
-    drawn = charts(found) if curve or len(found.runs) > 1 else []
+    drawn = charts(found)
     pages = [
         [(c.target, placements[id(run.network), c.target]) for c in run.chips
          if (id(run.network), c.target) in placements]
