@@ -145,16 +145,23 @@ def _matched(
     """The answers of one curve, or why there are none: they must be those the JSON was made of."""
     if digest is None:
         return None, f"it {OLDER}"
+    if any(map(of_values, points.values())):
+        return None, "its outputs are values, of which single answers are not kept"
     if isinstance(found, str):
         return None, found
     if name not in found:
-        return None, "its outputs are values, of which single answers are not kept"
+        return None, "the answers beside the JSON do not have this curve"
     answers = found[name]
     good = kept.sha256(answers.samples) == digest and answers.said.keys() == points.keys()
     for steps, point in points.items() if good else ():
         agreement = np.mean(answers.said[steps] == answers.ann)
         good = good and abs(float(agreement) - point["agreement"]) < 1e-9
     return (answers, "") if good else (None, "the answers beside the JSON are of another run")
+
+
+def of_values(point: Mapping[str, Any]) -> bool:
+    """Whether an answer is no class: such a point has no interval of its agreement."""
+    return "agreement_low" in point and point["agreement_low"] is None
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

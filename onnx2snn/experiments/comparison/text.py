@@ -41,6 +41,9 @@ def verdict(pair: CurvePair) -> str:
     last = pair.points[-1]
     judged = last.judged
     said = [] if judged is None else [_told(*judged)]
+    if judged is None and "error" in last.costs:
+        a, b = last.costs["error"]
+        said.append(f"error of the outputs {a:.4g} in A, {b:.4g} in B, without an interval")
     for name, (a, b) in last.costs.items():
         if name in SHORT and a > 0:
             said.append(f"{SHORT[name]} x{b / a:.2f}")
