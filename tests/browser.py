@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -15,17 +16,34 @@ BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 WIDTHS = (390, 1280)
 
 
+# Before any script of a page: what goes wrong in it is counted.
+WATCH = """<script>
+let failed = 0;
+addEventListener("error", () => { failed += 1; });
+console.error = () => { failed += 1; };
+</script>"""
+
+
 def said_at_both_widths(page: str, probe: str) -> set[str]:
     """What the script ``probe``, run at the end of ``page``, puts into the list ``said``, as text
     with commas, on screens of 390 and 1280 pixels. Skips the test where there is no browser."""
+    return {text.partition(",")[2] for text in said_of({"": (page, probe)})}
+
+
+def said_of(pages: Mapping[str, tuple[str, str]]) -> set[str]:
+    """The same of several pages, each with its probe, by a name that comes first; ``failed``: how
+    many errors there were in the page. The browser is started once."""
     if not _starts():
         pytest.skip("no Chromium here")
-    script = f"<script>const said = [innerWidth];{probe};parent.document.title += said + ';'"
-    whole = escape(page.replace("</body>", f"{script}</script></body>"))
-    frames = [
-        f'<iframe srcdoc="{whole}" style="border:0;width:{width}px;height:900px"></iframe>'
-        for width in WIDTHS
-    ]
+    frames = []
+    for name, (page, probe) in pages.items():
+        script = f"<script>const said = ['{name}', innerWidth];{probe};"
+        script += "parent.document.title += said + ';'</script></body>"
+        whole = escape(page.replace("<head>", f"<head>{WATCH}").replace("</body>", script))
+        frames += [
+            f'<iframe srcdoc="{whole}" style="border:0;width:{width}px;height:900px"></iframe>'
+            for width in WIDTHS
+        ]
     title = _title_after(f"<title></title>{''.join(frames)}")
     return set(title.rstrip(";").split(";"))
 

@@ -24,7 +24,14 @@ from ..experiments.chips import check_targets
 from ..experiments.plan import parse_grid, plan
 from ..experiments.run import sweep as run_sweep
 from ..experiments.run import work_on
-from ..experiments.saving import chart_kinds, network_names, write_chart, write_networks
+from ..experiments.saving import (
+    chart_kinds,
+    network_names,
+    page_name,
+    write_chart,
+    write_networks,
+    write_placements,
+)
 from ..experiments.template import template
 from ..hwtargets import HardwareTarget, load_target
 from ..reports import comparison, documents
@@ -191,6 +198,7 @@ def sweep(
         output,
         chart_kinds("sweep")
         | dict.fromkeys(names.values(), Kind.NETWORK)
+        | {page_name(n, chip=chip.name): Kind.HTML for n in names.values() for chip in targets}
         | {unfinished.NAME: Kind.STATE},
         inputs=files.read_by([model], data, calib, others=_read_too()),
         force=force,
@@ -222,8 +230,13 @@ def sweep(
             reader.made(made.network, test)
             reader.judged(made.evaluation, data)
         document = reader.told(documents.sweep(result))
-        written = write_chart(result, document, results, "sweep", command=terminal.typed())
-        written += write_networks(result, list(names.values()), results, test)
+        command, files_of = terminal.typed(), list(names.values())
+        linked = write_placements(work, result, files_of, results, command=command)
+        written = write_chart(
+            result, document, results, "sweep", command=command, placements=linked
+        )
+        written += [f"wrote {output / file}: its placement" for file in linked.values()]
+        written += write_networks(result, files_of, results, test)
         store.finish()
     then = ("diagnose", model, output / next(iter(names.values())), "--data", data)
     opt.emit(document, as_json, _sweep_text, result, written, then=then)

@@ -57,6 +57,48 @@ class Diagnosis:
         )
 
 
+def errors_by_layer(
+    model: LoadedModel, network: SpikingGraph, samples: Samples, *, steps: int, seed: int = 0
+) -> Measured:
+    """The layers' errors alone, without a cause or advice. Raises as ``diagnose`` does."""
+    lowered = _lowered(model, network)
+    return _measured(lowered, samples, network=network, steps=steps, seed=seed, progress=_quiet)
+
+
+def _quiet(done: int, total: int) -> None:
+    pass
+
+
+def _lowered(model: LoadedModel, network: SpikingGraph) -> SpikingGraph:
+    """The model's operations as those of ``network``, which was converted from it."""
+    made = Provenance.of(network)
+    lowered = lower(run_passes(import_onnx(model), default_passes(made.maxpool)))
+    if made.coded:  # as layers of the ANN too, that pass values on
+        lowered, _ = with_coders(lowered, signed_in(gathered(network)[0]))
+    return lowered
+
+
+def _measured(
+    lowered: SpikingGraph,
+    samples: Samples,
+    *,
+    network: SpikingGraph,
+    steps: int,
+    seed: int,
+    progress: Callable[[int, int], None],
+) -> Measured:
+    with one_blas_thread():
+        return measure(
+            lowered=lowered,
+            net=network,
+            batches=(batch for _, batch in samples.batches(batch_size(network))),
+            steps=steps,
+            total=len(samples),
+            seed=seed,
+            progress=progress,
+        )
+
+
 def diagnose(
     model: LoadedModel,
     network: SpikingGraph,
@@ -66,7 +108,7 @@ def diagnose(
     name: str = "",
     seed: int = 0,
     lost: Callable[[], Loss] | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = _quiet,
 ) -> Diagnosis:
     """Compare ``network`` with the model it was converted from, layer by layer, over ``steps``.
     ``lost`` measures the loss on these samples, once it is known that the two belong together:
@@ -74,21 +116,10 @@ def diagnose(
 
     Raises UsageError for T < 1, DataError where samples or model do not belong to the network.
     """
-    made = Provenance.of(network)
-    lowered = lower(run_passes(import_onnx(model), default_passes(made.maxpool)))
-    if made.coded:  # as layers of the ANN too, that pass values on
-        lowered, _ = with_coders(lowered, signed_in(gathered(network)[0]))
-    size = batch_size(network)
-    with one_blas_thread():
-        measured = measure(
-            lowered=lowered,
-            net=network,
-            batches=(batch for _, batch in samples.batches(size)),
-            steps=steps,
-            total=len(samples),
-            seed=seed,
-            progress=progress,
-        )
+    lowered = _lowered(model, network)
+    measured = _measured(
+        lowered, samples, network=network, steps=steps, seed=seed, progress=progress
+    )
     loss = None if lost is None else lost()
     nothing = loss is not None and loss.is_nothing
     with one_blas_thread():

@@ -41,6 +41,11 @@ class Answers:
     samples: Array
 
 
+def on_chip(curve: str, *, chip: str) -> str:
+    """What the curve is called in a chip's integers."""
+    return f"{curve} on {chip}"
+
+
 def identities(samples: Samples) -> Array:
     """(samples,) uint64: a digest (BLAKE2b, RFC 7693) of every sample's stored values, before any
     preprocessing."""

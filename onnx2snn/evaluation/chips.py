@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from ..hwtargets import ChipRun
 from ..runtime.ops import Array, Shape
 from ..runtime.semantics.decision import decisions
 from ..runtime.semantics.intervals import wilson
+from .answers import narrow
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -30,7 +32,8 @@ class ChipPoint:
 class ChipCurve:
     """One chip's curve. ``refused``: why it has no points, a violation each (``place`` says more);
     ``cores``: that the network for the last T takes; ``chips``: that these fill, where the largest
-    known board has ``available``."""
+    known board has ``available``; ``said``: by T of the points, the class that every sample
+    got, (samples,)."""
 
     target: str
     points: tuple[ChipPoint, ...]
@@ -38,6 +41,7 @@ class ChipCurve:
     cores: int
     chips: int
     available: int
+    said: Mapping[int, Array] = field(default_factory=dict)
 
 
 def said(point: ChipPoint) -> float:
@@ -46,7 +50,8 @@ def said(point: ChipPoint) -> float:
 
 
 def chip_counts(run: ChipRun, ann: Array, labels: Array | None, shape: Shape) -> dict[str, Array]:
-    """Over some samples, after every step: how many answers are right, and are the ANN's.
+    """Over some samples, after every step: how many answers are right, and are the ANN's; and what
+    the chip said.
 
     Parameters:
         ann: the ANN's outputs (samples, *shape); labels: class numbers (samples,), or None.
@@ -54,7 +59,20 @@ def chip_counts(run: ChipRun, ann: Array, labels: Array | None, shape: Shape) ->
     said = decisions(run.readout.reshape(*run.readout.shape[:2], *shape), shape)
     agree = (said == decisions(ann, shape)).sum(axis=1)
     right = np.zeros_like(agree) if labels is None else (said == labels).sum(axis=1)
-    return {"agree": agree, "right": right, "samples": np.array(said.shape[1])}
+    return {
+        "agree": agree,
+        "right": right,
+        "samples": np.array(said.shape[1]),
+        "said": narrow(said, prod(shape)),
+    }
+
+
+def merged(one: Mapping[str, Array], later: Mapping[str, Array]) -> dict[str, Array]:
+    """The counts of some samples and of those that follow."""
+    return {
+        name: np.concatenate([one[name], value], axis=-1) if name == "said" else one[name] + value
+        for name, value in later.items()
+    }
 
 
 def chip_point(counts: Mapping[str, Array], steps: int, *, latency: int, labels: bool) -> ChipPoint:

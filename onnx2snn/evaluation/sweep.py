@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..provenance import Provenance
 from ..runtime.graph import Population, SpikingGraph
@@ -16,13 +16,17 @@ from .chips import ChipCurve
 from .evaluate import Evaluation
 from .spread import Spread
 
+if TYPE_CHECKING:  # which knows sweeps
+    from ..diagnosis.measure import Measured
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SweepRun:
     """One curve, and the network it is of (converted for the last step). ``recipe``: what the curve
     is called; ``each``: every point is a network of its own, converted for that T; ``spread``:
     over several seeds, of which the evaluation is the first one's; ``chips``: the same in the
-    integers of chips."""
+    integers of chips; ``layers``: the layers' errors at the knee (else after the last T), on some
+    samples, None where they were not measured."""
 
     recipe: str
     steps: int
@@ -32,6 +36,7 @@ class SweepRun:
     each: bool = False
     spread: Spread | None = None
     chips: tuple[ChipCurve, ...] = ()
+    layers: Measured | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

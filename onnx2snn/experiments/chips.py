@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
@@ -14,18 +14,22 @@ from ..converter.frontend import LoadedModel
 from ..data import Samples
 from ..errors import TargetError, UsageError
 from ..evaluation.ann import onnx_ann
-from ..evaluation.chips import ChipCurve, ChipPoint, chip_counts, chip_point
+from ..evaluation.chips import ChipCurve, ChipPoint, chip_counts, chip_point, merged
 from ..evaluation.evaluate import CHUNK
-from ..hwtargets import HardwareTarget, Mapped, mapped
+from ..hwtargets import HardwareTarget, Mapped, PlaceData, PlacementReport, mapped, place
 from ..runtime.facts import GraphFacts
 from ..runtime.graph import Readout, SpikingGraph
 from ..runtime.ops import Array
 from ..runtime.semantics import labels as reader
+from ..runtime.semantics.samples import spread_over
 from ..spelling import spelled
 from . import fingerprint as keys
 from .packing import MALFORMED, packed, unpacked
 from .store import Store
 from .watching import Watcher
+
+PLACED_ON = 64  # samples that tell rates and accuracy of a placement page
+SEARCHED = 1.0  # seconds, at most, for where its cores lie
 
 
 class Work(Protocol):
@@ -82,11 +86,14 @@ def _curve(
 ) -> ChipCurve:
     trials = [_Trial(work=work, chip=chip, network=n, steps=t) for n, t in networks]
     points: list[ChipPoint] = []
+    said: dict[int, Array] = {}
     whole = trials[-1].mapped
-    if not whole.violations:
-        for trial in trials[:-1]:
-            points += trial.points((trial.steps,), label)
-        points += trials[-1].points(answers, label)
+    for trial in () if whole.violations else trials:
+        counts = trial.counts(label)
+        for steps in answers if trial is trials[-1] else (trial.steps,):
+            if counts is not None:
+                points.append(trial.point(counts, steps))
+                said[steps] = counts["said"][steps - 1]
     cores = whole.cores.count
     return ChipCurve(
         target=chip.name,
@@ -95,7 +102,17 @@ def _curve(
         cores=cores,
         chips=ceil(cores / int(chip.limit("cores_per_chip"))),
         available=chip.largest_board,
+        said=said,
     )
+
+
+def placed(work: Work, network: SpikingGraph, chip: HardwareTarget, steps: int) -> PlacementReport:
+    """Where a network lies on one chip, as `place` says it, with rates and accuracy of some of the
+    samples, spread over all."""
+    few = work.samples.at(spread_over(len(work.samples), most=PLACED_ON))
+    calib = None if work.calibration is None else _only(work.calibration)
+    data = PlaceData(x=_only(few), y=few.labels, calib=calib)
+    return place(network, chip, data=data, steps=steps, seconds=SEARCHED)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -119,29 +136,36 @@ class _Trial:
             )
         return found
 
-    def points(self, answers: Sequence[int], label: str) -> list[ChipPoint]:
-        """After each of ``answers`` steps; none where the network does not fit."""
+    @cached_property
+    def labels(self) -> Array | None:
         samples = self.work.samples
-        known = reader.read(self.network, samples.labels, where=samples.source)
+        return reader.read(self.network, samples.labels, where=samples.source).numbers
+
+    def counts(self, label: str) -> dict[str, Array] | None:
+        """Over all samples; None where the network does not fit."""
+        samples = self.work.samples
         show = self.work.watch.stage(
             f"running on {self.chip.name} ({label}, T={self.steps})", samples=True
         )
-        key, count, total = self._key(), len(samples), dict[str, Array]()
+        key, count, total = self._key(), len(samples), None
         for start in range(0, count, CHUNK):
             stop = min(start + CHUNK, count)
             part = self._stored(key, start=start, stop=stop)
             if part is None:
                 if self.mapped.violations:
-                    return []
-                labels = None if known.numbers is None else known.numbers[start:stop]
+                    return None
+                labels = None if self.labels is None else self.labels[start:stop]
                 part = self._counted(samples.section(start, stop), labels)
                 self.work.store.keep_shard(
                     self.work.simulations, key=key, start=start, stop=stop, content=packed(part)
                 )
-            total = {name: value + total.get(name, 0) for name, value in part.items()}
+            total = part if total is None else merged(total, part)
             show(stop, count)
-        latency, labelled = GraphFacts(self.network).latency, known.numbers is not None
-        return [chip_point(total, t, latency=latency, labels=labelled) for t in answers]
+        return total
+
+    def point(self, counts: Mapping[str, Array], steps: int) -> ChipPoint:
+        latency = GraphFacts(self.network).latency
+        return chip_point(counts, steps, latency=latency, labels=self.labels is not None)
 
     def _counted(self, samples: Samples, labels: Array | None) -> dict[str, Array]:
         assert self.mapped.run is not None

@@ -15,24 +15,29 @@ from typing import Any
 
 from ..converter.frontend import LoadedModel
 from ..data import Samples
-from ..errors import ModelError
+from ..diagnosis import errors_by_layer
+from ..diagnosis.measure import Measured
+from ..errors import ModelError, Onnx2SnnError
 from ..evaluation.ann import onnx_ann
 from ..evaluation.answers import Answers
 from ..evaluation.evaluate import Evaluation, evaluate
 from ..evaluation.spread import judged, spread
-from ..evaluation.sweep import EACH, Sweep, SweepRun, early_notes
+from ..evaluation.sweep import EACH, Sweep, SweepRun, early_notes, knee
 from ..evaluation.tally import Tally
 from ..hwtargets import HardwareTarget
 from ..provenance import Provenance
 from ..provenance.converted import convert
 from ..runtime.file.packed import pack, unpack
 from ..runtime.graph import SpikingGraph
+from ..runtime.semantics.samples import spread_over
 from . import fingerprint as keys
 from .chips import curves_on
 from .packing import MALFORMED, packed, unpacked
 from .plan import Series
 from .store import Store
 from .watching import Watcher
+
+LAYERS_ON = 32  # samples on which the layers' errors are measured
 
 
 def work_on(
@@ -70,6 +75,7 @@ class Work:
         watch: is told what is gone on from, and how it goes.
         conversions, inputs: keys (``fingerprint``), see ``work_on``.
         targets: chips that every network is also run on.
+        whole: the layers' errors are measured too.
     """
 
     model: LoadedModel
@@ -81,17 +87,19 @@ class Work:
     conversions: str
     inputs: str
     targets: tuple[HardwareTarget, ...] = ()
+    whole: bool = True
 
     @cached_property
     def simulations(self) -> str:
         return keys.simulations(self.inputs, self.engine)
 
     def seeded(self, seed: int) -> Work:
-        """With the seed of stochastic encodings that much higher; chips run the first only."""
+        """With the seed of stochastic encodings that much higher; chips and layers are looked at
+        with the first only."""
         if seed == 0:
             return self
         engine = {**self.engine, "seed": self.engine.get("seed", 0) + seed}
-        return replace(self, engine=engine, targets=())
+        return replace(self, engine=engine, targets=(), whole=False)
 
     def conversion_key(self, series: Series, steps: int) -> str:
         return keys.fingerprint([self.conversions, series.options, steps])
@@ -111,16 +119,35 @@ class Work:
             whole = replace(evaluation, points=points, answers=_answers(made, evaluation))
             run = _run(series, network, whole, each=True)
             networks = [*((each, t) for each, _, t in made), (network, last)]
-            out.append(self._on_chips(run, networks, answers=(last,)))
+            out.append(self._looked_at(run, networks, answers=(last,)))
         if not out or not tied:
             run = _run(series, network, early, each=False)
-            out.append(self._on_chips(run, [(network, last)], answers=[p.T for p in shown]))
+            out.append(self._looked_at(run, [(network, last)], answers=[p.T for p in shown]))
         return out
 
-    def _on_chips(
+    def _looked_at(
         self, run: SweepRun, networks: list[tuple[SpikingGraph, int]], *, answers: Sequence[int]
     ) -> SweepRun:
-        return replace(run, chips=curves_on(self, networks, answers=answers, label=run.recipe))
+        """On the chips, and layer by layer; ``networks``: each with the T it was converted for."""
+        chips = curves_on(self, networks, answers=answers, label=run.recipe)
+        return replace(run, chips=chips, layers=self._layers(run, networks))
+
+    def _layers(self, run: SweepRun, networks: list[tuple[SpikingGraph, int]]) -> Measured | None:
+        """Of the network of the knee. A sweep does not fail where they cannot be told."""
+        if not self.whole or not run.evaluation.spiking.emits:
+            return None
+        found = knee(run.evaluation)
+        steps = run.evaluation.points[-1].T if found is None else found["T"]
+        made = {t: network for network, t in networks}
+        few = self.samples.at(spread_over(len(self.samples), most=LAYERS_ON))
+        seed = self.engine.get("seed", 0)
+        try:
+            return errors_by_layer(
+                self.model, made.get(steps, networks[-1][0]), few, steps=steps, seed=seed
+            )
+        except Onnx2SnnError as error:
+            self.watch.say(f"no errors by layer of {run.recipe}: {error}")
+            return None
 
     def _evaluate(
         self, series: Series, *, first: int, last: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,13 @@ from ..evaluation.sweep import Sweep
 from ..evaluation.written import checked_bytes
 from ..reports import comparison
 from ..reports.pages import sweep as page
+from ..reports.pages.placement import render_html
 from ..reports.pictures import sweep as plot
 from ..results import Results
 from ..results.marks import Kind
+from .chips import placed
 from .plan import Series
+from .run import Work
 
 
 def chart_kinds(stem: str) -> dict[str, Kind]:
@@ -33,15 +36,24 @@ def answers_name(stem: str) -> str:
 
 
 def write_chart(
-    result: Sweep, document: dict[str, Any], results: Results, stem: str, *, command: str = ""
+    result: Sweep,
+    document: dict[str, Any],
+    results: Results,
+    stem: str,
+    *,
+    command: str = "",
+    placements: Mapping[tuple[int, str], str] = page.NO_PAGES,
 ) -> list[str]:
     """STEM.json, .csv, .html, (where outputs are classes) .answers.npz and (with matplotlib) .png;
-    what was written, line by line. ``command``: what made it, as it was typed."""
+    what was written, line by line. ``command``: what made it, as it was typed; ``placements``: what
+    ``write_placements`` gave."""
     if kept := _answers(result):
         results.write(answers_name(stem), answers.written(kept))
     results.write(f"{stem}.json", json_text(document) + "\n")
     results.write(f"{stem}.csv", comparison.sweep_csv(result))
-    results.write(f"{stem}.html", page.sweep_html(result, command=command, kind=stem))
+    results.write(
+        f"{stem}.html", page.sweep_html(result, command=command, kind=stem, placements=placements)
+    )
     names = f"{stem}.json, {stem}.csv, {stem}.html"
     if not plot.available():
         return [f"wrote {names} to {results.folder}; no PNG: pip install 'onnx2snn[plot]'"]
@@ -50,18 +62,44 @@ def write_chart(
 
 
 def _answers(result: Sweep) -> dict[str, answers.Answers]:
-    """By curve, after the T of its points."""
-    return {
-        run.recipe: replace(found, said={p.T: found.said[p.T] for p in run.evaluation.points})
-        for run in result.runs
-        if (found := run.evaluation.answers) is not None
-    }
+    """By curve, after the T of its points; a chip's beside that of the network."""
+    out = {}
+    for run in result.runs:
+        found = run.evaluation.answers
+        if found is not None:
+            of_points = {p.T: found.said[p.T] for p in run.evaluation.points}
+            out[run.recipe] = replace(found, said=of_points)
+            for chip in run.chips:
+                if chip.said:
+                    out[answers.on_chip(run.recipe, chip=chip.target)] = replace(
+                        found, said=chip.said
+                    )
+    return out
 
 
 def network_names(model: str | Path, series: Sequence[Series]) -> dict[str, str]:
     """The file of every series' network, that of the last T, by label."""
     stem = Path(model).stem
     return {s.label: f"{stem}.{s.label.replace(' ', '.')}.snn.onnx" for s in series}
+
+
+def page_name(network: str, *, chip: str) -> str:
+    """Of a chip's placement page, beside the network's file."""
+    return f"{network.removesuffix('.snn.onnx')}.{chip}.html"
+
+
+def write_placements(
+    work: Work, result: Sweep, names: Sequence[str], results: Results, *, command: str = ""
+) -> dict[tuple[int, str], str]:
+    """A placement page for every network, whose files are ``names``, and chip; the name of each, by
+    the id of the network and the chip."""
+    out: dict[tuple[int, str], str] = {}
+    for name, made in zip(names, result.networks, strict=True):
+        for chip in work.targets:
+            report = placed(work, made.network, chip, made.steps)
+            file = out[id(made.network), chip.name] = page_name(name, chip=chip.name)
+            results.write(file, render_html(report, made.evaluation.events, command=command))
+    return out
 
 
 def write_networks(

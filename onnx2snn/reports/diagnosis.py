@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from math import isfinite
 from typing import Any
 
 from ..diagnosis import TOO_HIGH, Diagnosis
 from ..diagnosis.advice import Advice, cause_of, fault_at, heaviest, stands_out
-from ..diagnosis.layers import PARTS, LayerError
+from ..diagnosis.layers import PARTS
 from ..diagnosis.measure import RULE, Measured
 from . import comparison, documents, loss, spiking
 from . import text as render
@@ -52,7 +51,7 @@ def document(diagnosis: Diagnosis) -> dict[str, Any]:
         "samples": measured.samples,
         "loss": loss.document(diagnosis.loss),
         **_cost(diagnosis),
-        "layers": [_layer_json(layer) for layer in measured.layers],
+        "layers": [documents.layer(layer) for layer in measured.layers],
         "rule": RULE,
         "first_layer": named["first_layer"],
         "stands_out": diagnosis.first is not None and stands_out(diagnosis.first, measured),
@@ -103,13 +102,6 @@ def _advice_json(advice: Advice) -> dict[str, Any]:
             for t in advice.trials
         ],
     }
-
-
-def _layer_json(layer: LayerError) -> dict[str, Any]:
-    values = {k: v for k, v in vars(layer).items() if k not in ("points", "spread")}
-    spread = layer.spread or (None, None)
-    values |= {"threshold_min": spread[0], "threshold_max": spread[1]}
-    return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in values.items()}
 
 
 HEADER = (

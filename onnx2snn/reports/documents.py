@@ -12,6 +12,9 @@ from math import isfinite
 from typing import Any
 
 from ..converter.frontend import CheckReport
+from ..diagnosis.layers import LayerError
+from ..diagnosis.measure import Measured
+from ..evaluation.chips import ChipCurve
 from ..evaluation.energy.events import Events
 from ..evaluation.energy.models import with_memory
 from ..evaluation.energy.verdict import ratio_at
@@ -100,7 +103,8 @@ def curve(run: SweepRun) -> dict[str, Any]:
         "spiking": spiking.document(e.spiking),
         "energy": verdicts.document(e.events),
         "spikes_per_neuron_by_layer": dict(e.spikes_per_neuron),
-        "chips": [asdict(one) for one in run.chips],
+        "chips": [chip(one) for one in run.chips],
+        "layers": None if run.layers is None else layers(run.layers),
         "spread": None if run.spread is None else asdict(run.spread),
         "seconds": e.seconds,
         "notes": list(run.notes),
@@ -120,6 +124,26 @@ def points(e: Evaluation) -> list[dict[str, Any]]:
     """Every point, with its energy relative to an 8-bit ANN's (model with memory)."""
     prices = with_memory(e.events.bits).prices
     return [asdict(p) | {"energy_to_ann": ratio_at(prices, e.events, p)} for p in e.points]
+
+
+def chip(found: ChipCurve) -> dict[str, Any]:
+    """One chip's curve; what single samples got is kept beside the JSON."""
+    values = {name: value for name, value in vars(found).items() if name != "said"}
+    return values | {"points": [asdict(point) for point in found.points]}
+
+
+def layers(found: Measured) -> dict[str, Any]:
+    """The layers' errors, after T steps on so many samples."""
+    errors = [layer(one) for one in found.layers]
+    return {"T": found.steps, "samples": found.samples, "errors": errors}
+
+
+def layer(found: LayerError) -> dict[str, Any]:
+    """One layer's errors: fractions of the rms activation."""
+    values = {k: v for k, v in vars(found).items() if k not in ("points", "spread")}
+    spread = found.spread or (None, None)
+    values |= {"threshold_min": spread[0], "threshold_max": spread[1]}
+    return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in values.items()}
 
 
 def made(network: SpikingGraph) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import re
 
 import numpy as np
 import pytest
-from browser import said_at_both_widths
 from graphs import dyadic, residual_cnn
 
 from onnx2snn.data import Preprocessing, Samples
@@ -15,6 +14,7 @@ from onnx2snn.evaluation.energy.models import MODELS
 from onnx2snn.evaluation.energy.verdict import ratio_at, verdicts
 from onnx2snn.evaluation.evaluate import evaluate
 from onnx2snn.evaluation.sweep import Sweep, SweepRun
+from onnx2snn.reports import documents
 from onnx2snn.reports.pages import curves, svg
 from onnx2snn.reports.pages.sweep import sweep_html
 
@@ -43,6 +43,9 @@ def test_the_energy_of_the_last_answer_is_that_of_the_verdict(run: SweepRun) -> 
         assert ratio_at(prices, found, run.evaluation.points[-1]) == pytest.approx(verdict.ratio)
     early = [ratio_at(prices, found, p) for p in run.evaluation.points]
     assert early == sorted(early)
+    written = documents.points(run.evaluation)[-1]["energy_to_ann"]
+    memory = next(v.ratio for v in verdicts(found) if v.model.name == "memory")
+    assert written == pytest.approx(memory)
 
 
 def test_charts_have_every_answer_and_mark_the_front() -> None:
@@ -68,19 +71,3 @@ def test_names_do_not_run_and_the_command_is_there() -> None:
     page = sweep_html(SWEEP, command="onnx2snn sweep '<m>.onnx'")
     assert "<d>" not in page and "<m>" not in page
     assert "onnx2snn sweep &#39;&lt;m&gt;.onnx&#39;" in page
-
-
-def test_the_page_works_in_a_browser() -> None:
-    """A point with the focus shows its value, a series can be switched off, no script fails, and
-    nothing is wider than the screen."""
-    probe = """
-        const seen = new FocusEvent("focusin", {bubbles: true});
-        document.querySelector(".charts circle").dispatchEvent(seen);
-        const tip = document.getElementById("tip");
-        said.push(!tip.hidden && tip.textContent.startsWith("binary T=1"));
-        document.querySelector("#series button").click();
-        said.push(getComputedStyle(document.querySelector(".charts .run0")).display);
-        said.push(document.documentElement.scrollWidth <= innerWidth);
-    """
-    said = said_at_both_widths(sweep_html(SWEEP), probe)
-    assert said == {"390,true,none,true", "1280,true,none,true"}

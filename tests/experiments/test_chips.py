@@ -12,6 +12,9 @@ from click.testing import CliRunner
 from places import MODELS
 
 from onnx2snn.cli import main
+from onnx2snn.experiments import chips
+from onnx2snn.experiments.comparison import compare
+from onnx2snn.experiments.comparison.finished import finished
 from onnx2snn.experiments.store import Store
 
 MLP, DATA = MODELS / "digits_mlp.onnx", MODELS / "digits.npz"
@@ -31,6 +34,7 @@ def test_the_points_are_what_place_says_and_survive_a_kill(
 ) -> None:
     command = ["sweep", MLP, *TEST, *CALIB, *PRE, "--target", "loihi2,xylo-audio3", "--json"]
     keep, kept = Store.keep_shard, []
+    monkeypatch.setattr(chips, "SEARCHED", 0.1)
 
     def third(self: Store, *row: Any, **others: Any) -> None:
         keep(self, *row, **others)
@@ -49,6 +53,9 @@ def test_the_points_are_what_place_says_and_survive_a_kill(
     assert found == whole
     for curve in found["runs"]:
         loihi, xylo = curve["chips"]
+        near = curve["knee"] or curve["points"][-1]
+        assert (curve["layers"]["T"], curve["layers"]["samples"]) == (near["T"], 32)
+        assert {"error", "adds", "name"} <= curve["layers"]["errors"][0].keys()
         assert [point["T"] for point in loihi["points"]] == [2, 4] and not loihi["refused"]
         assert loihi["chips"] == 1 and loihi["cores"] >= 1
         assert xylo["points"] == [] and "48 channels too many" in xylo["refused"][0]
@@ -57,7 +64,14 @@ def test_the_points_are_what_place_says_and_survive_a_kill(
     last = found["runs"][0]["chips"][0]["points"][-1]
     assert last["accuracy"] == pytest.approx(placed["accuracy"]["chip"])
     assert last["low"] < last["accuracy"] < last["high"]
+    again = compare(finished(tmp_path / "out"), finished(tmp_path / "whole")).curves
+    (chip,) = [pair for pair in again if pair.first.endswith("each T on loihi2")]
+    assert chip.unpaired == "" and [point.same for point in chip.points] == [1.0, 1.0]
     page = (tmp_path / "out" / "sweep.html").read_text()
+    for chip, verdict in (("loihi2", "Fits: "), ("xylo-audio3", "Does not fit: ")):
+        file = net.name.replace(".snn.onnx", f".{chip}.html")
+        assert f'<a href="{file}">{chip}</a>' in page
+        assert verdict in (tmp_path / "out" / file).read_text()
     assert "on loihi2 T=4: " in page and "not on xylo-audio3: " in page
 
 

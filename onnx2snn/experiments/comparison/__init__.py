@@ -16,7 +16,7 @@ import numpy as np
 from ...evaluation.answers import Answers
 from ...runtime.ops import Array
 from ...runtime.semantics.intervals import Share, paired_score, unpaired_score
-from .finished import Curve, Finished
+from .finished import Curve, Finished, of_values
 
 Pair = tuple[Any, Any]
 COSTS = ("latency", "spikes_per_neuron", "synops_per_sample", "energy_to_ann", "error")
@@ -185,7 +185,7 @@ def _point_pair(
         said = [one.said[t] for one, t in zip(answers, steps, strict=True) if one is not None]
     shares = {}
     for name in SHARES:
-        if all(point.get(name) is not None for point in points):
+        if all(_has(point, name) for point in points):
             right = None
             if answers is not None and said is not None:
                 right = [_right(one, s, name) for one, s in zip(answers, said, strict=True)]
@@ -197,6 +197,11 @@ def _point_pair(
     }
     same = None if said is None else float(np.mean(said[0] == said[1]))
     return PointPair(T=steps, shares=shares, same=same, costs=costs)
+
+
+def _has(point: Mapping[str, Any], name: str) -> bool:
+    """Whether a point has a share; of networks of values "agreement" is their concordance."""
+    return point.get(name) is not None and not (name == "agreement" and of_values(point))
 
 
 def _right(answers: Answers | None, said: Array, name: str) -> Array:

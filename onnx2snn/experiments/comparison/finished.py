@@ -19,8 +19,8 @@ SCHEMAS = ("onnx2snn.sweep/1", "onnx2snn.run/1", "onnx2snn.runs/1")
 NAMES = ("sweep.json", "run.json")
 # Of a curve's document: what says how it was made.
 MADE = (
-    *("source", "recipe", "T_total", "converted", "lag", "levels", "bits_per_spike", "options"),
-    *("calibration", "preprocessing", "simulation", "neurons", "versions"),
+    *("source", "converted", "lag", "levels", "bits_per_spike", "options", "calibration"),
+    *("preprocessing", "simulation", "neurons", "versions"),
 )
 GIVE = "Give what `run` or `sweep` wrote: the folder, or the JSON file in it."
 OLDER = "was written by a version that did not keep the answer to every sample"
@@ -130,14 +130,10 @@ def _curves(part: Mapping[str, Any], found: Mapping[str, Answers] | str) -> Iter
     yield own
     for chip in part.get("chips", ()):
         if chip["points"]:
-            yield replace(
-                own,
-                name=f"{name} on {chip['target']}",
-                points={int(p["T"]): p for p in chip["points"]},
-                made={},
-                answers=None,
-                why="the answers of chips are not kept sample by sample",
-            )
+            title = kept.on_chip(name, chip=chip["target"])
+            points = {int(p["T"]): p for p in chip["points"]}
+            answers, why = _matched(title, points, found, digest)
+            yield replace(own, name=title, points=points, made={}, answers=answers, why=why)
 
 
 def _matched(
@@ -149,16 +145,23 @@ def _matched(
     """The answers of one curve, or why there are none: they must be those the JSON was made of."""
     if digest is None:
         return None, f"it {OLDER}"
+    if any(map(of_values, points.values())):
+        return None, "its outputs are values, of which single answers are not kept"
     if isinstance(found, str):
         return None, found
     if name not in found:
-        return None, "its outputs are values, of which single answers are not kept"
+        return None, "the answers beside the JSON do not have this curve"
     answers = found[name]
     good = kept.sha256(answers.samples) == digest and answers.said.keys() == points.keys()
     for steps, point in points.items() if good else ():
         agreement = np.mean(answers.said[steps] == answers.ann)
         good = good and abs(float(agreement) - point["agreement"]) < 1e-9
     return (answers, "") if good else (None, "the answers beside the JSON are of another run")
+
+
+def of_values(point: Mapping[str, Any]) -> bool:
+    """Whether an answer is no class: such a point has no interval of its agreement."""
+    return "agreement_low" in point and point["agreement_low"] is None
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

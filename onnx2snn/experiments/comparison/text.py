@@ -41,6 +41,9 @@ def verdict(pair: CurvePair) -> str:
     last = pair.points[-1]
     judged = last.judged
     said = [] if judged is None else [_told(*judged)]
+    if judged is None and "error" in last.costs:
+        a, b = last.costs["error"]
+        said.append(f"error of the outputs {a:.4g} in A, {b:.4g} in B, without an interval")
     for name, (a, b) in last.costs.items():
         if name in SHORT and a > 0:
             said.append(f"{SHORT[name]} x{b / a:.2f}")
@@ -99,8 +102,8 @@ def rows(pair: CurvePair) -> tuple[list[str], list[list[str]]]:
     shares = [name for name in ("accuracy", "agreement") if name in points[0].shares]
     costs = [name for name in points[0].costs if name != "latency" or _moved(points)]
     header = ["T"]
-    for name in shares:
-        header += [f"{name} A", "B", "B - A", "95 % interval"]
+    for name in shares:  # the first one is what the two are judged by
+        header += [f"{name} A", "B", *(["B - A", "95 % interval"] if name == shares[0] else [])]
     if not pair.unpaired:
         header += ["A alone right" if "accuracy" in shares else "A alone agrees", "B alone", "same"]
     for name in costs:
@@ -110,12 +113,13 @@ def rows(pair: CurvePair) -> tuple[list[str], list[list[str]]]:
         row = [f"{point.T[0]}" if point.T[0] == point.T[1] else f"{point.T[0]}, {point.T[1]}"]
         for name in shares:
             d = point.shares[name]
-            row += [percent(d.first), percent(d.second), signed(d.difference), bounds(d)]
+            row += [percent(d.first), percent(d.second)]
+            row += [signed(d.difference), bounds(d)] if name == shares[0] else []
         judged = point.judged
         if not pair.unpaired and judged is not None:
             row += [str(judged[1].only_first), str(judged[1].only_second), percent(point.same)]
         for name in costs:
-            row += [_cost(name, value) for value in point.costs[name]]
+            row += [cost(name, value) for value in point.costs[name]]
         out.append(row)
     return header, out
 
@@ -131,7 +135,7 @@ def _moved(points: Sequence[PointPair]) -> bool:
     return any(a != b for a, b in (p.costs["latency"] for p in points if "latency" in p.costs))
 
 
-def _cost(name: str, value: float) -> str:
+def cost(name: str, value: float) -> str:
     return count(value) if name == "synops_per_sample" else f"{value:.4g}"
 
 

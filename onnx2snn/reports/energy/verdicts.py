@@ -98,7 +98,8 @@ def _layers(verdict: Verdict) -> str:
     worse = verdict.loses
     if not worse:
         return ""
+    most = float(f"{verdict.layers[worse[0]]:.2g}")  # 160, not 1.6e+02
     return (
         f"{verdict.model.title}, by layer: spikes cost more than the ANN's values in {len(worse)} "
-        f"of {len(verdict.layers)}, most in '{worse[0]}' ({verdict.layers[worse[0]]:.2g} times)"
+        f"of {len(verdict.layers)}, most in '{worse[0]}' ({most:,g} times)"
     )

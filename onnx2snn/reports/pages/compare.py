@@ -12,6 +12,7 @@ from ...experiments.comparison.text import (
     alone,
     bounds,
     change_rows,
+    cost,
     how,
     rows,
     signed,
@@ -74,7 +75,7 @@ def _figures(last: PointPair) -> tuple[Figure, ...]:
         )
     for name, (a, b) in last.costs.items():
         if name in SHORT and a > 0:
-            note = f"A {a:.4g}, B {b:.4g}"
+            note = f"A {cost(name, a)}, B {cost(name, b)}"
             out.append(Figure(name=f"{SHORT[name]}, B / A", value=f"{b / a:.2f}", note=note))
     return tuple(out)
 

@@ -73,14 +73,14 @@ def charts(sweep: Sweep) -> list[tuple[str, str]]:
 
 
 def _chart(sweep: Sweep, axis: Axis) -> str:
-    """ "" where no answer has a value on the axis."""
+    """ "" where no answer has a value on the axis, or all have one."""
     drawn = [
         [(p, x) for p in run.evaluation.points if (x := axis.of(run, p))] for run in sweep.runs
     ]
     values = [x for points in drawn for _, x in points]
-    if not values:
+    if not values or max(values) < 1.05 * min(values):
         return ""
-    low, tick = _scale(sweep)
+    low, tick = _scale(sweep, chips=_has_chips(axis))
     frame = svg.framed(values, low=low, high=1.0)
     across = [1 - i * tick for i in range(round((1 - low) / tick) + 1)]
     parts = [
@@ -93,7 +93,7 @@ def _chart(sweep: Sweep, axis: Axis) -> str:
         y = frame.y(ann)
         parts.append(
             f'<path d="M{LEFT} {y}H{WIDTH - RIGHT}" stroke="currentColor" stroke-dasharray="4"/>'
-            f'<text x="{WIDTH - RIGHT - 2}" y="{y + 14}" text-anchor="end">ANN '
+            f'<text x="{LEFT + 4}" y="{y + 14}">ANN '
             f"{percent(ann, 1)}</text>"
         )
     front = _front(sweep.runs, drawn) if axis.less else set()
@@ -102,11 +102,17 @@ def _chart(sweep: Sweep, axis: Axis) -> str:
     return "".join([*parts, "</svg>"])
 
 
-def _scale(sweep: Sweep) -> tuple[float, float]:
+def _has_chips(axis: Axis) -> bool:
+    """Only the chart against T: T is all that chips' curves have."""
+    return axis.whole and not axis.less
+
+
+def _scale(sweep: Sweep, *, chips: bool) -> tuple[float, float]:
     """The lowest value of the axis, below everything that is drawn, and the distance of its lines:
     a curve between 93 and 99 % must not be a line at the top."""
     values = [score(run, p) for run in sweep.runs for p in run.evaluation.points]
-    values += [said(p) for run in sweep.runs for chip in run.chips for p in chip.points]
+    if chips:
+        values += [said(p) for run in sweep.runs for chip in run.chips for p in chip.points]
     bounds = [band(run, p) for run in sweep.runs for p in run.evaluation.points]
     anns = [run.evaluation.ann_accuracy for run in sweep.runs]
     lowest = min([*values, *(b[0] for b in bounds if b), *(a for a in anns if a is not None)])
@@ -155,7 +161,7 @@ def _curve(
             f'<circle cx="{x}" cy="{y}" r="{4 if ring else 3}" fill="{colour}"{ring} tabindex="0" '
             f'role="img"><title>{escape(_tip(run, p, b, axis))}</title></circle>'
         )
-    if axis.whole and not axis.less:  # against T, which is all that chips' curves have
+    if _has_chips(axis):
         for at_chip, chip in enumerate(run.chips):
             parts += _chip(run, chip, frame, colour=colour, dashes=DASHES[at_chip % len(DASHES)])
     return [*parts, "</g>"]

@@ -1,6 +1,6 @@
 """Floor plans as drawings: cores as they lie on their chips, and the links between them.
 
-Only the part that is used is drawn; ``inset`` says where in the whole it lies.
+Only the part that is used is drawn, and where that is little, where in the whole it lies.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from ...runtime.ops import Array
 
 CELL = 30  # drawing units per core
 MAX_CORES = 6000  # above, one cell per chip is drawn instead of one per core
+INSET = 0.6  # of the cells, below which the part that is used is shown in the whole
 MARGIN = 1  # cells around what is used
+PALE = 0.15  # opacity of what has no load
 FAINT = 1e-3  # of the busiest link's load: links below are not drawn
 # Cells across up to which three plans stand beside each other, or two.
 THREE, TWO = 18, 64
@@ -28,19 +30,20 @@ def hues(layers: Sequence[str]) -> list[str]:
 
 
 def heat(share: float) -> str:
-    """White to dark red."""
+    """A pale yellow to red, over whatever colour the page has."""
     share = min(max(share, 0.0), 1.0)
-    return f"hsl({50 - 50 * share:.0f} 85% {95 - 55 * share:.0f}%)"
+    return f"hsl({50 - 50 * share:.0f} 80% 48% / {PALE + (1 - PALE) * share:.2f})"
 
 
 def _blue(share: float) -> str:
-    """Near white to blue."""
-    return f"hsl(210 {40 * share:.0f}% {95 - 35 * share:.0f}%)"
+    """Pale to blue, the same."""
+    return f"hsl(210 60% 50% / {PALE + (1 - PALE) * share:.2f})"
 
 
 def board_drawing(plan: FloorPlan) -> dict[str, Any]:
     """All chips side by side as they are joined, in drawing units: cells, links, outlines; ``view``
-    is the part that is used, ``inset`` that in the whole, None where the whole is shown."""
+    is the part that is used, ``cropped`` whether that is so little that it is shown where it lies,
+    ``part`` of the ``whole``, in cells."""
     across, down = plan.links.shape[0] // plan.width, plan.links.shape[1] // plan.height
     row, column = plan.chip // across, plan.chip % across
     column = np.where(row % 2 == 1, across - 1 - column, column)
@@ -72,29 +75,22 @@ def board_drawing(plan: FloorPlan) -> dict[str, Any]:
         "outlines": outlines,
         "by_chip": by_chip,
         "view": " ".join(str(n * CELL) for n in (left, top, wide, high)),
-        "cropped": (wide, high) != (width, height),
+        "cropped": wide * high < INSET * width * height,
         "whole": (width, height),
         "part": (left, top, wide, high),
         "shown": _shown(wide),
-        "first": _span(x),
-        "second": _span(y),
     }
 
 
 def _shown(cells: int) -> int:
     """Pixels across, at most."""
-    return min(350, max(cells, 4) * 34) if cells <= THREE else 560 if cells <= TWO else 1150
-
-
-def _span(at: Array) -> tuple[int, int]:
-    return int(at.min(initial=0)), int(at.max(initial=0))
+    return min(350, max(cells, 7) * 34) if cells <= THREE else 560 if cells <= TWO else 1150
 
 
 def _used(at: Array, *, size: int) -> tuple[int, int]:
-    """From where to where there are cores, with a margin; all where that is nearly all."""
-    first, last = _span(at)
-    low, high = max(first - MARGIN, 0), min(last + 1 + MARGIN, size)
-    return (low, high) if high - low < 0.8 * size else (0, size)
+    """From where to where there are cores, with a margin."""
+    first, last = int(at.min(initial=size)), int(at.max(initial=0))
+    return (max(first - MARGIN, 0), min(last + 1 + MARGIN, size)) if len(at) else (0, size)
 
 
 def _core_cells(plan: FloorPlan, x: Array, *, y: Array) -> list[dict[str, Any]]:

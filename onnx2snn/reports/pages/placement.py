@@ -80,9 +80,12 @@ def _figures(r: PlacementReport, done: Events | None) -> Iterator[Figure]:
     elif a.get("agreement") is not None:
         note = f"T={a['T']}, {a['samples']:,} samples, no labels"
         yield Figure(name="chip agrees with float SNN", value=_percent(a["agreement"]), note=note)
-    for kind, value, span, _ in energy.rows(r.energy):
-        if value != "n/a":
-            yield Figure(name=f"{kind} energy per inference", value=value, note=span)
+    for name, found in r.energy.kinds.items():
+        if found is not None:
+            note = f"{energy.si(found.low, 'J')} to {energy.si(found.high, 'J')}"
+            note += "" if found.verified else "; not verified"
+            value = energy.si(found.value, "J")
+            yield Figure(name=f"{energy.KINDS[name]} energy per inference", value=value, note=note)
     if t := r.latency.seconds:
         note = f"{r.latency.steps + r.latency.lag_steps} steps"
         yield Figure(name="latency", value=energy.si(t.value, "s"), note=note)

@@ -80,6 +80,8 @@ def round_values(first: float, *, last: float, whole: bool) -> list[float]:
         tens = range(floor(log10(first)), ceil(log10(last)) + 1)
         found = [m * 10.0**k for k in tens for m in (1, 2, 5)]
     inside = [value for value in found if first <= value * 1.0001 and value <= last * 1.0001]
+    if len(inside) < 2 and not whole:
+        return [float(f"{value:.2g}") for value in (first, last)]
     return inside[:: ceil(len(inside) / 8)] if inside else [first]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ...diagnosis.advice import heaviest
 from ...display import displayed
 from ...evaluation.chips import said as said_on
 from ...evaluation.energy.verdict import verdicts as verdicts_of
@@ -23,6 +24,7 @@ from ..comparison import (
     spread_line,
     spread_rows,
 )
+from ..diagnosis import HEADER, rows
 from ..energy import verdicts
 from ..figures import count
 from ..spiking import answers_text
@@ -38,6 +40,7 @@ from ..text import (
 )
 from . import Answer, Figure, figures, page
 from .curves import charts, ratio_of
+from .errors import errors_svg, keys
 
 NO_PAGES: Mapping[tuple[int, str], str] = MappingProxyType({})
 LAYERS_HEADER = (
@@ -62,7 +65,7 @@ def sweep_html(
     """
     found = displayed(sweep)
     curve = any(len(run.evaluation.points) > 1 for run in found.runs)
-    drawn = charts(found) if curve or len(found.runs) > 1 else []
+    drawn = charts(found)
     pages = [
         [(c.target, placements[id(run.network), c.target]) for c in run.chips
          if (id(run.network), c.target) in placements]
@@ -75,6 +78,7 @@ def sweep_html(
         answer=_answer(found),
         sweep=found,
         shown=score_name(found),
+        said=SAID,
         charts=[(name, Markup(svg)) for name, svg in drawn],  # our numbers, escaped names
         command=command,
         runs=[
@@ -158,6 +162,7 @@ def _section(run: SweepRun, colour: str) -> dict[str, Any]:
         "converted": _converted(run),
         "notes": run.notes,
         "layers": _layers(run),
+        "errors": _errors(run),
         "layers_header": LAYERS_HEADER,
         "last": run.evaluation.points[-1].T,
         "made": _made(run),
@@ -180,6 +185,25 @@ def _converted(run: SweepRun) -> str:
     if len(run.evaluation.points) == 1:
         return f"one network, converted for T={run.steps}"
     return f"one network, converted for T={run.steps}; the other points are its early answers"
+
+
+def _errors(run: SweepRun) -> dict[str, Any] | None:
+    """What each layer adds to the error; None where it was not measured."""
+    found = run.layers
+    if found is None:
+        return None
+    most = heaviest(found)
+    said = "no layer adds an error of its own"
+    if most is not None:
+        said = f"most is added at '{most.name}' ({percent(most.adds, 1)} of rms(a))"
+    return {
+        "said": f"Error by layer at T={found.steps}: {said}",
+        "samples": found.samples,
+        "keys": keys(found),
+        "chart": Markup(errors_svg(found)),  # our numbers, escaped names
+        "header": HEADER,
+        "rows": rows(found),
+    }
 
 
 def _layers(run: SweepRun) -> list[list[str]]:

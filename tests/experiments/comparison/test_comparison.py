@@ -41,7 +41,8 @@ STEPS = 5
 
 def keep(folder: Path, graph: object, samples: Samples = SAMPLES, name: str = "binary") -> Path:
     """What a sweep of one curve leaves in ``folder``."""
-    found = evaluate(graph, samples, STEPS, ANN)
+    values = samples.labels is not None and samples.labels.dtype.kind == "f"
+    found = evaluate(graph, samples, STEPS, ANN, regression=values)
     run = SweepRun(recipe=name, steps=STEPS, evaluation=found, notes=(), network=graph)
     sweep = Sweep(model="m.onnx", data="data.npz", samples=len(samples), runs=(run,))
     results = claim(folder, saving.chart_kinds("sweep"), inputs=(), force=False)
@@ -156,6 +157,18 @@ def test_only_differences_are_changes_and_no_change_is_none(tmp_path: Path) -> N
     changed = {c.what: (c.first, c.second) for c in fewer.curves[0].changes}
     assert changed["samples"] == (30, 20)
     assert set(changed) == {"samples", "samples_sha256", "labels_sha256"}
+
+
+def test_networks_of_values_are_compared_by_their_error(tmp_path: Path) -> None:
+    valued = replace(SAMPLES, labels=np.linspace(0, 1, 90).reshape(30, 3))
+    a, b = keep(tmp_path / "a", BINARY, valued), keep(tmp_path / "b", OTHER, valued)
+    found = compared(a, b)
+    (pair,) = found.curves
+    one, other = pair.points[-1].costs["error"]
+    assert one < other and pair.points[-1].judged is None
+    said = text(found)
+    assert f"error of the outputs {one:.4g} in A, {other:.4g} in B, without an interval" in said
+    assert pair.unpaired == "A: its outputs are values, of which single answers are not kept"
 
 
 @pytest.mark.parametrize(
