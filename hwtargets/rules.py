@@ -31,7 +31,7 @@ LIMITS: Mapping[str, Known] = {
     "threshold_bits": Known(help="bits of a threshold", unit="bits", unstated=UNBOUNDED),
     "delay_max": Known(
         help="steps that a spike can wait, which skip connections need behind start lags",
-        unit="steps", unstated=0,
+        unit="steps", unstated=UNBOUNDED,
     ),
 }  # fmt: skip
 
@@ -183,7 +183,7 @@ def _windowed(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violatio
 
 
 def _delays(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
-    most = int(target.limit("delay_max"))
+    most = target.limit("delay_max")
     for layer in network.layers:
         for p in layer.projections:
             if p.delay > most:

@@ -32,7 +32,10 @@ def map_crossbar(
     """Like ``cores.map_cores``, with the memory of a crossbar."""
     rows, _ = (target.limit(name) for name in NEEDED)
     chosen = CoresOptions(
-        input=request.options.input, maxpool=request.options.maxpool, memory=UNROLLED
+        input=request.options.input,
+        maxpool=request.options.maxpool,
+        tune=request.options.tune,
+        memory=UNROLLED,
     )
     mapped = map_cores(network, target, request.choosing(chosen))
     violations = tuple(_with_cost(v, network, rows) for v in mapped.violations)

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...runtime.graph import Input
+from ...runtime.graph import Input, Readout
 from ...runtime.neurons import (
     FewSpikeParams,
     Neuron,
@@ -45,14 +45,16 @@ TILE_BYTES = 400_000_000
 
 
 @dataclass
-class _Tally:
+class Tally:
+    """Spikes per neuron, and saturations, of all samples so far."""
+
     spikes: dict[str, Array] = field(default_factory=dict)
     saturations: dict[str, int] = field(default_factory=dict)
 
 
 def simulate_integers(network: ChipNetwork, quantized: IntNetwork, x: Array, steps: int) -> ChipRun:
     """Execute on samples x (n, *shape) of the one input for ``steps`` steps."""
-    tally = _Tally()
+    tally = Tally()
     per_sample = 8 * steps * sum(layer.neurons for layer in network.layers)
     tile = int(np.clip(TILE_BYTES // max(per_sample, 1), 1, 100))
     parts = [
@@ -67,41 +69,75 @@ def simulate_integers(network: ChipNetwork, quantized: IntNetwork, x: Array, ste
     )
 
 
-def _tile(
-    network: ChipNetwork, quantized: IntNetwork, x: Array, steps: int, tally: _Tally
-) -> Array:
-    onset = network.facts.onsets
-    readouts = {r.name for r in network.layers if type(r.node).__name__ == "Readout"}
-    total = steps + max((onset[n] for n in readouts), default=0)
-    signals: dict[str, Array] = {}
-    for node in network.inputs:
-        signals[node.name] = _encode(node, quantized, np.asarray(x, np.float64), steps, tally)
-    last = {p.source: layer.name for layer in quantized.layers for p in layer.projections}
-    answer: Array | None = None
-    for layer in quantized.layers:
-        begin = max((onset[p.source] + p.delay for p in layer.projections), default=0)
-        current = _current(layer, signals, x, total, begin=begin, steps=steps)
-        if layer.name in readouts and answer is None:
-            answer = _read(layer, quantized, current, begin, steps=steps, tally=tally)
-        elif layer.name not in readouts:
-            fire = (onset[layer.name], onset[layer.name] + steps)
-            signals[layer.name] = _population(layer, quantized, current, fire, tally)
-        for name in [n for n, reader in last.items() if reader == layer.name]:
-            signals.pop(name, None)
-    assert answer is not None
-    return answer
+def _tile(network: ChipNetwork, quantized: IntNetwork, x: Array, steps: int, tally: Tally) -> Array:
+    walk = Walk(network, quantized, x, steps, tally)
+    answers = {layer.name: walk.take(layer) for layer in quantized.layers}
+    return next(answer for answer in answers.values() if answer is not None)
 
 
-def _encode(node: Input, quantized: IntNetwork, x: Array, steps: int, tally: _Tally) -> Array:
+class Walk:
+    """Layer by layer, each over all time steps, on samples x (n, *shape) of the one input. A
+    layer may be tried in several forms (``current``, ``outcome``) before one is kept."""
+
+    def __init__(
+        self, network: ChipNetwork, quantized: IntNetwork, x: Array, steps: int, tally: Tally
+    ) -> None:
+        self.onset = network.facts.onsets
+        self.readouts = {r.name for r in network.layers if isinstance(r.node, Readout)}
+        self.total = steps + max((self.onset[n] for n in self.readouts), default=0)
+        self.quantized, self.x, self.steps, self.tally = quantized, x, steps, tally
+        self.last = {p.source: la.name for la in network.layers for p in la.projections}
+        self.signals: dict[str, Array] = {
+            node.name: _encode(node, quantized, np.asarray(x, np.float64), steps, tally)
+            for node in network.inputs
+        }
+
+    def begin(self, layer: IntLayer) -> int:
+        """The first step of the window of what a layer reads."""
+        return max((self.onset[p.source] + p.delay for p in layer.projections), default=0)
+
+    def current(self, layer: IntLayer) -> Array:
+        """What the layer's membranes get, see ``_current``."""
+        begin = self.begin(layer)
+        return _current(layer, self.signals, self.x, self.total, begin=begin, steps=self.steps)
+
+    def outcome(self, layer: IntLayer, current: Array) -> Array:
+        """Spikes (total, n, *shape) of a population; answers (steps, n, *shape) of a readout."""
+        if layer.name in self.readouts:
+            begin = self.begin(layer)
+            return _read(layer, self.quantized, current, begin, steps=self.steps, tally=self.tally)
+        return _population(layer, self.quantized, current, self.window(layer), self.tally)
+
+    def window(self, layer: IntLayer) -> tuple[int, int]:
+        """The steps in which a population fires."""
+        return self.onset[layer.name], self.onset[layer.name] + self.steps
+
+    def keep(self, layer: IntLayer, outcome: Array) -> Array | None:
+        """Go on with this outcome; returned if it is an answer. What nobody reads any more is
+        dropped."""
+        answers = layer.name in self.readouts
+        if not answers:
+            self.signals[layer.name] = outcome
+        for name in [n for n, reader in self.last.items() if reader == layer.name]:
+            self.signals.pop(name, None)
+        return outcome if answers else None
+
+    def take(self, layer: IntLayer) -> Array | None:
+        """Run and keep a layer."""
+        return self.keep(layer, self.outcome(layer, self.current(layer)))
+
+
+def _encode(node: Input, quantized: IntNetwork, x: Array, steps: int, tally: Tally) -> Array:
     """The input as integers per step: (steps or 1, n, *shape)."""
     if quantized.input_mode == "graded":
-        return np.round(x / quantized.input_unit)[np.newaxis]
+        most = quantized.input_max
+        return np.clip(np.round(x / quantized.input_unit), -most, most)[np.newaxis]
     if quantized.input_mode == "bias":
         return x[np.newaxis]
     t = np.arange(1, steps + 1).reshape(-1, *(1,) * x.ndim)
     if quantized.input_mode == "population":
         # an IF neuron with constant current x and threshold 1 (the input's unit), v_init 1/2
-        sent = np.floor(np.abs(x / quantized.input_unit) * t + 0.5) * np.sign(x)
+        sent = np.floor(np.minimum(np.abs(x / quantized.input_unit), 1) * t + 0.5) * np.sign(x)
     elif node.encoding == "rate":
         sent = np.floor(np.abs(x) * t + 0.5) * np.sign(x)
     else:
@@ -153,7 +189,7 @@ def _current(
 
 
 def _population(
-    layer: IntLayer, quantized: IntNetwork, current: Array, fire: tuple[int, int], tally: _Tally
+    layer: IntLayer, quantized: IntNetwork, current: Array, fire: tuple[int, int], tally: Tally
 ) -> Array:
     """Raises GraphError E420 for neurons whose integers are not in ``POPULATIONS``."""
     neuron = layer.neuron
@@ -168,7 +204,7 @@ def _plain_population(
     current: Array,
     *,
     fire: tuple[int, int],
-    tally: _Tally,
+    tally: Tally,
 ) -> Array:
     threshold = layer.threshold
     assert threshold is not None and layer.v_init is not None
@@ -195,7 +231,7 @@ def _paced_population(
     current: Array,
     *,
     fire: tuple[int, int],
-    tally: _Tally,
+    tally: Tally,
 ) -> Array:
     threshold, limit = layer.threshold, quantized.state_max
     assert threshold is not None and layer.v_init is not None
@@ -228,7 +264,7 @@ def _windowed_population(
     current: Array,
     *,
     fire: tuple[int, int],
-    tally: _Tally,
+    tally: Tally,
 ) -> Array:
     """Each step of the input's window times what it is worth (few-spike neurons shift their sum
     instead, ttfs neurons integrate twice: the same in whole numbers)."""
@@ -310,7 +346,7 @@ def _fire(
 
 
 def _read(
-    layer: IntLayer, quantized: IntNetwork, current: Array, begin: int, *, steps: int, tally: _Tally
+    layer: IntLayer, quantized: IntNetwork, current: Array, begin: int, *, steps: int, tally: Tally
 ) -> Array:
     """The answer after every step, (steps, n, *shape): membrane, or spike counts."""
     if layer.neuron is not None:
@@ -328,7 +364,7 @@ def _read(
     return np.clip(v, -quantized.state_max, quantized.state_max)
 
 
-def _read_weighted(layer: IntLayer, quantized: IntNetwork, window: Array, tally: _Tally) -> Array:
+def _read_weighted(layer: IntLayer, quantized: IntNetwork, window: Array, tally: Tally) -> Array:
     """As ``_read``; t times the weighted mean so far, which is what a plain membrane holds."""
     steps = len(window)
     along = (-1, *(1,) * (window.ndim - 1))
@@ -341,6 +377,6 @@ def _read_weighted(layer: IntLayer, quantized: IntNetwork, window: Array, tally:
     return np.asarray(bounded / sums.reshape(along))
 
 
-def _count(tally: _Tally, name: str, spikes: Array) -> None:
+def _count(tally: Tally, name: str, spikes: Array) -> None:
     events = (spikes != 0).sum(axis=(0, 1)).astype(np.float64)
     tally.spikes[name] = tally.spikes.get(name, np.zeros(events.shape)) + events

@@ -18,11 +18,13 @@ from ...runtime.ops import Array
 from ...spelling import spelled
 from .. import rules
 from ..energy import ENERGY
-from ..kinds import Choice
+from ..kinds import Choice, Flag
 from ..mapping import PLACEMENT, ChipMapping, ChipRun, Cores, Least, Mapped, Request
 from ..options import Options, Table, option
+from ..samples import fitting_samples
 from ..target import UNBOUNDED, HardwareTarget, Known, Violation
 from ..view.network import ChipNetwork, chip_view
+from .fit import Fit, fit
 from .integers import simulate_integers
 from .least import least_cores
 from .memory import MemoryModel
@@ -56,14 +58,14 @@ LIMITS: Mapping[str, Known] = {
         help="width of a map that a convolution reads, above which a note is given",
         unstated=UNBOUNDED,
     ),
-    "weight_bits": Known(help="a weight, sign included", unit="bits", unstated=8),
-    "weight_exponent": Known(help="largest right shift of a summed input", unstated=0),
-    "threshold_bits": Known(help="a threshold, without sign", unit="bits", unstated=16),
-    "bias_bits": Known(help="a bias's mantissa, sign included", unit="bits", unstated=32),
-    "bias_exponent": Known(help="largest left shift of a bias's mantissa", unstated=0),
+    "weight_bits": Known(help="a weight, sign included", unit="bits", unstated=UNBOUNDED),
+    "weight_exponent": Known(help="largest right shift of a summed input", unstated=UNBOUNDED),
+    "threshold_bits": Known(help="a threshold, without sign", unit="bits", unstated=UNBOUNDED),
+    "bias_bits": Known(help="a bias's mantissa, sign included", unit="bits", unstated=UNBOUNDED),
+    "bias_exponent": Known(help="largest left shift of a bias's mantissa", unstated=UNBOUNDED),
     "state_bits": Known(help="the membrane, sign included", unit="bits", unstated=UNBOUNDED),
     "state_shift": Known(help="left shift of summed inputs and thresholds", unstated=0),
-    "input_bits": Known(help="a graded input value, without sign", unit="bits", unstated=8),
+    "input_bits": Known(help="a graded input value, without sign", unit="bits", unstated=UNBOUNDED),
 }
 
 
@@ -74,6 +76,10 @@ class CrossbarOptions(Options):
     input: Literal["graded", "bias", "population"] | None = option(
         None, Choice(WAYS), "how an analog input enters; the default is the first way that the "
         "chip states", code="E507",
+    )  # fmt: skip
+    tune: bool = option(
+        True, Flag(), "choose steps of weights, and biases, by the error of the integer run on "
+        "calibration data; false: plain rounding",
     )  # fmt: skip
     maxpool: Literal["refuse", "or"] = option(
         "refuse", Choice(("refuse", "or")), "or: a max pool of binary spikes becomes neurons that "
@@ -122,6 +128,7 @@ def map_cores(
             *_notes(network, target, mode),
             *_negative_notes(target, mode, request),
             *_pool_notes(before, after=network),
+            *(() if runner is None else _fit_notes(runner)),
         ),
     )
 
@@ -182,15 +189,28 @@ def _size(network: ChipNetwork) -> int:
 
 
 class _Runner:
-    """Runs the quantized network; a run on the request's samples is kept, not repeated."""
+    """Runs the quantized network; a run on the request's samples is kept, not repeated. ``fit``:
+    how its integers were chosen, None for plain rounding; ``origin``: on what."""
 
     def __init__(
-        self, network: ChipNetwork, target: HardwareTarget, mode: str, request: Request[Any]
+        self,
+        network: ChipNetwork,
+        target: HardwareTarget,
+        mode: str,
+        request: Request[CoresOptions],
     ) -> None:
-        samples = request.x if request.x is not None else request.calib
-        largest = 1.0 if samples is None else float(np.abs(samples).max())
-        self.network, self.target, self.largest = network, target, largest
-        self.quantized = quantize(network, target, mode, largest, request.steps)
+        size = network.inputs[0].shape
+        x, self.origin = fitting_samples(request, size, drawn=1, dtype=np.float64)
+        given = request.calib is not None or request.x is not None
+        self.network, self.target = network, target
+        self.largest = float(np.abs(x).max()) if given else 1.0
+        build = partial(quantize, network, target, mode, self.largest, request.steps)
+        self.fit: Fit | None = None
+        if given and request.options.tune:
+            self.fit = fit(network, target, mode, self.largest, request.steps, x=x)
+        kept = self.fit is not None and self.fit.kept
+        self.tunings = self.fit.tunings if self.fit is not None and kept else {}
+        self.quantized = build(tunings=self.tunings)
         self._last: tuple[Array, int, ChipRun] | None = None
 
     def ideal(self, x: Array, steps: int) -> ChipRun:
@@ -201,7 +221,7 @@ class _Runner:
         if not population and not any(found.saturations.values()):
             return found
         mode = "graded" if population else self.quantized.input_mode
-        free = quantize(self.network, self.target, mode, self.largest, steps)
+        free = quantize(self.network, self.target, mode, self.largest, steps, tunings=self.tunings)
         return simulate_integers(self.network, replace(free, state_max=float("inf")), x, steps)
 
     def __call__(self, x: Array, steps: int) -> ChipRun:
@@ -211,7 +231,7 @@ class _Runner:
 
 
 def _runner(
-    network: ChipNetwork, target: HardwareTarget, mode: str, request: Request[Any]
+    network: ChipNetwork, target: HardwareTarget, mode: str, request: Request[CoresOptions]
 ) -> _Runner | None:
     return _Runner(network, target, mode, request) if len(network.inputs) == 1 else None
 
@@ -331,6 +351,23 @@ def _negative_notes(target: HardwareTarget, mode: str, request: Request[Any]) ->
         "The input has negative values, and the chip no negative spikes: each value takes a second "
         "encoding neuron, which is run, but counted neither in cores nor in energy.",
     )
+
+
+def _fit_notes(runner: _Runner) -> tuple[str, ...]:
+    found = runner.fit
+    if found is None:
+        return (*runner.quantized.notes,)
+    clipped = sum(t.reach < 1 for t in found.tunings.values())
+    before, after = (f"{100 * e:.2g} %" for e in found.errors)
+    said = (
+        f"Steps of weights and biases were chosen on {found.samples} of {runner.origin}, in the "
+        f"integer run ({clipped} of {len(found.tunings)} layers clip their largest weights). On "
+        f"{found.held_back} others the answers' squared error is {after}"
+    )
+    end = f", {before} with plain rounding." if found.kept else (
+        f", with plain rounding {before}: plain rounding was kept."
+    )  # fmt: skip
+    return (said + end, *runner.quantized.notes)
 
 
 def _pool_notes(before: ChipNetwork, *, after: ChipNetwork) -> tuple[str, ...]:

@@ -7,20 +7,19 @@ Per layer one unit of synaptic input, s (ANN units), so that
 
 with k the source's integer spikes. ``shift`` is the chip's own alignment of input and membrane
 (6 on Loihi). Thresholds that differ per channel are made equal by scaling the channel's weights,
-because chips of this kind store one threshold per layer.
+where a chip stores one threshold per layer; where it stores one per neuron, every channel is scaled
+until its weights use all their bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import ceil, log2, prod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from math import ceil, floor, isfinite, log2
 from typing import Any
 
 import numpy as np
 
-from ...errors import TargetError
-from ...runtime import ops
 from ...runtime.neurons import (
     Coding,
     FewSpikeParams,
@@ -29,13 +28,17 @@ from ...runtime.neurons import (
     PacedParams,
     TtfsParams,
 )
-from ...runtime.ops import Array, LinearOp, MultiplyingOp, Shape, WeightedOp
+from ...runtime.ops import Array, LinearOp, Shape, WeightedOp
 from ...runtime.tables import entry
 from ..target import HardwareTarget
-from ..view import sparse
-from ..view.network import ChipLayer, ChipNetwork, Link, Projection
+from ..view.network import ChipLayer, ChipNetwork
+from .chains import Chain, largest_by_channel, largest_sum, only_axis, scale_outputs, split
 
-MAX_COMPOSED = 1 << 24  # entries of a product of two weight matrices
+WEIGHT_BITS = 20  # of a weight whose width is not stated: sums of them stay exact in float64
+INPUT_BITS = (16, 14, 12, 11, 10, 9, 8)  # of an input value whose width is not stated
+FINER = 0.25  # reach of weights that is left to choose behind an input of such a width
+ROOM = 256.0  # thresholds that a potential can hold
+SPREAD = 16.0  # of thresholds of one layer, where their width is limited
 # The lowest potential of a model's neurons, and the one after a reset that does not subtract.
 RESTS: dict[type[Neuron], Callable[[Any], tuple[float | None, float]]] = {
     NeuronParams: lambda neuron: (neuron.v_min, neuron.v_reset),
@@ -49,14 +52,6 @@ WEIGHTS: Mapping[str, Callable[[int], int]] = {
     "rate": lambda steps: steps,
     "paced": lambda steps: steps * (steps + 1) // 2,
     "few-spike": lambda steps: 2**steps - 1,
-}
-
-# What may follow weights whose output channels are scaled; None: their channels are not scaled.
-KEEPING_CHANNELS: dict[type, set[type] | None] = {
-    ops.Linear: set(),
-    ops.Conv: {ops.SumPool},
-    ops.ConvTranspose: None,
-    ops.Scale: {ops.SumPool},
 }
 
 
@@ -111,88 +106,123 @@ class IntNetwork:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Chain:
-    """A projection as before -> carrier (the operation with the weights) -> after."""
+class Tuning:
+    """What is left to choose of a layer's integers; see ``fit``. ``reach``: share of its largest
+    weights that the step still covers (those beyond are clipped); ``bias``: added to the layer's,
+    in ANN units as ``IntLayer.unit`` counts them, broadcasts to its shape."""
 
-    projection: Projection
-    before: tuple[LinearOp, ...]
-    carrier: MultiplyingOp
-    after: tuple[LinearOp, ...]
+    reach: float = 1.0
+    bias: Array | float = 0.0
 
-    @property
-    def weights(self) -> Array:
-        return self.carrier.factors
 
-    def with_weights(self, w: Array) -> tuple[LinearOp, ...]:
-        return (*self.before, self.carrier.with_factors(w), *self.after)
+PLAIN = Tuning()
 
 
 def quantize(
-    network: ChipNetwork, target: HardwareTarget, mode: str, largest_input: float, steps: int
+    network: ChipNetwork,
+    target: HardwareTarget,
+    mode: str,
+    largest_input: float,
+    steps: int,
+    *,
+    tunings: Mapping[str, Tuning] | None = None,
 ) -> IntNetwork:
-    """The network in the chip's integers. ``mode``: how analog input enters (see ``IntNetwork``);
-    ``largest_input``: of |x|, which sets the input's unit; ``steps``: T, for which readouts must
-    not overflow."""
+    """The network in the chip's integers; see ``quantizer``. ``tunings``: by layer name, ``PLAIN``
+    where there is none."""
+    build = quantizer(network, target, mode, largest_input, steps)
+    chosen = tunings or {}
+    return build.network(build.layer(la, chosen.get(la.name, PLAIN)) for la in network.layers)
+
+
+def quantizer(
+    network: ChipNetwork, target: HardwareTarget, mode: str, largest_input: float, steps: int
+) -> Quantizer:
+    """``mode``: how analog input enters (see ``IntNetwork``); ``largest_input``: of |x|, which sets
+    the input's unit; ``steps``: T, for which readouts must not overflow. Where a target does not
+    state ``input_bits``, as many as leave the weights theirs."""
     spiking = {n.name for n in network.inputs if n.encoding != "constant"}
     mode = "spikes" if network.inputs and len(spiking) == len(network.inputs) else mode
-    bits = int(target.limit("input_bits"))
-    unit = {
-        "graded": largest_input / (2**bits - 1),
-        "population": largest_input,
-        "bias": 1.0,
-        "spikes": 1.0,
-    }[mode]
-    notes: list[str] = []
+    stated = target.limit("input_bits")
+    if isfinite(stated) or mode != "graded":
+        bits = int(stated) if isfinite(stated) else INPUT_BITS[-1]
+        return Quantizer(network, target, mode, largest_input, steps, bits=bits)
     names = {n.name for n in network.inputs}
-    state_max = 2.0 ** (target.limit("state_bits") - 1) - 1
-    build = _Builder(target, mode, unit or 1.0, names, notes)
-    build.state_max, build.steps = state_max, steps
-    neurons = ((la.name, la.neuron) for la in network.layers)
-    build.levels = {name: neuron.levels for name, neuron in neurons if neuron is not None}
-    build.input_max = 2.0**bits - 1 if mode == "graded" else 1.0
-    layers = tuple(build.layer(layer) for layer in network.layers)
-    return IntNetwork(
-        layers=layers,
-        input_mode=mode,
-        input_unit=unit or 1.0,
-        input_max=2**bits - 1,
-        state_max=state_max,
-        strict=bool(target.can("strict")),
-        notes=tuple(notes),
-    )
+    readers = [la for la in network.layers if names & {p.source for p in la.projections}]
+    for bits in INPUT_BITS:
+        build = Quantizer(network, target, mode, largest_input, steps, bits=bits)
+        for layer in readers:
+            build.layer(layer, Tuning(reach=FINER))
+        if not build.coarse:
+            break
+    return build
 
 
-class _Builder:
-    """The chip's numbers, and what is said once for the whole network."""
+class Quantizer:
+    """The chip's numbers, and what is said once for the whole network. ``coarse``: a layer's
+    weights have lost bits to its threshold, for lack of a larger right shift."""
 
     def __init__(
-        self, target: HardwareTarget, mode: str, unit: float, inputs: set[str], notes: list[str]
+        self,
+        network: ChipNetwork,
+        target: HardwareTarget,
+        mode: str,
+        largest_input: float,
+        steps: int,
+        *,
+        bits: int,
     ) -> None:
         value = target.limit
-        self.largest = 2 ** (int(value("weight_bits")) - 1) - 1
-        self.threshold_max = 2 ** int(value("threshold_bits")) - 1
-        self.bias_max = 2 ** (int(value("bias_bits")) - 1) - 1
-        self.bias_exponent = int(value("bias_exponent"))
+        weight_bits = min(value("weight_bits"), WEIGHT_BITS)
+        self.largest = 2 ** (int(weight_bits) - 1) - 1
+        self.threshold_max = 2.0 ** value("threshold_bits") - 1
+        self.bias_max = 2.0 ** (value("bias_bits") - 1) - 1
+        self.bias_exponent = value("bias_exponent")
         self.shift = int(value("state_shift"))
-        self.fraction = int(value("weight_exponent"))
-        self.mode, self.unit, self.inputs, self.notes = mode, unit, inputs, notes
-        self.state_max, self.steps, self.input_max = float("inf"), 1, 1.0
-        self.levels: dict[str, int] = {}
+        self.fraction = value("weight_exponent")
+        self.state_max = 2.0 ** (value("state_bits") - 1) - 1
         self.per_neuron = target.can("threshold_per") == "neuron"
+        self.strict = bool(target.can("strict"))
+        unit = {"graded": largest_input / (2**bits - 1), "population": largest_input}
+        self.mode, self.steps, self.unit = mode, steps, unit.get(mode, 1.0) or 1.0
+        self.input_max = 2.0**bits - 1 if mode == "graded" else 1.0
+        self.inputs = {n.name for n in network.inputs}
+        neurons = ((la.name, la.neuron) for la in network.layers)
+        self.levels = {name: neuron.levels for name, neuron in neurons if neuron is not None}
+        self.notes: dict[str, None] = {}
+        self.coarse = False
+        self._chains: dict[str, list[Chain]] = {}
 
-    def layer(self, layer: ChipLayer) -> IntLayer:
+    def network(self, layers: Iterable[IntLayer]) -> IntNetwork:
+        """All layers, in the order of the network's."""
+        return IntNetwork(
+            layers=tuple(layers),
+            input_mode=self.mode,
+            input_unit=self.unit,
+            input_max=self.input_max,
+            state_max=self.state_max,
+            strict=self.strict,
+            notes=tuple(self.notes),
+        )
+
+    def layer(self, layer: ChipLayer, tuning: Tuning = PLAIN) -> IntLayer:
+        """One layer in integers."""
         neuron = layer.neuron
         rest = entry(RESTS, neuron, "hwtargets.cores.quantize.RESTS")(neuron) if neuron else None
-        chains = [split(p) for p in layer.projections]
+        if layer.name not in self._chains:
+            self._chains[layer.name] = [split(p) for p in layer.projections]
+        chains = self._chains[layer.name]
         theta = np.asarray(neuron.v_threshold, np.float64) if neuron else np.ones(())
         chains, theta, norm = self._equal_thresholds(layer, chains, theta)
         host = [self.mode == "bias" and c.projection.source in self.inputs for c in chains]
         coding: Coding = neuron.reads if neuron else getattr(layer.node, "coding", "rate")
-        s = self._unit(chains, host, float(theta.min()) if neuron else None, coding)
-        projections = [self._projection(c, s, h) for c, h in zip(chains, host, strict=True)]
+        weighed = [c for c, h in zip(chains, host, strict=True) if not h]
+        s = self._unit(weighed, theta if neuron else None, coding, reach=tuning.reach)
+        projections = [
+            self._projection(c, s, h, reach=tuning.reach) for c, h in zip(chains, host, strict=True)
+        ]
         step = s / 2**self.shift
         rounding = 2.0 ** (self.shift - 1) * sum(p.exponent < 0 for p in projections)
-        bias = self._bias(layer, np.asarray(layer.bias * norm) / step + rounding)
+        bias = self._bias(layer, np.asarray(layer.bias * norm + tuning.bias) / step + rounding)
         common = {
             "name": layer.name, "shape": layer.shape, "projections": tuple(projections),
             "bias": bias, "unit": step, "shift": self.shift,
@@ -210,80 +240,109 @@ class _Builder:
         )
 
     def _equal_thresholds(
-        self, layer: ChipLayer, chains: list[_Chain], theta: Array
-    ) -> tuple[list[_Chain], Array, Array]:
+        self, layer: ChipLayer, chains: list[Chain], theta: Array
+    ) -> tuple[list[Chain], Array, Array]:
         """One threshold for the layer, by scaling weights per channel; with what the potentials of
         each channel are scaled by."""
         one = np.ones(())
+        if self.per_neuron and layer.neuron is not None:
+            return self._own_thresholds(layer, chains, theta)
         if theta.size == 1 or np.ptp(theta) == 0:
             return chains, theta.reshape(-1)[:1].reshape(()), one
         full = np.broadcast_to(theta, layer.shape)
-        if self.per_neuron:
-            return chains, full, one
-        axis = _only_axis(full)
+        axis = only_axis(full)
         if axis is not None:
             others = tuple(a for a in range(full.ndim) if a != axis)
             norm = theta.min() / full.max(axis=others, keepdims=True)
-            scaled = [_scale_outputs(c, norm, axis) for c in chains]
+            scaled = [scale_outputs(c, norm, axis) for c in chains]
             if all(c is not None for c in scaled):
                 return [c for c in scaled if c is not None], np.asarray(theta.min()), norm
-        self.notes.append(f"'{layer.name}' keeps one threshold per neuron.")
+        self.notes[f"'{layer.name}' keeps one threshold per neuron."] = None
         return chains, full, one
 
-    def _source_unit(self, chain: _Chain) -> float:
+    def _own_thresholds(
+        self, layer: ChipLayer, chains: list[Chain], theta: Array
+    ) -> tuple[list[Chain], Array, Array]:
+        """Every channel scaled until its weights use all their bits, as far as its threshold has
+        room; as ``_equal_thresholds``."""
+        full, one = np.broadcast_to(theta, layer.shape), np.ones(())
+        carriers = [c.carrier for c in chains if isinstance(c.carrier, WeightedOp)]
+        if not carriers:
+            return chains, full, one
+        axis = carriers[0].channel_axis % len(layer.shape)
+        tops = [largest_by_channel(c, axis) for c in chains]
+        found = [
+            t * self._source_unit(c) for t, c in zip(tops, chains, strict=True) if t is not None
+        ]
+        if len(found) < len(chains):
+            return chains, full, one
+        top = np.maximum(np.maximum.reduce(found), 1e-30)
+        others = tuple(a for a in range(full.ndim) if a != axis)
+        each = full.max(axis=others, keepdims=True)
+        norm = top.max() / top
+        if isfinite(min(self.threshold_max, self.state_max)):
+            norm = np.minimum(norm, np.maximum(SPREAD * (each * norm).min() / each, 1.0))
+        scaled = [scale_outputs(c, norm, axis) for c in chains]
+        return [c for c in scaled if c is not None], full * norm, norm
+
+    def _source_unit(self, chain: Chain) -> float:
         return self.unit if chain.projection.source in self.inputs else 1.0
 
     def _unit(
-        self, chains: list[_Chain], host: list[bool], theta: float | None, coding: Coding
+        self, chains: list[Chain], theta: Array | None, coding: Coding, *, reach: float
     ) -> float:
         """s: the finest step that uses all weight bits, with room for 256 thresholds; for the
         charges of neurons that weigh steps, whose weights sum to T (T + 1) / 2 or to 2^T - 1, for
-        four times what a spike in every step needs."""
+        four times what a spike in every step needs. One threshold is a whole number of steps."""
         steps = [
-            float(np.abs(c.weights).max(initial=0)) * self._source_unit(c) / self.largest
-            for c, h in zip(chains, host, strict=True)
-            if not h
+            reach * float(np.abs(c.weights).max(initial=0)) * self._source_unit(c) / self.largest
+            for c in chains
         ]
         found = min((x for x in steps if x > 0), default=0.0)
         whole = WEIGHTS[coding](self.steps)
         weights = whole / self.steps
-        room = self.threshold_max / max(256.0, 0.0 if coding == "rate" else 4.0 * whole)
         if theta is None:
             return self._readout_unit(found or 1.0, chains, weights=weights)
+        most = min(self.threshold_max, self.state_max / 2**self.shift)
+        room = most / max(ROOM, 0.0 if coding == "rate" else 4.0 * whole)
+        if coding == "rate":
+            room = max(room, min(most / 4, 64.0))  # a narrow membrane holds fewer thresholds
+        low, high = float(theta.min()), float(theta.max())
         if not found:
-            return theta / room
-        while theta / found > room:
+            return low / max(1.0, floor(min(room, 2.0**16)))
+        while low / found > room or high / found > self.threshold_max / 4:
             found *= 2
-        return found
+        return low / max(1.0, floor(low / found + 1e-9)) if theta.size == 1 else found
 
-    def _readout_unit(self, found: float, chains: list[_Chain], *, weights: float) -> float:
+    def _readout_unit(self, found: float, chains: list[Chain], *, weights: float) -> float:
         """Coarser where ``steps`` steps of the largest possible input would overflow: the sum is
         shifted, the weights keep their bits."""
-        reach = sum(_largest_sum(c, c.weights) * self._largest_source(c) for c in chains)
+        reach = sum(largest_sum(c, c.weights) * self._largest_source(c) for c in chains)
         most = self.state_max / 2**self.shift
         while reach * self.steps * weights / found > most and np.isfinite(most):
             found *= 2
         return found
 
-    def _largest_source(self, chain: _Chain) -> float:
+    def _largest_source(self, chain: Chain) -> float:
         source = chain.projection.source
         if source in self.inputs:
             return self.unit * self.input_max
         return self.levels.get(source, 1)
 
-    def _projection(self, chain: _Chain, s: float, host: bool) -> IntProjection:
+    def _projection(self, chain: Chain, s: float, host: bool, *, reach: float) -> IntProjection:
         if host:
             scaled = chain.with_weights(np.asarray(chain.weights, np.float64) / s * 2**self.shift)
             delay = chain.projection.delay
             return IntProjection(source=chain.projection.source, ops=scaled, host=True, delay=delay)
         w = np.asarray(chain.weights, np.float64) * self._source_unit(chain) / s
-        top = float(np.abs(w).max(initial=0))
-        exponent = ceil(log2(top / self.largest) - 1e-9) if top > 0 else 0
-        exponent = max(-self.fraction, exponent)
-        stored = np.round(w / 2.0**exponent)
+        top = reach * float(np.abs(w).max(initial=0))
+        wanted = ceil(log2(top / self.largest) - 1e-9) if top > 0 else 0
+        exponent = int(max(-self.fraction, wanted))
+        self.coarse |= exponent > wanted
+        stored = np.clip(np.round(w / 2.0**exponent), -self.largest, self.largest)
         source = chain.projection.source
         most = self.input_max if source in self.inputs else self.levels.get(source, 1)
-        narrow = _largest_sum(chain, stored) * most < 2**24
+        narrow = largest_sum(chain, stored) * most < 2**24
         if narrow:
             stored = stored.astype(np.float32)
         return IntProjection(
@@ -297,93 +356,8 @@ class _Builder:
     def _bias(self, layer: ChipLayer, bias: Array) -> Array:
         top = float(np.abs(bias).max(initial=0))
         need = ceil(log2(top / self.bias_max)) if top > self.bias_max else 0
-        exponent = min(need, self.bias_exponent)
+        exponent = int(min(need, self.bias_exponent))
         if need > exponent:
-            self.notes.append(f"'{layer.name}': biases are clipped to the chip's range.")
+            self.notes[f"'{layer.name}': biases are clipped to the chip's range."] = None
         mantissa = np.clip(np.round(bias / 2**exponent), -self.bias_max, self.bias_max)
         return np.asarray(mantissa * 2**exponent)
-
-
-def _largest_sum(chain: _Chain, weights: Array) -> float:
-    """The largest input that one target can get from sources of at most 1."""
-    ones: Array = np.ones((1, *chain.projection.source_shape))
-    for op in chain.with_weights(np.abs(weights)):
-        ones = op.apply(ones)
-    return float(ones.max(initial=0))
-
-
-def split(p: Projection) -> _Chain:
-    """The chain with all scales folded into its one operation with weights."""
-    found = _folded(p.chain)
-    if found is None:
-        return _composed(p)
-    before, carrier, after = found
-    return _Chain(projection=p, before=tuple(before), carrier=carrier, after=tuple(after))
-
-
-def _folded(
-    chain: Sequence[Link],
-) -> tuple[list[LinearOp], MultiplyingOp, list[LinearOp]] | None:
-    """Scalar scales are multiplied into the weights; None where that does not work."""
-    factor, plain = 1.0, []
-    for link in chain:
-        op, position, shapes = link
-        if (
-            isinstance(op, ops.Scale)
-            and op.scale.size == 1
-            and op.output_shape(*shapes) == shapes[0]
-        ):
-            factor *= float(op.scale.reshape(-1)[0])
-            continue
-        single = op.of_input(position, shapes)
-        if single is not None:
-            plain.append(single)
-    carriers = [(i, op) for i, op in enumerate(plain) if isinstance(op, MultiplyingOp)]
-    if len(carriers) > 1:
-        return None
-    if not carriers:
-        return plain, ops.Scale(scale=np.array(factor)), []
-    at, op = carriers[0]
-    carrier = op.with_factors(np.asarray(op.factors, np.float64) * factor)
-    return plain[:at], carrier, plain[at + 1 :]
-
-
-def _composed(p: Projection) -> _Chain:
-    """Several weighted operations in a row: their product, as one dense layer."""
-    size = prod(p.source_shape) * prod(p.target_shape)
-    if size > MAX_COMPOSED:
-        raise TargetError(
-            f"synapses {', '.join(p.names)} into '{p.target}' are {len(p.names)} weighted "
-            f"operations in a row, whose product has {size:,} weights",
-            remedy="Put an activation between them, or merge them in the model.",
-            code="E505",
-        )
-    dense = sparse.of_chain(p.chain, prod(p.source_shape)).dense()
-    return _Chain(
-        projection=p,
-        before=(ops.Reshape(shape=(prod(p.source_shape),)),),
-        carrier=ops.Linear(weight=dense),
-        after=(ops.Reshape(shape=p.target_shape),),
-    )
-
-
-def _only_axis(values: Array) -> int | None:
-    """The axis along which alone the values differ, None where there are several."""
-    for axis in range(values.ndim):
-        if np.ptp(np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1), axis=1).max() == 0:
-            return axis
-    return None
-
-
-def _scale_outputs(chain: _Chain, factor: Array, axis: int) -> _Chain | None:
-    """The chain with every output channel along ``axis`` scaled; None where the operation's
-    channels lie along another, or are mixed afterwards. ``factor``: 1 along the other axes."""
-    op = chain.carrier
-    allowed = entry(KEEPING_CHANNELS, op, "hwtargets.cores.quantize.KEEPING_CHANNELS")
-    if allowed is None or not {type(o) for o in chain.after} <= allowed:
-        return None
-    rank = len(chain.projection.target_shape)
-    own = op.channel_axis % rank if isinstance(op, WeightedOp) else axis
-    if own != axis or (axis and chain.after):  # what pools leave alone is the first axis
-        return None
-    return replace(chain, carrier=op.with_factors(op.factors * op.per_output(factor)))

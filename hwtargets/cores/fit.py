@@ -1,0 +1,180 @@
+"""What is left to choose of a layer's integers, chosen on calibration data in the integer run.
+
+Layer by layer in execution order, with the chip's own spikes of the layers before it: how far the
+weights' step reaches (one channel of large weights would leave the others few levels), and a bias
+that takes the mean error of the summed input out. What is wanted is what the network does with
+numbers of unlimited width on the same samples; what counts is the squared error of the layer's
+spikes. Half of the samples are held back: the whole is kept only if the answers on these are nearer
+to what is wanted than those of plain rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...runtime.ops import Array, WeightedOp
+from ...runtime.semantics.windows import READ
+from ..target import HardwareTarget
+from ..view.network import ChipLayer, ChipNetwork
+from .integers import Tally, Walk
+from .quantize import PLAIN, IntLayer, IntNetwork, Quantizer, Tuning, quantizer
+
+REACHES = (1.0, 0.71, 0.5, 0.35, 0.25, 0.18, 0.125)  # the first that is worse ends the search
+MOST, FEWEST = 32, 6  # samples, half of them held back
+WORK = 50_000_000  # steps of neurons in one run of all of them
+WIDTHS = ("weight_bits", "weight_exponent", "threshold_bits", "bias_bits", "bias_exponent",
+          "input_bits", "state_bits")  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Fit:
+    """By layer what was chosen; ``samples``: chosen on; ``held_back``: others; ``errors``: mean
+    squared error of the answers on these, relative to the wanted answers, plain and chosen."""
+
+    tunings: Mapping[str, Tuning]
+    samples: int
+    held_back: int
+    errors: tuple[float, float]
+
+    @property
+    def kept(self) -> bool:
+        return self.errors[1] < self.errors[0]
+
+
+def fit(
+    network: ChipNetwork,
+    target: HardwareTarget,
+    mode: str,
+    largest_input: float,
+    steps: int,
+    *,
+    x: Array,
+) -> Fit:
+    """Choose on calibration samples x (n, *input shape); arguments otherwise as of ``quantize``."""
+    x = _spread(network, x, steps)
+    seen, held = (x[::2], x[1::2]) if len(x) > 1 else (x, x)
+    build = quantizer(network, target, mode, largest_input, steps)
+    unlimited = {name: n for name, n in target.limits.items() if name not in WIDTHS}
+    exact = quantizer(network, replace(target, limits=unlimited), mode, largest_input, steps)
+    wanted = exact.network(map(exact.layer, network.layers))
+    means = {m.name: m for m in _measured(network, wanted, seen, steps)}
+    search = _Search(build, corrects=bool(target.can("per_neuron_bias")))
+    plain = build.network(map(build.layer, network.layers))
+    walk = Walk(network, plain, seen, steps, Tally())
+    chosen = {la.name: search.layer(la, walk, means[la.name]) for la in network.layers}
+    tuned = build.network(build.layer(la, chosen[la.name]) for la in network.layers)
+    right, *answers = (_answers(network, n, held, steps) for n in (wanted, plain, tuned))
+    scale = float(np.mean(right**2)) or 1.0
+    before, after = (float(np.mean((a - right) ** 2)) / scale for a in answers)
+    return Fit(tunings=chosen, samples=len(seen), held_back=len(held), errors=(before, after))
+
+
+def _spread(network: ChipNetwork, x: Array, steps: int) -> Array:
+    """As many samples as ``WORK`` allows, from all of x."""
+    neurons = sum(layer.neurons for layer in network.layers)
+    most = int(np.clip(WORK // (steps * neurons), FEWEST, MOST))
+    return x[np.linspace(0, len(x) - 1, min(most, len(x))).astype(int)]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Measured:
+    """What a layer does with exact numbers: ``value`` (n, *shape) as its readers take it, ``mean``
+    sum of its input over the window, by channel, in ANN units."""
+
+    name: str
+    value: Array
+    mean: Array
+
+
+def _measured(
+    network: ChipNetwork, wanted: IntNetwork, x: Array, steps: int
+) -> Iterator[_Measured]:
+    walk = Walk(network, wanted, x, steps, Tally())
+    for layer, ints in zip(network.layers, wanted.layers, strict=True):
+        current = walk.current(ints)
+        outcome = walk.outcome(ints, current)
+        walk.keep(ints, outcome)
+        mean = _mean_current(layer, current, steps=steps) * ints.unit
+        yield _Measured(name=ints.name, value=_value(walk, ints, outcome), mean=mean)
+
+
+def _value(walk: Walk, layer: IntLayer, outcome: Array) -> Array:
+    """Of spikes what they are worth in their window together; of answers the last one."""
+    if layer.name in walk.readouts:
+        return outcome[-1] * (1.0 if layer.neuron else layer.unit)
+    first, stop = walk.window(layer)
+    read = READ.get(layer.coding)
+    worth = [1.0 if read is None else read(t, walk.steps) for t in range(walk.steps)]
+    return np.asarray(np.einsum("t,t...->...", np.array(worth), outcome[first:stop]))
+
+
+def _mean_current(layer: ChipLayer, current: Array, *, steps: int) -> Array:
+    """Per step of the window, over samples and positions; by channel, 1 along other axes."""
+    ops = [op for p in layer.projections for op, _, _ in p.chain if isinstance(op, WeightedOp)]
+    rank = current.ndim - 2
+    axis = (ops[-1].channel_axis % rank if ops and rank else 0) + 2
+    others = tuple(i for i in range(1, current.ndim) if i != axis or not rank)
+    mean = current.mean(axis=others, keepdims=True)
+    whole = mean.sum(axis=0) / (steps if len(current) > 1 else 1)
+    return np.asarray(whole[0])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Tried:
+    tuning: Tuning
+    layer: IntLayer
+    outcome: Array
+    error: float
+
+
+class _Search:
+    """The best of some forms of each layer; ``corrects``: the chip has a bias per neuron."""
+
+    def __init__(self, build: Quantizer, *, corrects: bool) -> None:
+        self.build, self.corrects = build, corrects
+
+    def layer(self, layer: ChipLayer, walk: Walk, wanted: _Measured) -> Tuning:
+        """Choose, and let ``walk`` go on with it."""
+        best: _Tried | None = None
+        for reach in REACHES:
+            found = min(self._forms(layer, walk, wanted, reach), key=lambda tried: tried.error)
+            if best is not None and found.error >= best.error:
+                break
+            best = found
+            if all(p.host for p in found.layer.projections):
+                break
+        assert best is not None
+        walk.keep(best.layer, best.outcome)
+        return best.tuning
+
+    def _forms(
+        self, layer: ChipLayer, walk: Walk, wanted: _Measured, reach: float
+    ) -> Iterator[_Tried]:
+        ints = self.build.layer(layer, replace(PLAIN, reach=reach))
+        current = walk.current(ints)
+        yield self._tried(walk, ints, current, wanted, Tuning(reach=reach))
+        if self.corrects:
+            missing = wanted.mean - _mean_current(layer, current, steps=walk.steps) * ints.unit
+            tuning = Tuning(reach=reach, bias=missing)
+            corrected = self.build.layer(layer, tuning)
+            first = walk.begin(ints) if len(current) > 1 else 0
+            current[first : first + walk.steps] += corrected.bias - ints.bias
+            yield self._tried(walk, corrected, current, wanted, tuning)
+
+    @staticmethod
+    def _tried(
+        walk: Walk, ints: IntLayer, current: Array, wanted: _Measured, tuning: Tuning
+    ) -> _Tried:
+        outcome = walk.outcome(ints, current)
+        error = float(np.mean((_value(walk, ints, outcome) - wanted.value) ** 2))
+        return _Tried(tuning=tuning, layer=ints, outcome=outcome, error=error)
+
+
+def _answers(network: ChipNetwork, ints: IntNetwork, x: Array, steps: int) -> Array:
+    walk = Walk(network, ints, x, steps, Tally())
+    found = [(layer, walk.take(layer)) for layer in ints.layers]
+    layer, answer = next((la, a) for la, a in found if a is not None)
+    return _value(walk, layer, answer)
