@@ -38,6 +38,7 @@ from ...runtime.ops import Array
 from ...runtime.semantics.windows import READ
 from ...runtime.tables import entry
 from ..mapping import ChipRun
+from ..view.coders import sent_by_host
 from ..view.network import ChipNetwork
 from .quantize import IntLayer, IntNetwork, IntProjection
 
@@ -74,8 +75,9 @@ def _tile(
     readouts = {r.name for r in network.layers if type(r.node).__name__ == "Readout"}
     total = steps + max((onset[n] for n in readouts), default=0)
     signals: dict[str, Array] = {}
-    for node in network.inputs:
+    for node in network.inputs if not network.hosted else ():
         signals[node.name] = _encode(node, quantized, np.asarray(x, np.float64), steps, tally)
+    signals |= _from_host(network, x, total, steps=steps, tally=tally)
     last = {p.source: layer.name for layer in quantized.layers for p in layer.projections}
     answer: Array | None = None
     for layer in quantized.layers:
@@ -111,6 +113,21 @@ def _encode(node: Input, quantized: IntNetwork, x: Array, steps: int, tally: _Ta
     spikes = np.diff(sent, axis=0, prepend=0)
     _count(tally, node.name, spikes)
     return np.asarray(spikes)
+
+
+def _from_host(
+    network: ChipNetwork, x: Array, total: int, *, steps: int, tally: _Tally
+) -> dict[str, Array]:
+    """The spikes of the neurons that the host has in the chip's stead, (total, n, *shape)."""
+    out = {}
+    inputs = {node.name: np.asarray(x, np.float64) for node in network.inputs}
+    hosted = sorted(network.hosted)
+    for name, sent in sent_by_host(network.facts, hosted, inputs, steps).items():
+        begin = network.facts.onsets[name]
+        out[name] = np.zeros((total, *sent.shape[1:]), np.float32)
+        out[name][begin : begin + steps] = sent
+        _count(tally, name, sent)
+    return out
 
 
 def _apply(p: IntProjection, signal: Array) -> Array:
