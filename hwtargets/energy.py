@@ -220,6 +220,8 @@ def activity(
     }
     for node in network.inputs:
         mean[node.name] = float(np.mean(rates[node.name])) if rates and node.name in rates else sent
+    for name in network.hosted:
+        mean[name] = float(np.mean(rates[name])) if rates and name in rates else rate
     for p in network.projections:
         synops += p.synapses * mean[p.source]
     for layer in network.layers:

@@ -133,6 +133,7 @@ class Mapped:
             mapping does not say.
         sent: share of the input's values that reach the first layer as spikes in every step.
         encoders: neurons on the chip that turn the input into spikes.
+        hosted: populations of the network whose spikes the host sends.
         tiles: layer name -> neurons along each axis that a core takes, where it is cut so.
         facts: further plain JSON values for the report (replication factor, added ticks, ...); no
             code reads them.
@@ -153,6 +154,7 @@ class Mapped:
     input_mode: str = ""
     sent: float = 0.0
     encoders: int = 0
+    hosted: frozenset[str] = frozenset()
     tiles: Mapping[str, Shape] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -8,7 +8,8 @@ network in ``KINDS`` is searched for its smallest T: doubling until the drop is 
 then halving the gap. ``KINDS`` is in the order of what a chip must be able to do; a kind is only
 searched below the smallest T found before it, for at more steps it would lose to one that needs
 less of a chip; those that send one number per window, with fewer spikes, are searched up to the
-given T. All candidates are listed with what they cost.
+given T. All candidates are listed with what they cost; of the one that is taken also what a price
+for spikes would save (``front``).
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from .candidates import (
     as_candidate,
 )
 from .claim import Key, claims
+from .front import can_be_walked, preferred, walked
 from .judge import Seen, drop_of, measured_by, seen_of, shrunk
 
 HELD_BACK = 512  # at most, and at most a third
@@ -107,10 +109,36 @@ class _Search:
             return found.drop <= NEAR * limit
         return found.drop - (found.high - found.low) / 2 <= limit
 
-    def _candidate(self, kind: Kind, *, steps: int, lag: int, most: int) -> Candidate:
+    def walk(self, best: Candidate) -> tuple[Candidate, ...]:
+        """The front of ``best``; see ``front``."""
+        if not can_be_walked(self.options):
+            return ()
+        limit, agreement = self.options.max_drop, self.labels is None
+        kind = Kind(recipe=best.recipe)
+
+        def at(cost: float) -> Candidate:
+            before = dict(self.seen)
+            found = self._candidate(
+                kind, steps=best.T, lag=best.lag, most=best.samples, spike_cost=cost
+            )
+            claimed = claims(self.seen, limit=limit, agreement=agreement) if self.seen else {}
+            self.seen = before
+            return replace(found, confidence=claimed.get(_key(best)))
+
+        return tuple(walked(best, at))
+
+    def _candidate(
+        self, kind: Kind, *, steps: int, lag: int, most: int, spike_cost: float | None = None
+    ) -> Candidate:
+        """``spike_cost``: the given one where it is None."""
         chosen = _spread(np.ones(len(_first(self.fit)), bool), most)
         fit = {name: x[chosen] for name, x in self.fit.items()}
-        made = convert(self.ann, fit, as_candidate(self.options, kind.recipe, steps=steps, lag=lag))
+        cost = self.options.spike_cost if spike_cost is None else spike_cost
+        made = convert(
+            self.ann,
+            fit,
+            as_candidate(self.options, kind.recipe, steps=steps, lag=lag, spike_cost=cost),
+        )
         if not self.answers:
             self.answers = _analog(made.lowered, self.held)
         result = simulate(made.graph, self.held, steps, at=[steps])
@@ -139,6 +167,7 @@ class _Search:
             synops_per_sample=synops,
             macs_per_sample=macs,
             energy_pj=arithmetic_energy(made.graph, synops=synops, macs=macs),
+            spike_cost=cost,
         )
 
 
@@ -172,8 +201,13 @@ def choose(
         progress=progress,
     )
     best = search.claim(_search_all(search, kinds))
-    final = convert(ann, arrays, as_candidate(options, best.recipe, steps=best.T, lag=best.lag))
-    meta = {**final.graph.meta, "auto": _record(search, best)}
+    front = search.walk(best)
+    best = preferred(best, front, options)
+    taken = as_candidate(
+        options, best.recipe, steps=best.T, lag=best.lag, spike_cost=best.spike_cost
+    )
+    final = convert(ann, arrays, taken)
+    meta = {**final.graph.meta, "auto": _record(search, best, front)}
     final = replace(final, graph=replace(final.graph, meta=meta))
     progress(1, 1)
     return Selection(
@@ -181,6 +215,7 @@ def choose(
         chosen=best,
         candidates=tuple(search.tried.values()),
         within=best.within,
+        front=front,
     )
 
 
@@ -329,7 +364,7 @@ def _analog(lowered: SpikingGraph, inputs: Mapping[str, Array]) -> dict[str, Arr
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 
-def _record(search: _Search, best: Candidate) -> dict[str, Any]:
+def _record(search: _Search, best: Candidate, front: tuple[Candidate, ...]) -> dict[str, Any]:
     """``auto`` in the meta of the chosen network: plain JSON values."""
     return {
         "max_drop": search.options.max_drop,
@@ -341,6 +376,7 @@ def _record(search: _Search, best: Candidate) -> dict[str, Any]:
         "held_back": len(_first(search.held)),
         "chosen": asdict(best),
         "candidates": [asdict(c) for c in search.tried.values()],
+        "front": [asdict(c) for c in front],
         "best": {name: asdict(c) for name, c in search.best.items()},
         "left_out": list(search.left_out),
     }

@@ -61,8 +61,9 @@ class Candidate:
     drop itself but for accuracy (``auto_judge.shrunk``); ``low``, ``high``: 95 % interval, None for
     an error; ``samples``: how many it was converted on; ``macs_per_sample``: multiply-accumulates
     on analog values; ``energy_pj``: of the arithmetic of one sample (``PREFERENCES``);
-    ``confidence``: the probability that the drop on unseen data is within the limit (``claim``),
-    None for an error. ``within``: neither what was seen nor what is expected is over the limit."""
+    ``spike_cost``: the price of a spike that it was converted with; ``confidence``: the probability
+    that the drop on unseen data is within the limit (``claim``), None for an error. ``within``:
+    neither what was seen nor what is expected is over the limit."""
 
     recipe: str
     T: int
@@ -78,6 +79,7 @@ class Candidate:
     synops_per_sample: float
     macs_per_sample: float
     energy_pj: float
+    spike_cost: float = 0.0
     confidence: float | None = None
 
 
@@ -94,17 +96,23 @@ RANKING: Mapping[str, Callable[[Candidate], float]] = {
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Selection:
     """``conversion`` is the chosen one, converted on all calibration samples; its meta lists all
-    ``candidates``. ``within``: whether it stays under the limit (else the best there was)."""
+    ``candidates``, and its ``front`` of accuracy against spikes (``front``). ``within``: whether it
+    stays under the limit (else the best there was)."""
 
     conversion: Conversion
     chosen: Candidate
     candidates: tuple[Candidate, ...]
     within: bool
+    front: tuple[Candidate, ...] = ()
 
 
-def as_candidate(options: Options, recipe: str, *, steps: int, lag: int) -> Options:
-    """``options`` for one candidate: what only some recipes have is left out for the others."""
+def as_candidate(
+    options: Options, recipe: str, *, steps: int, lag: int, spike_cost: float | None = None
+) -> Options:
+    """``options`` for one candidate: what only some recipes have is left out for the others.
+    ``spike_cost``: another price of a spike."""
     plain = replace(options, recipe=recipe, steps=steps, lag=lag, levels=None, copies=None)
+    plain = plain if spike_cost is None else replace(plain, spike_cost=spike_cost)
     return replace(
         plain,
         levels=options.levels if recipe == "graded" else None,

@@ -28,10 +28,14 @@ from ...runtime.facts import GraphFacts
 from ...runtime.neurons import Neuron
 from ...runtime.ops import Array
 
-FEW_STEPS = 32  # with more, a second neuron per value costs more than it is worth
+FEW_LEVELS = 32  # with more, a second neuron per value costs more than it is worth
 SMALL_SHARE = 0.25  # of all neurons: deep networks; others inherit little and would pay much
 # Traits of neurons whose copies do what one of them with more levels does.
-COPIED = frozenset(("if", "subtract", "levels", "signed", "v_init"))
+COPIED = (
+    frozenset(("if", "subtract", "levels", "signed", "v_init")),
+    frozenset(("few-spike", "lag", "levels", "v_init")),
+    frozenset(("ttfs", "lag", "levels", "v_init")),
+)
 SPACING = 0.02  # of theta / C: how far grids may move the initial potentials of copies
 
 
@@ -58,7 +62,7 @@ def worth_copying(graph: snn.SpikingGraph) -> bool:
 
 def can_be_copied(neuron: Neuron) -> bool:
     """Whether copies do what one neuron with more levels does: it only adds and subtracts."""
-    return neuron.traits <= COPIED
+    return any(neuron.traits <= traits for traits in COPIED)
 
 
 def spread(

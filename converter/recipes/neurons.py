@@ -14,12 +14,12 @@ from ...runtime.ops import Array
 from ...spelling import spelled
 from ..lowering.align import aligned
 from ..lowering.coders import Coders, coding_neuron, joined
-from ..lowering.copies import FEW_STEPS, worth_copying
+from ..lowering.copies import FEW_LEVELS, worth_copying
 from ..lowering.differential import differential
 from ..lowering.lower import UNIT
 from ..statistics.measure import LayerStats
 from ..statistics.thresholds import thresholds
-from . import Recipe
+from . import Recipe, recipe_named
 from . import windowed as windows
 from .options import Options, can_copy
 
@@ -59,7 +59,9 @@ def copies_of(lowered: snn.SpikingGraph, options: Options) -> int:
     """Neurons for each value of the layers that read the input only."""
     if options.copies is not None or not can_copy(options):
         return options.copies or 1
-    return 2 if options.steps <= FEW_STEPS and worth_copying(lowered) else 1
+    window = recipe_named(options.recipe).window
+    levels = windows.number_of_levels(window, options.steps) if window else options.steps
+    return 2 if levels <= FEW_LEVELS and worth_copying(lowered) else 1
 
 
 def neurons_of(
@@ -76,7 +78,8 @@ def neurons_of(
     if recipe.model == "differential":
         return _differential(lowered, stats, theta, options.levels or recipe.levels, options)
     if recipe.window is not None:
-        return windows.windowed(lowered, stats, theta, recipe.window, options)
+        window = recipe.window
+        return windows.windowed(lowered, stats, theta, window, options, copies=copies)
     out: dict[str, Neuron] = {}
     levels = options.levels or recipe.levels
     kind = PacedParams if is_paced(recipe, options) else NeuronParams

@@ -41,8 +41,9 @@ class Options:
         pace: behind a lag, binary spikes are sent evenly and read by when they come
             (``runtime.neurons.paced``); False: plain neurons, whose spikes leave in a burst.
         copies: neurons for each value of the layers that read the input only (``copies``), of the
-            recipes with one level per spike and no start lag; None: 2 up to T = 32 where that is at
-            most a quarter more neurons (``copies.worth_copying``), else 1.
+            recipes with one level per spike and no start lag; None: 2 up to T = 32, with windows
+            up to 32 levels, where that is at most a quarter more neurons
+            (``copies.worth_copying``), else 1.
         levels: largest number of spikes per step; None is the recipe's.
         reset, leak, refractory: see ``runtime.neurons.NeuronParams``.
         maxpool: "exact" keeps a running maximum of cumulated spikes, which no chip has; "tree"
@@ -117,7 +118,7 @@ class Options:
         default=None,
         metadata=_shown(
             "Neurons for each value of the first layer [2 up to T=32 where that is a quarter more "
-            "neurons or less, else 1]; recipes binary and signed without a lag.",
+            "neurons or less, else 1]; recipes binary and signed without a lag, few-spike, ttfs.",
             smallest=1,
         ),
     )
@@ -187,8 +188,9 @@ class Options:
                 )
             if self.copies is not None and self.copies > 1 and not can_copy(self):
                 raise UsageError(
-                    "copies of the first layer's neurons are for the recipes binary and signed, "
-                    "with a constant input current, soft reset, no leak, refractory steps or lag",
+                    "copies of the first layer's neurons are for the recipes binary, signed, "
+                    "few-spike and ttfs, with a constant input current, soft reset, no leak, "
+                    "refractory steps or lag",
                     remedy=f"Leave {spelled('copies')} out, or the options that do not go with it.",
                     code="E114",
                 )
@@ -257,6 +259,6 @@ def _plain_type(hint: Any) -> type:
 def can_copy(options: Options) -> bool:
     """Whether copies of a neuron do what a neuron with more levels does (``copies``)."""
     recipe = recipe_named(options.recipe)
-    one = recipe.model == "if" and recipe.levels == 1 and not recipe.synchronous
+    one = recipe.model != "differential" and recipe.levels == 1 and not recipe.synchronous
     plain = options.reset == "subtract" and not options.leak and not options.refractory
     return one and plain and not options.lag and options.encoding == "constant"

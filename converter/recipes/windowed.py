@@ -28,7 +28,6 @@ def check(recipe: Recipe, options: Options) -> None:
         "reset to zero": options.reset != "subtract",
         "refractory steps": options.refractory,
         "output spike counts": options.readout != "membrane",
-        "copies of neurons": (options.copies or 1) > 1,
         f"inputs as '{options.encoding}' spikes": options.enters.drawn != "constant",
     }
     wrong = [what for what, asked in given.items() if asked]
@@ -58,20 +57,27 @@ def windowed(
     theta: Mapping[str, Array],
     window: type[WindowedNeuron],
     options: Options,
+    *,
+    copies: Mapping[str, int],
 ) -> tuple[snn.SpikingGraph, dict[str, Neuron]]:
     """The neurons, and ``lowered`` with signals that wait for each other and the codings that its
-    other nodes read. ``theta``: by population and channel, what the largest number is worth."""
+    other nodes read. ``theta``: by population and channel, what the largest number of one of its
+    ``copies`` is worth in their mean."""
     if not lowered.of(snn.Population):  # nothing spikes: currents are the same in every step
         return lowered, {}
     steps, out = options.steps, dict[str, Neuron]()
     share = _unit(window, steps).reach(steps) / steps
     for population in lowered.of(snn.Population):
         largest, stat = theta[population.name], stats[population.name]
+        count = copies.get(population.name, 1)
         if population.ceiling is not None:
-            largest = np.minimum(largest, np.float32(population.ceiling))
+            largest = np.minimum(largest, np.float32(population.ceiling / count))
         v_threshold = stat.broadcast((largest / share).astype(np.float32), len(population.shape))
         out[population.name] = window(
-            v_threshold=v_threshold, v_init=v_threshold * np.float32(options.v_init), lag=steps
+            v_threshold=v_threshold,
+            v_init=v_threshold * np.float32(options.v_init),
+            lag=steps,
+            levels=count,
         )
     coding = _unit(window, steps).coding
     late = lowered.with_nodes(

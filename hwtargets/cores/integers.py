@@ -38,6 +38,7 @@ from ...runtime.ops import Array
 from ...runtime.semantics.windows import READ
 from ...runtime.tables import entry
 from ..mapping import ChipRun
+from ..view.coders import sent_by_host
 from ..view.network import ChipNetwork
 from .quantize import IntLayer, IntNetwork, IntProjection
 
@@ -89,8 +90,9 @@ class Walk:
         self.last = {p.source: la.name for la in network.layers for p in la.projections}
         self.signals: dict[str, Array] = {
             node.name: _encode(node, quantized, np.asarray(x, np.float64), steps, tally)
-            for node in network.inputs
+            for node in (() if network.hosted else network.inputs)
         }
+        self.signals |= _from_host(network, x, self.total, steps=steps, tally=tally)
 
     def begin(self, layer: IntLayer) -> int:
         """The first step of the window of what a layer reads."""
@@ -147,6 +149,21 @@ def _encode(node: Input, quantized: IntNetwork, x: Array, steps: int, tally: Tal
     spikes = np.diff(sent, axis=0, prepend=0)
     _count(tally, node.name, spikes)
     return np.asarray(spikes)
+
+
+def _from_host(
+    network: ChipNetwork, x: Array, total: int, *, steps: int, tally: Tally
+) -> dict[str, Array]:
+    """The spikes of the neurons that the host has in the chip's stead, (total, n, *shape)."""
+    out = {}
+    inputs = {node.name: np.asarray(x, np.float64) for node in network.inputs}
+    hosted = sorted(network.hosted)
+    for name, sent in sent_by_host(network.facts, hosted, inputs, steps).items():
+        begin = network.facts.onsets[name]
+        out[name] = np.zeros((total, *sent.shape[1:]), np.float32)
+        out[name][begin : begin + steps] = sent
+        _count(tally, name, sent)
+    return out
 
 
 def _apply(p: IntProjection, signal: Array) -> Array:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -102,9 +102,12 @@ def map_cores(
     """Partition, quantize, count traffic; see ``mapping``."""
     suggest = partial(would_fit, network, target, request, map_cores)
     mode = _input_mode(network, target, request.options.input)
+    if mode == "spikes":
+        network = network.with_host()
     before = network
     if request.options.maxpool == "or" and "zero" in target.can("reset"):
         network = chip_view(with_any_spike_pools(network.graph))
+        network = network.with_host() if mode == "spikes" else network
     tilings, over = _fitted(network, target, request.options.memory, mode == "population")
     broken = (*kinds(network, target), *over)
     runner = None if broken or request.dry else _runner(network, target, mode, request)
@@ -122,6 +125,7 @@ def map_cores(
         input_mode=mode,
         sent=_sent(mode, request),
         encoders=_size(network) if mode == "population" else 0,
+        hosted=network.hosted,
         tiles={t.name: t.tile for t in tilings},
         facts=_facts(network, tilings, mode),
         notes=(
@@ -161,8 +165,11 @@ def _with_option(pool: Violation, network: ChipNetwork) -> Violation:
 
 
 def _input_mode(network: ChipNetwork, target: HardwareTarget, wanted: str | None) -> str:
-    """One of ``WAYS``, or "spikes" where the network itself says how its input is encoded."""
+    """One of ``WAYS``, or "spikes" where the network itself says how its input is encoded: always,
+    or, where neurons of its own encode it, unless another way is ``wanted``."""
     if network.inputs and all(n.encoding != "constant" for n in network.inputs):
+        return "spikes"
+    if network.coders and wanted is None:
         return "spikes"
     known = target.can("input")
     mode = known[0] if wanted is None else wanted
@@ -300,6 +307,8 @@ def _too_far(name: str, used: int, limit: float) -> Violation:
 
 def _facts(network: ChipNetwork, tilings: tuple[Tiling, ...], mode: str) -> Mapping[str, object]:
     size = _size(network)
+    if network.hosted:
+        size = sum(int(np.prod(network.graph[name].shape)) for name in network.hosted)
     messages = {"graded": size, "spikes": size, "population": 0, "bias": 0}[mode]
     first = sum(
         layer.neurons
@@ -329,6 +338,7 @@ def _notes(network: ChipNetwork, target: HardwareTarget, mode: str) -> tuple[str
             "spikes; its quantization in time is part of the chip's accuracy.",
             "spikes": "The host sends the input as spikes.",
         }[mode],
+        *_host_notes(network, target),
     ]
     width = target.limit("convolution_width")
     wide = (
@@ -341,6 +351,19 @@ def _notes(network: ChipNetwork, target: HardwareTarget, mode: str) -> tuple[str
         for name in dict.fromkeys(wide)
     )
     return tuple(notes)
+
+
+def _host_notes(network: ChipNetwork, target: HardwareTarget) -> Iterator[str]:
+    """What a host does that sends the spikes of neurons which code the input."""
+    if network.hosted:
+        count = sum(int(np.prod(network.graph[name].shape)) for name in network.hosted)
+        other = spelled("options", {"input": str(target.can("input")[0])})
+        yield (
+            f"These are the spikes of {count:,} neurons that code the input: "
+            f"{', '.join(sorted(network.hosted))}. They depend on its values alone, so the host "
+            "sends them from the first step on; they take no cores and are in none of the chip's "
+            f"counts. {other} puts the neurons on cores."
+        )
 
 
 def _negative_notes(target: HardwareTarget, mode: str, request: Request[Any]) -> tuple[str, ...]:

@@ -212,7 +212,7 @@ class Assembly:
         rates = run.rates if run else None
         rate, mapped = self.request.rate, self.mapped
         found = activity(
-            self.network,
+            self.network.with_host() if mapped.hosted else self.network,
             rates,
             rate=rate,
             sent=mapped.sent,
@@ -233,8 +233,10 @@ class Assembly:
 
     @property
     def _lag(self) -> int:
-        """Steps until the last node begins: the sum of the start lags."""
-        return max(self.network.facts.onsets.values(), default=0)
+        """Steps until the last node begins: the sum of the start lags, without those that a host
+        which codes the inputs need not wait."""
+        begins = self.network.with_host().begins if self.mapped.hosted else 0
+        return max(self.network.facts.onsets.values(), default=0) - begins
 
     def _accuracy(self, run: ChipRun | None, result: SimulationResult | None) -> dict[str, Any]:
         data, x, y = self.data, self.request.x, self.request.y

@@ -120,14 +120,28 @@ def latency_in_ticks(target: HardwareTarget, *, steps: int, lag: int) -> Latency
     )
 
 
+def _input_note(net: TrueNorthNetwork) -> str:
+    driven = f"on {len(net.routed.pins)} axons driven by the host."
+    coders = [source for source in net.lowered.sources if source.coder is not None]
+    if coders:
+        return (
+            f"The input enters as the spikes of {sum(s.size for s in coders):,} neurons that code "
+            f"it ({', '.join(s.name for s in coders)}), which depend on its values alone and take "
+            f"no cores, {driven}"
+        )
+    return (
+        "The input is rate-coded: value x is (x - low) / (high - low) spikes per step, spread "
+        f"evenly, {driven}"
+    )
+
+
 def notes_of(net: TrueNorthNetwork, origin: str, facts: dict[str, Any]) -> tuple[str, ...]:
     """Sentences for the report; ``facts`` as in ``compile.route.summary``, and ``codings``."""
     notes = [
         f"Codes, scales and biases were fitted on {origin}."
         if facts["tuned"]
         else f"Weights were rounded to codes; only ranges were measured, on {origin}.",
-        "The input is rate-coded: value x is (x - low) / (high - low) spikes per step, spread "
-        f"evenly, on {len(net.routed.pins)} axons driven by the host.",
+        _input_note(net),
         f"{facts['chip_neurons']:,} chip neurons for {facts['neurons']:,} of the network: "
         f"replication factor {facts['replication_factor']:.2f} ({facts['copies']:,} copies, "
         f"{facts['relays']:,} relays on {facts['splitter_cores']:,} splitter cores, "

@@ -63,7 +63,10 @@ class Crossbars:
             line counts for, and the tick of its step 0; line_value: float64 (L,): what one spike
             adds to that element's sum over steps.
         header: plain JSON: ``inputs`` [{name, shape, low, high}] (a value x is coded as
-            (x - low) / (high - low) spikes per step), ``readouts`` [{name, shape, offset}]
+            (x - low) / (high - low) spikes per step; where there are ``neurons`` {codes, factor,
+            bias, threshold, v_init} the host sends the spikes of these neurons instead, which get
+            factor x + bias in every step, x the input ``codes``, begin at v_init and reset by
+            subtraction), ``readouts`` [{name, shape, offset}]
             (readout after t steps = sum of spikes * value / t - offset), ``steps`` (the longest
             window for which no potential can overflow), ``ticks`` (to run for one inference).
     """

@@ -197,6 +197,7 @@ def _mapped(
         energy=measured_energy(network, target, request, net, measured, rates=rates),
         latency=latency_in_ticks(target, steps=request.steps, lag=int(net.routed.start.max())),
         input_mode="spikes",
+        hosted=network.coders,
         facts=facts,
         notes=notes_of(net, origin, facts),
         would_fit=partial(

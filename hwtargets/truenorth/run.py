@@ -50,9 +50,14 @@ class Spikes:
 
 
 def source_spikes(sources: Iterable[Source], x: Mapping[str, Array], steps: int) -> Spikes:
-    """The inputs' spike trains, spread evenly over the steps (encoding "rate")."""
+    """The inputs' spike trains, spread evenly over the steps (encoding "rate"), or those of the
+    neurons that code them."""
     spikes = Spikes()
     for source in sources:
+        if source.coder is not None:
+            train = source.coder.spikes(x, steps)
+            spikes.trains[source.first] = train.reshape(*train.shape[:2], -1).astype(np.uint8)
+            continue
         node = Input(name=source.name, shape=source.shape, encoding="rate")
         values = unit_range(source, x[source.name])
         train = encode(node, values, first_step=0, steps=steps, seed=0, offset=0)

@@ -26,6 +26,7 @@ from ...runtime.neurons import Neuron
 from ...runtime.ops import Array, LinearOp, Shape
 from ...runtime.semantics.walk import annotate
 from . import geometry, sparse
+from .coders import coders_of
 from .geometry import Geometry
 
 Link: TypeAlias = tuple[LinearOp, int, tuple[Shape, ...]]  # op, which input, all input shapes
@@ -156,11 +157,14 @@ class ChipLayer:
 
 @dataclass(frozen=True, eq=False)
 class ChipNetwork:
-    """Inputs, then layers in execution order."""
+    """Inputs, then layers in execution order. ``coders``: those layers that code inputs
+    (``coders``); ``hosted``: those left out of ``layers``, as a host sends their spikes."""
 
     facts: GraphFacts
     inputs: tuple[g.Input, ...]
     layers: tuple[ChipLayer, ...]
+    coders: frozenset[str] = frozenset()
+    hosted: frozenset[str] = frozenset()
     _by_name: dict[str, ChipLayer] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -169,6 +173,23 @@ class ChipNetwork:
     @property
     def graph(self) -> g.SpikingGraph:
         return self.facts.graph
+
+    def with_host(self) -> ChipNetwork:
+        """The same without its coders, whose spikes a host sends."""
+        layers = tuple(layer for layer in self.layers if layer.name not in self.coders)
+        return ChipNetwork(
+            facts=self.facts,
+            inputs=self.inputs,
+            layers=layers,
+            coders=self.coders,
+            hosted=self.coders,
+        )
+
+    @property
+    def begins(self) -> int:
+        """The first step of the chip: a host that codes the inputs need not wait for what it
+        knows."""
+        return min((self.facts.onsets[name] for name in self.hosted), default=0)
 
     def __getitem__(self, name: str) -> ChipLayer:
         return self._by_name[name]
@@ -216,7 +237,9 @@ def chip_view(graph: g.SpikingGraph) -> ChipNetwork:
         for node in graph.nodes
         if isinstance(node, g.STATEFUL)
     )
-    return ChipNetwork(facts=facts, inputs=graph.of(g.Input), layers=layers)
+    return ChipNetwork(
+        facts=facts, inputs=graph.of(g.Input), layers=layers, coders=coders_of(facts)
+    )
 
 
 def _tangled(graph: g.SpikingGraph, counts: Mapping[str, tuple[int, int]]) -> set[str]:

@@ -22,6 +22,7 @@ from .run import SpikingRun, as_population
 from .structure import initial_charges, partners
 
 COPIES = 8  # neurons per value at most
+COPIED = ("binary", "signed", "few-spike", "ttfs")  # recipes whose neurons can have copies
 LEVELS = RECIPES["graded"].levels
 FACTORS = (0.25, 0.5, 0.7, 0.85, 1.15, 1.4, 2.0, 3.0, 4.0, 6.0)
 
@@ -119,7 +120,7 @@ def _copies(net: snn.SpikingGraph, name: str) -> int | None:
     # Of these recipes' neurons one with more levels is so many; so is one of a network that does
     # not say its recipe, for the neurons say it.
     more = 2 * node.neuron.levels
-    return more if known and recipe in ("binary", "signed", None) and more <= COPIES else None
+    return more if known and recipe in (*COPIED, None) and more <= COPIES else None
 
 
 def _variants(
@@ -130,6 +131,8 @@ def _variants(
     out: dict[Change | None, Neuron] = {}
     for factor in FACTORS:
         out[Change("lower" if factor < 1 else "raise", factor)] = _scaled(neuron, factor)
+    if copies is not None:
+        out[Change("copies", copies)] = _with_levels(neuron, copies)
     if not neuron.traits & {"if", "paced"}:
         return out  # of a model whose parameters are not known here
     for lag in (1, 2, 4, 8) if lags else ():
@@ -137,8 +140,6 @@ def _variants(
             out[Change("lag", lag)] = neuron.having(lag=lag)
     if "paced" in neuron.traits:
         return out  # it is binary: the layers before and behind read spikes by when they come
-    if copies is not None:
-        out[Change("copies", copies)] = _with_levels(neuron, copies)
     if "signed" not in neuron.traits:
         out[Change("signed", neuron.levels)] = neuron.having(signed=True)
     if neuron.levels < LEVELS:

@@ -74,19 +74,53 @@ def auto_text(auto: Mapping[str, Any]) -> str:
     others = [
         f"{name}: {c['recipe']} T={c['T']}" + (f" lag {c['lag']}" if c["lag"] else "")
         for name, c in auto["best"].items()
-        if c != best
+        if c != best and name != auto["prefer"]
     ]
     order += f"\nanother {spelled('prefer')} would take: {', '.join(others)}" if others else ""
     left = "".join(f"\nnot weighed: {reason}" for reason in auto["left_out"])
-    return f"{table(header, rows)}\n{_verdict(auto)}\n{order}{left}"
+    return f"{table(header, rows)}\n{_verdict(auto)}\n{order}{left}{_front_text(auto)}"
+
+
+def _front_text(auto: Mapping[str, Any]) -> str:
+    """What a price for spikes saves and loses, of the recipe and T that were chosen; "" in files
+    that do not say."""
+    best, front = auto["chosen"], auto.get("front") or []
+    if not front:
+        return ""
+    key = ("recipe", "T", "lag")
+    free = [c for c in auto["candidates"] if [c[k] for k in key] == [front[0][k] for k in key]]
+    header = [
+        "spike cost", "spikes/neuron", "change", "drop", "95 % interval", "expected", "within",
+        "synops/sample", "nJ/sample", "",
+    ]  # fmt: skip
+    rows = [
+        [
+            f"{c['spike_cost']:g}",
+            f"{c['spikes_per_neuron']:.2f}",
+            f"{100 * (c['spikes_per_neuron'] / free[0]['spikes_per_neuron'] - 1):+.0f} %",
+            f"{c['drop']:.2f}",
+            "" if c["low"] is None else f"{c['low']:.2f} to {c['high']:.2f}",
+            f"{c['expected']:.2f}",
+            "yes" if c["within"] else "no",
+            count(c["synops_per_sample"]),
+            f"{1e-3 * c['energy_pj']:.3g}",
+            "chosen" if c == best else "",
+        ]
+        for c in (free[0], *front)
+        if free[0]["spikes_per_neuron"]
+    ]
+    option = spelled("spike_cost", "C")
+    title = f"{best['recipe']} at T={best['T']} where spikes have a price ({option}):"
+    return f"\n\n{title}\n{table(header, rows)}"
 
 
 def _verdict(auto: Mapping[str, Any]) -> str:
     """What was chosen, and how sure that is."""
     best, limit = auto["chosen"], auto["max_drop"]
     lag = f", lag {best['lag']}" if best["lag"] else ""
+    price = f", {spelled('spike_cost', best['spike_cost'])}" if best.get("spike_cost") else ""
     verdict = (
-        f"chosen: {best['recipe']} at T={best['T']}{lag}, {best['drop']:.2f} "
+        f"chosen: {best['recipe']} at T={best['T']}{lag}{price}, {best['drop']:.2f} "
         f"{DROPS[auto['measure']]}, on {auto['held_back']} samples held back "
         f"(expected drop {best['expected']:.2f}, limit {limit:g})"
     )

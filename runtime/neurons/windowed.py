@@ -48,12 +48,16 @@ class WindowedNeuron(Neuron):
         v_threshold: theta; a spike in every step would be worth theta on average over the window.
         v_init: what is added to the charge before the number is decided, theta / 2 rounds.
         lag: from the beginning of the input's window to that of its own: its length, or more.
+        levels: above 1 it stands for so many neurons with one input, the threshold levels * theta
+            and potentials theta apart (``converter.lowering.copies``), and sends what they send
+            together: n goes up to levels * N, and neuron i of them sends floor((n + i) / levels).
     """
 
     name: ClassVar[str] = "windowed"
     v_threshold: Array
     v_init: Array
     lag: int
+    levels: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "v_threshold", frozen(self.v_threshold))
@@ -64,11 +68,8 @@ class WindowedNeuron(Neuron):
             raise GraphError(
                 f"a {self.name} neuron sends after its input's window: lag is at least 1"
             )
-
-    @property
-    def levels(self) -> int:
-        """Spikes are 0 or 1."""
-        return 1
+        if self.levels < 1:
+            raise GraphError(f"levels is at least 1, got {self.levels}")
 
     @classmethod
     def most_steps(cls, wanted: int) -> int:
@@ -103,12 +104,31 @@ class WindowedNeuron(Neuron):
         if not may_fire or not 0 <= position < steps:
             spikes[...] = 0
             return
+        if self.levels > 1:
+            self._send(state, spikes, position=position, steps=steps)
+            return
         if position == 0:
             charge += self.v_init
         level = self.v_threshold * np.float64(self.weight(position, steps))
         np.greater_equal(charge, level, out=state["fired"])
         np.copyto(spikes, state["fired"])
         self.spend(charge, state["fired"], level)
+
+    def _send(self, state: State, spikes: Array, *, position: int, steps: int) -> None:
+        """A step of its own window of several neurons in one: the number is decided in the first,
+        and what it leaves stays in the charge."""
+        charge = state["charge"]
+        if position == 0:
+            state["number"] = self.numbers(charge.copy(), steps)
+            charge += self.v_init - state["number"] * self.v_threshold
+        np.copyto(spikes, self._together(state["number"], position, steps))
+
+    def _together(self, numbers: Array, position: Any, steps: int) -> Array:
+        """How many of the neurons that it stands for send in step(s) ``position``."""
+        parts = (
+            self.sends((numbers + i) // self.levels, position, steps) for i in range(self.levels)
+        )
+        return np.asarray(sum(part.astype(np.uint8) for part in parts))
 
     def _integrate(self, state: State, current: Array, weight: Any) -> None:
         np.copyto(state["scratch"], current)  # operations on mixed types are several times slower
@@ -120,16 +140,29 @@ class WindowedNeuron(Neuron):
         """w of the step(s) ``position`` (from 0) of a window of ``steps``."""
 
     @abstractmethod
+    def largest(self, steps: int) -> int:
+        """N, the largest number of one neuron."""
+
     def most(self, steps: int) -> int:
-        """N, the largest number."""
+        """The largest number, of all the neurons that it stands for together."""
+        return self.levels * self.largest(steps)
 
     @abstractmethod
     def spend(self, charge: Array, fired: Array, level: Array) -> None:
         """Take from the ``charge`` of those that ``fired`` at ``level``, in place."""
 
     @abstractmethod
+    def sends(self, numbers: Array, position: Any, steps: int) -> Array:
+        """Whether one neuron has a spike in the step(s) ``position`` for each of ``numbers``, which
+        are whole; of bool."""
+
     def code(self, steps: int) -> Array:
-        """(N + 1, steps) of bool: the steps in which each number has a spike."""
+        """(most + 1, steps): the spikes of each number in each step; of bool where it stands for
+        itself only."""
+        numbers = np.arange(self.most(steps) + 1)[:, np.newaxis]
+        if self.levels == 1:
+            return self.sends(numbers, np.arange(steps), steps)
+        return self._together(numbers, np.arange(steps), steps)
 
     def total(self, steps: int) -> int:
         """W, what a constant current's steps count together."""
@@ -156,6 +189,8 @@ class WindowedNeuron(Neuron):
 
     def _traits(self) -> Iterator[str]:
         yield from ("v_init", "lag")
+        if self.levels > 1:
+            yield "levels"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -180,15 +215,15 @@ class FewSpikeParams(WindowedNeuron):
     def weight(self, position: Any, steps: int) -> Any:
         return 2 ** (steps - 1 - position)
 
-    def most(self, steps: int) -> int:
+    def largest(self, steps: int) -> int:
         return int(2**steps - 1)
 
     def spend(self, charge: Array, fired: Array, level: Array) -> None:
         np.subtract(charge, level, out=charge, where=fired)
 
-    def code(self, steps: int) -> Array:
-        numbers = np.arange(1 << steps)[:, np.newaxis]
-        return np.asarray(numbers >> np.arange(steps)[::-1] & 1, np.bool_)
+    def sends(self, numbers: Array, position: Any, steps: int) -> Array:
+        whole = np.asarray(numbers).astype(np.int64)
+        return np.asarray(whole >> (steps - 1 - position) & 1, np.bool_)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -204,15 +239,15 @@ class TtfsParams(WindowedNeuron):
     def weight(self, position: Any, steps: int) -> Any:
         return weight(position, steps)
 
-    def most(self, steps: int) -> int:
+    def largest(self, steps: int) -> int:
         return steps
 
     def spend(self, charge: Array, fired: Array, level: Array) -> None:
         # Below every later threshold: one spike per window.
         np.copyto(charge, 0.0, where=fired)
 
-    def code(self, steps: int) -> Array:
-        return np.arange(steps + 1)[:, np.newaxis] == steps - np.arange(steps)
+    def sends(self, numbers: Array, position: Any, steps: int) -> Array:
+        return np.asarray(numbers == steps - position)
 
 
 def windowed(neuron: Neuron | None) -> bool:

@@ -187,6 +187,7 @@ def _header(routed: Routed, lowered: Lowered, steps: int) -> dict[str, Any]:
                 "shape": list(s.shape),
                 "low": s.low.reshape(-1).tolist(),
                 "high": s.high.reshape(-1).tolist(),
+                **({} if s.coder is None else {"neurons": s.coder.document()}),
             }
             for s in lowered.sources
         ],

@@ -2,6 +2,7 @@
 
     Input (constant current)  ->  spikes at the rate (x - low) / (high - low); low times the
                                   weights is a constant, so it becomes part of the bias
+    Population that codes it  ->  the same spikes, from the host; the input itself is then no line
     Population                ->  a unit
     average or sum pool       ->  a unit that adds spikes: threshold = spikes per output spike
     MaxPool                   ->  units in a tree of  max(a, b) = a + relu(b - a)
@@ -27,9 +28,11 @@ import numpy as np
 
 from ....errors import TargetError
 from ....runtime import graph as g
+from ....runtime.facts import GraphFacts
 from ....runtime.neurons import NeuronParams
 from ....runtime.ops import Array, MultiplyingOp, Shape
 from ....runtime.semantics.walk import annotate
+from ...view.coders import Coder, coders_of
 from ...view.lines import Block, Signal, Wires, apply, blocks_of, currents_of
 from . import pools
 
@@ -40,13 +43,15 @@ CHUNK = 1 << 26  # gathered elements at a time in the analog pass
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Source:
     """An input: lines first .. first + size - 1 carry (x - low) / (high - low) spikes per step.
-    low, high: of the sample's shape."""
+    low, high: of the sample's shape. ``coder``: the lines are those of a population that codes it
+    (``view.coders``); its rates are then 0 to 1."""
 
     name: str
     shape: Shape
     first: int
     low: Array
     high: Array
+    coder: Coder | None = None
 
     @property
     def size(self) -> int:
@@ -114,7 +119,8 @@ def lower(
 
     Raises TargetError for nodes without a TrueNorth form (check ``truenorth_rules`` first).
     """
-    lowering = _Lowering(samples, output_copies)
+    facts = GraphFacts(graph)
+    lowering = _Lowering(samples, output_copies, {n: Coder(facts, n) for n in coders_of(facts)})
     annotate(graph, _Signals(lowering))
     return lowering.result()
 
@@ -168,6 +174,7 @@ class _Lowering:
 
     samples: Mapping[str, Array]
     output_copies: int
+    coders: Mapping[str, Coder]
     sources: list[Source] = field(default_factory=list)
     units: list[Unit] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
@@ -194,6 +201,8 @@ class _Lowering:
         return Signal(shape=shape, constant=np.zeros(shape), terms=(wires,))
 
     def input(self, node: g.Input) -> Signal:
+        if self.coders:
+            return Signal(shape=node.shape, constant=np.zeros(node.shape))
         x = np.asarray(self.samples[node.name], np.float64)
         axes = (0, *range(2, x.ndim)) if x.ndim > 2 else (0,)
         low = np.minimum(x.min(axis=axes, keepdims=True)[0], 0.0)
@@ -249,7 +258,18 @@ class _Lowering:
         parts = [currents_of(blocks, rates[i : i + step], size) for i in range(0, len(rates), step)]
         return np.concatenate(parts)
 
+    def coding(self, coder: Coder) -> Signal:
+        """The spikes of a population that codes an input, which the host sends."""
+        shape = coder.node.shape
+        low, high = np.zeros(shape), np.ones(shape)
+        self.sources.append(
+            Source(name=coder.name, shape=shape, first=self.lines, low=low, high=high, coder=coder)
+        )
+        return self.new_lines(shape, coder.rates(self.samples), 1.0)
+
     def population(self, node: g.Population, signal: Signal) -> Signal:
+        if node.name in self.coders:
+            return self.coding(self.coders[node.name])
         neuron = _integrate_and_fire(node)
         flat = {
             name: np.broadcast_to(array, node.shape).reshape(-1).astype(np.float64)

@@ -33,7 +33,7 @@ from .planning.planner import make_plan, new_clocks
 from .planning.sizes import Sizes, choose_sizes
 from .products.models import ChainModels
 from .tiles import Chance, run_tile
-from .windows import WindowSimulator, applies
+from .windows import WindowSimulator
 
 Tile = dict[str, Any]  # the arguments of ``run_tile`` after the plan
 
@@ -73,7 +73,7 @@ class FastEngine:
         """Neurons that send one number per window: layer after layer, or as defined."""
         if self._windows is None or self._windows.graph is not graph:
             self._windows = WindowSimulator(graph, self.options)
-        if not applies(self._windows.facts, how):
+        if not self._windows.applies(how):
             options = replace(self.options, events="auto")
             return DefinitionEngine(options).run(graph, inputs, steps, **how)
         return self._windows.run(inputs, steps, **how)

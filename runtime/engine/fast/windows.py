@@ -39,7 +39,8 @@ from ...parallel.threads import available_threads, one_blas_thread, run_tasks
 from ...semantics import islands, windows
 from ...semantics.constants import constant_currents
 from ...semantics.spiking import apply_synapse, run_readout
-from ...semantics.walk import ask, walk
+from ...semantics.walk import annotate, ask, walk
+from ...semantics.whole import Largest
 from ..definition import by_rows
 from ..interface import EngineOptions, How, Request, SimulationResult, TileResult, Total, request
 from ..profile import Clock, LayerProfile, layer_profile
@@ -48,13 +49,6 @@ from .products.whole import Product, whole_products
 
 SILENT = Clock()  # of what no layer reads
 SIGNAL_BYTES = 1_000_000  # of a tile's largest signal: it is read again while in the cache
-
-
-def applies(facts: GraphFacts, how: How) -> bool:
-    """Whether this is how a graph is run; the definition runs what it is not for. (An early exit
-    saves nothing: all but the last layer have sent before the first answer.)"""
-    constant = all(i.encoding == "constant" for i in facts.graph.of(Input))
-    return facts.windowed and constant and how.get("early_exit") is None
 
 
 class WindowSimulator:
@@ -67,6 +61,20 @@ class WindowSimulator:
         self.constants = constant_currents(self.facts)
         self.products: dict[int, dict[str, Product]] = {}
         self.layers = layers_of(self.facts)
+        constant = all(i.encoding == "constant" for i in graph.of(Input))
+        self.whole = constant and self.facts.windowed and self._countable()
+
+    def applies(self, how: How) -> bool:
+        """Whether this is how the graph is run; the definition runs what it is not for. (An early
+        exit saves nothing: all but the last layer have sent before the first answer.)"""
+        return self.whole and how.get("early_exit") is None
+
+    def _countable(self) -> bool:
+        """Whether all that is counted as spikes are the numbers of one neuron each: not those of
+        several together, nor the maximum of such sums, whose spikes no code tells."""
+        rule = Largest(self.facts.by_name, lambda p: float(p.neuron.levels))
+        largest = annotate(self.graph, rule)
+        return all(largest[name] == 1 for name in (*self.cost.fan_out, *self.cost.passed_on))
 
     def run(
         self, inputs: Array | Mapping[str, Array], steps: int, **how: Unpack[How]

@@ -24,10 +24,11 @@ from onnx2snn.errors import UsageError
 from onnx2snn.runtime import file as onnxfile
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime.engine import simulate
-from onnx2snn.runtime.neurons import NeuronParams
+from onnx2snn.runtime.neurons import FewSpikeParams, NeuronParams, TtfsParams
 from onnx2snn.runtime.semantics.analog import run_analog
 
 T = 8
+STEPS = {"binary": T, "signed": T, "few-spike": 3, "ttfs": 6}  # of recipes with copies
 FIRST = "/stem/stem.2/Relu"
 LAST = "/tail/tail.2/Relu"
 
@@ -59,10 +60,39 @@ def test_copies_send_what_one_neuron_with_more_levels_sends(count, seed, initial
     assert wanted.max() > 1  # more than one neuron could send
 
 
-@pytest.mark.parametrize("recipe", ["binary", "signed"])
+@pytest.mark.parametrize("model", [FewSpikeParams, TtfsParams])
+@pytest.mark.parametrize("count", [2, 3])
+def test_windowed_copies_send_what_one_neuron_with_more_levels_sends(model, count):
+    """In every step, for charges below the first level to above the last."""
+    steps, fine = 4, np.float32(4)
+    charges = np.arange(-9, 4 * (count * 15 + 3), dtype=np.float32)
+
+    def sent(neuron: FewSpikeParams | TtfsParams) -> np.ndarray:
+        state = neuron.initial_state(1, charges.shape, np.dtype(np.float32))
+        spikes, out = np.zeros((1, len(charges)), np.float32), []
+        for position in range(-steps, steps):  # the last step of the window counts 1
+            current = charges * (position == -1)
+            neuron.step(state, current[np.newaxis], spikes, position=position, steps=steps)
+            out.append(spikes[0].copy())
+        return np.array(out[steps:])
+
+    one = model(v_threshold=fine, v_init=fine / 2, lag=steps, levels=count)
+    copies = [
+        model(v_threshold=count * fine, v_init=fine / 2 + i * fine, lag=steps) for i in range(count)
+    ]
+    wanted = sum(sent(copy) for copy in copies)
+    assert np.array_equal(sent(one), wanted)
+    assert wanted.max() > 1
+    numbers = np.clip(np.floor((charges + fine / 2) / fine), 0, one.most(steps)).astype(int)
+    assert np.array_equal(one.code(steps)[numbers].T, wanted)
+    weights = one.weight(np.arange(steps), steps)
+    assert np.array_equal(weights @ wanted, numbers)
+
+
+@pytest.mark.parametrize("recipe", STEPS)
 @pytest.mark.parametrize("copies", [2, 3])
 def test_the_network_is_still_the_ann_and_gathers_to_one_layer(recipe, copies):
-    network = converted(recipe=recipe, steps=T, copies=copies).graph
+    network = converted(recipe=recipe, steps=STEPS[recipe], copies=copies).graph
     names = [p.name for p in network.of(snn.Population)]
     assert names[:copies] == [FIRST, *(f"{FIRST}/copy{i}" for i in range(2, copies + 1))]
     assert len(names) == len(lowered().of(snn.Population)) + copies - 1
@@ -120,9 +150,9 @@ def test_the_first_layer_is_twice_as_fine():
     assert stats[4] < 0.65 * stats[2]
 
 
-@pytest.mark.parametrize("recipe", ["binary", "signed"])
+@pytest.mark.parametrize("recipe", STEPS)
 def test_outputs_come_nearer_to_the_ann(recipe):
-    errors = [logit_error(recipe=recipe, steps=T, copies=copies) for copies in (1, 2)]
+    errors = [logit_error(recipe=recipe, steps=STEPS[recipe], copies=c) for c in (1, 2)]
     assert errors[1] < 0.9 * errors[0]
 
 
@@ -169,22 +199,23 @@ def test_diagnosis_shows_one_layer_with_all_neurons():
     )
 
 
-@pytest.mark.parametrize("recipe", ["binary", "signed"])
+@pytest.mark.parametrize("recipe", ["binary", "signed", "few-spike"])
 def test_diagnosis_advises_more_of_them_where_they_help(recipe):
     """What is tried on the first layer alone is what a conversion with as many copies has."""
-    x = samples("x_test")[:40]
+    x, steps = samples("x_test")[:40], STEPS[recipe]
 
     def own(copies: int) -> tuple[float, dict[str, Trial]]:
-        network = gathered(converted(recipe=recipe, steps=T, copies=copies).graph)[0]
+        network = gathered(converted(recipe=recipe, steps=steps, copies=copies).graph)[0]
         name = network.of(snn.Input)[0].name
-        found = measure(lowered=lowered(), net=network, batches=[{name: x}], steps=T, total=len(x))
+        both = {"lowered": lowered(), "net": network, "steps": steps}
+        found = measure(**both, batches=[{name: x}], total=len(x))
         trials = try_remedies(
-            lowered=lowered(), net=network, batches=[{name: x}], steps=T, name=FIRST
+            lowered=lowered(), net=network, batches=[{name: x}], steps=steps, name=FIRST
         )
         assert not [
             t
             for t in try_remedies(
-                lowered=lowered(), net=network, batches=[{name: x}], steps=T, name=LAST
+                lowered=lowered(), net=network, batches=[{name: x}], steps=steps, name=LAST
             )
             if t.family == "copies"
         ]
@@ -220,6 +251,10 @@ def test_by_itself_only_deep_networks_at_few_steps(monkeypatch):
     assert copies(steps=33) == copies(steps=8, lag=4) == copies(steps=8, recipe="graded") == 1
     assert copies(steps=8, leak=0.1) == copies(steps=8, encoding="poisson") == 1
     assert copies(steps=8, copies=1) == 1
+    windows = ("few-spike", 5), ("ttfs", 32)  # 31 and 32 levels
+    assert [copies(recipe=recipe, steps=steps) for recipe, steps in windows] == [2, 2]
+    assert [copies(recipe=recipe, steps=steps + 1) for recipe, steps in windows] == [1, 1]
+    assert copies(recipe="ttfs", steps=8, encoding="ttfs") == 1
 
 
 def test_none_before_a_max_pool_unless_asked_for(monkeypatch):
@@ -254,14 +289,16 @@ def test_auto_uses_them_for_the_candidates_that_can():
     assert chosen.conversion.graph.meta["copies"] in (1, 2)
 
 
+@pytest.mark.parametrize("recipe", ["binary", "few-spike"])
 @pytest.mark.parametrize("kind", ["pool", "relu, pool", "skip", "concat", "island"])
-def test_every_kind_of_reader(kind):
+def test_every_kind_of_reader(kind, recipe):
     """Max pools, sums, joins and islands behind the copies."""
     results = {}
+    steps = {"binary": 16, "few-spike": 4}[recipe]
     for copies in (1, 2):
-        done = made(kind, copies=copies, steps=16)
+        done = made(kind, copies=copies, steps=steps, recipe=recipe)
         there = bool(front(done.lowered))
-        got = next(iter(simulate(done.graph, inputs(), 16).readouts.values()))[-1]
+        got = next(iter(simulate(done.graph, inputs(), steps).readouts.values()))[-1]
         wanted = next(iter(run_analog(done.lowered, inputs()).values()))
         results[copies] = float(((got - wanted) ** 2).mean() / wanted.var())
         assert done.graph.meta["copies"] == (copies if there else 1)

@@ -10,9 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from converter import digits_nets as digits
 from hwtargets.truenorth import nets
 from hwtargets.truenorth import simulator as truenorth_simulator
 from hwtargets.truenorth.as_graph import integer_graph
+from onnx2snn.converter.convert import convert
+from onnx2snn.converter.recipes.options import Options
+from onnx2snn.hwtargets import load_target
 from onnx2snn.hwtargets.truenorth.compile import compile_network
 from onnx2snn.hwtargets.truenorth.file import dump, violations
 from onnx2snn.hwtargets.truenorth.run import source_spikes, unit_range
@@ -168,3 +172,38 @@ def test_nothing_is_lost_and_every_axon_has_one_driver(kind, seed, core):
     slot[order] = np.arange(len(order))
     bits = np.unpackbits(box.synapses, axis=1)
     assert bits[slot[first_copies]].sum() == synapses  # every synapse exactly once
+
+
+def test_a_host_that_knows_the_file_drives_it_as_neurons_that_code_the_input_do():
+    """Their spikes by a plain loop over what the header says, of both signs."""
+    x = (digits.samples("x_test")[:2] - np.float32(0.25)).astype(np.float64)
+    calibration = digits.samples()[:64] - np.float32(0.25)
+    options = Options(steps=8, encoding="population:2", tune=False)
+    graph = convert(digits.ann("digits_mlp"), calibration, options).graph
+    name = graph.of(g.Input)[0].name
+    target = load_target("truenorth")
+    fitted = {"coding": "ternary", "copies": 1, "tune": False}
+    net = compile_network(graph, target, {name: calibration}, steps=8, fit_steps=8, **fitted)
+    coders = [s.name for s in net.lowered.sources]
+    assert len(coders) == 4 and name not in coders
+    assert not {u.layer for u in net.routed.units} & {*coders, name}
+    mine = net.run({name: x}, 8, keep=tuple(r.unit for r in net.lowered.readings))
+    counted = simulate(graph, x.astype(np.float32), 8).spikes
+    total = dict.fromkeys(coders, 0)
+    for i, sample in enumerate(x):
+        rasters = []
+        for source in net.crossbars.header["inputs"]:
+            told = source["neurons"]
+            assert told["codes"] == name
+            factor, bias, theta = (np.array(told[k]) for k in ("factor", "bias", "threshold"))
+            v, spikes = np.array(told["v_init"]), np.zeros((8, sample.size), np.uint8)
+            for t in range(8):
+                v = v + factor * sample.reshape(-1) + bias
+                spikes[t] = v >= theta
+                v = v - theta * spikes[t]
+            rasters.append(spikes)
+            total[source["name"]] += int(spikes.sum())
+        (train,) = mine.trains.values()
+        np.testing.assert_array_equal(chip_spikes(net, rasters), train[:, i])
+    assert total == {coder: int(counted[coder].sum()) for coder in coders}
+    assert min(total.values()) > 0

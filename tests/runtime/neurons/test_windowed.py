@@ -196,3 +196,35 @@ def test_every_number_has_its_code(model: type[WindowedNeuron]) -> None:
     weights = neuron.weight(np.arange(5), 5)
     np.testing.assert_array_equal(codes @ weights, np.arange(neuron.most(5) + 1))
     assert all(a > b for a, b in pairwise(weights))
+
+
+@pytest.mark.parametrize("model", [FewSpikeParams, TtfsParams])
+def test_a_maximum_of_sums_of_neurons_counts_as_it_is_defined(model: type[WindowedNeuron]) -> None:
+    """It is larger than any number of one neuron, which has no code."""
+    one = np.ones((), np.float32)
+    neuron = model(v_threshold=one, v_init=one / 2, lag=T)
+    eye = ops.Conv(
+        weight=np.eye(2, dtype=np.float32).reshape(2, 2, 1, 1),
+        strides=(1, 1), dilations=(1, 1), pads=(0,) * 4,
+    )  # fmt: skip
+    shape, pooled = (2, 4, 4), (2, 3, 3)
+    nodes: list[g.Node] = [
+        g.Input(name="x", shape=shape),
+        g.Synapse(name="c", inputs=("x",), shape=shape, op=eye),
+        g.Population(name="p", inputs=("c",), shape=shape, neuron=neuron),
+        g.Population(name="q", inputs=("c",), shape=shape, neuron=neuron),
+        g.Synapse(name="both", inputs=("p", "q"), shape=shape, op=ops.Add()),
+        g.MaxPool(
+            name="m", inputs=("both",), shape=pooled, op=ops.MaxPool(**WINDOW),
+            coding=neuron.coding,
+        ),
+        g.Synapse(name="d", inputs=("m",), shape=pooled, op=eye),
+        g.Readout(name="y", inputs=("d",), shape=pooled, coding=neuron.coding),
+    ]  # fmt: skip
+    graph = g.SpikingGraph(nodes=tuple(nodes), meta={})
+    x = np.random.default_rng(0).integers(-1, 6, (3, *shape)).astype(np.float32) / 4
+    fast, defined = (simulate(graph, x, T, engine=name) for name in ("fast", "numpy"))
+    assert np.array_equal(fast.readouts["y"], defined.readouts["y"])
+    assert np.array_equal(fast.synops_per_sample, defined.synops_per_sample)
+    most = 2 * neuron.most(T) / neuron.total(T)
+    assert fast.readouts["y"][-1].max() == pytest.approx(most)
