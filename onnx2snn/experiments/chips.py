@@ -23,13 +23,13 @@ from ..runtime.ops import Array
 from ..runtime.semantics import labels as reader
 from ..spelling import spelled
 from . import fingerprint as keys
-from .packing import MALFORMED, packed, unpacked
+from .shards.packing import MALFORMED, packed, unpacked
 from .store import Store
 from .watching import Watcher
 
 
 class Work(Protocol):
-    """What is used of ``run.Work``."""
+    """What is used of ``work.Work``."""
 
     @property
     def model(self) -> LoadedModel: ...

@@ -64,9 +64,20 @@ def simulation(key: str, network: SpikingGraph, steps: int) -> str:
 
 @cache
 def software() -> str:
-    """The key of what computes: libraries, this package's source, and the machine's arithmetic."""
-    machine = [platform.machine(), platform.python_version(), _blas()]
-    return fingerprint([{name: _version(name) for name in LIBRARIES}, machine, _source()])
+    """The key of what computes."""
+    return fingerprint(computing())
+
+
+@cache
+def computing() -> Mapping[str, str]:
+    """What computes: versions of libraries, this package's source, and the machine's arithmetic."""
+    return {
+        **{name: _version(name) or "none" for name in LIBRARIES},
+        "Python": platform.python_version(),
+        "onnx2snn's source": fingerprint(_source()),
+        "machine": platform.machine(),
+        "BLAS": "; ".join(" ".join(each) for each in _blas()),
+    }
 
 
 def _source() -> list[tuple[str, bytes]]:

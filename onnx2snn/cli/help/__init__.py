@@ -52,7 +52,7 @@ GROUPS: Mapping[str, str] = {
     **dict.fromkeys(
         (
             "engine", "threads", "tile", "block", "mem_limit", "events", "early_exit", "profile",
-            "dtype", "seconds", "dry_run",
+            "dtype", "seconds", "dry_run", "scheduler", "data_by",
         ),
         ENGINE,
     ),
