@@ -22,6 +22,7 @@ from ..runtime.semantics.labels import mapping_text, numbered
 from ..runtime.semantics.samples import spread_over
 from ..spelling import spelled
 from .folders import read_folder
+from .mapped import forget
 
 LAYOUTS = ("NCHW", "NHWC")
 MOST_UNPACKED = 2**28  # bytes of an entry from which on it may be a zip bomb,
@@ -181,6 +182,7 @@ class Samples:
         Raises DataError where values are not finite.
         """
         out = {k: self.preprocessing.apply(a[start:stop]) for k, a in self.arrays.items()}
+        self.forget()
         for name, x in out.items():
             if not np.isfinite(x).all():
                 raise DataError(
@@ -190,6 +192,11 @@ class Samples:
                     code="E215",
                 )
         return out
+
+    def forget(self) -> None:
+        """What was read of mapped files leaves memory."""
+        for stored in self.arrays.values():
+            forget(stored)
 
     def batches(self, size: int) -> Iterator[tuple[int, dict[str, Array]]]:
         for start in range(0, len(self), size):
@@ -204,9 +211,12 @@ class Samples:
 
     def at(self, which: slice | Array) -> Samples:
         """Some samples, by a slice, marks or numbers."""
+        arrays = {k: a[which] for k, a in self.arrays.items()}
+        if not isinstance(which, slice):  # copies
+            self.forget()
         return replace(
             self,
-            arrays={k: a[which] for k, a in self.arrays.items()},
+            arrays=arrays,
             labels=None if self.labels is None else self.labels[which],
             origin=None,
         )

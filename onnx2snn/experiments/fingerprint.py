@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_info
 
 from ..converter.frontend import LoadedModel
 from ..data import Samples
+from ..data.mapped import forget
 from ..runtime.graph import SpikingGraph
 
 ROWS = 256  # of an array, hashed at a time: mapped files are not read into memory whole
@@ -132,6 +133,7 @@ def _feed(out: Any, value: Any) -> None:
             rows = value if value.ndim else value[None]
             for start in range(0, len(rows), ROWS):
                 out.update(np.ascontiguousarray(rows[start : start + ROWS]).tobytes())
+                forget(rows)
         case Mapping():
             out.update(b"mapping %d " % len(value))
             for key in sorted(value):
