@@ -19,8 +19,8 @@ from ..runtime.facts import GraphFacts
 from ..runtime.graph import SpikingGraph
 from .chips import curves_on
 from .plan import Series
-from .schedule import Configuration, Evaluated, evaluated
 from .shards.executor import Executor, Here
+from .shards.schedule import Configuration, Evaluated, evaluated
 from .work import Work
 
 

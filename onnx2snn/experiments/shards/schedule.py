@@ -12,17 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ..evaluation.ann import onnx_ann
-from ..evaluation.evaluate import Evaluation, evaluate, slices
-from ..evaluation.spread import judged
-from ..runtime.file.packed import unpack
-from ..runtime.graph import SpikingGraph
-from ..runtime.semantics import labels as reader
-from .plan import Series
-from .shards.executor import Executor
-from .shards.tasks import Conversion, Shard, Task
-from .watching import Progress
-from .work import StoredShards, Work
+from ...evaluation.ann import onnx_ann
+from ...evaluation.evaluate import Evaluation, evaluate, slices
+from ...evaluation.spread import judged
+from ...runtime.file.packed import unpack
+from ...runtime.graph import SpikingGraph
+from ...runtime.semantics import labels as reader
+from ..plan import Series
+from ..watching import Progress
+from ..work import StoredShards, Work
+from .executor import Executor
+from .tasks import Conversion, Shard, Task
 
 Evaluated: TypeAlias = tuple[SpikingGraph, Evaluation]
 
