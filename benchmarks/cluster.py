@@ -3,8 +3,8 @@
     python benchmarks/cluster.py [--workers 2] [--samples 4000] [--runs 5]
 
 The bundled CNN on the bundled digits, repeated: two recipes, two T, a conversion for each. Both
-ways take turns, after one of each that does not count: what workers import and plan once is not in it,
-what every sweep sends them is. It prints the seconds of each run and the processor's of all
+ways take turns, after one of each that does not count: what workers import and plan once is not in
+it, what every sweep sends them is. It prints the seconds of each run and the processor's of all
 processes together (on a machine that others use too, these tell more), the medians and their
 quotients, and whether the numbers were the same.
 """
