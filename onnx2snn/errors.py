@@ -6,7 +6,8 @@
     ├── ModelError        E3xx  an ONNX model that cannot be read or understood
     │   └── UnsupportedOps      E310  operations without a spiking form, all of them at once
     ├── GraphError        E4xx  a spiking graph that is inconsistent
-    └── TargetError       E5xx  a chip that is unknown or cannot hold the network
+    ├── TargetError       E5xx  a chip that is unknown or cannot hold the network
+    └── ClusterError      E6xx  a cluster that cannot be used, or that went away
 
 A message says what, where, why and what to do; the code is stable across versions. Only the
 command line turns an error into an exit status (2).
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 from .display import shown
 
@@ -73,6 +75,10 @@ class UnsupportedOps(ModelError):  # noqa: N818 - it names what is wrong with th
             remedy="See `onnx2snn ops` for what converts.",
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Made again from the findings, where another process raised it."""
+        return UnsupportedOps, (self.findings,), self.__dict__
+
 
 class GraphError(Onnx2SnnError, ValueError):
     """A spiking graph that is inconsistent."""
@@ -84,6 +90,12 @@ class TargetError(Onnx2SnnError):
     """A chip that is unknown or cannot hold the network."""
 
     code = "E500"
+
+
+class ClusterError(Onnx2SnnError):
+    """A cluster that cannot be used, or that went away: what was finished is kept."""
+
+    code = "E600"
 
 
 def resembling(name: str, known: Iterable[str]) -> str | None:

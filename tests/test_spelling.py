@@ -56,6 +56,8 @@ SPELLED = {
     "runtime/file/__init__.py": {"--calib", "-o"},
     "hwtargets/view/pools.py": {"--calib", "--recipe", "-T", "--maxpool", "-o", "--scale"},
     "onnx2snn/questions/calibration.py": {"--data"},
+    # Of Dask's.
+    "onnx2snn/experiments/shards/cluster.py": {"--nthreads"},
     # Of the Python interpreter.
     "runtime/engine/fast/native/__init__.py": {"-I", "-B"},
 }

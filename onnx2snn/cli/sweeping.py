@@ -23,7 +23,6 @@ from ..experiments import store as unfinished
 from ..experiments.chips import check_targets
 from ..experiments.plan import parse_grid, plan
 from ..experiments.run import sweep as run_sweep
-from ..experiments.run import work_on
 from ..experiments.saving import (
     chart_kinds,
     network_names,
@@ -32,7 +31,10 @@ from ..experiments.saving import (
     write_networks,
     write_placements,
 )
+from ..experiments.shards import cluster
+from ..experiments.shards.delivery import WAYS, By
 from ..experiments.template import template
+from ..experiments.work import work_on
 from ..hwtargets import HardwareTarget, load_target
 from ..reports import comparison, documents
 from ..reports import text as render
@@ -145,6 +147,17 @@ def _targets(
     help="Only show what would be converted and run, what is done already, and about how long the "
     "rest takes.",
 )
+@click.option(
+    "--scheduler",
+    metavar="tcp://HOST:PORT",
+    help="Run on the Dask cluster of this scheduler [this machine].",
+)
+@click.option(
+    "--data-by",
+    type=click.Choice(WAYS),
+    help="How its workers get samples: they read the same path [where DATA is a file], or are sent "
+    "their values.",
+)
 @opt.conversion_options
 @opt.engine_options
 @opt.regression_option
@@ -170,6 +183,8 @@ def sweep(
     output: Path,
     force: bool,
     dry_run: bool,
+    scheduler: str | None = None,
+    data_by: By | None = None,
     allow_analog: bool,
     preprocessing: Preprocessing | None,
     reader: DataReader,
@@ -225,7 +240,8 @@ def sweep(
             document = reader.told(estimate.document(expected))
             opt.emit(document, as_json, _plan_text, expected, bool(targets))
             return
-        result = run_sweep(work, series, seeds=seeds)
+        with cluster.executor(scheduler, loaded, test, calibration, by=data_by) as executor:
+            result = run_sweep(work, series, seeds=seeds, executor=executor)
         for made in result.runs:
             reader.made(made.network, test)
             reader.judged(made.evaluation, data)

@@ -7,6 +7,7 @@ preprocessed when they are used, so memory does not grow with them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -21,6 +22,7 @@ from ..runtime.semantics.labels import mapping_text, numbered
 from ..runtime.semantics.samples import spread_over
 from ..spelling import spelled
 from .folders import read_folder
+from .mapped import forget
 
 LAYOUTS = ("NCHW", "NHWC")
 MOST_UNPACKED = 2**28  # bytes of an entry from which on it may be a zip bomb,
@@ -120,13 +122,47 @@ _READABLE: Mapping[str, Callable[[Any], bool]] = {
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Origin:
+    """How samples were read (``load_samples``): who sees the same file can read them again."""
+
+    spec: str
+    shapes: Mapping[str, Shape]
+    preprocessing: Preprocessing
+    limit: int | None
+    spread: bool
+    skip_unreadable: bool
+
+    @property
+    def file(self) -> Path:
+        return Path(os.path.abspath(data_path(self.spec)[0]))
+
+    @property
+    def absolute(self) -> str:
+        """DATA, from whichever folder."""
+        keys = data_path(self.spec)[1]
+        return f"{self.file}:{keys}" if keys else str(self.file)
+
+    def read(self) -> Samples:
+        """Raises as ``load_samples``."""
+        return load_samples(
+            self.spec,
+            self.shapes,
+            self.preprocessing,
+            limit=self.limit,
+            spread=self.spread,
+            skip_unreadable=self.skip_unreadable,
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Samples:
     """Stored samples, by input name, with optional labels.
 
     ``arrays``: (samples, *stored shape) each; ``labels``: (samples, ...) numbers as they were
     given (``runtime.semantics.labels`` reads them for a network), or None; ``source``: what the
     user called them, for messages; ``classes``: the number of each label that was a name; ``said``:
-    what was done to the data, a sentence each.
+    what was done to the data, a sentence each; ``origin``: None where they are not all that was
+    read.
     """
 
     arrays: Mapping[str, Array]
@@ -135,6 +171,7 @@ class Samples:
     source: str
     classes: Mapping[str, int] = field(default_factory=dict)
     said: tuple[str, ...] = ()
+    origin: Origin | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
@@ -145,6 +182,7 @@ class Samples:
         Raises DataError where values are not finite.
         """
         out = {k: self.preprocessing.apply(a[start:stop]) for k, a in self.arrays.items()}
+        self.forget()
         for name, x in out.items():
             if not np.isfinite(x).all():
                 raise DataError(
@@ -154,6 +192,11 @@ class Samples:
                     code="E215",
                 )
         return out
+
+    def forget(self) -> None:
+        """What was read of mapped files leaves memory."""
+        for stored in self.arrays.values():
+            forget(stored)
 
     def batches(self, size: int) -> Iterator[tuple[int, dict[str, Array]]]:
         for start in range(0, len(self), size):
@@ -168,10 +211,14 @@ class Samples:
 
     def at(self, which: slice | Array) -> Samples:
         """Some samples, by a slice, marks or numbers."""
+        arrays = {k: a[which] for k, a in self.arrays.items()}
+        if not isinstance(which, slice):  # copies
+            self.forget()
         return replace(
             self,
-            arrays={k: a[which] for k, a in self.arrays.items()},
+            arrays=arrays,
             labels=None if self.labels is None else self.labels[which],
+            origin=None,
         )
 
 
@@ -224,9 +271,17 @@ def load_samples(
         said=said,
     )
     _check(samples, shapes)
-    if limit is None or len(samples) <= limit:
-        return samples
-    return samples.at(spread_over(len(samples), most=limit) if spread else slice(0, limit))
+    if limit is not None and len(samples) > limit:
+        samples = samples.at(spread_over(len(samples), most=limit) if spread else slice(0, limit))
+    origin = Origin(
+        spec=spec,
+        shapes=shapes,
+        preprocessing=preprocessing,
+        limit=limit,
+        spread=spread,
+        skip_unreadable=skip_unreadable,
+    )
+    return replace(samples, origin=origin)
 
 
 def data_path(spec: str) -> tuple[Path, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 
 from ..converter.frontend import LoadedModel, Reference
 from ..runtime.graph import Readout, SpikingGraph
@@ -19,13 +20,14 @@ def analog_ann(network: SpikingGraph) -> Ann:
 
 
 def onnx_ann(model: LoadedModel, network: SpikingGraph, *, threads: int = 2) -> Ann:
-    """The ANN by ONNX Runtime on the original model, by readout name of ``network``."""
-    reference = Reference(model, threads=threads)
+    """The ANN by ONNX Runtime on the original model, by readout name of ``network``. The model is
+    made ready when it is first run: where all answers are stored it never is."""
     readouts = network.of(Readout)
     tensors = [r.tensor for r in readouts]
+    reference = cache(lambda: Reference(model, threads=threads))
 
     def run(x: dict[str, Array]) -> dict[str, Array]:
-        out = reference.run(x, tensors)
+        out = reference().run(x, tensors)
         return {r.name: out[r.tensor].reshape(-1, *r.shape) for r in readouts}
 
     return run

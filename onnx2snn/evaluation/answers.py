@@ -21,6 +21,7 @@ from ..data import Samples
 from ..runtime.ops import Array
 
 FORMAT = "onnx2snn-answers/1"
+ROWS = 256  # samples after which what was read of a mapped file leaves memory
 # What reading arrays and their header raises where they are no answers.
 MALFORMED = (KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
 
@@ -58,6 +59,9 @@ def identities(samples: Samples) -> Array:
             found.update(f"{one.dtype.str}{one.shape}".encode())
             found.update(one.tobytes())
         out[i] = int.from_bytes(found.digest(), "little")
+        if i % ROWS == 0:
+            samples.forget()
+    samples.forget()
     return out
 
 

@@ -7,10 +7,9 @@ Runtime, or analog mode).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from math import prod
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ from .answers import Answers, identities, sha256
 from .energy.events import Events, events
 from .outputs import OutputScore, concordance, scores
 from .spiking import SpikingShare, share_of
-from .tally import Shards, Tally
+from .tally import Part, Shards, Tally, counted
 
 Progress = Callable[[int, int], None]
 CHUNK = 200
@@ -163,20 +162,11 @@ def evaluate(
     simulator = make_engine(engine, **options)
 
     def measured(start: int, stop: int) -> Tally:
-        x = samples.batch(start, stop)
-        began = perf_counter()
-        result = simulator.run(network, x, steps, seed=seed, offset=start, early_exit=early_exit)
-        seconds = perf_counter() - began
-        right = None if known.numbers is None else known.numbers[start:stop]
-        labels, targets = (right, None) if known.classes else (None, right)
-        part = Tally(steps)
-        part.add(result, ann(x), labels, seconds, known.logits, targets=targets)
-        return part
+        part = Part(x=samples.batch(start, stop), known=known.of(start, stop), start=start)
+        return counted(network, part, steps, simulator, ann=ann, seed=seed, early_exit=early_exit)
 
     tally, count = Tally(steps), len(samples)
-    chunk = min(chunk, _most_samples(network, steps))
-    for start in range(0, count, chunk):
-        stop = min(start + chunk, count)
+    for start, stop in slices(network, steps, count=count, chunk=chunk):
         part = None if shards is None else shards.get(start, stop)
         if part is None:
             part = measured(start, stop)
@@ -231,11 +221,16 @@ def _answers(
     )
 
 
-def _most_samples(graph: SpikingGraph, steps: int) -> int:
-    """Samples whose answers after all ``steps`` fit ``ANSWER_BYTES``: kept in float32 and compared
-    in float64, with its temporaries. At least one."""
+def slices(
+    graph: SpikingGraph, steps: int, *, count: int, chunk: int = CHUNK
+) -> Iterator[tuple[int, int]]:
+    """(start, stop) of the shards of ``count`` samples: as many in each as have answers after all
+    ``steps`` that fit ``ANSWER_BYTES`` (kept in float32 and compared in float64, with its
+    temporaries), at least one and at most ``chunk``."""
     numbers = steps * sum(prod(r.shape) for r in graph.of(Readout))
-    return max(1, ANSWER_BYTES // (numbers * (4 + 3 * 8)))
+    chunk = min(chunk, max(1, ANSWER_BYTES // (numbers * (4 + 3 * 8))))
+    for start in range(0, count, chunk):
+        yield start, min(start + chunk, count)
 
 
 def _evaluation(

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
+from time import perf_counter
 from typing import Protocol
 
 import numpy as np
 
-from ..runtime.engine import SimulationResult
+from ..runtime.engine import EarlyExit, Engine, SimulationResult
 from ..runtime.graph import Readout, SpikingGraph
 from ..runtime.ops import Array
 from ..runtime.semantics.decision import decisions
+from ..runtime.semantics.labels import Reading
 from ..runtime.semantics.values import misses, moments
+from .ann import Ann
 from .answers import narrow
 from .outputs import COLUMNS, is_classifier, sums
 
@@ -144,3 +148,35 @@ class Shards(Protocol):
 
     def put(self, start: int, stop: int, tally: Tally) -> None:
         """Keep them."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Part:
+    """Samples of a shard: ``x`` preprocessed, by input name; ``known``: what is known of these;
+    ``start``: the number of the first."""
+
+    x: dict[str, Array]
+    known: Reading
+    start: int
+
+
+def counted(
+    network: SpikingGraph,
+    part: Part,
+    steps: int,
+    simulator: Engine,
+    *,
+    ann: Ann,
+    seed: int,
+    early_exit: EarlyExit | None,
+) -> Tally:
+    """The counts of ``part`` after each of ``steps``; ``seconds`` are those of the simulation."""
+    began = perf_counter()
+    result = simulator.run(
+        network, part.x, steps, seed=seed, offset=part.start, early_exit=early_exit
+    )
+    seconds = perf_counter() - began
+    known, tally = part.known, Tally(steps)
+    labels, targets = (known.numbers, None) if known.classes else (None, known.numbers)
+    tally.add(result, ann(part.x), labels, seconds, known.logits, targets=targets)
+    return tally

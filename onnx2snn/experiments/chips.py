@@ -24,7 +24,7 @@ from ..runtime.semantics import labels as reader
 from ..runtime.semantics.samples import spread_over
 from ..spelling import spelled
 from . import fingerprint as keys
-from .packing import MALFORMED, packed, unpacked
+from .shards.packing import MALFORMED, packed, unpacked
 from .store import Store
 from .watching import Watcher
 
@@ -33,7 +33,7 @@ SEARCHED = 1.0  # seconds, at most, for where its cores lie
 
 
 class Work(Protocol):
-    """What is used of ``run.Work``."""
+    """What is used of ``work.Work``."""
 
     @property
     def model(self) -> LoadedModel: ...

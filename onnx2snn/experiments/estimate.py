@@ -22,7 +22,7 @@ from ..runtime.facts import GraphFacts
 from ..runtime.graph import SpikingGraph
 from ..runtime.semantics.samples import spread_over
 from .plan import Series
-from .run import Work
+from .work import Work
 
 FEW, MORE = 4, 16  # samples of the trials
 

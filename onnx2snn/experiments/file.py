@@ -124,6 +124,8 @@ def _keys() -> tuple[Key, ...]:
             key(f"options.{(name := c.name.replace('_', '-'))}", c.name, _kind(c), _see(name))
             for c in choosable(auto=False)
         ),
+        key("cluster.scheduler", "scheduler", TEXT, "run on the cluster of this Dask scheduler"),
+        key("cluster.data-by", "data_by", TEXT, "its workers get samples by path or by value"),
         key("engine.engine", "engine", TEXT, "fast or numpy"),
         key("engine.events", "events", TEXT, "auto, never or always"),
         key("engine.threads", "threads", WHOLE, "all cores where it is left out"),

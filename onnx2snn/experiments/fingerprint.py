@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_info
 
 from ..converter.frontend import LoadedModel
 from ..data import Samples
+from ..data.mapped import forget
 from ..runtime.graph import SpikingGraph
 
 ROWS = 256  # of an array, hashed at a time: mapped files are not read into memory whole
@@ -64,9 +65,20 @@ def simulation(key: str, network: SpikingGraph, steps: int) -> str:
 
 @cache
 def software() -> str:
-    """The key of what computes: libraries, this package's source, and the machine's arithmetic."""
-    machine = [platform.machine(), platform.python_version(), _blas()]
-    return fingerprint([{name: _version(name) for name in LIBRARIES}, machine, _source()])
+    """The key of what computes."""
+    return fingerprint(computing())
+
+
+@cache
+def computing() -> Mapping[str, str]:
+    """What computes: versions of libraries, this package's source, and the machine's arithmetic."""
+    return {
+        **{name: _version(name) or "none" for name in LIBRARIES},
+        "Python": platform.python_version(),
+        "onnx2snn's source": fingerprint(_source()),
+        "machine": platform.machine(),
+        "BLAS": "; ".join(" ".join(each) for each in _blas()),
+    }
 
 
 def _source() -> list[tuple[str, bytes]]:
@@ -121,6 +133,7 @@ def _feed(out: Any, value: Any) -> None:
             rows = value if value.ndim else value[None]
             for start in range(0, len(rows), ROWS):
                 out.update(np.ascontiguousarray(rows[start : start + ROWS]).tobytes())
+                forget(rows)
         case Mapping():
             out.update(b"mapping %d " % len(value))
             for key in sorted(value):

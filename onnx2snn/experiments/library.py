@@ -27,10 +27,12 @@ from ..results.marks import Kind
 from .chips import check_targets
 from .plan import Steps, parse_grid, plan
 from .run import sweep as run_sweep
-from .run import work_on
 from .saving import chart_kinds, network_names, write_chart, write_networks
+from .shards.cluster import executor
+from .shards.delivery import By
 from .store import Store, in_memory, opened
 from .watching import Unwatched, Watcher
+from .work import work_on
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -95,6 +97,8 @@ def sweep(
     preprocessing: Preprocessing | None = None,
     engine: Mapping[str, Any] | None = None,
     folder: str | Path | None = None,
+    scheduler: str | None = None,
+    data_by: By | None = None,
     watch: Watcher | None = None,
     **options: Any,
 ) -> SweepResult:
@@ -109,10 +113,13 @@ def sweep(
         engine: keyword arguments of ``evaluate``.
         folder: where what is finished is kept until the sweep is; None: nowhere, and an
             interrupted sweep begins anew.
+        scheduler: address of a Dask scheduler, whose workers do the work; None: this machine.
+        data_by: how workers get the samples: "path": they read the same file, "value": they are
+            sent them; None: by path where they were read from a file.
         watch: is told how it goes on (``experiments.watching``).
         options: of the conversion, fields of ``converter.recipes.options.Options``.
 
-    Raises ModelError, UnsupportedOps, DataError, TargetError or UsageError.
+    Raises ModelError, UnsupportedOps, DataError, TargetError, ClusterError or UsageError.
     """
     series = plan(
         tuple(recipes),
@@ -138,7 +145,8 @@ def sweep(
             watch=watch or Unwatched(),
             targets=chips,
         )
-        record = run_sweep(work, series, seeds=seeds)
+        with executor(scheduler, loaded, test, fitted, by=data_by) as home:
+            record = run_sweep(work, series, seeds=seeds, executor=home)
         store.finish()
     names = network_names(loaded.path, series)
     return SweepResult(record=record, names=tuple(names.values()), test=test)

@@ -1,229 +1,61 @@
 """Runs a plan: what the store has is taken from it, the rest is converted and simulated.
 
-A shard is a slice of the samples through one converted network. Shards are merged in the order of
-the samples, so that what comes out does not depend on how often the sweep was interrupted. Every
-network goes through the store's form of it, stored now or earlier: what is simulated is the same.
+Which tasks that is and in what order is ``schedule``'s, where they are done the executor's. Shards
+are merged in the order of the samples, so that what comes out depends on neither, nor on how often
+the sweep was interrupted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from ..converter.frontend import LoadedModel
-from ..data import Samples
 from ..diagnosis import errors_by_layer
 from ..diagnosis.measure import Measured
-from ..errors import ModelError, Onnx2SnnError
-from ..evaluation.ann import onnx_ann
+from ..errors import Onnx2SnnError
 from ..evaluation.answers import Answers
-from ..evaluation.evaluate import Evaluation, evaluate
-from ..evaluation.spread import judged, spread
+from ..evaluation.evaluate import Evaluation
+from ..evaluation.spread import spread
 from ..evaluation.sweep import EACH, Sweep, SweepRun, early_notes, knee
-from ..evaluation.tally import Tally
-from ..hwtargets import HardwareTarget
 from ..provenance import Provenance
-from ..provenance.converted import convert
-from ..runtime.file.packed import pack, unpack
+from ..runtime.facts import GraphFacts
 from ..runtime.graph import SpikingGraph
 from ..runtime.semantics.samples import spread_over
-from . import fingerprint as keys
 from .chips import curves_on
-from .packing import MALFORMED, packed, unpacked
 from .plan import Series
-from .store import Store
-from .watching import Watcher
+from .shards.executor import Executor, Here
+from .shards.schedule import Configuration, Evaluated, evaluated
+from .work import Work
 
 LAYERS_ON = 32  # samples on which the layers' errors are measured
 
 
-def work_on(
-    model: LoadedModel,
-    samples: Samples,
-    *,
-    calibration: Samples | None,
-    store: Store,
-    engine: Mapping[str, Any] | None = None,
-    watch: Watcher,
-    targets: Sequence[HardwareTarget] = (),
-) -> Work:
-    """The work, with keys of everything that was read."""
-    return Work(
-        model=model,
-        samples=samples,
-        calibration=calibration,
-        store=store,
-        engine=engine or {},
-        watch=watch,
-        conversions=keys.conversions(model, calibration),
-        inputs=keys.inputs(model, samples),
-        targets=tuple(targets),
+def sweep(
+    work: Work, series: Sequence[Series], *, seeds: int = 1, executor: Executor | None = None
+) -> Sweep:
+    """Convert what every series asks for (``plan``) and run it on the samples, each with so many
+    ``seeds``; ``executor``: by default this machine."""
+    works = [work.seeded(seed) for seed in range(seeds)]
+    _tell_of_others(work, works, series)
+    seeded = [(each, one.seeded(seed)) for one in series for seed, each in enumerate(works)]
+    first = [c for each, one in seeded for c in _configurations(each, one, all_of=one.each)]
+    work.watch.planned([one.steps for one in first])
+    home = executor or Here(work.model, work.samples, work.calibration)
+    found = evaluated(home, first, more=_tied)
+    return Sweep(
+        model=Path(work.model.path).name,
+        data=work.samples.source,
+        samples=len(work.samples),
+        runs=tuple(run for one in series for run in _over_seeds(works, one, found)),
     )
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Work:
-    """What all series of a sweep share.
-
-    Attributes:
-        calibration: None converts on assumed statistics.
-        store: keeps what is finished.
-        engine: keyword arguments of ``evaluate``.
-        watch: is told what is gone on from, and how it goes.
-        conversions, inputs: keys (``fingerprint``), see ``work_on``.
-        targets: chips that every network is also run on.
-        whole: the layers' errors are measured too.
-    """
-
-    model: LoadedModel
-    samples: Samples
-    calibration: Samples | None
-    store: Store
-    engine: Mapping[str, Any]
-    watch: Watcher
-    conversions: str
-    inputs: str
-    targets: tuple[HardwareTarget, ...] = ()
-    whole: bool = True
-
-    @cached_property
-    def simulations(self) -> str:
-        return keys.simulations(self.inputs, self.engine)
-
-    def seeded(self, seed: int) -> Work:
-        """With the seed of stochastic encodings that much higher; chips and layers are looked at
-        with the first only."""
-        if seed == 0:
-            return self
-        engine = {**self.engine, "seed": self.engine.get("seed", 0) + seed}
-        return replace(self, engine=engine, targets=(), whole=False)
-
-    def conversion_key(self, series: Series, steps: int) -> str:
-        return keys.fingerprint([self.conversions, series.options, steps])
-
-    def curves(self, series: Series) -> list[SweepRun]:
-        """The curve with a conversion for every T where that is asked for or all there is, and that
-        of the early answers of the network for the last T."""
-        steps, last = series.steps, series.steps.last
-        network, evaluation = self._evaluate(series, first=steps.answers[0], last=last)
-        tied = evaluation.points[-1].latency > last  # start lags: every T has its own windows
-        shown = tuple(point for point in evaluation.points if point.T in steps.answers)
-        early, out = replace(evaluation, points=shown), []
-        if len(steps.conversions) > 1 and (tied or series.each):
-            self.watch.planned(() if series.each else steps.conversions[:-1])
-            made = [(*self._evaluate(series, first=t, last=t), t) for t in steps.conversions[:-1]]
-            points = (*(found.points[-1] for _, found, _ in made), evaluation.points[-1])
-            whole = replace(evaluation, points=points, answers=_answers(made, evaluation))
-            run = _run(series, network, whole, each=True)
-            networks = [*((each, t) for each, _, t in made), (network, last)]
-            out.append(self._looked_at(run, networks, answers=(last,)))
-        if not out or not tied:
-            run = _run(series, network, early, each=False)
-            out.append(self._looked_at(run, [(network, last)], answers=[p.T for p in shown]))
-        return out
-
-    def _looked_at(
-        self, run: SweepRun, networks: list[tuple[SpikingGraph, int]], *, answers: Sequence[int]
-    ) -> SweepRun:
-        """On the chips, and layer by layer; ``networks``: each with the T it was converted for."""
-        chips = curves_on(self, networks, answers=answers, label=run.recipe)
-        return replace(run, chips=chips, layers=self._layers(run, networks))
-
-    def _layers(self, run: SweepRun, networks: list[tuple[SpikingGraph, int]]) -> Measured | None:
-        """Of the network of the knee. A sweep does not fail where they cannot be told."""
-        if not self.whole or not run.evaluation.spiking.emits:
-            return None
-        found = knee(run.evaluation)
-        steps = run.evaluation.points[-1].T if found is None else found["T"]
-        made = {t: network for network, t in networks}
-        few = self.samples.at(spread_over(len(self.samples), most=LAYERS_ON))
-        seed = self.engine.get("seed", 0)
-        try:
-            return errors_by_layer(
-                self.model, made.get(steps, networks[-1][0]), few, steps=steps, seed=seed
-            )
-        except Onnx2SnnError as error:
-            self.watch.say(f"no errors by layer of {run.recipe}: {error}")
-            return None
-
-    def _evaluate(
-        self, series: Series, *, first: int, last: int
-    ) -> tuple[SpikingGraph, Evaluation]:
-        title = f"{series.label} (T={last})"
-        network = self._network(series, last)
-        shards = self.shards(series, network, last)
-        done = shards.done
-        if done:
-            self.watch.say(
-                f"continuing: {done:,} of {len(self.samples):,} samples of {title} were done"
-            )
-        evaluation = evaluate(
-            network,
-            self.samples,
-            last,
-            onnx_ann(self.model, network),
-            first=first,
-            shards=shards,
-            progress=self.watch.stage(f"simulating ({series.label}, T={last})", samples=True),
-            **self.engine,
-        )
-        score = judged(evaluation, evaluation.points[-1])
-        self.watch.finished(series.label, steps=last, score=score)
-        return network, evaluation
-
-    def _network(self, series: Series, steps: int) -> SpikingGraph:
-        """That of the store, or converted now and stored."""
-        found = self.stored(series, steps)
-        if found is not None:
-            return found
-        made = convert(
-            self.model,
-            self.calibration,
-            progress=self.watch.stage(f"converting ({series.label}, T={steps})"),
-            **{**series.options, "steps": steps},
-        )
-        content = pack(made)
-        self.store.keep_conversion(self.conversion_key(series, steps), content)
-        return unpack(content)
-
-    def shards(self, series: Series, network: SpikingGraph, steps: int) -> StoredShards:
-        return StoredShards(
-            store=self.store,
-            simulations=self.simulations,
-            key=keys.simulation(self.simulations, network, steps),
-            network=network,
-            steps=steps,
-            title=f"{series.label} (T={steps})",
-            say=self.watch.say,
-        )
-
-    def stored(self, series: Series, steps: int) -> SpikingGraph | None:
-        """The conversion that the store has."""
-        content = self.store.conversion(self.conversion_key(series, steps))
-        if content is None:
-            return None
-        try:
-            return unpack(content)
-        except ModelError:
-            title = f"{series.label} (T={steps})"
-            self.watch.say(f"the stored conversion of {title} is damaged: converted again")
-            return None
-
-
-def sweep(work: Work, series: Sequence[Series], *, seeds: int = 1) -> Sweep:
-    """Convert what every series asks for (``plan``) and run it on the samples, each with so many
-    ``seeds``."""
-    works = [work.seeded(seed) for seed in range(seeds)]
-    for one in series:
-        t = one.steps
-        work.watch.planned((t.conversions if one.each else (t.last,)) * seeds)
+def _tell_of_others(work: Work, works: Sequence[Work], series: Sequence[Series]) -> None:
     known = {
         work.conversion_key(one.seeded(seed), t)
         for one in series
-        for seed in range(seeds)
+        for seed in range(len(works))
         for t in one.steps.conversions
     }
     others = work.store.others(known, {each.simulations for each in works})
@@ -233,33 +65,95 @@ def sweep(work: Work, series: Sequence[Series], *, seeds: int = 1) -> Sweep:
             "model, other samples, labels or options, or other versions of the libraries): not "
             "used, and kept"
         )
-    return Sweep(
-        model=Path(work.model.path).name,
-        data=work.samples.source,
-        samples=len(work.samples),
-        runs=tuple(run for one in series for run in _over_seeds(works, one)),
-    )
 
 
-def _over_seeds(works: Sequence[Work], series: Series) -> list[SweepRun]:
+def _configurations(work: Work, series: Series, *, all_of: bool) -> list[Configuration]:
+    """That of the last T; with ``all_of`` also those of every other."""
+    steps = series.steps
+    last = Configuration(work=work, series=series, steps=steps.last, first=steps.answers[0])
+    others = steps.conversions[:-1] if all_of else ()
+    return [last, *(Configuration(work=work, series=series, steps=t, first=t) for t in others)]
+
+
+def _tied(one: Configuration, network: SpikingGraph) -> list[Configuration]:
+    """With start lags every T has its own windows, and is a conversion of its own."""
+    if one.series.each or one.steps != one.series.steps.last or not GraphFacts(network).latency:
+        return []
+    more = _configurations(one.work, one.series, all_of=True)[1:]
+    one.work.watch.planned([each.steps for each in more])
+    return more
+
+
+def _over_seeds(
+    works: Sequence[Work], series: Series, found: Mapping[object, Evaluated]
+) -> list[SweepRun]:
     """The curves of the first seed, with the spread over all."""
-    found = [work.curves(series.seeded(seed)) for seed, work in enumerate(works)]
+    curves = [_curves(work, series.seeded(seed), found) for seed, work in enumerate(works)]
     if len(works) == 1:
-        return found[0]
+        return curves[0]
     return [
         replace(same[0], spread=spread([run.evaluation for run in same], range(len(works))))
-        for same in zip(*found, strict=True)
+        for same in zip(*curves, strict=True)
     ]
 
 
-def _answers(
-    made: Sequence[tuple[SpikingGraph, Evaluation, int]], last: Evaluation
-) -> Answers | None:
+def _curves(work: Work, series: Series, found: Mapping[object, Evaluated]) -> list[SweepRun]:
+    """The curve with a conversion for every T where that is asked for or all there is, and that of
+    the early answers of the network for the last T."""
+    steps, last = series.steps, series.steps.last
+    whole, *others = (found.get(c.key) for c in _configurations(work, series, all_of=True))
+    assert whole is not None
+    network, evaluation = whole
+    tied = evaluation.points[-1].latency > last
+    shown = tuple(point for point in evaluation.points if point.T in steps.answers)
+    early, out = replace(evaluation, points=shown), []
+    made = [(one, t) for one, t in zip(others, steps.conversions[:-1], strict=True) if one]
+    if made:
+        points = (*(one[1].points[-1] for one, _ in made), evaluation.points[-1])
+        answers = _answers(made, evaluation)
+        run = _run(series, network, replace(evaluation, points=points, answers=answers), each=True)
+        networks = [*((one[0], t) for one, t in made), (network, last)]
+        out.append(_looked_at(work, run, networks, answers=(last,)))
+    if not out or not tied:
+        run = _run(series, network, early, each=False)
+        out.append(_looked_at(work, run, [(network, last)], answers=[p.T for p in shown]))
+    return out
+
+
+def _looked_at(
+    work: Work,
+    run: SweepRun,
+    networks: list[tuple[SpikingGraph, int]],
+    *,
+    answers: Sequence[int],
+) -> SweepRun:
+    """On the chips, and layer by layer; ``networks``: each with the T it was converted for."""
+    chips = curves_on(work, networks, answers=answers, label=run.recipe)
+    return replace(run, chips=chips, layers=_layers(work, run, networks))
+
+
+def _layers(work: Work, run: SweepRun, networks: list[tuple[SpikingGraph, int]]) -> Measured | None:
+    """Of the network of the knee. A sweep does not fail where they cannot be told."""
+    if not work.whole or not run.evaluation.spiking.emits:
+        return None
+    found = knee(run.evaluation)
+    steps = run.evaluation.points[-1].T if found is None else found["T"]
+    made = {t: network for network, t in networks}
+    few = work.samples.at(spread_over(len(work.samples), most=LAYERS_ON))
+    network, seed = made.get(steps, networks[-1][0]), work.engine.get("seed", 0)
+    try:
+        return errors_by_layer(work.model, network, few, steps=steps, seed=seed)
+    except Onnx2SnnError as error:
+        work.watch.say(f"no errors by layer of {run.recipe}: {error}")
+        return None
+
+
+def _answers(made: Sequence[tuple[Evaluated, int]], last: Evaluation) -> Answers | None:
     """Of networks that were each converted for a T, and of the ``last``, each after its own."""
     if last.answers is None:
         return None
-    each = [evaluation.answers for _, evaluation, _ in made]
-    said = {t: a.said[t] for a, (_, _, t) in zip(each, made, strict=True) if a is not None}
+    each = [(evaluation.answers, t) for (_, evaluation), t in made]
+    said = {t: answers.said[t] for answers, t in each if answers is not None}
     steps = last.points[-1].T
     return replace(last.answers, said={**said, steps: last.answers.said[steps]})
 
@@ -279,43 +173,3 @@ def _run(series: Series, network: SpikingGraph, evaluation: Evaluation, *, each:
         network=network,
         each=each,
     )
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class StoredShards:
-    """The shards of one network's evaluation, in the store under ``key``. ``title``: what the
-    evaluation is called in what there is to ``say``."""
-
-    store: Store
-    simulations: str
-    key: str
-    network: SpikingGraph
-    steps: int
-    title: str
-    say: Callable[[str], None]
-
-    @property
-    def done(self) -> int:
-        """How many samples are stored."""
-        return sum(stop - start for start, stop in self.store.slices(self.key))
-
-    def seconds(self) -> float:
-        """What their simulation took."""
-        stored = (self.get(start, stop) for start, stop in self.store.slices(self.key))
-        return sum(float(tally.state["seconds"]) for tally in stored if tally is not None)
-
-    def get(self, start: int, stop: int) -> Tally | None:
-        content = self.store.shard(self.key, start=start, stop=stop)
-        if content is None:
-            return None
-        try:
-            return Tally.restored(unpacked(content), self.network, self.steps)
-        except MALFORMED:
-            self.say(f"stored results of {self.title} are damaged: simulated again")
-            return None
-
-    def put(self, start: int, stop: int, tally: Tally) -> None:
-        content = packed(tally.state)
-        self.store.keep_shard(
-            self.simulations, key=self.key, start=start, stop=stop, content=content
-        )

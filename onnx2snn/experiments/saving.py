@@ -20,7 +20,7 @@ from ..results import Results
 from ..results.marks import Kind
 from .chips import placed
 from .plan import Series
-from .run import Work
+from .work import Work
 
 
 def chart_kinds(stem: str) -> dict[str, Kind]:

@@ -110,7 +110,9 @@ def ask_of_overlap(test: Samples, network: SpikingGraph) -> Iterator[Question]:
     """Whether test samples are those that ``network`` was calibrated on."""
     made = Provenance.of(network).calibration
     if made is not None and made.digests:
-        own = digests(test.at(spread_over(len(test), most=KEPT)).whole())
+        which = spread_over(len(test), most=KEPT)
+        parts = (test.at(which[at : at + CHUNK]) for at in range(0, len(which), CHUNK))
+        own = [digest for part in parts for digest in digests(part.whole())]
         yield from questions_of_overlap(own, calibration=unpacked(made.digests), where=test.source)
 
 

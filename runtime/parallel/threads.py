@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import TypeVar
 
@@ -24,8 +25,26 @@ Worker = TypeVar("Worker")
 Result = TypeVar("Result")
 
 
+_most: ContextVar[int | None] = ContextVar("most threads", default=None)
+
+
+@contextmanager
+def at_most(threads: int) -> Iterator[None]:
+    """Within, in this thread, ``available_threads`` are so many at most."""
+    token = _most.set(threads)
+    try:
+        yield
+    finally:
+        _most.reset(token)
+
+
 def available_threads() -> int:
-    """The cores this process may use."""
+    """The cores this process may use, or ``at_most`` so many."""
+    cores, most = _cores(), _most.get()
+    return cores if most is None else min(cores, most)
+
+
+def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

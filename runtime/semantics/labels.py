@@ -44,6 +44,10 @@ class Reading:
     whole: bool = False
     from_one: bool = False
 
+    def of(self, start: int, stop: int) -> Reading:
+        """Of samples ``start`` .. ``stop - 1`` alone."""
+        return replace(self, numbers=None if self.numbers is None else self.numbers[start:stop])
+
 
 def read(
     graph: SpikingGraph, labels: Array | None, *, regression: bool = False, where: str = ""

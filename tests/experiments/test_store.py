@@ -25,10 +25,10 @@ from onnx2snn.display import json_text
 from onnx2snn.errors import DataError, ModelError
 from onnx2snn.evaluation.evaluate import CHUNK, evaluate
 from onnx2snn.evaluation.tally import Tally
-from onnx2snn.experiments import run as running
 from onnx2snn.experiments import store as storing
 from onnx2snn.experiments.fingerprint import fingerprint
-from onnx2snn.experiments.packing import packed, unpacked
+from onnx2snn.experiments.shards import tasks
+from onnx2snn.experiments.shards.packing import packed, unpacked
 from onnx2snn.experiments.store import FORMAT, KEPT, NAME, Store, opened
 from onnx2snn.runtime.file.packed import pack, unpack
 
@@ -105,7 +105,7 @@ def test_a_killed_sweep_goes_on_to_the_same_numbers(
     said = interrupted().stderr
     assert said == f"interrupted: {KEPT}\n"
     with monkeypatch.context() as patch:
-        patch.setattr(running, "convert", None)  # the stored network is taken
+        patch.setattr(tasks, "convert", None)  # the stored network is taken
         done = sweep(work, "--threads", "1", "--mem-limit", "100M")  # which change no number
     assert done.stderr == f"continuing: {CHUNK} of 360 samples of binary (T=4) were done\n"
     assert numbers(done) == anew(work)

@@ -53,7 +53,7 @@ GROUPS: Mapping[str, str] = {
     **dict.fromkeys(
         (
             "engine", "threads", "tile", "block", "mem_limit", "events", "early_exit", "profile",
-            "neurobench", "dtype", "seconds", "dry_run",
+            "neurobench", "dtype", "seconds", "dry_run", "scheduler", "data_by",
         ),
         ENGINE,
     ),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..runtime.ops import Array
+from ...runtime.ops import Array
 
 # What reading arrays and their head raises where they are no counts.
 MALFORMED = (KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
