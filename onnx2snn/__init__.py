@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from .evaluation.ann import onnx_ann
     from .evaluation.evaluate import evaluate
     from .evaluation.verify import verify
+    from .exchange import export
     from .experiments.library import sweep
     from .provenance.converted import convert
+    from .provenance.learned import learn
 
     __version__: str
 
@@ -47,8 +49,10 @@ _HOMES = {
     **dict.fromkeys(_ERRORS, "errors"),
     "evaluate": "evaluation.evaluate",
     "onnx_ann": "evaluation.ann",
+    "export": "exchange",
     "verify": "evaluation.verify",
     "convert": "provenance.converted",
+    "learn": "provenance.learned",
     "sweep": "experiments.library",
 }
 _MODULES = (
@@ -58,6 +62,7 @@ _MODULES = (
     "display",
     "errors",
     "evaluation",
+    "exchange",
     "experiments",
     "hwtargets",
     "provenance",
@@ -77,6 +82,8 @@ __all__ = [
     "UsageError",
     "convert",
     "evaluate",
+    "export",
+    "learn",
     "load",
     "load_onnx",
     "load_samples",

@@ -29,9 +29,16 @@ from onnx2snn.spelling import spelled, spelled_by
 
 PYTHON: tuple[Any, ...] = (
     *(onnx2snn.convert, onnx2snn.evaluate, onnx2snn.load_onnx, onnx2snn.load_samples),
-    *(onnx2snn.save, onnx2snn.verify, conversion.convert, Options, onnx2snn.Preprocessing),
+    *(
+        onnx2snn.export,
+        onnx2snn.save,
+        onnx2snn.verify,
+        conversion.convert,
+        Options,
+        onnx2snn.Preprocessing,
+    ),
     *(held_back.split, plan.plan, run.sweep, results.claim),
-    *(hwtargets.place, engine.simulate, EngineOptions, onnx2snn.sweep),
+    *(hwtargets.place, engine.simulate, EngineOptions, onnx2snn.sweep, onnx2snn.learn),
 )
 PARAMETERS = {name for callee in PYTHON for name in inspect.signature(callee).parameters}
 COMMAND_LINE_ALONE = {"allow_analog", "verbose"}  # exit statuses and tables exist there alone

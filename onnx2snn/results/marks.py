@@ -35,6 +35,7 @@ class Kind(Enum):
     PNG = "picture"
     TEXT = "text report"
     CROSSBARS = "TrueNorth file"
+    ANSWERS = "file of answers"
     STATE = "state of an unfinished sweep"
 
 
@@ -84,7 +85,8 @@ def _is_text(path: Path) -> bool:
     return path.read_bytes().rstrip().endswith(TEXT_MARK.encode())
 
 
-def _is_crossbars(path: Path) -> bool:
+def _is_arrays(path: Path) -> bool:
+    """Arrays with a header that says what they are, as every .npz of ours has one."""
     with zipfile.ZipFile(path) as archive:
         if archive.getinfo("header.npy").file_size > 2**20:
             return False
@@ -106,6 +108,7 @@ READERS: Mapping[Kind, Callable[[Path], bool]] = {
     Kind.HTML: _is_html,
     Kind.PNG: _is_png,
     Kind.TEXT: _is_text,
-    Kind.CROSSBARS: _is_crossbars,
+    Kind.CROSSBARS: _is_arrays,
+    Kind.ANSWERS: _is_arrays,
     Kind.STATE: _is_state,
 }
