@@ -14,7 +14,7 @@ which keeps the norm of w at 1 (Oja 1982; the three factors are x, y and the rew
 neuron of the sample's class has won, none fired or a wrong one did, a free neuron becomes a new
 prototype, w = x; where none is free the class's neuron nearest to x is moved with r = 1. So nothing
 is forgotten but by penalties: learning goes on class by class (continual learning, as on Loihi 2:
-Hajizada et al. 2025, "CLP-SNN", arXiv 2511.01553).
+CLP-SNN, arXiv 2511.01553, 2025).
 
 ``novelty`` is feed-forward inhibition: every incoming spike inhibits all neurons alike, so that
 only inputs that resemble a prototype more than a flat one make it fire.
