@@ -51,7 +51,9 @@ class Learning:
         inputs, neurons, classes: of the layer.
         samples, passes, steps: what was presented, how often and for how long each time.
         events: of all presentations together.
-        named: neurons that stand for a class; new_classes: those that no neuron stood for before.
+        named: neurons that stand for a class.
+        new_classes: that the network could not name before.
+        lost_classes: that it could, and that no neuron stands for now.
         accuracy: share of these very samples that the network names right now, as saved; None
             without labels.
         said: how the labels were read, a sentence each.
@@ -70,6 +72,7 @@ class Learning:
     events: LearningEvents
     named: int
     new_classes: tuple[int, ...]
+    lost_classes: tuple[int, ...]
     accuracy: float | None
     said: tuple[str, ...]
     seconds: float
@@ -139,6 +142,7 @@ def learn(
         head, trains, labels=labels, passes=often, seed=seed, progress=progress("learning")
     )
     named = done.head.state.labels
+    now, before = {*named.tolist()}, _known(network, state)
     learned = Learning(
         network=with_head(network, cut.name, done.head),
         rule=asked,
@@ -151,7 +155,8 @@ def learn(
         steps=count,
         events=done.events,
         named=int((named != NO_LABEL).sum()),
-        new_classes=tuple(sorted({*named.tolist()} - _known(network, state))),
+        new_classes=tuple(sorted(now - before - {NO_LABEL})),
+        lost_classes=tuple(sorted(before - now - {NO_LABEL})),
         accuracy=done.right,
         said=said,
         seconds=perf_counter() - began,
@@ -188,8 +193,8 @@ def _layer(
 def _known(network: SpikingGraph, state: LayerState) -> set[int]:
     """The classes that the network named before."""
     if plastic_synapse(network) is None:
-        return {NO_LABEL, *range(_own_classes(network))}
-    return {NO_LABEL, *state.labels.tolist()}
+        return set(range(_own_classes(network)))
+    return {*state.labels.tolist()}
 
 
 def _rule(network: SpikingGraph, name: str | None, settings: Mapping[str, Any]) -> Rule:

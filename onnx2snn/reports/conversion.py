@@ -166,6 +166,7 @@ def learned(done: Learning, *, output: str) -> dict[str, Any]:
         "neurons_named": done.named,
         "classes": done.classes,
         "new_classes": list(done.new_classes),
+        "lost_classes": list(done.lost_classes),
         "samples": done.samples,
         "passes": done.passes,
         "events": asdict(done.events),
@@ -195,6 +196,12 @@ def learned_text(document: Mapping[str, Any]) -> str:
         f"{document['neurons_named']} of {document['neurons']} neurons stand for one of "
         f"{document['classes']} classes" + (f"; new: {new}." if new else "."),
     ]
+    if document["lost_classes"]:
+        lost = ", ".join(map(str, document["lost_classes"]))
+        lines.append(
+            f"No neuron stands for {lost}, which the network named before: the layer knows what it "
+            "was shown. Show these too."
+        )
     if document["accuracy_on_learned"] is not None:
         lines.append(
             f"{percent(document['accuracy_on_learned'], 1)} of these samples are named right now. "

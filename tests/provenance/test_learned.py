@@ -65,6 +65,7 @@ def test_a_class_is_learned_later_from_a_few_samples_and_the_others_are_kept() -
     before = accuracy(old.network, known)
     assert before > 0.9 and accuracy(old.network, new) == 0
     late = onnx2snn.learn(old.network, classes(data(), 8, 9, each=5))
+    assert (old.lost_classes, late.lost_classes) == ((8, 9), ())
     assert late.new_classes == (8, 9) and late.events.new_neurons >= 2
     assert accuracy(late.network, new) > 0.6
     assert accuracy(late.network, known) > before - 0.1
