@@ -12,6 +12,7 @@ from ..converter.lowering.coders import signed_in, with_coders
 from ..converter.lowering.copies import front, gathered
 from ..converter.lowering.lower import lower
 from ..data import Samples
+from ..evaluation.ann import refuse_learned
 from ..evaluation.sweep import Sweep, SweepRun
 from ..provenance import Provenance
 from ..runtime.graph import Population, SpikingGraph
@@ -74,6 +75,7 @@ def diagnose(
 
     Raises UsageError for T < 1, DataError where samples or model do not belong to the network.
     """
+    refuse_learned(network)
     made = Provenance.of(network)
     lowered = lower(run_passes(import_onnx(model), default_passes(made.maxpool)))
     if made.coded:  # as layers of the ANN too, that pass values on

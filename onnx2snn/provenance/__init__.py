@@ -70,7 +70,7 @@ class GivenThreshold:
 class LearningSession:
     """One run of `learn`: by which ``rule``, on the spikes of the population ``at``, from which
     ``samples`` (``source``: as the user called them, without folders), presented ``passes`` times
-    for ``steps`` steps; ``updates``: weights written."""
+    for ``steps`` steps; ``updates``: weights written; ``digests`` as in ``CalibrationData``."""
 
     rule: str
     at: str
@@ -79,6 +79,7 @@ class LearningSession:
     passes: int
     steps: int
     updates: int
+    digests: str | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -16,6 +16,7 @@ from ..converter.learning.layer import Head, source_of, with_head
 from ..converter.learning.learn import learn_from
 from ..data import Samples
 from ..errors import DataError, UsageError, did_you_mean
+from ..questions.inputs import KEPT, digests, packed
 from ..runtime.engine import DEFAULT, Engine, make_engine
 from ..runtime.graph import Population, Readout, SpikingGraph
 from ..runtime.ops import Array
@@ -29,6 +30,7 @@ from ..runtime.plasticity import (
 )
 from ..runtime.semantics.decision import score_count
 from ..runtime.semantics.labels import read
+from ..runtime.semantics.samples import spread_over
 from ..spelling import spelled
 from . import LearningSession, Provenance
 
@@ -161,7 +163,7 @@ def learn(
         said=said,
         seconds=perf_counter() - began,
     )
-    return replace(learned, network=_remembering(learned, samples.source))
+    return replace(learned, network=_remembering(learned, samples))
 
 
 def _layer(
@@ -276,17 +278,18 @@ def _trains(
     return spike_trains(network, source, batches(), steps, engine=engine, seed=seed)
 
 
-def _remembering(done: Learning, source: str) -> SpikingGraph:
+def _remembering(done: Learning, samples: Samples) -> SpikingGraph:
     """The network, whose provenance says what it learned."""
     made = Provenance.of(done.network)
     session = LearningSession(
         rule=done.rule.name,
         at=done.at,
-        source=Path(source).name,
+        source=Path(samples.source).name,
         samples=done.samples,
         passes=done.passes,
         steps=done.steps,
         updates=done.events.updates,
+        digests=packed(digests(samples.at(spread_over(len(samples), most=KEPT)).whole())),
     )
     here = {node.name for node in done.network.nodes}
     kept = {name: one for name, one in (made.thresholds or {}).items() if name in here}

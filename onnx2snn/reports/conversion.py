@@ -172,7 +172,10 @@ def learned(done: Learning, *, output: str) -> dict[str, Any]:
         "events": asdict(done.events),
         "accuracy_on_learned": done.accuracy,
         "seconds": done.seconds,
-        "learned": done.network.meta["learned"],
+        "learned": [
+            {key: value for key, value in lesson.items() if key != "digests"}
+            for lesson in done.network.meta["learned"]
+        ],
     }
 
 

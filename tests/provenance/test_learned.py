@@ -14,8 +14,10 @@ from places import MODELS
 import onnx2snn
 from onnx2snn import Preprocessing, Samples
 from onnx2snn.cli import main
-from onnx2snn.errors import DataError, UsageError
+from onnx2snn.diagnosis import diagnose
+from onnx2snn.errors import DataError, ModelError, UsageError
 from onnx2snn.provenance import Provenance
+from onnx2snn.questions.made import ask_of_overlap
 from onnx2snn.runtime.graph import PlasticSynapse, SpikingGraph
 
 DATA = MODELS / "digits.npz"
@@ -150,3 +152,19 @@ def test_a_network_that_has_learned_keeps_its_rule_and_layer() -> None:
             onnx2snn.learn(done.network, data().section(0, 9), **options)
         assert e.value.code == code
     assert onnx2snn.learn(done.network, data().section(0, 9), neurons=9).neurons == 9
+
+
+def test_samples_that_it_learned_from_and_the_model_itself_do_not_judge_it() -> None:
+    done = onnx2snn.learn(network(), data("test").section(0, 40), rule="prototype", neurons=30)
+    again, other = data("test").section(0, 40), data("test").section(100, 140)
+    (asked,) = ask_of_overlap(again, done.network)
+    assert asked.code == "W430" and "learned from" in asked.what
+    assert not list(ask_of_overlap(other, done.network))
+    model = onnx2snn.load_onnx(MODELS / "digits_mlp.onnx")
+    for compare in (
+        lambda: onnx2snn.onnx_ann(model, done.network),
+        lambda: diagnose(model, done.network, again, 8),
+    ):
+        with pytest.raises(ModelError, match="rule 'prototype'") as e:
+            compare()
+        assert e.value.code == "E329"
