@@ -28,6 +28,7 @@ EXAMPLES: Mapping[str, str] = {
     "-T 4,8,16,32 --convert-each -o out/",
     "init": "onnx2snn init net.onnx exp.toml --data data.npz:x_test,y_test",
     "learn": "onnx2snn learn net.snn.onnx --data new.npz:x,y --rule prototype -o net2.snn.onnx",
+    "compare": "onnx2snn compare before/ after/ -o out/",
     "diagnose": "onnx2snn diagnose net.onnx net.snn.onnx --data data.npz:x_test,y_test",
     "watch": "onnx2snn watch net.snn.onnx --data data.npz:x_test,y_test -o watch.html",
     "place": "onnx2snn place net.snn.onnx --target all --data data.npz:x_test,y_test",
