@@ -86,6 +86,8 @@ class PlasticSynapse(Synapse):
         weight = self.op.weight if isinstance(self.op, ops.Linear) else ()
         if rows != {(neurons,)} or np.shape(weight) != (neurons, inputs):
             raise GraphError(f"the state of '{self.name}' does not have the shape of its weights")
+        if not np.isfinite(self.state.weight).all() or not (self.state.threshold > 0).all():
+            raise GraphError(f"the state of '{self.name}' has no numbers, or thresholds of 0")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

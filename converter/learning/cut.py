@@ -19,6 +19,8 @@ from ...runtime.graph import (
 )
 from ...runtime.ops import Array
 
+MOST_OF_A_BYTE = 127  # all trains are kept, for the passes over them
+
 
 def plastic_synapse(network: SpikingGraph) -> PlasticSynapse | None:
     """The plastic synapse of a network that has one."""
@@ -101,6 +103,7 @@ def spike_trains(
     for first, batch in batches:
         means = engine.run(graph, batch, steps, seed=seed, offset=first).readouts[tap]
         sums = np.rint(means * np.arange(1, steps + 1).reshape(-1, *(1,) * (means.ndim - 1)))
-        sent = np.diff(sums, axis=0, prepend=0).astype(np.int16)
+        sent = np.diff(sums, axis=0, prepend=0)
+        sent = sent.astype(np.int8 if sent.max(initial=0) <= MOST_OF_A_BYTE else np.int32)
         parts.append(np.moveaxis(sent.reshape(steps, sums.shape[1], -1), 0, 1))
     return np.concatenate(parts)

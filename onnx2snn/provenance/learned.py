@@ -113,6 +113,9 @@ def learn(
 
     Raises UsageError (E130 to E133, E110) and DataError (E24x).
     """
+    for name, value in ((spelled("neurons"), neurons), (spelled("passes"), passes)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} must be at least 1, got {value}")
     asked = _rule(network, rule, settings or {})
     cut, state = _layer(network, asked, at=at, neurons=neurons, seed=seed)
     count = Provenance.of(network).steps if steps is None else steps

@@ -123,6 +123,7 @@ def _json(*words: object):
         ({"rule": "stdp", "settings": {"rize": 1}}, "E131", "Did you mean 'rise'"),
         ({"rule": "stdp", "at": "nowhere"}, "E132", "'nowhere' is not in the network"),
         ({"rule": "stdp", "steps": 0}, "E110", "at least 1"),
+        ({"rule": "stdp", "neurons": 0}, "E100", "at least 1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options, code, said) -> None:

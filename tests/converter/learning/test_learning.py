@@ -180,9 +180,14 @@ def test_a_state_that_does_not_fit_the_weights_is_refused(tmp_path) -> None:
     head = Head(rule=rule, state=state, classes=2, steps=T, largest=1)
     node = plastic_synapse(with_head(network(), "hidden", head))
     assert node is not None
-    wrong = LayerState(weight=state.weight, threshold=state.threshold[:2], labels=state.labels)
-    with pytest.raises(GraphError, match="does not have the shape"):
-        g.PlasticSynapse(**{**node.__dict__, "state": wrong})
+    for change, said in (
+        ({"threshold": state.threshold[:2]}, "does not have the shape"),
+        ({"threshold": 0 * state.threshold}, "thresholds of 0"),
+        ({"weight": np.nan * state.weight}, "has no numbers"),
+    ):
+        wrong = LayerState(**{**state.__dict__, **change})
+        with pytest.raises(GraphError, match=said):
+            g.PlasticSynapse(**{**node.__dict__, "state": wrong})
     path = tmp_path / "n.snn.onnx"
     snnfile.save(with_head(network(), "hidden", head), path)
     path.write_bytes(path.read_bytes().replace(b'"rise": 0.3', b'"rose": 0.3'))
