@@ -9,6 +9,7 @@ import numpy as np
 from ...errors import UsageError, did_you_mean
 from ...runtime.engine import Engine
 from ...runtime.graph import (
+    Input,
     Names,
     Node,
     PlasticSynapse,
@@ -80,6 +81,11 @@ def before(network: SpikingGraph, name: str) -> tuple[Node, ...]:
     return tuple(node for node in network.nodes if node.name in needed)
 
 
+def needed(network: SpikingGraph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Those of the ``inputs`` that ``network`` reads: what is behind a cut may have had its own."""
+    return {node.name: inputs[node.name] for node in network.of(Input)}
+
+
 def spike_trains(
     network: SpikingGraph,
     name: str,
@@ -100,7 +106,8 @@ def spike_trains(
     readout = Readout(name=tap, inputs=(name,), shape=network[name].shape)
     graph = SpikingGraph(nodes=(*nodes, readout), meta=network.meta)
     parts = []
-    for first, batch in batches:
+    for first, given in batches:
+        batch = needed(graph, given)
         means = engine.run(graph, batch, steps, seed=seed, offset=first).readouts[tap]
         sums = np.rint(means * np.arange(1, steps + 1).reshape(-1, *(1,) * (means.ndim - 1)))
         sent = np.diff(sums, axis=0, prepend=0)

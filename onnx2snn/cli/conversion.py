@@ -11,6 +11,7 @@ import click
 
 from .. import api
 from ..converter.frontend import check, load_onnx
+from ..converter.learning.cut import needed
 from ..converter.recipes import RECIPES
 from ..data import Preprocessing, Samples
 from ..errors import UsageError
@@ -215,7 +216,8 @@ def learn(
         **choices,
     )
     reader.say(f"{shown.source}: {text}" for text in done.said)
-    results.write(output.name, checked_bytes(done.network, shown.section(0, 2).whole()))
+    few = needed(done.network, shown.section(0, 2).whole())
+    results.write(output.name, checked_bytes(done.network, few))
     document = reader.told(conversion.learned(done, output=str(output)))
     opt.emit(
         document, as_json, conversion.learned_text, document, then=("run", output, "--data", "DATA")

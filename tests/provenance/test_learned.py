@@ -49,8 +49,8 @@ def classes(samples: Samples, *which: int, each: int | None = None) -> Samples:
 
 
 def test_neurons_without_labels_while_they_learn_name_digits_afterwards() -> None:
-    done = onnx2snn.learn(network(), data(), rule="stdp", neurons=100)
-    assert done.classes == 10 and done.new_classes == () and done.named > 50
+    done = onnx2snn.learn(network(), data(), rule="stdp", neurons=50, passes=2)
+    assert done.classes == 10 and done.new_classes == () and done.named > 25
     assert accuracy(done.network, data()) == done.accuracy > 0.9
     assert accuracy(done.network, data("test")) > 0.85
     unlabelled = Samples(arrays=data().arrays, labels=None, preprocessing=PRE, source="more.npz:x")

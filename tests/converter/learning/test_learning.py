@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from onnx2snn.converter.learning.cut import before, cut_at, plastic_synapse, spike_trains
+from onnx2snn.converter.learning.cut import before, cut_at, needed, plastic_synapse, spike_trains
 from onnx2snn.converter.learning.layer import Head, with_head
 from onnx2snn.converter.learning.learn import learn_from, named_by
 from onnx2snn.errors import GraphError, ModelError, UsageError
@@ -126,6 +126,23 @@ def test_learning_in_two_parts_is_learning_in_one(rule) -> None:
     second = learn_from(again, spikes[5:], labels=labels[5:], passes=1, seed=7)
     np.testing.assert_array_equal(second.head.state.weight, at_once.weight)
     np.testing.assert_array_equal(second.head.state.threshold, at_once.threshold)
+
+
+def test_an_input_that_is_read_behind_the_cut_alone_goes_with_what_reads_it() -> None:
+    graph, x = network(), samples()
+    other = g.Input(name="other", shape=(2,))
+    both = g.Synapse(name="sum", inputs=("v", "other"), shape=(2,), op=ops.Add())
+    out = g.Readout(name="out", inputs=("sum",), shape=(2,))
+    wide = g.SpikingGraph(nodes=(other, *graph.nodes[:-1], both, out), meta=graph.meta)
+    given = {"x": x, "other": np.ones((len(x), 2), np.float32)}
+    spikes = spike_trains(wide, "hidden", [(0, given)], T, engine=make_engine())
+    np.testing.assert_array_equal(spikes, trains(graph, "hidden", x))
+    rule = RULE["prototype"]
+    state = rule.initial_state(inputs=5, neurons=4, seed=0)
+    head = Head(rule=rule, state=state, classes=2, steps=T, largest=1)
+    learned = with_head(wide, "hidden", head)
+    assert [*needed(learned, given)] == ["x"]
+    simulate(learned, needed(learned, given), T)
 
 
 def test_neurons_are_named_by_the_class_they_fire_most_for_and_silent_ones_keep_theirs() -> None:
