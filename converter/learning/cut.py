@@ -19,6 +19,7 @@ from ...runtime.graph import (
     iter_upstream,
 )
 from ...runtime.ops import Array
+from ...spelling import spelled
 
 MOST_OF_A_BYTE = 127  # all trains are kept, for the passes over them
 
@@ -58,7 +59,8 @@ def cut_at(network: SpikingGraph, at: str | None = None) -> Population:
         kind = "negative spikes" if node.neuron.coding == "rate" else "a code of its own"
         raise UsageError(
             f"the neurons of '{name}' ({node.neuron.name}) send {kind}, and traces count spikes",
-            remedy="Convert with recipe binary or graded.",
+            remedy=f"Convert with {spelled('recipe', 'binary')} (or synchronous); with a lag, "
+            f"{spelled('pace', False)}.",
             code="E132",
         )
     return node
