@@ -49,11 +49,10 @@ class Learning:
 
     Attributes:
         network: with the plastic layer as it is now.
-        rule, at: by which rule it learned, on the spikes of which population.
-        inputs, neurons, classes: of the layer.
-        samples, passes, steps: what was presented, how often and for how long each time.
+        head: that layer: its rule, what it has learned, for how many steps and classes.
+        at: the population whose spikes it learned from.
+        samples, passes: what was presented, and how often.
         events: of all presentations together.
-        named: neurons that stand for a class.
         new_classes: that the network could not name before.
         lost_classes: that it could, and that no neuron stands for now.
         accuracy: share of these very samples that the network names right now, as saved; None
@@ -63,21 +62,30 @@ class Learning:
     """
 
     network: SpikingGraph
-    rule: Rule
+    head: Head
     at: str
-    inputs: int
-    neurons: int
-    classes: int
     samples: int
     passes: int
-    steps: int
     events: LearningEvents
-    named: int
     new_classes: tuple[int, ...]
     lost_classes: tuple[int, ...]
     accuracy: float | None
     said: tuple[str, ...]
     seconds: float
+
+    @property
+    def classes(self) -> int:
+        """How many the network names."""
+        return self.head.classes
+
+    @property
+    def neurons(self) -> int:
+        return self.head.state.neurons
+
+    @property
+    def named(self) -> int:
+        """Neurons that stand for a class."""
+        return int((self.head.state.labels != NO_LABEL).sum())
 
 
 def learn(
@@ -118,17 +126,11 @@ def learn(
             raise UsageError(f"{name} must be at least 1, got {value}")
     asked = _rule(network, rule, settings or {})
     cut, state = _layer(network, asked, at=at, neurons=neurons, seed=seed)
-    count = Provenance.of(network).steps if steps is None else steps
-    if count is None or count < 1:
-        what = "the network's file does not say for how many time steps it was converted"
-        if count is not None:
-            what = f"the number of time steps must be at least 1, got {count}"
-        raise UsageError(what, remedy=f"Give {spelled('steps')}.", code="E110")
     head = Head(
         rule=asked,
         state=state,
         classes=_classes(network, samples.labels),
-        steps=count,
+        steps=_steps(network, steps),
         largest=cut.neuron.levels,
     )
     labels, said = _labels(network, cut.name, head, samples)
@@ -136,7 +138,7 @@ def learn(
         network,
         cut.name,
         samples,
-        count,
+        head.steps,
         progress=progress("simulating"),
         engine=make_engine(engine, threads=threads, mem_limit=mem_limit),
         seed=seed,
@@ -146,20 +148,14 @@ def learn(
     done = learn_from(
         head, trains, labels=labels, passes=often, seed=seed, progress=progress("learning")
     )
-    named = done.head.state.labels
-    now, before = {*named.tolist()}, _known(network, state)
+    now, before = {*done.head.state.labels.tolist()}, _known(network, state)
     learned = Learning(
         network=with_head(network, cut.name, done.head),
-        rule=asked,
+        head=done.head,
         at=cut.name,
-        inputs=state.inputs,
-        neurons=state.neurons,
-        classes=head.classes,
         samples=len(samples),
         passes=often,
-        steps=count,
         events=done.events,
-        named=int((named != NO_LABEL).sum()),
         new_classes=tuple(sorted(now - before - {NO_LABEL})),
         lost_classes=tuple(sorted(before - now - {NO_LABEL})),
         accuracy=done.right,
@@ -167,6 +163,16 @@ def learn(
         seconds=perf_counter() - began,
     )
     return replace(learned, network=_remembering(learned, samples))
+
+
+def _steps(network: SpikingGraph, asked: int | None) -> int:
+    steps = Provenance.of(network).steps if asked is None else asked
+    if steps is not None and steps >= 1:
+        return steps
+    what = "the network's file does not say for how many time steps it was converted"
+    if steps is not None:
+        what = f"the number of time steps must be at least 1, got {steps}"
+    raise UsageError(what, remedy=f"Give {spelled('steps')}.", code="E110")
 
 
 def _layer(
@@ -285,12 +291,12 @@ def _remembering(done: Learning, samples: Samples) -> SpikingGraph:
     """The network, whose provenance says what it learned."""
     made = Provenance.of(done.network)
     session = LearningSession(
-        rule=done.rule.name,
+        rule=done.head.rule.name,
         at=done.at,
         source=Path(samples.source).name,
         samples=done.samples,
         passes=done.passes,
-        steps=done.steps,
+        steps=done.head.steps,
         updates=done.events.updates,
         digests=packed(digests(samples.at(spread_over(len(samples), most=KEPT)).whole())),
     )
@@ -299,7 +305,7 @@ def _remembering(done: Learning, samples: Samples) -> SpikingGraph:
     made = replace(
         made,
         notes=made.notes if made.learned else (*made.notes, NOTE),
-        steps=done.steps,
+        steps=done.head.steps,
         thresholds=kept if made.thresholds is not None else None,
         learned=(*(made.learned or ()), session),
     )
