@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from ..runtime.graph import PlasticSynapse
 from ..runtime.neurons import Neuron, WindowedNeuron
 from ..spelling import spelled
 from .target import UNBOUNDED, DesignRule, HardwareTarget, Known, Violation
@@ -49,14 +50,46 @@ def _model(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
         neuron = layer.neuron
         if neuron is not None and not neuron.traits <= KNOWN:
             why = "The chip is not known to have it"
+            remedy = "convert with a recipe of integrate-and-fire neurons"
             if neuron.coding == "differential":
                 why = "Its update needs the time since the start (a division by t)"
+            if "winner-take-all" in neuron.traits:
+                why, remedy = _competing(network, target, layer), "run the layer on the host"
             yield Violation(
                 node=layer.name,
                 rule="neuron model",
                 used=neuron.name,
                 limit="integrate-and-fire",
-                remedy=f"{why}; convert with a recipe of integrate-and-fire neurons.",
+                remedy=f"{why}; {remedy}.",
+            )
+
+
+def _competing(network: ChipNetwork, target: HardwareTarget, layer: ChipLayer) -> str:
+    """Why neurons that compete are not laid out, and whether their rule could run."""
+    able = [s.rule.name for s in network.graph.of(PlasticSynapse)]
+    able = [f"'{name}'" for name in able if name in target.can("learning")]
+    rule = (
+        f"The chip's learning engine could run the rule {', '.join(able)} (not tried), but "
+        if able
+        else "Of the layer "
+    )
+    return (
+        f"{rule}at most one neuron fires in a step, which takes "
+        f"{layer.neurons * (layer.neurons - 1):,} inhibitory synapses that are not laid out here"
+    )
+
+
+def learning(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
+    """Plastic synapses, on a chip that has none or none of their rule."""
+    able = target.can("learning")
+    for synapse in network.graph.of(PlasticSynapse):
+        if synapse.rule.name not in able:
+            yield Violation(
+                node=synapse.name,
+                rule="learning rule",
+                used=synapse.rule.name,
+                limit="weights that stay as they are" if "none" in able else ", ".join(able),
+                remedy="The synapses cannot learn on this chip: run the layer on the host.",
             )
 
 
@@ -253,6 +286,11 @@ def tangled(network: ChipNetwork) -> tuple[Violation, ...]:
 
 
 RULES: Sequence[DesignRule] = (
+    DesignRule(
+        name="learning rule",
+        statement="Plastic synapses have a rule that the chip could run.",
+        check=learning,
+    ),
     DesignRule(
         name=ANALOG,
         statement="Every node with state is a population of neurons or a readout.",

@@ -13,6 +13,7 @@ from math import inf
 from typing import Any, TypeAlias
 
 from ..errors import TargetError
+from ..runtime.plasticity import RULES
 from .kinds import Choice, Choices, Flag, Kind, Whole
 from .view.network import ChipNetwork
 
@@ -200,6 +201,11 @@ CAPABILITIES: Mapping[str, Capability] = {
         kind=Choices(ENTRIES), help="how an analog input may enter", unstated=["population"]
     ),
     "v_min": Capability(kind=Flag(), help="a floor of the membrane", unstated=False),
+    "learning": Capability(
+        kind=Choices((*RULES, "none")),
+        help="rules by which synapses could learn on the chip",
+        unstated=["none"],
+    ),
     "strict": Capability(
         kind=Flag(), help="fires at v > threshold instead of v >= threshold", unstated=False
     ),

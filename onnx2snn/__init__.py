@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .exchange import export
     from .experiments.library import sweep
     from .provenance.converted import convert
+    from .provenance.learned import learn
 
     __version__: str
 
@@ -51,6 +52,7 @@ _HOMES = {
     "export": "exchange",
     "verify": "evaluation.verify",
     "convert": "provenance.converted",
+    "learn": "provenance.learned",
     "sweep": "experiments.library",
 }
 _MODULES = (
@@ -81,6 +83,7 @@ __all__ = [
     "convert",
     "evaluate",
     "export",
+    "learn",
     "load",
     "load_onnx",
     "load_samples",

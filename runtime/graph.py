@@ -26,6 +26,7 @@ from . import ops
 from .choices import wrong_choices
 from .neurons import Neuron
 from .ops import Array, LinearOp, Shape, frozen
+from .plasticity.rule import LayerState, Rule
 
 Coding: TypeAlias = Literal["rate", "paced", "few-spike", "differential"]
 
@@ -66,6 +67,27 @@ class Synapse(_Node):
 
     op: LinearOp
     ann_op: LinearOp | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PlasticSynapse(Synapse):
+    """A synapse that ``rule`` changes while the network runs, of which ``state`` is kept.
+
+    To all that does not learn it is the synapse ``op``: the weights of ``state``, rounded
+    (``plasticity.frozen``). Its neurons are the population that reads it.
+    """
+
+    rule: Rule
+    state: LayerState
+
+    def __post_init__(self) -> None:
+        inputs, neurons = np.shape(self.state.weight)
+        rows = {np.shape(self.state.threshold), np.shape(self.state.labels)}
+        weight = self.op.weight if isinstance(self.op, ops.Linear) else ()
+        if rows != {(neurons,)} or np.shape(weight) != (neurons, inputs):
+            raise GraphError(f"the state of '{self.name}' does not have the shape of its weights")
+        if not np.isfinite(self.state.weight).all() or not (self.state.threshold > 0).all():
+            raise GraphError(f"the state of '{self.name}' has no numbers, or thresholds of 0")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -155,12 +177,13 @@ class Readout(_Biased):
     coding: Coding = "rate"
 
 
-Node: TypeAlias = Input | Synapse | Population | MaxPool | Analog | Delay | Readout
-N = TypeVar("N", Input, Synapse, Population, MaxPool, Analog, Delay, Readout)
+Node: TypeAlias = Input | Synapse | PlasticSynapse | Population | MaxPool | Analog | Delay | Readout
+N = TypeVar("N", Input, Synapse, PlasticSynapse, Population, MaxPool, Analog, Delay, Readout)
 STATEFUL = (Population, MaxPool, Analog, Readout)  # what a network computes with, so no delays
 KINDS: dict[type, str] = {  # and what the method for each is called in ``Rules``
     Input: "input",
     Synapse: "synapse",
+    PlasticSynapse: "synapse",  # with learning switched off
     Population: "population",
     MaxPool: "max_pool",
     Analog: "analog",

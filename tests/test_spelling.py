@@ -38,7 +38,7 @@ PYTHON: tuple[Any, ...] = (
         onnx2snn.Preprocessing,
     ),
     *(held_back.split, plan.plan, run.sweep, results.claim),
-    *(hwtargets.place, engine.simulate, EngineOptions, onnx2snn.sweep),
+    *(hwtargets.place, engine.simulate, EngineOptions, onnx2snn.sweep, onnx2snn.learn),
 )
 PARAMETERS = {name for callee in PYTHON for name in inspect.signature(callee).parameters}
 COMMAND_LINE_ALONE = {"allow_analog", "verbose"}  # exit statuses and tables exist there alone

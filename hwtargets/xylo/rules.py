@@ -15,6 +15,7 @@ import numpy as np
 
 from ...runtime import graph as g
 from ...runtime.neurons import Neuron, NeuronParams, PacedParams
+from ..rules import learning
 from ..target import HardwareTarget, Violation
 from ..view.network import ChipLayer, ChipNetwork
 from ..view.pools import as_tree, is_max_pool
@@ -30,7 +31,7 @@ FOREIGN = ("analog", "structure")  # rules after which a network has no wiring t
 def kinds(view: ChipNetwork, target: HardwareTarget) -> tuple[Violation, ...]:
     """Neurons and structures that the chip does not have, whatever their size."""
     found = (v for layer in view.layers for v in _neuron(layer, view))
-    return (*found, *_structure(view))
+    return (*learning(view, target), *found, *_structure(view))
 
 
 def violations(view: ChipNetwork, target: HardwareTarget) -> list[Violation]:

@@ -1,4 +1,4 @@
-"""convert, verify, export: from the trained network to the spiking one, and on to other tools."""
+"""convert, verify, learn, export: from the trained network to the spiking one, and onwards."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 
 from .. import api
 from ..converter.frontend import check, load_onnx
+from ..converter.learning.cut import needed
 from ..converter.recipes import RECIPES
 from ..data import Preprocessing, Samples
 from ..errors import UsageError
@@ -22,11 +23,13 @@ from ..evaluation.written import checked_bytes
 from ..exchange import FORMATS, Exported
 from ..exchange import export as run_export
 from ..provenance.converted import convert as run_convert
+from ..provenance.learned import learn as run_learn
 from ..reports import conversion, documents
 from ..reports import text as render
 from ..results import claim_file
 from ..results.marks import Kind
 from ..runtime.graph import Analog, SpikingGraph
+from ..runtime.plasticity import RULES
 from ..runtime.semantics.samples import spread_over
 from . import files
 from . import options as opt
@@ -146,6 +149,81 @@ def convert(
     opt.refuse_analog([share], allow_analog)
 
 
+@click.command(cls=Verb)
+@click.argument("network", type=PATH, metavar="NET.snn.onnx")
+@click.option("--data", required=True, metavar="DATA", help="Samples to learn from, and labels.")
+@click.option(
+    "-o", "--output", required=True, type=files.OUTPUT, help="The network that has learned."
+)
+@files.force_option
+@click.option(
+    "--rule", metavar="NAME", help=f"{' or '.join(RULES)} [that of a network that has learned]."
+)
+@click.option(
+    "--at", metavar="NODE", help="The population that the layer is put on [the last hidden one]."
+)
+@click.option("--neurons", type=click.IntRange(min=1), help="Of the layer [400; prototype: 64].")
+@click.option(
+    "--passes",
+    type=click.IntRange(min=1),
+    help="Over all samples [4; prototype: 1].",
+)
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Of the rule (repeatable)."
+)
+@click.option(
+    "-T",
+    "--steps",
+    type=click.IntRange(min=1),
+    help="Time steps of a sample [what the network was converted for].",
+)
+@click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
+@click.option("--seed", type=int, default=0, help="Draws first weights and the order [0].")
+@opt.simulation_options
+@opt.preprocessing_options
+@data_options
+@opt.json_option
+@lines_option
+def learn(
+    *,
+    network: Path,
+    data: str,
+    output: Path,
+    force: bool,
+    settings: tuple[str, ...],
+    samples: int | None,
+    mem_limit: str | None,
+    reader: DataReader,
+    preprocessing: Preprocessing | None,
+    as_json: bool,
+    **choices: Any,
+) -> None:
+    """Let a layer of plastic synapses learn while the network runs, and save what it learned.
+
+    The network stays as it is up to a population, whose spikes the layer learns from; what was
+    behind it goes. A network that has learned goes on where it stopped. The file is one that
+    `onnx2snn run` and stock ONNX Runtime run.
+    """
+    results = claim_file(output, Kind.NETWORK, inputs=files.read_by([network], data), force=force)
+    loaded = api.load(network)
+    shown = reader.samples(data, loaded, preprocessing, limit=samples)
+    done = run_learn(
+        loaded,
+        shown,
+        settings=opt.pairs(settings, option="--set"),
+        mem_limit=None if mem_limit is None else opt.size(mem_limit),
+        progress=watch().stage,
+        **choices,
+    )
+    reader.say(f"{shown.source}: {text}" for text in done.said)
+    few = needed(done.network, shown.section(0, 2).whole())
+    results.write(output.name, checked_bytes(done.network, few))
+    document = reader.told(conversion.learned(done, output=str(output)))
+    opt.emit(
+        document, as_json, conversion.learned_text, document, then=("run", output, "--data", "DATA")
+    )
+
+
 def _refuse_options_of_auto(recipe: str, choices: Mapping[str, Any]) -> None:
     if recipe != "auto" and (choices["max_drop"], choices["prefer"]) != (None, None):
         raise UsageError(
@@ -242,4 +320,4 @@ def _text(made: Exported) -> str:
     return "\n".join(lines)
 
 
-COMMANDS = (convert, verify, export)
+COMMANDS = (convert, verify, learn, export)

@@ -199,25 +199,46 @@ def converts(model: Path) -> Sequence[object]:
     return "convert", model, "--calib", "DATA", "--recipe", "auto", "-o", made
 
 
+def pairs(texts: Sequence[str], *, option: str) -> dict[str, str]:
+    """NAME=VALUE as often as the option was given. Raises UsageError for anything else."""
+    out = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"{option} takes NAME=VALUE, got '{text}'")
+        out[name.strip()] = value.strip()
+    return out
+
+
+_ENGINE = click.option(
+    "--engine",
+    type=click.Choice([*ENGINES, *ALIASES]),
+    default=DEFAULT,
+    help="The fast one, or numpy: the readable definition [fast].",
+)
+_THREADS = click.option("--threads", type=click.IntRange(min=1), help="[all cores]")
+_MEM_LIMIT = click.option("--mem-limit", help="Memory for buffers, such as 500M or 2G.")
+
+
+def simulation_options(function: F) -> F:
+    """How a network is simulated that is not judged."""
+    return _apply(function, [_ENGINE, _THREADS, _MEM_LIMIT])
+
+
 def engine_options(function: F) -> F:
     """How the simulation runs; without --early-exit the answers do not depend on these."""
     return _apply(
         function,
         [
-            click.option(
-                "--engine",
-                type=click.Choice([*ENGINES, *ALIASES]),
-                default=DEFAULT,
-                help="The fast one, or numpy: the readable definition [fast].",
-            ),
+            _ENGINE,
             click.option(
                 "--events",
                 type=click.Choice(["auto", "never", "always"]),
                 default="auto",
                 help="Drive layers by their spikes: where that is cheaper [auto]. Needs numba.",
             ),
-            click.option("--threads", type=click.IntRange(min=1), help="[all cores]"),
-            click.option("--mem-limit", help="Memory for buffers, such as 500M or 2G."),
+            _THREADS,
+            _MEM_LIMIT,
             click.option("--seed", type=int, default=0, help="For stochastic encodings [0]."),
             click.option(
                 "--early-exit",

@@ -12,6 +12,7 @@ from ..converter.lowering.coders import signed_in, with_coders
 from ..converter.lowering.copies import front, gathered
 from ..converter.lowering.lower import lower
 from ..data import Samples
+from ..evaluation.ann import refuse_learned
 from ..evaluation.sweep import Sweep, SweepRun
 from ..provenance import Provenance
 from ..runtime.graph import Population, SpikingGraph
@@ -116,6 +117,7 @@ def diagnose(
 
     Raises UsageError for T < 1, DataError where samples or model do not belong to the network.
     """
+    refuse_learned(network)
     lowered = _lowered(model, network)
     measured = _measured(
         lowered, samples, network=network, steps=steps, seed=seed, progress=progress

@@ -66,6 +66,22 @@ class GivenThreshold:
     beside: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class LearningSession:
+    """One run of `learn`: by which ``rule``, on the spikes of the population ``at``, from which
+    ``samples`` (``source``: as the user called them, without folders), presented ``passes`` times
+    for ``steps`` steps; ``updates``: weights written; ``digests`` as in ``CalibrationData``."""
+
+    rule: str
+    at: str
+    source: str
+    samples: int
+    passes: int
+    steps: int
+    updates: int
+    digests: str | None = None
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Provenance:
     """What a converted network remembers. None: the file does not say.
@@ -84,6 +100,7 @@ class Provenance:
         versions: of the libraries that made it, by package.
         inputs: the range of the calibration samples, as the network takes them, by input.
         left_out: by tensor of an output, the operations behind it that were left out.
+        learned: what its plastic layer learned from, in order.
         others: further keys, kept as they are.
     """
 
@@ -106,6 +123,7 @@ class Provenance:
     versions: Mapping[str, str] | None = None
     inputs: Mapping[str, InputRange] | None = None
     left_out: Mapping[str, tuple[str, ...]] | None = None
+    learned: tuple[LearningSession, ...] | None = None
     others: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
@@ -161,11 +179,13 @@ def _plain(value: Any) -> Any:
         return {"path": value.path, "sha256": value.sha256}  # what every version reads
     if isinstance(value, GivenThreshold) and not value.beside:
         return {"median": value.median, "reach": value.reach}  # what every version reads
-    if isinstance(value, Source | CalibrationData | GivenThreshold | InputRange):
+    if isinstance(value, Source | CalibrationData | GivenThreshold | InputRange | LearningSession):
         return asdict(value)
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
-    return [*value] if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
 
 
 def _read(meta: Mapping[str, Any]) -> Provenance:
@@ -199,6 +219,7 @@ def _read(meta: Mapping[str, Any]) -> Provenance:
         versions=_document(meta, "versions"),
         inputs=_ranges(meta),
         left_out=_left_out(meta),
+        learned=_sessions(meta),
         others=unknown,
     )
 
@@ -248,6 +269,16 @@ def _left_out(meta: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]] | None:
         if not isinstance(ops, list | tuple) or not all(isinstance(op, str) for op in ops):
             raise _wrong(f"'{LEFT_OUT}/{tensor}' is {ops!r}, not a list of texts")
     return None if found is None else {tensor: tuple(ops) for tensor, ops in found.items()}
+
+
+def _sessions(meta: Mapping[str, Any]) -> tuple[LearningSession, ...] | None:
+    found = meta.get("learned")
+    if found is None:
+        return None
+    if not isinstance(found, list | tuple):
+        raise _wrong(f"'learned' is {found!r}, not a list")
+    sessions = (_record(LearningSession, f"learned/{i}", one) for i, one in enumerate(found))
+    return tuple(one for one in sessions if one is not None)
 
 
 def _options(meta: Mapping[str, Any]) -> Mapping[str, Any] | None:

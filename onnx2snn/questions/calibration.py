@@ -15,23 +15,30 @@ from . import Question
 from .inputs import InputRange
 
 FEW = 32
+# How a network has seen samples: what they are, and which are to be judged on.
+CALIBRATED, LEARNED = "calibrated", "learned"
+SEEN = {
+    CALIBRATED: ("calibration samples of this network", "calibration did not see"),
+    LEARNED: ("samples that this network learned from", "it did not learn from"),
+}
 FEWER = "Convert for fewer steps."
 SHARE = 0.01  # of the test samples that may be calibration samples by chance
 
 
 def questions_of_overlap(
-    test: Sequence[bytes], *, calibration: Sequence[bytes], where: str
+    test: Sequence[bytes], *, seen: Sequence[bytes], how: str, where: str
 ) -> Iterator[Question]:
-    """By the digests of the samples. What is there twice in one of them is left out: a constant, or
-    one of few possible inputs."""
-    once = {d for d, n in Counter(calibration).items() if n == 1}
+    """By the digests of the samples; ``how`` the network has ``seen`` them, of ``SEEN``. What is
+    there twice in one of them is left out: a constant, or one of few possible inputs."""
+    once = {d for d, n in Counter(seen).items() if n == 1}
     both = sum(n == 1 and d in once for d, n in Counter(test).items())
     if both > SHARE * len(test):
+        what, others = SEEN[how]
         yield Question(
             code="W430",
-            what=f"{both} of {len(test)} samples are also calibration samples of this network: "
+            what=f"{both} of {len(test)} samples are also {what}: "
             "what they show is better than what unseen ones would",
-            remedy="Judge on samples that calibration did not see.",
+            remedy=f"Judge on samples that {others}.",
             where=where,
         )
 

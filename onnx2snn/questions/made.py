@@ -20,6 +20,8 @@ from ..spelling import spelled
 from . import Question
 from .answers import questions_of_answers
 from .calibration import (
+    CALIBRATED,
+    LEARNED,
     questions_of_count,
     questions_of_overlap,
     questions_of_pattern,
@@ -107,13 +109,19 @@ def _values(values: tuple[float, ...], default: float) -> str:
 
 
 def ask_of_overlap(test: Samples, network: SpikingGraph) -> Iterator[Question]:
-    """Whether test samples are those that ``network`` was calibrated on."""
-    made = Provenance.of(network).calibration
-    if made is not None and made.digests:
-        which = spread_over(len(test), most=KEPT)
-        parts = (test.at(which[at : at + CHUNK]) for at in range(0, len(which), CHUNK))
-        own = [digest for part in parts for digest in digests(part.whole())]
-        yield from questions_of_overlap(own, calibration=unpacked(made.digests), where=test.source)
+    """Whether test samples are those that ``network`` was calibrated on, or has learned from."""
+    made = Provenance.of(network)
+    seen = {
+        CALIBRATED: [] if made.calibration is None else unpacked(made.calibration.digests or "")
+    }
+    lessons = [unpacked(lesson.digests or "") for lesson in made.learned or ()]
+    seen[LEARNED] = list({d for lesson in lessons for d in lesson})
+    which = spread_over(len(test), most=KEPT)[: None if any(seen.values()) else 0]
+    parts = (test.at(which[at : at + CHUNK]) for at in range(0, len(which), CHUNK))
+    own = [digest for part in parts for digest in digests(part.whole())]
+    for how, found in seen.items():
+        if found:
+            yield from questions_of_overlap(own, seen=found, how=how, where=test.source)
 
 
 def ask_of_answers(

@@ -1,4 +1,4 @@
-"""A conversion as JSON and text."""
+"""A conversion, and what a network learned after it, as JSON and text."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 from ..evaluation.evaluate import Evaluation
 from ..evaluation.spiking import SpikingShare
 from ..provenance import Provenance
+from ..provenance.learned import Learning
 from ..runtime.graph import Population, Readout, SpikingGraph, onsets
 from . import comparison
 from . import spiking as words
-from .figures import ratio
+from .figures import count, ratio
 from .spiking import recipe_text
 from .text import interval, notes_text, percent, table
 
@@ -149,3 +150,64 @@ def _fitted(checked: Mapping[str, Any]) -> str:
             f"may agree less, also than the interval says, if it was trained on these: {test}."
         )
     return f"that the network was fitted to: unseen ones agree less, how often {test}."
+
+
+def learned(done: Learning, *, output: str) -> dict[str, Any]:
+    """The JSON document of `learn`."""
+    return {
+        "schema": "onnx2snn.learn/1",
+        "output": output,
+        "rule": done.head.rule.name,
+        "settings": asdict(done.head.rule),
+        "at": done.at,
+        "T": done.head.steps,
+        "inputs": done.head.state.inputs,
+        "neurons": done.neurons,
+        "neurons_named": done.named,
+        "classes": done.classes,
+        "new_classes": list(done.new_classes),
+        "lost_classes": list(done.lost_classes),
+        "samples": done.samples,
+        "passes": done.passes,
+        "events": asdict(done.events),
+        "accuracy_on_learned": done.accuracy,
+        "seconds": done.seconds,
+        "learned": [
+            {key: value for key, value in lesson.items() if key != "digests"}
+            for lesson in done.network.meta["learned"]
+        ],
+    }
+
+
+def learned_text(document: Mapping[str, Any]) -> str:
+    """What was learned, what it took, and what the network says of the samples now."""
+    shown = document["samples"] * document["passes"]
+    events = document["events"]
+    rows = [
+        ["spikes in", events["spikes_in"]],
+        ["spikes of the layer", events["spikes_out"]],
+        ["synaptic events", events["synaptic_events"]],
+        ["weights written", events["updates"]],
+    ]
+    cells = [[name, f"{n:,}", count(n / max(shown, 1))] for name, n in rows]
+    new = ", ".join(map(str, document["new_classes"]))
+    lines = [
+        f"Rule {document['rule']}: {document['neurons']} neurons on the {document['inputs']} "
+        f"values of '{document['at']}', T={document['T']}, {document['samples']} samples shown "
+        f"{document['passes']} time(s), {document['seconds']:.1f} s.",
+        table(["while learning", "in all", "per sample"], cells),
+        f"{document['neurons_named']} of {document['neurons']} neurons stand for one of "
+        f"{document['classes']} classes" + (f"; new: {new}." if new else "."),
+    ]
+    if document["lost_classes"]:
+        lost = ", ".join(map(str, document["lost_classes"]))
+        lines.append(
+            f"No neuron stands for {lost}, which the network named before: the layer knows what it "
+            "was shown. Show these too."
+        )
+    if document["accuracy_on_learned"] is not None:
+        lines.append(
+            f"{percent(document['accuracy_on_learned'], 1)} of these samples are named right now. "
+            "It learned from them: `onnx2snn run` on others tells."
+        )
+    return "\n".join([*lines, f"wrote {document['output']}"])

@@ -19,6 +19,7 @@ from .. import graph as snn
 from .. import ops
 from ..neurons import Neuron
 from ..ops import Array
+from ..plasticity import RULES, LayerState
 from ..tables import entry
 from .fields import check_fields
 from .naming import FileNames, Path
@@ -34,6 +35,7 @@ RECORDS: dict[str, type] = {
         for kind in (
             snn.Input,
             snn.Synapse,
+            snn.PlasticSynapse,
             snn.Population,
             snn.MaxPool,
             snn.Analog,
@@ -41,6 +43,8 @@ RECORDS: dict[str, type] = {
             snn.Readout,
         )
     },
+    **{f"rule.{rule.__name__}": rule for rule in RULES.values()},
+    "learned.LayerState": LayerState,
 }
 NAMES = {record: name for name, record in RECORDS.items()}
 NEURON = "neuron."  # and the name of a class in ``NEURONS``

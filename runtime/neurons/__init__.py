@@ -8,6 +8,7 @@ from .integrate_and_fire import NeuronParams
 from .model import Coding, Neuron, State, counts, worth
 from .paced import PacedParams
 from .windowed import FewSpikeParams, TtfsParams, WindowedNeuron, windowed
+from .winner_take_all import WinnerTakeAllParams
 
 __all__ = [
     "Coding",
@@ -18,6 +19,7 @@ __all__ = [
     "State",
     "TtfsParams",
     "WindowedNeuron",
+    "WinnerTakeAllParams",
     "counts",
     "windowed",
     "worth",

@@ -115,6 +115,12 @@ class Neuron(ABC):
         thresholds."""
         return 1 / steps
 
+    def activation(self, pre: Array, ceiling: float | None) -> Array:
+        """What its spikes stand for in analog mode, in units of its threshold: the activation
+        function, of the mean input ``pre`` (samples, *shape)."""
+        theta = self.v_threshold.astype(pre.dtype)
+        return np.asarray(np.clip(pre, 0, ceiling) / theta)
+
     def worth(self, steps: int) -> Array:
         """(steps,): what a spike of one threshold in each step adds to the decoded mean."""
         return worth(self.coding, steps)

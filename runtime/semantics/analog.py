@@ -94,7 +94,7 @@ class AnalogRules(Rules[Array]):
     def population(self, node: Population, xs: Sequence[Array]) -> Array:
         pre = _biased(node, xs[0])
         theta = node.neuron.v_threshold.astype(pre.dtype)
-        spikes = np.clip(pre, 0, node.ceiling) / theta
+        spikes = node.neuron.activation(pre, node.ceiling)
         if self.observe is not None:
             self.observe(node, pre, spikes * theta)
         return spikes

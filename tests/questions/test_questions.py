@@ -124,14 +124,16 @@ def test_samples_that_were_calibrated_on_are_known_again() -> None:
     assert known == digests({"x": CALIB})
     assert unpacked("no base64!") == []
     mixed = np.concatenate([CALIB[:4], TEST[:60] / np.float32(255)])
-    assert codes(questions_of_overlap(digests({"x": mixed}), calibration=known, where="d")) == [
-        "W430"
-    ]
+    assert codes(
+        questions_of_overlap(digests({"x": mixed}), seen=known, how="calibrated", where="d")
+    ) == ["W430"]
     assert not codes(
-        questions_of_overlap(digests({"x": TEST / np.float32(255)}), calibration=known, where="d")
+        questions_of_overlap(
+            digests({"x": TEST / np.float32(255)}), seen=known, how="calibrated", where="d"
+        )
     )
     same = digests({"x": np.zeros((9, 2), np.float32)})  # silence, in both
-    assert not codes(questions_of_overlap(same, calibration=same, where="d"))
+    assert not codes(questions_of_overlap(same, seen=same, how="calibrated", where="d"))
 
 
 COUNTS = {

@@ -83,6 +83,10 @@ def work(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 FILES: dict[str, list[object]] = {
     "convert": ["convert", "model.onnx", "--calib", "data.npz", *PRE, *FEW, "-T", 2, "-o"],
     "check": ["check", "model.onnx", "--tagged"],
+    "learn": [
+        *("learn", "net.snn.onnx", "--data", "data.npz", "--rule", "prototype", "--neurons", 5),
+        "-o",
+    ],
     "watch": ["watch", "net.snn.onnx", "--data", "data.npz", "--samples", 2, "-o"],
     "export": ["export", "net.snn.onnx", "--to", "onnx", "-o"],
 }
@@ -110,6 +114,7 @@ FOLDERS: dict[str, tuple[list[object], list[str]]] = {
 INPUTS = {  # what a verb reads
     "convert": ["model.onnx", "data.npz"],
     "check": ["model.onnx"],
+    "learn": ["net.snn.onnx", "data.npz"],
     "watch": ["net.snn.onnx", "data.npz"],
     "export": ["net.snn.onnx"],
     "sweep": ["model.onnx", "data.npz"],

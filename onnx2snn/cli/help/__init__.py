@@ -8,12 +8,14 @@ find.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import click
 
 from ...converter.recipes import RECIPES
 from ...converter.recipes.options import choosable
+from ...runtime.plasticity import RULES
 
 # In the order of the work.
 EXAMPLES: Mapping[str, str] = {
@@ -25,6 +27,7 @@ EXAMPLES: Mapping[str, str] = {
     "sweep": "onnx2snn sweep net.onnx --data data.npz:x_test,y_test --calib data.npz:x_calib "
     "-T 4,8,16,32 --convert-each -o out/",
     "init": "onnx2snn init net.onnx exp.toml --data data.npz:x_test,y_test",
+    "learn": "onnx2snn learn net.snn.onnx --data new.npz:x,y --rule prototype -o net2.snn.onnx",
     "compare": "onnx2snn compare before/ after/ -o out/",
     "diagnose": "onnx2snn diagnose net.onnx net.snn.onnx --data data.npz:x_test,y_test",
     "watch": "onnx2snn watch net.snn.onnx --data data.npz:x_test,y_test -o watch.html",
@@ -36,6 +39,7 @@ EXAMPLES: Mapping[str, str] = {
     "doctor": "onnx2snn doctor",
 }
 DATA, RECIPE, CHIP, ENGINE = "Data", "Recipe", "Chip", "Engine"
+LEARNING = "Learning"
 OUTPUT, ADVANCED = "Output", "Advanced"
 BASIC = ("recipe", "steps", "lag", "copies", "maxpool", "encoding", "max_drop", "prefer")
 # By parameter; what ``Options`` has besides ``BASIC`` is advanced.
@@ -50,6 +54,7 @@ GROUPS: Mapping[str, str] = {
     **{f.name: ADVANCED for auto in (False, True) for f in choosable(auto=auto)},
     **dict.fromkeys((*BASIC, "recipes", "convert_each", "grid", "seeds"), RECIPE),
     **dict.fromkeys(("target", "targets", "pairs", "chips"), CHIP),
+    **dict.fromkeys(("rule", "at", "neurons", "passes", "settings"), LEARNING),
     **dict.fromkeys(
         (
             "engine", "threads", "tile", "block", "mem_limit", "events", "early_exit", "profile",
@@ -66,7 +71,7 @@ GROUPS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("spiking_only", "hold_back"), ADVANCED),
 }  # fmt: skip
-ORDER = (DATA, CHIP, RECIPE, ENGINE, OUTPUT, ADVANCED)
+ORDER = (DATA, CHIP, RECIPE, LEARNING, ENGINE, OUTPUT, ADVANCED)
 
 
 class Verb(click.Command):
@@ -91,7 +96,16 @@ class Verb(click.Command):
                     formatter.write_dl(records)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Where one chooses a recipe: what they are, and which chips run them."""
+        """Where one chooses a recipe: what they are, and which chips run them. Where one chooses a
+        learning rule: what they do, and their parameters."""
+        if "rule" in {param.name for param in self.params}:
+            for rule in RULES.values():
+                settings = [
+                    (f"{f.name}={f.default:g}", str(f.metadata["help"])) for f in fields(rule)
+                ]
+                with formatter.section(f"Rule {rule.name}, --set"):
+                    formatter.write_text(f"{rule.summary}.")
+                    formatter.write_dl(settings)
         if not {"recipe", "recipes"} & {param.name for param in self.params}:
             return
         rows = [(r.name, f"{r.summary}. Chips: {', '.join(r.chips)}.") for r in RECIPES.values()]

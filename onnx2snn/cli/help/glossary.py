@@ -44,7 +44,11 @@ TERMS: Mapping[str, str] = {
     "paired difference": "The difference of two networks on the same samples, sample by sample: "
     "what both have right, or both wrong, says nothing of which is better. Its interval is "
     "narrower than that from two accuracies alone.",
+    "plastic synapse": "A synapse whose weight changes while the network runs, by a rule that uses "
+    "what the synapse has at hand: spikes before and behind it, and at most a reward.",
     "population coding": "One value by several neurons; see copies, and --encoding population:N.",
+    "prototype": "What a neuron holds of its class: weights that resemble the spikes of its "
+    "samples. A new one is made where no neuron knows a sample.",
     "quantization": "What is lost because T spikes can only say T levels.",
     "rate coding": "A value is how many spikes come in T steps, whenever they come.",
     "readout": "Where the network's outputs are read: the mean of what arrived so far.",
@@ -52,6 +56,8 @@ TERMS: Mapping[str, str] = {
     "a hard reset it is lost.",
     "spikes per neuron": "Mean number of spikes that a neuron sends for one sample, summed over "
     "the T steps of the answer.",
+    "STDP": "Spike-timing-dependent plasticity: a synapse grows when its spike comes before one of "
+    "its neuron, and shrinks when it comes after.",
     "synop": "Synaptic operation: one spike over one weight that is not zero, an addition. "
     "synops/ANN is their number relative to the ANN's multiply-accumulates.",
     "T": "How many time steps a layer sends for one answer. More steps say more levels and cost "
@@ -63,6 +69,8 @@ TERMS: Mapping[str, str] = {
     "unevenness": "What is lost because spikes come in bursts: neurons fire although, over all "
     "steps, their input does not call for it, and cannot take a spike back.",
     "window": "The T steps in which a layer sends the answer to one input.",
+    "winner-take-all": "Neurons that compete: the one farthest above its threshold fires and "
+    "inhibits the others.",
 }
 
 

@@ -14,12 +14,20 @@ from typing import Any, Literal
 
 import onnx
 
-from ...neurons import FewSpikeParams, Neuron, NeuronParams, PacedParams, TtfsParams
+from ...neurons import (
+    FewSpikeParams,
+    Neuron,
+    NeuronParams,
+    PacedParams,
+    TtfsParams,
+    WinnerTakeAllParams,
+)
 from ...neurons.differential import DifferentialParams
 from .differential import differential_neuron
 from .integrate_and_fire import neuron
 from .paced import paced_neuron
 from .windowed import windowed_neuron
+from .winner_take_all import winner_take_all_neuron
 
 NAME = "runtime.file.neurons.NEURONS"  # as errors call the table
 
@@ -52,5 +60,8 @@ NEURONS: dict[type[Neuron], NeuronForm] = {
         arguments=("neuron.bias", "neuron.v_threshold"),
         bounds=("ceiling",),
         windowed="never",
+    ),
+    WinnerTakeAllParams: NeuronForm(
+        function=winner_take_all_neuron, arguments=("bias", "neuron.v_threshold")
     ),
 }

@@ -247,13 +247,13 @@ def neuron_name(p: NeuronParams) -> str:
     floor = None if p.v_min is None else float(p.v_min)  # 0 is one
     for label, value in (("leak", p.leak or None), ("reset", p.v_reset or None), ("floor", floor)):
         if value is not None:
-            parts.append(f"{label}{_spelt(value)}")
+            parts.append(f"{label}{spelt(value)}")
     if p.refractory:
         parts.append(f"refractory{p.refractory}")
     return "_".join(parts)
 
 
-def _spelt(value: float) -> str:
+def spelt(value: float) -> str:
     """A number as part of a name, which no other number has."""
     short = f"{value:g}"
     exact = short if float(short) == value else repr(float(value))

@@ -5,8 +5,9 @@ A model in the table of the file that is not here fails the contract tests at on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from math import floor, inf
 from typing import Any
 
@@ -21,6 +22,7 @@ from onnx2snn.runtime.neurons import (
     NeuronParams,
     PacedParams,
     TtfsParams,
+    WinnerTakeAllParams,
 )
 from onnx2snn.runtime.neurons.differential import FIRING_POINT, TOLERANCE, DifferentialParams
 
@@ -57,6 +59,11 @@ EXAMPLES: dict[type[Neuron], dict[str, dict[str, Any]]] = {
         "one level": {"powers": 1, "source": "rate"},
         "ceiling": {"ceiling": 0.5, "v_threshold": THETA_OF_CEILING, "bias": row(0.25, -0.125)},
     },
+    WinnerTakeAllParams: {
+        "plain": {},
+        "leak": {"leak": 0.5},
+        "subtract": {"reset": "subtract", "inhibition": 0.25},
+    },
     AdaptiveParams: {
         "plain": {},
         "lag": {"lag": 2},
@@ -74,7 +81,8 @@ CASES = [
 
 def made(model: type[Neuron], more: dict[str, Any]) -> Neuron:
     """A neuron of the model, with a threshold and, where it has one, a start of its own."""
-    start = {} if model is DifferentialParams else {"v_init": HALF}
+    own = {field.name for field in fields(model)}
+    start = {"v_init": HALF} if "v_init" in own else {}
     unit = THETA / 4 if model is DifferentialParams else THETA
     return model(**{"v_threshold": unit, **start, **more})
 
@@ -87,11 +95,35 @@ def registered() -> Iterator[None]:
         yield
 
 
-def naive(neuron: Neuron, at: int, currents: Sequence[float], steps: int) -> list[float]:
-    """Spikes of neuron number ``at`` in its firing window, of ``lag + steps`` currents."""
-    start = float(np.broadcast_to(neuron.v_init, (WIDTH,))[at])
-    theta = float(np.broadcast_to(neuron.v_threshold, (WIDTH,))[at])
-    return NAIVE[type(neuron)](neuron, at, theta, start, currents, steps)
+def naive(neuron: Neuron, currents: np.ndarray, steps: int) -> list[list[float]]:
+    """Spikes (steps, WIDTH) in the firing window, of currents (lag + steps, WIDTH)."""
+    starts = [float(v) for v in np.broadcast_to(neuron.v_init, (WIDTH,))]
+    thetas = [float(v) for v in np.broadcast_to(neuron.v_threshold, (WIDTH,))]
+    rows = [[float(v) for v in row] for row in currents]
+    if isinstance(neuron, WinnerTakeAllParams):
+        return _winner_take_all(neuron, thetas, starts, rows)
+    alone = [
+        NAIVE[type(neuron)](neuron, at, thetas[at], starts[at], [row[at] for row in rows], steps)
+        for at in range(WIDTH)
+    ]
+    return [list(row) for row in zip(*alone, strict=True)]
+
+
+def _winner_take_all(n, thetas, v, rows):
+    out = []
+    for row in rows:
+        v = [(1 - n.leak) * old + current for old, current in zip(v, row, strict=True)]
+        above = [potential - theta for potential, theta in zip(v, thetas, strict=True)]
+        winner = above.index(max(above))
+        spikes = [0.0] * WIDTH
+        if above[winner] >= 0:
+            spikes[winner] = 1.0
+            for other in range(WIDTH):
+                if v[other] > 0:
+                    v[other] = 0 if n.inhibition is None else max(v[other] - n.inhibition, 0)
+            v[winner] = above[winner] if n.reset == "subtract" else 0
+        out.append(spikes)
+    return out
 
 
 def _integrate_and_fire(n, at, theta, v, currents, steps):
@@ -179,6 +211,7 @@ def _adaptive(n, at, theta, v, currents, steps):
     return out
 
 
+# Of one neuron by itself; neurons that compete are looked at together (``_winner_take_all``).
 NAIVE: dict[type[Neuron], Callable[..., list[float]]] = {
     NeuronParams: _integrate_and_fire,
     PacedParams: _paced,

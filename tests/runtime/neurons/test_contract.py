@@ -30,7 +30,7 @@ from onnx2snn.runtime.engine.fast.products.terms import is_plain
 from onnx2snn.runtime.file.codec import decode_graph, encode_graph
 from onnx2snn.runtime.file.naming import FileNames
 from onnx2snn.runtime.file.neurons import NEURONS
-from onnx2snn.runtime.neurons import Neuron, NeuronParams
+from onnx2snn.runtime.neurons import Neuron, NeuronParams, WinnerTakeAllParams
 from onnx2snn.runtime.neurons.differential import DifferentialParams
 from onnx2snn.runtime.semantics.analog import run_analog
 
@@ -113,7 +113,7 @@ def decoded(neuron: Neuron, spikes: np.ndarray, t: int) -> np.ndarray:
 
 
 def test_every_model_of_the_file_has_examples_and_a_loop_here_and_a_name_of_its_own() -> None:
-    assert {*NEURONS} <= {*EXAMPLES} == {*models.NAIVE}
+    assert {*NEURONS} <= {*EXAMPLES} == {*models.NAIVE, WinnerTakeAllParams}
     assert len({model.name for model in MODELS}) == len(MODELS)
 
 
@@ -124,9 +124,8 @@ def test_the_step_is_the_models_equations_neuron_by_neuron(
     neuron = made(model, more)
     x = currents(neuron.lag + T)
     spikes = stepped(neuron, x)
-    for sample, at in np.ndindex(BATCH, WIDTH):
-        expected = naive(neuron, at, [float(v) for v in x[:, sample, at]], T)
-        assert list(spikes[:, sample, at]) == expected
+    for sample in range(BATCH):
+        assert spikes[:, sample].tolist() == naive(neuron, x[:, sample], T)
     assert np.abs(spikes).sum() > T
 
 
@@ -170,8 +169,9 @@ def test_reach_is_the_most_that_is_sent_and_is_reached(
 ) -> None:
     neuron = made(model, more)
     count = neuron.worth(steps) * steps
-    driven = np.full((neuron.lag + steps, BATCH, WIDTH), 1000, np.float32)
-    most = np.tensordot(count, stepped(neuron, driven, steps), axes=1)
+    driven = np.zeros((neuron.lag + steps, WIDTH, WIDTH), np.float32)
+    driven[:] = 1000 * np.eye(WIDTH)  # one at a time: neurons may compete
+    most = np.diag(np.tensordot(count, stepped(neuron, driven, steps), axes=1))
     np.testing.assert_allclose(most, np.broadcast_to(neuron.reach(steps), most.shape), rtol=1e-5)
     some = stepped(neuron, 2 * currents(neuron.lag + steps, 3), steps)
     assert (np.tensordot(count, some, axes=1) <= neuron.reach(steps) * (1 + 1e-5)).all()
@@ -255,7 +255,11 @@ def test_in_analog_mode_it_is_the_activation_function(
     seen = {}
     run_analog(graph, x, observe=lambda node, pre, out: seen.update({node.name: out}))
     z = x @ graph["w"].op.weight.T + graph["p"].bias
-    np.testing.assert_allclose(seen["p"], np.clip(z, 0, 0.75), rtol=1e-6)
+    expected = np.clip(z, 0, 0.75)
+    if isinstance(neuron, WinnerTakeAllParams):  # who would fire first
+        first = (expected / neuron.v_threshold).argmax(axis=1)
+        expected = expected * np.eye(WIDTH, dtype=np.float32)[first]
+    np.testing.assert_allclose(seen["p"], expected, rtol=1e-6)
     np.testing.assert_allclose(seen["sent"] * neuron.v_threshold, seen["p"], rtol=1e-6)
 
 

@@ -9,7 +9,17 @@ import numpy as np
 
 from ....cost import StaticCost
 from ....facts import Chain, GraphFacts
-from ....graph import Analog, Delay, Input, MaxPool, Node, Population, Readout, Synapse
+from ....graph import (
+    Analog,
+    Delay,
+    Input,
+    MaxPool,
+    Node,
+    PlasticSynapse,
+    Population,
+    Readout,
+    Synapse,
+)
 from ....ops import Array, WeightedOp
 from ....ops.convolution import Conv
 from ....ops.pool import SumPool
@@ -372,7 +382,7 @@ CELLS: Mapping[type[Node], Callable[..., Cell | ReadoutCell | None]] = {
     Analog: _Maker.expectation,
     Delay: _Maker.delay,
     Readout: _Maker.readout,
-    Synapse: lambda maker, node, chunk, clock: None,
+    **dict.fromkeys((Synapse, PlasticSynapse), lambda maker, node, chunk, clock: None),
 }
 
 
