@@ -188,13 +188,7 @@ def converted(
 
 def own_span(graph: SpikingGraph) -> tuple[int, int]:
     """The T that a network was converted for. Raises UsageError where its file does not say."""
-    steps = Provenance.of(graph).steps
-    if steps is None:
-        raise UsageError(
-            "the network's file does not say for how many time steps it was converted",
-            remedy="Give -T.",
-            code="E110",
-        )
+    steps = api.own_steps(graph)
     return steps, steps
 
 
