@@ -1,8 +1,9 @@
 """Pages as programs: their `sh` blocks are run in order, what their `text` blocks show is compared.
 
 A `sh` block has commands of onnx2snn (`cd` and other programs are not for tests), a `python` block
-is run as it stands. One that cannot be run says why on its first line: title="not run: REASON";
-one that makes an environment is not run either.
+is run as it stands. One that cannot be run says why, on its first line, title="not run: REASON", or
+in a comment before it, <!-- not run: REASON -->, which readers do not see; one that makes
+an environment is not run either.
 A `text` block behind a `sh` block shows its output: its lines are lines of the output in that
 order, others left out; ` ...` at an end stands for the rest of a line. Words must be equal; numbers
 may differ as much as another processor makes them (points by 1.5, others by a fifth).
@@ -29,7 +30,7 @@ from places import MODELS
 
 from onnx2snn.cli import main
 
-NOT_RUN = re.compile(r'title="not run: [^"]{8,}"')
+NOT_RUN = re.compile(r'title="not run: [^"]{8,}"|<!-- not run: .{8,} -->')
 SETS_UP = "python3 -m venv "  # what begins so is for `.ci/run`, which sets up and runs all of it
 RUNS = ("sh", "python")
 NUMBER = re.compile(r"[+-]?\d[\d,]*(?:\.\d+)?")
@@ -38,8 +39,8 @@ POINTS, SHARE, LEAST = 1.5, 0.2, 0.02
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, the rest of its first line, where its text begins (a line,
-    from 0), and its lines."""
+    """A fenced block: its language, the line before it and the rest of its first line, where its
+    text begins (a line, from 0), and its lines."""
 
     language: str
     info: str
@@ -59,7 +60,8 @@ def blocks(text: str) -> Iterator[Block]:
         while lines[end].strip() != "```":
             end += 1
         inside = tuple(line[indent:] for line in lines[at + 1 : end])
-        yield Block(opened[2], opened[3], at + 1, inside)
+        before = lines[at - 1] if at else ""
+        yield Block(opened[2], f"{before}\n{opened[3]}", at + 1, inside)
         at = end + 1
 
 

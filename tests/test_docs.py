@@ -61,6 +61,29 @@ def test_pages_name_only_verbs_and_options_that_exist(page: Path) -> None:
                 assert used <= known, (words[1], used - known)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_what_belongs_to_a_list_is_indented_so_that_the_site_knows_it_too(page: Path) -> None:
+    """GitHub takes two spaces for a further paragraph of an item, Python's Markdown only four."""
+    assert not re.findall(r"^\n {2,3}\S.*", page.read_text(), re.M)
+    assert not re.findall(r"^ {4}\S.*\n(?:- |\d+\. )", page.read_text(), re.M), "a blank line first"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_options_in_sentences_exist(page: Path) -> None:
+    known = {
+        o for c in main.commands.values() for p in c.params for o in (*p.opts, *p.secondary_opts)
+    }
+    spans = re.findall(
+        r"`(--[a-z][^`]*|onnx2snn [^`]*|(?:convert|run|place|sweep) --[^`]*)`", page.read_text()
+    )
+    used = {o for span in spans for o in re.findall(r"(?<![\w-])--[a-z][\w-]*", span)}
+    assert used - {"--help", "--NAME"} <= known | OF_BENCHMARKS
+
+
+# Of the programs in benchmarks/, which docs/methods.md and docs/performance.md name.
+OF_BENCHMARKS = {"--shared", "--only", "--row", "--with", "--engines", "--peers"}
+
+
 @pytest.mark.parametrize("page", RUN, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_what_pages_run_prints_what_they_show(page: Path, tmp_path: Path) -> None:
     """`python tests/pages.py PAGE` writes what is printed now, where that is meant to change."""

@@ -18,6 +18,14 @@ from onnx2snn.cli import main
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def on_config(config: Any) -> None:
+    """Pages that the navigation does not name stand at its end, so that none is out of reach."""
+    named = set(re.findall(r"[\w/-]+\.md", str(config.nav)))
+    found = sorted(p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md"))
+    if more := [name for name in found if name not in named]:
+        config.nav = [*config.nav, {"More": more}]
+
+
 def on_files(files: Files, config: Any) -> Files:
     made = {
         "reference/command-line.md": reference.command_line(main.commands),

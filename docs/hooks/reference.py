@@ -47,7 +47,8 @@ def _options(command: click.Command, context: click.Context) -> Iterator[str]:
         rows = [record for record in members if record is not None]
         if rows:
             yield from (f"| {group} | |", "|---|---|")
-            yield from (f"| `{_cell(option)}` | {_prose(text)} |" for option, text in rows)
+            # A bar in code needs no escape in Python's Markdown, and would show it.
+            yield from (f"| `{option}` | {_prose(text)} |" for option, text in rows)
             yield ""
 
 

@@ -16,8 +16,9 @@ from ..runtime.graph import SpikingGraph
 from ..spelling import spelled
 from .flat import ONNX
 from .format import Choices, Format
+from .torch import TORCH
 
-FORMATS: dict[str, Format] = {form.name: form for form in (ONNX,)}
+FORMATS: dict[str, Format] = {form.name: form for form in (ONNX, TORCH)}
 
 __all__ = ["FORMATS", "Choices", "Exported", "Format", "export"]
 

@@ -41,7 +41,7 @@ def write_chart(
         results.write(answers_name(stem), answers.written(kept))
     results.write(f"{stem}.json", json_text(document) + "\n")
     results.write(f"{stem}.csv", comparison.sweep_csv(result))
-    results.write(f"{stem}.html", page.sweep_html(result, command=command))
+    results.write(f"{stem}.html", page.sweep_html(result, command=command, kind=stem))
     names = f"{stem}.json, {stem}.csv, {stem}.html"
     if not plot.available():
         return [f"wrote {names} to {results.folder}; no PNG: pip install 'onnx2snn[plot]'"]

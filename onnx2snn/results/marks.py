@@ -36,6 +36,8 @@ class Kind(Enum):
     TEXT = "text report"
     CROSSBARS = "TrueNorth file"
     ANSWERS = "file of answers"
+    MODULE = "PyTorch module"
+    ARRAYS = "weights of a PyTorch module"
     STATE = "state of an unfinished sweep"
 
 
@@ -95,6 +97,15 @@ def _is_arrays(path: Path) -> bool:
     return str(header["format"]).startswith(f"{GENERATOR}-")
 
 
+def _is_module(path: Path) -> bool:
+    return TEXT_MARK.encode() in _head(path)
+
+
+def _is_weights(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return "steps/.npy" in archive.namelist()
+
+
 def _is_state(path: Path) -> bool:
     """Whoever made it: what cannot be continued is set aside (``experiments.store``)."""
     return path.is_file()
@@ -110,5 +121,7 @@ READERS: Mapping[Kind, Callable[[Path], bool]] = {
     Kind.TEXT: _is_text,
     Kind.CROSSBARS: _is_arrays,
     Kind.ANSWERS: _is_arrays,
+    Kind.MODULE: _is_module,
+    Kind.ARRAYS: _is_weights,
     Kind.STATE: _is_state,
 }

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,27 +14,11 @@ import onnxruntime as ort
 import pytest
 from click.testing import CliRunner
 from onnx.reference import ReferenceEvaluator
-from places import ROOT
 
 import onnx2snn
+from exchange.nets import STEPS, converted, digits
 from onnx2snn.cli import main
 from onnx2snn.converter.recipes import RECIPES
-from onnx2snn.runtime.graph import SpikingGraph
-
-STEPS = 4
-
-
-@cache
-def digits() -> onnx2snn.Samples:
-    model = onnx2snn.load_onnx(str(ROOT / "models" / "digits_cnn.onnx"))
-    scaled = onnx2snn.Preprocessing(scale=16, layout="NHWC")
-    return onnx2snn.load_samples(f"{ROOT}/models/digits.npz:x_test", model, scaled, limit=12)
-
-
-@cache
-def converted(recipe: str) -> SpikingGraph:
-    model = onnx2snn.load_onnx(str(ROOT / "models" / "digits_cnn.onnx"))
-    return onnx2snn.convert(model, digits(), steps=STEPS, recipe=recipe)
 
 
 def feed(count: int = 2) -> dict[str, np.ndarray]:
