@@ -42,6 +42,11 @@ def _escaped(code: int) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 core``, ``2,000 cores``: of nouns whose plural ends in s."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def displayed(record: T, form: Callable[[str], str] = shown) -> T:
     """``record`` with ``form`` of every string in it: of dataclasses, mappings (their keys too),
     lists, tuples and paths. What has nothing to change is the same object."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import Any, Protocol
 
-from ..display import shown
+from ..display import counted, shown
 from .ops import Shape, WeightedOp
 
 
@@ -40,7 +40,7 @@ def headline(
         ", ".join(f"{shown(node.name)} {tuple(node.shape)}" for node in nodes) for nodes in ends
     )
     neurons = sum(prod(p.shape) for p in layers)
-    size = f"{neurons:,} neurons in {len(layers)} layer{'' if len(layers) == 1 else 's'}"
+    size = f"{counted(neurons, 'neuron')} in {counted(len(layers), 'layer')}"
     return f"SpikingGraph({', '.join([*said, flow, size])})"
 
 

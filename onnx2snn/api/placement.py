@@ -10,6 +10,7 @@ from typing import Any
 from .. import hwtargets
 from ..arguments import checked
 from ..data import Preprocessing
+from ..display import counted
 from ..errors import TargetError
 from ..evaluation.energy.events import Events, simulated
 from ..hwtargets import HardwareTarget, PlaceData, PlacementReport
@@ -38,7 +39,7 @@ class PlacementResult(Result, PlacementReport):
         if not self.fits:
             broken = "; ".join(dict.fromkeys(v.rule for v in self.violations))
             return f"{self.target}: does not fit ({broken})"
-        size = f"{self.cores:,} core(s) on {self.chips:,} chip(s)"
+        size = f"{counted(self.cores, 'core')} on {counted(self.chips, 'chip')}"
         margin = f"binding limit {self.binding['name']}" if self.binding else "no binding limit"
         chip = self.accuracy.get("chip")
         return f"{self.target}: fits, {size}, {margin}" + (

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..display import counted
 from ..errors import DataError, UsageError
 from ..runtime.ops import Array, Shape
 
@@ -86,7 +87,8 @@ def _batch(item: Any, shapes: Mapping[str, Shape]) -> Batch:
     parts = item if isinstance(item, tuple) or _is_pair(item) else (item,)
     if not len(names) <= len(parts) <= len(names) + 1:
         raise DataError(
-            f"a batch has {len(parts)} parts, the network {len(names)} input(s)",
+            f"a batch has {counted(len(parts), 'part')}, the network "
+            f"{counted(len(names), 'input')}",
             where=SOURCE,
             remedy="Give the inputs in their order, and the labels last.",
             code="E211",
