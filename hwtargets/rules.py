@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from ..display import counted
 from ..runtime.graph import PlasticSynapse
 from ..runtime.neurons import Neuron, WindowedNeuron
 from ..spelling import spelled
@@ -134,8 +135,8 @@ def _levels(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]
                 rule="graded spikes",
                 used=neuron.levels,
                 limit=limit,
-                remedy=f"Convert with at most {limit} level(s) and about {split} times the steps, "
-                f"or give each neuron {split} copies with staggered thresholds: "
+                remedy=f"Convert with at most {counted(limit, 'level')} and about {split} times "
+                f"the steps, or give each neuron {split} copies with staggered thresholds: "
                 f"{(split - 1) * layer.neurons:,} more neurons.",
             )
 
@@ -167,8 +168,8 @@ def _lag(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]:
                 used=neuron.lag,
                 limit=0,
                 remedy="Convert with no lag and an initial potential, or gate the population by "
-                f"one inhibitory neuron per core for {neuron.lag} step(s): {layer.neurons:,} more "
-                "synapses.",
+                f"one inhibitory neuron per core for {counted(neuron.lag, 'step')}: "
+                f"{layer.neurons:,} more synapses.",
             )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..display import counted
 from ..errors import TargetError, UsageError
 from ..runtime.storage.reading import read_whole
 from .kinds import suggested
@@ -65,7 +66,7 @@ def read_target(path: str | Path, mappings: Mappings) -> HardwareTarget:
     problems = list(_problems(raw, mapping))
     if problems:
         raise TargetError(
-            f"{len(problems)} problem(s): " + "; ".join(problems),
+            f"{counted(len(problems), 'problem')}: " + "; ".join(problems),
             where=str(path),
             remedy="See docs/placement.md for the format of a target file.",
             code="E501",

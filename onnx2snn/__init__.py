@@ -11,8 +11,13 @@ from typing import TYPE_CHECKING
 from .runtime import onnx_runtime as _telemetry_off  # noqa: F401 - by being imported
 
 if TYPE_CHECKING:
-    from .api import load, load_samples, save
-    from .converter.frontend import load_onnx
+    from .api import export, load, load_onnx, load_samples, onnx_ann, save
+    from .api.conversion import convert
+    from .api.diagnosis import diagnose
+    from .api.evaluation import evaluate
+    from .api.inspection import check, verify
+    from .api.learning import learn
+    from .api.placement import place
     from .data import Preprocessing, Samples
     from .errors import (
         DataError,
@@ -23,13 +28,7 @@ if TYPE_CHECKING:
         UnsupportedOps,
         UsageError,
     )
-    from .evaluation.ann import onnx_ann
-    from .evaluation.evaluate import evaluate
-    from .evaluation.verify import verify
-    from .exchange import export
     from .experiments.library import sweep
-    from .provenance.converted import convert
-    from .provenance.learned import learn
 
     __version__: str
 
@@ -43,17 +42,16 @@ _ERRORS = (
     "UsageError",
 )
 _HOMES = {
-    **dict.fromkeys(("load", "load_samples", "save"), "api"),
-    "load_onnx": "converter.frontend",
+    **dict.fromkeys(("export", "load", "load_onnx", "load_samples", "onnx_ann", "save"), "api"),
+    **dict.fromkeys(("check", "verify"), "api.inspection"),
+    "convert": "api.conversion",
+    "diagnose": "api.diagnosis",
+    "evaluate": "api.evaluation",
+    "place": "api.placement",
+    "sweep": "experiments.library",
     **dict.fromkeys(("Preprocessing", "Samples"), "data"),
     **dict.fromkeys(_ERRORS, "errors"),
-    "evaluate": "evaluation.evaluate",
-    "onnx_ann": "evaluation.ann",
-    "export": "exchange",
-    "verify": "evaluation.verify",
-    "convert": "provenance.converted",
-    "learn": "provenance.learned",
-    "sweep": "experiments.library",
+    "learn": "api.learning",
 }
 _MODULES = (
     "api",
@@ -80,7 +78,9 @@ __all__ = [
     "TargetError",
     "UnsupportedOps",
     "UsageError",
+    "check",
     "convert",
+    "diagnose",
     "evaluate",
     "export",
     "learn",
@@ -88,6 +88,7 @@ __all__ = [
     "load_onnx",
     "load_samples",
     "onnx_ann",
+    "place",
     "save",
     "sweep",
     "verify",

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from html import escape
 from pathlib import PurePath
 from typing import Any, TypeVar
 
@@ -39,6 +40,11 @@ def _escaped(code: int) -> str:
     if code <= 0xFF:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 core``, ``2,000 cores``: of nouns whose plural ends in s."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def displayed(record: T, form: Callable[[str], str] = shown) -> T:
@@ -86,3 +92,45 @@ def json_text(document: Any, *, indent: int | None = 2) -> str:
     """JSON with the true names and nothing hidden: all but ASCII is escaped, and DEL, which the
     standard lets through."""
     return json.dumps(document, indent=indent, allow_nan=False).replace("\x7f", "\\u007f")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Columns aligned: text to the left, numbers to the right."""
+    cells = [[str(c) for c in row] for row in rows]
+    widths = [max(len(r[i]) for r in [list(header), *cells]) for i in range(len(header))]
+    numeric = [all(_is_number(r[i]) for r in cells) for i in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        parts = (
+            c.rjust(w) if right else c.ljust(w)
+            for c, w, right in zip(row, widths, numeric, strict=True)
+        )
+        return "  ".join(parts).rstrip()
+
+    return "\n".join([line(header), line(["-" * w for w in widths]), *map(line, cells)])
+
+
+def _is_number(text: str) -> bool:
+    return text.strip("-+.%,kMGe0123456789 ") in ("", "n/a")
+
+
+ROWS = 24  # of a table in a notebook; what is left out is said
+
+
+def html_table(title: str, *, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A small table under its title, for a notebook: names escaped, at most ``ROWS`` rows, half of
+    them the last ones."""
+    first, last = ROWS - ROWS // 2, ROWS // 2
+    left_out = len(rows) - ROWS
+
+    def line(cells: Sequence[Any], tag: str) -> str:
+        return "".join(f"<{tag}>{escape(shown(str(c)))}</{tag}>" for c in cells)
+
+    body = [f"<tr>{line(row, 'td')}</tr>" for row in rows]
+    if left_out > 0:
+        between = f'<tr><td colspan="{len(header)}">... {left_out} more ...</td></tr>'
+        body = [*body[:first], between, *body[-last:]]
+    return (
+        f"<p>{escape(shown(title))}</p><table><thead><tr>{line(header, 'th')}</tr></thead>"
+        f"<tbody>{''.join(body)}</tbody></table>"
+    )

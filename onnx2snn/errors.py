@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from .display import shown
+from .display import counted, shown
 
 
 class Onnx2SnnError(Exception):
@@ -70,7 +70,7 @@ class UnsupportedOps(ModelError):  # noqa: N818 - it names what is wrong with th
         self.findings = tuple(findings)
         listed = "; ".join(f"node '{n}' ({op}): {why}" for n, op, why in self.findings)
         super().__init__(
-            f"{len(self.findings)} unsupported operation(s): {listed}",
+            f"{counted(len(self.findings), 'unsupported operation')}: {listed}",
             where=where,
             remedy="See `onnx2snn ops` for what converts.",
         )

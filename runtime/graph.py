@@ -21,8 +21,9 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
+from ..display import html_table, table
 from ..errors import GraphError
-from . import ops
+from . import ops, summary
 from .choices import wrong_choices
 from .neurons import Neuron
 from .ops import Array, LinearOp, Shape, frozen
@@ -227,10 +228,10 @@ def visit(rules: Rules[V], node: Node, xs: Sequence[V]) -> V:
     return value
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class SpikingGraph:
     """Nodes in execution order. ``meta`` is provenance (source hash, recipe, preprocessing, ...):
-    plain JSON values only."""
+    plain JSON values only. Printed it is one line; ``summary()`` is the table of its nodes."""
 
     nodes: tuple[Node, ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
@@ -267,6 +268,19 @@ class SpikingGraph:
         """The same graph with some nodes replaced by others of the same name."""
         new = {node.name: node for node in changed}
         return replace(self, nodes=tuple(new.get(node.name, node) for node in self.nodes))
+
+    def __repr__(self) -> str:
+        ends = (self.of(Input), self.of(Readout))
+        return summary.headline(self.meta, ends=ends, layers=self.of(Population))
+
+    def summary(self) -> str:
+        """Every node as a row: its kind, what it reads, shape, neurons and parameters."""
+        rows = summary.rows(self.nodes, layers=self.of(Population))
+        return f"{self!r}\n\n{table(summary.HEADER, rows)}"
+
+    def _repr_html_(self) -> str:
+        rows = summary.rows(self.nodes, layers=self.of(Population))
+        return html_table(repr(self), header=summary.HEADER, rows=rows)
 
 
 def validate(graph: SpikingGraph) -> None:

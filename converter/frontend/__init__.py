@@ -2,7 +2,7 @@
 
 from .check import CheckReport, Finding, check, check_file, is_tagged, save_tagged, tagged_bytes
 from .file.external import model_files
-from .file.load import LoadedModel, TensorInfo, load_onnx
+from .file.load import LoadedModel, ModelSource, TensorInfo, load_onnx
 from .importing import import_onnx
 from .reference import Reference
 from .registry import OPERATIONS, Operation
@@ -13,6 +13,7 @@ __all__ = [
     "CheckReport",
     "Finding",
     "LoadedModel",
+    "ModelSource",
     "Operation",
     "OperationRow",
     "Reference",

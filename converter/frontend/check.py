@@ -14,7 +14,13 @@ from ...errors import DataError, ModelError, UnsupportedOps
 from ...runtime.ops import Shape
 from ...runtime.storage.atomic import write_atomically
 from ..ann.graph import AnnGraph
-from .file.load import LoadedModel, PathLike, TensorInfo, load_onnx
+from .file.load import (
+    LoadedModel,
+    ModelSource,
+    PathLike,
+    TensorInfo,
+    load_onnx,
+)
 from .importing import Survey, named_nodes, survey
 from .node import OnnxNode
 from .reference import Reference
@@ -95,7 +101,7 @@ class CheckReport:
 
 
 def check(
-    source: PathLike | LoadedModel, *, input_shapes: Mapping[str, tuple[int, ...]] | None = None
+    source: ModelSource | LoadedModel, *, input_shapes: Mapping[str, tuple[int, ...]] | None = None
 ) -> CheckReport:
     """Run the real frontend and report on every node.
 
@@ -129,13 +135,13 @@ def check(
 
 
 def check_file(
-    path: PathLike, *, input_shapes: Mapping[str, tuple[int, ...]] | None = None
+    source: ModelSource, *, input_shapes: Mapping[str, tuple[int, ...]] | None = None
 ) -> CheckReport:
     """``check`` of a file, which may be a pipe. Raises ModelError where it cannot be read."""
     try:
-        model = load_onnx(path, input_shapes=input_shapes)
+        model = load_onnx(source, input_shapes=input_shapes)
     except UnsupportedOps as error:
-        return _unloadable(str(path), error)
+        return _unloadable(error.where, error)
     return check(model)
 
 

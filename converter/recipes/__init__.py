@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from ...errors import UsageError
+from ...errors import UsageError, did_you_mean
 from ...runtime.neurons import FewSpikeParams, TtfsParams, WindowedNeuron
 
 
@@ -136,7 +136,7 @@ def recipe_named(name: str) -> Recipe:
     if name not in RECIPES:
         raise UsageError(
             f"unknown recipe '{name}'",
-            remedy=f"Choose one of: {', '.join([*RECIPES, 'auto'])}.",
+            remedy=did_you_mean(name, [*RECIPES, "auto"]),
             code="E111",
         )
     return RECIPES[name]

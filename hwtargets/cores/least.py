@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from math import ceil, prod
 
+from ...display import counted
 from ..mapping import Least
 from ..target import UNBOUNDED, HardwareTarget, Violation
 from ..view.network import ChipLayer, ChipNetwork
@@ -36,7 +37,7 @@ def least_cores(network: ChipNetwork, target: HardwareTarget, model: MemoryModel
             cores += found
         else:
             broken += _of(name, found)
-    alone = f"{uncut} layer(s) are counted by their neurons alone, not by their synapses"
+    alone = f"of {counted(uncut, 'layer')} the neurons alone are counted, not the synapses"
     return Least(cores=cores, violations=tuple(broken), conditions=(alone,) if uncut else ())
 
 

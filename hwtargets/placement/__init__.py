@@ -29,7 +29,8 @@ from .screen import Screening, screen
 
 
 def load_target(name_or_path: str | Path, mappings: Mappings = MAPPINGS) -> HardwareTarget:
-    """A bundled target by name, or a user's TOML file by path. ``mappings``: the kinds of chips.
+    """A bundled target by name, in whatever letters and dashes ("Loihi 2", "XyloIMU"), or a user's
+    TOML file by path. ``mappings``: the kinds of chips.
 
     Raises:
         TargetError: E500 unknown name, E501 bad file, E504 unknown mapping.
@@ -37,14 +38,23 @@ def load_target(name_or_path: str | Path, mappings: Mappings = MAPPINGS) -> Hard
     text = str(name_or_path)
     if text.endswith(".toml"):
         return read_target(text, mappings)
-    known = targets()
-    if text not in known:
-        raise TargetError(
-            f"unknown target '{text}'",
-            remedy=f"{suggested(text, known)}. Or give a .toml file.",
-            code="E500",
-        )
-    return known[text]
+    known = {_letters(name): target for name, target in targets().items()}
+    asked = _letters(text)
+    if asked in known:
+        return known[asked]
+    family = [target.name for letters, target in known.items() if asked and asked in letters]
+    either = " or ".join(f"'{name}'" for name in family)
+    remedy = f"Did you mean {either}?" if family else ""
+    raise TargetError(
+        f"unknown target '{text}'",
+        remedy=f"{remedy or suggested(text, targets()) + '.'} Or give a .toml file.",
+        code="E500",
+    )
+
+
+def _letters(name: str) -> str:
+    """Letters and digits alone, which is what names of chips are told apart by."""
+    return "".join(filter(str.isalnum, name.lower()))
 
 
 def mapping_of(target: HardwareTarget, mappings: Mappings = MAPPINGS) -> ChipMapping[Any]:

@@ -114,7 +114,7 @@ def to_json(report: PlacementReport, *, indent: int | None = 2) -> str:
     """The report as JSON; emitted files are listed by name and size, infinities become null."""
     fields = {
         name: getattr(report, name)
-        for name in report.__dataclass_fields__
+        for name in PlacementReport.__dataclass_fields__
         if name not in ("files", "plan", "floating")
     }
     fields = {"schema": SCHEMA, **fields}

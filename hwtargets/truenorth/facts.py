@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...display import counted
 from ...runtime.ops import Array
 from ..energy import Activity, Energy, Latency, Span, activity, energy_of, latency_of
 from ..mapping import Cores, Request, Traffic
@@ -174,5 +175,7 @@ def _coding_note(c: dict[str, Any]) -> str:
     takes = f"Coding '{c['coding']}' ({c['axons_per_input']} axons per input)"
     if c["cores"] is None:
         return f"{takes} has no form on these cores."
-    per_sum = f"with {c['copies']} neuron(s) per partial sum"
-    return f"{takes} takes {c['cores']:,} cores on {c['chips']:,} chip(s) {per_sum}."
+    per_sum = f"with {counted(c['copies'], 'neuron')} per partial sum"
+    return (
+        f"{takes} takes {counted(c['cores'], 'core')} on {counted(c['chips'], 'chip')} {per_sum}."
+    )

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ...display import counted
 from ...errors import TargetError
 from ...runtime.ops import Array, Shape
 from ..mapping import SHARES, Request
@@ -134,7 +135,7 @@ def _boards(now: Count, target: HardwareTarget, broken: Sequence[str]) -> Iterat
         return
     holding = [name for name, n in target.boards.items() if int(n) >= now.chips]
     known = f" (such as {holding[0]})" if holding else ""
-    yield Variant(f"a board of {now.chips:,} chip(s){known}", now, now.chips, lambda: broken)
+    yield Variant(f"a board of {counted(now.chips, 'chip')}{known}", now, now.chips, lambda: broken)
 
 
 def _codings(

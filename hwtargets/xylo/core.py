@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...display import counted
 from ...errors import TargetError
 from ...runtime.ops import Array, frozen
 
@@ -89,7 +90,7 @@ class XyloConfig:
         problems = [*_shape_problems(self), *_range_problems(self)]
         if problems:
             raise TargetError(
-                f"{len(problems)} value(s) that Xylo cannot hold: " + "; ".join(problems),
+                f"{counted(len(problems), 'value')} that Xylo cannot hold: " + "; ".join(problems),
                 remedy="Map the network again, or correct the specification file.",
                 code="E510",
             )

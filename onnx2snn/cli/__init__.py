@@ -19,7 +19,7 @@ from . import terminal
 from .conversion import COMMANDS as CONVERSION
 from .diagnosis import COMMANDS as DIAGNOSIS
 from .hardware import COMMANDS as HARDWARE
-from .help import verbs
+from .help import mistakes, verbs
 from .inspection import COMMANDS as INSPECTION
 from .running import COMMANDS as RUNNING
 from .spelling import as_typed
@@ -70,7 +70,7 @@ class Cli(click.Group):
         self, info_name: str | None, args: list[str], *more: Any, **kwargs: Any
     ) -> click.Context:
         typed = list(args)  # parsing empties the list
-        with terminal.usage_errors_in_one_line(), terminal.ends_that_click_renames():
+        with mistakes.as_ours(), terminal.ends_that_click_renames():
             context = super().make_context(info_name, args, *more, **kwargs)
         context.meta[terminal.TYPED] = typed
         return context
@@ -79,7 +79,7 @@ class Cli(click.Group):
         return verbs(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with terminal.usage_errors_in_one_line(), terminal.ends_that_click_renames():
+        with mistakes.as_ours(), terminal.ends_that_click_renames():
             return super().invoke(ctx)
 
 

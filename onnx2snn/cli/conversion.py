@@ -269,7 +269,7 @@ def verify(
         inputs = reader.samples(data, loaded, preprocessing, limit=samples).whole()
     result = run_verify(loaded, inputs, samples=samples)
     document = reader.told(documents.verification(result))
-    then = opt.converts(model) if result.equal else ()
+    then = opt.converts(model) if result.equal else ("check", model, "-v")
     opt.emit(document, as_json, render.verify_text, model.name, result, verbose, then=then)
     if not result.equal:
         raise SystemExit(1)
@@ -299,7 +299,7 @@ def export(*, network: Path, to: str, output: Path, as_json: bool, **choices: An
     tool reads what, and how.
     """
     made = run_export(api.load(network), output, to=to, inputs=[network], **choices)
-    opt.emit(_document(made), as_json, _text, made)
+    opt.emit(_document(made), as_json, _text, made, then=("place", network, "--target", "all"))
 
 
 def _document(made: Exported) -> dict[str, Any]:

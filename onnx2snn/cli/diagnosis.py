@@ -112,7 +112,7 @@ def diagnose(
     curves: list[SweepRun] = []
 
     def lost() -> Loss:
-        curves.extend(_curves(networks, loaded, loaded_samples, (1, last), judged))
+        curves.extend(_curves(networks, loaded, loaded_samples, last, judged))
         return loss_of(curves[0].evaluation)
 
     found = diagnosis.diagnose(
@@ -138,13 +138,13 @@ def _curves(
     networks: Mapping[str, SpikingGraph],
     model: LoadedModel,
     samples: Samples,
-    span: tuple[int, int],
+    last: int,
     judged: Mapping[str, Any],
 ) -> list[SweepRun]:
     """Every network's, the first of which was converted from ``model``, against that."""
     ann = onnx_ann(model, next(iter(networks.values())))
     return [
-        run_one(label, net, samples, span=span, engine=judged, ann=ann)[0]
+        run_one(label, net, samples, at=range(1, last + 1), engine=judged, ann=ann)[0]
         for label, net in networks.items()
     ]
 

@@ -53,13 +53,20 @@ def targets(name: str | None, as_json: bool) -> None:
     """The chips that `place` knows; with NAME (or FILE.toml), its limits and their sources."""
     if name is not None:
         target = load_target(name)
-        opt.emit(documents.target(target), as_json, render.target_text, target)
+        then: tuple[object, ...] = (
+            "place",
+            "NET.snn.onnx",
+            "--target",
+            name if name.endswith(".toml") else target.name,
+        )
+        opt.emit(documents.target(target), as_json, render.target_text, target, then=then)
         return
     known = known_targets()
     rows = [[t.name, t.title, t.mapping, len(t.limits), len(t.unverified)] for t in known.values()]
     document = documents.targets(known.values())
     header = ["target", "chip", "mapping", "numbers", "unverified"]
-    opt.emit(document, as_json, render.table, header, rows)
+    then = ("targets", next(iter(known)))
+    opt.emit(document, as_json, render.table, header, rows, then=then)
 
 
 @click.command("place", cls=Verb)
@@ -153,12 +160,31 @@ def place_command(
     if results is not None and len(names) > 1:
         _write_comparison(reports, alike, done, results)
     document = reader.told(documents.placements(reports, alike, done))
-    fits = [report.target for report in reports if report.fits]
-    more = len(names) > 1 and fits  # of several one is to be looked at
-    then = ("place", network, "--target", fits[0], "-o", f"{fits[0]}/") if more else ()
+    then = _onwards(network, reports, target=target, data=data, written=output is not None)
     opt.emit(document, as_json, _text, reports, alike, done, output, then=then)
     if not any(report.fits for report in reports):
         raise SystemExit(1)
+
+
+def _onwards(
+    network: Path,
+    reports: Sequence[PlacementReport],
+    *,
+    target: str,
+    data: str | None,
+    written: bool,
+) -> tuple[object, ...]:
+    """Of several chips one is to be looked at, of one the report; a placed network is taken on to
+    other tools, and where it does not fit the others are asked."""
+    fits = [report.target for report in reports if report.fits]
+    same = () if data is None else ("--data", data)
+    if not fits:
+        others = ("place", network, "--target", "all", *same)
+        return others if len(reports) == 1 else ("targets", reports[0].target)
+    if len(reports) > 1 or not written:
+        chosen = fits[0] if len(reports) > 1 else target
+        return ("place", network, "--target", chosen, *same, "-o", f"{fits[0]}/")
+    return ("export", network, "--to", "onnx", "-o", f"{network.name.partition('.')[0]}.flat.onnx")
 
 
 def _same_input(chips: Sequence[HardwareTarget], given: Mapping[str, Any]) -> dict[str, str]:

@@ -67,7 +67,7 @@ def doctor(as_json: bool) -> None:
         "packages": packages,
         "blas": blas,
     }
-    opt.emit(document, as_json, _doctor_text, document)
+    opt.emit(document, as_json, _doctor_text, document, then=("demo",))
     if any(p["version"] is None and p["needed"] for p in packages):
         raise SystemExit(1)
 
@@ -116,7 +116,7 @@ def check(
     if tagged is not None and results is not None:
         results.write(tagged.name, frontend.tagged_bytes(report))
     document = documents.check(report, chips)
-    then = opt.converts(model) if report.convertible else ()
+    then = opt.converts(model) if report.convertible else ("ops",)
     opt.emit(document, as_json, render.check_text, report, chips, verbose, then=then)
     if not report.convertible:
         raise SystemExit(1)
@@ -137,7 +137,7 @@ def ops(as_json: bool) -> None:
         ],
         "others": OTHERS,
     }
-    opt.emit(document, as_json, _ops_text, spiking, refused)
+    opt.emit(document, as_json, _ops_text, spiking, refused, then=("check", "MODEL.onnx"))
 
 
 def _ops_text(spiking: list[list[str]], refused: list[list[str]]) -> str:
@@ -160,7 +160,8 @@ def explain(words: tuple[str, ...], as_json: bool) -> None:
         )
     found = dict(glossary.TERMS) if name is None else {name: glossary.TERMS[name]}
     document = {"schema": "onnx2snn.explain/1", "terms": found}
-    opt.emit(document, as_json, _terms_text, found)
+    then = ("demo",) if name is None else ("explain",)
+    opt.emit(document, as_json, _terms_text, found, then=then)
 
 
 def _terms_text(terms: dict[str, str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -14,7 +13,7 @@ import click
 from ..converter.recipes import RECIPES, recipe_named
 from ..converter.recipes.options import Choosable, choosable
 from ..data import LAYOUTS, Preprocessing
-from ..display import displayed, json_text, shown
+from ..display import displayed, json_text
 from ..errors import UnsupportedOps, UsageError
 from ..evaluation.spiking import SpikingShare
 from ..experiments.plan import Steps
@@ -22,6 +21,7 @@ from ..runtime.engine import ALIASES, DEFAULT, ENGINES, EarlyExit
 from ..runtime.graph import Analog, SpikingGraph
 from ..runtime.ops import Shape
 from . import progress, terminal
+from .help import onwards
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -190,7 +190,7 @@ def emit(
         return
     terminal.out(json_text(document) if as_json else text(*displayed(records)))
     if then and not as_json:
-        terminal.out(f"next: {shown(shlex.join(['onnx2snn', *map(str, then)]))}")
+        terminal.out(onwards.line(then, click.get_current_context()))
 
 
 def converts(model: Path) -> Sequence[object]:
@@ -303,6 +303,11 @@ def refuse_analog(shares: Sequence[SpikingShare], allowed: bool) -> None:
 
 def parse_steps(text: str) -> tuple[int, int]:
     """``N`` or ``FIRST:LAST`` as (first, last). Raises UsageError for anything else."""
+    if "," in text:
+        raise UsageError(
+            f"-T takes one T here, got '{text}'",
+            remedy="`run` and `sweep` take several: -T 8,16,32.",
+        )
     first, colon, last = text.partition(":")
     try:
         begin, end = int(first), int(last if colon else first)
@@ -316,12 +321,12 @@ def parse_steps(text: str) -> tuple[int, int]:
 
 
 def parse_sweep(text: str) -> Steps:
-    """``N``, ``A,B,C`` or ``FIRST:LAST`` as the T of a sweep. Raises UsageError for others."""
+    """``N``, ``A,B,C`` or ``FIRST:LAST`` as several T. Raises UsageError for others."""
     if "," not in text:
         return Steps.span(*parse_steps(text))
-    chosen = tuple(sorted({parse_steps(part)[1] for part in text.split(",")}))
     if ":" in text:
         raise UsageError(
             f"-T takes N, A,B,C or FIRST:LAST, got '{text}'", remedy="Example: -T 4,8,16."
         )
+    chosen = tuple(sorted({parse_steps(part)[1] for part in text.split(",")}))
     return Steps(answers=chosen, conversions=chosen)

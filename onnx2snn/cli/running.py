@@ -3,8 +3,8 @@ runs or sweeps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -49,7 +49,8 @@ PROFILED = 100  # samples
 @click.option(
     "-T",
     "--steps",
-    help="Time steps: N or FIRST:LAST [what the network was converted for; with --recipe: 32].",
+    help="Time steps: N, A,B,C or FIRST:LAST [what the network was converted for; with --recipe: "
+    "32].",
 )
 @click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
 @opt.recipes_option
@@ -97,7 +98,7 @@ def run(
     Several files give one table and, with -o, one chart. MODEL.onnx with --recipe (repeat it, or
     a,b) and --calib is converted with each recipe first; nothing of that is kept.
     """
-    span = None if steps is None else opt.parse_steps(steps)
+    asked = None if steps is None else opt.parse_sweep(steps).answers
     engine = {k: choices.pop(k) for k in opt.ENGINE}
     arguments = {**opt.engine_arguments(engine), "regression": choices.pop("regression")}
     if profile and max(len(networks), len(recipes)) > 1:
@@ -112,13 +113,13 @@ def run(
     results = files.claimed(output, chart_kinds("run") | more, inputs, force)
     given = opt.chosen(**choices)
     if recipes:
-        span = span or (32, 32)
+        asked = asked or (32,)
         made = converted(
             networks,
             recipes=recipes,
             calib=calib,
             limit=calib_samples,
-            steps=span[1],
+            steps=asked[-1],
             preprocessing=preprocessing,
             shapes=opt.parse_shapes(input_shapes),
             options=given,
@@ -134,7 +135,7 @@ def run(
         reader.labels(g, loaded[label], regression=arguments["regression"])
         reader.made(g, loaded[label])
     found = [
-        run_one(label, g, loaded[label], span=span or own_span(g), engine=arguments)
+        run_one(label, g, loaded[label], at=asked or own_span(g)[1:], engine=arguments)
         for label, g in made.items()
     ]
     runs, parts = [one for one, _ in found], [document for _, document in found]
@@ -215,13 +216,7 @@ def converted(
 
 def own_span(graph: SpikingGraph) -> tuple[int, int]:
     """The T that a network was converted for. Raises UsageError where its file does not say."""
-    steps = Provenance.of(graph).steps
-    if steps is None:
-        raise UsageError(
-            "the network's file does not say for how many time steps it was converted",
-            remedy="Give -T.",
-            code="E110",
-        )
+    steps = api.own_steps(graph)
     return steps, steps
 
 
@@ -230,15 +225,17 @@ def run_one(
     graph: SpikingGraph,
     samples: Samples,
     *,
-    span: tuple[int, int],
+    at: Sequence[int],
     engine: Mapping[str, Any],
     ann: Ann | None = None,
 ) -> tuple[SweepRun, dict[str, Any]]:
-    """One network's curve and its JSON document."""
+    """One network's curve at these T, ascending, and its JSON document."""
     began = perf_counter()
     progress = watch().stage(f"simulating ({label})", samples=True)
-    first, last = span
-    evaluation = evaluate(graph, samples, last, ann, first=first, progress=progress, **engine)
+    last = at[-1]
+    evaluation = evaluate(graph, samples, last, ann, first=at[0], progress=progress, **engine)
+    kept = tuple(point for point in evaluation.points if point.T in {*at})
+    evaluation = replace(evaluation, points=kept)
     seconds = perf_counter() - began
     notes = Provenance.of(graph).notes
     notes += early_notes(graph, [point.T for point in evaluation.points], sweeps=False)
@@ -305,7 +302,8 @@ def compare(*, first: Path, second: Path, output: Path | None, force: bool, as_j
     if results is not None:
         results.write("compare.json", json_text(document) + "\n")
         results.write("compare.html", compare_html(found, command=terminal.typed()))
-    opt.emit(document, as_json, _compared, found, output)
+    then = ("compare", first, second, "-o", "compared/") if output is None else ()
+    opt.emit(document, as_json, _compared, found, output, then=then)
 
 
 COMPARED = {"compare.json": Kind.JSON, "compare.html": Kind.HTML}

@@ -238,7 +238,8 @@ def sweep(
         if dry_run:
             expected = estimate.estimated(work, series, seeds=seeds)
             document = reader.told(estimate.document(expected))
-            opt.emit(document, as_json, _plan_text, expected, bool(targets))
+            again = [word for word in terminal.words() if word != "--dry-run"]
+            opt.emit(document, as_json, _plan_text, expected, bool(targets), then=again)
             return
         with cluster.executor(scheduler, loaded, test, calibration, by=data_by) as executor:
             result = run_sweep(work, series, seeds=seeds, executor=executor)
@@ -363,15 +364,12 @@ def init(
     refuse_existing(output)
     results.write(output.name, made.text.encode("utf-8", "replace"))
     document = {"schema": "onnx2snn.init/1", "output": str(output), "asks": list(made.asks)}
-    opt.emit(document, as_json, _init_text, document)
+    opt.emit(document, as_json, _init_text, document, then=("sweep", output))
 
 
 def _init_text(document: Mapping[str, Any]) -> str:
     asks = document["asks"]
-    return (
-        f"wrote {document['output']}; to fill in: {', '.join(asks)}\n"
-        f"then: onnx2snn sweep {document['output']}"
-    )
+    return f"wrote {document['output']}; to fill in: {', '.join(asks)}"
 
 
 def _from(folder: Path, *, path: Path) -> Path:

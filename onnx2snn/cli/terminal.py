@@ -21,9 +21,14 @@ from ..display import shown
 TYPED = "onnx2snn.typed"  # in a context's meta: the arguments of the command line
 
 
+def words() -> list[str]:
+    """The verb and arguments of the command that runs."""
+    return list(click.get_current_context().meta[TYPED])
+
+
 def typed() -> str:
     """The command that runs, as a shell takes it, in one line: what is hidden in a name is not."""
-    return shown(shlex.join(["onnx2snn", *click.get_current_context().meta[TYPED]]))
+    return shown(shlex.join(["onnx2snn", *words()]))
 
 
 def out(text: str) -> None:
@@ -102,16 +107,6 @@ def libraries_log_lines() -> Iterator[None]:
         yield
     finally:
         logging.lastResort = before
-
-
-@contextmanager
-def usage_errors_in_one_line() -> Iterator[None]:
-    """click's own errors, which repeat arguments."""
-    try:
-        yield
-    except click.ClickException as error:
-        error.message = shown(error.message)  # type: ignore[misc]  # its own way is to print it
-        raise
 
 
 class Interrupted(BaseException):

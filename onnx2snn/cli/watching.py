@@ -75,7 +75,8 @@ def watch(
         output.name, watch_html(found, network=network.name, data=data, command=terminal.typed())
     )
     document = reader.told(_document(found, output))
-    opt.emit(document, as_json, _text, found, output)
+    then = ("place", network, "--target", "all", "--data", data)
+    opt.emit(document, as_json, _text, found, output, then=then)
 
 
 def _document(found: Watched, output: Path) -> dict[str, Any]:

@@ -11,11 +11,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from ..arguments import checked
+from ..display import shown
 from ..errors import DataError, ModelError, UsageError, did_you_mean, resembling
 from ..runtime.ops import Array, Shape
 from ..runtime.semantics.labels import mapping_text, numbered
@@ -34,7 +37,7 @@ class Preprocessing:
     """x -> (x / scale - mean) / std per channel, channels first.
 
     ``layout`` is that of the stored data; the network always gets channels first. ``mean`` and
-    ``std`` have one value, or one per channel.
+    ``std`` have one value, or one per channel: a sequence.
     """
 
     scale: float = 1.0
@@ -43,6 +46,10 @@ class Preprocessing:
     layout: Literal["NCHW", "NHWC"] = "NCHW"
 
     def __post_init__(self) -> None:
+        for name, value in (("scale", self.scale), ("mean", self.mean), ("std", self.std)):
+            if not (_is_number(value) if name == "scale" else _are_numbers(value)):
+                wanted = "a number" if name == "scale" else "a tuple of numbers"
+                raise UsageError(f"{name} is {wanted}, not {value!r}")
         if self.scale <= 0:
             raise UsageError(f"{spelled('scale')} must be greater than 0, got {self.scale}")
         if any(s <= 0 for s in self.std):
@@ -105,7 +112,7 @@ def _misread(what: str, *, remedy: str) -> ModelError:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)  # NumPy's too
 
 
 def _are_numbers(value: Any) -> bool:
@@ -119,6 +126,10 @@ _READABLE: Mapping[str, Callable[[Any], bool]] = {
     "std": _are_numbers,
     "layout": lambda value: isinstance(value, str),
 }
+
+
+# A class keeps its name where its constructor is checked.
+Preprocessing.__init__ = checked(Preprocessing.__init__)  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -154,7 +165,7 @@ class Origin:
         )
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Samples:
     """Stored samples, by input name, with optional labels.
 
@@ -221,6 +232,17 @@ class Samples:
             origin=None,
         )
 
+    def at_most(self, limit: int | None, *, spread: bool) -> Samples:
+        """The first ``limit``, or so many ``spread`` over all; None: all."""
+        if limit is None or len(self) <= limit:
+            return self
+        return self.at(spread_over(len(self), most=limit) if spread else slice(0, limit))
+
+    def __repr__(self) -> str:
+        arrays = ", ".join(f"{shown(k)} {a.shape[1:]}" for k, a in self.arrays.items())
+        labels = "no labels" if self.labels is None else "labels"
+        return f"Samples({shown(self.source)}: {len(self)} of {arrays}, {labels})"
+
 
 def load_samples(
     spec: str,
@@ -270,9 +292,8 @@ def load_samples(
         classes=classes,
         said=said,
     )
-    _check(samples, shapes)
-    if limit is not None and len(samples) > limit:
-        samples = samples.at(spread_over(len(samples), most=limit) if spread else slice(0, limit))
+    check_samples(samples, shapes)
+    samples = samples.at_most(limit, spread=spread)
     origin = Origin(
         spec=spec,
         shapes=shapes,
@@ -406,7 +427,8 @@ def _check_archive(archive: Any, file: Path) -> None:
             )
 
 
-def _check(samples: Samples, shapes: Mapping[str, Shape]) -> None:
+def check_samples(samples: Samples, shapes: Mapping[str, Shape]) -> None:
+    """Raise DataError where arrays or labels are not what inputs of these ``shapes`` take."""
     where = samples.source
     for name, array in samples.arrays.items():
         if array.dtype.kind not in "fiub":

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..converter.statistics.measure import by_channel, channel_axis
+from ..display import counted
 from ..runtime import graph as snn
 from ..runtime import ops
 from ..runtime.facts import GraphFacts
@@ -163,7 +164,7 @@ def _listed(
     """The channels with the largest mean shift, that shift, and the channels in words."""
     channels, largest, total = _channels(lowered, name, shift)
     shown = ", ".join(map(str, channels)) + (", ..." if total > len(channels) else "")
-    return channels, largest, f"{total} channel{'s' if total != 1 else ''} ({shown})"
+    return channels, largest, f"{counted(total, 'channel')} ({shown})"
 
 
 def _channels(

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..converter.lowering.grid import is_exact
+from ..display import counted
 from ..errors import ModelError
 from ..runtime.engine import simulate
 from ..runtime.facts import GraphFacts
@@ -64,7 +65,9 @@ def checked_bytes(
         warnings.warn(UNCHECKED, stacklevel=2)
         return content
     if count < SAMPLES:
-        warnings.warn(f"{FEWER} {count} sample(s) and {steps} step(s)", stacklevel=2)
+        warnings.warn(
+            f"{FEWER} {counted(count, 'sample')} and {counted(steps, 'step')}", stacklevel=2
+        )
     samples = {name: x[:count] for name, x in _samples(network, inputs).items()}
     found = _stock(content, samples, steps)
     random = [node for node in network.of(Input) if node.encoding == "poisson"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..converter.lowering.grid import is_exact
+from ..display import counted
 from ..errors import GraphError
 from ..runtime.graph import SpikingGraph
 from ..spelling import spelled
@@ -15,7 +16,8 @@ def refuse(to: str, findings: Sequence[tuple[str, str]], *, remedy: str = "") ->
     if findings:
         listed = "; ".join(f"node '{name}': {why}" for name, why in findings)
         raise GraphError(
-            f"the format {to} cannot say {len(findings)} thing(s) of this network: {listed}",
+            f"the format {to} cannot say {counted(len(findings), 'thing')} of this network: "
+            f"{listed}",
             remedy=remedy or "Nothing was written. docs/exchange.md says what each format can say.",
             code="E430",
         )

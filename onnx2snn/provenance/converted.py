@@ -45,7 +45,7 @@ def convert(
     Parameters:
         calibration: samples as they come from ``load_samples``, or preprocessed arrays (samples,
             *shape). Class labels in Samples only judge the candidates of recipe "auto".
-        preprocessing: what the network remembers where ``calibration`` does not say it.
+        preprocessing: what the network remembers; None: that of ``calibration``.
         regression: the outputs are values, not class scores, which only recipe "auto" needs to
             know.
         options: fields of ``converter.recipes.options.Options``: steps, recipe, lag, ...
@@ -78,7 +78,7 @@ def convert(
     if isinstance(calibration, Samples):
         made = replace(
             made,
-            preprocessing=calibration.preprocessing,
+            preprocessing=preprocessing or calibration.preprocessing,
             calibration=CalibrationData(
                 source=_file_name(calibration.source),  # no folder of this machine
                 samples=len(calibration),

@@ -30,7 +30,7 @@ from .energy import verdicts
 
 def check(report: CheckReport, chips: Mapping[str, Screening]) -> dict[str, Any]:
     """That of `check`: what becomes of the model, and which chips may hold it."""
-    return report.to_dict() | {
+    return CheckReport.to_dict(report) | {  # a result of check from Python is asked through here
         "targets": {
             name: {
                 "may_fit": found.may_fit,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from ..display import displayed
+from ..display import counted, displayed
 from ..evaluation.energy.events import Events
 from ..hwtargets.placement.report import PlacementReport
 from ..hwtargets.target import Violation
@@ -54,9 +54,9 @@ def _cell(value: object) -> str:
 
 
 def _verdict(r: PlacementReport) -> str:
-    where = f"{_many(r.cores, 'core')} on {_many(r.chips, 'chip')}"
+    where = f"{counted(r.cores, 'core')} on {counted(r.chips, 'chip')}"
     if not r.fits:
-        return f"{r.title}: does NOT fit, {_many(len(r.violations), 'violation')}."
+        return f"{r.title}: does NOT fit, {counted(len(r.violations), 'violation')}."
     board = r.facts.get("boards", {}).get("smallest_that_holds_it")
     on = f" ({board})" if board else ""
     b = r.binding
@@ -65,10 +65,6 @@ def _verdict(r: PlacementReport) -> str:
         f"Binding limit: {b['name']}, {_cell(b['used'])} of {_cell(b['limit'])}, margin "
         f"{100 * b['margin']:.0f} %{'' if b['verified'] else ' (limit not verified)'}."
     )
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _violations(r: PlacementReport) -> str:
@@ -84,7 +80,7 @@ def _violations(r: PlacementReport) -> str:
 
 
 def _variant(v: Mapping[str, Any]) -> str:
-    counts = [_many(v[k], k[:-1]) for k in ("cores", "chips") if k in v]
+    counts = [counted(v[k], k[:-1]) for k in ("cores", "chips") if k in v]
     still = [f"still: {', '.join(v['still'])}"] if v.get("still") else []
     verdict = "fits" if v["fits"] else "does not fit either"
     return f"{v['change']}: {', '.join([verdict, *counts, *still])}"

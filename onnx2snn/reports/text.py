@@ -8,6 +8,7 @@ from typing import Any
 
 from ..converter.frontend import CheckReport
 from ..display import shown
+from ..display import table as table
 from ..evaluation.evaluate import Evaluation, Point
 from ..evaluation.spread import judged
 from ..evaluation.sweep import ERROR, Sweep, SweepRun, knee
@@ -19,26 +20,6 @@ from ..spelling import spelled
 from . import spiking
 from .energy import verdicts
 from .figures import count
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Columns aligned: text to the left, numbers to the right."""
-    cells = [[str(c) for c in row] for row in rows]
-    widths = [max(len(r[i]) for r in [list(header), *cells]) for i in range(len(header))]
-    numeric = [all(_is_number(r[i]) for r in cells) for i in range(len(header))]
-
-    def line(row: Sequence[str]) -> str:
-        parts = (
-            c.rjust(w) if right else c.ljust(w)
-            for c, w, right in zip(row, widths, numeric, strict=True)
-        )
-        return "  ".join(parts).rstrip()
-
-    return "\n".join([line(header), line(["-" * w for w in widths]), *map(line, cells)])
-
-
-def _is_number(text: str) -> bool:
-    return text.strip("-+.%,kMGe0123456789 ") in ("", "n/a")
 
 
 def duration(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 from .early_exit import EarlyExit
 from .engines import ALIASES, DEFAULT, ENGINES, make_engine, simulate
-from .interface import Engine, SimulationResult, check_windows
+from .interface import Engine, EngineOptions, SimulationResult, check_windows
 from .profile import LayerProfile
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "ENGINES",
     "EarlyExit",
     "Engine",
+    "EngineOptions",
     "LayerProfile",
     "SimulationResult",
     "check_windows",

@@ -15,6 +15,7 @@ from typing import Unpack
 
 import numpy as np
 
+from ...display import counted
 from ...errors import UsageError
 from ..cost import StaticCost, static_cost
 from ..facts import GraphFacts
@@ -85,7 +86,8 @@ def _sizes(asked: Request, options: EngineOptions) -> tuple[int, int, int]:
         if tile == block == 1:
             raise UsageError(
                 f"a memory limit of {options.mem_limit / 2**20:.0f} MiB is too small",
-                remedy=f"This network needs about {need / 2**20:.0f} MiB with {threads} thread(s).",
+                remedy=f"This network needs about {need / 2**20:.0f} MiB with "
+                f"{counted(threads, 'thread')}.",
             )
         tile, block = (tile // 2, block) if tile > 1 else (1, block // 2)
     return threads, tile, block

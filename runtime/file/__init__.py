@@ -28,6 +28,7 @@ from .naming import FileNames
 KEY = "onnx2snn.graph"
 
 __all__ = [
+    "from_bytes",
     "is_converted",
     "load",
     "operation_model",
@@ -89,15 +90,20 @@ def load(path: str | Path) -> SpikingGraph:
         raise ModelError(
             f"cannot read the file ({error.strerror})", where=str(path), code="E301"
         ) from error
+    return from_bytes(content, where=str(path))
+
+
+def from_bytes(content: bytes, *, where: str) -> SpikingGraph:
+    """What ``to_bytes`` gave; ``where``: what errors call it. Raises ModelError as ``load``."""
     try:
         model = onnx.load_from_string(content)
     except (DecodeError, ValueError) as error:
-        raise ModelError("not an ONNX file, or cut short", where=str(path), code="E302") from error
+        raise ModelError("not an ONNX file, or cut short", where=where, code="E302") from error
     entries = {entry.key: entry.value for entry in model.metadata_props}
     if KEY not in entries:
         raise ModelError(
             "an ONNX file, but not a converted network",
-            where=str(path),
+            where=where,
             remedy="Make one with `onnx2snn convert MODEL.onnx --calib DATA -o NET.snn.onnx`.",
             code="E320",
         )
@@ -108,11 +114,11 @@ def load(path: str | Path) -> SpikingGraph:
         arrays = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
         arrays |= outline(document.get("unused", {}))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError("the converted file is damaged", where=str(path), code="E322") from error
+        raise ModelError("the converted file is damaged", where=where, code="E322") from error
     try:
         return decode_graph(document, arrays)
     except ModelError as error:
-        error.where = str(path)
+        error.where = where
         raise
 
 

@@ -66,7 +66,7 @@ def test_the_record_is_that_of_the_command_line(
     assert ",".join(columns) == texts[0].splitlines()[0]
     assert [row[:2] for row in rows] == [[run.recipe, t] for run in found.runs for t in (2, 4)]
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(UsageError, match="pip install pandas") as refused:
+    with pytest.raises(UsageError, match=r"onnx2snn\[tables\]") as refused:
         found.to_dataframe()
     assert refused.value.code == "E102"
 

@@ -15,13 +15,15 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from os import PathLike as OsPath
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import onnx
 
-from ....errors import ModelError, UnsupportedOps
+from ....display import html_table, shown, table
+from ....errors import ModelError, UnsupportedOps, UsageError
 from ....runtime.file import KEY
 from ....runtime.ops import Array, Shape
 from ....runtime.storage.reading import read_whole
@@ -38,7 +40,10 @@ from .sparse import densify
 from .training import training_mode
 
 OLDEST = 7  # operation set
+HEADER = ("node", "operation", "shape", "parameters")
 PathLike: TypeAlias = "str | Path"
+ModelSource: TypeAlias = str | OsPath[str] | bytes | onnx.ModelProto
+IN_MEMORY = "model.onnx"  # what a model that came from no file is called; beside it, its weights
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -61,9 +66,9 @@ class TensorInfo:
         return (1, *self.shape) if self.batched else self.shape
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class LoadedModel:
-    """An ONNX model in memory.
+    """An ONNX model in memory. Printed it is one line; ``summary()`` is the table of its nodes.
 
     Attributes:
         path: where it came from.
@@ -110,20 +115,48 @@ class LoadedModel:
         graph = self.original.SerializeToString(deterministic=True)
         return graph, self.weights, (*self.inputs, *self.outputs)
 
+    def __repr__(self) -> str:
+        ends = " -> ".join(
+            ", ".join(f"{shown(info.name)} {info.shape}" for info in infos)
+            for infos in (self.inputs, self.outputs)
+        )
+        name, nodes = shown(Path(self.path).name), len(self.cleaned.graph.node)
+        return f"LoadedModel({name}, {ends}, nodes: {nodes:,})"
+
+    def summary(self) -> str:
+        """Every node as the importer reads it: its operation, output's shape and parameters."""
+        return f"{self!r}\n\n{table(HEADER, self._rows())}"
+
+    def _repr_html_(self) -> str:
+        return html_table(repr(self), header=HEADER, rows=self._rows())
+
+    def _rows(self) -> list[list[str]]:
+        shapes = _declared(self.cleaned)
+        sizes = {i.name: int(np.prod(i.dims)) for i in self.cleaned.graph.initializer}
+        sizes |= {name: weight.size for name, weight in self.weights.items()}
+        rows = []
+        for node in self.cleaned.graph.node:
+            held = sum(sizes.get(name, 0) for name in node.input)
+            shape = str(shapes.get(node.output[0], "")) if node.output else ""
+            parameters = f"{held:,}" if held else ""
+            rows.append([shown(node.name), shown(node.op_type), shape, parameters])
+        return rows
+
 
 def load_onnx(
-    path: PathLike, *, input_shapes: Mapping[str, tuple[int, ...]] | None = None
+    source: ModelSource, *, input_shapes: Mapping[str, tuple[int, ...]] | None = None
 ) -> LoadedModel:
-    """Read and clean up an ONNX model.
+    """Read and clean up an ONNX model: a path, the bytes of a file, or a ModelProto, which stays
+    as it is. External weights are looked for beside the file, of bytes and protos in the working
+    folder.
 
     ``input_shapes`` gives the ONNX shape (batch axis included, its size is ignored) of inputs
     whose shape in the file is not fixed.
 
     Raises ModelError (E301 to E306) where the file cannot be used, UnsupportedOps where it uses
-    custom operations.
+    custom operations, UsageError for what is no model.
     """
-    path = Path(path)
-    data = _read(path)
+    path, data = content(source)
     original = _parse(path, data)
     check_functions(original, str(path))
     custom = custom_operations(original)
@@ -191,6 +224,32 @@ def _of_old_operations(model: onnx.ModelProto, error: ModelError) -> ModelError:
         remedy="Convert it with onnx.version_converter.convert_version(model, 13) and save it.",
         code="E303",
     )
+
+
+def content(source: ModelSource) -> tuple[Path, bytes]:
+    """A model's name and its file's bytes. Raises as ``load_onnx`` does."""
+    match source:
+        case str() | OsPath():
+            return Path(source), _read(Path(source))
+        case bytes():
+            return Path(IN_MEMORY), source
+        case onnx.ModelProto():
+            return Path(IN_MEMORY), _serialized(source)
+    raise UsageError(
+        f"a model is a path, bytes or an onnx.ModelProto, not of type {type(source).__name__}",
+        remedy="Export it first: torch.onnx.export, tf2onnx.",
+    )
+
+
+def _serialized(model: onnx.ModelProto) -> bytes:
+    try:
+        return model.SerializeToString()
+    except Exception as error:  # protobuf's own kinds differ between versions
+        raise ModelError(
+            "the ModelProto is larger than a protobuf message may be",
+            remedy="Save it with onnx.save(..., save_as_external_data=True), and give the path.",
+            code="E302",
+        ) from error
 
 
 def _read(path: Path) -> bytes:

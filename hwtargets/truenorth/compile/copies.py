@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
+from ....display import counted
 from ....errors import TargetError
 from ...target import HardwareTarget
 from .coding import coding_of
@@ -85,13 +86,15 @@ def after_fit(chosen: Chosen, cores: int) -> Chosen:
 
 
 def _judged(one: Count, two: Count) -> Chosen:
-    counted = {1: one, 2: two}
+    both = {1: one, 2: two}
     if two.cores is None:
-        return Chosen(number=1, why="two have no room on a core", counted=counted)
+        return Chosen(number=1, why="two have no room on a core", counted=both)
     free = two.chips <= one.chips
-    sizes = f"two take {two.cores:,} cores on {two.chips:,} chip(s), one {one.cores:,}"
+    sizes = (
+        f"two take {counted(two.cores, 'core')} on {counted(two.chips, 'chip')}, one {one.cores:,}"
+    )
     why = ", no chip more" if free else f" on {one.chips:,}"
-    return Chosen(number=2 if free else 1, why=sizes + why, counted=counted)
+    return Chosen(number=2 if free else 1, why=sizes + why, counted=both)
 
 
 def count_chosen(lowered: Lowered, target: HardwareTarget, coding: str, copies: Copies) -> Count:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ...display import displayed
+from ...display import counted, displayed
 from ...evaluation.energy.events import Events
 from ...hwtargets.placement.report import PlacementReport
 from ..energy import chips as energy
@@ -49,14 +49,14 @@ def _answer(r: PlacementReport, done: Events | None) -> Answer:
     """Whether it fits and what binds; accuracy on the chip, energy, latency, and who needs less."""
     if not r.fits:
         first = r.violations[0] if r.violations else None
-        count = f"{len(r.violations)} violation{'' if len(r.violations) == 1 else 's'}"
+        count = counted(len(r.violations), "violation")
         said = [f"Does not fit: {count}."]
         if first is not None:
             said.append(f"{first.node}: {first.rule}. {first.remedy}")
         return Answer(said=tuple(said), good=False, figures=figures.energy(done))
     board = (r.facts.get("boards") or {}).get("smallest_that_holds_it")
-    cores = f"{r.cores:,} core{'' if r.cores == 1 else 's'}"
-    on = f"{cores} on {r.chips:,} chip{'' if r.chips == 1 else 's'}"
+    cores = counted(r.cores, "core")
+    on = f"{cores} on {counted(r.chips, 'chip')}"
     b = r.binding
     mark = "" if b["verified"] else " (limit not verified)"
     said = [

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from ...display import displayed, shown
+from ...display import counted, displayed, shown
 from ...evaluation.watching import LayerTrace, Watched
 from ...runtime.ops import Array
 from . import Answer, Figure, page
@@ -42,7 +42,7 @@ def watch_html(found: Watched, *, network: str, data: str, command: str = "") ->
 
 def _answer(found: Watched) -> Answer:
     count = len(found.inputs)
-    samples = f"{count} sample{'' if count == 1 else 's'}"
+    samples = counted(count, "sample")
     latency = Figure(name="latency", value=f"{found.latency} steps", note=f"T={found.steps}")
     if found.decided is None or found.ann_decided is None or found.settles is None:
         said = f"{samples}, step by step; the outputs are values."

@@ -35,7 +35,14 @@ def figure(width: float = 7.0, *, height: float = 4.2) -> Any:
         raise UsageError(
             "pictures need matplotlib", remedy="pip install 'onnx2snn[plot]'.", code="E101"
         ) from error
-    return Figure(figsize=(width, height), layout="constrained")
+
+    class Chart(Figure):
+        """In a notebook its picture, also where no backend of one was chosen."""
+
+        def _repr_png_(self) -> bytes:
+            return png(self, dpi=72)
+
+    return Chart(figsize=(width, height), layout="constrained")
 
 
 def literal(text: str) -> str:
@@ -123,10 +130,10 @@ def _finish(axes: Any, sweep: Sweep) -> None:
     axes.grid(True, alpha=0.3)
 
 
-def png(fig: Any) -> bytes:
+def png(fig: Any, *, dpi: int = 120) -> bytes:
     """The figure as a PNG file, marked as ours."""
     out = BytesIO()
-    fig.savefig(out, dpi=120, format="png", metadata=PNG_TEXT)
+    fig.savefig(out, dpi=dpi, format="png", metadata=PNG_TEXT)
     return out.getvalue()
 
 

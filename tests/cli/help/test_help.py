@@ -65,7 +65,7 @@ def test_the_glossary_is_that_of_the_documentation() -> None:
 def test_a_word_is_explained_whatever_its_case_or_number(word: str, term: str) -> None:
     result = CliRunner().invoke(main, ["explain", *word.split()])
     assert result.exit_code == 0
-    assert result.output == f"{term}: {glossary.TERMS[term]}\n"
+    assert result.output == f"{term}: {glossary.TERMS[term]}\nnext: onnx2snn explain\n"
 
 
 def test_a_word_without_an_explanation_is_one_line_and_status_two() -> None:

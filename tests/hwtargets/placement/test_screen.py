@@ -124,9 +124,7 @@ def test_layers_behind_the_first_hundred_kinds_count_by_their_neurons(
     found = screened(graph, [load_target("loihi1")])["loihi1"]
     cut = 1 + -(-2000 * 2 // 1024) + 1  # two of the chip's neurons for each
     assert found.cores == cut <= place(graph, "loihi1", steps=2, seconds=0).cores
-    assert found.conditions == (
-        "2 layer(s) are counted by their neurons alone, not by their synapses",
-    )
+    assert found.conditions == ("of 2 layers the neurons alone are counted, not the synapses",)
 
 
 def test_a_deep_network_is_looked_at_in_a_moment() -> None:

@@ -69,7 +69,7 @@ def test_all_three_suggestions_hold_when_they_are_followed():
     assert (violation.rule, violation.used) == ("cores", full.cores)
     assert violation.limit == full.cores * 2 // 3
     board, coding, narrower = report.would_fit
-    assert board["change"].startswith("a board of 2 chip(s)") and board["fits"]
+    assert board["change"].startswith("a board of 2 chips") and board["fits"]
     assert place(graph, small, steps=4, seconds=0.1, chips=2).fits
     assert coding["change"].startswith("coding=") and coding["fits"]
     name = coding["change"].split()[0].removeprefix("coding=")

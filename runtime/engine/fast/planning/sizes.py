@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, prod
 
+from .....display import counted
 from .....errors import UsageError
 from ....facts import GraphFacts
 from ....graph import Population
@@ -62,7 +63,8 @@ def choose_sizes(
             need = _plan_bytes(facts, sizes, itemsize) * threads
             raise UsageError(
                 f"a memory limit of {mem_limit / 2**20:.0f} MiB is too small",
-                remedy=f"This network needs about {need / 2**20:.0f} MiB with {threads} thread(s).",
+                remedy=f"This network needs about {need / 2**20:.0f} MiB with "
+                f"{counted(threads, 'thread')}.",
             )
     return sizes
 

@@ -1,0 +1,69 @@
+"""learn from Python: a layer that learns while the network before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..arguments import checked
+from ..data import Preprocessing
+from ..provenance.learned import Learning, Stages
+from ..provenance.learned import learn as learn_from
+from ..runtime.engine import DEFAULT
+from . import Data, Network, load_samples, read_network
+
+
+@checked
+def learn(
+    network: Network,
+    data: Data,
+    *,
+    rule: str | None = None,
+    at: str | None = None,
+    neurons: int | None = None,
+    steps: int | None = None,
+    passes: int | None = None,
+    seed: int = 0,
+    settings: Mapping[str, float | str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    limit: int | None = None,
+    engine: str = DEFAULT,
+    threads: int | None = None,
+    mem_limit: int | None = None,
+    progress: Stages = lambda stage: lambda done, total: None,
+) -> Learning:
+    """Let a plastic layer learn from ``data`` while the network before it runs.
+
+    Parameters:
+        network: converted, or one that has learned: that goes on where it stopped.
+        data: samples, with labels for a rule that needs them.
+        rule: "stdp" or "prototype"; None: that of a network that has learned.
+        at: the population to put the layer on [the last hidden one].
+        neurons: of the layer [what the rule says].
+        steps: of every sample [what the network was converted for].
+        passes: over the samples [what the rule says].
+        seed: draws the first weights and the order of the samples.
+        settings: parameters of the rule, by name.
+        preprocessing: of the stored values [the network's].
+        limit: the first so many samples.
+        engine, threads, mem_limit: of the network before the layer, as of ``evaluate``.
+        progress: called with the name of a stage, gives what is called with (done, total).
+
+    Raises UsageError (E130 to E133, E110) and DataError (E24x).
+    """
+    graph = read_network(network)
+    samples = load_samples(data, graph, preprocessing, limit=limit)
+    return learn_from(
+        graph,
+        samples,
+        rule=rule,
+        at=at,
+        neurons=neurons,
+        steps=steps,
+        passes=passes,
+        seed=seed,
+        settings=settings,
+        engine=engine,
+        threads=threads,
+        mem_limit=mem_limit,
+        progress=progress,
+    )

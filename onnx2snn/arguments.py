@@ -1,0 +1,129 @@
+"""Wrong arguments of public functions are UsageErrors that say what was probably meant.
+
+Signatures stay what they are, for ``help()``, editors and type checkers.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, wraps
+from numbers import Integral, Real
+from types import NoneType
+from typing import Any, ParamSpec, TypeVar, get_args, get_type_hints
+
+import numpy as np
+
+from .errors import UsageError, did_you_mean
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Per parameter, what other tools and our own command line call it.
+ALSO_CALLED: Mapping[str, tuple[str, ...]] = {
+    "steps": ("T", "timesteps", "time_steps", "num_steps", "n_steps"),
+    "calibration": ("calib", "calibration_data", "calib_data", "data"),
+    "samples": ("data", "dataset", "x", "test"),
+    "data": ("samples", "dataset", "x", "test"),
+    "target": ("chip", "hardware"),
+    "threads": ("n_threads", "num_threads", "workers"),
+    "seed": ("random_state", "rng"),
+    "path": ("output", "filename", "file"),
+    "limit": ("n_samples", "num_samples", "max_samples"),
+    "input_shapes": ("input_shape", "shape"),
+    "recipes": ("recipe",),
+    "targets": ("target", "chips"),
+}
+
+
+# Per kind of a parameter, what Python and NumPy have of it, and its name.
+SCALARS: Mapping[Any, tuple[tuple[type, ...], str]] = {
+    bool: ((bool, np.bool_), "True or False"),
+    int: ((Integral,), "a whole number"),
+    float: ((Real,), "a number"),
+    str: ((str,), "a text"),
+    NoneType: ((NoneType,), "None"),
+}
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """``function``, with UsageError (E121) in place of TypeError where arguments do not fit its
+    signature: a name that it does not take, one that is missing or given twice, too many without
+    a name, a value of another kind for what takes a number, a text, or True or False."""
+    signature = inspect.signature(function)
+
+    @cache
+    def hints() -> Mapping[str, Any]:  # not sooner: they are of modules that may not be there yet
+        return get_type_hints(function)
+
+    @wraps(function)
+    def asked(*args: P.args, **kwargs: P.kwargs) -> R:
+        wrong = misfit(_name(function), signature, args, kwargs)
+        if wrong is not None:
+            raise wrong
+        bound = signature.bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
+            kind = kind_refusing(hints().get(name), value)
+            if kind:
+                raise _error(f"{name} is {kind}, not {value!r:.80}")
+            if isinstance(value, np.generic):  # files and documents hold Python's
+                bound.arguments[name] = value.item()
+        return function(*bound.args, **bound.kwargs)
+
+    return asked
+
+
+def misfit(
+    name: str, signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> UsageError | None:
+    """What is wrong with these arguments of the function ``name``; None where they fit."""
+    known = signature.parameters
+    for given in kwargs:
+        if given not in known:
+            return _error(f"{name}() takes no '{given}'", remedy=meant(given, known))
+    places = [p.name for p in known.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    if len(args) > len(places):
+        return _error(
+            f"{name}() takes {len(places)} arguments without a name ({', '.join(places)}), got "
+            f"{len(args)}",
+            remedy=f"Name the others: see help(onnx2snn.{name}).",
+        )
+    twice = [place for place in places[: len(args)] if place in kwargs]
+    if twice:
+        return _error(f"{name}() got '{twice[0]}' twice, by its place and by its name")
+    given_names = {*places[: len(args)], *kwargs}
+    missing = [p.name for p in known.values() if p.default is p.empty and p.name not in given_names]
+    if missing:
+        return _error(
+            f"{name}() needs {' and '.join(repr(m) for m in missing)}",
+            remedy=f"See help(onnx2snn.{name}).",
+        )
+    return None
+
+
+def kind_refusing(hint: Any, value: Any) -> str:
+    """What a parameter with this annotation takes, where that is numbers, texts and the like alone
+    and ``value`` is none; else ""."""
+    kinds = get_args(hint) or (hint,)
+    if not all(kind in SCALARS for kind in kinds):
+        return ""
+    for kind in kinds:
+        if isinstance(value, SCALARS[kind][0]) and (kind is bool or not isinstance(value, bool)):
+            return ""
+    return " or ".join(SCALARS[kind][1] for kind in kinds)
+
+
+def meant(given: str, known: Iterable[str]) -> str:
+    """The remedy for a name that is none of the ``known``."""
+    names = list(known)
+    others = [name for name in names if given in ALSO_CALLED.get(name, ())]
+    return did_you_mean(others[0] if others else given, names)
+
+
+def _error(what: str, *, remedy: str = "") -> UsageError:
+    return UsageError(what, remedy=remedy, code="E121")
+
+
+def _name(function: Callable[..., Any]) -> str:
+    """What a user calls: of a constructor the class."""
+    return function.__qualname__.removesuffix(".__init__")
