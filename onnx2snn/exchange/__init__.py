@@ -16,9 +16,10 @@ from ..runtime.graph import SpikingGraph
 from ..spelling import spelled
 from .flat import ONNX
 from .format import Choices, Format
+from .nir import NIR
 from .torch import TORCH
 
-FORMATS: dict[str, Format] = {form.name: form for form in (ONNX, TORCH)}
+FORMATS: dict[str, Format] = {form.name: form for form in (ONNX, TORCH, NIR)}
 
 __all__ = ["FORMATS", "Choices", "Exported", "Format", "export"]
 

@@ -36,6 +36,7 @@ class Kind(Enum):
     TEXT = "text report"
     CROSSBARS = "TrueNorth file"
     MODULE = "PyTorch module"
+    NIR = "NIR graph"
     ARRAYS = "weights of a PyTorch module"
     STATE = "state of an unfinished sweep"
 
@@ -99,6 +100,14 @@ def _is_module(path: Path) -> bool:
     return TEXT_MARK.encode() in _head(path)
 
 
+def _is_nir(path: Path) -> bool:
+    """Its metadata have our key: a data set of an HDF5 file."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        return isinstance(file.get(f"node/metadata/{GENERATOR}"), h5py.Dataset)
+
+
 def _is_arrays(path: Path) -> bool:
     with zipfile.ZipFile(path) as archive:
         return "steps/.npy" in archive.namelist()
@@ -119,6 +128,7 @@ READERS: Mapping[Kind, Callable[[Path], bool]] = {
     Kind.TEXT: _is_text,
     Kind.CROSSBARS: _is_crossbars,
     Kind.MODULE: _is_module,
+    Kind.NIR: _is_nir,
     Kind.ARRAYS: _is_arrays,
     Kind.STATE: _is_state,
 }
