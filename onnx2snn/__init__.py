@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .evaluation.ann import onnx_ann
     from .evaluation.evaluate import evaluate
     from .evaluation.verify import verify
-    from .exchange import export
+    from .exchange import export, import_network
     from .experiments.library import sweep
     from .provenance.converted import convert
 
@@ -48,7 +48,7 @@ _HOMES = {
     **dict.fromkeys(_ERRORS, "errors"),
     "evaluate": "evaluation.evaluate",
     "onnx_ann": "evaluation.ann",
-    "export": "exchange",
+    **dict.fromkeys(("export", "import_network"), "exchange"),
     "verify": "evaluation.verify",
     "convert": "provenance.converted",
     "sweep": "experiments.library",
@@ -81,6 +81,7 @@ __all__ = [
     "convert",
     "evaluate",
     "export",
+    "import_network",
     "load",
     "load_onnx",
     "load_samples",

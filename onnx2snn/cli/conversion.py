@@ -1,9 +1,10 @@
-"""convert, verify, export: from the trained network to the spiking one, and on to other tools."""
+"""convert, verify, export, import: from the trained network to the spiking one, and to others."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,14 @@ from ..evaluation.held_back import MOST, check_import, split, with_held_back
 from ..evaluation.spiking import spiking_share
 from ..evaluation.verify import verify as run_verify
 from ..evaluation.written import checked_bytes
-from ..exchange import FORMATS, Exported
+from ..exchange import FORMATS, Exported, import_network
 from ..exchange import export as run_export
 from ..provenance.converted import convert as run_convert
 from ..reports import conversion, documents
 from ..reports import text as render
 from ..results import claim_file
 from ..results.marks import Kind
-from ..runtime.graph import Analog, SpikingGraph
+from ..runtime.graph import Analog, Population, SpikingGraph
 from ..runtime.semantics.samples import spread_over
 from . import files
 from . import options as opt
@@ -242,4 +243,46 @@ def _text(made: Exported) -> str:
     return "\n".join(lines)
 
 
-COMMANDS = (convert, verify, export)
+@click.command("import", cls=Verb)
+@click.argument("file", type=PATH, metavar="NET.nir")
+@click.option(
+    "-o", "--output", required=True, type=files.OUTPUT, help="The converted file (.snn.onnx)."
+)
+@files.force_option
+@click.option("-T", "--steps", type=click.IntRange(min=1), help="Time steps [what the file says].")
+@click.option(
+    "--dt",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Length of a time step, where the file has times and does not say.",
+)
+@opt.json_option
+def import_file(
+    *, file: Path, output: Path, force: bool, steps: int | None, dt: float | None, as_json: bool
+) -> None:
+    """Make a converted file of a NIR file, of this or another tool.
+
+    Graphs without cycles of convolutions, affine maps, scales, sum and average pools, flatten,
+    delays, IF and LIF. The network must do what the file does, run as it stands.
+    """
+    results = claim_file(output, Kind.NETWORK, inputs=[file], force=force)
+    network = import_network(file, steps=steps, dt=dt)
+    results.write(output.name, checked_bytes(network))
+    document = {
+        "schema": "onnx2snn.import/1",
+        "output": str(output),
+        "neurons": sum(prod(p.shape) for p in network.of(Population)),
+        "populations": len(network.of(Population)),
+        "T": network.meta.get("T"),
+    }
+    then = ("run", output, "--data", "DATA", *(() if steps or "T" in network.meta else ("-T", 32)))
+    opt.emit(document, as_json, _imported, document, then=then)
+
+
+def _imported(document: dict[str, Any]) -> str:
+    return (
+        f"wrote {document['output']}: {document['populations']} populations, "
+        f"{document['neurons']:,} neurons"
+    )
+
+
+COMMANDS = (convert, verify, export, import_file)

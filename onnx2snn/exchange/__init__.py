@@ -16,12 +16,12 @@ from ..runtime.graph import SpikingGraph
 from ..spelling import spelled
 from .flat import ONNX
 from .format import Choices, Format
-from .nir import NIR
+from .nir import NIR, import_nir
 from .torch import TORCH
 
 FORMATS: dict[str, Format] = {form.name: form for form in (ONNX, TORCH, NIR)}
 
-__all__ = ["FORMATS", "Choices", "Exported", "Format", "export"]
+__all__ = ["FORMATS", "Choices", "Exported", "Format", "export", "import_network"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -76,3 +76,20 @@ def format_named(to: str) -> Format:
             f"{spelled('to')} is a format, not '{to}'", remedy=did_you_mean(to, FORMATS)
         )
     return form
+
+
+def import_network(
+    path: str | Path, *, steps: int | None = None, dt: float | None = None
+) -> SpikingGraph:
+    """The network in a NIR file, such as ``export`` writes or another tool: graphs without cycles
+    of Input, Output, Affine, Linear, Scale, Conv1d, Conv2d, SumPool2d, AvgPool2d, Flatten, Delay,
+    IF and LIF.
+
+    Parameters:
+        steps: T, where the file does not say.
+        dt: the length of a time step, where the file does not say and has times in it.
+
+    Raises ModelError (E301, E340, which names the node), UsageError where ``dt`` is missing, and
+    GraphError (E431) where the network does not do what the file, run as it stands, does.
+    """
+    return import_nir(Path(path), steps=steps, dt=dt)

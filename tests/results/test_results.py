@@ -65,6 +65,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     calib = ["--calib", folder / "data.npz", *PRE]
     done = run("convert", folder / "model.onnx", *calib, "-T", 2, "-o", folder / "net.snn.onnx")
     assert done.exit_code == 0, done.output
+    nir = ["--to", "nir", "--approximate", "-o", folder / "net.nir"]
+    done = run("export", folder / "net.snn.onnx", *nir)
+    assert done.exit_code == 0, done.output
     return folder
 
 
@@ -83,6 +86,7 @@ FILES: dict[str, list[object]] = {
     "check": ["check", "model.onnx", "--tagged"],
     "watch": ["watch", "net.snn.onnx", "--data", "data.npz", "--samples", 2, "-o"],
     "export": ["export", "net.snn.onnx", "--to", "onnx", "-o"],
+    "import": ["import", "net.nir", "-o"],
 }
 CHARTS = ["json", "csv", "html", "png"]
 FOLDERS: dict[str, tuple[list[object], list[str]]] = {
@@ -109,6 +113,7 @@ INPUTS = {  # what a verb reads
     "check": ["model.onnx"],
     "watch": ["net.snn.onnx", "data.npz"],
     "export": ["net.snn.onnx"],
+    "import": ["net.nir"],
     "sweep": ["model.onnx", "data.npz"],
     "run": ["net.snn.onnx", "data.npz"],
     "diagnose": ["model.onnx", "net.snn.onnx", "data.npz"],

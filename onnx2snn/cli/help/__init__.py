@@ -30,6 +30,7 @@ EXAMPLES: Mapping[str, str] = {
     "place": "onnx2snn place net.snn.onnx --target all --data data.npz:x_test,y_test",
     "targets": "onnx2snn targets loihi2",
     "export": "onnx2snn export net.snn.onnx --to torch -o net.py",
+    "import": "onnx2snn import net.nir -o net.snn.onnx",
     "ops": "onnx2snn ops",
     "explain": "onnx2snn explain agreement",
     "doctor": "onnx2snn doctor",
@@ -63,7 +64,7 @@ GROUPS: Mapping[str, str] = {
         ),
         OUTPUT,
     ),
-    **dict.fromkeys(("spiking_only", "hold_back"), ADVANCED),
+    **dict.fromkeys(("spiking_only", "hold_back", "dt"), ADVANCED),
 }  # fmt: skip
 ORDER = (DATA, CHIP, RECIPE, ENGINE, OUTPUT, ADVANCED)
 
