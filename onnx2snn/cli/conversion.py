@@ -214,14 +214,21 @@ def verify(
     is_flag=True,
     help="Write also what the format has no word for, with its convention declared in the file.",
 )
+@click.option("--sample", metavar="DATA", help="With --to sanafe: its first sample is taken.")
 @opt.json_option
-def export(*, network: Path, to: str, output: Path, as_json: bool, **choices: Any) -> None:
+def export(
+    *, network: Path, to: str, output: Path, sample: str | None, as_json: bool, **choices: Any
+) -> None:
     """Write a converted network for other tools.
 
-    Every file is checked against this network before it is written; docs/exchange.md says which
-    tool reads what, and how.
+    ONNX and NIR files are run and compared with this network before they are written; a PyTorch
+    module compares itself, as a program. docs/exchange.md says which tool reads what, and how.
     """
-    made = run_export(api.load(network), output, to=to, inputs=[network], **choices)
+    loaded = api.load(network)
+    if sample is not None:
+        choices["sample"] = api.load_samples(sample, loaded, limit=1).whole()
+    inputs = files.read_by([network], sample)
+    made = run_export(loaded, output, to=to, inputs=inputs, **choices)
     opt.emit(_document(made), as_json, _text, made)
 
 

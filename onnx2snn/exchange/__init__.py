@@ -6,20 +6,22 @@ refused by the name of the node, unless the caller asks for an approximation (``
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError, did_you_mean
 from ..results import claim_files
 from ..runtime.graph import SpikingGraph
+from ..runtime.ops import Array
 from ..spelling import spelled
 from .flat import ONNX
 from .format import Choices, Format
 from .nir import NIR, import_nir
+from .sanafe import SANAFE
 from .torch import TORCH
 
-FORMATS: dict[str, Format] = {form.name: form for form in (ONNX, TORCH, NIR)}
+FORMATS: dict[str, Format] = {form.name: form for form in (ONNX, TORCH, NIR, SANAFE)}
 
 __all__ = ["FORMATS", "Choices", "Exported", "Format", "export", "import_network"]
 
@@ -40,6 +42,7 @@ def export(
     to: str,
     inline: bool = False,
     approximate: bool = False,
+    sample: Mapping[str, Array] | None = None,
     force: bool = False,
     inputs: Iterable[Path] = (),
 ) -> Exported:
@@ -50,6 +53,8 @@ def export(
         to: a key of ``FORMATS``.
         inline: of "onnx": no local functions.
         approximate: of formats with no word for something: write it with its declared convention.
+        sample: of formats that hold one sample: arrays (count, *shape) by input, the first of
+            which is taken.
         force: replace files that onnx2snn did not make.
         inputs: files that must not be replaced in any case.
 
@@ -57,7 +62,7 @@ def export(
     DataError (E220 to E224) where the files cannot be written. Then nothing is written.
     """
     form = format_named(to)
-    choices = Choices(inline=inline, approximate=approximate)
+    choices = Choices(inline=inline, approximate=approximate, sample=sample)
     form.check(choices)
     place = Path(path)
     results = claim_files(place.parent, form.files(place.name), inputs=inputs, force=force)

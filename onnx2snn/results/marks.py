@@ -37,6 +37,7 @@ class Kind(Enum):
     CROSSBARS = "TrueNorth file"
     MODULE = "PyTorch module"
     NIR = "NIR graph"
+    SANAFE = "network for SANA-FE"
     ARRAYS = "weights of a PyTorch module"
     STATE = "state of an unfinished sweep"
 
@@ -97,6 +98,7 @@ def _is_crossbars(path: Path) -> bool:
 
 
 def _is_module(path: Path) -> bool:
+    """Source that others read, with our mark at the beginning."""
     return TEXT_MARK.encode() in _head(path)
 
 
@@ -129,6 +131,7 @@ READERS: Mapping[Kind, Callable[[Path], bool]] = {
     Kind.CROSSBARS: _is_crossbars,
     Kind.MODULE: _is_module,
     Kind.NIR: _is_nir,
+    Kind.SANAFE: _is_module,
     Kind.ARRAYS: _is_arrays,
     Kind.STATE: _is_state,
 }

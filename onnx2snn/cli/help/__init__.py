@@ -43,7 +43,7 @@ GROUPS: Mapping[str, str] = {
     **dict.fromkeys(
         (
             "data", "calib", "calib_samples", "samples", "scale", "mean", "std", "layout",
-            "input_shapes", "regression", "skip_unreadable", "random", "seed",
+            "input_shapes", "regression", "skip_unreadable", "random", "seed", "sample",
         ),
         DATA,
     ),
