@@ -35,6 +35,7 @@ class Kind(Enum):
     PNG = "picture"
     TEXT = "text report"
     CROSSBARS = "TrueNorth file"
+    ANSWERS = "file of answers"
     MODULE = "PyTorch module"
     NIR = "NIR graph"
     SANAFE = "network for SANA-FE"
@@ -88,7 +89,8 @@ def _is_text(path: Path) -> bool:
     return path.read_bytes().rstrip().endswith(TEXT_MARK.encode())
 
 
-def _is_crossbars(path: Path) -> bool:
+def _is_arrays(path: Path) -> bool:
+    """Arrays with a header that says what they are, as every .npz of ours has one."""
     with zipfile.ZipFile(path) as archive:
         if archive.getinfo("header.npy").file_size > 2**20:
             return False
@@ -110,7 +112,7 @@ def _is_nir(path: Path) -> bool:
         return isinstance(file.get(f"node/metadata/{GENERATOR}"), h5py.Dataset)
 
 
-def _is_arrays(path: Path) -> bool:
+def _is_weights(path: Path) -> bool:
     with zipfile.ZipFile(path) as archive:
         return "steps/.npy" in archive.namelist()
 
@@ -128,10 +130,11 @@ READERS: Mapping[Kind, Callable[[Path], bool]] = {
     Kind.HTML: _is_html,
     Kind.PNG: _is_png,
     Kind.TEXT: _is_text,
-    Kind.CROSSBARS: _is_crossbars,
+    Kind.CROSSBARS: _is_arrays,
+    Kind.ANSWERS: _is_arrays,
     Kind.MODULE: _is_module,
     Kind.NIR: _is_nir,
     Kind.SANAFE: _is_module,
-    Kind.ARRAYS: _is_arrays,
+    Kind.ARRAYS: _is_weights,
     Kind.STATE: _is_state,
 }

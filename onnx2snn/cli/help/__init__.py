@@ -25,6 +25,7 @@ EXAMPLES: Mapping[str, str] = {
     "sweep": "onnx2snn sweep net.onnx --data data.npz:x_test,y_test --calib data.npz:x_calib "
     "-T 4,8,16,32 --convert-each -o out/",
     "init": "onnx2snn init net.onnx exp.toml --data data.npz:x_test,y_test",
+    "compare": "onnx2snn compare before/ after/ -o out/",
     "diagnose": "onnx2snn diagnose net.onnx net.snn.onnx --data data.npz:x_test,y_test",
     "watch": "onnx2snn watch net.snn.onnx --data data.npz:x_test,y_test -o watch.html",
     "place": "onnx2snn place net.snn.onnx --target all --data data.npz:x_test,y_test",
