@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .runtime import onnx_runtime as _telemetry_off  # noqa: F401 - by being imported
 
 if TYPE_CHECKING:
-    from .api import export, load, load_onnx, load_samples, onnx_ann, save
+    from .api import export, import_network, load, load_onnx, load_samples, onnx_ann, save
     from .api.conversion import convert
     from .api.diagnosis import diagnose
     from .api.evaluation import evaluate
@@ -42,7 +42,9 @@ _ERRORS = (
     "UsageError",
 )
 _HOMES = {
-    **dict.fromkeys(("export", "load", "load_onnx", "load_samples", "onnx_ann", "save"), "api"),
+    **dict.fromkeys(
+        ("export", "import_network", "load", "load_onnx", "load_samples", "onnx_ann", "save"), "api"
+    ),
     **dict.fromkeys(("check", "verify"), "api.inspection"),
     "convert": "api.conversion",
     "diagnose": "api.diagnosis",
@@ -83,6 +85,7 @@ __all__ = [
     "diagnose",
     "evaluate",
     "export",
+    "import_network",
     "learn",
     "load",
     "load_onnx",

@@ -31,6 +31,7 @@ PYTHON: tuple[Any, ...] = (
     *(onnx2snn.convert, onnx2snn.evaluate, onnx2snn.load_onnx, onnx2snn.load_samples),
     *(
         onnx2snn.export,
+        onnx2snn.import_network,
         onnx2snn.save,
         onnx2snn.verify,
         conversion.convert,

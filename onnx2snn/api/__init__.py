@@ -35,6 +35,7 @@ from ..errors import DataError, ModelError, UsageError
 from ..evaluation.ann import onnx_ann as ann_in_onnx
 from ..evaluation.written import checked_bytes
 from ..exchange import export as export_network
+from ..exchange import import_network as import_from
 from ..hwtargets import Screening, screened, targets
 from ..provenance import Provenance
 from ..results import claim_file
@@ -53,6 +54,7 @@ Data: TypeAlias = Samples | str | PathLike[str] | Given
 load_onnx = checked(read_onnx)
 onnx_ann = checked(ann_in_onnx)
 export = checked(export_network)
+import_network = checked(import_from)
 
 
 def input_shapes(model: Model) -> dict[str, Shape]:

@@ -1,9 +1,10 @@
-"""convert, verify, learn, export: from the trained network to the spiking one, and onwards."""
+"""convert, verify, learn, export, import: to the spiking network, onwards, and to other tools."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ..evaluation.held_back import MOST, check_import, split, with_held_back
 from ..evaluation.spiking import spiking_share
 from ..evaluation.verify import verify as run_verify
 from ..evaluation.written import checked_bytes
-from ..exchange import FORMATS, Exported
+from ..exchange import FORMATS, Exported, import_network
 from ..exchange import export as run_export
 from ..provenance.converted import convert as run_convert
 from ..provenance.learned import learn as run_learn
@@ -28,7 +29,7 @@ from ..reports import conversion, documents
 from ..reports import text as render
 from ..results import claim_file
 from ..results.marks import Kind
-from ..runtime.graph import Analog, SpikingGraph
+from ..runtime.graph import Analog, Population, SpikingGraph
 from ..runtime.plasticity import RULES
 from ..runtime.semantics.samples import spread_over
 from . import files
@@ -291,14 +292,21 @@ def verify(
     is_flag=True,
     help="Write also what the format has no word for, with its convention declared in the file.",
 )
+@click.option("--sample", metavar="DATA", help="With --to sanafe: its first sample is taken.")
 @opt.json_option
-def export(*, network: Path, to: str, output: Path, as_json: bool, **choices: Any) -> None:
+def export(
+    *, network: Path, to: str, output: Path, sample: str | None, as_json: bool, **choices: Any
+) -> None:
     """Write a converted network for other tools.
 
-    Every file is checked against this network before it is written; docs/exchange.md says which
-    tool reads what, and how.
+    ONNX and NIR files are run and compared with this network before they are written; a PyTorch
+    module compares itself, as a program. docs/exchange.md says which tool reads what, and how.
     """
-    made = run_export(api.load(network), output, to=to, inputs=[network], **choices)
+    loaded = api.load(network)
+    if sample is not None:
+        choices["sample"] = api.load_samples(sample, loaded, limit=1).whole()
+    inputs = files.read_by([network], sample)
+    made = run_export(loaded, output, to=to, inputs=inputs, **choices)
     opt.emit(_document(made), as_json, _text, made, then=("place", network, "--target", "all"))
 
 
@@ -320,4 +328,46 @@ def _text(made: Exported) -> str:
     return "\n".join(lines)
 
 
-COMMANDS = (convert, verify, learn, export)
+@click.command("import", cls=Verb)
+@click.argument("file", type=PATH, metavar="NET.nir")
+@click.option(
+    "-o", "--output", required=True, type=files.OUTPUT, help="The converted file (.snn.onnx)."
+)
+@files.force_option
+@click.option("-T", "--steps", type=click.IntRange(min=1), help="Time steps [what the file says].")
+@click.option(
+    "--dt",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Length of a time step, where the file has times and does not say.",
+)
+@opt.json_option
+def import_file(
+    *, file: Path, output: Path, force: bool, steps: int | None, dt: float | None, as_json: bool
+) -> None:
+    """Make a converted file of a NIR file, of this or another tool.
+
+    Graphs without cycles of convolutions, affine maps, scales, sum and average pools, flatten,
+    delays, IF and LIF. The network must do what the file does, run as it stands.
+    """
+    results = claim_file(output, Kind.NETWORK, inputs=[file], force=force)
+    network = import_network(file, steps=steps, dt=dt)
+    results.write(output.name, checked_bytes(network))
+    document = {
+        "schema": "onnx2snn.import/1",
+        "output": str(output),
+        "neurons": sum(prod(p.shape) for p in network.of(Population)),
+        "populations": len(network.of(Population)),
+        "T": network.meta.get("T"),
+    }
+    then = ("run", output, "--data", "DATA", *(() if steps or "T" in network.meta else ("-T", 32)))
+    opt.emit(document, as_json, _imported, document, then=then)
+
+
+def _imported(document: dict[str, Any]) -> str:
+    return (
+        f"wrote {document['output']}: {document['populations']} populations, "
+        f"{document['neurons']:,} neurons"
+    )
+
+
+COMMANDS = (convert, verify, learn, export, import_file)

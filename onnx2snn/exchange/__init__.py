@@ -6,21 +6,24 @@ refused by the name of the node, unless the caller asks for an approximation (``
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError, did_you_mean
 from ..results import claim_files
 from ..runtime.graph import SpikingGraph
+from ..runtime.ops import Array
 from ..spelling import spelled
 from .flat import ONNX
 from .format import Choices, Format
+from .nir import NIR, import_nir
+from .sanafe import SANAFE
 from .torch import TORCH
 
-FORMATS: dict[str, Format] = {form.name: form for form in (ONNX, TORCH)}
+FORMATS: dict[str, Format] = {form.name: form for form in (ONNX, TORCH, NIR, SANAFE)}
 
-__all__ = ["FORMATS", "Choices", "Exported", "Format", "export"]
+__all__ = ["FORMATS", "Choices", "Exported", "Format", "export", "import_network"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -39,6 +42,7 @@ def export(
     to: str,
     inline: bool = False,
     approximate: bool = False,
+    sample: Mapping[str, Array] | None = None,
     force: bool = False,
     inputs: Iterable[Path] = (),
 ) -> Exported:
@@ -49,6 +53,8 @@ def export(
         to: a key of ``FORMATS``.
         inline: of "onnx": no local functions.
         approximate: of formats with no word for something: write it with its declared convention.
+        sample: of formats that hold one sample: arrays (count, *shape) by input, the first of
+            which is taken.
         force: replace files that onnx2snn did not make.
         inputs: files that must not be replaced in any case.
 
@@ -56,7 +62,7 @@ def export(
     DataError (E220 to E224) where the files cannot be written. Then nothing is written.
     """
     form = format_named(to)
-    choices = Choices(inline=inline, approximate=approximate)
+    choices = Choices(inline=inline, approximate=approximate, sample=sample)
     form.check(choices)
     place = Path(path)
     results = claim_files(place.parent, form.files(place.name), inputs=inputs, force=force)
@@ -75,3 +81,20 @@ def format_named(to: str) -> Format:
             f"{spelled('to')} is a format, not '{to}'", remedy=did_you_mean(to, FORMATS)
         )
     return form
+
+
+def import_network(
+    path: str | Path, *, steps: int | None = None, dt: float | None = None
+) -> SpikingGraph:
+    """The network in a NIR file, such as ``export`` writes or another tool: graphs without cycles
+    of Input, Output, Affine, Linear, Scale, Conv1d, Conv2d, SumPool2d, AvgPool2d, Flatten, Delay,
+    IF and LIF.
+
+    Parameters:
+        steps: T, where the file does not say.
+        dt: the length of a time step, where the file does not say and has times in it.
+
+    Raises ModelError (E301, E340, which names the node), UsageError where ``dt`` is missing, and
+    GraphError (E431) where the network does not do what the file, run as it stands, does.
+    """
+    return import_nir(Path(path), steps=steps, dt=dt)

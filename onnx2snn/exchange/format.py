@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from ..errors import UsageError
 from ..results.marks import Kind
 from ..runtime.graph import SpikingGraph
+from ..runtime.ops import Array
 from ..spelling import spelled
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Choices:
-    """What one may ask of a format; False where it was not asked for."""
+    """What one may ask of a format; False or None where it was not asked for. ``sample``: arrays
+    (count, *shape) by input, of which the first is taken."""
 
     inline: bool = False
     approximate: bool = False
+    sample: Mapping[str, Array] | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,6 +53,7 @@ class Format:
         asked = {
             "inline": choices.inline and spelled("inline", True),
             "approximate": choices.approximate and spelled("approximate", True),
+            "sample": choices.sample is not None and spelled("sample"),
         }
         for name, typed in asked.items():
             if typed and name not in self.takes:

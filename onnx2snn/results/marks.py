@@ -38,6 +38,8 @@ class Kind(Enum):
     ANSWERS = "file of answers"
     METRICS = "NeuroBench's metrics"
     MODULE = "PyTorch module"
+    NIR = "NIR graph"
+    SANAFE = "network for SANA-FE"
     ARRAYS = "weights of a PyTorch module"
     STATE = "state of an unfinished sweep"
 
@@ -104,7 +106,16 @@ def _is_arrays(path: Path) -> bool:
 
 
 def _is_module(path: Path) -> bool:
+    """Source that others read, with our mark at the beginning."""
     return TEXT_MARK.encode() in _head(path)
+
+
+def _is_nir(path: Path) -> bool:
+    """Its metadata have our key: a data set of an HDF5 file."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        return isinstance(file.get(f"node/metadata/{GENERATOR}"), h5py.Dataset)
 
 
 def _is_weights(path: Path) -> bool:
@@ -129,6 +140,8 @@ READERS: Mapping[Kind, Callable[[Path], bool]] = {
     Kind.ANSWERS: _is_arrays,
     Kind.METRICS: _is_metrics,
     Kind.MODULE: _is_module,
+    Kind.NIR: _is_nir,
+    Kind.SANAFE: _is_module,
     Kind.ARRAYS: _is_weights,
     Kind.STATE: _is_state,
 }

@@ -65,6 +65,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     calib = ["--calib", folder / "data.npz", *PRE]
     done = run("convert", folder / "model.onnx", *calib, "-T", 2, "-o", folder / "net.snn.onnx")
     assert done.exit_code == 0, done.output
+    nir = ["--to", "nir", "--approximate", "-o", folder / "net.nir"]
+    done = run("export", folder / "net.snn.onnx", *nir)
+    assert done.exit_code == 0, done.output
     done = run("run", folder / "net.snn.onnx", "--data", folder / "data.npz", "--json")
     (folder / "run.json").write_text(done.stdout)
     return folder
@@ -89,6 +92,7 @@ FILES: dict[str, list[object]] = {
     ],
     "watch": ["watch", "net.snn.onnx", "--data", "data.npz", "--samples", 2, "-o"],
     "export": ["export", "net.snn.onnx", "--to", "onnx", "-o"],
+    "import": ["import", "net.nir", "-o"],
 }
 CHARTS = ["json", "answers.npz", "csv", "html", "png"]
 FOLDERS: dict[str, tuple[list[object], list[str]]] = {
@@ -117,6 +121,7 @@ INPUTS = {  # what a verb reads
     "learn": ["net.snn.onnx", "data.npz"],
     "watch": ["net.snn.onnx", "data.npz"],
     "export": ["net.snn.onnx"],
+    "import": ["net.nir"],
     "sweep": ["model.onnx", "data.npz"],
     "run": ["net.snn.onnx", "data.npz"],
     "compare": ["run.json"],

@@ -34,6 +34,7 @@ EXAMPLES: Mapping[str, str] = {
     "place": "onnx2snn place net.snn.onnx --target all --data data.npz:x_test,y_test",
     "targets": "onnx2snn targets loihi2",
     "export": "onnx2snn export net.snn.onnx --to torch -o net.py",
+    "import": "onnx2snn import net.nir -o net.snn.onnx",
     "ops": "onnx2snn ops",
     "explain": "onnx2snn explain agreement",
     "doctor": "onnx2snn doctor",
@@ -47,7 +48,7 @@ GROUPS: Mapping[str, str] = {
     **dict.fromkeys(
         (
             "data", "calib", "calib_samples", "samples", "scale", "mean", "std", "layout",
-            "input_shapes", "regression", "skip_unreadable", "random", "seed",
+            "input_shapes", "regression", "skip_unreadable", "random", "seed", "sample",
         ),
         DATA,
     ),
@@ -69,7 +70,7 @@ GROUPS: Mapping[str, str] = {
         ),
         OUTPUT,
     ),
-    **dict.fromkeys(("spiking_only", "hold_back"), ADVANCED),
+    **dict.fromkeys(("spiking_only", "hold_back", "dt"), ADVANCED),
 }  # fmt: skip
 ORDER = (DATA, CHIP, RECIPE, LEARNING, ENGINE, OUTPUT, ADVANCED)
 

@@ -7,7 +7,6 @@ are copied that it needs.
 from __future__ import annotations
 
 import ast
-import keyword
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from ...runtime import graph as snn
 from ...runtime.facts import GraphFacts
 from ...runtime.ops import Array
 from ...runtime.semantics.constants import constant_currents
+from ..names import Identifiers
 from .neurons import NEURONS
 from .operations import Code, code_of, torch_pads
 
@@ -99,18 +99,14 @@ class _Source(snn.Rules[None]):
         self.network, self.facts = network, GraphFacts(network)
         self.constants = constant_currents(self.facts)
         self.constant = {node.name for node in self.constants.synapses}
-        self.taken = snn.Names(TAKEN | set(keyword.kwlist) | _defined())
-        self.names = {node.name: self._name(node) for node in network.nodes}
+        self.identifiers = Identifiers(network, TAKEN | _defined())
+        self.names = self.identifiers.of
         self.arrays: dict[str, Array] = {}
         self.layers: list[str] = []
         self.once: list[str] = []
         self.lines: list[str] = []
         self.answers: list[str] = []
         self.onset, self.latency = self.facts.onsets, self.facts.latency
-
-    def _name(self, node: snn.Node) -> str:
-        name = re.sub(r"\W+", "_", node.name, flags=re.ASCII).strip("_") or "node"
-        return self.taken.new(name if not name[0].isdigit() else f"n{name}")
 
     def xs(self, node: snn.Node) -> list[str]:
         return [self.names[name] for name in node.inputs]
@@ -201,7 +197,7 @@ class _Source(snn.Rules[None]):
     def readout(self, node: snn.Readout, xs: Sequence[None]) -> None:
         me = self.names[node.name]
         if node.mode == "count" and node.neuron is not None:
-            neurons = self.taken.new(f"{me}_neurons")
+            neurons = self.identifiers.new(f"{me}_neurons")
             self._neurons(node, node.neuron, neurons)
             arrays = {"threshold": node.neuron.v_threshold}
             first = {"first": self.onset[node.name]} if self.onset[node.name] else {}
