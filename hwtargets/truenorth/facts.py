@@ -128,7 +128,7 @@ def notes_of(net: TrueNorthNetwork, origin: str, facts: dict[str, Any]) -> tuple
         if facts["tuned"]
         else f"Weights were rounded to codes; only ranges were measured, on {origin}.",
         "The input is rate-coded: value x is (x - low) / (high - low) spikes per step, spread "
-        f"evenly, on {len(net.routed.pins)} axons driven by the host.",
+        f"evenly, on {counted(len(net.routed.pins), 'axon')} driven by the host.",
         f"{facts['chip_neurons']:,} chip neurons for {facts['neurons']:,} of the network: "
         f"replication factor {facts['replication_factor']:.2f} ({facts['copies']:,} copies, "
         f"{facts['relays']:,} relays on {facts['splitter_cores']:,} splitter cores, "
@@ -148,7 +148,8 @@ def notes_of(net: TrueNorthNetwork, origin: str, facts: dict[str, Any]) -> tuple
     notes.append(f"Neurons per partial sum (option copies): {net.copies.number}; {net.copies.why}.")
     if net.crossbars is None:
         notes.append(
-            f"{net.routed.core_count} cores: the crossbars were counted and executed, not written "
+            f"{counted(net.routed.core_count, 'core')}: the crossbars were counted and "
+            "executed, not written "
             "(option emit raises the limit)."
         )
     clipped = [f"'{u.name}' ({u.note})" for u in net.routed.units if u.note]
@@ -158,7 +159,7 @@ def notes_of(net: TrueNorthNetwork, origin: str, facts: dict[str, Any]) -> tuple
 
 
 def _coding_note(c: dict[str, Any]) -> str:
-    takes = f"Coding '{c['coding']}' ({c['axons_per_input']} axons per input)"
+    takes = f"Coding '{c['coding']}' ({counted(c['axons_per_input'], 'axon')} per input)"
     if c["cores"] is None:
         return f"{takes} has no form on these cores."
     per_sum = f"with {counted(c['copies'], 'neuron')} per partial sum"
