@@ -14,6 +14,7 @@ import numpy as np
 
 from ...runtime import graph as g
 from ...runtime.ops import Array
+from ...runtime.stages import stage
 from ..energy import activity as counted
 from ..energy import ann_comparison
 from ..mapping import PLACEMENT, ChipMapping, ChipRun, Cores, Mapped, Request, no_traffic
@@ -212,11 +213,13 @@ class _Runner:
         coding = replace(self.chip.coding, steps=steps)
         values, spikes = [], np.zeros(self.chip.config.hidden)
         saturated = np.zeros(self.chip.config.hidden + self.chip.config.outputs)
+        show = stage("running on the chip's integers")
         for first in range(0, len(x), CHUNK):
             run = run_chip(self.chip.config, coding, x[first : first + CHUNK])
             values.append(coding.decode(self.chip.config, run, self.readout))
             spikes += run.spikes.sum(axis=(0, 1))
             saturated += run.saturated["current"] + run.saturated["above"]
+            show(min(first + CHUNK, len(x)), len(x))
         hidden = self.chip.hidden
         shapes = {name: self.network[name].shape for name in hidden}
         total = max(len(x) * steps, 1)
