@@ -23,11 +23,12 @@ from ..toml import load_folder
 from ..view.network import ChipNetwork
 from . import core as xylo_core
 from . import file as xylo_file
-from .calibrate import SAMPLES, Calibration, calibrate
+from .calibrate import Calibration
 from .coding import XyloCoding
 from .core import HIDDEN_SPIKES, INPUT_SPIKES, XyloConfig, XyloRun
+from .forms import best_form
 from .least import least
-from .network import XyloNet, analog, centred, is_hidden, is_output, of_view
+from .network import is_hidden, is_output, of_view
 from .power import ENERGY, Activity, Power, energy_of, explained, latency_of, power
 from .quantize import Quantized, XyloOptions, XyloSettings, quantize
 from .rules import (
@@ -42,15 +43,6 @@ from .usage import Usage, order, sizes_of, usage_of
 
 CHUNK = 128  # samples that one call of the core takes, to bound memory
 SYNTHETIC = 256  # samples drawn where no data was given
-CENTRED = (
-    "Output values are without what all outputs of a sample have in common, which no class "
-    "decision sees: chosen on the calibration samples (window = full keeps it)."
-)
-UNCEILED = "Ceilings of activations are left out, which costs less than keeping them here."
-CEILING = (
-    "A ceiling of an activation is the chip's limit of spikes per step, which takes resolution: "
-    "the ANN's class on {start} of the calibration samples with it, on {now} as mapped."
-)
 WIDTHS = ("hidden_neurons", "input_expansion", "output_expansion", "fan_out", "hidden_synapses")
 WIRING = ("fan_out", "hidden_synapses")  # limits that depend on how many weights are not 0
 
@@ -73,7 +65,7 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request[Xylo
     broken = list(over(usage, target, network))  # weights that are 0 in 8 bits take no place
     if broken:
         return _refused(network, target, broken)
-    quantized, report, said = _best(net, quantized, x)
+    quantized, report, said = best_form(net, quantized, x)
     chip = _arranged(network, target, quantized)
     activity, rates = _activity(chip, x)
     estimate = power(chip.config, target, request.steps, activity, chosen.dt)
@@ -98,50 +90,6 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request[Xylo
             explained(estimate, target),
         ),
     )
-
-
-def _best(
-    net: XyloNet, quantized: Quantized, x: Array
-) -> tuple[Quantized, Calibration, tuple[str, ...]]:
-    """The network calibrated as it is, or in a form of ``_forms``: whichever says the ANN's class
-    of most calibration samples; of equals one with all ceilings. With the sentences that belong
-    to it."""
-    best, report = calibrate(net, quantized, x)
-    score = start = _agreement(net, best, x)
-    notes: tuple[str, ...] = ()
-    for other, said in _forms(net, quantized.settings):
-        found, errors = calibrate(other, quantize(other, x, quantized.settings), x)
-        share = _agreement(net, found, x)
-        if share > score or (share == score and other.blocks is net.blocks):
-            best, report, score, notes = found, errors, share, said
-    if any(block.ceiling is not None for block in net.blocks):
-        notes = (*notes, CEILING.format(start=f"{100 * start:.1f} %", now=f"{100 * score:.1f} %"))
-    return best, report, notes
-
-
-def _forms(net: XyloNet, settings: XyloSettings) -> Iterator[tuple[XyloNet, tuple[str, ...]]]:
-    """Networks with the same classes, or nearly so, that the chip may hold better."""
-    middle = centred(net) if settings.window == "winner" else None  # else outputs are values
-    if middle is not None:
-        yield middle, (CENTRED,)
-    if middle is not None and any(block.ceiling is not None for block in net.blocks):
-        open_ = tuple(replace(block, ceiling=None) for block in net.blocks)
-        yield replace(net, blocks=open_), (UNCEILED,)
-        yield replace(middle, blocks=open_), (CENTRED, UNCEILED)
-
-
-def _agreement(net: XyloNet, quantized: Quantized, x: Array) -> float:
-    """Share of samples and readouts of which the integers say the ANN's class."""
-    x = x[:: max(1, len(x) // SAMPLES)][:SAMPLES]
-    coding, right, first = quantized.coding, [], 0
-    ran = run_chip(quantized.config, coding, x)
-    said = coding.decode(quantized.config, ran, quantized.settings.readout)[:, -1]
-    wanted = analog(net, x).out
-    for _, size in net.outputs:
-        at = slice(first, first + size)
-        right.append(said[:, at].argmax(axis=1) == wanted[:, at].argmax(axis=1))
-        first += size
-    return float(np.mean(right))
 
 
 def _settings(target: HardwareTarget, request: Request[XyloOptions]) -> XyloSettings:
