@@ -24,9 +24,10 @@ from ..toml import load_folder
 from ..view.network import ChipNetwork
 from . import core as xylo_core
 from . import file as xylo_file
-from .calibrate import Calibration, calibrate
+from .calibrate import Calibration
 from .coding import XyloCoding
 from .core import HIDDEN_SPIKES, INPUT_SPIKES, XyloConfig, XyloRun
+from .forms import best_form
 from .least import least
 from .network import is_hidden, is_output, of_view
 from .power import ENERGY, Activity, Power, energy_of, explained, latency_of, power
@@ -65,7 +66,7 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request[Xylo
     broken = list(over(usage, target, network))  # weights that are 0 in 8 bits take no place
     if broken:
         return _refused(network, target, broken)
-    quantized, report = calibrate(net, quantized, x)
+    quantized, report, said = best_form(net, quantized, x)
     chip = _arranged(network, target, quantized)
     activity, rates = _activity(chip, x)
     estimate = power(chip.config, target, request.steps, activity, chosen.dt)
@@ -85,6 +86,7 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request[Xylo
         facts=facts | {"calibrated_on": origin},
         notes=(
             *_notes(network, quantized, origin=origin, readout=chosen.readout),
+            *said,
             *_recoded(network, target),
             explained(estimate, target),
         ),
