@@ -6,8 +6,11 @@ Per layer one unit of synaptic input, s (ANN units), so that
     theta = round(threshold / s) 2^shift,   bias = mantissa 2^exponent,   v in units of s / 2^shift
 
 with k the source's integer spikes. ``shift`` is the chip's own alignment of input and membrane
-(6 on Loihi). Thresholds that differ per channel are made equal by scaling the channel's weights,
-because chips of this kind store one threshold per layer.
+(6 on Loihi), which neurons that send one number per window do without: they are microcode, and need
+all bits of the membrane for their weighted charge. What whole numbers leave of their bias is there
+from the start of the window, and their unit is a whole part of the threshold. Thresholds that
+differ per channel are made equal by scaling the channel's weights, because chips of this kind store
+one threshold per layer.
 """
 
 from __future__ import annotations
@@ -28,9 +31,11 @@ from ...runtime.neurons import (
     NeuronParams,
     PacedParams,
     TtfsParams,
+    WindowedNeuron,
 )
 from ...runtime.ops import Array, LinearOp, MultiplyingOp, Shape, WeightedOp
 from ...runtime.tables import entry
+from .. import rules
 from ..target import HardwareTarget
 from ..view import sparse
 from ..view.network import ChipLayer, ChipNetwork, Link, Projection
@@ -148,6 +153,7 @@ def quantize(
     build = _Builder(target, mode, unit or 1.0, names, notes)
     build.state_max, build.steps = state_max, steps
     neurons = ((la.name, la.neuron) for la in network.layers)
+    build.windowed = any(isinstance(la.neuron, WindowedNeuron) for la in network.layers)
     build.levels = {name: neuron.levels for name, neuron in neurons if neuron is not None}
     build.input_max = 2.0**bits - 1 if mode == "graded" else 1.0
     layers = tuple(build.layer(layer) for layer in network.layers)
@@ -178,6 +184,7 @@ class _Builder:
         self.mode, self.unit, self.inputs, self.notes = mode, unit, inputs, notes
         self.state_max, self.steps, self.input_max = float("inf"), 1, 1.0
         self.levels: dict[str, int] = {}
+        self.windowed = False
         self.per_neuron = target.can("threshold_per") == "neuron"
 
     def layer(self, layer: ChipLayer) -> IntLayer:
@@ -188,23 +195,33 @@ class _Builder:
         chains, theta, norm = self._equal_thresholds(layer, chains, theta)
         host = [self.mode == "bias" and c.projection.source in self.inputs for c in chains]
         coding: Coding = neuron.reads if neuron else getattr(layer.node, "coding", "rate")
-        s = self._unit(chains, host, float(theta.min()) if neuron else None, coding)
-        projections = [self._projection(c, s, h) for c, h in zip(chains, host, strict=True)]
-        step = s / 2**self.shift
-        rounding = 2.0 ** (self.shift - 1) * sum(p.exponent < 0 for p in projections)
-        bias = self._bias(layer, np.asarray(layer.bias * norm) / step + rounding)
+        windowed = isinstance(neuron, WindowedNeuron) or (neuron is None and self.windowed)
+        shift = 0 if windowed and not any(host) else self.shift
+        theta_of = float(theta.min()) if neuron else None
+        s = self._unit(chains, host, theta_of, coding=coding, shift=shift)
+        if windowed and theta_of is not None:
+            s = theta_of / max(1.0, np.floor(theta_of / s))  # a threshold without rounding
+        projections = [
+            self._projection(c, s, h, shift=shift) for c, h in zip(chains, host, strict=True)
+        ]
+        step = s / 2**shift
+        rounding = 2.0 ** (shift - 1) * sum(p.exponent < 0 for p in projections)
+        exact = np.asarray(layer.bias * norm) / step + rounding
+        bias = self._bias(layer, exact)
+        # What whole numbers leave of a bias over the window is there from the start.
+        begins = (exact - bias) * WEIGHTS[coding](self.steps) if windowed else 0.0
         common = {
             "name": layer.name, "shape": layer.shape, "projections": tuple(projections),
-            "bias": bias, "unit": step, "shift": self.shift,
+            "bias": bias, "unit": step, "shift": shift,
         }  # fmt: skip
         if neuron is None or rest is None:
-            return IntLayer(**common, coding=coding)
+            return IntLayer(**common, coding=coding, v_init=np.round(np.asarray(begins)))
         v_min, v_reset = rest
         return IntLayer(
             **common,
             neuron=neuron,
-            threshold=np.maximum(1, np.round(theta / s)) * 2**self.shift,
-            v_init=np.round(np.asarray(neuron.v_init * norm, np.float64) / step),
+            threshold=np.maximum(1, np.round(theta / s)) * 2**shift,
+            v_init=np.round(np.asarray(neuron.v_init * norm, np.float64) / step + begins),
             v_min=None if v_min is None else np.round(v_min * norm / step),
             v_reset=np.round(v_reset * norm / step),
         )
@@ -234,7 +251,13 @@ class _Builder:
         return self.unit if chain.projection.source in self.inputs else 1.0
 
     def _unit(
-        self, chains: list[_Chain], host: list[bool], theta: float | None, coding: Coding
+        self,
+        chains: list[_Chain],
+        host: list[bool],
+        theta: float | None,
+        *,
+        coding: Coding,
+        shift: int,
     ) -> float:
         """s: the finest step that uses all weight bits, with room for 256 thresholds; for the
         charges of neurons that weigh steps, whose weights sum to T (T + 1) / 2 or to 2^T - 1, for
@@ -248,19 +271,23 @@ class _Builder:
         whole = WEIGHTS[coding](self.steps)
         weights = whole / self.steps
         room = self.threshold_max / max(256.0, 0.0 if coding == "rate" else 4.0 * whole)
+        if shift < self.shift:  # nothing but the potential itself is in the way
+            room = min(self.threshold_max, self.state_max / 2**shift / (rules.ROOM * whole))
         if theta is None:
-            return self._readout_unit(found or 1.0, chains, weights=weights)
+            return self._readout_unit(found or 1.0, chains, weights=weights, shift=shift)
         if not found:
             return theta / room
         while theta / found > room:
             found *= 2
         return found
 
-    def _readout_unit(self, found: float, chains: list[_Chain], *, weights: float) -> float:
+    def _readout_unit(
+        self, found: float, chains: list[_Chain], *, weights: float, shift: int
+    ) -> float:
         """Coarser where ``steps`` steps of the largest possible input would overflow: the sum is
         shifted, the weights keep their bits."""
         reach = sum(_largest_sum(c, c.weights) * self._largest_source(c) for c in chains)
-        most = self.state_max / 2**self.shift
+        most = self.state_max / 2**shift
         while reach * self.steps * weights / found > most and np.isfinite(most):
             found *= 2
         return found
@@ -271,9 +298,9 @@ class _Builder:
             return self.unit * self.input_max
         return self.levels.get(source, 1)
 
-    def _projection(self, chain: _Chain, s: float, host: bool) -> IntProjection:
+    def _projection(self, chain: _Chain, s: float, host: bool, *, shift: int) -> IntProjection:
         if host:
-            scaled = chain.with_weights(np.asarray(chain.weights, np.float64) / s * 2**self.shift)
+            scaled = chain.with_weights(np.asarray(chain.weights, np.float64) / s * 2**shift)
             delay = chain.projection.delay
             return IntProjection(source=chain.projection.source, ops=scaled, host=True, delay=delay)
         w = np.asarray(chain.weights, np.float64) * self._source_unit(chain) / s
