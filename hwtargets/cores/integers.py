@@ -389,6 +389,8 @@ def _read_weighted(layer: IntLayer, quantized: IntNetwork, window: Array, tally:
     along = (-1, *(1,) * (window.ndim - 1))
     weights = np.array([READ[layer.coding](t, steps) for t in range(steps)], np.float64)
     charge = np.cumsum(window * weights.reshape(along), axis=0)
+    if layer.v_init is not None:
+        charge += layer.v_init
     over = int((np.abs(charge) > quantized.state_max).sum())
     tally.saturations[layer.name] = tally.saturations.get(layer.name, 0) + over
     bounded = np.clip(charge, -quantized.state_max, quantized.state_max)
