@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from ..display import counted
 from ..runtime.cost import BYTE_MULTIPLY, CACHE_BYTE, HOROWITZ, WHOLE_ADD, layer_costs
 from ..runtime.ops import Array
 from .target import WHOLE, HardwareTarget, Known, Limit
@@ -303,7 +304,7 @@ def _static(target: HardwareTarget, *, chips: int, steps: int) -> Joules | None:
         low=value * (1 - spread(power)) * (1 - spread(step)),
         high=value * (1 + spread(power)) * (1 + spread(step)),
         parts={"static": value},
-        basis=f"{power.value:g} W for {board}, used or not, for {steps:,} steps of "
+        basis=f"{power.value:g} W for {board}, used or not, for {counted(steps, 'step')} of "
         f"{step.value:g} s",
         verified=power.verified and step.verified,
     )

@@ -98,7 +98,8 @@ def _no_analog(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violati
     for layer in network.layers:
         if layer.analog:
             host = (
-                f"run this part on the host: {layer.neurons:,} values per step would leave the chip"
+                f"run this part on the host: {counted(layer.neurons, 'value')} per step "
+                "would leave the chip"
             )
             yield Violation(
                 node=layer.name,
@@ -225,7 +226,7 @@ def _delays(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violation]
                 yield Violation(
                     node=layer.name,
                     rule="delay",
-                    used=f"spikes of '{p.source}' wait {p.delay} steps",
+                    used=f"spikes of '{p.source}' wait {counted(p.delay, 'step')}",
                     limit=most,
                     remedy=f"Convert with a shorter {_waiting(network)}: skip connections wait for "
                     "the branch.",

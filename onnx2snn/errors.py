@@ -40,7 +40,7 @@ class Onnx2SnnError(Exception):
         """One line: names in it, which come from files, are ``shown``."""
         where = f"{self.where}: " if self.where else ""
         remedy = f" {self.remedy}" if self.remedy else ""
-        return shown(f"{where}{self.what}.{remedy}")
+        return shown(f"{where}{self.what.removesuffix('.')}.{remedy}")
 
 
 class UsageError(Onnx2SnnError, ValueError):
@@ -68,7 +68,9 @@ class UnsupportedOps(ModelError):  # noqa: N818 - it names what is wrong with th
 
     def __init__(self, findings: Sequence[tuple[str, str, str]], *, where: str = "") -> None:
         self.findings = tuple(findings)
-        listed = "; ".join(f"node '{n}' ({op}): {why}" for n, op, why in self.findings)
+        listed = "; ".join(
+            f"node '{n}' ({op}): {why.removesuffix('.')}" for n, op, why in self.findings
+        )
         super().__init__(
             f"{counted(len(self.findings), 'unsupported operation')}: {listed}",
             where=where,

@@ -17,16 +17,19 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner, Result
+from onnx import TensorProto, helper
 from places import MODELS, ROOT
 
-from onnx2snn import DataError, load
+from onnx2snn import DataError, UnsupportedOps, load
 from onnx2snn.cli import main, terminal
-from onnx2snn.display import displayed, json_text, shown
+from onnx2snn.converter.frontend import check
+from onnx2snn.display import counted, displayed, json_text, shown
 from onnx2snn.evaluation.sweep import Sweep
 from onnx2snn.hwtargets import load_target, place
 from onnx2snn.reports.comparison import sweep_csv
 from onnx2snn.reports.pages.placement import render_html
 from onnx2snn.reports.placement import render_text
+from onnx2snn.reports.text import check_text
 
 DATA = str(MODELS / "digits.npz")
 PRE = ["--scale", "16", "--layout", "NHWC"]
@@ -327,3 +330,31 @@ def test_records_are_displayed_and_what_is_in_two_places_stays_one() -> None:
 def test_an_encoding_without_a_character_gets_its_escape() -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     assert terminal._encodable("größe", stream) == r"gr\xf6\xdfe"
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(0, "0 cores"), (1, "1 core"), (2, "2 cores"), (12345, "12,345 cores")]
+)
+def test_a_count_has_its_noun_in_the_right_number(number: int, said: str) -> None:
+    assert counted(number, "core") == said
+
+
+def test_a_sentence_ends_with_one_full_stop() -> None:
+    reasons = [("a", "Loop", "control flow. Export without it."), ("b", "If", "control flow")]
+    said = str(UnsupportedOps(reasons, where="m.onnx"))
+    assert ".." not in said and ".;" not in said
+    assert str(DataError("it is so.", remedy="Do this.")) == "it is so. Do this."
+
+
+def test_a_reason_and_its_remedy_are_two_sentences() -> None:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])
+    nodes = [helper.make_node("Sin", ["x"], ["s"], "sine"), helper.make_node("Relu", ["s"], ["y"])]
+    model = helper.make_model(helper.make_graph(nodes, "g", [x], [y]))
+    model.opset_import[0].version, model.ir_version = 17, 9
+    row = next(
+        line for line in check_text(check(model), {}, False).splitlines() if line[:4] == "sine"
+    )
+    assert row.endswith(
+        "no spiking form. It runs on running means, and cannot be placed on a chip."
+    )

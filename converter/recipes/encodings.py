@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
+from ...display import counted
 from ...errors import UsageError, did_you_mean
 from ...spelling import spelled
 from . import Recipe
@@ -74,5 +75,5 @@ def why_not(encoding: Encoding, recipe: Recipe, steps: int) -> str:
             f"of a population (use {spelled('encoding', other)})"
         )
     if coded in WINDOWS and number not in (None, steps):
-        return f"a window of inputs has the network's T={steps} steps, not {number}"
+        return f"a window of inputs has the network's T={counted(steps, 'step')}, not {number}"
     return ""

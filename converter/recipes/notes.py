@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import prod
 
+from ...display import counted
 from ...runtime import graph as snn
 from ...runtime.semantics.decision import LEFT_OUT, score_count
 from ...spelling import spelled
@@ -29,16 +30,21 @@ def conversion_notes(lowered: snn.SpikingGraph, recipe: Recipe, options: Options
     yield from recipe.notes
     if recipe.window is not None:
         yield (
-            f"one answer every {options.steps} steps: every layer reads the whole of its input's "
-            f"window of T={options.steps} steps before its own begins, so an answer takes "
-            f"{options.steps} steps per layer; successive inputs every {options.steps} steps need "
+            f"one answer every {counted(options.steps, 'step')}: every layer reads the "
+            "whole of its input's "
+            f"window of T={counted(options.steps, 'step')} before its own begins, so an "
+            "answer takes "
+            f"{counted(options.steps, 'step')} per layer; successive inputs every "
+            f"{counted(options.steps, 'step')} need "
             "a second state per neuron while windows overlap"
         )
     if options.lag and not recipe.synchronous:
         lag = options.lag
         yield (
-            f"start lag {lag}: every layer integrates {lag} steps before its first spike and fires "
-            f"for T={options.steps} steps; successive inputs every T steps need a second membrane "
+            f"start lag {lag}: every layer integrates {counted(lag, 'step')} before its "
+            "first spike and fires "
+            f"for T={counted(options.steps, 'step')}; successive inputs every T steps need "
+            "a second membrane "
             f"potential per neuron while windows overlap, else T + {lag} steps"
         )
         if is_paced(recipe, options):
@@ -82,8 +88,10 @@ def copy_notes(
     if count > 1:
         more = sum((count - 1) * prod(lowered[name].shape) for name in copies)
         yield (
-            f"{count} neurons for each value of {', '.join(sorted(copies))}, which read the input "
-            f"only and so decide how finely the network sees it: {more:,} neurons and their spikes "
+            f"{counted(count, 'neuron')} for each value of {', '.join(sorted(copies))}, "
+            "which read the input "
+            f"only and so decide how finely the network sees it: {counted(more, 'neuron')} "
+            "and their spikes "
             f"on top, counted everywhere ({spelled('copies', 1)} leaves them out)"
         )
 
@@ -92,7 +100,7 @@ def coder_notes(lowered: snn.SpikingGraph, coders: Coders, options: Options) -> 
     """What a report must say about neurons that the inputs enter by."""
     count = options.enters.neurons
     neurons = sum(count * prod(lowered[name].shape) for name in coders)
-    each = f"{count} neurons" if count > 1 else "a neuron"
+    each = f"{counted(count, 'neuron')}" if count > 1 else "a neuron"
     signs = sorted({i for i in coders.values() if list(coders.values()).count(i) > 1})
     twice = f", and as many for the negative values of {', '.join(signs)}" if signs else ""
     yield (
@@ -112,7 +120,7 @@ def calibrated_parts(recipe: Recipe) -> str:
 def tuning_notes(recipe: Recipe, options: Options, *, samples: int) -> Iterator[str]:
     """What calibration in the spiking loop did."""
     yield (
-        f"calibrated in the spiking loop for T={options.steps} on {samples} samples: "
+        f"calibrated in the spiking loop for T={options.steps} on {counted(samples, 'sample')}: "
         f"{calibrated_parts(recipe)}, all constant in time"
     )
     if options.spike_cost:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...display import counted
 from ...runtime.engine import SimulationResult, simulate
 from ...runtime.graph import Input, MaxPool, Node, Readout
 from ...runtime.ops import Array, Shape
@@ -144,15 +145,16 @@ class Assembly:
         per_chip = int(self.target.limit("cores_per_chip"))
         needs = self.mapped.cores.count
         largest = max(self._layers({}), key=lambda row: row.cores)
-        board = "chip" if self.available == 1 else f"board of {self.available} chips"
+        board = "chip" if self.available == 1 else f"board of {counted(self.available, 'chip')}"
         return (
             Violation(
                 node=largest.name,
                 rule="cores",
                 used=needs,
                 limit=per_chip * self.available,
-                remedy=f"The network needs {chips} chips and the {board} has {self.available}; "
-                f"'{largest.name}' alone takes {largest.cores} cores. See would_fit.",
+                remedy=f"The network needs {counted(chips, 'chip')} and the {board} has "
+                f"{self.available}; "
+                f"'{largest.name}' alone takes {counted(largest.cores, 'core')}. See would_fit.",
             ),
         )
 

@@ -122,7 +122,7 @@ def latency_in_ticks(target: HardwareTarget, *, steps: int, lag: int) -> Latency
 
 
 def _input_note(net: TrueNorthNetwork) -> str:
-    driven = f"on {len(net.routed.pins)} axons driven by the host."
+    driven = f"on {counted(len(net.routed.pins), 'axon')} driven by the host."
     coders = [source for source in net.lowered.sources if source.coder is not None]
     if coders:
         return (
@@ -162,7 +162,8 @@ def notes_of(net: TrueNorthNetwork, origin: str, facts: dict[str, Any]) -> tuple
     notes.append(f"Neurons per partial sum (option copies): {net.copies.number}; {net.copies.why}.")
     if net.crossbars is None:
         notes.append(
-            f"{net.routed.core_count} cores: the crossbars were counted and executed, not written "
+            f"{counted(net.routed.core_count, 'core')}: the crossbars were counted and "
+            "executed, not written "
             "(option emit raises the limit)."
         )
     clipped = [f"'{u.name}' ({u.note})" for u in net.routed.units if u.note]
@@ -172,7 +173,7 @@ def notes_of(net: TrueNorthNetwork, origin: str, facts: dict[str, Any]) -> tuple
 
 
 def _coding_note(c: dict[str, Any]) -> str:
-    takes = f"Coding '{c['coding']}' ({c['axons_per_input']} axons per input)"
+    takes = f"Coding '{c['coding']}' ({counted(c['axons_per_input'], 'axon')} per input)"
     if c["cores"] is None:
         return f"{takes} has no form on these cores."
     per_sum = f"with {counted(c['copies'], 'neuron')} per partial sum"

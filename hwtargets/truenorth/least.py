@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ...display import counted
 from ...runtime import ops
 from ...runtime.graph import Readout
 from ...runtime.ops import Array
@@ -129,5 +130,8 @@ def _partial_sums(layer: ChipLayer, reads: tuple[_Reads, ...], axons: float) -> 
 def _condition(network: ChipNetwork, axons: int) -> str:
     regular = (p for p in network.projections if p.geometry is not None)
     wide = max((p.fan_in for p in regular), default=0)
-    split = f" and more partial sums (up to {wide:,} inputs per neuron, {axons} axons per core)"
+    split = (
+        f" and more partial sums (up to {wide:,} inputs per neuron, "
+        f"{counted(axons, 'axon')} per core)"
+    )
     return f"copies of neurons{split if wide > axons else ''} come on top"

@@ -31,6 +31,7 @@ from ..converter.lowering.lower import lower
 from ..converter.recipes.options import Options
 from ..data import Preprocessing, Samples
 from ..data.batches import SOURCE, Given, gathered
+from ..display import counted
 from ..errors import DataError, ModelError, UsageError
 from ..evaluation.ann import onnx_ann as ann_in_onnx
 from ..evaluation.written import checked_bytes
@@ -218,7 +219,8 @@ def chips_for(ann: AnnGraph) -> dict[str, Screening]:
     return {
         name: replace(
             plain,
-            remedy=f"`convert {spelled('maxpool', 'tree')}`, at least {trees[name].cores:,} cores",
+            remedy=f"`convert {spelled('maxpool', 'tree')}`, at least "
+            f"{counted(trees[name].cores, 'core')}",
         )
         if trees[name].may_fit and not plain.may_fit
         else plain

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..arguments import checked
 from ..data import Preprocessing
-from ..display import shown
+from ..display import counted, shown
 from ..evaluation.ann import Ann, onnx_ann
 from ..evaluation.evaluate import CHUNK, Evaluation, Progress
 from ..evaluation.evaluate import evaluate as run_evaluate
@@ -62,7 +62,7 @@ class EvaluationResult(Result, Evaluation):
             f"agreement {percent(last.agreement)}" if self.classes else f"error {last.error:.3f}"
         )
         name = shown(run.recipe)
-        return f"{name} at T={last.T}: {scored}{ann}{agrees}, {self.samples} samples"
+        return f"{name} at T={last.T}: {scored}{ann}{agrees}, {counted(self.samples, 'sample')}"
 
     def rows(self) -> Rows:
         """A row for each T with the columns of `sweep.csv`."""

@@ -10,7 +10,7 @@ from typing import Any
 from ..arguments import checked
 from ..converter import frontend
 from ..converter.frontend import CheckReport
-from ..display import shown
+from ..display import counted, shown
 from ..evaluation.verify import TOLERANCE, Verification
 from ..evaluation.verify import verify as run_verify
 from ..hwtargets import Screening
@@ -35,10 +35,14 @@ class CheckResult(Result, CheckReport):
         analog = self.totals["analog"]["nodes"]
         if not self.convertible:
             return (
-                f"{name} does not convert: {self.totals['unsupported']['nodes']} of {count} nodes"
+                f"{name} does not convert: {self.totals['unsupported']['nodes']} of "
+                f"{counted(count, 'node')}"
             )
         chips = ", ".join(n for n, found in self.chips.items() if found.may_fit) or "none"
-        return f"{name} converts, {analog} of {count} nodes analog; chips it may fit: {chips}"
+        return (
+            f"{name} converts, {analog} of {counted(count, 'node')} analog; chips it may "
+            f"fit: {chips}"
+        )
 
     def rows(self) -> Rows:
         header = ("node", "operation", "verdict", "reason", "remedy", "macs")
@@ -56,7 +60,8 @@ class VerifyResult(Result, Verification):
     def headline(self) -> str:
         verdict = "equal" if self.equal else "DIFFERENT"
         return (
-            f"analog mode and ONNX Runtime are {verdict} on {self.samples} samples: largest "
+            f"analog mode and ONNX Runtime are {verdict} on "
+            f"{counted(self.samples, 'sample')}: largest "
             f"difference {self.relative_diff:.1e} of the range, limit {TOLERANCE:.0e}"
         )
 

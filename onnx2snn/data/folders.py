@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..display import counted
 from ..errors import DataError
 from ..runtime.ops import Array, Shape
 from ..runtime.semantics.labels import mapping_text, numbers_of
@@ -76,7 +77,7 @@ def read_folder(
         else f"one folder, '{next(iter(classes))}': its name is no label",
     )
     if limit is not None and len(files) < sum(map(len, found.values())):
-        said.append(f"{len(files)} pictures, taken from all classes in turn")
+        said.append(f"{counted(len(files), 'picture')}, taken from all classes in turn")
     return Folder(
         pictures=np.stack([pixels for pixels, _ in read]),
         labels=np.array([label for _, label in read], np.int64) if named else None,
@@ -125,7 +126,7 @@ def _class_folders(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
             said.append(f"no classes, as they are {why}: {', '.join(names)}")
     for count, where in ((len(_pictures(folder)), "beside"), (deeper, "in folders below")):
         if count:
-            said.append(f"{count} pictures {where} the class folders are not read")
+            said.append(f"not read: {counted(count, 'picture')} {where} the class folders")
     return found, said
 
 
@@ -190,17 +191,18 @@ class _Work:
         out = []
         if self.skipped:
             names = ", ".join(self.skipped[:5]) + (", ..." if len(self.skipped) > 5 else "")
-            out.append(f"{len(self.skipped)} pictures cannot be read and are left out: {names}")
+            out.append(f"left out, as unreadable: {counted(len(self.skipped), 'picture')}: {names}")
         if self.resized:
             (width, height), _ = self.resized.most_common(1)[0]
             out.append(
-                f"{sum(self.resized.values())} of {count} pictures are resized to "
+                f"{sum(self.resized.values())} of {counted(count, 'picture')} are resized to "
                 f"{self.shape[2]}x{self.shape[1]} (most from {width}x{height})"
             )
         if self.converted:
             to = "grey" if self.mode == "L" else "colour (RGB)"
             modes = ", ".join(f"{n} of mode {mode}" for mode, n in self.converted.items())
             out.append(
-                f"{sum(self.converted.values())} of {count} pictures are converted to {to}: {modes}"
+                f"{sum(self.converted.values())} of {counted(count, 'picture')} are "
+                f"converted to {to}: {modes}"
             )
         return out

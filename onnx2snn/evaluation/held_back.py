@@ -16,6 +16,7 @@ import numpy as np
 
 from ..converter.frontend import LoadedModel
 from ..data import Samples
+from ..display import counted
 from ..errors import ModelError, UsageError
 from ..provenance import Provenance
 from ..questions import Question
@@ -74,7 +75,10 @@ def check_import(model: LoadedModel, samples: Samples | None) -> Iterator[Questi
         return
     worst = next((c for c in found.layers if not c.relative_diff <= TOLERANCE), None)
     first = "" if worst is None else f", first at '{worst.name}'"
-    off = f"{100 * found.relative_diff:.2g} % of the output range on {found.samples} samples{first}"
+    off = (
+        f"{100 * found.relative_diff:.2g} % of the output range on "
+        f"{counted(found.samples, 'sample')}{first}"
+    )
     if model.approximated:
         yield Question(
             code="W434",

@@ -22,7 +22,7 @@ from ..converter.frontend import LoadedModel
 from ..converter.recipes.options import Options
 from ..converter.statistics.thresholds import Method
 from ..data import Preprocessing, Samples
-from ..display import json_text, shown
+from ..display import counted, json_text, shown
 from ..errors import UsageError
 from ..evaluation.evaluate import evaluate
 from ..evaluation.sweep import Sweep, SweepRun, knee
@@ -81,7 +81,10 @@ class SweepResult(Result):
     def headline(self) -> str:
         best = [f"{shown(run.recipe)} T={_fewest(run)}" for run in self.runs]
         listed = ", ".join(best)
-        return f"{shown(self.record.model)}, {self.record.samples} samples; near the ANN: {listed}"
+        return (
+            f"{shown(self.record.model)}, {counted(self.record.samples, 'sample')}; near "
+            f"the ANN: {listed}"
+        )
 
     def rows(self) -> Rows:
         """A row for each curve and T with the columns of `sweep.csv`."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..display import counted
 from ..runtime.ops import Array, Shape
 from ..runtime.semantics.decision import score_count
 from ..runtime.semantics.intervals import wilson
@@ -74,7 +75,7 @@ def questions_of_classes(
         )
         return
     accuracy = f"the ANN's accuracy is {100 * right / count:.1f} % (95 % interval "
-    accuracy += f"{100 * low:.1f}-{100 * high:.1f} %, {count} samples)"
+    accuracy += f"{100 * low:.1f}-{100 * high:.1f} %, {counted(count, 'sample')})"
     renamed = _renamed(said, labels=labels, classes=classes)
     if renamed > max(high, 0.5):
         yield Question(
@@ -105,7 +106,7 @@ def _at_chance(
     if several and count >= FEW and (said == said[0]).all():
         yield Question(
             code="W412",
-            what=f"the ANN says class {said[0]} for each of {count} samples: they are "
+            what=f"the ANN says class {said[0]} for each of {counted(count, 'sample')}: they are "
             "probably not preprocessed as in its training",
             remedy=_check(),
             where=where,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from ..display import counted
 from ..spelling import spelled
 from . import Question
 from .inputs import InputRange
@@ -36,7 +37,7 @@ def questions_of_overlap(
         what, others = SEEN[how]
         yield Question(
             code="W430",
-            what=f"{both} of {len(test)} samples are also {what}: "
+            what=f"{both} of {counted(len(test), 'sample')} are also {what}: "
             "what they show is better than what unseen ones would",
             remedy=f"Judge on samples that {others}.",
             where=where,
@@ -68,7 +69,7 @@ def questions_of_count(
             why, remedy = ", as more would take too much time or memory at this T", FEWER
         yield Question(
             code="W432",
-            what=f"calibration used only {number} samples{of_given}{why}",
+            what=f"calibration used only {counted(number, 'sample')}{of_given}{why}",
             remedy=remedy,
             where=where,
         )
@@ -81,7 +82,8 @@ def questions_of_silence(dead: Sequence[str], layers: int, where: str) -> Iterat
         yield Question(
             code="W433",
             what=f"no neuron of {named} was active on any calibration sample ({len(dead)} of "
-            f"{layers} layers): dead, or the data are not what the network was trained on",
+            f"{counted(layers, 'layer')}): dead, or the data are not what the network was "
+            "trained on",
             remedy=f"Check {spelled('scale')}, {spelled('mean')}, {spelled('std')}; "
             "`onnx2snn verify --data` shows every layer.",
             where=where,

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..converter.recipes import recipe_named
+from ..display import counted
 from ..evaluation.chips import said
 from ..evaluation.energy.models import with_memory
 from ..evaluation.energy.verdict import ratio_at
@@ -121,7 +122,8 @@ def _verdict(auto: Mapping[str, Any]) -> str:
     price = f", {spelled('spike_cost', best['spike_cost'])}" if best.get("spike_cost") else ""
     verdict = (
         f"chosen: {best['recipe']} at T={best['T']}{lag}{price}, {best['drop']:.2f} "
-        f"{DROPS[auto['measure']]}, on {auto['held_back']} samples held back "
+        f"{DROPS[auto['measure']]}, on {counted(auto['held_back'], 'sample')} "
+        "held back "
         f"(expected drop {best['expected']:.2f}, limit {limit:g})"
     )
     if not auto["within"]:
@@ -190,12 +192,12 @@ def runs_text(runs: Sequence[SweepRun], *, said: Collection[str] = ()) -> str:
     head += f"ANN {percent(first.ann_accuracy)}, " if scored else ""
     if ann_values is not None:
         head += f"ANN against the labels: {values_text(vars(ann_values))}; "
-    return f"{head}{first.samples} samples\n\n{table(header, rows)}\n{spiking.KEY}"
+    return f"{head}{counted(first.samples, 'sample')}\n\n{table(header, rows)}\n{spiking.KEY}"
 
 
 def sweep_text(sweep: Sweep) -> str:
     """What all curves come to, then one after the other."""
-    head = f"{sweep.model} on {sweep.data} ({sweep.samples} samples)"
+    head = f"{sweep.model} on {sweep.data} ({counted(sweep.samples, 'sample')})"
     return "\n\n".join([head, _answer_text(sweep), *(_curve_text(run) for run in sweep.runs)])
 
 
@@ -313,7 +315,8 @@ def chips_notes(run: SweepRun) -> list[str]:
     """Of every chip that it cannot run on why, and of those that are too many for a board."""
     notes = [f"not on {c.target}: {'; '.join(c.refused)}" for c in run.chips if c.refused]
     return notes + [
-        f"{c.target}: {c.cores:,} cores, at least {c.chips} chips; the largest board has "
+        f"{c.target}: {counted(c.cores, 'core')}, at least {counted(c.chips, 'chip')}; the "
+        "largest board has "
         f"{c.available}"
         for c in run.chips
         if not c.refused and c.chips > c.available

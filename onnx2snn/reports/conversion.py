@@ -7,6 +7,7 @@ from dataclasses import asdict
 from math import prod
 from typing import Any
 
+from ..display import counted
 from ..evaluation.evaluate import Evaluation
 from ..evaluation.spiking import SpikingShare
 from ..provenance import Provenance
@@ -114,7 +115,8 @@ def text(document: dict[str, Any], share: SpikingShare) -> str:
         out += "\n" + _checked_text(checked)
     else:
         out += (
-            f"\nT={meta['T']}, latency {document['latency']} steps; without data, spikes per "
+            f"\nT={meta['T']}, latency {counted(document['latency'], 'step')}; without "
+            "data, spikes per "
             "neuron and agreement with the ANN were not measured. Multiply-accumulates on analog "
             f"values: {ratio(document['macs_to_ann'])} times the ANN's."
         )
@@ -133,7 +135,7 @@ def _checked_text(checked: dict[str, Any]) -> str:
         each = (f"{o['name']} {100 * o['error']:.1f} %" for o in checked["outputs"])
         near += f"; error of each output: {', '.join(each)};"
     return (
-        f"T={checked['T']}, latency {checked['latency']} steps, "
+        f"T={checked['T']}, latency {counted(checked['latency'], 'step')}, "
         f"{checked['spikes_per_neuron']:.2f} spikes per neuron, "
         f"{words.operations(checked)}. "
         f"{near} on {checked['samples']} calibration samples {_fitted(checked)}"

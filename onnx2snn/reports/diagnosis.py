@@ -9,6 +9,7 @@ from ..diagnosis import TOO_HIGH, Diagnosis
 from ..diagnosis.advice import Advice, cause_of, fault_at, heaviest, stands_out
 from ..diagnosis.layers import PARTS
 from ..diagnosis.measure import RULE, Measured
+from ..display import counted
 from . import comparison, documents, loss, spiking
 from . import text as render
 from .energy import verdicts
@@ -208,7 +209,7 @@ def text(diagnosis: Diagnosis) -> str:
     head = [
         *beginning(diagnosis),
         f"{diagnosis.network or 'network'} against {diagnosis.model}: T={measured.steps}, latency "
-        f"{measured.latency}, {measured.samples} samples",
+        f"{measured.latency}, {counted(measured.samples, 'sample')}",
         "Errors are rms over neurons and samples, relative to the rms of the ANN's activation.",
     ]
     table = render.table(HEADER, rows(measured))

@@ -11,6 +11,11 @@ def count(value: float) -> str:
     return f"{value:.3g}"
 
 
+def counted_short(number: int, noun: str) -> str:
+    """``1 neuron``, ``1.23M neurons``."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
 def ratio(value: float | None) -> str:
     """A cost relative to the ANN's; None where the ANN has none."""
     return "n/a" if value is None else f"{value:.2f}"

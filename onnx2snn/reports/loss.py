@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..diagnosis.loss import Loss
+from ..display import counted
 from ..evaluation.evaluate import Evaluation
 from .text import interval, percent
 
@@ -21,7 +22,7 @@ def lines(loss: Loss, evaluation: Evaluation) -> list[str]:
     ``evaluation``: the one that the loss is of.
     """
     last, said = evaluation.points[-1], ""
-    count = f"{evaluation.samples} samples"
+    count = f"{counted(evaluation.samples, 'sample')}"
     agreement = (
         f"agreement with the ANN {percent(loss.agreement, 1)} (95 % interval "
         f"{interval(loss.agreement_low, loss.agreement_high)})"

@@ -158,13 +158,16 @@ def accuracy_text(r: PlacementReport) -> str:
         if a.get(key) is not None
     ]
     if not parts:
-        return f"Accuracy: not measured (no labels), {a['samples']:,} samples."
-    return f"Accuracy at T = {a['T']} on {a['samples']:,} samples: {', '.join(parts)}."
+        return f"Accuracy: not measured (no labels), {counted(a['samples'], 'sample')}."
+    return f"Accuracy at T = {a['T']} on {counted(a['samples'], 'sample')}: {', '.join(parts)}."
 
 
 def _values(a: Mapping[str, Any]) -> str:
     """A regression: ANN and SNN against the labels first, then the difference between them."""
-    found, head = a["values"], f"Values (a regression) at T = {a['T']} on {a['samples']:,} samples"
+    found, head = (
+        a["values"],
+        f"Values (a regression) at T = {a['T']} on {counted(a['samples'], 'sample')}",
+    )
     parts = [
         f"{label} {values_text(found[key])}"
         for key, label in (("ann", "ANN"), ("float_snn", "float SNN"))
@@ -325,4 +328,4 @@ def _compared(reports: Sequence[PlacementReport]) -> str:
         if a.get(key) is not None
     ]
     measured = ", ".join(known) or "no labels were given, so there is no accuracy"
-    return f"T = {a['T']}, {a['samples']:,} samples: {measured}."
+    return f"T = {a['T']}, {counted(a['samples'], 'sample')}: {measured}."

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from ..diagnosis.advice import Advice
 from ..diagnosis.remedies import Kind, Remedy
 from ..diagnosis.trials import Family, Trial
+from ..display import counted
 from ..spelling import spelled
 
 REMEDIES: Mapping[Kind, Callable[[Remedy], str]] = {
@@ -82,7 +83,7 @@ def _measured(helped: tuple[Trial, ...]) -> str:
     first = helped[0]
     tried = ", ".join(f"{_percent(t.after)} with {trial_text(t)}" for t in helped)
     return (
-        f" (tried on this layer alone, {first.samples} samples: its own error goes from "
+        f" (tried on this layer alone, {counted(first.samples, 'sample')}: its own error goes from "
         f"{_percent(first.before)} to {tried})"
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..converter.recipes import RECIPES, Recipe, recipe_named
+from ..display import counted
 from ..evaluation.evaluate import Point
 from ..evaluation.spiking import SpikingShare
 from ..evaluation.sweep import SweepRun
@@ -71,7 +72,7 @@ def _no(share: SpikingShare) -> str:
 
 def _partly(share: SpikingShare) -> str:
     return (
-        f"spikes drive {share.layers_spikes} of its {share.layers} layers, and do "
+        f"spikes drive {share.layers_spikes} of its {counted(share.layers, 'layer')}, and do "
         f"{_percent(share.share)} of the work behind the input's"
     )
 
@@ -161,7 +162,10 @@ def answers_text(run: SweepRun) -> str:
     """How often answers come and how late, and what spikes carry."""
     last = run.evaluation.points[-1]
     recipe = RECIPES.get(Provenance.of(run.network).recipe or "")
-    text = f"at T={last.T} one answer every {last.T} steps, each {last.latency} steps after its "
+    text = (
+        f"at T={last.T} one answer every {counted(last.T, 'step')}, each "
+        f"{counted(last.latency, 'step')} after its "
+    )
     text += "input began"
     if last.latency > last.T:
         text += " (with a second state per neuron while the windows of two inputs overlap)"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..converter.frontend import CheckReport
-from ..display import shown
+from ..display import counted, shown
 from ..display import table as table
 from ..evaluation.evaluate import Evaluation, Point
 from ..evaluation.spread import judged
@@ -19,7 +19,7 @@ from ..runtime.engine import LayerProfile
 from ..spelling import spelled
 from . import spiking
 from .energy import verdicts
-from .figures import count
+from .figures import count, counted_short
 
 
 def duration(seconds: float) -> str:
@@ -145,7 +145,10 @@ def bounds_of(evaluation: Evaluation, point: Point) -> tuple[float, float] | Non
 def run_text(title: str, evaluation: Evaluation, *, brief: bool = False) -> str:
     """One network's curve and what comes of it; ``brief``: of energy the verdict alone."""
     ann = "" if evaluation.ann_accuracy is None else f"ANN {percent(evaluation.ann_accuracy)}, "
-    head = f"{title}: {ann}{evaluation.samples} samples, {count(evaluation.neurons)} neurons"
+    head = (
+        f"{title}: {ann}{counted(evaluation.samples, 'sample')}, "
+        f"{counted_short(evaluation.neurons, 'neuron')}"
+    )
     share = evaluation.spiking
     first = spiking.headline(share, evaluation.points[-1].T)
     head = "\n".join([*first, head, *spiking.lines(share)])
@@ -261,7 +264,8 @@ def verify_text(name: str, v: Verification, every: bool) -> str:
     rows = [[c.name, c.tensor, f"{c.relative_diff:.2e}"] for c in v.layers]
     verdict = "equal" if v.equal else "DIFFERENT"
     undefined = (
-        f" {v.undefined} values of the outputs are no finite numbers in ONNX Runtime: not compared."
+        f" {counted(v.undefined, 'value')} of the outputs are no finite numbers in ONNX "
+        "Runtime: not compared."
         if v.undefined
         else ""
     )
@@ -275,14 +279,19 @@ def verify_text(name: str, v: Verification, every: bool) -> str:
     )
     said = (
         f"{name}: analog mode and ONNX Runtime are {verdict} on "
-        f"{v.samples} samples: largest difference {v.max_abs_diff:.2e}, "
+        f"{counted(v.samples, 'sample')}: largest difference {v.max_abs_diff:.2e}, "
         f"{v.relative_diff:.2e} of the output range.{undefined}{dropped}{purpose}"
     )
     if rows and (every or not v.equal):
         return f"{said}\n\n{table(header, rows)}"
     if rows:
         worst = max(v.layers, key=lambda layer: layer.relative_diff)
-        said += f"\nOf {len(rows)} layers '{worst.name}' differs most, {worst.relative_diff:.2e}; "
+        said += (
+            f"\nOf {len(rows)} layers '{worst.name}' differs most"
+            if len(rows) > 1
+            else (f"\nThe layer '{worst.name}' differs")
+        )
+        said += f", {worst.relative_diff:.2e}; "
         said += f"{spelled('verbose')} lists them"
     return said
 
@@ -300,7 +309,7 @@ def _screened(chip: str, found: Screening) -> list[str]:
     why = ", ".join(list(lacks)[:3]) + more + remedy
     if found.may_fit:
         board = f" ({found.board})" if found.board and found.chips > 1 else ""
-        chips = f" on {found.chips:,} chips{board}" if found.chips > 1 else ""
+        chips = f" on {counted(found.chips, 'chip')}{board}" if found.chips > 1 else ""
         known = [f"at least {found.cores:,} core{'s' * (found.cores != 1)}{chips}"]
         why = "; ".join((known if found.cores else []) + list(found.conditions))
     return [chip, "yes" if found.may_fit else "no", why]
@@ -332,14 +341,19 @@ def check_text(report: CheckReport, chips: Mapping[str, Screening], every: bool)
     parts.append("\n" + table(["verdict", "nodes", "MACs"], totals))
     said = [n for n in report.nodes if every or n.verdict != "spiking"]
     rows = [
-        [n.name, n.op, n.verdict, n.reason + (f" {n.remedy}" if n.remedy else "")] for n in said
+        [
+            n.name,
+            n.op,
+            n.verdict,
+            f"{n.reason.removesuffix('.')}. {n.remedy}" if n.remedy else n.reason,
+        ]
+        for n in said
     ]
     if rows:
         parts.append("\n" + table(["node", "op", "verdict", "reason"], rows))
     if len(said) < len(report.nodes):
-        parts.append(
-            f"{len(report.nodes) - len(said)} spiking nodes: {spelled('verbose')} lists them"
-        )
+        left = counted(len(report.nodes) - len(said), "spiking node")
+        parts.append(f"{left}: {spelled('verbose')} lists them")
     return "\n".join(parts)
 
 
@@ -364,7 +378,7 @@ def target_text(target: HardwareTarget) -> str:
         "\n" + table(["capability", "value"], list(target.capabilities.items())),
     ]
     if target.boards:
-        boards = ", ".join(f"{name} ({n} chips)" for name, n in target.boards.items())
+        boards = ", ".join(f"{name} ({counted(n, 'chip')})" for name, n in target.boards.items())
         parts.append(f"\nboards: {boards}")
     return "\n".join([*parts, *(f"note: {note}" for note in target.notes)])
 

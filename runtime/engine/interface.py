@@ -12,6 +12,7 @@ from typing import Protocol, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 
+from ...display import counted
 from ...errors import UsageError
 from ...spelling import spelled
 from ..cost import StaticCost
@@ -195,7 +196,7 @@ def check_windows(graph: SpikingGraph, steps: int) -> None:
     most = min((p.neuron.lag for p in graph.of(Population) if windowed(p.neuron)), default=steps)
     if steps > most:
         raise UsageError(
-            f"the network's windows have {most} steps, it cannot be run for {steps}",
+            f"the network's windows have {counted(most, 'step')}, it cannot be run for {steps}",
             remedy=f"Run it with {spelled('steps', most)}, or convert it again for T={steps}.",
             code="E117",
         )

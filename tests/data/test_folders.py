@@ -56,8 +56,8 @@ def test_hidden_and_empty_folders_are_no_classes_and_said(tmp_path: Path) -> Non
     pictures(tmp_path / "cat", "below")
     (tmp_path / "cat" / "below" / "0.png").rename(tmp_path / "0.png")
     said = " ".join(read_folder(tmp_path, GREY).said)
-    assert "1 pictures beside the class folders are not read" in said
-    assert "1 pictures in folders below the class folders are not read" in said
+    assert "not read: 1 picture beside the class folders" in said
+    assert "not read: 1 picture in folders below the class folders" in said
 
 
 def test_one_folder_with_a_name_tells_of_no_class(tmp_path: Path) -> None:

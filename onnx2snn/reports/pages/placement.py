@@ -75,10 +75,10 @@ def _figures(r: PlacementReport, done: Events | None) -> Iterator[Figure]:
             for key, label in (("ann", "ANN"), ("float_snn", "float SNN"))
             if a.get(key) is not None
         ]
-        note = ", ".join([*known, f"T={a['T']}, {a['samples']:,} samples"])
+        note = ", ".join([*known, f"T={a['T']}, {counted(a['samples'], 'sample')}"])
         yield Figure(name="accuracy on the chip", value=_percent(a["chip"]), note=note)
     elif a.get("agreement") is not None:
-        note = f"T={a['T']}, {a['samples']:,} samples, no labels"
+        note = f"T={a['T']}, {counted(a['samples'], 'sample')}, no labels"
         yield Figure(name="chip agrees with float SNN", value=_percent(a["agreement"]), note=note)
     for name, found in r.energy.kinds.items():
         if found is not None:
@@ -87,11 +87,13 @@ def _figures(r: PlacementReport, done: Events | None) -> Iterator[Figure]:
             value = energy.si(found.value, "J")
             yield Figure(name=f"{energy.KINDS[name]} energy per inference", value=value, note=note)
     if t := r.latency.seconds:
-        note = f"{r.latency.steps + r.latency.lag_steps} steps"
+        note = f"{counted(r.latency.steps + r.latency.lag_steps, 'step')}"
         yield Figure(name="latency", value=energy.si(t.value, "s"), note=note)
     else:
         steps = r.latency.steps + r.latency.lag_steps
-        yield Figure(name="latency", value=f"{steps} steps", note="no time per step is published")
+        yield Figure(
+            name="latency", value=f"{counted(steps, 'step')}", note="no time per step is published"
+        )
     yield from figures.energy(done)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ...diagnosis.advice import heaviest
-from ...display import displayed
+from ...display import counted, displayed
 from ...evaluation.chips import said as said_on
 from ...evaluation.energy.verdict import verdicts as verdicts_of
 from ...evaluation.evaluate import Point
@@ -26,7 +26,7 @@ from ..comparison import (
 )
 from ..diagnosis import HEADER, rows
 from ..energy import verdicts
-from ..figures import count
+from ..figures import count, counted_short
 from ..spiking import answers_text
 from ..text import (
     COLOURS,
@@ -115,7 +115,7 @@ def _answer(sweep: Sweep) -> Answer:
         good=False if not spikes else True if reached else None,
         figures=(
             figures.score(best.evaluation, point),
-            Figure(name="latency", value=f"{point.latency} steps", note=best.recipe),
+            Figure(name="latency", value=f"{counted(point.latency, 'step')}", note=best.recipe),
             Figure(name="spikes per neuron", value=f"{point.spikes_per_neuron:.2f}"),
             *_energy(best, point),
             *on_chip,
@@ -155,7 +155,7 @@ def _section(run: SweepRun, colour: str) -> dict[str, Any]:
         "recipe": run.recipe,
         "colour": colour,
         "knee": knee_text(run.evaluation),
-        "size": f"{count(run.evaluation.neurons)} neurons; ANN: "
+        "size": f"{counted_short(run.evaluation.neurons, 'neuron')}; ANN: "
         f"{count(run.evaluation.macs_ann)} multiply-accumulates. {'. '.join(spiking.lines(share))}."
         f" Sums over the T steps of one answer; {spiking.KEY}; {answers_text(run)}.",
         "energy": verdicts.lines(run.evaluation.events),

@@ -43,7 +43,9 @@ def watch_html(found: Watched, *, network: str, data: str, command: str = "") ->
 def _answer(found: Watched) -> Answer:
     count = len(found.inputs)
     samples = counted(count, "sample")
-    latency = Figure(name="latency", value=f"{found.latency} steps", note=f"T={found.steps}")
+    latency = Figure(
+        name="latency", value=f"{counted(found.latency, 'step')}", note=f"T={found.steps}"
+    )
     if found.decided is None or found.ann_decided is None or found.settles is None:
         said = f"{samples}, step by step; the outputs are values."
         return Answer(said=(said,), figures=(latency,))

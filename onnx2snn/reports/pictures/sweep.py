@@ -6,7 +6,7 @@ from io import BytesIO
 from itertools import cycle
 from typing import Any
 
-from ...display import displayed, shown
+from ...display import counted, displayed, shown
 from ...errors import UsageError
 from ...evaluation.chips import said
 from ...evaluation.sweep import Sweep, SweepRun
@@ -126,7 +126,7 @@ def _ann_line(axes: Any, sweep: Sweep) -> None:
 def _finish(axes: Any, sweep: Sweep) -> None:
     axes.set_ylabel(score_name(sweep))
     model = sweep.model if len(sweep.model) <= 60 else f"{len(sweep.runs)} networks"
-    axes.set_title(f"{model}, {sweep.samples} samples", fontsize=11)
+    axes.set_title(f"{model}, {counted(sweep.samples, 'sample')}", fontsize=11)
     axes.grid(True, alpha=0.3)
 
 
