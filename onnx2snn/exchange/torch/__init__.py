@@ -19,7 +19,7 @@ from ..counts import count, samples, window
 from ..format import Choices, Format, Written
 from ..refusal import refuse, refuse_inexact
 from .neurons import NEURONS
-from .source import source_of
+from .source import Source, source_of
 
 SAMPLES = 2  # on which it can check itself,
 MOST_STEPS = 256  # in so many steps
@@ -35,10 +35,9 @@ def _files(name: str) -> Mapping[str, Kind]:
 
 
 def _write(network: SpikingGraph, name: str, choices: Choices) -> Written:
-    refuse("torch", _unsayable(network))
+    refuse("torch", unsayable(network))
     notes = refuse_inexact("torch", network, choices.approximate)
-    steps = window(network)
-    made = source_of(network, steps, _title(network))
+    steps, made = window(network), exported(network)
     given = samples(network, SAMPLES)
     done = count(network, given, min(steps, MOST_STEPS))
     kept = {"steps/": np.asarray(done.steps)}
@@ -51,7 +50,13 @@ def _write(network: SpikingGraph, name: str, choices: Choices) -> Written:
     return Written(contents={py: made.text.encode(), npz: numbers.getvalue()}, notes=notes)
 
 
-def _unsayable(network: SpikingGraph) -> list[tuple[str, str]]:
+def exported(network: SpikingGraph) -> Source:
+    """The module and its numbers."""
+    return source_of(network, window(network), _title(network))
+
+
+def unsayable(network: SpikingGraph) -> list[tuple[str, str]]:
+    """Nodes that have no form in PyTorch, and why."""
     islands = [(n.name, f"an analog island ({'+'.join(n.ops)})") for n in network.of(Analog)]
     nodes: list[Population | Readout] = [*network.of(Population), *network.of(Readout)]
     return islands + [
