@@ -214,7 +214,7 @@ def verify(
     is_flag=True,
     help="Write also what the format has no word for, with its convention declared in the file.",
 )
-@click.option("--sample", metavar="DATA", help="Of sanafe (the first sample) and neurobench.")
+@click.option("--sample", metavar="DATA", help="With --to sanafe: its first sample is taken.")
 @opt.json_option
 def export(
     *, network: Path, to: str, output: Path, sample: str | None, as_json: bool, **choices: Any
@@ -226,8 +226,7 @@ def export(
     """
     loaded = api.load(network)
     if sample is not None:
-        given = api.load_samples(sample, loaded, limit=FORMATS[to].samples)
-        choices |= {"sample": given.whole(), "labels": given.labels}
+        choices["sample"] = api.load_samples(sample, loaded, limit=1).whole()
     inputs = files.read_by([network], sample)
     made = run_export(loaded, output, to=to, inputs=inputs, **choices)
     opt.emit(_document(made), as_json, _text, made)

@@ -17,12 +17,11 @@ from ..runtime.ops import Array
 from ..spelling import spelled
 from .flat import ONNX
 from .format import Choices, Format
-from .neurobench import NEUROBENCH
 from .nir import NIR, import_nir
 from .sanafe import SANAFE
 from .torch import TORCH
 
-FORMATS: dict[str, Format] = {form.name: form for form in (ONNX, TORCH, NIR, SANAFE, NEUROBENCH)}
+FORMATS: dict[str, Format] = {form.name: form for form in (ONNX, TORCH, NIR, SANAFE)}
 
 __all__ = ["FORMATS", "Choices", "Exported", "Format", "export", "import_network"]
 
@@ -44,7 +43,6 @@ def export(
     inline: bool = False,
     approximate: bool = False,
     sample: Mapping[str, Array] | None = None,
-    labels: Array | None = None,
     force: bool = False,
     inputs: Iterable[Path] = (),
 ) -> Exported:
@@ -55,9 +53,8 @@ def export(
         to: a key of ``FORMATS``.
         inline: of "onnx": no local functions.
         approximate: of formats with no word for something: write it with its declared convention.
-        sample: of formats that need samples: arrays (count, *shape) by input, of which formats
-            of one sample take the first.
-        labels: of them, (count,), for what has an accuracy in it.
+        sample: of formats that hold one sample: arrays (count, *shape) by input, the first of
+            which is taken.
         force: replace files that onnx2snn did not make.
         inputs: files that must not be replaced in any case.
 
@@ -65,7 +62,7 @@ def export(
     DataError (E220 to E224) where the files cannot be written. Then nothing is written.
     """
     form = format_named(to)
-    choices = Choices(inline=inline, approximate=approximate, sample=sample, labels=labels)
+    choices = Choices(inline=inline, approximate=approximate, sample=sample)
     form.check(choices)
     place = Path(path)
     results = claim_files(place.parent, form.files(place.name), inputs=inputs, force=force)

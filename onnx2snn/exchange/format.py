@@ -20,7 +20,6 @@ class Choices:
     inline: bool = False
     approximate: bool = False
     sample: Mapping[str, Array] | None = None
-    labels: Array | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,7 +40,6 @@ class Format:
         files: of the output's name, the names of all files with their kinds.
         write: of a network, the output's name and what was asked for.
         takes: the fields of ``Choices`` that it knows.
-        samples: how many samples it looks at; None: all.
     """
 
     name: str
@@ -49,7 +47,6 @@ class Format:
     files: Callable[[str], Mapping[str, Kind]]
     write: Callable[[SpikingGraph, str, Choices], Written]
     takes: frozenset[str] = frozenset()
-    samples: int | None = 1
 
     def check(self, choices: Choices) -> None:
         """Raise UsageError for what was asked for and this format does not know."""

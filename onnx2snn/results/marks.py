@@ -39,7 +39,6 @@ class Kind(Enum):
     MODULE = "PyTorch module"
     NIR = "NIR graph"
     SANAFE = "network for SANA-FE"
-    NEUROBENCH = "NeuroBench result"
     ARRAYS = "weights of a PyTorch module"
     STATE = "state of an unfinished sweep"
 
@@ -105,11 +104,6 @@ def _is_module(path: Path) -> bool:
     return TEXT_MARK.encode() in _head(path)
 
 
-def _is_results(path: Path) -> bool:
-    """Keys that are not ours, but for the first."""
-    return re.match(rb'\s*\{\s*"generator"\s*:\s*"onnx2snn"', _head(path)) is not None
-
-
 def _is_nir(path: Path) -> bool:
     """Its metadata have our key: a data set of an HDF5 file."""
     import h5py
@@ -141,7 +135,6 @@ READERS: Mapping[Kind, Callable[[Path], bool]] = {
     Kind.MODULE: _is_module,
     Kind.NIR: _is_nir,
     Kind.SANAFE: _is_module,
-    Kind.NEUROBENCH: _is_results,
     Kind.ARRAYS: _is_weights,
     Kind.STATE: _is_state,
 }

@@ -19,7 +19,7 @@ from ..counts import count, samples, window
 from ..format import Choices, Format, Written
 from ..refusal import refuse, refuse_inexact
 from .neurons import NEURONS
-from .source import Source, source_of
+from .source import source_of
 
 SAMPLES = 2  # on which it can check itself,
 MOST_STEPS = 256  # in so many steps
@@ -35,9 +35,10 @@ def _files(name: str) -> Mapping[str, Kind]:
 
 
 def _write(network: SpikingGraph, name: str, choices: Choices) -> Written:
-    refuse("torch", unsayable(network))
+    refuse("torch", _unsayable(network))
     notes = refuse_inexact("torch", network, choices.approximate)
-    steps, made = window(network), exported(network)
+    steps = window(network)
+    made = source_of(network, steps, _title(network))
     given = samples(network, SAMPLES)
     done = count(network, given, min(steps, MOST_STEPS))
     kept = {"steps/": np.asarray(done.steps)}
@@ -50,13 +51,7 @@ def _write(network: SpikingGraph, name: str, choices: Choices) -> Written:
     return Written(contents={py: made.text.encode(), npz: numbers.getvalue()}, notes=notes)
 
 
-def exported(network: SpikingGraph) -> Source:
-    """The module and its numbers."""
-    return source_of(network, window(network), _title(network))
-
-
-def unsayable(network: SpikingGraph) -> list[tuple[str, str]]:
-    """Nodes that have no form in PyTorch, and why."""
+def _unsayable(network: SpikingGraph) -> list[tuple[str, str]]:
     islands = [(n.name, f"an analog island ({'+'.join(n.ops)})") for n in network.of(Analog)]
     nodes: list[Population | Readout] = [*network.of(Population), *network.of(Readout)]
     return islands + [
