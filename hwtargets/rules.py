@@ -19,7 +19,7 @@ from .view.network import MOST_LINKS, ChipLayer, ChipNetwork
 from .view.pools import as_tree, is_max_pool
 
 ANALOG = "analog node"  # the rule of that name
-ROOM, FINEST = 4, 16  # of a window's charge: for what goes below zero; steps of the finest level
+ROOM, FINEST = 4, 128  # of a window's charge: for what goes below zero; steps of the finest level
 RESETS = frozenset(("subtract", "zero"))
 # What the rules below know of neurons: a model with any other trait is refused by its name.
 KNOWN = frozenset(
@@ -30,7 +30,7 @@ LIMITS: Mapping[str, Known] = {
     "payload_bits": Known(
         help="bits of a graded spike, sign included", unit="bits", unstated=UNBOUNDED
     ),
-    "threshold_bits": Known(help="bits of a threshold", unit="bits", unstated=UNBOUNDED),
+    "state_bits": Known(help="bits of a potential, sign included", unit="bits", unstated=UNBOUNDED),
     "delay_max": Known(
         help="steps that a spike can wait, which skip connections need behind start lags",
         unit="steps", unstated=UNBOUNDED,
@@ -204,7 +204,7 @@ def _windowed(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violatio
                 f"{spelled('recipe', 'binary')}.",
             )
             continue
-        most = (2 ** target.limit("threshold_bits") - 1) / (ROOM * FINEST)
+        most = (2 ** (target.limit("state_bits") - 1) - 1) / (ROOM * FINEST)
         fits = next(t for t in range(neuron.lag, -1, -1) if t == 0 or neuron.most(t) <= most)
         if fits < neuron.lag:
             yield Violation(
@@ -212,7 +212,8 @@ def _windowed(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violatio
                 rule="steps of a window",
                 used=f"{neuron.lag}: {neuron.most(neuron.lag):,} levels",
                 limit=f"{fits}: {neuron.most(fits):,} levels",
-                remedy=f"A potential has too few bits for so many levels: convert with "
+                remedy=f"A potential of {target.limit('state_bits'):g} bits has too few for "
+                f"{FINEST} steps to each of so many levels: convert with "
                 f"{spelled('steps', fits)}.",
             )
 

@@ -35,6 +35,7 @@ def map_crossbar(
         input=request.options.input,
         maxpool=request.options.maxpool,
         tune=request.options.tune,
+        emit=request.options.emit,
         memory=UNROLLED,
     )
     mapped = map_cores(network, target, request.choosing(chosen))
@@ -80,4 +81,5 @@ CROSSBAR: ChipMapping[CrossbarOptions] = ChipMapping(
     kinds=kinds,
     least=least,
     step=map_crossbar,
+    emits=".npz",
 )

@@ -12,15 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ...runtime.ops import Array, WeightedOp
 from ...runtime.semantics.windows import READ
+from ..mapping import ChipRun, Request
+from ..samples import fitting_samples
 from ..target import HardwareTarget
 from ..view.network import ChipLayer, ChipNetwork
-from .integers import Tally, Walk
-from .quantize import PLAIN, IntLayer, IntNetwork, Quantizer, Tuning, quantizer
+from .integers import Tally, Walk, simulate_integers
+from .quantize import PLAIN, IntLayer, IntNetwork, Quantizer, Tuning, quantize, quantizer
 
 REACHES = (1.0, 0.71, 0.5, 0.35, 0.25, 0.18, 0.125)  # the first that is worse ends the search
 MOST, FEWEST = 32, 6  # samples, half of them held back
@@ -178,3 +182,64 @@ def _answers(network: ChipNetwork, ints: IntNetwork, x: Array, steps: int) -> Ar
     found = [(layer, walk.take(layer)) for layer in ints.layers]
     layer, answer = next((la, a) for la, a in found if a is not None)
     return _value(walk, layer, answer)
+
+
+class Runner:
+    """Runs the quantized network; a run on the request's samples is kept, not repeated. ``fit``:
+    how its integers were chosen, None for plain rounding; ``origin``: on what."""
+
+    def __init__(
+        self,
+        network: ChipNetwork,
+        target: HardwareTarget,
+        mode: str,
+        request: Request[Any],
+        *,
+        tune: bool,
+    ) -> None:
+        size = network.inputs[0].shape
+        x, self.origin = fitting_samples(request, size, drawn=1, dtype=np.float64)
+        given = request.calib is not None or request.x is not None
+        self.network, self.target = network, target
+        self.largest = float(np.abs(x).max()) if given else 1.0
+        build = partial(quantize, network, target, mode, self.largest, request.steps)
+        self.fit: Fit | None = None
+        if given and tune:
+            self.fit = fit(network, target, mode, self.largest, request.steps, x=x)
+        kept = self.fit is not None and self.fit.kept
+        self.tunings = self.fit.tunings if self.fit is not None and kept else {}
+        self.quantized = build(tunings=self.tunings)
+        self._last: tuple[Array, int, ChipRun] | None = None
+
+    def ideal(self, x: Array, steps: int) -> ChipRun:
+        """The same weights with unlimited states, and the input sent as integers: what is left is
+        the loss by quantized weights, thresholds and biases alone."""
+        found = self(x, steps)
+        population = self.quantized.input_mode == "population"
+        if not population and not any(found.saturations.values()):
+            return found
+        mode = "graded" if population else self.quantized.input_mode
+        free = quantize(self.network, self.target, mode, self.largest, steps, tunings=self.tunings)
+        return simulate_integers(self.network, replace(free, state_max=float("inf")), x, steps)
+
+    def __call__(self, x: Array, steps: int) -> ChipRun:
+        if self._last is None or self._last[0] is not x or self._last[1] != steps:
+            self._last = (x, steps, simulate_integers(self.network, self.quantized, x, steps))
+        return self._last[2]
+
+    def notes(self) -> tuple[str, ...]:
+        """What was chosen on what, and what the integers say of themselves."""
+        found = self.fit
+        if found is None:
+            return (*self.quantized.notes,)
+        clipped = sum(t.reach < 1 for t in found.tunings.values())
+        before, after = (f"{100 * e:.2g} %" for e in found.errors)
+        said = (
+            f"Steps of weights and biases were chosen on {found.samples} of {self.origin}, in the "
+            f"integer run ({clipped} of {len(found.tunings)} layers clip their largest weights). "
+            f"On {found.held_back} others the answers' squared error is {after}"
+        )
+        end = f", {before} with plain rounding." if found.kept else (
+            f", with plain rounding {before}: plain rounding was kept."
+        )  # fmt: skip
+        return (said + end, *self.quantized.notes)

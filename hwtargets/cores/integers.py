@@ -36,6 +36,7 @@ from ...runtime.neurons.model import weight
 from ...runtime.neurons.paced import progress
 from ...runtime.ops import Array
 from ...runtime.semantics.windows import READ
+from ...runtime.stages import stage
 from ...runtime.tables import entry
 from ..mapping import ChipRun
 from ..view.coders import sent_by_host
@@ -58,9 +59,10 @@ def simulate_integers(network: ChipNetwork, quantized: IntNetwork, x: Array, ste
     tally = Tally()
     per_sample = 8 * steps * sum(layer.neurons for layer in network.layers)
     tile = int(np.clip(TILE_BYTES // max(per_sample, 1), 1, 100))
-    parts = [
-        _tile(network, quantized, x[i : i + tile], steps, tally) for i in range(0, len(x), tile)
-    ]
+    parts, show = [], stage("running on the chip's integers")
+    for i in range(0, len(x), tile):
+        parts.append(_tile(network, quantized, x[i : i + tile], steps, tally))
+        show(min(i + tile, len(x)), len(x))
     n = max(1, len(x) * steps)
     return ChipRun(
         readout=np.concatenate(parts, axis=1),
@@ -387,6 +389,8 @@ def _read_weighted(layer: IntLayer, quantized: IntNetwork, window: Array, tally:
     along = (-1, *(1,) * (window.ndim - 1))
     weights = np.array([READ[layer.coding](t, steps) for t in range(steps)], np.float64)
     charge = np.cumsum(window * weights.reshape(along), axis=0)
+    if layer.v_init is not None:
+        charge += layer.v_init
     over = int((np.abs(charge) > quantized.state_max).sum())
     tally.saturations[layer.name] = tally.saturations.get(layer.name, 0) + over
     bounded = np.clip(charge, -quantized.state_max, quantized.state_max)

@@ -18,19 +18,17 @@ from ...runtime.ops import Array
 from ...spelling import spelled
 from .. import rules
 from ..energy import ENERGY
-from ..kinds import Choice, Flag
+from ..kinds import Choice, Flag, Whole
 from ..mapping import PLACEMENT, ChipMapping, ChipRun, Cores, Least, Mapped, Request
 from ..options import Options, Table, option
-from ..samples import fitting_samples
 from ..target import UNBOUNDED, HardwareTarget, Known, Violation
 from ..view.network import ChipNetwork, chip_view
-from .fit import Fit, fit
-from .integers import simulate_integers
+from . import file
+from .fit import Runner
 from .least import least_cores
 from .memory import MemoryModel
 from .partition import Tiling, hard_limits, partition
 from .pools import with_any_spike_pools
-from .quantize import quantize
 from .traffic import traffic
 from .variants import would_fit
 
@@ -81,6 +79,10 @@ class CrossbarOptions(Options):
         True, Flag(), "choose steps of weights, and biases, by the error of the integer run on "
         "calibration data; false: plain rounding",
     )  # fmt: skip
+    emit: int = option(
+        4_000_000, Whole(least=0), "most synapses that the file of the network lists; larger "
+        "networks are not written",
+    )  # fmt: skip
     maxpool: Literal["refuse", "or"] = option(
         "refuse", Choice(("refuse", "or")), "or: a max pool of binary spikes becomes neurons that "
         "fire when any input does (approximate)",
@@ -121,6 +123,17 @@ def map_cores(
         run=runner,
         ideal=None if runner is None else runner.ideal,
         core_of=lambda name: placed[name].core_of(),
+        placed=None
+        if runner is None
+        else partial(
+            file.emitted,
+            network=network,
+            target=target,
+            ints=runner.quantized,
+            tilings=tilings,
+            steps=request.steps,
+            most=request.options.emit,
+        ),
         would_fit=suggest,
         input_mode=mode,
         sent=_sent(mode, request),
@@ -132,7 +145,8 @@ def map_cores(
             *_notes(network, target, mode),
             *_negative_notes(target, mode, request),
             *_pool_notes(before, after=network),
-            *(() if runner is None else _fit_notes(runner)),
+            *(() if runner is None else runner.notes()),
+            *(() if runner is None else file.notes(network, request.options.emit)),
         ),
     )
 
@@ -195,55 +209,17 @@ def _size(network: ChipNetwork) -> int:
     return sum(int(np.prod(node.shape)) for node in network.inputs)
 
 
-class _Runner:
-    """Runs the quantized network; a run on the request's samples is kept, not repeated. ``fit``:
-    how its integers were chosen, None for plain rounding; ``origin``: on what."""
-
-    def __init__(
-        self,
-        network: ChipNetwork,
-        target: HardwareTarget,
-        mode: str,
-        request: Request[CoresOptions],
-    ) -> None:
-        size = network.inputs[0].shape
-        x, self.origin = fitting_samples(request, size, drawn=1, dtype=np.float64)
-        given = request.calib is not None or request.x is not None
-        self.network, self.target = network, target
-        self.largest = float(np.abs(x).max()) if given else 1.0
-        build = partial(quantize, network, target, mode, self.largest, request.steps)
-        self.fit: Fit | None = None
-        if given and request.options.tune:
-            self.fit = fit(network, target, mode, self.largest, request.steps, x=x)
-        kept = self.fit is not None and self.fit.kept
-        self.tunings = self.fit.tunings if self.fit is not None and kept else {}
-        self.quantized = build(tunings=self.tunings)
-        self._last: tuple[Array, int, ChipRun] | None = None
-
-    def ideal(self, x: Array, steps: int) -> ChipRun:
-        """The same weights with unlimited states, and the input sent as integers: what is left is
-        the loss by quantized weights, thresholds and biases alone."""
-        found = self(x, steps)
-        population = self.quantized.input_mode == "population"
-        if not population and not any(found.saturations.values()):
-            return found
-        mode = "graded" if population else self.quantized.input_mode
-        free = quantize(self.network, self.target, mode, self.largest, steps, tunings=self.tunings)
-        return simulate_integers(self.network, replace(free, state_max=float("inf")), x, steps)
-
-    def __call__(self, x: Array, steps: int) -> ChipRun:
-        if self._last is None or self._last[0] is not x or self._last[1] != steps:
-            self._last = (x, steps, simulate_integers(self.network, self.quantized, x, steps))
-        return self._last[2]
-
-
 def _runner(
     network: ChipNetwork, target: HardwareTarget, mode: str, request: Request[CoresOptions]
-) -> _Runner | None:
-    return _Runner(network, target, mode, request) if len(network.inputs) == 1 else None
+) -> Runner | None:
+    return (
+        Runner(network, target, mode, request, tune=request.options.tune)
+        if len(network.inputs) == 1
+        else None
+    )
 
 
-def _measured(runner: _Runner | None, request: Request[Any]) -> ChipRun | None:
+def _measured(runner: Runner | None, request: Request[Any]) -> ChipRun | None:
     if runner is None or request.x is None:
         return None
     return runner(request.x, request.steps)
@@ -376,23 +352,6 @@ def _negative_notes(target: HardwareTarget, mode: str, request: Request[Any]) ->
     )
 
 
-def _fit_notes(runner: _Runner) -> tuple[str, ...]:
-    found = runner.fit
-    if found is None:
-        return (*runner.quantized.notes,)
-    clipped = sum(t.reach < 1 for t in found.tunings.values())
-    before, after = (f"{100 * e:.2g} %" for e in found.errors)
-    said = (
-        f"Steps of weights and biases were chosen on {found.samples} of {runner.origin}, in the "
-        f"integer run ({clipped} of {len(found.tunings)} layers clip their largest weights). On "
-        f"{found.held_back} others the answers' squared error is {after}"
-    )
-    end = f", {before} with plain rounding." if found.kept else (
-        f", with plain rounding {before}: plain rounding was kept."
-    )  # fmt: skip
-    return (said + end, *runner.quantized.notes)
-
-
 def _pool_notes(before: ChipNetwork, *, after: ChipNetwork) -> tuple[str, ...]:
     names = [f"'{la.name}'" for la in before.layers if la.analog and not after[la.name].analog]
     if not names:
@@ -409,4 +368,5 @@ CORES: ChipMapping[CoresOptions] = ChipMapping(
     kinds=kinds,
     least=least,
     step=map_cores,
+    emits=".npz",
 )

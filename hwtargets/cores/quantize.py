@@ -6,9 +6,12 @@ Per layer one unit of synaptic input, s (ANN units), so that
     theta = round(threshold / s) 2^shift,   bias = mantissa 2^exponent,   v in units of s / 2^shift
 
 with k the source's integer spikes. ``shift`` is the chip's own alignment of input and membrane
-(6 on Loihi). Thresholds that differ per channel are made equal by scaling the channel's weights,
-where a chip stores one threshold per layer; where it stores one per neuron, every channel is scaled
-until its weights use all their bits.
+(6 on Loihi), which neurons that send one number per window do without: they are microcode, and need
+all bits of the membrane for their weighted charge. What whole numbers leave of their bias is there
+from the start of the window, and their unit is a whole part of the threshold. Thresholds that
+differ per channel are made equal by scaling the channel's weights, where a chip stores one
+threshold per layer; where it stores one per neuron, every channel is scaled until its weights use
+all their bits.
 """
 
 from __future__ import annotations
@@ -27,9 +30,11 @@ from ...runtime.neurons import (
     NeuronParams,
     PacedParams,
     TtfsParams,
+    WindowedNeuron,
 )
 from ...runtime.ops import Array, LinearOp, Shape, WeightedOp
 from ...runtime.tables import entry
+from .. import rules
 from ..target import HardwareTarget
 from ..view.network import ChipLayer, ChipNetwork
 from .chains import Chain, largest_by_channel, largest_sum, only_axis, scale_outputs, split
@@ -188,6 +193,7 @@ class Quantizer:
         self.inputs = {n.name for n in network.inputs}
         neurons = ((la.name, la.neuron) for la in network.layers)
         self.levels = {name: neuron.levels for name, neuron in neurons if neuron is not None}
+        self.windowed = any(isinstance(la.neuron, WindowedNeuron) for la in network.layers)
         self.notes: dict[str, None] = {}
         self.coarse = False
         self._chains: dict[str, list[Chain]] = {}
@@ -216,25 +222,33 @@ class Quantizer:
         host = [self.mode == "bias" and c.projection.source in self.inputs for c in chains]
         coding: Coding = neuron.reads if neuron else getattr(layer.node, "coding", "rate")
         weighed = [c for c, h in zip(chains, host, strict=True) if not h]
-        s = self._unit(weighed, theta if neuron else None, coding, reach=tuning.reach)
+        windowed = isinstance(neuron, WindowedNeuron) or (neuron is None and self.windowed)
+        shift, low = 0 if windowed and not any(host) else self.shift, float(theta.min())
+        s = self._unit(weighed, theta if neuron else None, coding, reach=tuning.reach, shift=shift)
+        if windowed and neuron:
+            s = low / max(1.0, floor(low / s + 1e-9))  # a threshold without rounding
         projections = [
-            self._projection(c, s, h, reach=tuning.reach) for c, h in zip(chains, host, strict=True)
+            self._projection(c, s, h, reach=tuning.reach, shift=shift)
+            for c, h in zip(chains, host, strict=True)
         ]
-        step = s / 2**self.shift
-        rounding = 2.0 ** (self.shift - 1) * sum(p.exponent < 0 for p in projections)
-        bias = self._bias(layer, np.asarray(layer.bias * norm + tuning.bias) / step + rounding)
+        step = s / 2**shift
+        rounding = 2.0 ** (shift - 1) * sum(p.exponent < 0 for p in projections)
+        exact = np.asarray(layer.bias * norm + tuning.bias) / step + rounding
+        bias = self._bias(layer, exact)
+        # What whole numbers leave of a bias over the window is there from the start.
+        begins = (exact - bias) * WEIGHTS[coding](self.steps) if windowed else 0.0
         common = {
             "name": layer.name, "shape": layer.shape, "projections": tuple(projections),
-            "bias": bias, "unit": step, "shift": self.shift,
+            "bias": bias, "unit": step, "shift": shift,
         }  # fmt: skip
         if neuron is None or rest is None:
-            return IntLayer(**common, coding=coding)
+            return IntLayer(**common, coding=coding, v_init=np.round(np.asarray(begins)))
         v_min, v_reset = rest
         return IntLayer(
             **common,
             neuron=neuron,
-            threshold=np.maximum(1, np.round(theta / s)) * 2**self.shift,
-            v_init=np.round(np.asarray(neuron.v_init * norm, np.float64) / step),
+            threshold=np.maximum(1, np.round(theta / s)) * 2**shift,
+            v_init=np.round(np.asarray(neuron.v_init * norm, np.float64) / step + begins),
             v_min=None if v_min is None else np.round(v_min * norm / step),
             v_reset=np.round(v_reset * norm / step),
         )
@@ -289,7 +303,13 @@ class Quantizer:
         return self.unit if chain.projection.source in self.inputs else 1.0
 
     def _unit(
-        self, chains: list[Chain], theta: Array | None, coding: Coding, *, reach: float
+        self,
+        chains: list[Chain],
+        theta: Array | None,
+        coding: Coding,
+        *,
+        reach: float,
+        shift: int,
     ) -> float:
         """s: the finest step that uses all weight bits, with room for 256 thresholds; for the
         charges of neurons that weigh steps, whose weights sum to T (T + 1) / 2 or to 2^T - 1, for
@@ -302,9 +322,11 @@ class Quantizer:
         whole = WEIGHTS[coding](self.steps)
         weights = whole / self.steps
         if theta is None:
-            return self._readout_unit(found or 1.0, chains, weights=weights)
+            return self._readout_unit(found or 1.0, chains, weights=weights, shift=shift)
         most = min(self.threshold_max, self.state_max / 2**self.shift)
         room = most / max(ROOM, 0.0 if coding == "rate" else 4.0 * whole)
+        if shift < self.shift:  # nothing but the potential itself is in the way
+            room = min(self.threshold_max, self.state_max / 2**shift / (rules.ROOM * whole))
         if coding == "rate":
             room = max(room, min(most / 4, 64.0))  # a narrow membrane holds fewer thresholds
         low, high = float(theta.min()), float(theta.max())
@@ -314,11 +336,13 @@ class Quantizer:
             found *= 2
         return low / max(1.0, floor(low / found + 1e-9)) if theta.size == 1 else found
 
-    def _readout_unit(self, found: float, chains: list[Chain], *, weights: float) -> float:
+    def _readout_unit(
+        self, found: float, chains: list[Chain], *, weights: float, shift: int
+    ) -> float:
         """Coarser where ``steps`` steps of the largest possible input would overflow: the sum is
         shifted, the weights keep their bits."""
         reach = sum(largest_sum(c, c.weights) * self._largest_source(c) for c in chains)
-        most = self.state_max / 2**self.shift
+        most = self.state_max / 2**shift
         while reach * self.steps * weights / found > most and np.isfinite(most):
             found *= 2
         return found
@@ -329,9 +353,11 @@ class Quantizer:
             return self.unit * self.input_max
         return self.levels.get(source, 1)
 
-    def _projection(self, chain: Chain, s: float, host: bool, *, reach: float) -> IntProjection:
+    def _projection(
+        self, chain: Chain, s: float, host: bool, *, reach: float, shift: int
+    ) -> IntProjection:
         if host:
-            scaled = chain.with_weights(np.asarray(chain.weights, np.float64) / s * 2**self.shift)
+            scaled = chain.with_weights(np.asarray(chain.weights, np.float64) / s * 2**shift)
             delay = chain.projection.delay
             return IntProjection(source=chain.projection.source, ops=scaled, host=True, delay=delay)
         w = np.asarray(chain.weights, np.float64) * self._source_unit(chain) / s

@@ -24,12 +24,14 @@ from math import ceil, sqrt
 import numpy as np
 
 from ...runtime.ops import Array
+from ...runtime.stages import stage
 from ..mapping import Traffic
 from . import multilevel
 
 SMALL = 150  # slots up to which annealing starts from the curve
 DENSE = 520  # slots up to which the exchange matrix is used
 SWEEPS = 400
+SEARCH = "searching for places on the mesh"
 # Prices in seconds, measured on one core of a Xeon server (2.x GHz, 2026).
 PROPOSALS = (18e-6, 2.5e-8)  # a batch of exchanges proposed: for the batch, for each
 EXCHANGE = (14e-6, 6e-10)  # one carried out: for itself, for each pair of slots
@@ -217,14 +219,17 @@ def _search(
     hot = float(np.abs(best.deltas(r, s)).mean()) or 1.0
     best_cost, best_at = best.cost, best.at.copy()
     length, heat, idle = 0.002 * n, 1.0 if n <= SMALL else 0.1, 0
+    whole, show = round(1000 * seconds), stage(SEARCH)
     while seconds > 0 and idle < 2:
         state = _started(flow, distance=distance, at=best_at)
         cost, at = _cool(state, cores, hot * heat, seconds=min(length, seconds), rng=rng)
         seconds -= length
+        show(min(whole - round(1000 * seconds), whole), whole)
         idle = idle + 1 if cost > best_cost * 0.999 else 0
         if cost < best_cost:
             best_cost, best_at = cost, at
         length, heat = 2 * length, min(heat, 0.3)
+    show(whole, whole)
     return slots[best_at[:cores]]
 
 
@@ -287,6 +292,7 @@ def _anneal(
     strength = np.maximum(np.bincount(a, weights=w, minlength=n), 1e-12)
     best, best_at = _cost(pair, slots, at=at), at.copy()
     sweeps = int(min(SWEEPS, max(seconds, 0.0) / (SWEEP[0] + SWEEP[1] * len(pair[0]))))
+    show = stage(SEARCH)
     for sweep in range(sweeps):
         progress = sweep / sweeps
         noise = 0.6 + 1.5 * (1 - progress) ** 2
@@ -306,6 +312,7 @@ def _anneal(
         cost = _cost(pair, slots, at=at)
         if cost < best:
             best, best_at = cost, at.copy()
+        show(sweep + 1, sweeps)
     return slots[best_at[:cores]]
 
 

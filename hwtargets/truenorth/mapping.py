@@ -20,6 +20,7 @@ import numpy as np
 from ...errors import TargetError, UsageError
 from ...runtime import graph as g
 from ...runtime.ops import Array
+from ...runtime.stages import stage
 from .. import rules
 from ..energy import ENERGY
 from ..mapping import PLACEMENT, ChipMapping, ChipRun, Mapped, Request, Traffic, refused
@@ -259,6 +260,7 @@ class _Runner:
         chunk = int(np.clip(MEMORY // max(lines * steps, 1), 1, 64))
         outs, rates = [], np.zeros(max(u.first + u.size for u in units))
         floored: dict[str, int] = {}
+        show = stage("running on the chip's integers")
         for first in range(0, len(x), chunk):
             part = np.asarray(x[first : first + chunk], np.float32)
             run = self.net.run({self.name: part}, steps)
@@ -266,6 +268,7 @@ class _Runner:
             rates += run.rates * (len(part) / len(x))
             for name, count in run.floored.items():
                 floored[name] = floored.get(name, 0) + count
+            show(first + len(part), len(x))
         by_layer = {u.name: rates[u.first : u.first + u.size] for u in units if u.name == u.layer}
         total = len(x) * steps
         return ChipRun(

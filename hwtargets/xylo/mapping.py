@@ -14,6 +14,7 @@ import numpy as np
 
 from ...runtime import graph as g
 from ...runtime.ops import Array
+from ...runtime.stages import stage
 from ..energy import activity as counted
 from ..energy import ann_comparison
 from ..mapping import PLACEMENT, ChipMapping, ChipRun, Cores, Mapped, Request, no_traffic
@@ -23,9 +24,10 @@ from ..toml import load_folder
 from ..view.network import ChipNetwork
 from . import core as xylo_core
 from . import file as xylo_file
-from .calibrate import Calibration, calibrate
+from .calibrate import Calibration
 from .coding import XyloCoding
 from .core import HIDDEN_SPIKES, INPUT_SPIKES, XyloConfig, XyloRun
+from .forms import best_form
 from .least import least
 from .network import is_hidden, is_output, of_view
 from .power import ENERGY, Activity, Power, energy_of, explained, latency_of, power
@@ -64,7 +66,7 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request[Xylo
     broken = list(over(usage, target, network))  # weights that are 0 in 8 bits take no place
     if broken:
         return _refused(network, target, broken)
-    quantized, report = calibrate(net, quantized, x)
+    quantized, report, said = best_form(net, quantized, x)
     chip = _arranged(network, target, quantized)
     activity, rates = _activity(chip, x)
     estimate = power(chip.config, target, request.steps, activity, chosen.dt)
@@ -84,6 +86,7 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request[Xylo
         facts=facts | {"calibrated_on": origin},
         notes=(
             *_notes(network, quantized, origin=origin, readout=chosen.readout),
+            *said,
             *_recoded(network, target),
             explained(estimate, target),
         ),
@@ -212,11 +215,13 @@ class _Runner:
         coding = replace(self.chip.coding, steps=steps)
         values, spikes = [], np.zeros(self.chip.config.hidden)
         saturated = np.zeros(self.chip.config.hidden + self.chip.config.outputs)
+        show = stage("running on the chip's integers")
         for first in range(0, len(x), CHUNK):
             run = run_chip(self.chip.config, coding, x[first : first + CHUNK])
             values.append(coding.decode(self.chip.config, run, self.readout))
             spikes += run.spikes.sum(axis=(0, 1))
             saturated += run.saturated["current"] + run.saturated["above"]
+            show(min(first + CHUNK, len(x)), len(x))
         hidden = self.chip.hidden
         shapes = {name: self.network[name].shape for name in hidden}
         total = max(len(x) * steps, 1)

@@ -9,7 +9,7 @@ so that the mapping is free to choose its own thresholds.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -132,6 +132,18 @@ def of_view(view: ChipNetwork) -> XyloNet:
         bias_out=bias_out,
         outputs=outputs,
     )
+
+
+def centred(net: XyloNet) -> XyloNet | None:
+    """The same classes from outputs without what all of a readout have in common: their mean taken
+    from the last weights and biases. None where no readout has several outputs."""
+    w, b, first = net.w_out.copy(), net.bias_out.copy(), 0
+    for _, size in net.outputs:
+        at = slice(first, first + size)
+        w[:, at] -= w[:, at].mean(axis=1, keepdims=True)
+        b[at] -= b[at].mean()
+        first += size
+    return replace(net, w_out=w, bias_out=b) if any(n > 1 for _, n in net.outputs) else None
 
 
 def _per_activation(p: Projection, view: ChipNetwork) -> Array:

@@ -14,8 +14,9 @@ import click
 
 from ..errors import Onnx2SnnError
 from ..runtime.parallel import last_words
+from ..runtime.stages import watched_by
 from ..spelling import spelled_by
-from . import terminal
+from . import progress, terminal
 from .conversion import COMMANDS as CONVERSION
 from .diagnosis import COMMANDS as DIAGNOSIS
 from .hardware import COMMANDS as HARDWARE
@@ -79,7 +80,12 @@ class Cli(click.Group):
         return verbs(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with mistakes.as_ours(), terminal.ends_that_click_renames():
+        with (
+            mistakes.as_ours(),
+            terminal.ends_that_click_renames(),
+            progress.beating(ctx),
+            watched_by(lambda text: progress.watch().stage(text)),
+        ):
             return super().invoke(ctx)
 
 

@@ -36,6 +36,7 @@ from ..results import Results, one_file
 from ..results.marks import TEXT_MARK, Kind
 from ..runtime.facts import GraphFacts
 from ..runtime.graph import SpikingGraph
+from ..runtime.stages import Begin, watched_by
 from . import files, terminal
 from . import options as opt
 from .help import Verb
@@ -146,7 +147,8 @@ def place_command(
             chips=chips,
             seed=seed,
         )
-        report = placing(options=own, seconds=seconds)
+        with watched_by(_begin(chip, number, len(names))):
+            report = placing(options=own, seconds=seconds)
         reports.append(report)
         if place_data is not None:  # of the network, so the same for all chips
             known = {key: report.accuracy[key] for key in ("ann", "float_snn")}
@@ -185,6 +187,12 @@ def _onwards(
         chosen = fits[0] if len(reports) > 1 else target
         return ("place", network, "--target", chosen, *same, "-o", f"{fits[0]}/")
     return ("export", network, "--to", "onnx", "-o", f"{network.name.partition('.')[0]}.flat.onnx")
+
+
+def _begin(chip: HardwareTarget, number: int, count: int) -> Begin:
+    """Stages of placing on ``chip``, one of several, are called so."""
+    which = chip.name if count == 1 else f"{chip.name}, {number + 1} of {count}"
+    return lambda text: watch().stage(f"placing on {which}: {text}")
 
 
 def _same_input(chips: Sequence[HardwareTarget], given: Mapping[str, Any]) -> dict[str, str]:

@@ -1,13 +1,17 @@
 """Progress of long commands on the terminal, or for machines as JSON, a line each.
 
-On a terminal one line on standard error is written over and over; in a pipe there is none. With
---json-lines standard output has an object a line: ``progress``, ``finished`` and last ``result``.
+On a terminal one line on standard error is written over and over; where there is none (a notebook,
+CI, `| tee`) a plain line comes every ``PLAIN`` seconds, which short work never reaches. Both also
+come while nothing is told (``beating``). With --json-lines standard output has an object a line:
+``progress``, ``finished`` and last ``result``.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -21,6 +25,7 @@ from . import terminal
 F = TypeVar("F", bound=Callable[..., Any])
 LINES, WATCH = "onnx2snn.lines", "onnx2snn.watch"  # of a context
 EVERY = 0.25  # seconds between two lines of one stage
+PLAIN, SILENT = 30.0, 1.0  # seconds between two lines, in a pipe and on a silent terminal
 
 
 def lines_option(function: F) -> F:
@@ -57,6 +62,27 @@ def watch() -> Watch:
     return found
 
 
+@contextmanager
+def beating(context: click.Context) -> Iterator[None]:
+    """While the command runs, what it is at and how far is said again and again, also where it is
+    silent for long."""
+    heard, seen, over = watch(), sys.stderr.isatty(), threading.Event()
+
+    def beat() -> None:
+        while not over.wait(SILENT if seen else PLAIN):
+            if not context.meta.get(LINES):
+                heard.beat(str(context.invoked_subcommand), terminal_seen=seen)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        terminal.erase()
+
+
 class Watch:
     """An ``experiments.watching.Watcher`` that shows what it is told."""
 
@@ -65,6 +91,7 @@ class Watch:
         self._planned: list[int] = []
         self._done: list[int] = []
         self._best: tuple[float, str] | None = None
+        self._told, self._line = now(), ""  # when something was last shown; the stage, if under way
 
     def say(self, text: str) -> None:
         terminal.notice(text)
@@ -80,10 +107,9 @@ class Watch:
             event("finished", configuration=label, T=steps, score=score, **self._overall())
 
     def stage(self, text: str, *, samples: bool = False) -> Progress:
-        lines = in_lines()
-        if not lines and not sys.stderr.isatty():
-            return lambda done, total: None
+        lines, seen = in_lines(), sys.stderr.isatty()
         began, shown, first = self._now(), 0.0, None
+        self._line = text
 
         def show(done: int, total: int) -> None:
             nonlocal shown, first
@@ -99,11 +125,24 @@ class Watch:
                 facts = {"stage": text, "done": done, "total": total, "seconds": now - began}
                 speed = {"samples_per_second": rate if samples else None, "seconds_left": left}
                 event("progress", **facts, **speed, **self._overall())
-            else:
-                line = _line(text, done, total=total, rate=rate if samples else None, left=left)
-                terminal.progress(line + self._overall_text(), done=done >= total)
+                return
+            line = _line(text, done, total=total, rate=rate if samples else None, left=left)
+            line += self._overall_text()
+            self._line = line if done < total else ""
+            if seen:
+                self._told = now
+                terminal.progress(line, done=done >= total)
 
         return show
+
+    def beat(self, verb: str, *, terminal_seen: bool) -> None:
+        """Say where the work is, with the time so far."""
+        now = self._now()
+        line = f"{self._line.rstrip() or verb}, {duration(now - self._began)} so far"
+        if not terminal_seen:
+            terminal.notice(line)
+        elif now - self._told >= SILENT:
+            terminal.progress(line, done=False)
 
     def _overall(self) -> dict[str, Any]:
         """Of all configurations; what is left from the time that steps took so far."""

@@ -150,7 +150,7 @@ def _targets(
 @click.option(
     "--scheduler",
     metavar="tcp://HOST:PORT",
-    help="Run on the Dask cluster of this scheduler [this machine].",
+    help="Run on the Dask cluster of this scheduler (docs/scaling.md) [this machine].",
 )
 @click.option(
     "--data-by",

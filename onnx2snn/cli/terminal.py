@@ -31,22 +31,39 @@ def typed() -> str:
     return shown(shlex.join(["onnx2snn", *words()]))
 
 
+_unfinished = 0  # characters of the line of ``progress`` that is to be written over
+
+
 def out(text: str) -> None:
     """A result, which may have several lines."""
+    erase()
     with _written():
         click.echo(_encodable(shown(text, keep="\n"), sys.stdout))
 
 
 def notice(text: str) -> None:
     """One line on standard error; none where nobody reads that."""
+    erase()
     with suppress(BrokenPipeError):
         click.echo(_encodable(shown(text), sys.stderr), err=True)
 
 
 def progress(text: str, *, done: bool) -> None:
     """A line on standard error that the next one replaces, until it is ``done``."""
+    global _unfinished
+    line = _encodable(shown(text), sys.stderr)
     with suppress(BrokenPipeError):
-        click.echo("\r" + _encodable(shown(text), sys.stderr), nl=done, err=True)
+        click.echo("\r" + line.ljust(_unfinished), nl=done, err=True)
+    _unfinished = 0 if done else len(line)
+
+
+def erase() -> None:
+    """The line of ``progress`` that was to be replaced, if one stands there."""
+    global _unfinished
+    if _unfinished:
+        with suppress(BrokenPipeError):
+            click.echo(f"\r{' ' * _unfinished}\r", nl=False, err=True)
+        _unfinished = 0
 
 
 class Unread(Exception):  # noqa: N818 - no error

@@ -92,13 +92,15 @@ def _layers(network: SpikingGraph) -> list[dict[str, Any]]:
 
 
 def text(document: dict[str, Any], share: SpikingShare) -> str:
-    """The report of `convert`; ``share``: how much of the network's work spikes do."""
+    """The report of `convert`, the answer first; ``share``: how much of its work spikes do."""
     rows = [
         [r["name"], r["neurons"], f"{r['threshold_min']:.4g}", f"{r['threshold_max']:.4g}"]
         for r in document["layers"]
     ]
     out = "".join(f"{line}\n\n" for line in words.headline(share, document["T"]))
-    out += "" if document["auto"] is None else comparison.auto_text(document["auto"]) + "\n\n"
+    out += _answer(document) + "\n\n"
+    if document["auto"] is not None:
+        out += comparison.auto_text(document["auto"]) + "\n\n"
     out += recipe_text(document["meta"]["recipe"]) + "\n\n"
     out += table(["population", "neurons", "smallest threshold", "largest"], rows)
     out += notes_text(document["meta"]["notes"])
@@ -110,17 +112,19 @@ def text(document: dict[str, Any], share: SpikingShare) -> str:
             f"{100 * analog['macs_share']:.1f} % of the ANN's multiply-accumulates."
         )
     out += "".join(f"\n{line}." for line in words.lines(share))
-    checked, meta = document["on_calibration"], document["meta"]
-    if checked is not None:
-        out += "\n" + _checked_text(checked)
-    else:
-        out += (
-            f"\nT={meta['T']}, latency {counted(document['latency'], 'step')}; without "
-            "data, spikes per "
-            "neuron and agreement with the ANN were not measured. Multiply-accumulates on analog "
-            f"values: {ratio(document['macs_to_ann'])} times the ANN's."
-        )
     return f"{out}\nwrote {document['output']}"
+
+
+def _answer(document: Mapping[str, Any]) -> str:
+    """What the network does: measured where there are samples."""
+    if document["on_calibration"] is not None:
+        return _checked_text(document["on_calibration"])
+    latency = counted(document["latency"], "step")
+    return (
+        f"T={document['meta']['T']}, latency {latency}; without data, spikes per neuron and "
+        "agreement with the ANN were not measured. Multiply-accumulates on analog values: "
+        f"{ratio(document['macs_to_ann'])} times the ANN's."
+    )
 
 
 def _checked_text(checked: dict[str, Any]) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from places import MODELS
 
-from onnx2snn.cli import main, progress, terminal
+from onnx2snn.cli import hardware, inspection, main, progress, terminal
+from onnx2snn.runtime.stages import stage
 
 MLP, DATA = MODELS / "digits_mlp.onnx", MODELS / "digits.npz"
 LONG = ["convert", "run", "sweep", "diagnose", "place"]
@@ -44,6 +47,48 @@ def test_a_terminal_sees_speed_time_left_and_the_best(shown: list[tuple[str, boo
             False,
         ),
     ]
+
+
+SILENT = [
+    (["check", MLP], inspection, "frontend"),
+    (["place", MLP, "--target", "loihi2"], hardware, "api"),
+]
+
+
+@pytest.mark.parametrize(("command", "module", "name"), SILENT, ids=["check", "place"])
+@pytest.mark.parametrize("told", [False, True])
+def test_a_pipe_gets_a_plain_line_now_and_then_however_silent_the_work(
+    command: list[Any], module: Any, name: str, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Long:
+        """In place of the first module that the verb calls."""
+
+        def __getattr__(self, _: str) -> Any:
+            if told:
+                stage("searching")(30, 120)
+            time.sleep(0.15)
+            raise MemoryError
+
+    monkeypatch.setattr(progress, "PLAIN", 0.03)
+    monkeypatch.setattr(module, name, Long())
+    done = CliRunner().invoke(main, [str(word) for word in command])
+    *lines, error = done.stderr.splitlines()
+    start = "searching:  25 %, " if told else f"{command[0]}, "
+    assert done.stdout == "" and error.startswith("error E900")
+    assert len(lines) >= 2 and all(line.startswith(start) for line in lines), done.stderr
+    assert lines[0].endswith(" so far")
+
+
+def test_a_line_that_was_to_be_replaced_is_gone_before_another_is_written(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    terminal.progress("converting:  50 %", done=False)
+    terminal.progress("searching", done=False)
+    terminal.notice("note")
+    terminal.progress("simulating: 100 %", done=True)
+    terminal.erase()
+    shown = f"\rconverting:  50 %\rsearching{' ' * 8}\r{' ' * 9}\rnote\n\rsimulating: 100 %\n"
+    assert capfd.readouterr().err == shown
 
 
 def test_every_long_verb_has_json_lines() -> None:

@@ -355,6 +355,49 @@ def test_a_disk_without_room_is_one_error_and_what_was_stored_stays(tmp_path: Pa
         assert (store.conversion("a"), store.conversion("b")) == (b"1", None)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of a process")
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system refuses to write beyond a size, as it does where there is no room."""
+    import resource
+
+    before, keep = resource.getrlimit(resource.RLIMIT_FSIZE), Store.keep_shard
+
+    def full(self: Store, *row: Any, **others: Any) -> None:
+        size = self.path.stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            keep(self, *row, **others | {"content": others["content"] + bytes(9000)})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "keep_shard", full)
+        done = sweep(work)
+    assert done.exit_code == 2 and done.stderr.startswith("error E220") and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and "the same command goes on" in done.stderr
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "convert", None)  # the conversion was stored before
+        numbers(sweep(work))
+    assert left(work) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/sys takes no files, from nobody")
+def test_a_folder_that_takes_nothing_is_one_line(work: Path) -> None:
+    done = sweep(work, out="/sys/out")
+    assert done.exit_code == 2 and done.stderr.startswith("error E220: /sys/out")
+    assert done.stderr.count("\n") == 1 and done.stdout == ""
+
+
+def test_two_sweeps_in_one_folder_are_not_mixed(work: Path) -> None:
+    with opened(work / "out") as first:
+        first.keep_conversion("a", b"1")
+        done = sweep(work)
+        assert done.exit_code == 2 and done.stderr.startswith("error E225")
+        assert NAME in left(work) and first.conversion("a") == b"1"
+
+
 def test_a_disk_without_room_for_a_store_is_left_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ from ...runtime.ops.arrays import narrowed
 from ...spelling import spelled
 from .read import NirFile, wrong
 
+MOST_VALUES = 2**26  # of a signal of one sample, padding included
 FIELDS = {"reset": str, "levels": int, "signed": bool, "refractory": int, "v_min": float}
 
 
@@ -95,6 +96,8 @@ class _Builder:
     def linear(self, name: str, op: ops.LinearOp, x: Signal, bias: Array | None = None) -> Signal:
         """``op`` on ``x`` as a node of this name, which NIR's may read."""
         shape = op.output_shape(x.shape)
+        if prod(shape) > MOST_VALUES:
+            raise ValueError(f"an output of shape {shape} is too large")
         self.nodes.append(snn.Synapse(name=name, inputs=(x.name,), shape=shape, op=op))
         offset = np.asarray(op.apply(x.offset[np.newaxis])[0], np.float64)
         if bias is not None:
@@ -117,7 +120,7 @@ class _Builder:
 
 def _shape(value: Any) -> Shape:
     shape = tuple(int(n) for n in np.ravel(value))
-    if any(n < 1 for n in shape) or prod(shape) > 2**28:
+    if any(n < 1 for n in shape) or prod(shape) > MOST_VALUES:
         raise ValueError(f"an input of shape {shape}")
     return shape
 
@@ -143,6 +146,14 @@ def _pairs(value: Any, rank: int) -> Shape:
     return flat
 
 
+def _check_padded(shape: Shape, *, pads: Shape) -> None:
+    """Raise ValueError where maps of ``shape`` become too large when padded."""
+    rank = len(pads) // 2
+    sizes = (n + a + e for n, a, e in zip(shape[1:], pads[:rank], pads[rank:], strict=True))
+    if min(pads) < 0 or shape[0] * prod(sizes) > MOST_VALUES:
+        raise ValueError(f"padding of {pads} around maps of shape {shape}")
+
+
 def _conv(b: _Builder, node: Any, name: str, x: Signal) -> None:
     rank = node.weight.ndim - 2
     strides, dilations = _pairs(node.stride, rank), _pairs(node.dilation, rank)
@@ -158,6 +169,7 @@ def _conv(b: _Builder, node: Any, name: str, x: Signal) -> None:
         raise ValueError("a stride, dilation or number of groups below 1, or a negative padding")
     if node.input_shape is not None and _pairs(node.input_shape, rank) != x.shape[1:]:
         raise ValueError(f"it takes maps of {node.input_shape}, and reads {x.shape[1:]}")
+    _check_padded(x.shape, pads=pads)
     op = ops.Conv(
         weight=np.asarray(node.weight, np.float32),
         strides=strides,
@@ -184,6 +196,7 @@ def _pool(b: _Builder, node: Any, name: str, x: Signal) -> None:
     strides = _pairs(node.stride, 2)
     if len(x.shape) != 3 or min(*kernel, *strides) < 1 or min(pad) < 0:
         raise ValueError(f"windows of {kernel} on a signal of shape {x.shape}")
+    _check_padded(x.shape, pads=pad * 2)
     op = ops.SumPool(kernel=kernel, strides=strides, dilations=(1, 1), pads=pad * 2)
     if type(node).__name__ == "SumPool2d":
         b.linear(name, op, x)

@@ -142,6 +142,8 @@ def _check_stored(group: Any, *, name: str, depth: int, left: list[int]) -> None
         if isinstance(item, h5py.Group):
             _check_stored(item, name=inner, depth=depth + 1, left=left)
             continue
+        if not isinstance(item, h5py.Dataset):
+            raise wrong(f"'{key}' is neither a group nor a data set", inner)
         if item.is_virtual or item.external:
             raise wrong(f"'{key}' lies in another file, which is not read", inner)
         size = prod(item.shape or ()) * max(item.dtype.itemsize, 1)

@@ -124,3 +124,10 @@ def test_run_shows_the_steps_that_are_listed(
     done = CliRunner().invoke(main, [*typed, "-T", "8,2,4"])
     rows = [line.split()[0] for line in done.stdout.splitlines() if line[:1].isdigit()]
     assert rows == ["2", "4", "8"]
+
+
+def test_convert_says_the_answer_first(tmp_path: Path) -> None:
+    typed = ["convert", MLP, "--calib", f"{DATA}:x_calib", "--calib-samples", "40", *SCALED]
+    where = ["-T", "2", "--no-tune", "-o", str(tmp_path / "n.snn.onnx")]
+    first = CliRunner().invoke(main, [*typed, *where]).stdout.splitlines()[0]
+    assert first.startswith("T=2, latency 2 steps, ") and "Agreement of SNN and ANN" in first

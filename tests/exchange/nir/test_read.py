@@ -128,6 +128,15 @@ def _linked(node: Any) -> None:
     node["nodes/fc/weight"] = h5py.ExternalLink("elsewhere.h5", "/x")
 
 
+def _padded(pad: int) -> Any:
+    first, last = ends((1, 4, 4), (1, 4, 4))
+    conv = nir.Conv2d(
+        input_shape=(4, 4), weight=np.ones((1, 1, 1, 1), np.float32), stride=2**40, padding=pad,
+        dilation=1, groups=1, bias=np.zeros(1, np.float32),
+    )  # fmt: skip
+    return chain(first=first, conv=conv, last=last)
+
+
 GOOD = [("first", "fc"), ("fc", "cells"), ("cells", "last")]
 NAN = np.array([np.nan, 1], np.float32)
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
@@ -167,6 +176,14 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "huge input": (
         _stored(_replaced("nodes/first/shape", np.array([2**30, 2**30]))),
         "node 'first'",
+    ),
+    "a type, no data": (
+        _stored(lambda n: n.__setitem__("nodes/fc/more", np.dtype("f4"))),
+        "node 'fc': 'more' is neither",
+    ),
+    "huge padding": (
+        lambda p: nir.write(p, _padded(2**40)),
+        "node 'conv': padding of",
     ),
     "elsewhere": (_stored(_linked), "node 'fc': 'weight' is a link"),
     "no threshold": (

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from converter.digits_nets import converted, samples
 
 from hwtargets.chip_nets import Net, build, neuron
 from onnx2snn.converter.lowering.align import aligned
-from onnx2snn.hwtargets import chip_view, load_target, place
+from onnx2snn.hwtargets import PlaceData, chip_view, load_target, mapped, place
 from onnx2snn.hwtargets.cores.integers import _fire, _integrate, simulate_integers
 from onnx2snn.hwtargets.cores.quantize import INPUT_BITS, IntLayer, quantize
 from onnx2snn.runtime import graph as g
@@ -342,11 +343,12 @@ def test_a_window_of_more_levels_than_a_potential_has_bits_for_is_refused() -> N
     theta = np.ones((), np.float32)
     net = Net((4,), seed=5)
     net.dense(6)
-    net.population("p", FewSpikeParams(v_threshold=theta, v_init=theta / 2, lag=12))
+    net.population("p", FewSpikeParams(v_threshold=theta, v_init=theta / 2, lag=15))
     net.readout(2)
-    (found,) = place(net.graph, "loihi2", steps=12, seconds=0).violations
-    assert found.rule == "steps of a window" and "steps=11" in found.remedy
-    (found,) = place(net.graph, "loihi1", steps=12, seconds=0).violations
+    (found,) = place(net.graph, "loihi2", steps=15, seconds=0).violations
+    assert found.rule == "steps of a window" and "steps=14" in found.remedy
+    assert "24 bits" in found.remedy
+    (found,) = place(net.graph, "loihi1", steps=15, seconds=0).violations
     assert (found.rule, found.used) == ("neurons with windows", "few-spike")
 
 
@@ -354,3 +356,21 @@ def test_paced_neurons_are_refused_where_no_neuron_does_so() -> None:
     report = place(late_skip(2), "loihi1", seconds=0)
     assert {v.rule for v in report.violations} == {"start lag", "paced neurons", "delay"}
     assert any("pace=False" in v.remedy for v in report.violations)
+
+
+@pytest.mark.parametrize("mode", ["graded", "bias"])
+def test_windows_of_many_steps_keep_their_levels_in_integers(mode: str) -> None:
+    """11 steps were allowed and lost 4 points here; a unit that is no part of the threshold, and
+    biases in whole numbers, lose as much."""
+    steps, x = 12, samples("x_test")[:120]
+    net = converted("digits_mlp", recipe="few-spike", steps=steps, tune=False).graph
+    report = place(
+        net, "loihi2", data=PlaceData(x=x), steps=steps, seconds=0, options={"input": mode}
+    )
+    assert report.fits and report.accuracy["agreement"] == 1.0
+    run = mapped(net, load_target("loihi2"), steps=steps, calib=x).run
+    assert run is not None
+    got = run(x, steps).readout[-1]
+    wanted = simulate(net, x, steps).readouts["logits"][-1]
+    scale = np.linalg.lstsq(got.reshape(-1, 1), wanted.reshape(-1), rcond=None)[0][0]
+    assert np.abs(scale * got - wanted).max() < 0.03 * np.ptp(wanted)

@@ -94,7 +94,7 @@ def test_emitted_file_run_by_the_installed_vendor_simulator_equals_the_chip_run(
 
 def test_every_synapse_is_in_the_file_where_its_layers_neurons_lie_and_no_other() -> None:
     graph = skip_network()
-    mapped = place(graph, "xylo-imu", rounds=0)
+    mapped = place(graph, "xylo-imu", rounds=0, window="full")
     file, net = emitted(mapped), of_view(chip_view(graph))
     assert sorted(np.concatenate(list(file.hidden.values()))) == list(range(21))
     at = np.concatenate([file.hidden[block.name] for block in net.blocks])
@@ -219,6 +219,35 @@ def test_a_ceiling_cuts_the_activation_at_the_chips_limit_of_spikes() -> None:
     assert mapped.run is not None
     got = mapped.run(x, 64).readout[-1, :, 0]
     np.testing.assert_allclose(got, np.minimum(4 * x[:, 0], 1.5), atol=0.12)
+
+
+@pytest.mark.parametrize(("common", "said"), [(40.0, True), (0.0, None)])
+def test_what_all_outputs_have_in_common_takes_no_room(common: float, said: bool | None) -> None:
+    rng = np.random.default_rng(5)
+    last = rng.normal(0, 0.4, (6, 20)) + common
+    weights = [rng.normal(0, 0.5, (20, 8)), last]
+    graph = chain(weights, [np.zeros(20, np.float32), np.zeros(6, np.float32)])
+    x, calib = samples(150, 8), samples(150, 8, seed=1)
+    wanted = analog(of_view(chip_view(graph)), x).out.argmax(1)
+    mapped = place(graph, x=calib, steps=32)
+    assert mapped.run is not None
+    assert np.mean(mapped.run(x, 32).readout[-1].argmax(1) == wanted) > 0.85
+    noted = any("have in common" in note for note in mapped.notes)
+    assert said is None or noted is said
+    values = place(graph, x=calib, steps=32, window="full")
+    assert not any("have in common" in note for note in values.notes)
+
+
+def test_what_a_ceiling_costs_is_said_and_it_is_left_out_where_that_costs_less() -> None:
+    graph = perceptron(8, 20, 6, seed=3)
+    node = graph["relu0"]
+    assert isinstance(node, Population)
+    graph = graph.with_nodes([replace(node, ceiling=1.5)])
+    mapped = place(graph, x=samples(150, 8), steps=32)
+    (note,) = [n for n in mapped.notes if n.startswith("A ceiling")]
+    start, now = (float(p.removesuffix("%")) for p in note.split() if p.replace(".", "").isdigit())
+    assert now >= start
+    assert (now > start) >= any(n.startswith("Ceilings") for n in mapped.notes)
 
 
 def test_encoded_trains_are_even_and_their_counts_within_one_of_the_rate() -> None:
