@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .evaluation.ann import onnx_ann
     from .evaluation.evaluate import evaluate
     from .evaluation.verify import verify
+    from .exchange import export
     from .experiments.library import sweep
     from .provenance.converted import convert
 
@@ -47,6 +48,7 @@ _HOMES = {
     **dict.fromkeys(_ERRORS, "errors"),
     "evaluate": "evaluation.evaluate",
     "onnx_ann": "evaluation.ann",
+    "export": "exchange",
     "verify": "evaluation.verify",
     "convert": "provenance.converted",
     "sweep": "experiments.library",
@@ -58,6 +60,7 @@ _MODULES = (
     "display",
     "errors",
     "evaluation",
+    "exchange",
     "experiments",
     "hwtargets",
     "provenance",
@@ -77,6 +80,7 @@ __all__ = [
     "UsageError",
     "convert",
     "evaluate",
+    "export",
     "load",
     "load_onnx",
     "load_samples",

@@ -29,7 +29,14 @@ from onnx2snn.spelling import spelled, spelled_by
 
 PYTHON: tuple[Any, ...] = (
     *(onnx2snn.convert, onnx2snn.evaluate, onnx2snn.load_onnx, onnx2snn.load_samples),
-    *(onnx2snn.save, onnx2snn.verify, conversion.convert, Options, onnx2snn.Preprocessing),
+    *(
+        onnx2snn.export,
+        onnx2snn.save,
+        onnx2snn.verify,
+        conversion.convert,
+        Options,
+        onnx2snn.Preprocessing,
+    ),
     *(held_back.split, plan.plan, run.sweep, results.claim),
     *(hwtargets.place, engine.simulate, EngineOptions, onnx2snn.sweep),
 )

@@ -9,7 +9,8 @@ rows = input channels x kernel positions, n the output channels of the tile, whi
 word banks hold side by side. Lists longer than ``block`` weights are split, each with a header.
 Where input axons stand for positions (``axons = "position"``, Loihi 1) a list serves all positions
 that see the same taps of the kernel: those at the border of a tile, and those between strides, have
-lists of their own. Without sharing, every synapse is stored.
+lists of their own, and so has every run of ``axon_offset`` neurons that such positions begin at.
+Without sharing, every synapse is stored.
 """
 
 from __future__ import annotations
@@ -56,6 +57,10 @@ class MemoryModel(Options):
         "neuron", Choice(("neuron", "position", "projection")),
         "what a convolution's input axon stands for: a neuron, a position (all channels of a "
         "pixel), or the projection", code="E501",
+    )  # fmt: skip
+    axon_offset: int = option(
+        0, Whole(least=0), "neurons of a core that an axon of a position can begin at; a list is "
+        "copied for every so many; 0 is no limit", code="E501",
     )  # fmt: skip
     merge: bool = option(
         False, Flag(), "source neurons with equal weights (pooled before a dense layer) share an "
@@ -146,27 +151,42 @@ def _projection_cost(
 def _by_position(p: Projection, model: MemoryModel, tile: Sequence[int], pairs: int) -> int:
     """Words of the lists of all kinds of positions; ``pairs``: source channels x outputs."""
     assert p.geometry is not None
-    kinds, index = np.ones(1, np.int64), 0
+    taps, first, span = np.ones(1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64)
+    kind = np.zeros(1, np.int64)
     stride = tile[0]
     for axis in reversed(p.geometry.axes):
         n = 1 if axis.target is None else tile[1 + axis.target]
-        taps = _tap_counts(axis.stride, axis.offsets, n=n)
-        kinds = np.multiply.outer(taps, kinds).reshape(-1)
-        index += (int(taps.max()) - 1) * stride
+        own = _positions(axis.stride, axis.offsets, n=n)
+        taps = np.multiply.outer(own[1], taps).reshape(-1)
+        first = np.add.outer(own[2] * stride, first).reshape(-1)
+        span = np.add.outer((own[1] - 1) * stride, span).reshape(-1)
+        kind = np.add.outer(own[0] * (kind.max() + 1), kind).reshape(-1)
         stride *= n
-    bits = (index + tile[0] - 1).bit_length()
+    inside = model.axon_offset or int(first.max()) + 1
+    begins = first // inside * inside  # what the axon cannot say stands in the list's indices
+    key = kind * (int(begins.max()) + 1) + begins
+    _, lists = np.unique(key, return_index=True)
+    bits = (int((begins + span).max()) + tile[0] - 1).bit_length()
     bits = 0 if bits == 0 else max(bits, 6)  # index fields have 0 or 6..12 bits
-    return sum(model.row(int(n) * pairs, extra=bits) for n in kinds)
+    sizes, counts = np.unique(taps[lists], return_counts=True)
+    rows = (model.row(int(n) * pairs, extra=bits) for n in sizes)
+    return sum(int(c) * row for c, row in zip(counts, rows, strict=True))
 
 
 @cache
-def _tap_counts(stride: int, offsets: tuple[int, ...], *, n: int) -> Array:
-    """How many taps each kind of source position along an axis sees, one entry per kind."""
-    seen: dict[int, list[int]] = {}
+def _positions(stride: int, offsets: tuple[int, ...], *, n: int) -> Array:
+    """Of every source position along an axis that n targets read, (3, positions): its kind (which
+    taps it sees), how many taps these are, and the first target."""
+    seen: dict[int, list[tuple[int, int]]] = {}
     for k, offset in enumerate(offsets):
         for o in range(n):
-            seen.setdefault(o * stride + offset, []).append(k)
-    return np.array([len(taps) for taps in {tuple(t) for t in seen.values()}])
+            seen.setdefault(o * stride + offset, []).append((k, o))
+    numbers: dict[tuple[int, ...], int] = {}
+    rows = [
+        (numbers.setdefault(tuple(k for k, _ in at), len(numbers)), len(at), min(o for _, o in at))
+        for at in seen.values()
+    ]
+    return np.array(rows, np.int64).T
 
 
 def _source_channels(p: Projection, n: int) -> int:

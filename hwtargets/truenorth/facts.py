@@ -164,9 +164,9 @@ def notes_of(net: TrueNorthNetwork, origin: str, facts: dict[str, Any]) -> tuple
             f"{net.routed.core_count} cores: the crossbars were counted and executed, not written "
             "(option emit raises the limit)."
         )
-    clipped = [u.name for u in net.routed.units if u.note]
+    clipped = [f"'{u.name}' ({u.note})" for u in net.routed.units if u.note]
     if clipped:
-        notes.append(f"Biases beyond the leak's range were clipped in: {', '.join(clipped)}.")
+        notes.append(f"Beyond the chip's range, and clipped to it: {', '.join(clipped)}.")
     return tuple(notes)
 
 

@@ -85,7 +85,10 @@ def map_truenorth(
         )
     except TargetError as error:
         nothing = refused(network, [_violation(error)])
-        return replace(nothing, would_fit=partial(would_fit, network, target, request, {}))
+        why = [error.code]
+        return replace(
+            nothing, would_fit=partial(would_fit, network, target, request, {}, broken=why)
+        )
     return _mapped(network, target, request, net, samples, origin=origin)
 
 
@@ -173,10 +176,11 @@ def _mapped(
     counted = _counted(target, choice, net)
     facts["codings"] = [_coding_facts(name, c) for name, c in counted.items() if len(counted) > 1]
     box, flows = net.crossbars, traffic_of(net, measured.rates, request.x is not None)
+    broken = tuple(violations(box, target)) if box is not None else ()
     return Mapped(
         cores=cores,
         traffic=flows,
-        violations=tuple(violations(box, target)) if box is not None else (),
+        violations=broken,
         run=_Runner(net, name),
         ideal=_Unsplit(
             target,
@@ -196,7 +200,9 @@ def _mapped(
         hosted=network.coders,
         facts=facts,
         notes=notes_of(net, origin, facts),
-        would_fit=partial(would_fit, network, target, request, counted),
+        would_fit=partial(
+            would_fit, network, target, request, counted, broken=[v.rule for v in broken]
+        ),
     )
 
 

@@ -1,4 +1,7 @@
-"""What would fit on TrueNorth instead: every suggestion has been cut into cores and routed.
+"""What would fit on TrueNorth instead: every suggestion has been compiled to its last bit.
+
+Variants are counted first, which is cheap. One that has room is then fitted on a few samples, cut,
+routed and emitted; it is suggested only where that breaks no limit.
 
 Three kinds, the first of each that fits: more chips, a coding with fewer axons per input, and a
 narrower network: the same structure with an evenly spaced share of the channels of every hidden
@@ -8,7 +11,8 @@ layer (to be trained as such; here its neurons and lines are left out and the re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -20,11 +24,14 @@ from ..mapping import SHARES, Request
 from ..target import HardwareTarget
 from ..view.lines import Block
 from ..view.network import ChipNetwork
+from .compile import compile_lowered
 from .compile.coding import CODINGS, coding_of
 from .compile.copies import Copies, Count, count_chosen
 from .compile.lower import Lowered, Unit, lower
 from .compile.options import TrueNorthOptions
+from .file import violations
 
+FITTED_ON = 8  # samples: integers stay within their fields whatever they are fitted on
 FEWER = ("axons3", "ternary")  # codings in the order of their axons per input
 
 
@@ -34,13 +41,17 @@ def would_fit(
     request: Request[TrueNorthOptions],
     known: Mapping[str, Count],
     chips: int,
+    *,
+    broken: Sequence[str] = (),
 ) -> tuple[Mapping[str, Any], ...]:
     """Variants that were counted, {change, fits, cores, chips, copies}: each with as many neurons
-    per partial sum as it would get if it were followed with the request's option ``copies``.
+    per partial sum as it would get if it were followed with the request's option ``copies``;
+    ``still``: limits that it breaks all the same.
 
-    ``known``: by coding, what was counted already; ``chips``: how many there are.
+    ``known``: by coding, what was counted already; ``broken``: limits that the network itself
+    breaks when it is compiled; ``chips``: how many there are.
     """
-    inputs = {n.name: _sample(n.shape, request) for n in network.inputs}
+    inputs = {n.name: _samples(n.shape, request) for n in network.inputs}
     try:
         lowered = lower(network.graph, inputs, output_copies=request.options.output_copies)
     except TargetError:
@@ -51,53 +62,102 @@ def would_fit(
         return known.get(name) or count_chosen(lowered, target, name, copies)
 
     now = coded(coding)
+
+    def compiled(what: Lowered, name: str, number: int) -> Sequence[str]:
+        return _still(what, target, inputs, request, coding=name, copies=number)
+
     kinds = (
-        _boards(now, target),
-        _codings(coding, coded),
-        _narrower(lowered, target, coding, copies, now, chips=chips),
-    )
+        _boards(now, target, broken),
+        _codings(coding, coded, lambda name, number: compiled(lowered, name, number)),
+        _narrower(
+            lowered, target, coding, copies, now, chips=chips,
+            compiled=lambda what, number: compiled(what, coding, number),
+        ),
+    )  # fmt: skip
     found = [_first(kind, chips) for kind in kinds]
     return tuple(entry for entry in found if entry is not None)
 
 
-def _sample(shape: Shape, request: Request[TrueNorthOptions]) -> Array:
+def _samples(shape: Shape, request: Request[TrueNorthOptions]) -> Array:
     for x in (request.calib, request.x):
         if x is not None:
-            return np.asarray(x[:1], np.float32)
-    return np.full((1, *shape), 0.5, np.float32)
+            return np.asarray(x[:FITTED_ON], np.float32)
+    return np.random.default_rng(0).random((FITTED_ON, *shape), np.float32)
 
 
-Variant = tuple[str, Count, int]  # what changes, its count, how many chips it is meant for (0: all)
+def _still(
+    lowered: Lowered,
+    target: HardwareTarget,
+    samples: Mapping[str, Array],
+    request: Request[TrueNorthOptions],
+    *,
+    coding: str,
+    copies: int,
+) -> list[str]:
+    """The limits that the emitted cores of a variant break, or the code of why there are none."""
+    try:
+        net = compile_lowered(
+            lowered, target, samples, steps=request.steps, coding=coding, copies=copies,
+            tune=request.options.tune, fit_steps=request.options.fit_steps,
+            emit_cores=request.options.emit,
+        )  # fmt: skip
+    except TargetError as error:
+        return [error.code]
+    return [] if net.crossbars is None else [v.rule for v in violations(net.crossbars, target)]
+
+
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """What changes, its count, how many chips it is meant for (0: all that there are), and what
+    compiling it gives: the limits that it breaks."""
+
+    change: str
+    found: Count
+    meant: int
+    still: Callable[[], Sequence[str]]
 
 
 def _first(variants: Iterator[Variant], chips: int) -> Mapping[str, Any] | None:
-    """The first that fits, else the last that was tried."""
+    """The first that fits when it is compiled, else the last that was tried."""
     entry: Mapping[str, Any] | None = None
-    for change, found, meant in variants:
-        entry = found.entry(change, meant or chips)
-        if entry["fits"]:
+    for v in variants:
+        entry = v.found.entry(v.change, v.meant or chips)
+        still = v.still() if entry["fits"] else ()
+        if entry["fits"] and not still:
             break
+        entry |= {"fits": False, "still": sorted(still)} if still else {}
     return entry
 
 
-def _boards(now: Count, target: HardwareTarget) -> Iterator[Variant]:
+def _boards(now: Count, target: HardwareTarget, broken: Sequence[str]) -> Iterator[Variant]:
     if now.cores is None:
         return
     holding = [name for name, n in target.boards.items() if int(n) >= now.chips]
     known = f" (such as {holding[0]})" if holding else ""
-    yield f"a board of {now.chips:,} chip(s){known}", now, now.chips
+    yield Variant(f"a board of {now.chips:,} chip(s){known}", now, now.chips, lambda: broken)
 
 
-def _codings(coding: str, coded: Callable[[str], Count]) -> Iterator[Variant]:
+def _codings(
+    coding: str, coded: Callable[[str], Count], compiled: Callable[[str, int], Sequence[str]]
+) -> Iterator[Variant]:
     most = coding_of(coding).axons
     for name in FEWER:
         axons = CODINGS[name].axons
         if axons < most:
-            yield f"coding={name} ({axons} axons per input instead of {most})", coded(name), 0
+            found = coded(name)
+            change = f"coding={name} ({axons} axons per input instead of {most})"
+            yield Variant(change, found, 0, partial(compiled, name, found.copies))
 
 
 def _narrower(
-    lowered: Lowered, target: HardwareTarget, coding: str, copies: Copies, now: Count, *, chips: int
+    lowered: Lowered,
+    target: HardwareTarget,
+    coding: str,
+    copies: Copies,
+    now: Count,
+    *,
+    chips: int,
+    compiled: Callable[[Lowered, int], Sequence[str]],
 ) -> Iterator[Variant]:
     """Shares of the channels, from the largest that can be hoped for: cores fall at most with
     the square of the share."""
@@ -105,8 +165,10 @@ def _narrower(
     for share in SHARES:
         if now.cores is not None and now.cores * share**2 > room and share > SHARES[-1]:
             continue
-        found = count_chosen(thinned(lowered, share), target, coding, copies)
-        yield f"{share:g} times the channels of every hidden layer", found, 0
+        thin = thinned(lowered, share)
+        found = count_chosen(thin, target, coding, copies)
+        change = f"{share:g} times the channels of every hidden layer"
+        yield Variant(change, found, 0, partial(compiled, thin, found.copies))
 
 
 def thinned(lowered: Lowered, share: float) -> Lowered:

@@ -1,7 +1,8 @@
-"""convert, verify, sweep, demo: from the trained network to its accuracy curve."""
+"""convert, verify, export: from the trained network to the spiking one, and on to other tools."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from ..evaluation.held_back import MOST, check_import, split, with_held_back
 from ..evaluation.spiking import spiking_share
 from ..evaluation.verify import verify as run_verify
 from ..evaluation.written import checked_bytes
+from ..exchange import FORMATS, Exported
+from ..exchange import export as run_export
 from ..provenance.converted import convert as run_convert
 from ..reports import conversion, documents
 from ..reports import text as render
@@ -194,4 +197,49 @@ def verify(
         raise SystemExit(1)
 
 
-COMMANDS = (convert, verify)
+@click.command(cls=Verb)
+@click.argument("network", type=PATH, metavar="NET.snn.onnx")
+@click.option(
+    "--to",
+    required=True,
+    type=click.Choice([*FORMATS]),
+    help="; ".join(f"{form.name}: {form.summary}" for form in FORMATS.values()) + ".",
+)
+@click.option("-o", "--output", required=True, type=files.OUTPUT, help="The file to write.")
+@files.force_option
+@click.option("--inline", is_flag=True, help="With --to onnx: no local functions.")
+@click.option(
+    "--approximate",
+    is_flag=True,
+    help="Write also what the format has no word for, with its convention declared in the file.",
+)
+@opt.json_option
+def export(*, network: Path, to: str, output: Path, as_json: bool, **choices: Any) -> None:
+    """Write a converted network for other tools.
+
+    Every file is checked against this network before it is written; docs/exchange.md says which
+    tool reads what, and how.
+    """
+    made = run_export(api.load(network), output, to=to, inputs=[network], **choices)
+    opt.emit(_document(made), as_json, _text, made)
+
+
+def _document(made: Exported) -> dict[str, Any]:
+    listed = [
+        {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for path in made.files
+    ]
+    return {
+        "schema": "onnx2snn.export/1",
+        "to": made.to,
+        "files": listed,
+        "notes": list(made.notes),
+    }
+
+
+def _text(made: Exported) -> str:
+    lines = [f"wrote {', '.join(map(str, made.files))}", *(f"note: {n}" for n in made.notes)]
+    return "\n".join(lines)
+
+
+COMMANDS = (convert, verify, export)

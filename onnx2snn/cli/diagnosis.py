@@ -18,12 +18,13 @@ from ..errors import UsageError
 from ..evaluation.ann import onnx_ann
 from ..evaluation.sweep import SweepRun
 from ..reports import diagnosis as reports
+from ..reports.pages.diagnosis import diagnosis_html
 from ..reports.pictures import diagnosis as diagnosis_plots
 from ..reports.pictures import sweep as plot
 from ..results import Results
 from ..results.marks import Kind
 from ..runtime.graph import SpikingGraph
-from . import files
+from . import files, terminal
 from . import options as opt
 from .help import Verb
 from .progress import lines_option, watch
@@ -172,7 +173,7 @@ def write(found: diagnosis.Diagnosis, document: dict[str, Any], results: Results
         )
         pictures = dict(zip(PICTURES, drawn, strict=True))
     results.write("diagnosis.json", json_text(document) + "\n")
-    results.write("diagnosis.html", reports.html(found, pictures))
+    results.write("diagnosis.html", diagnosis_html(found, pictures, command=terminal.typed()))
     for name, picture in pictures.items():
         results.write(name, picture)
     names = ", ".join(["diagnosis.json", "diagnosis.html", *pictures])

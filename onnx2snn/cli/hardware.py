@@ -36,7 +36,7 @@ from ..results import Results, one_file
 from ..results.marks import TEXT_MARK, Kind
 from ..runtime.facts import GraphFacts
 from ..runtime.graph import SpikingGraph
-from . import files
+from . import files, terminal
 from . import options as opt
 from .help import Verb
 from .progress import lines_option, watch
@@ -295,10 +295,10 @@ def _kinds(below: Mapping[str, str], chips: Sequence[HardwareTarget]) -> dict[st
 
 
 def _write(report: PlacementReport, done: Events | None, results: Results, below: str) -> None:
-    document = documents.placement(report, done)
+    document, command = documents.placement(report, done), terminal.typed()
     results.write(f"{below}placement.json", json_text(document) + "\n")
     results.write(f"{below}placement.txt", f"{render_text(report, done)}\n{TEXT_MARK}\n")
-    results.write(f"{below}placement.html", render_html(report, done))
+    results.write(f"{below}placement.html", render_html(report, done, command=command))
     for name, content in report.files.items():
         results.write(below + name, content)
 
@@ -310,7 +310,8 @@ def _write_comparison(
     results: Results,
 ) -> None:
     results.write("comparison.csv", chips_csv(reports, alike))
-    results.write("comparison.html", render_chips(reports, alike, done))
+    page = render_chips(reports, alike, done, command=terminal.typed())
+    results.write("comparison.html", page)
     text = render_comparison(reports, alike, done)
     results.write("comparison.txt", f"{text}\n{TEXT_MARK}\n")
 

@@ -1,4 +1,5 @@
-"""run: converted networks, or one model under several recipes, on the same samples."""
+"""run: converted networks, or one model under several recipes, on the same samples; compare: two
+runs or sweeps."""
 
 from __future__ import annotations
 
@@ -13,16 +14,22 @@ import click
 from .. import api
 from ..converter.frontend import load_onnx
 from ..data import Preprocessing, Samples
+from ..display import json_text
 from ..errors import UsageError
 from ..evaluation.ann import Ann
 from ..evaluation.evaluate import evaluate
 from ..evaluation.sweep import Sweep, SweepRun, early_notes
+from ..experiments import comparison as comparing
+from ..experiments.comparison import text as comparison_text
+from ..experiments.comparison.finished import finished
 from ..experiments.saving import chart_kinds, write_chart
 from ..provenance import Provenance
 from ..provenance.converted import convert
 from ..reports import comparison, documents
 from ..reports import text as render
+from ..reports.pages.compare import compare_html
 from ..reports.spiking import answers_text
+from ..results.marks import Kind
 from ..runtime.engine import LayerProfile, simulate
 from ..runtime.graph import SpikingGraph
 from . import files, terminal
@@ -258,4 +265,36 @@ def _profiled(
     return layers
 
 
-COMMANDS = (run,)
+@click.command(cls=Verb)
+@click.argument("first", type=PATH, metavar="RUN_A")
+@click.argument("second", type=PATH, metavar="RUN_B")
+@click.option("-o", "--output", type=files.OUTPUT, help="Folder for JSON and HTML.")
+@files.force_option
+@opt.json_option
+def compare(*, first: Path, second: Path, output: Path | None, force: bool, as_json: bool) -> None:
+    """What changed between two runs or sweeps (folders, or JSON files), and what it did to
+    accuracy, agreement, spikes, latency and energy.
+
+    Differences are paired by sample where both ran the same ones, each with its 95 % interval.
+    """
+    runs = [finished(path) for path in (first, second)]
+    read = [path for one in runs for path in one.files()]
+    results = files.claimed(output, COMPARED, read, force)
+    found = comparing.compare(*runs)
+    document = {"schema": "onnx2snn.compare/1", **asdict(found)}
+    if results is not None:
+        results.write("compare.json", json_text(document) + "\n")
+        results.write("compare.html", compare_html(found, command=terminal.typed()))
+    opt.emit(document, as_json, _compared, found, output)
+
+
+COMPARED = {"compare.json": Kind.JSON, "compare.html": Kind.HTML}
+
+
+def _compared(found: comparing.Comparison, folder: Path | None) -> str:
+    said = comparison_text.text(found)
+    names = ", ".join(COMPARED)
+    return said if folder is None else f"{said}\n\nwrote {names} to {folder}"
+
+
+COMMANDS = (run, compare)

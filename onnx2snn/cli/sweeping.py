@@ -61,6 +61,20 @@ def _experiment(context: click.Context, parameter: click.Parameter, given: Path)
     return Path(options["model"])
 
 
+def _needed(context: click.Context, parameter: click.Parameter, given: Any) -> Any:
+    """What a sweep needs, from the command line or the experiment file."""
+    if given is not None:
+        return given
+    name, flag = str(parameter.name), parameter.opts[-1]
+    file = context.meta.get(EXPERIMENT)
+    key = next(key for key in experiment_file.KEYS if key.option == name)
+    written = f'{key.name} = "..." under [{key.section}] in {file}'
+    raise UsageError(
+        f"{'' if file is None else f'neither {file} nor '}the command line names {key.help}",
+        remedy=f"Add {flag}." if file is None else f"Write {written}, or add {flag}.",
+    )
+
+
 def _targets(
     context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
 ) -> tuple[HardwareTarget, ...]:
@@ -74,8 +88,12 @@ def _targets(
 @click.argument(
     "model", type=PATH, is_eager=True, callback=_experiment, metavar="MODEL.onnx|EXPERIMENT.toml"
 )
-@click.option("--data", required=True, metavar="DATA", help="Samples and labels to score on.")
-@click.option("--calib", required=True, metavar="DATA", help="Calibration samples, or `none`.")
+@click.option(
+    "--data", callback=_needed, metavar="DATA", help="Samples and labels to score on. [required]"
+)
+@click.option(
+    "--calib", callback=_needed, metavar="DATA", help="Calibration samples, or `none`. [required]"
+)
 @click.option("--calib-samples", type=click.IntRange(min=1), help="Use N of them, spread over all.")
 @click.option("-T", "--steps", default="1:64", help="Time steps: N, A,B,C or FIRST:LAST [1:64].")
 @opt.recipes_option
@@ -107,7 +125,11 @@ def _targets(
 )
 @click.option("--samples", type=click.IntRange(min=1), help="Use the first N samples.")
 @click.option(
-    "-o", "--output", required=True, type=files.OUTPUT, help="Folder for JSON, CSV, PNG, HTML."
+    "-o",
+    "--output",
+    callback=_needed,
+    type=files.OUTPUT,
+    help="Folder for JSON, CSV, PNG, HTML. [required]",
 )
 @files.force_option
 @click.option(
@@ -278,6 +300,7 @@ def demo(context: click.Context, output: Path, force: bool, steps: str) -> None:
 @click.argument("model", type=PATH, metavar="MODEL.onnx")
 @click.argument("output", type=files.OUTPUT, default="exp.toml", metavar="[FILE.toml]")
 @click.option("--data", metavar="DATA", help="Test samples, which tell part of the preprocessing.")
+@click.option("--calib", metavar="DATA", help="Calibration samples, or `none`.")
 @opt.shape_option
 @opt.json_option
 def init(
@@ -285,6 +308,7 @@ def init(
     model: Path,
     output: Path,
     data: str | None,
+    calib: str | None,
     input_shapes: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -294,16 +318,18 @@ def init(
     A file that exists is never replaced.
     """
     refuse_existing(output)
-    results = claim_file(output, Kind.TEXT, inputs=files.read_by([model], data), force=False)
+    results = claim_file(output, Kind.TEXT, inputs=files.read_by([model], data, calib), force=False)
     shapes = opt.parse_shapes(input_shapes)
     loaded = load_onnx(model, input_shapes=shapes)
-    folder = output.parent
+    folder, none = output.parent, (calib or "").lower() == "none"
+    samples = data or (None if none else calib)
     made = template(
         model=_from(folder, path=model),
         inputs=api.input_shapes(loaded),
         fixed=shapes or {},
         data=None if data is None else _data_from(folder, data),
-        stored=None if data is None else _stored(loaded, data),
+        calibration=calib if not calib or none else _data_from(folder, calib),
+        stored=None if samples is None else _stored(loaded, samples),
     )
     refuse_existing(output)
     results.write(output.name, made.text.encode("utf-8", "replace"))

@@ -14,7 +14,7 @@ from ..evaluation.watching import watch as watched
 from ..reports.pages.watch import watch_html
 from ..results import claim_file
 from ..results.marks import Kind
-from . import files
+from . import files, terminal
 from . import options as opt
 from .help import Verb
 from .reading import DataReader, data_options
@@ -71,7 +71,9 @@ def watch(
     graph = api.load(network)
     taken = reader.samples(data, graph, preprocessing, limit=samples, spread=True)
     found = watched(graph, taken, steps=own_span(graph)[1] if steps is None else steps)
-    results.write(output.name, watch_html(found, network=network.name, data=data))
+    results.write(
+        output.name, watch_html(found, network=network.name, data=data, command=terminal.typed())
+    )
     document = reader.told(_document(found, output))
     opt.emit(document, as_json, _text, found, output)
 

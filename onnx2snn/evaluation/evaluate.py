@@ -8,7 +8,7 @@ Runtime, or analog mode).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from time import perf_counter
 from typing import Any
@@ -27,6 +27,7 @@ from ..runtime.semantics import labels as reader
 from ..runtime.semantics.intervals import paired_points, wilson
 from ..runtime.semantics.values import ValueScore, score
 from .ann import Ann, analog_ann
+from .answers import Answers, identities, sha256
 from .energy.events import Events, events
 from .outputs import OutputScore, concordance, scores
 from .spiking import SpikingShare, share_of
@@ -96,7 +97,9 @@ class Evaluation:
     ``unused_labels``: there are class numbers that say nothing of such an output. ``outputs``: each
     output after the last step. ``spiking``: how much of the work spikes do. ``ann_values``: the ANN
     against labels that are values; ``said``: how the labels were read; ``questions``: what the
-    ANN's answers to them make doubtful.
+    ANN's answers to them make doubtful. ``answers``: of every sample, None where they are no
+    classes; ``samples_sha256`` and ``labels_sha256``: of the samples (``answers.identities``) and
+    labels, as they are stored; ``how``: with what it was simulated, by name.
     """
 
     points: tuple[Point, ...]
@@ -119,6 +122,10 @@ class Evaluation:
     ann_values: ValueScore | None = None
     said: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
+    answers: Answers | None = None
+    samples_sha256: str = ""
+    labels_sha256: str | None = None
+    how: Mapping[str, Any] = field(default_factory=dict)
 
 
 def evaluate(
@@ -188,15 +195,39 @@ def evaluate(
     asked = questions_of_answers(
         known,
         network.of(Readout)[0].shape,
-        said=tally.state.get("ann_said"),
+        said=None if known.numbers is None else tally.state.get("ann_said"),
         values=found.ann_values,
         where=samples.source,
     )
+    which = identities(samples)
     return replace(
         found,
+        answers=_answers(tally.state, which, known=known, span=(first, steps)),
+        samples_sha256=sha256(which),
+        labels_sha256=None if samples.labels is None else sha256(samples.labels),
+        how={
+            "engine": engine,
+            "seed": seed,
+            "early_exit": None if early_exit is None else asdict(early_exit),
+            **{name: str(value) for name, value in options.items() if name == "dtype"},
+        },
         unused_labels=not regression and not known.classes and known.whole,
         said=known.said,
         questions=tuple(asked),
+    )
+
+
+def _answers(
+    state: Mapping[str, Array], samples: Array, *, known: reader.Reading, span: tuple[int, int]
+) -> Answers | None:
+    """Of a tally's ``state``, after each step of ``span``; None where outputs are no classes."""
+    if not known.classes or "said" not in state:
+        return None
+    return Answers(
+        said={t: state["said"][t - 1] for t in range(span[0], span[1] + 1)},
+        ann=state["ann_said"],
+        labels=known.numbers,
+        samples=samples,
     )
 
 

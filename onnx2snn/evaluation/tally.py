@@ -13,7 +13,10 @@ from ..runtime.graph import Readout, SpikingGraph
 from ..runtime.ops import Array
 from ..runtime.semantics.decision import decisions
 from ..runtime.semantics.values import misses, moments
+from .answers import narrow
 from .outputs import COLUMNS, is_classifier, sums
+
+ANSWERS = ("said", "ann_said")  # of every sample, (steps, samples) and (samples,)
 
 
 class Tally:
@@ -46,11 +49,15 @@ class Tally:
         zeros = dict(tally.state)
         zeros |= {f"output/{r.name}": np.zeros((steps, COLUMNS)) for r in graph.of(Readout)}
         zeros |= {key: np.zeros(()) for key in counts if key.startswith(("layer/", "synops/"))}
+        count = int(counts["samples"])
+        shape = graph.of(Readout)[0].shape
+        least = narrow(np.zeros((), np.int64), prod(shape)).dtype
         known = {
-            "ann_said": np.zeros(int(counts["samples"]), np.int64),
+            "ann_said": np.zeros(count, least),
+            "said": np.zeros((steps, count), least),
             "values": np.zeros((steps, 2)),
             "ann_values": np.zeros(2),
-            "targets": np.zeros((3, prod(graph.of(Readout)[0].shape))),
+            "targets": np.zeros((3, prod(shape))),
         }
         zeros |= {key: known[key] for key in counts if key in known}
         if counts.keys() != zeros.keys():
@@ -69,8 +76,8 @@ class Tally:
             mine = self.state.get(key)
             if mine is None:
                 self.state[key] = counts.copy()
-            elif key == "ann_said":
-                self.state[key] = np.concatenate([mine, counts])
+            elif key in ANSWERS:
+                self.state[key] = np.concatenate([mine, counts], axis=-1)
             else:
                 self.state[key] = mine + counts
 
@@ -102,14 +109,15 @@ class Tally:
                 decisions(ann[first], shape),
             )
             s["agree"] += (guess == ann_guess).sum(axis=1)
+            for key, named in (("said", guess), ("ann_said", ann_guess)):
+                few = narrow(named, prod(shape))
+                s[key] = np.concatenate([s[key], few], axis=-1) if key in s else few
             if labels is not None:
                 right, ann_right = guess == labels, ann_guess == labels
                 s["correct"] += right.sum(axis=1)
                 s["lost"] += (ann_right & ~right).sum(axis=1)
                 s["won"] += (right & ~ann_right).sum(axis=1)
                 s["ann_correct"] += ann_right.sum()
-                before = s.get("ann_said", np.zeros(0, np.int64))
-                s["ann_said"] = np.concatenate([before, ann_guess.astype(np.int64)])
         if targets is not None:
             s["values"] = s.get("values", 0) + misses(result.readouts[first], targets=targets)
             s["ann_values"] = s.get("ann_values", 0) + misses(ann[first], targets=targets)

@@ -43,16 +43,22 @@ FEWER = "the network is large: the converted file was run in ONNX Runtime with n
 AS_NEAR, AT_FIRST = 1.25, 1e-3
 
 
-def checked_bytes(network: SpikingGraph, inputs: Mapping[str, Array] | None = None) -> bytes:
+def checked_bytes(
+    network: SpikingGraph,
+    inputs: Mapping[str, Array] | None = None,
+    form: Callable[[SpikingGraph], bytes] | None = None,
+) -> bytes:
     """What to write for ``network``.
 
     Parameters:
         inputs: samples (count, *shape) by input, of which two are tried; None draws some.
+        form: what makes the content of the file, for ONNX Runtime; None: ``to_bytes``.
 
     Warns where the network is so large that nothing is run, or one sample only. Raises ModelError
     (E326) where ONNX Runtime does not run it or gives other numbers.
     """
-    content = to_bytes(network)
+    form = form or to_bytes
+    content = form(network)
     count, steps = effort(network)
     if not count:
         warnings.warn(UNCHECKED, stacklevel=2)
@@ -64,7 +70,7 @@ def checked_bytes(network: SpikingGraph, inputs: Mapping[str, Array] | None = No
     random = [node for node in network.of(Input) if node.encoding == "poisson"]
     if random:  # other spikes in every run: the rest is the same with even ones
         network = network.with_nodes(replace(node, encoding="rate") for node in random)
-        found = _stock(to_bytes(network), samples, steps)
+        found = _stock(form(network), samples, steps)
     engine = simulate(network, samples, steps).readouts
     analog = run_analog(network, samples)
     for file, (name, ours) in zip(found, engine.items(), strict=True):

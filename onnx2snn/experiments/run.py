@@ -17,6 +17,7 @@ from ..converter.frontend import LoadedModel
 from ..data import Samples
 from ..errors import ModelError
 from ..evaluation.ann import onnx_ann
+from ..evaluation.answers import Answers
 from ..evaluation.evaluate import Evaluation, evaluate
 from ..evaluation.spread import judged, spread
 from ..evaluation.sweep import EACH, Sweep, SweepRun, early_notes
@@ -107,7 +108,8 @@ class Work:
             self.watch.planned(() if series.each else steps.conversions[:-1])
             made = [(*self._evaluate(series, first=t, last=t), t) for t in steps.conversions[:-1]]
             points = (*(found.points[-1] for _, found, _ in made), evaluation.points[-1])
-            run = _run(series, network, replace(evaluation, points=points), each=True)
+            whole = replace(evaluation, points=points, answers=_answers(made, evaluation))
+            run = _run(series, network, whole, each=True)
             networks = [*((each, t) for each, _, t in made), (network, last)]
             out.append(self._on_chips(run, networks, answers=(last,)))
         if not out or not tied:
@@ -221,6 +223,18 @@ def _over_seeds(works: Sequence[Work], series: Series) -> list[SweepRun]:
         replace(same[0], spread=spread([run.evaluation for run in same], range(len(works))))
         for same in zip(*found, strict=True)
     ]
+
+
+def _answers(
+    made: Sequence[tuple[SpikingGraph, Evaluation, int]], last: Evaluation
+) -> Answers | None:
+    """Of networks that were each converted for a T, and of the ``last``, each after its own."""
+    if last.answers is None:
+        return None
+    each = [evaluation.answers for _, evaluation, _ in made]
+    said = {t: a.said[t] for a, (_, _, t) in zip(each, made, strict=True) if a is not None}
+    steps = last.points[-1].T
+    return replace(last.answers, said={**said, steps: last.answers.said[steps]})
 
 
 def _run(series: Series, network: SpikingGraph, evaluation: Evaluation, *, each: bool) -> SweepRun:

@@ -18,6 +18,7 @@ from ..runtime.ops import Array, Shape
 LOOKED_AT = 256  # samples
 BYTES = 255
 TEST = '# test = "FILE.npz:X,Y"  # ASK: samples, and labels to score on?'
+CALIBRATION = '# calibration = "FILE.npz:X"  # ASK: a few hundred samples, not those of test?'
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,6 +44,7 @@ def template(
     inputs: Mapping[str, Shape],
     fixed: Mapping[str, Shape],
     data: str | None,
+    calibration: str | None,
     stored: Mapping[str, Array] | None,
 ) -> Template:
     """The file of one ``model``.
@@ -50,13 +52,14 @@ def template(
     Parameters:
         inputs: sample shape of every input.
         fixed: shapes that the user gave, which the model leaves open.
-        data: what the samples are called; None where there are none.
+        data, calibration: what the samples are called; None where there are none.
         stored: the samples as they lie there, by input.
     """
     told = preprocessing(inputs, stored)
     taken = [f"#   {_quoted(name)}: {_shape(shape)}" for name, shape in inputs.items()]
     asks = [] if data else ["data.test"]
-    asks += ["data.calibration", *(f"preprocessing.{t.name}" for t in told if t.value is None)]
+    asks += [] if calibration else ["data.calibration"]
+    asks += [f"preprocessing.{t.name}" for t in told if t.value is None]
     lines = [
         "# An experiment of onnx2snn: onnx2snn sweep THIS_FILE",
         "# All keys: docs/experiments.md. Paths are relative to this file.",
@@ -66,10 +69,8 @@ def template(
         *taken,
         "",
         "[data]",
-        f"test = {_quoted(data)}"
-        if data
-        else '# test = "FILE.npz:X,Y"  # ASK: samples and labels?',
-        '# calibration = "FILE.npz:X"  # ASK: a few hundred samples that are not those of test?',
+        f"test = {_quoted(data)}" if data else TEST,
+        f"calibration = {_quoted(calibration)}" if calibration else CALIBRATION,
         "# samples = 1000  # the first N of test",
         "",
         "[preprocessing]  # as in training: (stored / scale - mean) / std",
@@ -84,6 +85,8 @@ def template(
         "",
         "# [grid]  # a curve for each value, and every combination",
         "# lag = [0, 2, 4]",
+        "",
+        "# More of [sweep]: seeds = 5 (mean, spread), targets = ['loihi2'] (in a chip's integers)",
         "",
     ]
     return Template(text="\n".join(lines), asks=tuple(asks))

@@ -9,13 +9,15 @@ from typing import Any
 
 from ..converter.recipes import recipe_named
 from ..evaluation.chips import said
+from ..evaluation.energy.models import with_memory
+from ..evaluation.energy.verdict import ratio_at
 from ..evaluation.evaluate import Point
 from ..evaluation.spread import Spread
-from ..evaluation.sweep import Sweep, SweepRun
+from ..evaluation.sweep import ERROR, POINT, Sweep, SweepRun, knee
 from ..provenance import Provenance
 from ..spelling import spelled
 from . import spiking
-from .figures import count
+from .figures import count, ratio
 from .spiking import answers_text
 from .text import (
     csv_name,
@@ -27,6 +29,11 @@ from .text import (
     table,
     value_cells,
     values_text,
+)
+
+ENERGY_KEY = (
+    "energy/ANN: with memory, by counted events and published prices (nothing is measured); the "
+    "range and other models are in the page and JSON"
 )
 
 DROPS = {
@@ -187,9 +194,43 @@ def runs_text(runs: Sequence[SweepRun], *, said: Collection[str] = ()) -> str:
 
 
 def sweep_text(sweep: Sweep) -> str:
-    """All curves of a sweep, one after the other."""
+    """What all curves come to, then one after the other."""
     head = f"{sweep.model} on {sweep.data} ({sweep.samples} samples)"
-    return "\n\n".join([head, *(_curve_text(run) for run in sweep.runs)])
+    return "\n\n".join([head, _answer_text(sweep), *(_curve_text(run) for run in sweep.runs)])
+
+
+def _answer_text(sweep: Sweep) -> str:
+    """A row per curve: the fewest steps with which it stays near the ANN, and what they cost."""
+    first = sweep.runs[0].evaluation
+    scored, classes = first.ann_accuracy is not None, first.classes
+    limit = f"{100 * POINT:g} point of the ANN" if classes else f"an error of {100 * ERROR:g} %"
+    measure = ["accuracy", "to ANN"] if scored else ["agreement"] if classes else ["error"]
+    header = ["network", "T", "latency", *measure, "spikes/neuron", "synops/ANN", "energy/ANN"]
+    rows = [[run.recipe, *_answer_row(run, scored)] for run in sweep.runs]
+    said = f"The fewest steps from which a network stays within {limit} (none: its last T):"
+    return f"{said}\n\n{table(header, rows)}\n{ENERGY_KEY}"
+
+
+def _answer_row(run: SweepRun, scored: bool) -> list[str]:
+    found = run.evaluation
+    near = knee(found) if found.spiking.emits else None
+    steps = found.points[-1].T if near is None else near["T"]
+    point = next(p for p in found.points if steps == p.T)
+    if scored:
+        ann, own = found.ann_accuracy, point.accuracy
+        apart = "n/a" if own is None or ann is None else f"{100 * (own - ann):+.2f}"
+        measure = [percent(own), apart]
+    else:
+        measure = [percent(point.agreement) if found.classes else percent(point.error, 1)]
+    energy = ratio_at(with_memory(found.events.bits).prices, found.events, point)
+    return [
+        f"{steps}" if near is not None else f"none ({steps})",
+        str(point.latency),
+        *measure,
+        f"{point.spikes_per_neuron:.2f}",
+        ratio(point.synops_to_ann),
+        "n/a" if energy is None else f"{energy:.2f}",
+    ]
 
 
 def sweep_rows(sweep: Sweep) -> tuple[list[str], list[list[Any]]]:
@@ -217,7 +258,7 @@ def sweep_csv(sweep: Sweep) -> str:
 
 
 def _curve_text(run: SweepRun) -> str:
-    text = run_text(f"recipe {run.recipe}", run.evaluation)
+    text = run_text(f"recipe {run.recipe}", run.evaluation, brief=True)
     return f"{text}\n{answers_text(run)}{notes_text(run.notes)}{spread_text(run)}{chips_text(run)}"
 
 

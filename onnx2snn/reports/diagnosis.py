@@ -1,9 +1,7 @@
-"""A diagnosis as text, JSON and a page."""
+"""A diagnosis as text and JSON."""
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Mapping
 from dataclasses import asdict
 from math import isfinite
 from typing import Any
@@ -12,11 +10,9 @@ from ..diagnosis import TOO_HIGH, Diagnosis
 from ..diagnosis.advice import Advice, cause_of, fault_at, heaviest, stands_out
 from ..diagnosis.layers import PARTS, LayerError
 from ..diagnosis.measure import RULE, Measured
-from ..display import displayed
 from . import comparison, documents, loss, spiking
 from . import text as render
 from .energy import verdicts
-from .pages import page
 from .remedies import advice_text, trial_text
 
 SCHEMA = "onnx2snn.diagnose/1"
@@ -225,19 +221,21 @@ def text(diagnosis: Diagnosis) -> str:
     ]
     table = render.table(HEADER, rows(measured))
     parts = ["\n".join(head), table, "\n".join(summary(diagnosis))]
-    parts += [_curves(diagnosis), "\n".join(_energy(diagnosis))] if diagnosis.curves else []
+    parts += (
+        [networks_text(diagnosis), "\n".join(energy_lines(diagnosis))] if diagnosis.curves else []
+    )
     parts.append(f"Rule for the jump: {RULE}.")
     return "\n\n".join(parts) + render.notes_text(diagnosis.notes)
 
 
-def _curves(diagnosis: Diagnosis) -> str:
+def networks_text(diagnosis: Diagnosis) -> str:
     """The networks beside each other; of this one ``beginning`` says whether it is spiking."""
     if not diagnosis.curves:
         return ""
     return comparison.runs_text(diagnosis.curves, said=[diagnosis.curves[0].recipe])
 
 
-def _energy(diagnosis: Diagnosis) -> list[str]:
+def energy_lines(diagnosis: Diagnosis) -> list[str]:
     """Whether the network needs less energy than its ANN; empty where nothing was run."""
     return verdicts.lines(diagnosis.curves[0].evaluation.events) if diagnosis.curves else []
 
@@ -263,26 +261,7 @@ def beginning(diagnosis: Diagnosis) -> list[str]:
     ]
 
 
-def html(diagnosis: Diagnosis, pictures: Mapping[str, bytes]) -> str:
-    """One self-contained page; ``pictures``: PNG files by name."""
-    diagnosis = displayed(diagnosis)
-    first = diagnosis.first.name if diagnosis.first else None
-    names = [layer.name for layer in diagnosis.measured.layers]
-    return page(
-        "diagnosis.html.j2",
-        title=f"{diagnosis.network or diagnosis.model}: where the error comes from",
-        d=diagnosis,
-        beginning=beginning(diagnosis),
-        summary=summary(diagnosis),
-        rule=RULE,
-        header=HEADER,
-        curves=_curves(diagnosis),
-        energy=_energy(diagnosis),
-        rows=[
-            {"cells": row, "first": name == first}
-            for name, row in zip(names, rows(diagnosis.measured), strict=True)
-        ],
-        pictures=[
-            {"name": name, "data": b64encode(data).decode()} for name, data in pictures.items()
-        ],
-    )
+def marked(diagnosis: Diagnosis) -> list[bool]:
+    """Which layer the error jumps at."""
+    first = None if diagnosis.first is None else diagnosis.first.name
+    return [layer.name == first for layer in diagnosis.measured.layers]

@@ -14,6 +14,9 @@ from typing import Any
 from ..converter.frontend import CheckReport
 from ..converter.recipes import RECIPES
 from ..evaluation.energy.events import Events
+from ..evaluation.energy.models import with_memory
+from ..evaluation.energy.verdict import ratio_at
+from ..evaluation.evaluate import Evaluation
 from ..evaluation.sweep import Sweep, SweepRun, knee
 from ..evaluation.verify import Verification
 from ..hwtargets import HardwareTarget, PlacementReport, Screening, to_json
@@ -71,6 +74,7 @@ def sweep(result: Sweep) -> dict[str, Any]:
         "model": result.model,
         "data": result.data,
         "samples": result.samples,
+        **_identity(first),
         "ann": {
             "accuracy": first.ann_accuracy,
             "macs": first.macs_ann,
@@ -88,7 +92,7 @@ def curve(run: SweepRun) -> dict[str, Any]:
         "recipe": run.recipe,
         "converted": "each T" if run.each else "once",
         "T_total": run.steps,
-        "points": [asdict(point) for point in e.points],
+        "points": points(e),
         "knee": knee(e) if e.spiking.emits else None,
         "outputs": [asdict(output) for output in e.outputs],
         "neurons": e.neurons,
@@ -104,6 +108,21 @@ def curve(run: SweepRun) -> dict[str, Any]:
     }
 
 
+def _identity(e: Evaluation) -> dict[str, Any]:
+    """Which samples and labels, as they are stored; with what they were simulated."""
+    return {
+        "samples_sha256": e.samples_sha256,
+        "labels_sha256": e.labels_sha256,
+        "simulation": dict(e.how),
+    }
+
+
+def points(e: Evaluation) -> list[dict[str, Any]]:
+    """Every point, with its energy relative to an 8-bit ANN's (model with memory)."""
+    prices = with_memory(e.events.bits).prices
+    return [asdict(p) | {"energy_to_ann": ratio_at(prices, e.events, p)} for p in e.points]
+
+
 def made(network: SpikingGraph) -> dict[str, Any]:
     """How a network was made and what its spikes are, as its file says."""
     record = Provenance.of(network)
@@ -117,6 +136,9 @@ def made(network: SpikingGraph) -> dict[str, Any]:
         "runs_on": None if recipe is None else list(recipe.chips),
         "options": record.options,
         "calibration": None if record.calibration is None else asdict(record.calibration),
+        "source": None if record.source is None else asdict(record.source),
+        "preprocessing": None if record.preprocessing is None else record.preprocessing.to_json(),
+        "versions": None if record.versions is None else dict(record.versions),
     }
 
 
@@ -146,6 +168,8 @@ def run(one: SweepRun, *, seconds: float) -> dict[str, Any]:
         "latency": last.latency,
         "steps_between_answers": last.T,
         "samples": evaluation.samples,
+        **_identity(evaluation),
+        "points": points(evaluation),
         "neurons": evaluation.neurons,
         "spikes_per_neuron": last.spikes_per_neuron,
         "spikes_per_neuron_by_layer": dict(evaluation.spikes_per_neuron),

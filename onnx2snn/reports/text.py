@@ -161,7 +161,8 @@ def bounds_of(evaluation: Evaluation, point: Point) -> tuple[float, float] | Non
     return None if low is None or high is None or not evaluation.classes else (low, high)
 
 
-def run_text(title: str, evaluation: Evaluation) -> str:
+def run_text(title: str, evaluation: Evaluation, *, brief: bool = False) -> str:
+    """One network's curve and what comes of it; ``brief``: of energy the verdict alone."""
     ann = "" if evaluation.ann_accuracy is None else f"ANN {percent(evaluation.ann_accuracy)}, "
     head = f"{title}: {ann}{evaluation.samples} samples, {count(evaluation.neurons)} neurons"
     share = evaluation.spiking
@@ -176,7 +177,10 @@ def run_text(title: str, evaluation: Evaluation) -> str:
     text = f"{head}\n\n{curve_table(evaluation)}\n{spiking.KEY}"
     if several_outputs(evaluation):
         text += f"\n\n{outputs_table(evaluation)}"
-    energy = "\n".join(["", *verdicts.lines(evaluation.events)])
+    said = verdicts.lines(evaluation.events)
+    if brief:
+        said = [f"At T={evaluation.points[-1].T}: {line}" for line in said[:1]]
+    energy = "\n".join(["", *said])
     return f"{text}\n\n{knee_text(evaluation)}{energy}"
 
 

@@ -86,8 +86,15 @@ def claim(
 
 def claim_file(path: Path, kind: Kind, *, inputs: Iterable[Path], force: bool) -> Results:
     """One file, in a folder that exists. Raises DataError (E220 to E223)."""
-    read, kinds = _identities(inputs), {path.name: kind}
-    results = Results(folder=path.parent, kinds=kinds, inputs=read, force=force, makes_folder=False)
+    return claim_files(path.parent, {path.name: kind}, inputs=inputs, force=force)
+
+
+def claim_files(
+    folder: Path, kinds: Mapping[str, Kind], *, inputs: Iterable[Path], force: bool
+) -> Results:
+    """Files in a ``folder`` that exists. Raises DataError (E220 to E224)."""
+    read = _identities(inputs)
+    results = Results(folder=folder, kinds=kinds, inputs=read, force=force, makes_folder=False)
     _check_all(results)
     return results
 

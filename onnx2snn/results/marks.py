@@ -35,6 +35,9 @@ class Kind(Enum):
     PNG = "picture"
     TEXT = "text report"
     CROSSBARS = "TrueNorth file"
+    ANSWERS = "file of answers"
+    MODULE = "PyTorch module"
+    ARRAYS = "weights of a PyTorch module"
     STATE = "state of an unfinished sweep"
 
 
@@ -84,13 +87,23 @@ def _is_text(path: Path) -> bool:
     return path.read_bytes().rstrip().endswith(TEXT_MARK.encode())
 
 
-def _is_crossbars(path: Path) -> bool:
+def _is_arrays(path: Path) -> bool:
+    """Arrays with a header that says what they are, as every .npz of ours has one."""
     with zipfile.ZipFile(path) as archive:
         if archive.getinfo("header.npy").file_size > 2**20:
             return False
     with np.load(path, allow_pickle=False) as arrays:
         header = json.loads(arrays["header"].tobytes())
     return str(header["format"]).startswith(f"{GENERATOR}-")
+
+
+def _is_module(path: Path) -> bool:
+    return TEXT_MARK.encode() in _head(path)
+
+
+def _is_weights(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return "steps/.npy" in archive.namelist()
 
 
 def _is_state(path: Path) -> bool:
@@ -106,6 +119,9 @@ READERS: Mapping[Kind, Callable[[Path], bool]] = {
     Kind.HTML: _is_html,
     Kind.PNG: _is_png,
     Kind.TEXT: _is_text,
-    Kind.CROSSBARS: _is_crossbars,
+    Kind.CROSSBARS: _is_arrays,
+    Kind.ANSWERS: _is_arrays,
+    Kind.MODULE: _is_module,
+    Kind.ARRAYS: _is_weights,
     Kind.STATE: _is_state,
 }

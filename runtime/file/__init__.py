@@ -22,18 +22,27 @@ from ..storage.reading import read_whole
 from .about import describe
 from .codec import decode_graph, encode_graph, inline, outline
 from .emit import emit_chain, emit_graph
+from .inlined import with_shapes, without_functions
 from .naming import FileNames
 
 KEY = "onnx2snn.graph"
 
-__all__ = ["is_converted", "load", "operation_model", "save", "to_bytes", "to_model"]
+__all__ = [
+    "is_converted",
+    "load",
+    "operation_model",
+    "save",
+    "to_bytes",
+    "to_flat_bytes",
+    "to_model",
+]
 
 
 def to_model(graph: SpikingGraph) -> onnx.ModelProto:
     """The graph as one ONNX model (see the module's docstring)."""
     names = FileNames(graph)
     document, arrays = encode_graph(graph, names)
-    model = emit_graph(graph, arrays, names)
+    model = with_shapes(emit_graph(graph, arrays, names))
     describe(model, graph, names)
     document["unused"] = inline(arrays, used=_read_names(model))
     entry = model.metadata_props.add()
@@ -48,6 +57,12 @@ def _read_names(model: onnx.ModelProto) -> set[str]:
 def to_bytes(graph: SpikingGraph) -> bytes:
     """The content of the converted file."""
     return to_model(graph).SerializeToString()
+
+
+def to_flat_bytes(graph: SpikingGraph) -> bytes:
+    """The same file without local functions: in operations of the ONNX standard alone."""
+    steps = FileNames(graph).steps
+    return without_functions(to_model(graph), graph, steps).SerializeToString()
 
 
 def save(graph: SpikingGraph, path: str | Path) -> None:

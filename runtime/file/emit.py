@@ -157,10 +157,10 @@ class _Emission(snn.Rules[None]):
         """A call that gives something of ``node``, named after it."""
         return self.call(function, *inputs, out=self.names.new(f"{node}/{part}"))
 
-    def declare(self, name: str, shape: Shape) -> None:
+    def declare(self, name: str, shape: Shape, kind: int = TensorProto.FLOAT) -> None:
         """Say that value ``name`` is (steps * batch, *shape)."""
         dims: list[str | int | None] = [None, *shape]
-        self.signals.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, dims))
+        self.signals.append(helper.make_tensor_value_info(name, kind, dims))
 
     def constant(self, value: Array) -> str:
         value = np.asarray(value)
@@ -307,18 +307,25 @@ class _Emission(snn.Rules[None]):
             self._check_local(node)
             digits = node.coding == "few-spike"
             sums = self._of_window(window_sum(digits), self._varying(node.inputs[0]), bias)
-            self.operation(node.op, [sums], pooled)
+            self._pooled(node, sums, out=pooled)
             change = window_change(digits)
             self._of_window(change, pooled, out=out)
             return
         if node.coding == "differential":
             mean = self.add("Add", self._decoded(node.inputs[0]), bias)
-            self.operation(node.op, [mean], pooled)
+            self._pooled(node, mean, out=pooled)
             self._as_differential(pooled, out=out)
             return
         sums = self._accumulated(node.inputs[0], bias=bias, begin=self.onset[node.name])
-        self.operation(node.op, [sums], pooled)
+        self._pooled(node, sums, out=pooled)
         self.call("Difference", pooled, self.total, out=out)
+
+    def _pooled(self, node: snn.MaxPool, total: str, *, out: str) -> None:
+        """The maxima of ``total``, whose shape ONNX does not find behind a function of a window."""
+        kind = TensorProto.DOUBLE if node.coding in READ else TensorProto.FLOAT
+        self.declare(total, self.shapes[node.inputs[0]], kind)
+        self.operation(node.op, [total], out)
+        self.declare(out, node.shape, kind)
 
     def analog(self, node: snn.Analog, xs: Sequence[None]) -> None:
         out = self.names.value(node.name)

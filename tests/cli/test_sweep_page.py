@@ -15,7 +15,7 @@ from onnx2snn.evaluation.energy.models import MODELS
 from onnx2snn.evaluation.energy.verdict import ratio_at, verdicts
 from onnx2snn.evaluation.evaluate import evaluate
 from onnx2snn.evaluation.sweep import Sweep, SweepRun
-from onnx2snn.reports.pages import curves
+from onnx2snn.reports.pages import curves, svg
 from onnx2snn.reports.pages.sweep import sweep_html
 
 
@@ -48,9 +48,9 @@ def test_the_energy_of_the_last_answer_is_that_of_the_verdict(run: SweepRun) -> 
 def test_charts_have_every_answer_and_mark_the_front() -> None:
     made = dict(curves.charts(SWEEP))
     assert list(made) == ["time steps", "latency", "spikes", "energy"]
-    for name, svg in made.items():
-        assert svg.count("<circle") == 16
-        ringed = re.findall(r'<circle [^>]*stroke-width="1.5"[^>]*><title>([^<]*)<', svg)
+    for name, drawn in made.items():
+        assert drawn.count("<circle") == 16
+        ringed = re.findall(r'<circle [^>]*stroke-width="1.5"[^>]*><title>([^<]*)<', drawn)
         assert bool(ringed) == (name != "time steps")
     values = [(p.spikes_per_neuron, p.accuracy) for r in RUNS for p in r.evaluation.points]
     best = [v for v in values if not any(w[0] <= v[0] and w[1] > v[1] for w in values)]
@@ -60,8 +60,8 @@ def test_charts_have_every_answer_and_mark_the_front() -> None:
 
 
 def test_ticks_are_few_and_round() -> None:
-    assert curves._ticks(1, last=1024, whole=True) == [1, 4, 16, 64, 256, 1024]
-    assert curves._ticks(0.3, last=4, whole=False) == [0.5, 1, 2]
+    assert svg.round_values(1, last=1024, whole=True) == [1, 4, 16, 64, 256, 1024]
+    assert svg.round_values(0.3, last=4, whole=False) == [0.5, 1, 2]
 
 
 def test_names_do_not_run_and_the_command_is_there() -> None:
@@ -74,7 +74,8 @@ def test_the_page_works_in_a_browser() -> None:
     """A point with the focus shows its value, a series can be switched off, no script fails, and
     nothing is wider than the screen."""
     probe = """
-        document.querySelector(".charts circle").dispatchEvent(new Event("focus"));
+        const seen = new FocusEvent("focusin", {bubbles: true});
+        document.querySelector(".charts circle").dispatchEvent(seen);
         const tip = document.getElementById("tip");
         said.push(!tip.hidden && tip.textContent.startsWith("binary T=1"));
         document.querySelector("#series button").click();

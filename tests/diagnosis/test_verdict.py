@@ -11,7 +11,7 @@ from onnx2snn.diagnosis.layers import PARTS, LayerError
 from onnx2snn.diagnosis.loss import Loss
 from onnx2snn.diagnosis.measure import Measured
 from onnx2snn.diagnosis.trials import _variants
-from onnx2snn.reports.pictures.diagnosis import _bar
+from onnx2snn.reports.pictures.diagnosis import parts_of
 from onnx2snn.runtime.neurons import NeuronParams
 
 
@@ -96,14 +96,14 @@ def test_nothing_is_lost_within_the_limits_of_the_knee_and_of_chance(
     assert loss.is_nothing == nothing
 
 
-def test_a_bar_is_as_long_as_the_whole_error_whatever_its_parts() -> None:
+def test_aparts_of_is_as_long_as_the_whole_error_whatever_its_parts() -> None:
     """Parts as in SE networks: 10, 7, 2 and 11 % in a layer that is 6.7 % off."""
     parts = {"inherited": 0.099, "clipping": 0.067, "quantization": 0.023, "unevenness": 0.107}
-    found = _bar(layer("spiking", error=0.067, **parts))
+    found = parts_of(layer("spiking", error=0.067, **parts))
     assert sum(found.values()) == pytest.approx(6.7)
     assert found["unevenness"] / found["clipping"] == pytest.approx((0.107 / 0.067) ** 2)
-    assert _bar(layer("readout", kind="readout", error=0.5))["inherited"] == pytest.approx(50)
-    assert sum(_bar(layer("exact", error=0.0)).values()) == 0
+    assert parts_of(layer("readout", kind="readout", error=0.5))["inherited"] == pytest.approx(50)
+    assert sum(parts_of(layer("exact", error=0.0)).values()) == 0
 
 
 def test_a_lag_is_not_tried_where_the_network_cannot_have_one() -> None:

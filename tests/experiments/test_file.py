@@ -128,7 +128,13 @@ def test_init_writes_what_can_be_told_asks_for_the_rest_and_replaces_nothing(
     again = run("init", MLP, out)
     assert again.exit_code == 2 and "E223" in again.stderr and out.read_text() == text
     refused = run("sweep", out)  # the questions are open
-    assert refused.exit_code == 2 and "--calib" in refused.stderr
+    assert refused.exit_code == 2 and 'calibration = "..." under [data] in' in refused.stderr
+    bare = run("sweep", MLP, "--data", f"{DATA}:x_test", "-o", tmp_path / "out")
+    assert bare.exit_code == 2 and "names calibration samples" in bare.stderr
+    assert len(bare.stderr.splitlines()) == 1
+    given = run("init", MLP, tmp_path / "b.toml", "--calib", f"{DATA}:x_calib", "--json")
+    assert "data.calibration" not in json.loads(given.stdout)["asks"]
+    assert read(tmp_path / "b.toml")["calib"].endswith(":x_calib")
 
 
 @pytest.mark.parametrize(
@@ -146,6 +152,7 @@ def test_only_what_the_samples_tell_is_written(stored: Any, told: dict[str, Any]
         inputs={"x": (3, 4, 4), "y": (2,)},
         fixed={"x": (1, 3, 4, 4)},
         data=None if stored is None else "d.npz:x",
+        calibration=None if stored is None else "none",
         stored=None if stored is None else {"x": stored, "y": np.zeros((2, 2))},
     )
     written = tomllib.loads(made.text)

@@ -65,8 +65,27 @@ def compile_network(
     Raises:
         TargetError: a node without a TrueNorth form. UsageError: an unknown coding.
     """
-    room = Room(axons=int(target.limit("axons")), neurons=int(target.limit("neurons")))
     lowered = lower(graph, samples, output_copies=output_copies)
+    return compile_lowered(
+        lowered, target, samples, steps=steps, coding=coding, copies=copies, tune=tune,
+        fit_steps=fit_steps, emit_cores=emit_cores,
+    )  # fmt: skip
+
+
+def compile_lowered(
+    lowered: Lowered,
+    target: HardwareTarget,
+    samples: Mapping[str, Array],
+    *,
+    steps: int,
+    coding: str,
+    copies: Copies,
+    tune: bool,
+    fit_steps: int | None,
+    emit_cores: int,
+) -> TrueNorthNetwork:
+    """``compile_network`` of what was lowered already, with the same ``samples``."""
+    room = Room(axons=int(target.limit("axons")), neurons=int(target.limit("neurons")))
 
     def routed_with(number: int) -> tuple[Fitted, Routed]:
         fitted = fit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from ....runtime.ops import Array
 from ...target import HardwareTarget
 from .lower import Unit
-from .units import ChipUnit, Conn
+from .units import ChipUnit, Conn, Group, wire_conn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,16 @@ class Draft:
         self.start = np.zeros(unit.size, np.int64)
         self.reset = np.zeros(unit.size, np.int64)
         self.clipped = 0
+        self.clipped_wires = 0
+
+    def wire(self, group: Group, lines: Array, kind: int, *, values: Array, widths: Widths) -> None:
+        """A line of its own for every neuron of a group; values: (O,), before rounding. One that
+        stands for more thresholds than a weight can say is clipped: the neuron owes so many spikes
+        then that it fires in every step."""
+        rounded = np.rint(values)
+        self.clipped_wires += int((np.abs(rounded) > widths.weight).sum())
+        kept = np.clip(rounded, -widths.weight, widths.weight)
+        self.conns.append(wire_conn(group, lines, kind, values=kept))
 
     def scale(self, outputs: Array, *, scale: Array, widths: Widths) -> None:
         """Set threshold, leak and potential of neurons (P, O); scale (O,): integers per unit of
@@ -72,5 +83,11 @@ class Draft:
             start=self.start,
             reset=1 if self.unit.reset == "subtract" else 0,
             reset_potential=self.reset,
-            note=f"{self.clipped} of {self.unit.size} leaks" if self.clipped else "",
+            note=", ".join(self._clipped()),
         )
+
+    def _clipped(self) -> Iterator[str]:
+        if self.clipped:
+            yield f"{self.clipped} of {self.unit.size} leaks"
+        if self.clipped_wires:
+            yield f"{self.clipped_wires} skip connections"

@@ -29,7 +29,7 @@ from .draft import Draft, Widths
 from .lower import Lowered, Unit
 from .measured import View
 from .tiles import Room, parts_of
-from .units import ChipUnit, Conn, Group, groups_of, wire_conn
+from .units import ChipUnit, Conn, Group, groups_of
 
 MARGIN = 0.15  # head room of a partial sum's range
 
@@ -136,7 +136,7 @@ class _Fitter:
             scale, self._longest(unit.threshold[outs].max(axis=0), drive=drive + bias)
         )
         for kind, (lines, weight) in enumerate(group.wires):
-            draft.conns.append(wire_conn(group, lines, kind, values=np.rint(weight * scale)))
+            draft.wire(group, lines, kind, values=weight * scale, widths=self.widths)
         draft.scale(outs, scale=scale, widths=self.widths)
 
     def _longest(self, threshold: Array, *, drive: Array) -> Array:
@@ -149,8 +149,8 @@ class _Fitter:
     def _coded(self, draft: Draft, group: Group, spikes: Spikes | None) -> list[ChipUnit]:
         view = None if spikes is None else View.measured(draft.unit, group, spikes)
         fitted = view if self.tune else None
-        # Where weights are next to nothing, thresholds in units of delta would outgrow their field.
-        least = draft.unit.threshold[group.outputs].max(axis=0) / (self.widths.threshold - 1)
+        parts = self._parts(draft.unit, group)
+        least = self._least(draft.unit, group, alone=len(parts) == 1)
         if fitted is None:
             levels, delta = encode(group.weights, self.coding, None, least)
         else:
@@ -159,15 +159,27 @@ class _Fitter:
             delta, shift = fitted.refit(levels, delta=delta)
             delta = np.maximum(delta, least)
             draft.bias[group.outputs] += shift
-        parts = parts_of(group, self.coding.axons, copies=self.copies, room=self.room)
-        if len(group.wires) > 3:
-            raise _too_many(draft.unit, len(group.wires), most=3)
-        if group.wires and len(group.wires) + self.coding.axons > 4 and len(parts) == 1:
-            parts = _halves(group)  # the wires need axon types of their own
         if len(parts) == 1:
             self._direct(draft, group, levels, delta=delta)
             return []
         return [self._split(draft, group, view, levels, delta=delta, parts=parts)]
+
+    def _parts(self, unit: Unit, group: Group) -> list[Array]:
+        """The fields that each core reads; one part is no partial sum."""
+        parts = list(parts_of(group, self.coding.axons, copies=self.copies, room=self.room))
+        if len(group.wires) > 3:
+            raise _too_many(unit, len(group.wires), most=3)
+        if group.wires and len(group.wires) + self.coding.axons > 4 and len(parts) == 1:
+            return _halves(group)  # the wires need axon types of their own
+        return parts
+
+    def _least(self, unit: Unit, group: Group, *, alone: bool) -> Array:
+        """The finest delta (O,): where weights are next to nothing, thresholds in units of delta
+        would outgrow their field, and so would the weights of wires that are read beside them."""
+        least = unit.threshold[group.outputs].max(axis=0) / (self.widths.threshold - 1)
+        for _, scale in group.wires if alone else ():
+            least = np.maximum(least, np.abs(scale) / self.widths.weight)
+        return np.asarray(least)
 
     def _direct(self, draft: Draft, group: Group, levels: Array, *, delta: Array) -> None:
         """Everything on one core."""
@@ -190,7 +202,7 @@ class _Fitter:
             self._coded_conn(group.fields, outputs=outs, levels=levels, gain=gain, group=group)
         )
         for kind, (lines, weight) in enumerate(group.wires, start=self.coding.axons):
-            draft.conns.append(wire_conn(group, lines, kind, values=np.rint(weight * gain / delta)))
+            draft.wire(group, lines, kind, values=weight * gain / delta, widths=self.widths)
         draft.scale(outs, scale=gain / delta, widths=self.widths)
 
     def _coded_conn(
@@ -237,10 +249,12 @@ class _Fitter:
         limit = np.minimum(limit, self._longest(q, drive=down * delta + offset.max(axis=0)) * delta)
         gain = np.maximum(np.floor(limit), 1.0)
         per_spike, total, bias = q / n, offset.sum(axis=0), draft.bias[outs]
-        height = self._height(draft, group, total)
-        height = np.minimum(height, self.widths.weight * threshold / per_spike)
-        weight = np.maximum(np.floor(height * per_spike / threshold), 1.0)
-        height = np.maximum(np.rint(weight * threshold / per_spike), 1.0)
+        most = self._height(draft, group, total)
+        most = np.minimum(most, self.widths.weight * threshold / per_spike)
+        weight = np.maximum(np.floor(most * per_spike / threshold), 1.0)
+        height = weight * threshold / per_spike
+        # up to a whole number only where that passes no bound on wires and leaks
+        height = np.maximum(np.where(np.rint(height) > most, np.floor(height), np.rint(height)), 1)
         q = n * weight * threshold / height
         sums, where = self._partial(
             draft, group, levels, gain=gain, threshold=np.rint(q * gain / delta), parts=parts
@@ -331,7 +345,7 @@ class _Fitter:
             )
         )
         for kind, (own, value) in enumerate(group.wires, start=1):
-            draft.conns.append(wire_conn(group, own, kind, values=np.rint(value * scale)))
+            draft.wire(group, own, kind, values=value * scale, widths=self.widths)
         draft.scale(group.outputs, scale=scale, widths=self.widths)
         draft.leak[group.outputs] = leak.astype(np.int64)
 

@@ -25,10 +25,12 @@ EXAMPLES: Mapping[str, str] = {
     "sweep": "onnx2snn sweep net.onnx --data data.npz:x_test,y_test --calib data.npz:x_calib "
     "-T 4,8,16,32 --convert-each -o out/",
     "init": "onnx2snn init net.onnx exp.toml --data data.npz:x_test,y_test",
+    "compare": "onnx2snn compare before/ after/ -o out/",
     "diagnose": "onnx2snn diagnose net.onnx net.snn.onnx --data data.npz:x_test,y_test",
     "watch": "onnx2snn watch net.snn.onnx --data data.npz:x_test,y_test -o watch.html",
     "place": "onnx2snn place net.snn.onnx --target all --data data.npz:x_test,y_test",
     "targets": "onnx2snn targets loihi2",
+    "export": "onnx2snn export net.snn.onnx --to torch -o net.py",
     "ops": "onnx2snn ops",
     "explain": "onnx2snn explain agreement",
     "doctor": "onnx2snn doctor",
@@ -56,7 +58,11 @@ GROUPS: Mapping[str, str] = {
         ENGINE,
     ),
     **dict.fromkeys(
-        ("output", "force", "verbose", "as_json", "json_lines", "tagged", "allow_analog"), OUTPUT
+        (
+            "output", "force", "verbose", "as_json", "json_lines", "tagged", "allow_analog",
+            "to", "inline", "approximate",
+        ),
+        OUTPUT,
     ),
     **dict.fromkeys(("spiking_only", "hold_back"), ADVANCED),
 }  # fmt: skip

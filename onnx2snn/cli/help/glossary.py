@@ -41,6 +41,9 @@ TERMS: Mapping[str, str] = {
     "MAC": "Multiply-accumulate: a multiplication and an addition. In a spiking network only what "
     "is done on analog values needs it, such as the first layer on the input's values.",
     "membrane potential": "What a neuron has added up and not yet sent.",
+    "paired difference": "The difference of two networks on the same samples, sample by sample: "
+    "what both have right, or both wrong, says nothing of which is better. Its interval is "
+    "narrower than that from two accuracies alone.",
     "population coding": "One value by several neurons; see copies, and --encoding population:N.",
     "quantization": "What is lost because T spikes can only say T levels.",
     "rate coding": "A value is how many spikes come in T steps, whenever they come.",

@@ -1,14 +1,12 @@
 """The charts of a sweep as SVG: the score against T, latency, spikes and energy.
 
-They read without a script; ``sweep.html.j2`` adds tooltips and switches for what is drawn. Text and
-lines take the page's colour, so that they follow its dark mode.
+They read without a script; the frame adds tooltips, ``sweep.html.j2`` switches for what is drawn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil, floor, log2, log10
 
 from markupsafe import escape
 
@@ -19,9 +17,10 @@ from ...evaluation.evaluate import Point
 from ...evaluation.sweep import Sweep, SweepRun
 from .. import spiking
 from ..text import COLOURS, band, interval, percent, score, score_name
+from . import svg
+from .svg import LEFT, RIGHT, WIDTH, Frame
 
 DASHES = ("6 3", "2 3", "8 3 2 3")  # of chips, in their order
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 420, 300, 46, 14, 14, 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +41,8 @@ class Axis:
     whole: bool = False
 
 
-def _energy(run: SweepRun, point: Point) -> float | None:
+def ratio_of(run: SweepRun, point: Point) -> float | None:
+    """Energy relative to an 8-bit ANN's, by the model with memory."""
     found = run.evaluation.events
     return ratio_at(with_memory(found.bits).prices, found, point)
 
@@ -61,7 +61,7 @@ AXES = (
     Axis(
         name="energy",
         title="energy, SNN / 8-bit ANN (model with memory)",
-        of=_energy,
+        of=ratio_of,
     ),
 )  # fmt: skip
 
@@ -72,22 +72,6 @@ def charts(sweep: Sweep) -> list[tuple[str, str]]:
     return [(name, svg) for name, svg in made if svg]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Frame:
-    """Where values lie: x from ``first`` to ``last`` by its logarithm, y from ``low`` to 1."""
-
-    first: float
-    last: float
-    low: float
-
-    def x(self, value: float) -> float:
-        share = (log2(value) - log2(self.first)) / (log2(self.last) - log2(self.first))
-        return round(LEFT + (WIDTH - LEFT - RIGHT) * share, 1)
-
-    def y(self, value: float) -> float:
-        return round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - value) / (1 - self.low), 1)
-
-
 def _chart(sweep: Sweep, axis: Axis) -> str:
     """ "" where no answer has a value on the axis."""
     drawn = [
@@ -96,64 +80,26 @@ def _chart(sweep: Sweep, axis: Axis) -> str:
     values = [x for points in drawn for _, x in points]
     if not values:
         return ""
-    first, last = min(values), max(values)
-    if last < 1.05 * first:
-        first, last = first / 1.5, last * 1.5
     low, tick = _scale(sweep)
-    frame = _Frame(first=first, last=last, low=low)
-    label = f"{score_name(sweep)} against {axis.title}"
+    frame = svg.framed(values, low=low, high=1.0)
+    across = [1 - i * tick for i in range(round((1 - low) / tick) + 1)]
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}" '
-        'font-size="12" fill="currentColor">'
+        svg.opened(f"{score_name(sweep)} against {axis.title}"),
+        *svg.rows(frame, [(value, f"{100 * value:.3g} %") for value in across]),
+        *svg.columns(frame, axis.title, whole=axis.whole),
     ]
-    parts += _rows(frame, tick)
-    parts += _columns(frame, axis)
     ann = sweep.runs[0].evaluation.ann_accuracy
     if ann is not None:
         y = frame.y(ann)
         parts.append(
             f'<path d="M{LEFT} {y}H{WIDTH - RIGHT}" stroke="currentColor" stroke-dasharray="4"/>'
-            f'<text x="{LEFT + 4}" y="{y - 4}">ANN {percent(ann, 1)}</text>'
+            f'<text x="{WIDTH - RIGHT - 2}" y="{y + 14}" text-anchor="end">ANN '
+            f"{percent(ann, 1)}</text>"
         )
     front = _front(sweep.runs, drawn) if axis.less else set()
     for n, (run, points) in enumerate(zip(sweep.runs, drawn, strict=True)):
         parts += _curve(n, run, points, frame=frame, axis=axis, front=front)
     return "".join([*parts, "</svg>"])
-
-
-def _rows(frame: _Frame, tick: float) -> list[str]:
-    parts = []
-    for i in range(round((1 - frame.low) / tick) + 1):
-        value = 1 - i * tick
-        y = frame.y(value)
-        parts.append(f'<path d="M{LEFT} {y}H{WIDTH - RIGHT}" stroke="#8885"/>')
-        parts.append(
-            f'<text x="{LEFT - 5}" y="{y + 4}" text-anchor="end">{100 * value:.3g} %</text>'
-        )
-    return parts
-
-
-def _columns(frame: _Frame, axis: Axis) -> list[str]:
-    parts = [
-        f'<text x="{(WIDTH + LEFT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">'
-        f"{escape(axis.title)}</text>"
-    ]
-    for value in _ticks(frame.first, last=frame.last, whole=axis.whole):
-        x, text = frame.x(value), f"{value:,.10g}"
-        parts.append(f'<path d="M{x} {TOP}V{HEIGHT - BOTTOM}" stroke="#8883"/>')
-        parts.append(f'<text x="{x}" y="{HEIGHT - 24}" text-anchor="middle">{text}</text>')
-    return parts
-
-
-def _ticks(first: float, *, last: float, whole: bool) -> list[float]:
-    """Powers of two, or 1, 2 and 5 times powers of ten; every second one where there are many."""
-    if whole:
-        found = [2.0**k for k in range(floor(log2(first)), ceil(log2(last)) + 1)]
-    else:
-        tens = range(floor(log10(first)), ceil(log10(last)) + 1)
-        found = [m * 10.0**k for k in tens for m in (1, 2, 5)]
-    inside = [value for value in found if first <= value * 1.0001 and value <= last * 1.0001]
-    return inside[:: ceil(len(inside) / 8)] if inside else [first]
 
 
 def _scale(sweep: Sweep) -> tuple[float, float]:
@@ -190,7 +136,7 @@ def _curve(
     run: SweepRun,
     points: Sequence[tuple[Point, float]],
     *,
-    frame: _Frame,
+    frame: Frame,
     axis: Axis,
     front: set[int],
 ) -> list[str]:
@@ -200,15 +146,7 @@ def _curve(
     parts = [f'<g class="run{n}">']
     bounds = [band(run, p) for p, _, _ in at]
     known = [(x, b) for (_, x, _), b in zip(at, bounds, strict=True) if b is not None]
-    if len(known) > 1:
-        upper = [f"{x},{frame.y(b[1])}" for x, b in known]
-        lower = [f"{x},{frame.y(b[0])}" for x, b in reversed(known)]
-        parts.append(
-            f'<polygon points="{" ".join(upper + lower)}" fill="{colour}" fill-opacity=".14"/>'
-        )
-    elif known:
-        x, (least, most) = known[0]
-        parts.append(f'<path d="M{x} {frame.y(most)}V{frame.y(least)}" stroke="{colour}"/>')
+    parts.append(svg.band(frame, known, colour=colour))
     line = " ".join(f"{x},{y}" for _, x, y in at)
     parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
     for (p, x, y), b in zip(at, bounds, strict=True):
@@ -223,7 +161,7 @@ def _curve(
     return [*parts, "</g>"]
 
 
-def _chip(run: SweepRun, chip: ChipCurve, frame: _Frame, *, colour: str, dashes: str) -> list[str]:
+def _chip(run: SweepRun, chip: ChipCurve, frame: Frame, *, colour: str, dashes: str) -> list[str]:
     """The same in a chip's integers: a dashed line, and open points with tooltips."""
     points = [(p, frame.x(p.T), frame.y(said(p))) for p in chip.points]
     line = " ".join(f"{x},{y}" for _, x, y in points)
@@ -242,6 +180,6 @@ def _tip(run: SweepRun, p: Point, bounds: tuple[float, float] | None, axis: Axis
     if bounds is not None:
         tip += f" ({interval(*bounds)})"
     if axis.name == "energy":
-        tip += f", energy {_energy(run, p):.3g} of an 8-bit ANN's"
+        tip += f", energy {ratio_of(run, p):.3g} of an 8-bit ANN's"
     tip += f", latency {p.latency}, {p.spikes_per_neuron:.2f} spikes per neuron"
     return f"{tip}, {spiking.operations(vars(p))}"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 from markupsafe import Markup
 
 from ...display import displayed
+from ...evaluation.chips import said as said_on
 from ...evaluation.energy.verdict import verdicts as verdicts_of
-from ...evaluation.sweep import Sweep, SweepRun
+from ...evaluation.evaluate import Point
+from ...evaluation.sweep import Sweep, SweepRun, knee
 from ...provenance import Provenance
 from .. import spiking
 from ..comparison import (
@@ -27,27 +31,116 @@ from ..text import (
     curve_rows,
     knee_text,
     output_rows,
+    percent,
+    score,
     score_name,
     several_outputs,
 )
-from . import page
-from .curves import charts
+from . import Answer, Figure, figures, page
+from .curves import charts, ratio_of
+
+NO_PAGES: Mapping[tuple[int, str], str] = MappingProxyType({})
+LAYERS_HEADER = (
+    *("layer", "spikes/neuron", "synops/sample"),
+    *("energy, SNN / ANN: arithmetic alone", "with memory", "same precision"),
+)
+SAID = 5  # curves that the answer names
 
 
-def sweep_html(sweep: Sweep, *, command: str = "") -> str:
+def sweep_html(
+    sweep: Sweep,
+    *,
+    command: str = "",
+    kind: str = "sweep",
+    placements: Mapping[tuple[int, str], str] = NO_PAGES,
+) -> str:
     """One self-contained page: answers, charts, tables, notes, how everything was made.
-    ``command``: what made it, as it was typed."""
-    sweep = displayed(sweep)
+
+    Parameters:
+        command: what made it, as it was typed. kind: "sweep" or "run".
+        placements: pages beside it, by the id of a run's network and the chip.
+    """
+    found = displayed(sweep)
+    curve = any(len(run.evaluation.points) > 1 for run in found.runs)
+    drawn = charts(found) if curve or len(found.runs) > 1 else []
+    pages = [
+        [(c.target, placements[id(run.network), c.target]) for c in run.chips
+         if (id(run.network), c.target) in placements]
+        for run in sweep.runs
+    ]  # fmt: skip
     return page(
         "sweep.html.j2",
-        title=f"{sweep.model}: accuracy against time steps",
-        sweep=sweep,
-        ann=sweep.runs[0].evaluation.ann_accuracy,
-        shown=score_name(sweep),
-        charts=[(name, Markup(svg)) for name, svg in charts(sweep)],  # our numbers, escaped names
+        kind=kind,
+        title=f"{found.model}: accuracy {'against time steps' if curve else 'and cost'}",
+        answer=_answer(found),
+        sweep=found,
+        shown=score_name(found),
+        charts=[(name, Markup(svg)) for name, svg in drawn],  # our numbers, escaped names
         command=command,
-        runs=[_section(run, COLOURS[n % len(COLOURS)]) for n, run in enumerate(sweep.runs)],
+        runs=[
+            {**_section(run, COLOURS[n % len(COLOURS)]), "pages": displayed(linked)}
+            for n, (run, linked) in enumerate(zip(found.runs, pages, strict=True))
+        ],
     )
+
+
+def _answer(sweep: Sweep) -> Answer:
+    """The knee of the curve that reaches it with the least, then those of others."""
+    best, point, reached = _best(sweep)
+    runs = [best, *(run for run in sweep.runs if run is not best)]
+    said = [
+        f"{run.recipe}: {line}"
+        for run in runs
+        for line in spiking.headline(run.evaluation.spiking, run.steps)
+    ]
+    spikes = [run for run in runs if run.evaluation.spiking.verdict != "no"]
+    said += [f"{run.recipe}: {knee_text(run.evaluation)}" for run in runs[:SAID]]
+    said += [f"{len(runs) - SAID} more curves below."] if len(runs) > SAID else []
+    chips = [
+        (said_on(chip.points[-1]), chip) for run in sweep.runs for chip in run.chips if chip.points
+    ]
+    on_chip = []
+    if chips:
+        value, chip = max(chips, key=lambda found: found[0])
+        note = f"{chip.target}, T={chip.points[-1].T}; the best of {len(chips)}"
+        on_chip.append(Figure(name="on a chip's integers", value=percent(value), note=note))
+    elif refused := [chip.target for run in sweep.runs for chip in run.chips]:
+        on_chip.append(Figure(name="on chips", value="fits none", note=", ".join({*refused})))
+    return Answer(
+        said=tuple(said),
+        good=False if not spikes else True if reached else None,
+        figures=(
+            figures.score(best.evaluation, point),
+            Figure(name="latency", value=f"{point.latency} steps", note=best.recipe),
+            Figure(name="spikes per neuron", value=f"{point.spikes_per_neuron:.2f}"),
+            *_energy(best, point),
+            *on_chip,
+        ),
+    )
+
+
+def _best(sweep: Sweep) -> tuple[SweepRun, Point, bool]:
+    """The curve that the page begins with, its point, and whether that is near to the ANN: the
+    knee with the least energy (or latency); where there is none, the best last answer."""
+    found = []
+    for run in sweep.runs:
+        near = knee(run.evaluation)
+        if near is not None:
+            point = next(p for p in run.evaluation.points if near["T"] == p.T)
+            found.append((ratio_of(run, point) or float(point.latency), run, point))
+    if found:
+        _, run, point = min(found, key=lambda known: known[0])
+        return run, point, True
+    run = max(sweep.runs, key=lambda run: score(run, run.evaluation.points[-1]))
+    return run, run.evaluation.points[-1], False
+
+
+def _energy(run: SweepRun, point: Point) -> list[Figure]:
+    ratio = ratio_of(run, point)
+    if ratio is None:
+        return []
+    note = f"the {'SNN' if ratio < 1 else 'ANN'} needs less (model with memory)"
+    return [Figure(name="energy, SNN / 8-bit ANN", value=f"{ratio:.2f}", note=note)]
 
 
 def _section(run: SweepRun, colour: str) -> dict[str, Any]:
@@ -58,7 +151,6 @@ def _section(run: SweepRun, colour: str) -> dict[str, Any]:
         "recipe": run.recipe,
         "colour": colour,
         "knee": knee_text(run.evaluation),
-        "no": " ".join(spiking.headline(share, run.steps)),
         "size": f"{count(run.evaluation.neurons)} neurons; ANN: "
         f"{count(run.evaluation.macs_ann)} multiply-accumulates. {'. '.join(spiking.lines(share))}."
         f" Sums over the T steps of one answer; {spiking.KEY}; {answers_text(run)}.",
@@ -66,6 +158,8 @@ def _section(run: SweepRun, colour: str) -> dict[str, Any]:
         "converted": _converted(run),
         "notes": run.notes,
         "layers": _layers(run),
+        "layers_header": LAYERS_HEADER,
+        "last": run.evaluation.points[-1].T,
         "made": _made(run),
         "chips_header": chips_rows(run)[0],
         "chips_rows": chips_rows(run)[1],

@@ -13,18 +13,22 @@ from markupsafe import Markup
 from ...display import displayed, shown
 from ...evaluation.watching import LayerTrace, Watched
 from ...runtime.ops import Array
-from . import page
+from . import Answer, Figure, page
 
 BARS = 10  # outputs shown of many: those of the ANN's and the network's largest
 
 
-def watch_html(found: Watched, *, network: str, data: str) -> str:
-    """One self-contained page; its script has no other input than what stands in it."""
+def watch_html(found: Watched, *, network: str, data: str, command: str = "") -> str:
+    """One self-contained page; its script has no other input than what stands in it. ``command``:
+    what made it, as it was typed."""
     rows = [_row(found, i) for i in range(len(found.inputs))]
     left_out = [shown(name) for name in found.left_out]
     return page(
         "watch.html.j2",
+        kind="watch",
         title=f"{shown(network)}: spikes, step by step",
+        answer=_answer(found),
+        command=command,
         data=shown(data),
         found=found,
         rows=rows,
@@ -34,6 +38,26 @@ def watch_html(found: Watched, *, network: str, data: str) -> str:
         shown_outputs=min(BARS, found.ann.shape[1]),
         record=Markup(_script_json(_record(found))),
     )
+
+
+def _answer(found: Watched) -> Answer:
+    count = len(found.inputs)
+    samples = f"{count} sample{'' if count == 1 else 's'}"
+    latency = Figure(name="latency", value=f"{found.latency} steps", note=f"T={found.steps}")
+    if found.decided is None or found.ann_decided is None or found.settles is None:
+        said = f"{samples}, step by step; the outputs are values."
+        return Answer(said=(said,), figures=(latency,))
+    last = found.decided[:, -1]
+    same = int((last == found.ann_decided).sum())
+    settled = f"T={int(np.median(found.settles))}"
+    shown_figures = [Figure(name="the ANN's answer", value=f"{same} of {count}")]
+    if found.labels is not None:
+        right = int((last == np.asarray(found.labels).ravel()[:count]).sum())
+        shown_figures.append(Figure(name="right", value=f"{right} of {count}"))
+    note = f"the last at T={int(found.settles.max())}"
+    shown_figures += [Figure(name="settled, median", value=settled, note=note), latency]
+    said = f"After T={found.steps}, {same} of {samples} get the ANN's answer."
+    return Answer(said=(said,), figures=tuple(shown_figures))
 
 
 def _row(found: Watched, sample: int) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def errors_png(diagnosis: Diagnosis) -> bytes:
     axes = fig.subplots()
     y = np.arange(len(layers))
     left = np.zeros(len(layers))
-    bars = [_bar(layer) for layer in layers]
+    bars = [parts_of(layer) for layer in layers]
     for part in (*PARTS, UNSPLIT):
         width = np.array([bar.get(part, 0.0) for bar in bars])
         if part in PARTS or width.any():
@@ -75,7 +75,7 @@ def _below(layers: int) -> float:
     return -0.55 / (0.32 * layers + 0.3)
 
 
-def _bar(layer: LayerError) -> dict[str, float]:
+def parts_of(layer: LayerError) -> dict[str, float]:
     """What a layer's error is divided into, in per cent of rms(a). Rows without neurons only pass
     on what they inherit, but for what they add themselves."""
     squares = {part: (getattr(layer, part) or 0.0) ** 2 for part in PARTS}

@@ -83,6 +83,9 @@ def test_lists_of_weights_take_the_words_that_nengo_loihi_counts() -> None:
     [
         ((2, 10, 10), ("conv", 4, 3), 10688, 100),
         ((3, 12, 12), ("conv", 5, 3, 2), 5888, 121),
+        ((64, 10, 10), ("conv", 8, 3), 15552 * 64, 100),  # more than 256 neurons from here on
+        ((16, 10, 10), ("conv", 16, 3), 10260 * 64, 100),
+        ((8, 18, 10), ("conv", 8, 3), 3078 * 64, 180),
     ],
 )
 def test_convolutions_on_loihi_1_take_the_bits_that_nengo_loihi_counts(

@@ -133,3 +133,12 @@ def samples(graph, count, seed=0):
     """Inputs in [0, 1]."""
     shape = graph["x"].shape
     return np.random.default_rng(seed).random((count, *shape), dtype=F32)
+
+
+def skip_mlp(seed, weights=1.0, skip=0.8):
+    """A dense layer with a skip connection; its weights and the wire's are scaled."""
+    net = Graph((8,), seed)
+    before = net.relu(net.linear("x", 12))
+    at = net.synapse(ops.Scale(scale=F32(weights)), net.linear(before, 12))
+    wire = net.synapse(ops.Scale(scale=F32(skip)), before)
+    return net.out(net.linear(net.relu(net.synapse(ops.Add(), at, wire)), 3))

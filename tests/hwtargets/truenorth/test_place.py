@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from hwtargets.truenorth import nets
+from hwtargets.truenorth import nets, simulator
 from onnx2snn.errors import UsageError
 from onnx2snn.hwtargets import load_target, to_json
 from onnx2snn.hwtargets.placement import place
@@ -105,6 +106,40 @@ def test_split_fan_in_is_reported_per_layer():
         assert report.facts["split"]["n2"]["parts"] == 2
         assert report.facts["partial_sum_neurons"] == 40 * number
     assert any("split into partial sums" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("seed", "weights", "skip", "coding"),
+    [
+        (7, 0.02, 1.0, "ternary"),  # on one core: the wire's weight in units of tiny weights
+        (4, 0.01, 300.0, "axons4"),  # in partial sums: a height that is rounded up
+        (5, 0.01, 300.0, "axons3"),
+    ],
+)
+def test_a_wire_beside_small_weights_stays_within_its_field(seed, weights, skip, coding):
+    graph = nets.skip_mlp(seed, weights, skip)
+    report = placed(graph, coding=coding)
+    box = parse(report.files["truenorth.npz"])
+    assert report.fits and np.abs(box.weights).max() <= 255
+    clipped = [note for note in report.notes if note.startswith("Beyond the chip's range")]
+    assert bool(clipped) == any("skip connections" in note for note in clipped)
+
+
+def test_energy_counts_the_events_of_the_emitted_cores():
+    graph, steps = nets.residual_net(0), 24
+    x = nets.samples(graph, 1)
+    report = place(
+        graph, "truenorth", data=PlaceData(x=x, calib=nets.samples(graph, 32, seed=5)),
+        steps=steps, seconds=0, options={"fit_steps": 16},
+    )  # fmt: skip
+    assert report.facts["copies"] > 50  # a spike that reaches a copy is an event too
+    box = report.files["truenorth.npz"]
+    header = parse(box).header["inputs"][0]
+    low, high = (np.reshape(header[end], -1) for end in ("low", "high"))
+    unit = (x[0].reshape(-1) - low) / (high - low)
+    sent = np.floor(unit * np.arange(steps + 1)[:, None] + 0.5)
+    found = simulator.run(io.BytesIO(box), [np.diff(sent, axis=0)], parse(box).header["ticks"])
+    assert report.energy.counts["synop"] == pytest.approx(sum(found.events.values()), rel=0.05)
 
 
 def _with_neuron(**changes):

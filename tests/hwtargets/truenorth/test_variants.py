@@ -115,3 +115,16 @@ def test_a_dead_channel_behind_a_skip_stays_within_the_chips_weights():
     assert report.facts["split"] and report.violations == ()
     box = parse(report.files["truenorth.npz"])
     assert np.abs(box.weights).max() <= 255 and np.abs(box.leak).max() <= 255
+
+
+def test_nothing_is_suggested_that_breaks_a_limit_when_it_is_compiled():
+    """Counting alone sees cores; every neuron's floor here needs a wider field than there is."""
+    target = chip_of(500)
+    limits = dict(target.limits)
+    limits["threshold_max"] = replace(limits["threshold_max"], value=1000)
+    report = placed(nets.conv_net(0), replace(target, limits=limits))
+    rule = "negative threshold within threshold_max"
+    assert [v.rule for v in report.violations] == [rule]
+    assert {entry["change"].split()[0] for entry in report.would_fit} >= {"a", "coding=ternary"}
+    assert all(not e["fits"] and e["still"] == [rule] for e in report.would_fit)
+    assert "still: negative threshold" in render_text(report)

@@ -1,0 +1,77 @@
+"""Converted networks for other tools, and back: every format is a line of ``FORMATS``.
+
+A format writes what its readers take for the same network, spike for spike. What it cannot say is
+refused by the name of the node, unless the caller asks for an approximation (``approximate``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UsageError, did_you_mean
+from ..results import claim_files
+from ..runtime.graph import SpikingGraph
+from ..spelling import spelled
+from .flat import ONNX
+from .format import Choices, Format
+from .torch import TORCH
+
+FORMATS: dict[str, Format] = {form.name: form for form in (ONNX, TORCH)}
+
+__all__ = ["FORMATS", "Choices", "Exported", "Format", "export"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Exported:
+    """What was written: the files, and what a user of them must know."""
+
+    to: str
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def export(
+    network: SpikingGraph,
+    path: str | Path,
+    *,
+    to: str,
+    inline: bool = False,
+    approximate: bool = False,
+    force: bool = False,
+    inputs: Iterable[Path] = (),
+) -> Exported:
+    """Write ``network`` for other tools.
+
+    Parameters:
+        path: the file; formats of several files name the others after it.
+        to: a key of ``FORMATS``.
+        inline: of "onnx": no local functions.
+        approximate: of formats with no word for something: write it with its declared convention.
+        force: replace files that onnx2snn did not make.
+        inputs: files that must not be replaced in any case.
+
+    Raises UsageError for what the format has no use for, GraphError (E430) for what it cannot say,
+    DataError (E220 to E224) where the files cannot be written. Then nothing is written.
+    """
+    form = format_named(to)
+    choices = Choices(inline=inline, approximate=approximate)
+    form.check(choices)
+    place = Path(path)
+    results = claim_files(place.parent, form.files(place.name), inputs=inputs, force=force)
+    written = form.write(network, place.name, choices)
+    for name, content in written.contents.items():
+        results.write(name, content)
+    files = tuple(place.parent / name for name in written.contents)
+    return Exported(to=to, files=files, notes=written.notes)
+
+
+def format_named(to: str) -> Format:
+    """The format ``to``. Raises UsageError for another name."""
+    form = FORMATS.get(to)
+    if form is None:
+        raise UsageError(
+            f"{spelled('to')} is a format, not '{to}'", remedy=did_you_mean(to, FORMATS)
+        )
+    return form

@@ -1,0 +1,154 @@
+"""A comparison in words and rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...reports.figures import count
+from ...reports.text import percent, table
+from ..plan import LADDER
+from . import Change, Comparison, CurvePair, Difference, PointPair
+
+SHORT = {"spikes_per_neuron": "spikes", "synops_per_sample": "synops", "energy_to_ann": "energy"}
+CHANGED = ["what", "A", "B"]
+DIGEST = 12  # characters of a sha256
+
+
+def text(found: Comparison) -> str:
+    """The verdicts, what changed, and a table per pair of curves."""
+    parts = ["\n".join([*verdicts(found), "", f"A: {found.first}", f"B: {found.second}"])]
+    if found.changes:
+        parts.append(f"what changed:\n{table(CHANGED, change_rows(found.changes))}")
+    for pair in found.curves:
+        lines = [title(pair)]
+        if pair.changes:
+            lines += ["", "what changed:", table(CHANGED, change_rows(pair.changes))]
+        lines += ["", table(*rows(pair)), how(pair)]
+        parts.append("\n".join(lines))
+    parts += alone(found)
+    return "\n\n".join(parts)
+
+
+def verdicts(found: Comparison) -> list[str]:
+    """The answer, a line per pair of curves: of the last answers that both have."""
+    if not found.curves:
+        return ["Nothing to compare: no curve is in both."]
+    return [verdict(pair) for pair in found.curves]
+
+
+def verdict(pair: CurvePair) -> str:
+    last = pair.points[-1]
+    judged = last.judged
+    said = [] if judged is None else [_told(*judged)]
+    for name, (a, b) in last.costs.items():
+        if name in SHORT and a > 0:
+            said.append(f"{SHORT[name]} x{b / a:.2f}")
+    latency = last.costs.get("latency")
+    if latency is not None:
+        a, b = latency
+        said.append(f"latency {a} steps in both" if a == b else f"latency {a} steps, then {b}")
+    return f"{title(pair)}, {steps(last)}: {'; '.join(said)}."
+
+
+def title(pair: CurvePair) -> str:
+    return pair.first if pair.first == pair.second else f"{pair.first} (A), {pair.second} (B)"
+
+
+def steps(point: PointPair) -> str:
+    a, b = point.T
+    return f"T={a}" if a == b else f"T={a} in A, T={b} in B"
+
+
+def _told(name: str, found: Difference) -> str:
+    which = "better" if found.difference > 0 else "worse"
+    points = f"{abs(100 * found.difference):.2f} points of {name}"
+    if found.low is None:
+        return f"B is {points} {which}, without an interval"
+    said = f"95 % interval {bounds(found)}"
+    if found.told:
+        return f"B is {points} {which} than A ({said})"
+    return f"no difference of {name} that these samples tell: {signed(found.difference)} ({said})"
+
+
+def signed(fraction: float) -> str:
+    return f"{100 * fraction:+.2f}"
+
+
+def change_rows(changes: Sequence[Change]) -> list[list[str]]:
+    return [[c.what, _plain(c.what, c.first), _plain(c.what, c.second)] for c in changes]
+
+
+def _plain(what: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if what.endswith("sha256"):
+        return str(value)[:DIGEST]
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def shown_points(pair: CurvePair) -> list[PointPair]:
+    """A few per octave where there are many, and the last."""
+    few = [p for p in pair.points if p.T[0] in LADDER or p is pair.points[-1]]
+    return few if len(pair.points) > 12 else list(pair.points)
+
+
+def rows(pair: CurvePair) -> tuple[list[str], list[list[str]]]:
+    """Header, and a row per pair of answers."""
+    points = shown_points(pair)
+    shares = [name for name in ("accuracy", "agreement") if name in points[0].shares]
+    costs = [name for name in points[0].costs if name != "latency" or _moved(points)]
+    header = ["T"]
+    for name in shares:
+        header += [f"{name} A", "B", "B - A", "95 % interval"]
+    if not pair.unpaired:
+        header += ["A alone right" if "accuracy" in shares else "A alone agrees", "B alone", "same"]
+    for name in costs:
+        header += [f"{name.split('_')[0]} A", "B"]
+    out = []
+    for point in points:
+        row = [f"{point.T[0]}" if point.T[0] == point.T[1] else f"{point.T[0]}, {point.T[1]}"]
+        for name in shares:
+            d = point.shares[name]
+            row += [percent(d.first), percent(d.second), signed(d.difference), bounds(d)]
+        judged = point.judged
+        if not pair.unpaired and judged is not None:
+            row += [str(judged[1].only_first), str(judged[1].only_second), percent(point.same)]
+        for name in costs:
+            row += [_cost(name, value) for value in point.costs[name]]
+        out.append(row)
+    return header, out
+
+
+def bounds(found: Difference) -> str:
+    """The interval; "" where there is none."""
+    if found.low is None or found.high is None:
+        return ""
+    return f"{signed(found.low)} to {signed(found.high)}"
+
+
+def _moved(points: Sequence[PointPair]) -> bool:
+    return any(a != b for a, b in (p.costs["latency"] for p in points if "latency" in p.costs))
+
+
+def _cost(name: str, value: float) -> str:
+    return count(value) if name == "synops_per_sample" else f"{value:.4g}"
+
+
+def how(pair: CurvePair) -> str:
+    """What the differences are."""
+    if pair.unpaired:
+        return (
+            f"NOT paired by sample ({pair.unpaired}): intervals are those of two independent draws "
+            "(Newcombe 1998), wider than of the same samples."
+        )
+    return (
+        "B - A in points, on the same samples, with its 95 % score interval (Tango 1998); same: "
+        "samples with the same answer, right or wrong."
+    )
+
+
+def alone(found: Comparison) -> list[str]:
+    """Curves without a counterpart."""
+    sides = (("A", found.only_first), ("B", found.only_second))
+    return [f"only in {side}: {', '.join(names)}" for side, names in sides if names]
