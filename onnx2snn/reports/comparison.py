@@ -242,10 +242,11 @@ def sweep_rows(sweep: Sweep) -> tuple[list[str], list[list[Any]]]:
     for run in sweep.runs:
         found = run.evaluation
         whole = [found.ann_accuracy, found.macs_ann, found.spiking.verdict]
+        whole.append(Provenance.of(run.network).bits_per_spike)
         rows += [
             [run.recipe, *(getattr(point, f) for f in fields), *whole] for point in found.points
         ]
-    return ["recipe", *fields, "ann_accuracy", "ann_macs", "spiking"], rows
+    return ["recipe", *fields, "ann_accuracy", "ann_macs", "spiking", "bits_per_spike"], rows
 
 
 def sweep_csv(sweep: Sweep) -> str:
