@@ -198,7 +198,8 @@ def runs_text(runs: Sequence[SweepRun], *, said: Collection[str] = ()) -> str:
 def sweep_text(sweep: Sweep) -> str:
     """What all curves come to, then one after the other."""
     head = f"{sweep.model} on {sweep.data} ({counted(sweep.samples, 'sample')})"
-    return "\n\n".join([head, _answer_text(sweep), *(_curve_text(run) for run in sweep.runs)])
+    answer = _answer_text(sweep) + notes_text(sweep.left_out)
+    return "\n\n".join([head, answer, *(_curve_text(run) for run in sweep.runs)])
 
 
 def _answer_text(sweep: Sweep) -> str:

@@ -84,6 +84,7 @@ def sweep(result: Sweep) -> dict[str, Any]:
             "values": None if first.ann_values is None else asdict(first.ann_values),
         },
         "runs": [curve(run) for run in result.runs],
+        **({"left_out": list(result.left_out)} if result.left_out else {}),
     }
 
 
