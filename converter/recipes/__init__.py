@@ -53,7 +53,7 @@ _ALL = (
     Recipe(
         name="binary",
         summary="integrate-and-fire, soft reset, spikes 0/1; behind a lag paced",
-        chips=("any chip with soft reset; with a lag programmable neurons",),
+        chips=("any chip with soft reset; behind a lag one with programmable neurons",),
     ),
     Recipe(
         name="signed",

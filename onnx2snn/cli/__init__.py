@@ -46,7 +46,7 @@ class Cli(click.Group):
             fail(error.code, text=str(error))
         except MemoryError as error:
             what = f"not enough memory ({error})" if str(error) else "not enough memory"
-            fail("E900", text=f"{what}. Lower --mem-limit, --threads or --samples.")
+            fail("E900", text=f"{what}. Lower --mem-limit, --threads, --samples or -T.")
         except terminal.Interrupted:
             words = last_words.left()
             terminal.notice("interrupted" + (f": {words}" if words else ""))

@@ -11,6 +11,7 @@ import click
 
 from .. import api
 from ..converter import frontend
+from ..display import counted
 from ..errors import UsageError, did_you_mean
 from ..reports import documents
 from ..reports import text as render
@@ -21,12 +22,24 @@ from . import options as opt
 from .help import Verb, glossary
 
 PATH = click.Path(path_type=Path)
-NEEDED = ("numpy", "onnx", "onnxruntime", "onnx-ir", "onnxscript", "click", "threadpoolctl")
+NEEDED = (
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnx-ir",
+    "onnxscript",
+    "click",
+    "threadpoolctl",
+    "jinja2",
+)
 # Package -> what it adds, and how it is installed.
 OPTIONAL = {
     "matplotlib": ("pictures", "pip install 'onnx2snn[plot]'"),
     "pillow": ("folders of images as data", "pip install 'onnx2snn[images]'"),
     "numba": ("layers driven by their spikes", "pip install 'onnx2snn[fast]'"),
+    "pandas": ("tables of results in Python", "pip install 'onnx2snn[tables]'"),
+    "nir": ("export to and import from NIR", "pip install 'onnx2snn[nir]'"),
+    "distributed": ("sweeps on a Dask cluster", "pip install 'onnx2snn[distributed]'"),
     "xylosim": ("live comparison with the vendor's Xylo simulator", "see docs/placement.md"),
 }
 
@@ -78,7 +91,8 @@ def _doctor_text(document: dict[str, Any]) -> str:
         use, how = OPTIONAL.get(p["package"], ("needed", "pip install onnx2snn"))
         rows.append([p["package"], p["version"] or "missing", use, "" if p["version"] else how])
     libraries = "; ".join(
-        f"{b['internal_api']} {b['version']} ({b['architecture']}, {b['num_threads']} threads)"
+        f"{b['internal_api']} {b['version']} ({b['architecture']}, "
+        f"{counted(int(b['num_threads']), 'thread')})"
         for b in document["blas"]
     )
     return (
@@ -152,15 +166,21 @@ def _ops_text(spiking: list[list[str]], refused: list[list[str]]) -> str:
 @opt.json_option
 def explain(words: tuple[str, ...], as_json: bool) -> None:
     """What a word of the reports means; without WORD, all of them."""
-    word = " ".join(words)
-    name = glossary.meant(word) if word else None
-    if word and name is None:
-        raise UsageError(
-            f"no explanation of '{word}'", remedy=did_you_mean(word, glossary.TERMS), code="E120"
-        )
-    found = dict(glossary.TERMS) if name is None else {name: glossary.TERMS[name]}
+    # One term of several words, or several terms.
+    whole = glossary.meant(" ".join(words))
+    named = {word: glossary.meant(word) for word in words} if whole is None else {"": whole}
+    for word, name in named.items():
+        if name is None:
+            unknown = " ".join(words) if not any(named.values()) else word
+            raise UsageError(
+                f"no explanation of '{unknown}'",
+                remedy=did_you_mean(unknown, glossary.TERMS),
+                code="E120",
+            )
+    chosen = [name for name in named.values() if name is not None] or list(glossary.TERMS)
+    found = {name: glossary.TERMS[name] for name in chosen}
     document = {"schema": "onnx2snn.explain/1", "terms": found}
-    then = ("demo",) if name is None else ("explain",)
+    then = ("explain",) if words else ("demo",)
     opt.emit(document, as_json, _terms_text, found, then=then)
 
 

@@ -79,7 +79,7 @@ def auto_text(auto: Mapping[str, Any]) -> str:
     ]
     order += f"\nanother {spelled('prefer')} would take: {', '.join(others)}" if others else ""
     left = "".join(f"\nnot weighed: {reason}" for reason in auto["left_out"])
-    return f"{table(header, rows)}\n{_verdict(auto)}\n{order}{left}{_front_text(auto)}"
+    return f"{_verdict(auto)}\n\n{table(header, rows)}\n{order}{left}{_front_text(auto)}"
 
 
 def _front_text(auto: Mapping[str, Any]) -> str:
@@ -98,7 +98,7 @@ def _front_text(auto: Mapping[str, Any]) -> str:
         [
             f"{c['spike_cost']:g}",
             f"{c['spikes_per_neuron']:.2f}",
-            f"{100 * (c['spikes_per_neuron'] / free[0]['spikes_per_neuron'] - 1):+.0f} %",
+            f"{round(100 * (c['spikes_per_neuron'] / free[0]['spikes_per_neuron'] - 1)):+d} %",
             f"{c['drop']:.2f}",
             "" if c["low"] is None else f"{c['low']:.2f} to {c['high']:.2f}",
             f"{c['expected']:.2f}",

@@ -128,7 +128,7 @@ def _synops(r: PlacementReport) -> str:
 
 def _resources(r: PlacementReport) -> str:
     rows = [
-        (x.name, x.used, x.limit, f"{100 * x.share:.0f}%", "" if x.verified else "not verified")
+        (x.name, x.used, x.limit, f"{100 * x.share:.0f} %", "" if x.verified else "not verified")
         for x in r.resources
     ]
     return _table(("resource (fullest core)", "used", "limit", "share", ""), rows)

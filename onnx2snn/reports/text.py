@@ -365,6 +365,13 @@ def _converts(report: CheckReport) -> str:
     return f"{name} does not convert: {bad} unsupported node{'s' * (bad != 1)}."
 
 
+def _capability(value: object) -> object:
+    """What a chip can do, as people write it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(value) if isinstance(value, list | tuple) else value
+
+
 def target_text(target: HardwareTarget) -> str:
     """The numbers of a chip, and where they come from."""
     rows = [
@@ -375,7 +382,10 @@ def target_text(target: HardwareTarget) -> str:
     parts = [
         f"{target.name}: {target.title}\n",
         table(["number", "value", "unit", "verified", "source"], rows),
-        "\n" + table(["capability", "value"], list(target.capabilities.items())),
+        "\n"
+        + table(
+            ["capability", "value"], [[k, _capability(v)] for k, v in target.capabilities.items()]
+        ),
     ]
     if target.boards:
         boards = ", ".join(f"{name} ({counted(n, 'chip')})" for name, n in target.boards.items())

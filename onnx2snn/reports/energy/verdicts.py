@@ -67,12 +67,18 @@ def headline(judged: Sequence[Verdict]) -> str:
     """Under which models the SNN needs less energy, in one sentence."""
     less = [v.model.title for v in judged if v.ratio < 1]
     more = [v.model.title for v in judged if v.ratio >= 1]
-    sides = [f"less {' and '.join(less)}"] if less else []
-    sides += [f"more {' and '.join(more)}"] if more else []
+    sides = [f"less {_listed(less)}"] if less else []
+    sides += [f"more {_listed(more)}"] if more else []
     return (
         f"Energy, by counted events and published prices (nothing is measured): the SNN needs "
         f"{', '.join(sides)}"
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def figures(verdict: Verdict, found: Events) -> str:

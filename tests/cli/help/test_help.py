@@ -33,6 +33,7 @@ def test_help_begins_with_an_example_whose_options_exist(name: str) -> None:
     command = main.commands[name]
     text = " ".join(shown(name).split())
     assert text.split("Example: ")[1].startswith(EXAMPLES[name])
+    assert text.count("Example: ") == 1
     words = shlex.split(EXAMPLES[name])
     assert words[:2] == ["onnx2snn", name]
     known = {opt for param in command.params for opt in param.opts}
@@ -60,12 +61,29 @@ def test_the_glossary_is_that_of_the_documentation() -> None:
 
 @pytest.mark.parametrize(
     ("word", "term"),
-    [("agreement", "agreement"), ("MACs", "MAC"), ("analog islands", "analog island"), ("t", "T")],
+    [
+        ("agreement", "agreement"),
+        ("MACs", "MAC"),
+        ("analog islands", "analog island"),
+        ("t", "T"),
+        ("spikes/neuron", "spikes per neuron"),
+        ("to ANN", "to ANN"),
+        ("nJ/sample", "energy"),
+    ],
 )
 def test_a_word_is_explained_whatever_its_case_or_number(word: str, term: str) -> None:
     result = CliRunner().invoke(main, ["explain", *word.split()])
     assert result.exit_code == 0
     assert result.output == f"{term}: {glossary.TERMS[term]}\nnext: onnx2snn explain\n"
+
+
+def test_several_words_are_explained_at_once_and_the_one_that_is_none_is_named() -> None:
+    result = CliRunner().invoke(main, ["explain", "lag", "synops"])
+    assert [line.split(":")[0] for line in result.output.splitlines()] == ["lag", "synop", "next"]
+    result = CliRunner().invoke(main, ["explain", "lag", "thresold"])
+    assert result.exit_code == 2
+    assert result.stderr == "error E120: no explanation of 'thresold'. Did you mean 'threshold'?\n"
+    assert set(glossary.HEADINGS.values()) <= set(glossary.TERMS)
 
 
 def test_a_word_without_an_explanation_is_one_line_and_status_two() -> None:

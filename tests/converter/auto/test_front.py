@@ -64,6 +64,8 @@ def test_it_is_measured_said_and_taken() -> None:
     assert plain.chosen.spike_cost == meta["options"]["spike_cost"] == 0.0
     shown = auto_text(meta["auto"])
     assert f"few-spike at T={plain.chosen.T} where spikes have a price" in shown
+    assert shown.startswith(f"chosen: few-spike at T={plain.chosen.T}, ")
+    assert "-0 %" not in shown
     saved = f"{100 * (spikes[-1] / spikes[0] - 1):+.0f} %"
     assert saved in shown.splitlines()[-1]
 

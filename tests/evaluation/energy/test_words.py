@@ -13,7 +13,7 @@ FOUND = perceptron(8, rate=0.05)
 
 def test_the_sentence_says_under_which_models_the_network_needs_less() -> None:
     assert verdicts.lines(FOUND)[0].endswith(
-        "the SNN needs less by arithmetic alone and with memory and at the same precision"
+        "the SNN needs less by arithmetic alone, with memory and at the same precision"
     )
     often = verdicts.lines(perceptron(8, rate=0.3))
     assert often[0].endswith("less by arithmetic alone, more with memory and at the same precision")
