@@ -21,8 +21,7 @@ from .lowering.copies import front, spread
 from .lowering.fold_thresholds import set_thresholds
 from .lowering.grid import on_grid, round_thresholds
 from .lowering.lower import lower
-from .recipes import Recipe, recipe_named
-from .recipes import windowed as windows
+from .recipes import Recipe, recipe_named, together
 from .recipes.neurons import copies_of, neurons_of, thresholds_of
 from .recipes.notes import (
     coder_notes,
@@ -74,13 +73,13 @@ def convert(
     """
     options = options or Options()
     recipe = recipe_named(options.recipe)
-    _check(recipe, options, data=calibration is not None)
+    _check(options, data=calibration is not None)
     rewritten = run_passes(ann, default_passes(options.maxpool))
     lowered, coders = _with_encoding(lower(rewritten), options), NONE
     if options.enters.coded is not None:
         lowered, coders = with_coders(lowered, ever_negative(lowered, calibration))
     if options.lag:
-        _check_lag(lowered, recipe)
+        _check_lag(lowered)
     with one_blas_thread():
         if calibration is None:
             stats = assumed_statistics(lowered, trained_moments(rewritten))
@@ -128,7 +127,7 @@ def convert(
     )
 
 
-def _check(recipe: Recipe, options: Options, *, data: bool) -> None:
+def _check(options: Options, *, data: bool) -> None:
     """Raise UsageError E114 for options that mean nothing here. ``data``: there is some to
     calibrate on."""
     if options.spike_cost and not data:
@@ -137,8 +136,7 @@ def _check(recipe: Recipe, options: Options, *, data: bool) -> None:
             remedy=f"Give calibration data, or leave {spelled('spike_cost')} out.",
             code="E114",
         )
-    if recipe.window is not None:
-        windows.check(recipe, options)
+    together.check(options)
 
 
 def _tuned(
@@ -160,15 +158,8 @@ def _tuned(
     return tune(graph, calibration, neurons, options.steps, tuning, progress=progress)
 
 
-def _check_lag(lowered: snn.SpikingGraph, recipe: Recipe) -> None:
-    """Raise UsageError E114 where a start lag means nothing, or E115 where the file could not be
-    written."""
-    if recipe.synchronous:
-        raise UsageError(
-            "recipe 'synchronous' waits T steps in every layer, it takes no lag",
-            remedy=f"Leave {spelled('lag')} out, or use {spelled('recipe', 'binary')}.",
-            code="E114",
-        )
+def _check_lag(lowered: snn.SpikingGraph) -> None:
+    """Raise UsageError E115 where the file could not be written."""
     islands = [node.name for node in lowered.of(snn.Analog)]
     if islands:
         raise UsageError(

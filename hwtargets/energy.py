@@ -21,7 +21,14 @@ from typing import Any
 import numpy as np
 
 from ..display import counted
-from ..runtime.cost import BYTE_MULTIPLY, CACHE_BYTE, HOROWITZ, WHOLE_ADD, layer_costs
+from ..runtime.cost import (
+    BYTE_MULTIPLY,
+    CACHE_BYTE,
+    HOROWITZ,
+    WHOLE_ADD,
+    layer_costs,
+    static_cost,
+)
 from ..runtime.ops import Array
 from .target import WHOLE, HardwareTarget, Known, Limit
 from .view.network import ChipNetwork
@@ -207,7 +214,8 @@ def activity(
 ) -> Activity:
     """Counted from firing rates: measured (spikes per neuron and step), or assumed.
 
-    Rates are taken with each layer's mean fan-out. ``sent``: share of the input's values that
+    Rates are taken with the fan-out of each neuron where they are measured: those that fire more
+    may reach more. ``sent``: share of the input's values that
     reach the first layer as spikes in every step; ``encoders``: neurons on the chip that send them.
     ``on_host``: what reads the input is computed by the host.
     """
@@ -223,8 +231,10 @@ def activity(
         mean[node.name] = float(np.mean(rates[node.name])) if rates and node.name in rates else sent
     for name in network.hosted:
         mean[name] = float(np.mean(rates[name])) if rates and name in rates else rate
+    reach = _reach(network, rates or {})
+    synops += sum(reach.values())
     for p in network.projections:
-        synops += p.synapses * mean[p.source]
+        synops += 0.0 if p.source in reach else p.synapses * mean[p.source]
     for layer in network.layers:
         if network.readers(layer.name):
             spikes += layer.neurons * mean[layer.name]
@@ -232,6 +242,18 @@ def activity(
     host = sum(layer.macs for layer in layers if layer.drive == "input") if on_host else 0
     total = sum(layer.macs for layer in layers)
     return Activity(synops=synops, neurons=neurons, spikes=spikes, macs=total, host_macs=host)
+
+
+def _reach(network: ChipNetwork, rates: Mapping[str, Array]) -> dict[str, float]:
+    """Per node with measured rates (*shape), synaptic operations per step: of every neuron its rate
+    times what it reaches, as an engine counts them (``runtime.cost``)."""
+    cost = static_cost(network.facts)
+    fans = {**cost.fan_out, **cost.passed_on}
+    return {
+        name: float((found * fans[name]).sum())
+        for name, found in rates.items()
+        if name in fans and fans[name].shape == np.shape(found)
+    }
 
 
 def energy_of(

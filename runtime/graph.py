@@ -24,10 +24,10 @@ import numpy as np
 from ..display import html_table, table
 from ..errors import GraphError
 from . import ops, summary
-from .choices import wrong_choices
 from .neurons import Neuron
 from .ops import Array, LinearOp, Shape, frozen
 from .plasticity.rule import LayerState, Rule
+from .tables import wrong_choices
 
 Coding: TypeAlias = Literal["rate", "paced", "few-spike", "differential"]
 

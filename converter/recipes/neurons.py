@@ -7,11 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...errors import UsageError
 from ...runtime import graph as snn
 from ...runtime.neurons import Neuron, NeuronParams, PacedParams
 from ...runtime.ops import Array
-from ...spelling import spelled
 from ..lowering.align import aligned
 from ..lowering.coders import Coders, coding_neuron, joined
 from ..lowering.copies import FEW_LEVELS, worth_copying
@@ -76,7 +74,7 @@ def neurons_of(
 ) -> tuple[snn.SpikingGraph, dict[str, Neuron]]:
     """The neuron parameters of every population, and the graph as these neurons need it."""
     if recipe.model == "differential":
-        return _differential(lowered, stats, theta, options.levels or recipe.levels, options)
+        return _differential(lowered, stats, theta, options.levels or recipe.levels)
     if recipe.window is not None:
         window = recipe.window
         return windows.windowed(lowered, stats, theta, window, options, copies=copies)
@@ -127,14 +125,7 @@ def _differential(
     stats: Mapping[str, LayerStats],
     theta: Mapping[str, Array],
     powers: int,
-    options: Options,
 ) -> tuple[snn.SpikingGraph, dict[str, Neuron]]:
-    if options.lag or options.readout == "count" or options.reset == "zero" or options.leak:
-        raise UsageError(
-            "recipe 'differential' has no start lag, leak, reset to zero or output spike counts",
-            remedy=f"Leave these options out, or use {spelled('recipe', 'graded')}.",
-            code="E114",
-        )
     largest = {
         p.name: stats[p.name].broadcast(theta[p.name].astype(np.float32), len(p.shape))
         for p in lowered.of(snn.Population)

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ...errors import UsageError, did_you_mean
-from ...runtime.choices import choices, wrong_choices
+from ...runtime.tables import choices, wrong_choices
 from ...spelling import spelled
 from ..statistics.thresholds import Method
 from . import recipe_named

@@ -35,8 +35,8 @@ from ...runtime.neurons import (
 from ...runtime.neurons.model import weight
 from ...runtime.neurons.paced import progress
 from ...runtime.ops import Array
+from ...runtime.parallel.stages import stage
 from ...runtime.semantics.windows import READ
-from ...runtime.stages import stage
 from ...runtime.tables import entry
 from ..mapping import ChipRun
 from ..view.coders import sent_by_host

@@ -24,7 +24,7 @@ from math import ceil, sqrt
 import numpy as np
 
 from ...runtime.ops import Array
-from ...runtime.stages import stage
+from ...runtime.parallel.stages import stage
 from ..mapping import Traffic
 from . import multilevel
 

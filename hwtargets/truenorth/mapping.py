@@ -20,7 +20,7 @@ import numpy as np
 from ...errors import TargetError, UsageError
 from ...runtime import graph as g
 from ...runtime.ops import Array
-from ...runtime.stages import stage
+from ...runtime.parallel.stages import stage
 from .. import rules
 from ..energy import ENERGY
 from ..mapping import PLACEMENT, ChipMapping, ChipRun, Mapped, Request, Traffic, refused

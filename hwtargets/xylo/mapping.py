@@ -14,7 +14,7 @@ import numpy as np
 
 from ...runtime import graph as g
 from ...runtime.ops import Array
-from ...runtime.stages import stage
+from ...runtime.parallel.stages import stage
 from ..energy import activity as counted
 from ..energy import ann_comparison
 from ..mapping import PLACEMENT, ChipMapping, ChipRun, Cores, Mapped, Request, no_traffic

@@ -14,7 +14,7 @@ import click
 
 from ..errors import Onnx2SnnError
 from ..runtime.parallel import last_words
-from ..runtime.stages import watched_by
+from ..runtime.parallel.stages import watched_by
 from ..spelling import spelled_by
 from . import progress, terminal
 from .conversion import COMMANDS as CONVERSION

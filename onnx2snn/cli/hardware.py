@@ -36,7 +36,7 @@ from ..results import Results, one_file
 from ..results.marks import TEXT_MARK, Kind
 from ..runtime.facts import GraphFacts
 from ..runtime.graph import SpikingGraph
-from ..runtime.stages import Begin, watched_by
+from ..runtime.parallel.stages import Begin, watched_by
 from . import files, terminal
 from . import options as opt
 from .help import Verb

@@ -21,7 +21,7 @@ from ..experiments import estimate
 from ..experiments import file as experiment_file
 from ..experiments import store as unfinished
 from ..experiments.chips import check_targets
-from ..experiments.plan import parse_grid, plan
+from ..experiments.plan import fitting, parse_grid, plan
 from ..experiments.run import sweep as run_sweep
 from ..experiments.saving import (
     chart_kinds,
@@ -201,13 +201,16 @@ def sweep(
     """
     engine = opt.engine_arguments({k: choices.pop(k) for k in opt.ENGINE})
     engine["regression"] = choices.pop("regression")
-    series = plan(
+    planned = plan(
         recipes or ("binary",),
         opt.chosen(**choices),
         grid=parse_grid(grid),
         steps=opt.parse_sweep(steps),
         each=convert_each,
     )
+    series, left_out = fitting(planned)
+    for line in left_out:
+        terminal.notice(f"note: {line}")
     names = network_names(model, series)
     results = claim(
         output,
@@ -242,7 +245,7 @@ def sweep(
             opt.emit(document, as_json, _plan_text, expected, bool(targets), then=again)
             return
         with cluster.executor(scheduler, loaded, test, calibration, by=data_by) as executor:
-            result = run_sweep(work, series, seeds=seeds, executor=executor)
+            result = run_sweep(work, series, seeds=seeds, executor=executor, left_out=left_out)
         for made in result.runs:
             reader.made(made.network, test)
             reader.judged(made.evaluation, data)

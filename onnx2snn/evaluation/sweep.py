@@ -41,12 +41,14 @@ class SweepRun:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Sweep:
-    """All curves on one model and data set."""
+    """All curves on one model and data set. ``left_out``: what was asked for and does not exist,
+    such as combinations of a grid, in words."""
 
     model: str
     data: str
     samples: int
     runs: tuple[SweepRun, ...]
+    left_out: tuple[str, ...] = ()
 
     @property
     def networks(self) -> tuple[SweepRun, ...]:

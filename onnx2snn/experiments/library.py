@@ -36,7 +36,7 @@ from ..results.marks import Kind
 from ..runtime.engine import EngineOptions
 from ..spelling import spelled
 from .chips import check_targets
-from .plan import Steps, parse_grid, plan
+from .plan import Steps, fitting, parse_grid, plan
 from .run import sweep as run_sweep
 from .saving import chart_kinds, network_names, write_chart, write_networks
 from .shards.cluster import executor
@@ -189,13 +189,14 @@ def sweep(
         raise UsageError(
             f"{spelled('engine')} takes no '{unknown[0]}'", remedy=meant(unknown[0], ENGINE)
         )
-    series = plan(
+    planned = plan(
         (recipes,) if isinstance(recipes, str) else tuple(recipes),
         options,
         grid=parse_grid([f"{name}={_listed(values)}" for name, values in (grid or {}).items()]),
         steps=_steps(steps),
         each=convert_each,
     )
+    series, left_out = fitting(planned)
     loaded = api.read_model(model)
     test = _samples(data, loaded, preprocessing, limit)
     fitted = None if calibration is None else _samples(calibration, loaded, preprocessing, None)
@@ -216,7 +217,7 @@ def sweep(
             targets=chips,
         )
         with executor(scheduler, loaded, test, fitted, by=data_by) as home:
-            record = run_sweep(work, series, seeds=seeds, executor=home)
+            record = run_sweep(work, series, seeds=seeds, executor=home, left_out=left_out)
         store.finish()
     names = network_names(loaded.path, series)
     return SweepResult(record=record, names=tuple(names.values()), test=test)

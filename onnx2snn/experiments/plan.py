@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from ..converter.recipes.options import Choosable, choosable
+from ..converter.recipes import together
+from ..converter.recipes.options import Choosable, Options, choosable
 from ..errors import UsageError, did_you_mean
 from ..spelling import spelled
 
@@ -85,6 +86,56 @@ def plan(
         for recipe in recipes
         for values in chosen
     )
+
+
+def fitting(series: Sequence[Series]) -> tuple[tuple[Series, ...], tuple[str, ...]]:
+    """The series with the T that their recipes have, and what was left out, in words: a grid and a
+    list of T also ask for what does not exist.
+
+    Raises the UsageError of the first, where nothing is left of a recipe.
+    """
+    left: list[Series] = []
+    out: list[str] = []
+    refused: dict[str, UsageError] = {}
+    for one in series:
+        wrong = {t: error for t in _asked(one) if (error := _refusal(one, t)) is not None}
+        if wrong:
+            out.append(_left_out(one, wrong))
+            refused.setdefault(one.options["recipe"], next(iter(wrong.values())))
+        if len(wrong) < len(_asked(one)):
+            left.append(replace(one, steps=_without(one.steps, wrong)))
+    kept = {one.options["recipe"] for one in left}
+    for recipe, error in refused.items():
+        if recipe not in kept:
+            raise error
+    return tuple(left), tuple(out)
+
+
+def _asked(series: Series) -> list[int]:
+    return sorted({*series.steps.answers, *series.steps.conversions})
+
+
+def _refusal(series: Series, steps: int) -> UsageError | None:
+    try:
+        together.check(Options(**{**series.options, "steps": steps}))
+    except UsageError as error:
+        return error
+    return None
+
+
+def _without(steps: Steps, wrong: dict[int, UsageError]) -> Steps:
+    """The last one is converted for in any case."""
+    answers = tuple(t for t in steps.answers if t not in wrong)
+    conversions = {t for t in steps.conversions if t not in wrong}
+    return Steps(answers=answers, conversions=tuple(sorted({*conversions, answers[-1]})))
+
+
+def _left_out(series: Series, wrong: dict[int, UsageError]) -> str:
+    which, first = list(wrong), next(iter(wrong.values()))
+    if len(which) == len(_asked(series)):
+        return f"{series.label}: left out: {first.what}"
+    apart = ", ".join(map(str, which)) if len(which) < 4 else f"{which[0]} to {which[-1]}"
+    return f"{series.label}: T={apart} left out: {first.what}"
 
 
 def parse_grid(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:

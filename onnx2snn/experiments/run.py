@@ -32,10 +32,15 @@ LAYERS_ON = 32  # samples on which the layers' errors are measured
 
 
 def sweep(
-    work: Work, series: Sequence[Series], *, seeds: int = 1, executor: Executor | None = None
+    work: Work,
+    series: Sequence[Series],
+    *,
+    seeds: int = 1,
+    executor: Executor | None = None,
+    left_out: tuple[str, ...] = (),
 ) -> Sweep:
     """Convert what every series asks for (``plan``) and run it on the samples, each with so many
-    ``seeds``; ``executor``: by default this machine."""
+    ``seeds``; ``executor``: by default this machine; ``left_out``: of the plan (``fitting``)."""
     works = [work.seeded(seed) for seed in range(seeds)]
     _tell_of_others(work, works, series)
     seeded = [(each, one.seeded(seed)) for one in series for seed, each in enumerate(works)]
@@ -48,6 +53,7 @@ def sweep(
         data=work.samples.source,
         samples=len(work.samples),
         runs=tuple(run for one in series for run in _over_seeds(works, one, found)),
+        left_out=left_out,
     )
 
 

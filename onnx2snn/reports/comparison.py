@@ -198,7 +198,8 @@ def runs_text(runs: Sequence[SweepRun], *, said: Collection[str] = ()) -> str:
 def sweep_text(sweep: Sweep) -> str:
     """What all curves come to, then one after the other."""
     head = f"{sweep.model} on {sweep.data} ({counted(sweep.samples, 'sample')})"
-    return "\n\n".join([head, _answer_text(sweep), *(_curve_text(run) for run in sweep.runs)])
+    answer = _answer_text(sweep) + notes_text(sweep.left_out)
+    return "\n\n".join([head, answer, *(_curve_text(run) for run in sweep.runs)])
 
 
 def _answer_text(sweep: Sweep) -> str:
@@ -242,10 +243,11 @@ def sweep_rows(sweep: Sweep) -> tuple[list[str], list[list[Any]]]:
     for run in sweep.runs:
         found = run.evaluation
         whole = [found.ann_accuracy, found.macs_ann, found.spiking.verdict]
+        whole.append(Provenance.of(run.network).bits_per_spike)
         rows += [
             [run.recipe, *(getattr(point, f) for f in fields), *whole] for point in found.points
         ]
-    return ["recipe", *fields, "ann_accuracy", "ann_macs", "spiking"], rows
+    return ["recipe", *fields, "ann_accuracy", "ann_macs", "spiking", "bits_per_spike"], rows
 
 
 def sweep_csv(sweep: Sweep) -> str:

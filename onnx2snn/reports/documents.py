@@ -12,6 +12,7 @@ from math import isfinite
 from typing import Any
 
 from ..converter.frontend import CheckReport
+from ..converter.recipes import RECIPES
 from ..diagnosis.layers import LayerError
 from ..diagnosis.measure import Measured
 from ..evaluation.chips import ChipCurve
@@ -83,6 +84,7 @@ def sweep(result: Sweep) -> dict[str, Any]:
             "values": None if first.ann_values is None else asdict(first.ann_values),
         },
         "runs": [curve(run) for run in result.runs],
+        **({"left_out": list(result.left_out)} if result.left_out else {}),
     }
 
 
@@ -149,12 +151,14 @@ def layer(found: LayerError) -> dict[str, Any]:
 def made(network: SpikingGraph) -> dict[str, Any]:
     """How a network was made and what its spikes are, as its file says."""
     record = Provenance.of(network)
+    recipe = RECIPES.get(record.recipe or "")
     return {
         "recipe": record.recipe,
         "lag": record.lag,
         "levels": record.levels,
         "bits_per_spike": record.bits_per_spike,
         "simulation_only": record.simulation_only,
+        "runs_on": None if recipe is None else list(recipe.chips),
         "options": record.options,
         "calibration": None if record.calibration is None else asdict(record.calibration),
         "source": None if record.source is None else asdict(record.source),

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from places import MODELS
 
 from onnx2snn.cli import hardware, inspection, main, progress, terminal
-from onnx2snn.runtime.stages import stage
+from onnx2snn.runtime.parallel.stages import stage
 
 MLP, DATA = MODELS / "digits_mlp.onnx", MODELS / "digits.npz"
 LONG = ["convert", "run", "sweep", "diagnose", "place"]

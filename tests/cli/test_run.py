@@ -88,6 +88,7 @@ def test_a_window_says_when_answers_come_and_what_a_spike_carries() -> None:
     assert (first["recipe"], second["recipe"]) == ("few-spike", "ttfs")
     assert first["latency"] == second["latency"] == 4 * depth and depth > 1
     assert first["steps_between_answers"] == 4 and first["bits_per_spike"] == 0
+    assert first["runs_on"] == second["runs_on"] == ["programmable neurons (Loihi 2)"]
     assert second["spikes_per_neuron"] <= 1
     text = run(*given).output
     assert f"one answer every 4 steps, each {4 * depth} steps after its input began" in text
@@ -249,6 +250,9 @@ def test_every_report_of_a_sweep_has_the_three_numbers_and_says_how_it_was_made(
         assert one["calibration"]["samples"] == 64
         assert one["options"]["steps"] == 4
         assert one["bits_per_spike"] == 0
+        assert one["runs_on"] and all("soft reset" in chip for chip in one["runs_on"])
+    header, *rows = csv.reader((tmp_path / "sweep.csv").read_text().splitlines())
+    assert {row[header.index("bits_per_spike")] for row in rows} == {"0"}
     late = found["runs"][1]["points"][-1]
     assert late["latency"] == 3 * late["T"]  # two layers of neurons, and the readout's window
     page = (tmp_path / "sweep.html").read_text()

@@ -22,7 +22,8 @@ from onnx2snn.hwtargets import PlaceData, PlacementReport, load_target, place, t
 from onnx2snn.hwtargets.energy import Activity, Joules, Span, energy_of
 from onnx2snn.hwtargets.truenorth.file import Crossbars, parse
 from onnx2snn.reports.placement import render_text
-from onnx2snn.runtime.graph import SpikingGraph
+from onnx2snn.runtime.graph import Population, SpikingGraph
+from onnx2snn.runtime.ops import Linear
 
 T = 16
 PJ = 1e-12
@@ -35,6 +36,27 @@ def mlp(inputs: int, *hidden: int, classes: int, lag: int = 0) -> SpikingGraph:
         net.population("", neuron(lag=lag))
     net.readout(classes)
     return net.graph
+
+
+def test_synaptic_operations_are_those_of_the_neurons_that_fire() -> None:
+    """Neurons that fire and neurons that do not, which reach different numbers of others: the count
+    is the engine's."""
+    net = Net((8,))
+    net.dense(10)
+    last = net.population("", neuron())
+    weights = np.ones((6, 10), np.float32)
+    weights[1:, 5:] = 0  # the second five reach one neuron each
+    net.synapse(Linear(weight=weights))
+    net.readout(6)
+    bias = np.r_[np.full(5, 4.0), np.full(5, -4.0)].astype(np.float32)
+    graph = net.graph.with_nodes([replace(net.graph.of(Population)[0], bias=bias)])
+    x = np.random.default_rng(1).random((12, 8), dtype=np.float32)
+    data = PlaceData(x=x, y=np.zeros(12, int))
+    report = place(graph, "loihi2", steps=T, seconds=0, data=data, options={"input": "bias"})
+    assert report.floating is not None
+    spikes = report.floating.synops_of[last] / 12
+    assert spikes > 0.9 * 5 * 6 * T / 2  # by the five that fire, not by all at half the rate
+    assert report.energy.counts["synop"] == pytest.approx(spikes, rel=0.02)
 
 
 def test_loihi_2_counts_synapses_times_rates_updates_and_static_power() -> None:

@@ -11,7 +11,7 @@ from graphs import residual_cnn
 
 from onnx2snn.errors import GraphError
 from onnx2snn.runtime import graph as snn
-from onnx2snn.runtime.choices import choices
+from onnx2snn.runtime.tables import choices
 
 WORDS = [(kind, name) for kind in get_args(snn.Node) for name in choices(kind)]
 

@@ -136,7 +136,7 @@ HEADINGS: Mapping[str, str] = {
 def meant(word: str) -> str | None:
     """The term that ``word`` is, whatever its case, a plural of, or heads a column for; None for
     none."""
-    names = {name.lower(): name for name in TERMS} | HEADINGS
+    names = {**{name.lower(): name for name in TERMS}, **HEADINGS}
     plain = word.strip().lower()
     for form in (plain, plain.removesuffix("s"), plain.replace("-", " "), plain.replace(" ", "-")):
         if form in names:

@@ -63,6 +63,7 @@ def test_every_verb_ends_with_a_command_that_click_takes(
     sweep = ["sweep", MLP, *samples, *calib, *SCALED, "-T", "2", "--no-tune", "-o", "out"]
     made = ["convert", MLP, *calib, *SCALED, "-T", "2", "--no-tune", "-o", "n.snn.onnx"]
     placed = ["place", "n.snn.onnx", "--target", "Loihi2", "--seconds", "0.1"]
+    learned = ["learn", "n.snn.onnx", "--data", f"{DATA}:x_calib,y_calib", "--samples", "20"]
     work = [
         ["check", MLP, "--input-shape", "input:1x1x8x8"],
         ["verify", MLP, "--data", f"{DATA}:x_test", *SCALED, "--skip-unreadable"],
@@ -89,6 +90,9 @@ def test_every_verb_ends_with_a_command_that_click_takes(
         ["targets"],
         ["targets", "Loihi 2"],
         ["export", "n.snn.onnx", "--to", "onnx", "-o", "f.onnx"],
+        ["export", "n.snn.onnx", "--to", "nir", "--approximate", "-o", "f.nir"],
+        ["import", "f.nir", "-o", "i.snn.onnx"],
+        [*learned, "--rule", "prototype", "-o", "l.snn.onnx"],
         *(["ops"], ["explain"], ["explain", "lag"], ["doctor"]),
     ]
     found = {" ".join(typed): onward(*typed) for typed in work}

@@ -8,7 +8,7 @@ import pytest
 
 from onnx2snn.converter.recipes.options import Options, choosable
 from onnx2snn.errors import UsageError
-from onnx2snn.runtime.choices import choices
+from onnx2snn.runtime.tables import choices
 
 
 @pytest.mark.parametrize("name", sorted(choices(Options)))

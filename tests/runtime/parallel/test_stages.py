@@ -7,7 +7,7 @@ import pytest
 
 from onnx2snn.hwtargets.mapping import Traffic
 from onnx2snn.hwtargets.placement import mesh
-from onnx2snn.runtime.stages import Progress, stage, watched_by
+from onnx2snn.runtime.parallel.stages import Progress, stage, watched_by
 
 
 def test_a_stage_is_told_where_it_is_watched() -> None:
