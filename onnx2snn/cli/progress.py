@@ -108,13 +108,14 @@ class Watch:
 
     def stage(self, text: str, *, samples: bool = False) -> Progress:
         lines, seen = in_lines(), sys.stderr.isatty()
-        began, shown, first = self._now(), 0.0, None
+        began, shown, first, of = self._now(), 0.0, None, 0
         self._line = text
 
         def show(done: int, total: int) -> None:
-            nonlocal shown, first
+            nonlocal shown, first, of
             now = self._now()
-            first = (done, now) if first is None else first
+            if first is None or total != of or done < first[0]:  # it counts something else now
+                first, of = (done, now), total
             if done < total and now - shown < EVERY:
                 return
             shown, gone = now, done - first[0]
@@ -175,7 +176,7 @@ class Watch:
 def _line(text: str, done: int, *, total: int, rate: float | None, left: float | None) -> str:
     parts = [f"{text}: {100 * done // max(total, 1):3d} %"]
     if rate is not None:
-        parts.append(f"{rate:.3g} samples/s")
+        parts.append(f"{rate:,.0f} samples/s" if rate >= 10 else f"{rate:.2g} samples/s")
     if left is not None and done < total:
         parts.append(f"{duration(left)} left")
     return ", ".join(parts)

@@ -49,6 +49,26 @@ def test_a_terminal_sees_speed_time_left_and_the_best(shown: list[tuple[str, boo
     ]
 
 
+def test_time_left_begins_anew_where_a_stage_counts_something_else(
+    shown: list[tuple[str, bool]],
+) -> None:
+    """Samples first, then layers: what is done becomes less, the time left must not."""
+    now = [0.0]
+    show = progress.Watch(lambda: now[0]).stage("converting")
+    for now[0], done, total in ((1.0, 256, 12800), (2.0, 6, 12), (3.0, 8, 12), (4.0, 5, 12)):
+        show(done, total)
+    assert [line for line, _ in shown] == [
+        "converting:   2 %",
+        "converting:  50 %",
+        "converting:  66 %, 2.0 s left",
+        "converting:  41 %",
+    ]
+    show = progress.Watch(lambda: now[0]).stage("simulating", samples=True)
+    for now[0], done in ((5.0, 0), (6.0, 2370)):
+        show(done, 2370)
+    assert shown[-1][0] == "simulating: 100 %, 2,370 samples/s"
+
+
 SILENT = [
     (["check", MLP], inspection, "frontend"),
     (["place", MLP, "--target", "loihi2"], hardware, "api"),
