@@ -15,6 +15,7 @@ from ..errors import TargetError
 from ..evaluation.energy.events import Events, simulated
 from ..hwtargets import HardwareTarget, PlaceData, PlacementReport
 from ..reports import documents
+from ..reports.pictures.placement import resources_figure
 from ..reports.placement import render_text
 from ..runtime.facts import GraphFacts
 from ..runtime.graph import SpikingGraph
@@ -56,6 +57,10 @@ class PlacementResult(Result, PlacementReport):
     def summary(self) -> str:
         """The text of `place`."""
         return render_text(self, self.done)
+
+    def plot(self) -> Any:
+        """How full the fullest core is, as a matplotlib figure. Raises UsageError (E101)."""
+        return resources_figure(self)
 
 
 @checked

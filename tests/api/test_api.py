@@ -21,6 +21,7 @@ import onnx2snn as o2s
 from onnx2snn.api.results import Result
 from onnx2snn.cli import main
 from onnx2snn.converter.recipes.options import Options
+from onnx2snn.hwtargets import PlacementReport
 from onnx2snn.runtime.engine.interface import EngineOptions
 from onnx2snn.runtime.graph import SpikingGraph
 
@@ -273,6 +274,9 @@ def test_results_are_those_of_the_command_line(
         assert result.headline() in result.summary() or command[0] in ("diagnose", "place")
         if command[0] in ("run", "sweep", "diagnose"):
             assert result.plot().axes[0].get_xlabel() == "time steps T"  # type: ignore[attr-defined]
+        if isinstance(result, PlacementReport):
+            bars = result.plot().axes[0].patches  # type: ignore[attr-defined]
+            assert [bar.get_width() for bar in bars] == [100 * r.share for r in result.resources]
         if command[0] == "place":  # every number, for chips are counted, not drawn
             mine = {**result.to_dict(), "read": 0, "warnings": 0}
             assert {**document, "read": 0, "warnings": 0} == json.loads(json.dumps(mine))
