@@ -183,7 +183,9 @@ def test_a_scheduler_that_is_not_there_is_one_line(
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("error E601: tcp://127.0.0.1:1:")
 
 
-@pytest.mark.parametrize("address", ["", "nonsense", "http://host:1", "tcp://127.0.0.1", "tcp://:1"])
+@pytest.mark.parametrize(
+    "address", ["", "nonsense", "http://host:1", "tcp://127.0.0.1", "tcp://:1"]
+)
 def test_what_is_no_address_is_refused_before_there_is_a_client(
     place: Path, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
