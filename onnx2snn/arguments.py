@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar, get_args, get_type_hints
 
 import numpy as np
 
+from .display import counted
 from .errors import UsageError, did_you_mean
 
 P = ParamSpec("P")
@@ -84,8 +85,8 @@ def misfit(
     places = [p.name for p in known.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
     if len(args) > len(places):
         return _error(
-            f"{name}() takes {len(places)} arguments without a name ({', '.join(places)}), got "
-            f"{len(args)}",
+            f"{name}() takes {counted(len(places), 'argument')} without a name "
+            f"({', '.join(places)}), got {len(args)}",
             remedy=f"Name the others: see help(onnx2snn.{name}).",
         )
     twice = [place for place in places[: len(args)] if place in kwargs]

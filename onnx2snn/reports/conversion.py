@@ -200,7 +200,7 @@ def learned_text(document: Mapping[str, Any]) -> str:
     lines = [
         f"Rule {document['rule']}: {document['neurons']} neurons on the {document['inputs']} "
         f"values of '{document['at']}', T={document['T']}, {document['samples']} samples shown "
-        f"{document['passes']} time(s), {document['seconds']:.1f} s.",
+        f"{counted(document['passes'], 'time')}, {document['seconds']:.1f} s.",
         table(["while learning", "in all", "per sample"], cells),
         f"{document['neurons_named']} of {document['neurons']} neurons stand for one of "
         f"{document['classes']} classes" + (f"; new: {new}." if new else "."),

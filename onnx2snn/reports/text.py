@@ -102,17 +102,17 @@ def knee_text(evaluation: Evaluation) -> str:
 
 def _no_knee(evaluation: Evaluation) -> str:
     last, ann = evaluation.points[-1], evaluation.ann_accuracy
-    head = f"No step up to T={last.T}"
+    head = f"No T up to {last.T}"
     if not evaluation.classes:
-        now = f"T={last.T} has one of {percent(last.error, 1)}"
-        return f"{head} has an output error below {100 * ERROR:g} % for good; {now}."
+        now = f"T={last.T} has {percent(last.error, 1)}"
+        return f"{head} keeps the output error below {100 * ERROR:g} %; {now}."
     if ann is None:
         now = f"T={last.T} agrees on {percent(last.agreement, 1)}"
-        return f"{head} agrees with the ANN on 99.5 % for good; {now}."
+        return f"{head} keeps agreeing with the ANN on 99.5 % of the samples; {now}."
     now = f"T={last.T} is at {percent(last.accuracy)}"
     bounds = interval(*(bounds_of(evaluation, last) or (0.0, 1.0)))
     return (
-        f"{head} is within 0.5 point of the ANN for good; {now} (95 % interval {bounds}, ANN "
+        f"{head} stays within 0.5 point of the ANN; {now} (95 % interval {bounds}, ANN "
         f"{percent(ann)}{_paired(last, ann)})."
     )
 
@@ -129,8 +129,8 @@ def _paired(point: Point, ann: float) -> str:
 def _cost(point: Point) -> str:
     """What comes with every accuracy."""
     return (
-        f"latency {point.latency}, {point.spikes_per_neuron:.2f} spikes per neuron, "
-        f"{spiking.operations(vars(point))}"
+        f"latency {counted(point.latency, 'step')}, {point.spikes_per_neuron:.2f} spikes per "
+        f"neuron, {spiking.operations(vars(point))}"
     )
 
 

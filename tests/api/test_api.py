@@ -87,6 +87,7 @@ def test_signatures_are_those_of_the_record(
         (lambda: o2s.convert(MLP, None, recipie="auto"), "Did you mean 'recipe'?"),
         (lambda: o2s.convert(MLP), "needs 'calibration'"),
         (lambda: o2s.convert(MLP, None, 16), "takes 2 arguments without a name"),
+        (lambda: o2s.sweep(MLP, DATA), "takes 1 argument without a name (model), got 2"),
         (lambda: o2s.convert(MLP, None, model=MLP), "got 'model' twice"),
         (lambda: o2s.convert(MLP, None, steps="16"), "steps is a whole number, not '16'"),
         (lambda: o2s.convert(MLP, None, tune=1), "tune is True or False, not 1"),

@@ -170,8 +170,8 @@ def test_the_knee_is_named_in_words_with_interval_latency_and_cost(networks: lis
     found = result("run", networks[1], *TEST, "-T", "1:4")
     assert re.search(
         r"T=\d is within 0\.5 point of the ANN \(95 % interval [\d.]+-[\d.]+ %, ANN [\d.]+ %; "
-        r"difference [+-][\d.]+ points, [+-][\d.]+ to [+-][\d.]+\).*: latency \d, [\d.]+ spikes "
-        r"per neuron, [\d.]+k? synaptic operations per sample and [\d.]+k? "
+        r"difference [+-][\d.]+ points, [+-][\d.]+ to [+-][\d.]+\).*: latency \d steps?, [\d.]+ "
+        r"spikes per neuron, [\d.]+k? synaptic operations per sample and [\d.]+k? "
         r"multiply-accumulates on analog values \([\d.]+ and [\d.]+ times the ANN's\)\.",
         done.output,
     ), done.output

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import escape
 
+from ...display import counted
 from ...evaluation.chips import ChipCurve, said
 from ...evaluation.energy.models import with_memory
 from ...evaluation.energy.verdict import ratio_at
@@ -187,5 +188,5 @@ def _tip(run: SweepRun, p: Point, bounds: tuple[float, float] | None, axis: Axis
         tip += f" ({interval(*bounds)})"
     if axis.name == "energy":
         tip += f", energy {ratio_of(run, p):.3g} of an 8-bit ANN's"
-    tip += f", latency {p.latency}, {p.spikes_per_neuron:.2f} spikes per neuron"
+    tip += f", latency {counted(p.latency, 'step')}, {p.spikes_per_neuron:.2f} spikes per neuron"
     return f"{tip}, {spiking.operations(vars(p))}"

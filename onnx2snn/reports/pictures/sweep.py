@@ -99,7 +99,7 @@ def _beside(sweep: Sweep) -> Any:
             bars = [[value - 100 * bounds[0]], [100 * bounds[1] - value]]
         axes.errorbar([n], [value], bars, fmt="o", color=colour, capsize=4)
         name = short(run.recipe, 20)
-        latency = f"T={p.T}, latency {p.latency}"
+        latency = f"T={p.T}, latency {counted(p.latency, 'step')}"
         cost = spiking.short(run.evaluation.spiking, p).replace(", ", "\n", 1)
         labels.append(f"{name}\n{latency}\n{cost}")
     axes.set_xticks(range(len(labels)), labels, fontsize=8)
@@ -143,7 +143,7 @@ def _curve(axes: Any, run: SweepRun, colour: str, aside: float, *, few: bool) ->
     points = run.evaluation.points
     steps, values = [p.T for p in points], [100 * score(run, p) for p in points]
     last = (
-        f"{short(run.recipe)} (T={steps[-1]}: latency {points[-1].latency}, "
+        f"{short(run.recipe)} (T={steps[-1]}: latency {counted(points[-1].latency, 'step')}, "
         f"{spiking.short(run.evaluation.spiking, points[-1])})"
     )
     bounds = [band(run, p) for p in points]
