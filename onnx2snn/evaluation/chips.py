@@ -30,10 +30,10 @@ class ChipPoint:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ChipCurve:
-    """One chip's curve. ``refused``: why it has no points, a violation each (``place`` says more);
-    ``cores``: that the network for the last T takes; ``chips``: that these fill, where the largest
-    known board has ``available``; ``said``: by T of the points, the class that every sample
-    got, (samples,)."""
+    """One chip's curve. ``refused``: why it has no points, a sentence for each limit (``place``
+    says more); ``cores``: that the network for the last T takes; ``chips``: that these fill, where
+    the largest known board has ``available``; ``said``: by T of the points, the class that every
+    sample got, (samples,)."""
 
     target: str
     points: tuple[ChipPoint, ...]

@@ -98,11 +98,25 @@ def _curve(
     return ChipCurve(
         target=chip.name,
         points=tuple(points),
-        refused=tuple(f"{v.rule} of '{v.node}': {v.remedy}" for v in whole.violations),
+        refused=_refusals([(v.rule, v.node, v.remedy) for v in whole.violations]),
         cores=cores,
         chips=ceil(cores / int(chip.limit("cores_per_chip"))),
         available=chip.largest_board,
         said=said,
+    )
+
+
+def _refusals(violations: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:
+    """A sentence for each rule that is broken, of (rule, node, remedy): layers break one alike, and
+    the placement's page has them all."""
+    nodes: dict[str, list[str]] = {}
+    remedies: dict[str, str] = {}
+    for rule, node, remedy in violations:
+        nodes.setdefault(rule, []).append(node)
+        remedies.setdefault(rule, remedy)
+    return tuple(
+        f"{rule} of '{first}'{f' and {len(more):,} more' if more else ''}: {remedies[rule]}"
+        for rule, (first, *more) in nodes.items()
     )
 
 

@@ -7,9 +7,10 @@ found.plot(); found.to_dataframe(); found.save("out")
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -196,6 +197,8 @@ def sweep(
         steps=_steps(steps),
         each=convert_each,
     )
+    if seeds < 1:
+        raise UsageError(f"{spelled('seeds')} is at least 1, got {seeds}", code="E116")
     series, left_out = fitting(planned)
     loaded = api.read_model(model)
     test = _samples(data, loaded, preprocessing, limit)
@@ -242,9 +245,14 @@ def _fewest(run: SweepRun) -> str:
 
 
 def _steps(given: int | range | Sequence[int]) -> Steps:
-    if isinstance(given, int):
-        given = [given]
-    chosen = tuple(sorted(set(given)))
+    asked = [given] if isinstance(given, str) or not isinstance(given, Iterable) else [*given]
+    if not all(isinstance(t, Integral) for t in asked):
+        raise UsageError(
+            f"steps are whole numbers, got {given!r}",
+            remedy="Such as 8, [4, 8, 16] or range(1, 65).",
+            code="E110",
+        )
+    chosen = tuple(sorted({int(t) for t in asked}))
     if not chosen or chosen[0] < 1:
         raise UsageError(f"steps are at least 1, got {given}", code="E110")
     if isinstance(given, range) and given.step == 1:

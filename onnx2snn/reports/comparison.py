@@ -272,7 +272,10 @@ def spread_line(found: Spread) -> str:
     """What the rows are of."""
     same = all(point.low == point.high for point in found.points)
     return f"over {len(found.seeds)} seeds" + (
-        ": all gave the same" if same else "; what is said above is of the first"
+        ": all gave the same. A seed draws positions and samples of calibration where there are "
+        "more than it uses, and spikes of random encodings"
+        if same
+        else "; what is said above is of the first"
     )
 
 
@@ -315,7 +318,11 @@ def chips_rows(run: SweepRun) -> tuple[list[str], list[list[str]]]:
 
 def chips_notes(run: SweepRun) -> list[str]:
     """Of every chip that it cannot run on why, and of those that are too many for a board."""
-    notes = [f"not on {c.target}: {'; '.join(c.refused)}" for c in run.chips if c.refused]
+    notes = [
+        f"not on {c.target}: {'; '.join(reason.rstrip('.') for reason in c.refused)}."
+        for c in run.chips
+        if c.refused
+    ]
     return notes + [
         f"{c.target}: {counted(c.cores, 'core')}, at least {counted(c.chips, 'chip')}; the "
         "largest board has "

@@ -29,6 +29,15 @@ def run(*arguments: object) -> Any:
     return json.loads(done.stdout)
 
 
+def test_a_limit_that_many_layers_pass_is_one_sentence() -> None:
+    lag, pace = ("start lag", "a", "No lag."), ("paced neurons", "a", "Not paced.")
+    more = ("start lag", "b", "No lag, or gate it.")
+    assert chips._refusals([lag, pace, more, more]) == (
+        "start lag of 'a' and 2 more: No lag.",
+        "paced neurons of 'a': Not paced.",
+    )
+
+
 def test_the_points_are_what_place_says_and_survive_a_kill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from click.testing import CliRunner
@@ -71,7 +71,16 @@ def test_the_record_is_that_of_the_command_line(
     assert refused.value.code == "E102"
 
 
-def test_no_steps_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"steps": []}, "E110"),
+        ({"steps": "4"}, "E110"),
+        ({"steps": [4, 8.0]}, "E110"),
+        ({"seeds": 0}, "E116"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(given: dict[str, Any], code: str) -> None:
     with pytest.raises(UsageError) as refused:
-        onnx2snn.sweep(MLP, data=f"{DATA}:x_test,y_test", calibration=None, steps=[])
-    assert refused.value.code == "E110"
+        onnx2snn.sweep(MLP, data=f"{DATA}:x_test,y_test", calibration=None, **given)
+    assert refused.value.code == code

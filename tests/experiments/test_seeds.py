@@ -42,6 +42,16 @@ def test_the_spread_is_that_of_the_networks_one_by_one(tmp_path: Path) -> None:
     assert json.loads(alone.stdout)["runs"][0]["points"] == run["points"]
 
 
+def test_where_nothing_is_drawn_the_page_says_so_and_what_its_bands_are(tmp_path: Path) -> None:
+    few = ["--data", f"{DATA}:x_test,y_test", "--samples", "8", "--calib", f"{DATA}:x_calib"]
+    more = ["--layout", "NHWC", "--scale", "16", "--no-tune", "-T", "2,4", "-o", str(tmp_path)]
+    done = CliRunner().invoke(main, ["sweep", str(MLP), *few, *more, "--seeds", "2"])
+    assert done.exit_code == 0, done.output
+    assert "over 2 seeds: all gave the same. A seed draws" in done.stdout
+    page = (tmp_path / "sweep.html").read_text()
+    assert "bands are from the lowest to the highest of the seeds" in page
+
+
 def test_the_first_seed_is_what_nobody_asked_for() -> None:
     (one,) = plan(("binary",), {"lag": 1}, grid={}, steps=Steps.span(2, 2), each=False)
     assert one.seeded(0) is one

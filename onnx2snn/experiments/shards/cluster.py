@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from time import monotonic
@@ -236,6 +236,7 @@ def _package() -> Any:
 
 def _connected(distributed: Any, scheduler: str) -> Any:
     try:
+        _check_address(scheduler, distributed.comm.registry.backends)
         return distributed.Client(scheduler, timeout=CONNECT, set_as_default=False)
     except (OSError, ValueError, TypeError, ImportError) as error:
         raise ClusterError(
@@ -245,6 +246,17 @@ def _connected(distributed: Any, scheduler: str) -> Any:
             "tcp://HOST:8786.",
             code="E601",
         ) from error
+
+
+def _check_address(address: str, protocols: Collection[str]) -> None:
+    """Raises ValueError for what is none: a client that finds that out itself, late, cannot be
+    closed, and waits and complains when it is thrown away."""
+    protocol, given, place = address.rpartition("://")
+    if given and protocol not in protocols:
+        raise ValueError(f"there is no protocol '{protocol}'")
+    host, _, port = place.rpartition(":")
+    if protocol != "inproc" and not (host and port.isdecimal()):
+        raise ValueError("no HOST:PORT")
 
 
 def _path(samples: Samples, by: By | None) -> ByPath | None:

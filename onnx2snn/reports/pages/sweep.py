@@ -78,6 +78,7 @@ def sweep_html(
         answer=_answer(found),
         sweep=found,
         shown=score_name(found),
+        bands=_bands(found),
         said=SAID,
         charts=[(name, Markup(svg)) for name, svg in drawn],  # our numbers, escaped names
         command=command,
@@ -86,6 +87,12 @@ def sweep_html(
             for n, (run, linked) in enumerate(zip(found.runs, pages, strict=True))
         ],
     )
+
+
+def _bands(sweep: Sweep) -> str:
+    """What ``reports.text.band`` is of, for the charts' caption."""
+    seeded = any(run.spread for run in sweep.runs)
+    return "from the lowest to the highest of the seeds" if seeded else "95 % intervals"
 
 
 def _answer(sweep: Sweep) -> Answer:

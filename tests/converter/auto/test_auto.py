@@ -95,8 +95,9 @@ def test_each_preference_takes_the_best_of_what_is_within(found: Selection) -> N
         each = 4.6 if c.recipe == "graded" else 0.9
         assert c.energy_pj == pytest.approx(each * c.synops_per_sample + 4.6 * c.macs_per_sample)
     shown = auto_text(found.conversion.graph.meta["auto"]).splitlines()
-    column = shown[0].index("lag")
-    for line, c in zip(shown[2:], found.candidates, strict=False):
+    head = next(n for n, line in enumerate(shown) if line.startswith("recipe "))
+    column = shown[head].index("lag")
+    for line, c in zip(shown[head + 2 :], found.candidates, strict=False):
         assert line.split()[0] == c.recipe
         assert (line[column : column + 3].strip() == "") == (c.recipe in ("few-spike", "ttfs"))
     fewest = weigh(320, steps=16, max_drop=0.0, prefer="steps")

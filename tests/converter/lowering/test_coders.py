@@ -178,9 +178,11 @@ def test_diagnosis_sees_the_coders_as_layers_and_no_fault() -> None:
 def test_chips_place_them_as_neurons_and_run_them_in_integers(mode: str) -> None:
     steps, x = 16, values(signed=True)
     net = convert(network(), x, Options(encoding="population:4", steps=steps)).graph
-    report = place(net, "loihi2", steps=steps, seconds=0)
+    hosted = place(net, "loihi2", steps=steps, seconds=0)
+    report = place(net, "loihi2", steps=steps, seconds=0, options={"input": mode})
     coders = {p.name for p in net.of(snn.Population) if p.name.startswith("x/")}
-    assert report.fits and len(coders) == 8
+    assert hosted.fits and report.fits and len(coders) == 8
+    assert not coders & {la.name for la in hosted.layers}  # the host sends what they would
     assert {la.name for la in report.layers if la.neurons == SIZE} == coders
     chip, largest = chip_view(net), float(np.abs(x).max())
     quantized = quantize(chip, load_target("loihi2"), mode, largest, steps)

@@ -183,6 +183,18 @@ def test_a_scheduler_that_is_not_there_is_one_line(
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("error E601: tcp://127.0.0.1:1:")
 
 
+@pytest.mark.parametrize(
+    "address", ["", "nonsense", "http://host:1", "tcp://127.0.0.1", "tcp://:1"]
+)
+def test_what_is_no_address_is_refused_before_there_is_a_client(
+    place: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """One that cannot connect to such is never closed, and complains 20 s later."""
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(distributed, "Client", lambda *a, **k: pytest.fail("a client"))
+    refused("E601", lambda: swept(place, scheduler=address))
+
+
 def test_without_the_package_it_says_what_to_install(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
