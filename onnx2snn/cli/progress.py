@@ -88,13 +88,13 @@ class Watch:
         def show(done: int, total: int) -> None:
             nonlocal shown, first
             now = self._now()
-            first = (done, now) if first is None else first
+            first = (done, total, now) if first is None else first
             if done < total and now - shown < EVERY:
                 return
             shown, gone = now, done - first[0]
             # From the second report on: what the store has comes in no time.
-            rate = gone / (now - first[1]) if gone and now > first[1] else None
-            left = None if rate is None else (total - done) / rate
+            rate = gone / (now - first[2]) if gone > 0 and now > first[2] else None
+            left = _time_left(first, (done, total), seconds=now - first[2])
             if lines:
                 facts = {"stage": text, "done": done, "total": total, "seconds": now - began}
                 speed = {"samples_per_second": rate if samples else None, "seconds_left": left}
@@ -131,6 +131,16 @@ class Watch:
         if self._best is not None:
             text += f", best {percent(self._best[0], 1)} ({self._best[1]})"
         return text + " "
+
+
+def _time_left(
+    first: tuple[int, int, float], last: tuple[int, int], *, seconds: float
+) -> float | None:
+    """From the shares done (done, total, ...) of two reports, so many ``seconds`` apart: what is
+    counted may change on the way, as from samples to layers in a conversion."""
+    share = last[0] / max(last[1], 1)
+    gone = share - first[0] / max(first[1], 1)
+    return seconds * (1 - share) / gone if gone > 0 and seconds > 0 else None
 
 
 def _line(text: str, done: int, *, total: int, rate: float | None, left: float | None) -> str:

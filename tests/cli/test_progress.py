@@ -46,6 +46,18 @@ def test_a_terminal_sees_speed_time_left_and_the_best(shown: list[tuple[str, boo
     ]
 
 
+def test_the_time_left_is_not_negative_where_what_is_counted_changes(
+    shown: list[tuple[str, bool]],
+) -> None:
+    """A conversion counts samples, then layers: 64 of 128, then 24 of 32."""
+    now = [0.0]
+    show = progress.Watch(lambda: now[0]).stage("converting")
+    for now[0], done, total in ((1.0, 64, 128), (2.0, 24, 32), (3.0, 16, 32)):
+        show(done, total)
+    said = [line.strip() for line, _ in shown]
+    assert said == ["converting:  50 %", "converting:  75 %, 1.0 s left", "converting:  50 %"]
+
+
 def test_every_long_verb_has_json_lines() -> None:
     for verb in LONG:
         assert "--json-lines" in {o for p in main.commands[verb].params for o in p.opts}, verb
