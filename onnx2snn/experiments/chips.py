@@ -28,7 +28,7 @@ from .shards.packing import MALFORMED, packed, unpacked
 from .store import Store
 from .watching import Watcher
 
-PLACED_ON = 64  # samples that tell rates and accuracy of a placement page
+PLACED_ON = 32  # samples that tell rates and accuracy of a placement page
 SEARCHED = 1.0  # seconds, at most, for where its cores lie
 
 

@@ -94,11 +94,14 @@ def write_placements(
     """A placement page for every network, whose files are ``names``, and chip; the name of each, by
     the id of the network and the chip."""
     out: dict[tuple[int, str], str] = {}
+    show = work.watch.stage("placing")
     for name, made in zip(names, result.networks, strict=True):
         for chip in work.targets:
+            show(len(out), len(names) * len(work.targets))
             report = placed(work, made.network, chip, made.steps)
             file = out[id(made.network), chip.name] = page_name(name, chip=chip.name)
             results.write(file, render_html(report, made.evaluation.events, command=command))
+            show(len(out), len(names) * len(work.targets))
     return out
 
 

@@ -119,11 +119,17 @@ def _by_name(found: Finished) -> dict[str, Curve]:
 
 
 def _changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change, ...]:
+    """Of what both say anything about: an older version's JSON says less."""
+    both = {_head(name) for name in a} & {_head(name) for name in b}
     return tuple(
         Change(what=name, first=a.get(name), second=b.get(name))
         for name in dict.fromkeys([*a, *b])
-        if a.get(name) != b.get(name)
+        if _head(name) in both and a.get(name) != b.get(name)
     )
+
+
+def _head(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def _facts(curve: Curve) -> dict[str, Any]:
@@ -132,7 +138,7 @@ def _facts(curve: Curve) -> dict[str, Any]:
         "samples_sha256": curve.samples_sha256,
         "labels_sha256": curve.labels_sha256,
     }
-    return {**curve.made, **which}
+    return {**curve.made, **{name: value for name, value in which.items() if value is not None}}
 
 
 def _curve_pair(a: Curve, b: Curve) -> CurvePair:

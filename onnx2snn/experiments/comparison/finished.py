@@ -172,5 +172,5 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     elif name.endswith(".digests"):
         short = hashlib.sha256(str(value).encode()).hexdigest()[:12]
         yield name.removesuffix("digests") + "content", None if value is None else short
-    elif value is not None:
+    elif value is not None or "." not in name:
         yield name, value

@@ -93,7 +93,7 @@ def _chart(sweep: Sweep, axis: Axis) -> str:
         y = frame.y(ann)
         parts.append(
             f'<path d="M{LEFT} {y}H{WIDTH - RIGHT}" stroke="currentColor" stroke-dasharray="4"/>'
-            f'<text x="{LEFT + 4}" y="{y + 14}">ANN '
+            f'<text x="{LEFT + 4}" y="{y - 4}">ANN '
             f"{percent(ann, 1)}</text>"
         )
     front = _front(sweep.runs, drawn) if axis.less else set()

@@ -229,11 +229,19 @@ def _layers(run: SweepRun) -> list[list[str]]:
 
 
 def _made(run: SweepRun) -> list[tuple[str, str]]:
-    """How the network was made, by name."""
+    """How the network was made and simulated, by name; not the digests of single samples."""
     record = Provenance.of(run.network)
-    rows = [(name, f"{value}") for name, value in (record.options or {}).items()]
-    if record.calibration is not None:
-        rows += [(f"calibration {k}", f"{v}") for k, v in asdict(record.calibration).items()]
-    if record.preprocessing is not None:
-        rows += [(k, f"{v}") for k, v in asdict(record.preprocessing).items()]
-    return rows + [(f"version of {k}", v) for k, v in (record.versions or {}).items()]
+    parts = {
+        "": record.options,
+        "model ": None if record.source is None else asdict(record.source),
+        "calibration ": None if record.calibration is None else asdict(record.calibration),
+        "preprocessing ": None if record.preprocessing is None else asdict(record.preprocessing),
+        "simulation ": run.evaluation.how,
+        "version of ": record.versions,
+    }
+    return [
+        (f"{of}{name}", "-" if value is None else str(value))
+        for of, part in parts.items()
+        for name, value in (part or {}).items()
+        if name != "digests"
+    ]

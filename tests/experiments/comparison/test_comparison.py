@@ -104,7 +104,8 @@ def damaged(folder: Path) -> None:
 
 def of_an_old_version(folder: Path) -> None:
     document = json.loads((folder / "sweep.json").read_text())
-    del document["samples_sha256"], document["labels_sha256"]
+    for name in ("samples_sha256", "labels_sha256", "simulation"):
+        del document[name]
     (folder / "sweep.json").write_text(json.dumps(document))
 
 
@@ -135,6 +136,7 @@ def test_what_cannot_be_paired_says_why(
     found = compared(a, b)
     (pair,) = found.curves
     assert pair.unpaired.startswith(why)
+    assert all(c.second is not None for c in pair.changes)  # what one does not say is no change
     assert f"NOT paired by sample ({why}" in text(found)
     last = pair.points[-1]
     assert last.same is None
