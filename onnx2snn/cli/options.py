@@ -301,8 +301,12 @@ def refuse_analog(shares: Sequence[SpikingShare], allowed: bool) -> None:
         raise SystemExit(1)
 
 
-def parse_steps(text: str) -> tuple[int, int]:
-    """``N`` or ``FIRST:LAST`` as (first, last). Raises UsageError for anything else."""
+SEVERAL = "N, A,B,C or FIRST:LAST"
+
+
+def parse_steps(text: str, *, forms: str = "N or FIRST:LAST") -> tuple[int, int]:
+    """``N`` or ``FIRST:LAST`` as (first, last). Raises UsageError for anything else, which names
+    the ``forms`` that the verb takes."""
     if "," in text:
         raise UsageError(
             f"-T takes one T here, got '{text}'",
@@ -313,7 +317,7 @@ def parse_steps(text: str) -> tuple[int, int]:
         begin, end = int(first), int(last if colon else first)
     except ValueError:
         raise UsageError(
-            f"-T takes N or FIRST:LAST, got '{text}'", remedy="Example: -T 32 or -T 1:64."
+            f"-T takes {forms}, got '{text}'", remedy="Example: -T 32 or -T 1:64."
         ) from None
     if begin < 1 or end < begin:
         raise UsageError(f"-T must be at least 1 and FIRST at most LAST, got '{text}'", code="E110")
@@ -323,10 +327,8 @@ def parse_steps(text: str) -> tuple[int, int]:
 def parse_sweep(text: str) -> Steps:
     """``N``, ``A,B,C`` or ``FIRST:LAST`` as several T. Raises UsageError for others."""
     if "," not in text:
-        return Steps.span(*parse_steps(text))
+        return Steps.span(*parse_steps(text, forms=SEVERAL))
     if ":" in text:
-        raise UsageError(
-            f"-T takes N, A,B,C or FIRST:LAST, got '{text}'", remedy="Example: -T 4,8,16."
-        )
-    chosen = tuple(sorted({parse_steps(part)[1] for part in text.split(",")}))
+        raise UsageError(f"-T takes {SEVERAL}, got '{text}'", remedy="Example: -T 4,8,16.")
+    chosen = tuple(sorted({parse_steps(part, forms=SEVERAL)[1] for part in text.split(",")}))
     return Steps(answers=chosen, conversions=chosen)

@@ -65,6 +65,10 @@ def test_charts_have_every_answer_and_mark_the_front() -> None:
 def test_ticks_are_few_and_round() -> None:
     assert svg.round_values(1, last=1024, whole=True) == [1, 4, 16, 64, 256, 1024]
     assert svg.round_values(0.3, last=4, whole=False) == [0.5, 1, 2]
+    assert svg.round_values(0.55, last=1.65, whole=False) == pytest.approx([0.7, 1, 1.5])
+    for first, last in ((0.55, 0.65), (1.02, 1.09), (5.01, 5.3), (97.0, 104.0)):
+        found = svg.round_values(first, last=last, whole=False)
+        assert 2 <= len(found) <= 8 and first <= min(found) and max(found) <= last, found
 
 
 def test_names_do_not_run_and_the_command_is_there() -> None:

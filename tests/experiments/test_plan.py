@@ -70,8 +70,10 @@ def test_a_span_is_converted_a_few_times_per_octave_and_a_list_everywhere() -> N
     assert parse_sweep("5,3,5") == Steps(answers=(3, 5), conversions=(3, 5))
     assert parse_sweep("7") == Steps(answers=(7,), conversions=(7,))
     assert parse_sweep("1:1024").conversions == LADDER
-    for text in ("1:4,8", "4,", "0,2", "a"):
-        with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match="at least 1"):
+        parse_sweep("0,2")
+    for text in ("1:4,8", "4,", "a", "4,x"):
+        with pytest.raises(UsageError, match="-T takes N, A,B,C or FIRST:LAST, got"):
             parse_sweep(text)
 
 

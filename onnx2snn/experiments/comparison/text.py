@@ -51,6 +51,8 @@ def verdict(pair: CurvePair) -> str:
     if latency is not None:
         a, b = latency
         said.append(f"latency {a} steps in both" if a == b else f"latency {a} steps, then {b}")
+    if pair.unpaired:
+        said.append(f"not paired by sample ({pair.unpaired})")
     return f"{title(pair)}, {steps(last)}: {'; '.join(said)}."
 
 

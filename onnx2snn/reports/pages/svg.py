@@ -73,16 +73,22 @@ def columns(frame: Frame, title: str, *, whole: bool) -> list[str]:
 
 
 def round_values(first: float, *, last: float, whole: bool) -> list[float]:
-    """Powers of two, or 1, 2 and 5 times powers of ten; every second one where there are many."""
+    """Powers of two, or 1, 2 and 5 times powers of ten, and what lies between where these are too
+    few; every second one where there are many. All of them inside."""
     if whole:
         found = [2.0**k for k in range(floor(log2(first)), ceil(log2(last)) + 1) if k >= 0]
     else:
         tens = range(floor(log10(first)), ceil(log10(last)) + 1)
-        found = [m * 10.0**k for k in tens for m in (1, 2, 5)]
-    inside = [value for value in found if first <= value * 1.0001 and value <= last * 1.0001]
-    if len(inside) < 2 and not whole:
-        return [float(f"{value:.2g}") for value in (first, last)]
+        finer = ([m / per for m in range(per, 10 * per)] for per in (10, 100))
+        ways = ((1, 2, 5), (1, 1.5, 2, 3, 5, 7), *finer)
+        several = ([m * 10.0**k for k in tens for m in way] for way in ways)
+        found = next((f for f in several if len(_inside(f, first, last=last)) > 1), [])
+    inside = _inside(found, first, last=last)
     return inside[:: ceil(len(inside) / 8)] if inside else [first]
+
+
+def _inside(values: Iterable[float], first: float, *, last: float) -> list[float]:
+    return [value for value in values if first <= value * 1.0001 and value <= last * 1.0001]
 
 
 def band(frame: Frame, known: list[tuple[float, tuple[float, float]]], *, colour: str) -> str:

@@ -138,6 +138,7 @@ def test_what_cannot_be_paired_says_why(
     assert pair.unpaired.startswith(why)
     assert all(c.second is not None for c in pair.changes)  # what one does not say is no change
     assert f"NOT paired by sample ({why}" in text(found)
+    assert f"not paired by sample ({why}" in text(found).splitlines()[0]  # the headline is no trap
     last = pair.points[-1]
     assert last.same is None
     if samples.labels is not None:
