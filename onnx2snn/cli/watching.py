@@ -63,8 +63,6 @@ def watch(
 ) -> None:
     """See what a spiking network does with a few samples: its spikes step by step, membrane
     potentials, and the answer as it grows, beside the ANN's. One HTML page that needs no network.
-
-    Example: onnx2snn watch net.snn.onnx --data test.npz:x,y --samples 4 -o watch.html
     """
     inputs = files.read_by([network], data)
     results = claim_file(output, Kind.HTML, inputs=inputs, force=force)
