@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib import import_module
@@ -32,7 +32,7 @@ LIBRARIES = (
 # test_engine_memory.py): a sweep may go on with more threads.
 FREE = ("threads", "mem_limit")
 TOP = __name__.partition(".")[0]
-PACKAGES = (TOP, *(f"{TOP}.{name}" for name in ("converter", "runtime", "hwtargets")))
+PACKAGES = (TOP, *(f"{TOP}.{name}" for name in ("converter", "runtime", "hwtargets", "models")))
 
 
 def conversions(model: LoadedModel, calibration: Samples | None) -> str:
@@ -81,13 +81,21 @@ def computing() -> Mapping[str, str]:
     }
 
 
-def _source() -> list[tuple[str, bytes]]:
-    """Every file of code and numbers, by its place in the package."""
+def _folders(package: str) -> list[Path]:
+    return [Path(folder) for folder in import_module(package).__path__]
+
+
+def _source(folders: Callable[[str], list[Path]] = _folders) -> list[tuple[str, bytes]]:
+    """Every file of code and numbers, by its place in the package: the same for an installed
+    package, whose parts lie in it, and for the repository, where some lie beside it."""
     found = {}
+    apart = {package.rpartition(".")[2] for package in PACKAGES if "." in package}
     for package in PACKAGES:
-        for folder in map(Path, import_module(package).__path__):
+        for folder in folders(package):
             for path in (*folder.rglob("*.py"), *folder.rglob("*.toml")):
-                found[f"{package}/{path.relative_to(folder).as_posix()}"] = path.read_bytes()
+                place = path.relative_to(folder)
+                if "." in package or place.parts[0] not in apart:
+                    found[f"{package}/{place.as_posix()}"] = path.read_bytes()
     return sorted(found.items())
 
 

@@ -88,9 +88,9 @@ def test_it_takes_the_cores_and_chips_that_its_layers_need(report: PlacementRepo
     assert (report.binding["name"], report.binding["used"]) == ("neurons", 50)
     assert report.facts["boards"]["smallest_that_holds_it"] == "toy board"
     assert report.facts["scale"] == 8
-    n0, n1 = (FLOATING.spikes[name].sum() / len(X) for name in ("n0", "n1"))
+    n0 = FLOATING.spikes["n0"].sum() / len(X)
     assert report.traffic["packets"] == pytest.approx(n0 / T)  # n1 and out share a core
-    synops = 6 * 50 * T + 40 * n0 + 3 * n1
+    synops = 6 * 50 * T + sum(FLOATING.synops_of.values()) / len(X)
     assert report.energy.counts["synop"] == pytest.approx(synops)
     assert report.energy.dynamic_j is not None and report.energy.static_j is None
     assert report.energy.dynamic_j.value == pytest.approx(synops * 10e-12)
