@@ -451,7 +451,10 @@ print(fingerprint([model.content(), network.nodes]))
 """
 
 
-@pytest.mark.parametrize("name", ["residual_a_dynamo.onnx", "vit_block_ts.onnx"])
+@pytest.mark.parametrize(
+    "name",
+    ["residual_a_dynamo.onnx", pytest.param("vit_block_ts.onnx", marks=pytest.mark.slow)],
+)
 def test_every_process_converts_to_the_same_network(name: str) -> None:
     """Else no state would ever be continued: the order of a set once decided an island's bytes."""
     path = str(FIXTURES / name)

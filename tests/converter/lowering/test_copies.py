@@ -199,7 +199,9 @@ def test_diagnosis_shows_one_layer_with_all_neurons():
     )
 
 
-@pytest.mark.parametrize("recipe", ["binary", "signed", "few-spike"])
+@pytest.mark.parametrize(
+    "recipe", ["binary", pytest.param("signed", marks=pytest.mark.slow), "few-spike"]
+)
 def test_diagnosis_advises_more_of_them_where_they_help(recipe):
     """What is tried on the first layer alone is what a conversion with as many copies has."""
     x, steps = samples("x_test")[:40], STEPS[recipe]

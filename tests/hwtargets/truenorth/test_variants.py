@@ -59,6 +59,7 @@ def test_thinning_keeps_skip_connections_and_pads_of_channels():
     assert max(int(f.max()) for f in fields) < half.units[1].first
 
 
+@pytest.mark.slow
 def test_all_three_suggestions_hold_when_they_are_followed():
     graph = nets.conv_net(0, channels=8)
     full = placed(graph, chip_of(500))
