@@ -105,7 +105,8 @@ class SweepResult(Result):
         return sweep_figure(self.record)
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
-        """Write what `sweep -o` writes. Raises DataError (E220 to E225)."""
+        """Write what `sweep -o` writes but the chips' placement pages. Raises DataError (E220 to
+        E225)."""
         kinds = chart_kinds("sweep") | dict.fromkeys(self.names, Kind.NETWORK)
         results = claim(Path(folder), kinds, inputs=(), force=force)
         write_chart(self.record, self.to_dict(), results, "sweep")

@@ -158,7 +158,7 @@ def made(network: SpikingGraph) -> dict[str, Any]:
         "levels": record.levels,
         "bits_per_spike": record.bits_per_spike,
         "simulation_only": record.simulation_only,
-        "runs_on": None if recipe is None else list(recipe.chips),
+        "runs_on": None if recipe is None else list(spiking.runs_on(record, recipe)),
         "options": record.options,
         "calibration": None if record.calibration is None else asdict(record.calibration),
         "source": None if record.source is None else asdict(record.source),

@@ -3,7 +3,7 @@ and how late answers come: in words, JSON and columns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..converter.recipes import RECIPES, Recipe, recipe_named
@@ -148,20 +148,29 @@ def recipe_text(name: str) -> str:
     return f"recipe {recipe.name}: {recipe.summary}; {_spikes_text(recipe)}"
 
 
-def _spikes_text(recipe: Recipe) -> str:
-    """What one spike carries, and which chips can send it."""
+def runs_on(made: Provenance, recipe: Recipe) -> tuple[str, ...]:
+    """Which chips have a network's neurons: of one that has learned none that is known, whatever
+    the rest of it needs."""
+    if made.learned:
+        return ("no chip known to hold neurons that compete, as the layer that learned has",)
+    return recipe.chips
+
+
+def _spikes_text(recipe: Recipe, chips: Sequence[str] = ()) -> str:
+    """What one spike carries, and which ``chips`` can send it [the recipe's]."""
     bits = "1 bit" if recipe.bits == 1 else f"{recipe.bits} bits"
     carries = bits if recipe.bits else "nothing but its address"
     if recipe.window is not None:
         carries += "; when it comes says how much it counts"
-    where = ", ".join(recipe.chips) + (" (here: simulation only)" * recipe.simulation_only)
+    where = ", ".join(chips or recipe.chips) + (" (here: simulation only)" * recipe.simulation_only)
     return f"a spike carries {carries}; for: {where}"
 
 
 def answers_text(run: SweepRun) -> str:
     """How often answers come and how late, and what spikes carry."""
     last = run.evaluation.points[-1]
-    recipe = RECIPES.get(Provenance.of(run.network).recipe or "")
+    made = Provenance.of(run.network)
+    recipe = RECIPES.get(made.recipe or "")
     text = (
         f"at T={last.T} one answer every {counted(last.T, 'step')}, each "
         f"{counted(last.latency, 'step')} after its "
@@ -169,4 +178,4 @@ def answers_text(run: SweepRun) -> str:
     text += "input began"
     if last.latency > last.T:
         text += " (with a second state per neuron while the windows of two inputs overlap)"
-    return text if recipe is None else f"{text}; {_spikes_text(recipe)}"
+    return text if recipe is None else f"{text}; {_spikes_text(recipe, runs_on(made, recipe))}"

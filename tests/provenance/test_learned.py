@@ -101,6 +101,7 @@ def test_the_verb_writes_a_network_that_runs_and_goes_on_learning(tmp_path: Path
     assert again["settings"] == found["settings"] and len(again["learned"]) == 2
     ran = _json("run", second, *few)
     assert ran["points"][-1]["accuracy"] == again["accuracy_on_learned"]
+    assert ran["runs_on"][0].startswith("no chip known")  # whatever the recipe of the rest needs
     text = _invoke("learn", first, *few[:-1], "-o", second).stdout
     assert "weights written" in text and f"next: onnx2snn run {second} --data DATA" in text
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...evaluation.answers import Answers
 from ...runtime.ops import Array
-from ...runtime.semantics.intervals import Share, paired_score, unpaired_score
+from ...runtime.semantics.intervals import Share, paired_points, unpaired_score
 from .finished import Curve, Finished, of_values
 
 Pair = tuple[Any, Any]
@@ -224,13 +224,13 @@ def _difference(
     first, second = (float(point[name]) for point in points)
     if right is not None:
         lost, won = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-        apart, low, high = paired_score(lost=lost, won=won, count=len(right[0]))
+        drop, least, most = paired_points(lost=lost, won=won, count=len(right[0]))
         return Difference(
             first=first,
             second=second,
-            difference=apart,
-            low=low,
-            high=high,
+            difference=-drop / 100,
+            low=-most / 100,
+            high=-least / 100,
             only_first=lost,
             only_second=won,
         )

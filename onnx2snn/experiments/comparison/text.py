@@ -149,8 +149,8 @@ def how(pair: CurvePair) -> str:
             "(Newcombe 1998), wider than of the same samples."
         )
     return (
-        "B - A in points, on the same samples, with its 95 % score interval (Tango 1998); same: "
-        "samples with the same answer, right or wrong."
+        "B - A in points, on the same samples, with its 95 % interval (Agresti and Min 2005); "
+        "same: samples with the same answer, right or wrong."
     )
 
 

@@ -30,7 +30,7 @@ def render_html(report: PlacementReport, done: Events | None = None, *, command:
         title=f"Placement on {report.title}",
         answer=_answer(report, done),
         command=command,
-        filters={"number": _number, "percent": _percent, "si": _si},
+        filters={"number": _number, "percent": _percent, "points": _points, "si": _si},
         r=report,
         energies=energy.rows(report.energy),
         said=energy.SAID,
@@ -109,6 +109,10 @@ def _number(value: Any) -> str:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _points(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
 
 
 def _si(value: float) -> str:

@@ -25,7 +25,7 @@ from onnx2snn.experiments.comparison.text import text
 from onnx2snn.reports import documents
 from onnx2snn.results import claim
 from onnx2snn.runtime.engine import simulate
-from onnx2snn.runtime.semantics.intervals import paired_score, unpaired_score, wilson
+from onnx2snn.runtime.semantics.intervals import paired_points, unpaired_score, wilson
 
 ANN = analog_ann(residual_cnn(np.random.default_rng(1)))
 BINARY = residual_cnn(np.random.default_rng(1))
@@ -76,7 +76,8 @@ def test_samples_are_compared_one_by_one(tmp_path: Path) -> None:
         lost, won = sum(one & ~other), sum(other & ~one)
         assert (found.only_first, found.only_second) == (lost, won)
         assert (found.first, found.second) == (one.mean(), other.mean())
-        expected = paired_score(lost=int(lost), won=int(won), count=30)
+        drop, least, most = paired_points(lost=int(lost), won=int(won), count=30)
+        expected = (-drop / 100, -most / 100, -least / 100)  # as `run` has it
         assert (found.difference, found.low, found.high) == expected
         assert set(point.costs) >= {"latency", "spikes_per_neuron", "energy_to_ann"}
         assert lost and won

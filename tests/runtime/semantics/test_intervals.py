@@ -1,9 +1,8 @@
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnx2snn.runtime.semantics.intervals import paired_score, unpaired_score, wilson
+from onnx2snn.runtime.semantics.intervals import paired_points, unpaired_score, wilson
 
 
 def test_wilson_gives_published_intervals() -> None:
@@ -23,37 +22,24 @@ def test_wilson_refuses_more_successes_than_samples() -> None:
         wilson(3, count=2)
 
 
-def constrained(difference: float, *, lost: int, won: int, count: int) -> float:
-    """Tango's statistic, with the likeliest probability of ``lost`` found by trying many."""
-    rare = np.linspace(max(0, -difference), (1 - difference) / 2, 100_001)[1:-1]
-    counts = (lost, won, count - lost - won)
-    cells = (rare, rare + difference, 1 - 2 * rare - difference)
-    likelihood = sum(n * np.log(p) for n, p in zip(counts, cells, strict=True) if n)
-    best = rare[np.argmax(likelihood)]
-    spread = count * (2 * best + difference - difference**2)
-    return float((won - lost - count * difference) / np.sqrt(spread))
-
-
 @pytest.mark.parametrize(
-    ("lost", "won", "count"), [(2, 12, 50), (0, 3, 20), (7, 5, 40), (1, 0, 100)]
+    ("lost", "won", "count", "significant"),
+    [(4, 0, 360, False), (0, 0, 50, False), (20, 2, 360, True), (2, 20, 360, True)],
 )
-def test_a_paired_interval_ends_where_the_score_test_rejects(
-    lost: int, won: int, count: int
+def test_a_paired_interval_is_symmetric_and_needs_more_than_a_few_samples(
+    lost: int, won: int, count: int, significant: bool
 ) -> None:
-    found, low, high = paired_score(lost=lost, won=won, count=count)
-    assert found == (won - lost) / count
-    counts = {"lost": lost, "won": won, "count": count}
-    assert constrained(low, **counts) == pytest.approx(1.96, abs=1e-3)
-    assert constrained(high, **counts) == pytest.approx(-1.96, abs=1e-3)
+    """Four samples that only one side has right are no difference: McNemar's exact p is 1 in 8."""
+    found, low, high = paired_points(lost=lost, won=won, count=count)
+    assert found == 100 * (lost - won) / count and low < found < high
+    assert (low > 0 or high < 0) == significant
+    other = paired_points(lost=won, won=lost, count=count)
+    assert other == pytest.approx((-found, -high, -low))
 
 
-def test_a_paired_interval_is_known_where_nothing_or_everything_differs() -> None:
-    found, low, high = paired_score(lost=0, won=0, count=50)
-    assert (found, low) == (0, pytest.approx(-high))
-    assert high == pytest.approx(1.96**2 / (50 + 1.96**2), abs=1e-4)  # of n equal pairs
-    assert paired_score(lost=5, won=0, count=5)[:2] == (-1, -1)
+def test_a_paired_interval_refuses_more_differences_than_samples() -> None:
     with pytest.raises(ValueError, match="3 and 3 of 5"):
-        paired_score(lost=3, won=3, count=5)
+        paired_points(lost=3, won=3, count=5)
 
 
 def test_an_unpaired_interval_is_the_published_one() -> None:
