@@ -112,6 +112,12 @@ def _integrate_and_fire(layer: ChipLayer, neuron: NeuronParams) -> Iterator[Viol
             "Convert without a start lag: the chip has no gate, and calibration in the integer "
             "loop takes the lag's place.",
         ),
+        "memory": (
+            "stateless" in neuron.traits,
+            "none",
+            "at most half of a potential is lost per step",
+            "Convert with a smaller leak.",
+        ),
         "floor": (
             neuron.v_min is not None,
             str(neuron.v_min),
