@@ -170,7 +170,8 @@ def _would_fit(
     else:
         still = sorted(rest - {*WIDTHS})
         if still:
-            yield {"change": "a network of any smaller size", "fits": False, "still": still}
+            change = "a network of any smaller size"
+            yield {"change": change, "fits": False, "cores": 1, "chips": 1, "still": still}
 
 
 def _cores(network: ChipNetwork, usage: Usage) -> Cores:
