@@ -5,7 +5,7 @@ that all else, and the export, does without it.
 """
 
 from .module import module_of, needed
-from .neurons import NEURONS
+from .neurons import NEURONS, unknown
 from .operations import in_module
 from .places import Place, with_values
 from .source import Source, source_of
@@ -18,5 +18,6 @@ __all__ = [
     "module_of",
     "needed",
     "source_of",
+    "unknown",
     "with_values",
 ]
