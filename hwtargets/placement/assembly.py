@@ -177,6 +177,8 @@ class Assembly:
             for key, used in cores.used.items()
             if key in limits and limits[key].value and len(own)
         }
+        if cores.count == 1 < len(cores.layers):
+            share = {}  # of one core that holds them all, no layer has a share of its own
         return LayerRow(
             name=name,
             cores=len(own),

@@ -8,7 +8,7 @@ from ..arguments import checked
 from ..data import Preprocessing
 from ..provenance.learned import Learning, Stages
 from ..provenance.learned import learn as learn_from
-from ..runtime.engine import DEFAULT
+from ..runtime.engine import DEFAULT, Device
 from . import Data, Network, load_samples, read_network
 
 
@@ -27,6 +27,7 @@ def learn(
     preprocessing: Preprocessing | None = None,
     limit: int | None = None,
     engine: str = DEFAULT,
+    device: Device | None = None,
     threads: int | None = None,
     mem_limit: int | None = None,
     progress: Stages = lambda stage: lambda done, total: None,
@@ -45,7 +46,7 @@ def learn(
         settings: parameters of the rule, by name.
         preprocessing: of the stored values [the network's].
         limit: the first so many samples.
-        engine, threads, mem_limit: of the network before the layer, as of ``evaluate``.
+        engine, device, threads, mem_limit: of the network before the layer, as of ``evaluate``.
         progress: called with the name of a stage, gives what is called with (done, total).
 
     Raises UsageError (E130 to E133, E110) and DataError (E24x).
@@ -63,6 +64,7 @@ def learn(
         seed=seed,
         settings=settings,
         engine=engine,
+        device=device,
         threads=threads,
         mem_limit=mem_limit,
         progress=progress,

@@ -40,6 +40,7 @@ OPTIONAL = {
     "pandas": ("tables of results in Python", "pip install 'onnx2snn[tables]'"),
     "nir": ("export to and import from NIR", "pip install 'onnx2snn[nir]'"),
     "distributed": ("sweeps on a Dask cluster", "pip install 'onnx2snn[distributed]'"),
+    "torch": ("the engine torch: on a GPU", "pip install 'onnx2snn[torch]'"),
     "xylosim": ("live comparison with the vendor's Xylo simulator", "see docs/placement.md"),
 }
 

@@ -100,7 +100,8 @@ def run(
     """
     asked = None if steps is None else opt.parse_sweep(steps).answers
     engine = {k: choices.pop(k) for k in opt.ENGINE}
-    arguments = {**opt.engine_arguments(engine), "regression": choices.pop("regression")}
+    arguments = opt.engine_arguments(engine, profile=profile)
+    arguments["regression"] = choices.pop("regression")
     if profile and max(len(networks), len(recipes)) > 1:
         raise UsageError("--profile takes one network", remedy="Leave it out, or name one.")
     if neurobench and (output is None or max(len(networks), len(recipes)) > 1):

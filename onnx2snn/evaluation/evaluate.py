@@ -152,7 +152,7 @@ def evaluate(
         seed, early_exit: see ``runtime.engine.interface.How``.
         regression: the outputs are values, also where they look like one score per class. (Labels
             that are no class numbers say the same.)
-        engine: "fast", or "numpy", the definition ("onnxruntime" is an old name of "fast").
+        engine: "fast" ("onnxruntime" is its old name); "numpy", the definition; or "torch".
         options: fields of ``runtime.engine.interface.EngineOptions``.
 
     Raises UsageError for an unknown engine, DataError for samples that do not fit.
@@ -163,7 +163,16 @@ def evaluate(
 
     def measured(start: int, stop: int) -> Tally:
         part = Part(x=samples.batch(start, stop), known=known.of(start, stop), start=start)
-        return counted(network, part, steps, simulator, ann=ann, seed=seed, early_exit=early_exit)
+        return counted(
+            network,
+            part,
+            steps,
+            simulator,
+            ann=ann,
+            seed=seed,
+            early_exit=early_exit,
+            progress=lambda done, _: progress(start + done, count),
+        )
 
     tally, count = Tally(steps), len(samples)
     for start, stop in slices(network, steps, count=count, chunk=chunk):
@@ -199,7 +208,7 @@ def evaluate(
             "engine": engine,
             "seed": seed,
             "early_exit": None if early_exit is None else asdict(early_exit),
-            **{name: str(value) for name, value in options.items() if name == "dtype"},
+            **{k: str(v) for k, v in options.items() if k in ("dtype", "device") and v is not None},
         },
         unused_labels=not regression and not known.classes and known.whole,
         said=known.said,

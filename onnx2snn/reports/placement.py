@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any
 
@@ -70,10 +71,11 @@ def _verdict(r: PlacementReport) -> str:
 def _violations(r: PlacementReport) -> str:
     if not r.violations:
         return ""
-    lines = [
-        f"  '{v.node}' {v.rule}: {_cell(v.used)}, limit {_cell(v.limit)}\n    -> {v.remedy}"
-        for v in r.violations
-    ]
+    lines = []
+    for v, then in zip_longest(r.violations, r.violations[1:]):
+        lines.append(f"  '{v.node}' {v.rule}: {_cell(v.used)}, limit {_cell(v.limit)}")
+        if then is None or then.remedy != v.remedy:  # one that serves several is said once
+            lines.append(f"    -> {v.remedy}")
     tried = [f"  {_variant(v)}" for v in r.would_fit]
     extra = ["What would fit (computed):", *tried] if tried else []
     return "\n".join(["Violations:", *lines, *extra])

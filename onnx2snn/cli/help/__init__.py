@@ -66,8 +66,9 @@ GROUPS: Mapping[str, str] = {
     ),
     **dict.fromkeys(
         (
-            "engine", "threads", "tile", "block", "mem_limit", "events", "early_exit", "profile",
-            "neurobench", "dtype", "seconds", "dry_run", "scheduler", "data_by",
+            "engine", "device", "threads", "tile", "block", "mem_limit", "events",
+            "early_exit", "profile", "neurobench", "dtype", "seconds", "dry_run", "scheduler",
+            "data_by",
         ),
         ENGINE,
     ),

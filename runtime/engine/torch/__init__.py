@@ -6,7 +6,7 @@ that all else, and the export, does without it.
 
 from .copying import copied
 from .module import module_of, needed
-from .neurons import NEURONS
+from .neurons import NEURONS, unknown
 from .operations import code_of, in_module, torch_pads
 from .places import Place, with_values
 from .source import Source, source_of
@@ -22,5 +22,6 @@ __all__ = [
     "needed",
     "source_of",
     "torch_pads",
+    "unknown",
     "with_values",
 ]
