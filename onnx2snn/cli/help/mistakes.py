@@ -9,7 +9,7 @@ import click
 
 from ...arguments import ALSO_CALLED
 from ...errors import UsageError, resembling
-from ..spelling import COMMANDS_CALL
+from .spelling import COMMANDS_CALL
 
 
 @contextmanager
