@@ -26,6 +26,7 @@ from ..view.network import ChipNetwork, chip_view
 from . import file
 from .fit import Runner
 from .integer.network import with_one_exponent_each
+from .integers import graded
 from .least import least_cores
 from .memory import MemoryModel
 from .partition import Tiling, hard_limits, partition
@@ -137,7 +138,7 @@ def map_cores(
         ),
         would_fit=suggest,
         input_mode=mode,
-        sent=_sent(mode, request),
+        sent=_sent(mode, request, runner),
         encoders=_size(network) if mode == "population" else 0,
         hosted=network.hosted,
         tiles={t.name: t.tile for t in tilings},
@@ -197,12 +198,13 @@ def _input_mode(network: ChipNetwork, target: HardwareTarget, wanted: str | None
     return str(mode)
 
 
-def _sent(mode: str, request: Request[Any]) -> float:
-    """Share of the input's values that are sent in every step, where no run has measured it."""
-    x = request.x
-    graded = 1.0 if x is None else float(np.count_nonzero(x) / max(x.size, 1))
-    spikes = request.rate
-    return {"graded": graded, "spikes": spikes, "bias": 0.0, "population": spikes}[mode]
+def _sent(mode: str, request: Request[Any], runner: Runner | None) -> float | Array:
+    """Share of the input's values that are sent in every step, where no run has measured it; of
+    graded samples that of each value, as the chip rounds them."""
+    x, spikes = request.x, request.rate
+    if mode == "graded" and x is not None and runner is not None:
+        return np.asarray(np.mean(graded(runner.quantized, x) != 0, axis=0))
+    return {"graded": 1.0, "spikes": spikes, "bias": 0.0, "population": spikes}[mode]
 
 
 def _size(network: ChipNetwork) -> int:
