@@ -20,7 +20,7 @@ from ..runtime.ops import Array, Shape
 from ..runtime.semantics.labels import mapping_text, numbered
 from ..runtime.semantics.samples import spread_over
 from ..spelling import spelled
-from .files import data_files, data_path, load_file, read_npz
+from .files import data_files, data_path, load_file, others_beside, read_npz
 from .folders import read_folder
 from .mapped import forget
 from .preprocessing import LAYOUTS, Preprocessing
@@ -34,6 +34,7 @@ __all__ = [
     "data_files",
     "data_path",
     "load_samples",
+    "others_beside",
 ]
 
 

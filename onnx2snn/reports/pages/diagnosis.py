@@ -14,6 +14,7 @@ from ..diagnosis import (
     HEADER,
     beginning,
     energy_lines,
+    layer_lines,
     marked,
     networks_text,
     parts_total,
@@ -59,6 +60,7 @@ def diagnosis_html(
 
 def _answer(diagnosis: Diagnosis) -> Answer:
     said = beginning(diagnosis) or ["What is lost was not measured."]
+    said += layer_lines(diagnosis)
     loss, found = diagnosis.loss, []
     if diagnosis.curves:
         done = diagnosis.curves[0].evaluation
