@@ -75,5 +75,7 @@ def _answer(diagnosis: Diagnosis) -> Answer:
         found.append(Figure(name="costs most", value=part, note=note))
     if diagnosis.curves:
         found += figures.energy(diagnosis.curves[0].evaluation.events)
-    good = None if loss is None else loss.is_nothing
+    # Neither good nor bad: a loss that may be chance.
+    chance = loss is None or (loss.low is not None and loss.low <= 0 and not loss.is_nothing)
+    good = None if loss is None or chance else loss.is_nothing
     return Answer(said=tuple(said), good=good, figures=tuple(found))
