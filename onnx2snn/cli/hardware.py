@@ -80,7 +80,10 @@ def targets(name: str | None, as_json: bool) -> None:
 @click.option("--option", "pairs", multiple=True, metavar="KEY=VALUE", help="Of the mapping step.")
 @click.option("--seed", type=int, default=0, help="Of the mesh placement [0].")
 @click.option(
-    "--seconds", type=float, default=10.0, help="Of work for the mesh placement, at most [10]."
+    "--seconds",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    help="Of work for the mesh placement, at most [10].",
 )
 @click.option(
     "-o", "--output", type=files.OUTPUT, help="Folder for the report and the chip's files."

@@ -166,6 +166,13 @@ def load_samples(
     ``skip_unreadable``: pictures that cannot be read are left out. Raises DataError with what,
     where and a remedy.
     """
+    if not spec.strip():  # a variable of the shell that is not set; else the current folder
+        raise DataError(
+            "no file is named",
+            where="DATA",
+            remedy="DATA is FILE.npz[:X_KEY[,Y_KEY]], a .npy file or a folder of images.",
+            code="E201",
+        )
     file, keys = data_path(spec)
     if keys and (file.is_dir() or file.suffix == ".npy"):
         raise DataError(

@@ -28,6 +28,8 @@ SCALED = ["--scale", "16", "--layout", "NHWC"]
         (["run", "a", "--T", "3"], "Did you mean '-T'?"),
         (["run", "a", "--timesteps", "3"], "Did you mean '-T'?"),
         (["run", "a", "--calibration", "x"], "Did you mean '--calib'?"),
+        (["run", "a", "--data", "d", "--samples", "x"], "'x' is not a whole number. See"),
+        (["export", "a"], "missing option '--to'. Choose from: onnx, torch, nir, sanafe. See"),
         (["place"], "missing argument 'NET.snn.onnx'. See `onnx2snn place --help`."),
         (["check", "a", "b"], "unexpected extra argument (b)"),
         (["run", "a", "--data", "d", "--threads", "two"], "invalid value for '--threads'"),
