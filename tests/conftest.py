@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from math import inf
 from typing import Any
 
 import pytest
@@ -26,3 +28,10 @@ def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
         draw(Figure(figsize=(0.1, 0.1)), *args, **options)
 
     monkeypatch.setattr(Figure, "savefig", blank)
+
+
+@pytest.fixture(autouse=True)
+def _no_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No verb says that it takes long: on a busy machine any would, where silence is tested."""
+    if "onnx2snn.cli.progress" in sys.modules:
+        monkeypatch.setattr("onnx2snn.cli.progress.LONG", inf)

@@ -289,7 +289,17 @@ def render_comparison(
     """
     reports, alike = displayed(reports), displayed(alike)
     table = _table(comparison_columns(alike), comparison_rows(reports, alike))
-    return "\n\n".join([table, *comparison_notes(reports, alike, done)])
+    return "\n\n".join([which_fit(reports), table, *comparison_notes(reports, alike, done)])
+
+
+def which_fit(reports: Sequence[PlacementReport]) -> str:
+    """The answer of a comparison in a sentence."""
+    fits = [r.target for r in reports if r.fits]
+    no = [r.target for r in reports if not r.fits]
+    if not fits:
+        return f"Fits none of {counted(len(reports), 'chip')}."
+    rest = f"; not {', '.join(no)}" if no else ""
+    return f"Fits {len(fits)} of {counted(len(reports), 'chip')}: {', '.join(fits)}{rest}."
 
 
 def comparison_notes(
