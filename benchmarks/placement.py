@@ -29,7 +29,8 @@ from onnx2snn.hwtargets.cores.partition import partition
 from onnx2snn.hwtargets.cores.traffic import traffic
 from onnx2snn.hwtargets.mapping import Traffic
 from onnx2snn.hwtargets.placement.hops import metrics
-from onnx2snn.hwtargets.placement.mesh import Mesh, mesh_for, place_on_mesh
+from onnx2snn.hwtargets.placement.mesh import Mesh, mesh_for
+from onnx2snn.hwtargets.placement.search import place_on_mesh
 
 
 def cut(graph: Any) -> tuple[int, Traffic]:

@@ -18,6 +18,7 @@ from ...runtime.ops import Array
 from ...spelling import spelled
 from .. import rules
 from ..energy import ENERGY
+from ..energy.bounds import TIMES
 from ..kinds import Choice, Flag, Whole
 from ..mapping import PLACEMENT, ChipMapping, ChipRun, Cores, Least, Mapped, Request
 from ..options import Options, Table, option
@@ -26,11 +27,13 @@ from ..view.network import ChipNetwork, chip_view
 from . import file
 from .fit import Runner
 from .least import least_cores
+from .load.multicast import multicast
+from .load.work import work
 from .memory import MemoryModel
 from .partition import Tiling, hard_limits, partition
 from .pools import with_any_spike_pools
 from .traffic import traffic
-from .variants import would_fit
+from .variants import as_others_state, would_fit
 
 WAYS = ("graded", "bias", "population")  # in which an analog input may enter
 
@@ -114,11 +117,16 @@ def map_cores(
     broken = (*kinds(network, target), *over)
     runner = None if broken or request.dry else _runner(network, target, mode, request)
     measured = _measured(runner, request)
-    flows = traffic(network, tilings, measured.rates if measured else None, request.rate)
+    rates, sent = measured.rates if measured else None, _sent(mode, request)
+    flows = traffic(network, tilings, rates, request.rate)
+    routes = None if request.dry else multicast(network, tilings, rates, request.rate)
     placed = {t.name: t for t in tilings}
     return Mapped(
         cores=_cores(tilings, target),
-        traffic=flows,
+        traffic=replace(flows, multicast=routes),
+        work=work(
+            network, target, request.options.memory, tilings, rates, rate=request.rate, sent=sent
+        ),
         violations=broken,
         run=runner,
         ideal=None if runner is None else runner.ideal,
@@ -135,8 +143,9 @@ def map_cores(
             most=request.options.emit,
         ),
         would_fit=suggest,
+        otherwise=partial(as_others_state, network, target, request, map_cores),
         input_mode=mode,
-        sent=_sent(mode, request),
+        sent=sent,
         encoders=_size(network) if mode == "population" else 0,
         hosted=network.hosted,
         tiles={t.name: t.tile for t in tilings},
@@ -368,5 +377,6 @@ CORES: ChipMapping[CoresOptions] = ChipMapping(
     kinds=kinds,
     least=least,
     step=map_cores,
+    times=TIMES,
     emits=".npz",
 )
