@@ -12,7 +12,7 @@ from ..evaluation.energy.events import Events
 from ..hwtargets.placement.report import PlacementReport
 from ..hwtargets.target import Violation
 from ..spelling import spelled
-from .energy import verdicts
+from .energy import verdicts, work
 from .energy.chips import INPUTS, KINDS, SAID, SHORT, conditions, joules, latency, summed_up
 from .energy.chips import rows as energies
 from .figures import ratio
@@ -26,11 +26,12 @@ def render_text(report: PlacementReport, done: Events | None = None) -> str:
     on the samples, for the verdict against its ANN."""
     report = displayed(report)
     parts = [
-        _verdict(report),
+        "\n".join([_verdict(report), *work.otherwise(report)]),
         _violations(report),
         _layers(report),
         _resources(report),
         _traffic(report),
+        "\n".join(work.lines(report)),
         "" if report.fits else accuracy_text(report),
         _energy(report, counted=done is not None),
         "" if done is None else "\n".join(verdicts.lines(done)),
@@ -217,6 +218,8 @@ def _energy(r: PlacementReport, *, counted: bool) -> str:
         ]
     if r.energy.ann is not None and not counted:
         parts.append(f"Against an 8-bit ANN in the same technology: {r.energy.ann.verdict}")
+    if said := work.step(r):
+        parts.append(said)
     return "\n".join(parts)
 
 

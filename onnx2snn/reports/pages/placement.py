@@ -12,7 +12,7 @@ from ...display import counted, displayed
 from ...evaluation.energy.events import Events
 from ...hwtargets.placement.report import PlacementReport
 from ..energy import chips as energy
-from ..energy import verdicts
+from ..energy import verdicts, work
 from ..energy.chips import si
 from ..placement import accuracy_text, analog_text
 from . import Answer, Figure, figures, page
@@ -37,6 +37,10 @@ def render_html(report: PlacementReport, done: Events | None = None, *, command:
         verdict=[] if done is None else verdicts.lines(done),
         entering=energy.INPUTS[report.input_mode],
         latency=energy.latency(report.latency),
+        step=work.step(report),
+        terms=[] if report.latency.bound is None else work.terms(report.latency.bound),
+        busiest=list(work.lines(report)),
+        otherwise=list(work.otherwise(report)),
         values=accuracy_text(report),
         analog=analog_text(report),
         board=None if plan is None else board_drawing(plan),
