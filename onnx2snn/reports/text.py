@@ -15,6 +15,7 @@ from ..evaluation.sweep import ERROR, Sweep, SweepRun, knee
 from ..evaluation.verify import Verification
 from ..experiments.plan import LADDER
 from ..hwtargets import HardwareTarget, Screening
+from ..hwtargets.target import Limit, Range
 from ..runtime.engine import LayerProfile
 from ..spelling import spelled
 from . import spiking
@@ -374,10 +375,12 @@ def _capability(value: object) -> object:
 
 def target_text(target: HardwareTarget) -> str:
     """The numbers of a chip, and where they come from."""
-    rows = [
-        [key, f"{n.value:g}", n.unit, "yes" if n.verified else "NO", n.source]
-        for table in (target.limits, target.energy)
-        for key, n in table.items()
+    rows = []
+    for key, n in (*target.limits.items(), *target.energy.items()):
+        rows.append([key, f"{n.value:g}", *_whence(n)])
+        rows += [[f"  {key}, {o.by}", f"{o.value:g}", *_whence(o)] for o in n.others]
+    rows += [
+        [f"time {t.name}", f"{t.low:g} to {t.high:g}", *_whence(t)] for t in target.times.values()
     ]
     parts = [
         f"{target.name}: {target.title}\n",
@@ -391,6 +394,12 @@ def target_text(target: HardwareTarget) -> str:
         boards = ", ".join(f"{name} ({counted(n, 'chip')})" for name, n in target.boards.items())
         parts.append(f"\nboards: {boards}")
     return "\n".join([*parts, *(f"note: {note}" for note in target.notes)])
+
+
+def _whence(number: Limit | Range) -> list[str]:
+    """Unit, whether it was verified, and where it comes from and how it came here."""
+    how = f"[{number.basis}] " if number.basis else ""
+    return [number.unit, "yes" if number.verified else "NO", how + number.source]
 
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
