@@ -138,11 +138,11 @@ def compare(seconds: float) -> None:
                 begin = process_time()
                 here = place_on_mesh(cores, flows, mesh, seconds, seed=seed)
                 taken = process_time() - begin
-                _compared("here", here, flows, mesh, net=name, mesh=called, seed=seed, cpu=taken)
+                _compared("here", here, flows, mesh, net=name, on=called, seed=seed, cpu=taken)
                 for search in (swaps, edges):
                     other = search(cores, flows, mesh, taken, seed=seed)
                     _compared(
-                        search.__name__, other, flows, mesh, net=name, mesh=called, seed=seed,
+                        search.__name__, other, flows, mesh, net=name, on=called, seed=seed,
                         cpu=taken,
                     )  # fmt: skip
 

@@ -9,6 +9,7 @@ from ..converter.frontend import CheckReport
 from ..display import counted, table
 from ..evaluation.verify import Verification
 from ..hwtargets import HardwareTarget, Screening
+from ..hwtargets.target import Limit, Range
 from ..spelling import spelled
 from .figures import count
 
@@ -130,10 +131,12 @@ def _capability(value: object) -> object:
 
 def target_text(target: HardwareTarget) -> str:
     """The numbers of a chip, and where they come from."""
-    rows = [
-        [key, f"{n.value:g}", n.unit, "yes" if n.verified else "NO", n.source]
-        for table in (target.limits, target.energy)
-        for key, n in table.items()
+    rows = []
+    for key, n in (*target.limits.items(), *target.energy.items()):
+        rows.append([key, f"{n.value:g}", *_whence(n)])
+        rows += [[f"  {key}, {o.by}", f"{o.value:g}", *_whence(o)] for o in n.others]
+    rows += [
+        [f"time {t.name}", f"{t.low:g} to {t.high:g}", *_whence(t)] for t in target.times.values()
     ]
     parts = [
         f"{target.name}: {target.title}\n",
@@ -147,3 +150,9 @@ def target_text(target: HardwareTarget) -> str:
         boards = ", ".join(f"{name} ({counted(n, 'chip')})" for name, n in target.boards.items())
         parts.append(f"\nboards: {boards}")
     return "\n".join([*parts, *(f"note: {note}" for note in target.notes)])
+
+
+def _whence(number: Limit | Range) -> list[str]:
+    """Unit, whether it was verified, and where it comes from and how it came here."""
+    how = f"[{number.basis}] " if number.basis else ""
+    return [number.unit, "yes" if number.verified else "NO", how + number.source]

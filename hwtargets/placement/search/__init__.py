@@ -25,6 +25,7 @@ import numpy as np
 from ....runtime.ops import Array
 from ....runtime.parallel.stages import Progress, stage
 from ...mapping import Multicast, Traffic
+from ..bound import fewest_links
 from ..mesh import Mesh, curve_of
 from . import exchanges, multilevel, shared, sweeps
 from .exchanges import REFINE, SEARCH, SMALL
@@ -80,8 +81,9 @@ def _sharing(
 ) -> Array:
     """Fewer links of shared routes, then a less busy one."""
     state = shared.Shared(cores, routes, routers, at=at)
-    best = shared.anneal(state, seconds=(1 - RELIEF) * seconds, rng=rng)
-    state = shared.Shared(cores, routes, routers, at=best)
+    least = fewest_links(cores, routes, routers)
+    at = shared.anneal(state, seconds=(1 - RELIEF) * seconds, least=least, rng=rng)
+    state.place(at)
     shared.relieve(state, seconds=RELIEF * seconds, rng=rng)
     return state.at
 

@@ -67,9 +67,9 @@ def anneal(
     """The slot of every item, from those it has in ``at`` on. ``routers``: that of each slot.
 
     Annealing in rounds that double in length, each from the best so far and cooler than the
-    first; ends when two rounds in a row gain less than 0.1 %. ``warm``: how it begins, 1 being
-    where most exchanges are accepted; None: 1 from the curve, a tenth from a layout. ``said``: what
-    who watches hears."""
+    first; ends when two rounds in a row gain less than 0.1 %, or nothing has to travel. ``warm``:
+    how it begins, 1 being where most exchanges are accepted; None: 1 from the curve, a tenth from
+    a layout. ``said``: what who watches hears."""
     n = len(routers)
     flow = np.zeros((n, n))
     flow[pair[0], pair[1]] = flow[pair[1], pair[0]] = pair[2]
@@ -81,7 +81,7 @@ def anneal(
     heat = (1.0 if n <= SMALL else 0.1) if warm is None else warm
     length, idle = 0.002 * n, 0
     whole, show = round(1000 * seconds), stage(said)
-    while seconds > 0 and idle < 2:
+    while seconds > 0 and idle < 2 and best_cost > 1e-9:
         state = _started(flow, distance=distance, at=best_at)
         cost, at = _cool(state, cores, hot * heat, seconds=min(length, seconds), rng=rng)
         seconds -= length

@@ -23,6 +23,8 @@ BATCH, MEMBER, WHOLE = 150e-6, 1.2e-7, (250e-6, 8e-7)
 SHARING = "searching for fewer links of shared routes"
 SIZE = 48  # proposals of a batch
 HOT = 0.02  # the first temperature to a proposal's mean change
+IDLE = 300  # batches without a gain after which the busiest link is left as it is
+FIRST = 0.1  # seconds of the first round
 COOLING = 1e-3  # the last temperature to the first
 
 
@@ -53,19 +55,24 @@ class Shared:
 
     def __init__(self, cores: int, routes: Multicast, routers: Array, *, at: Array) -> None:
         groups = len(routes.source)
-        self.cores, self.routes, self.routers, self.at = cores, routes, routers, at.copy()
+        self.cores, self.routes, self.routers = cores, routes, routers
         rows = np.r_[np.arange(groups), routes.group]
         members = np.r_[routes.source, routes.core]
         self.members = _lists(rows, values=members, count=groups)  # the source first
         self.groups = _lists(members, values=rows, count=len(at))
         self.width = int(routers[:, 0].max()) + 1
         self.grid = (self.width, int(routers[:, 1].max()) + 1)
-        self.links = self._links(self.at[self.members.values], self.members)
+        self.place(at)
         self.floor = float(max(part.max(initial=0) for part in endpoints(cores, routes)))
 
     @property
     def cost(self) -> float:
         return float((self.links * self.routes.weight).sum())
+
+    def place(self, at: Array) -> None:
+        """Every item on these slots."""
+        self.at = at.copy()
+        self.links = self._links(self.at[self.members.values], self.members)
 
     def _links(self, slots: Array, lists: _Lists) -> Array:
         """Links of trees whose cores, list by list, are on these slots."""
@@ -118,16 +125,39 @@ class Shared:
         return max(0.0, float(found.max(initial=0)) - self.floor)
 
 
-def anneal(state: Shared, *, seconds: float, rng: np.random.Generator) -> Array:
-    """The slot of every item with the fewest links that was found."""
-    n, spent = len(state.at), 0.0
+def anneal(state: Shared, *, seconds: float, least: float, rng: np.random.Generator) -> Array:
+    """The slot of every item with the fewest links that was found.
+
+    Rounds that double in length, each from the best so far and cooler than the one before; ends
+    when two in a row gain less than 0.1 %, or with no more than the ``least`` that any placement
+    has.
+    """
+    n = len(state.at)
     r, s = rng.integers(state.cores, size=256), rng.integers(n, size=256)
     hot = HOT * float(np.abs(state.price(r, s)[0]).mean()) or 1.0
+    best, best_at, idle, length, left = state.cost, state.at.copy(), 0, FIRST, seconds
+    show, whole = stage(SHARING), round(1000 * seconds)
+    while left > 0 and idle < 2 and best > least + 1e-9:
+        cost, at = _cool(state, hot, seconds=min(length, left), rng=rng)
+        left -= length
+        show(min(whole - round(1000 * left), whole), whole)
+        idle = idle + 1 if cost > best * 0.999 else 0
+        if cost < best:
+            best, best_at = cost, at
+        state.place(best_at)
+        length, hot = 2 * length, 0.7 * hot
+    show(whole, whole)
+    return best_at
+
+
+def _cool(
+    state: Shared, hot: float, *, seconds: float, rng: np.random.Generator
+) -> tuple[float, Array]:
+    """Exchanges at a falling temperature: the fewest links, and where items were then."""
+    n, spent = len(state.at), 0.0
     cost = best = state.cost
     best_at = state.at.copy()
-    show, whole = stage(SHARING), round(1000 * seconds)
     while spent < seconds:
-        show(min(round(1000 * spent), whole), whole)
         temperature = hot * COOLING ** (spent / seconds)
         r, s = rng.integers(state.cores, size=SIZE), rng.integers(n, size=SIZE)
         delta, exchange, group, links, looked = state.price(r, s)
@@ -141,15 +171,16 @@ def anneal(state: Shared, *, seconds: float, rng: np.random.Generator) -> Array:
         cost += float(delta[k])
         if cost < best - 1e-9:
             best, best_at = cost, state.at.copy()
-    return best_at
+    return best, best_at
 
 
 def relieve(state: Shared, *, seconds: float, rng: np.random.Generator) -> None:
     """Exchanges that lower links plus ``CONGESTION`` times the excess of the busiest link, until
-    there is none or the work is done."""
-    n, spent, excess = len(state.at), 0.0, state.excess()
+    there is none, ``IDLE`` batches gained nothing, or the work is done."""
+    n, spent, excess, idle = len(state.at), 0.0, state.excess(), 0
     whole = WHOLE[0] + WHOLE[1] * len(state.members.values)
-    while spent < seconds and excess > 0:
+    while spent < seconds and excess > 0 and idle < IDLE:
+        idle += 1
         r, s = rng.integers(state.cores, size=SIZE), rng.integers(n, size=SIZE)
         delta, exchange, group, links, looked = state.price(r, s)
         spent += BATCH + MEMBER * looked
@@ -162,6 +193,6 @@ def relieve(state: Shared, *, seconds: float, rng: np.random.Generator) -> None:
             spent += whole
             less = excess - state.excess()
             if delta[k] < CONGESTION * less - 1e-9:
-                excess -= less
+                excess, idle = excess - less, 0
                 break
             state.exchange(int(r[k]), int(s[k]), group[own], before)

@@ -7,7 +7,7 @@ import pytest
 
 from hwtargets.chip_nets import SMALL
 from onnx2snn.hwtargets.placement import hops, mesh, search, trees
-from onnx2snn.hwtargets.placement.search import shared
+from onnx2snn.hwtargets.placement.search import exchanges, shared
 
 from ..flows import network_flows, random_flows, random_routes
 
@@ -36,7 +36,7 @@ def test_shared_routes_get_fewer_links_and_a_less_busy_one() -> None:
     routes, rng = random_routes(cores, 60, seed=3), np.random.default_rng(0)
     routers = grid.routers(grid.slots)
     state = shared.Shared(cores, routes, routers, at=np.arange(32))
-    at = shared.anneal(state, seconds=0.1, rng=rng)
+    at = shared.anneal(state, seconds=0.1, least=0.0, rng=rng)
     better = shared.Shared(cores, routes, routers, at=at)
     assert better.cost < 0.95 * shared.Shared(cores, routes, routers, at=np.arange(32)).cost
     assert sorted(at) == list(range(32))
@@ -63,6 +63,15 @@ def test_the_same_seed_and_work_give_the_same_places_above_the_dense_size(
     assert (found(0.05, 2) != first).any()
     more = hops.metrics(found(0.3, 1), flows, grid)["spike_hops"]  # it uses what it is given
     assert more < hops.metrics(first, flows, grid)["spike_hops"]
+
+
+def test_a_search_ends_where_all_cores_share_a_router(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds: list[float] = []
+    monkeypatch.setattr(exchanges, "_cool", lambda *_, seconds, rng: rounds.append(seconds))
+    flows = random_flows(4, 6)
+    grid = mesh.mesh_for(4, cores_per_chip=120, width=16, height=8, router=(2, 2))
+    xy = search.place_on_mesh(4, flows, grid, 100.0, seed=0)
+    assert hops.metrics(xy, flows, grid)["spike_hops"] == 0 and not rounds
 
 
 def test_a_network_with_shared_routes_is_placed_the_same_way_again() -> None:
