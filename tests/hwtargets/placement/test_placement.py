@@ -441,7 +441,8 @@ def test_the_comparison_has_a_line_per_chip_and_says_why_one_is_out(
     report: PlacementReport,
 ) -> None:
     refused = place(special(levels=4), "loihi1", seconds=0)
-    table, compared, energies, reason = render_comparison([report, refused]).split("\n\n")
+    answer, table, compared, energies, reason = render_comparison([report, refused]).split("\n\n")
+    assert answer == "Fits 1 of 2 chips: loihi2; not loihi1."
     assert table.count("\n") == 3 and "% used" in table
     assert f"{report.accuracy['samples']:,} samples" in compared
     assert "dynamic: synop + neuron_update + hop, counted from firing rates measured" in energies
