@@ -73,11 +73,13 @@ def test_a_bad_target_file_names_every_problem_at_once(tmp_path: Path) -> None:
     path.write_text(
         'schema = "other"\nname = ""\nmapping = "cores"\nfoo = 1\n'
         "[limits.a]\nvalue = -1\nsource = 3\n[capabilities]\nwings = true\n"
+        'reset = ["subtrct"]\nthreshold_per = "nueron"\n'
     )
     with pytest.raises(TargetError) as error:
         load_target(path)
     text = str(error.value)
-    for part in ("schema", "'name'", "'foo'", "limits.a", "verified", "'source'", "'wings'"):
+    said = ("Did you mean 'subtract'?", "Did you mean 'neuron'?")
+    for part in ("schema", "'name'", "'foo'", "limits.a", "verified", "'source'", "'wings'", *said):
         assert part in text
     assert error.value.code == "E501"
 
