@@ -14,7 +14,7 @@ from ...hwtargets.placement.report import PlacementReport
 from ..energy import chips as energy
 from ..energy import verdicts
 from ..energy.chips import si
-from ..placement import accuracy_text, analog_text
+from ..placement import accuracy_text, analog_text, tried
 from . import Answer, Figure, figures, page
 from .floor import CELL, board_drawing, hues
 
@@ -39,6 +39,7 @@ def render_html(report: PlacementReport, done: Events | None = None, *, command:
         latency=energy.latency(report.latency),
         values=accuracy_text(report),
         analog=analog_text(report),
+        tried=tried(report),
         board=None if plan is None else board_drawing(plan),
         legend=[] if plan is None else list(zip(plan.layers, hues(plan.layers), strict=True)),
         cell=CELL,

@@ -381,6 +381,15 @@ def test_the_page_needs_nothing_from_outside_and_draws_every_core(
     assert "not verified" in page
 
 
+def test_what_was_tried_in_vain_is_no_offer_and_one_core_has_no_traffic() -> None:
+    refused = place(build(*TINY["no hidden layer"]), "xylo-audio2", seconds=0)
+    text, page = render_text(refused), render_html(refused)
+    assert "Tried, and does not fit either (computed):" in text and "What would fit" not in text
+    assert "a network of any smaller size: does not fit, still: structure" in text
+    assert "What would fit" not in page and '<td class="text">structure</td></tr>' in page
+    assert "Traffic" not in page and "Traffic: none" in text
+
+
 def test_names_are_escaped_on_the_page() -> None:
     net = Net((4,))
     net.dense(3)
