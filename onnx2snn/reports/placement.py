@@ -153,10 +153,15 @@ def _synops(r: PlacementReport) -> str:
 
 def _resources(r: PlacementReport) -> str:
     rows = [
-        (x.name, x.used, x.limit, f"{100 * x.share:.0f} %", "" if x.verified else "not verified")
+        (x.name, x.used, x.limit, share_text(x.share), "" if x.verified else "not verified")
         for x in r.resources
     ]
     return _table(("resource (fullest core)", "used", "limit", "share", ""), rows)
+
+
+def share_text(share: float, *, digits: int = 0) -> str:
+    """Of a limit; in times where it is far above."""
+    return f"{share:,.0f} times" if share >= 10 else f"{100 * share:.{digits}f} %"
 
 
 def _traffic(r: PlacementReport) -> str:

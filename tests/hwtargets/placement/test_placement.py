@@ -388,6 +388,10 @@ def test_what_was_tried_in_vain_is_no_offer_and_one_core_has_no_traffic() -> Non
     assert "a network of any smaller size: does not fit, still: structure" in text
     assert "What would fit" not in page and '<td class="text">structure</td></tr>' in page
     assert "Traffic" not in page and "Traffic: none" in text
+    far = place(build((200,), [("fc", 1200), ("out", 9)]), "xylo-audio2", seconds=0)
+    text, page = render_text(far), render_html(far)
+    assert len(far.violations) == 3 and text.count("No remedy is known") == 1
+    assert page.count(">as above<") == 2 and "12 times" in text and "1250 %" not in page
 
 
 def test_names_are_escaped_on_the_page() -> None:
