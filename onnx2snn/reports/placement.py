@@ -93,16 +93,22 @@ def _violations(r: PlacementReport) -> str:
         lines.append(f"  '{v.node}' {v.rule}: {_cell(v.used)}, limit {_cell(v.limit)}")
         if then is None or then.remedy != v.remedy:  # one that serves several is said once
             lines.append(f"    -> {v.remedy}")
-    tried = [f"  {_variant(v)}" for v in r.would_fit]
-    extra = ["What would fit (computed):", *tried] if tried else []
+    variants = [f"  {_variant(v)}" for v in r.would_fit]
+    extra = [f"{tried(r)}:", *variants] if variants else []
     return "\n".join(["Violations:", *lines, *extra])
+
+
+def tried(r: PlacementReport) -> str:
+    """What the variants of a report are."""
+    fits = any(v["fits"] for v in r.would_fit)
+    return "What would fit (computed)" if fits else "Tried, and does not fit either (computed)"
 
 
 def _variant(v: Mapping[str, Any]) -> str:
     told = [] if v.get("still") else [(v.get(k), k[:-1]) for k in ("cores", "chips")]
     counts = [counted(number, noun) for number, noun in told if number is not None]
     still = [f"still: {', '.join(v['still'])}"] if v.get("still") else []
-    verdict = "fits" if v["fits"] else "does not fit either"
+    verdict = "fits" if v["fits"] else "does not fit"
     return f"{v['change']}: {', '.join([verdict, *counts, *still])}"
 
 
@@ -148,10 +154,15 @@ def _synops(r: PlacementReport) -> str:
 
 def _resources(r: PlacementReport) -> str:
     rows = [
-        (x.name, x.used, x.limit, f"{100 * x.share:.0f} %", "" if x.verified else "not verified")
+        (x.name, x.used, x.limit, share_text(x.share), "" if x.verified else "not verified")
         for x in r.resources
     ]
     return _table(("resource (fullest core)", "used", "limit", "share", ""), rows)
+
+
+def share_text(share: float, *, digits: int = 0) -> str:
+    """Of a limit; in times where it is far above."""
+    return f"{share:,.0f} times" if share >= 10 else f"{100 * share:.{digits}f} %"
 
 
 def _traffic(r: PlacementReport) -> str:

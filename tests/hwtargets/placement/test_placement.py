@@ -73,11 +73,13 @@ def test_a_bad_target_file_names_every_problem_at_once(tmp_path: Path) -> None:
     path.write_text(
         'schema = "other"\nname = ""\nmapping = "cores"\nfoo = 1\n'
         "[limits.a]\nvalue = -1\nsource = 3\n[capabilities]\nwings = true\n"
+        'reset = ["subtrct"]\nthreshold_per = "nueron"\n'
     )
     with pytest.raises(TargetError) as error:
         load_target(path)
     text = str(error.value)
-    for part in ("schema", "'name'", "'foo'", "limits.a", "verified", "'source'", "'wings'"):
+    said = ("Did you mean 'subtract'?", "Did you mean 'neuron'?")
+    for part in ("schema", "'name'", "'foo'", "limits.a", "verified", "'source'", "'wings'", *said):
         assert part in text
     assert error.value.code == "E501"
 
@@ -377,6 +379,19 @@ def test_the_page_needs_nothing_from_outside_and_draws_every_core(
     for row in report.layers:
         assert row.name in page
     assert "not verified" in page
+
+
+def test_what_was_tried_in_vain_is_no_offer_and_one_core_has_no_traffic() -> None:
+    refused = place(build(*TINY["no hidden layer"]), "xylo-audio2", seconds=0)
+    text, page = render_text(refused), render_html(refused)
+    assert "Tried, and does not fit either (computed):" in text and "What would fit" not in text
+    assert "a network of any smaller size: does not fit, still: structure" in text
+    assert "What would fit" not in page and '<td class="text">structure</td></tr>' in page
+    assert "Traffic" not in page and "Traffic: none" in text
+    far = place(build((200,), [("fc", 1200), ("out", 9)]), "xylo-audio2", seconds=0)
+    text, page = render_text(far), render_html(far)
+    assert len(far.violations) == 3 and text.count("No remedy is known") == 1
+    assert page.count(">as above<") == 2 and "12 times" in text and "1250 %" not in page
 
 
 def test_names_are_escaped_on_the_page() -> None:
