@@ -11,7 +11,7 @@ import pytest
 # the test run would have threads of its own. Before NumPy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import onnx2snn  # noqa: E402, F401
+import onnx2snn  # noqa: F401
 
 
 @pytest.fixture
