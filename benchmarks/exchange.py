@@ -27,7 +27,7 @@ from networks import REAL
 
 import onnx2snn
 from onnx2snn.exchange.counts import count, window
-from onnx2snn.exchange.names import Identifiers
+from onnx2snn.runtime.facts import Identifiers
 
 READERS = ("read_norse.py", "read_sinabs.py")
 PACKAGES = ("norse", "sinabs")

@@ -36,8 +36,8 @@ from ..target import HardwareTarget, Violation
 from ..view import sparse
 from ..view.coders import Coder
 from ..view.network import ChipNetwork
+from .integer.network import IntLayer, IntNetwork, IntProjection
 from .partition import Tiling
-from .quantize import IntLayer, IntNetwork, IntProjection
 
 FORMAT = "onnx2snn-cores"
 VERSION = 1

@@ -16,13 +16,12 @@ import numpy as np
 
 from ...runtime import graph as snn
 from ...runtime import ops
-from ...runtime.facts import GraphFacts
+from ...runtime.facts import GraphFacts, Identifiers
 from ...runtime.neurons import Neuron, NeuronParams
 from ...runtime.ops import Array, Shape
 from ...runtime.semantics.constants import constant_currents
 from ...runtime.semantics.walk import annotate
 from ..counts import window
-from ..names import Identifiers
 from .conventions import VERSION, Told, to_metadata
 from .operations import identity, written
 
