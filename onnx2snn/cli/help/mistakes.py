@@ -26,7 +26,7 @@ def as_ours() -> Iterator[None]:
 def _what(error: click.ClickException) -> tuple[str]:
     if isinstance(error, click.NoSuchOption):
         return (f"no such option '{error.option_name}'",)
-    text = error.format_message().partition(" Did you mean")[0].rstrip(".")
+    text = " ".join(error.format_message().partition(" Did you mean")[0].split()).rstrip(".")
     return (text[:1].lower() + text[1:],)
 
 

@@ -27,6 +27,7 @@ SCALED = ["--scale", "16", "--layout", "NHWC"]
         (["run", "a", "--timesteps", "3"], "Did you mean '-T'?"),
         (["run", "a", "--calibration", "x"], "Did you mean '--calib'?"),
         (["place"], "missing argument 'NET.snn.onnx'. See `onnx2snn place --help`."),
+        (["export", MLP, "-o", "x"], "'--to'. Choose from: onnx, torch, nir, sanafe. See"),
         (["check", "a", "b"], "unexpected extra argument (b)"),
         (["run", "a", "--data", "d", "--threads", "two"], "invalid value for '--threads'"),
         (
