@@ -32,6 +32,7 @@ SCALED = ["--scale", "16", "--layout", "NHWC"]
         (["run", "a", "--data", "d", "--samples", "x"], "'x' is not a whole number. See"),
         (["export", "a"], "missing option '--to'. Choose from: onnx, torch, nir, sanafe. See"),
         (["place"], "missing argument 'NET.snn.onnx'. See `onnx2snn place --help`."),
+        (["export", MLP, "-o", "x"], "'--to'. Choose from: onnx, torch, nir, sanafe. See"),
         (["check", "a", "b"], "unexpected extra argument (b)"),
         (["run", "a", "--data", "d", "--threads", "two"], "invalid value for '--threads'"),
         (
