@@ -22,7 +22,7 @@ from ..data import Samples
 from ..display import counted
 from ..errors import UsageError
 from ..evaluation.evaluate import Evaluation, Point, evaluate
-from ..questions.inputs import KEPT, digests, packed
+from ..questions.inputs import KEPT, digests, packed, unpacked
 from ..results import claim
 from ..results.marks import Kind
 from ..runtime.engine.torch import needed
@@ -51,6 +51,8 @@ class FineTuning:
         network: fine-tuned; or as it was, where ``kept``: it was no better on what was held back.
         steps: of every sample.
         samples, held_back: learned from, and judged by.
+        seen: of those held back, how many the conversion was calibrated on: ``before`` looks
+            better on them than it is.
         labels: whether right answers were learned; else what the ANN inside the network answers.
         classes: whether outputs are scores of classes.
         before, after: the networks of the two files on what was held back, after the last step
@@ -68,6 +70,7 @@ class FineTuning:
     steps: int
     samples: int
     held_back: int
+    seen: int
     labels: bool
     classes: bool
     before: Point
@@ -178,6 +181,7 @@ def finetune(
         steps=steps,
         samples=len(learn),
         held_back=len(judge),
+        seen=_seen(network, held),
         labels=reading.numbers is not None,
         classes=reading.classes,
         before=before.points[-1],
@@ -271,6 +275,15 @@ def _judged(
         regression=regression,
         progress=progress("judging"),
     )
+
+
+def _seen(network: SpikingGraph, held: Samples) -> int:
+    """How many of these samples the network was calibrated on."""
+    calibration = Provenance.of(network).calibration
+    if calibration is None or calibration.digests is None:
+        return 0
+    known = {*unpacked(calibration.digests)}
+    return sum(digest in known for digest in digests(held.whole()))
 
 
 def _score(point: Point) -> float:

@@ -231,6 +231,7 @@ def finetuned(done: FineTuning, *, output: str) -> dict[str, Any]:
         "latency": done.after.latency,
         "samples": done.samples,
         "held_out": done.held_back,
+        "held_out_seen_by_calibration": done.seen,
         "labels": done.labels,
         "classes": done.classes,
         "before": _judged(done.before),
@@ -276,6 +277,11 @@ def finetuned_text(document: Mapping[str, Any]) -> str:
         "The files were judged, after rounding, on samples that nothing was learned from; they "
         "chose the epoch, so others tell better: `onnx2snn run` on test data.",
     ]
+    if seen := document["held_out_seen_by_calibration"]:
+        lines.append(
+            f"The conversion was calibrated on {seen} of them: on these the network before looks "
+            "better than it is."
+        )
     if document["kept"]:
         lines.append(
             "These are not answered better than before: the network was saved as it was. More "

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pages
 import pytest
 from click.testing import CliRunner
-from places import MODELS
+from places import DOCS, MODELS
 
 import onnx2snn
 from onnx2snn import Preprocessing, Samples
@@ -66,7 +67,7 @@ def test_a_network_wins_back_what_few_steps_lose(labelled: bool) -> None:
     pytest.importorskip("torch")
     samples = data() if labelled else unlabelled()
     done = onnx2snn.finetune(network(), samples, **FEW)
-    assert not done.kept and (done.samples, done.held_back) == (192, 128)
+    assert not done.kept and (done.samples, done.held_back, done.seen) == (192, 128, 26)
     scores = [p.accuracy if labelled else p.agreement for p in (done.before, done.after)]
     assert scores[1] > scores[0] + 0.05
     assert accuracy(done.network, data("test")) > accuracy(network(), data("test")) + 0.05
@@ -161,6 +162,16 @@ def test_without_torch_one_line_says_what_to_install(
     assert done.exit_code == 2 and not Path("out.snn.onnx").exists()
     assert done.output.strip().endswith("Install it: pip install 'onnx2snn[torch]'.")
     assert len(done.output.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_the_tutorial_shows_what_is_printed(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    text = (DOCS / "learning.md").read_text()
+    section = text[text.index("## Fine-tuning") : text.index("## Synapses that learn")]
+    assert section.count("needs PyTorch") == section.count("```sh") == 3
+    kept = [line for line in section.splitlines() if "not run:" not in line]
+    assert not list(pages.differing("\n".join(kept), tmp_path))
 
 
 def _without_ann(network: SpikingGraph) -> SpikingGraph:
