@@ -24,11 +24,11 @@ def render_text(report: PlacementReport, done: Events | None = None) -> str:
     report = displayed(report)
     parts = [
         _verdict(report),
+        accuracy_text(report),
         _violations(report),
         _layers(report),
         _resources(report),
         _traffic(report),
-        accuracy_text(report),
         _energy(report, counted=done is not None),
         "" if done is None else "\n".join(verdicts.lines(done)),
         _notes(report),
