@@ -16,6 +16,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import onnx2snn  # noqa: F401
 
 
+@pytest.fixture(autouse=True)
+def _no_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No verb says that it takes long: on a busy machine any would, where silence is tested."""
+    if "onnx2snn.cli.progress" in sys.modules:
+        monkeypatch.setattr("onnx2snn.cli.progress.LONG", inf)
+
+
 @pytest.fixture
 def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures are written and marked as ever, with nothing drawn, which takes most of a sweep of
@@ -28,10 +35,3 @@ def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
         draw(Figure(figsize=(0.1, 0.1)), *args, **options)
 
     monkeypatch.setattr(Figure, "savefig", blank)
-
-
-@pytest.fixture(autouse=True)
-def _no_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No verb says that it takes long: on a busy machine any would, where silence is tested."""
-    if "onnx2snn.cli.progress" in sys.modules:
-        monkeypatch.setattr("onnx2snn.cli.progress.LONG", inf)

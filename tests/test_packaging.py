@@ -53,3 +53,5 @@ def test_the_changelog_has_a_heading_for_what_is_unreleased_and_known_lists() ->
     assert {h for h in headings if h.startswith("### ")} <= {
         f"### {kind}" for kind in ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
     }
+    said = [line for line in text.splitlines() if line.startswith("- ")]
+    assert len(said) == len({*said})

@@ -39,6 +39,7 @@ from .reading import DataReader, data_options
 from .running import own_span
 
 PATH = click.Path(path_type=Path)
+SEARCHING = "searching recipes (over sooner where few steps do)"  # all of it is what is foreseen
 
 
 @click.command(cls=Verb)
@@ -118,7 +119,7 @@ def convert(
         recipe=recipe,
         regression=regression,
         preprocessing=preprocessing,
-        progress=watch().stage("converting"),
+        progress=watch().stage(SEARCHING if recipe == "auto" else "converting"),
         **opt.chosen(**choices),
     )
     network = with_held_back(network, held)

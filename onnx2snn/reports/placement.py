@@ -296,10 +296,10 @@ def _share(r: PlacementReport) -> str:
 def render_comparison(
     reports: Sequence[PlacementReport], alike: Alike = NONE, done: Events | None = None
 ) -> str:
-    """One line per chip: fits, cores, binding limit, input, accuracy on its integers, energies.
-    Below it, what the accuracy is compared with, what the energies are, why the network does not
-    fit, and the verdict against its ANN. ``alike``: the reports that energies are taken from;
-    ``done``: what the network did on the samples.
+    """Which chips it fits, and a line per chip: fits, cores, binding limit, input, accuracy on its
+    integers, energies. Below it, what the accuracy is compared with, what the energies are, why
+    the network does not fit, and the verdict against its ANN. ``alike``: the reports that energies
+    are taken from; ``done``: what the network did on the samples.
     """
     reports, alike = displayed(reports), displayed(alike)
     table = _table(comparison_columns(alike), comparison_rows(reports, alike))
