@@ -14,6 +14,7 @@ from onnx2snn.converter.frontend.file import heavy
 from onnx2snn.converter.frontend.file.heavy import heavy_file
 from onnx2snn.errors import ModelError
 from onnx2snn.experiments.fingerprint import fingerprint
+from onnx2snn.runtime.file import wire
 
 RNG = np.random.default_rng(0)
 WEIGHTS = {
@@ -27,7 +28,7 @@ WEIGHTS = {
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model whose weights are large in a file that is heavy."""
-    monkeypatch.setattr(heavy, "LARGE", 512)
+    monkeypatch.setattr(wire, "LARGE", 512)
     monkeypatch.setattr(heavy, "HEAVY_FILE", 4096)
     nodes = [
         helper.make_node("Gemm", ["x", "first", "bias"], ["a"], transB=1),
