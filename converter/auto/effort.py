@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 
 from ..statistics.measure import Progress
 from .candidates import Kind
+from .front import COSTS
 
 PARTS = 1000  # that are told
 ONCE, WINDOW = 1, 3  # time steps' worth: of every candidate; of one with windows
-AFTER = 3  # candidates at the largest T, for the front and the last conversion
+AFTER = 1 + len(COSTS)  # the last conversion, and the front before it
 
 
 def _cost(kind: Kind, steps: int) -> int:
@@ -40,6 +41,7 @@ class Effort:
     progress: Progress
     ahead: Mapping[Kind, int] = field(default_factory=dict)
     spent: Counter[Kind] = field(default_factory=Counter)
+    told: int = 0
 
     def expect(self, ahead: Mapping[Kind, int]) -> None:
         self.ahead = ahead
@@ -54,4 +56,5 @@ class Effort:
         left = sum(max(_search(k, t) - self.spent[k], 0) for k, t in self.ahead.items())
         left += AFTER * (ONCE + max(self.ahead.values(), default=1))
         done = sum(self.spent.values())
-        self.progress(PARTS * done // (done + left), PARTS)
+        self.told = max(self.told, PARTS * done // (done + left))  # it never seems to go back
+        self.progress(self.told, PARTS)

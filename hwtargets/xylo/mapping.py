@@ -18,8 +18,8 @@ from ...runtime.ops import Array
 from ...runtime.parallel.stages import stage
 from ..energy import activity as events
 from ..energy import ann_comparison
+from ..fitting.samples import fitting_samples
 from ..mapping import PLACEMENT, ChipMapping, ChipRun, Cores, Mapped, Request, no_traffic
-from ..samples import fitting_samples
 from ..target import UNBOUNDED, HardwareTarget, Known, Violation
 from ..toml import load_folder
 from ..view.network import ChipNetwork
@@ -170,7 +170,8 @@ def _would_fit(
     else:
         still = sorted(rest - {*WIDTHS})
         if still:
-            yield {"change": "a network of any smaller size", "fits": False, "still": still}
+            change = "a network of any smaller size"
+            yield {"change": change, "fits": False, "cores": 1, "chips": 1, "still": still}
 
 
 def _cores(network: ChipNetwork, usage: Usage) -> Cores:

@@ -183,7 +183,7 @@ REACH = {
     "outputs": 2,
     "input_expansion": 1 / LEAST_SHARE,
     "output_expansion": 1 / LEAST_SHARE,
-    "fan_out": 1 / LEAST_SHARE,
+    "fan_out": np.inf,  # copies have fewer each
     "hidden_synapses": 1 / LEAST_SHARE**2,
 }
 
@@ -210,10 +210,8 @@ def over(
     reach, so is the network, and no remedy of another would help."""
     far = out_of_reach(usage, target)
     for name, used, limit in exceeded(usage, target):
-        said = remedy(name) if remedy else _remedy(name, used, limit, target, view)
-        yield Violation(
-            node=_culprit(name, view), rule=name, used=used, limit=limit, remedy=far or said
-        )
+        said = far or (remedy(name) if remedy else _remedy(name, used, limit, target, view))
+        yield Violation(node=_culprit(name, view), rule=name, used=used, limit=limit, remedy=said)
 
 
 def out_of_reach(usage: Usage, target: HardwareTarget) -> str:
@@ -296,7 +294,7 @@ def fitting_widths(view: ChipNetwork, target: HardwareTarget) -> tuple[int, ...]
 
     def shrunk(factor: float) -> list[int]:
         return [
-            max(1, floor(min(la.neurons * factor, cap)))
+            la.neurons if la.name in view.answers else max(1, floor(min(la.neurons * factor, cap)))
             for la, cap in zip(layers, caps, strict=True)
         ]
 
@@ -309,8 +307,10 @@ def fitting_widths(view: ChipNetwork, target: HardwareTarget) -> tuple[int, ...]
     for _ in range(40 if low < high else 0):  # to a factor that no width can tell from the largest
         middle = (low + high) / 2
         low, high = (middle, high) if _fits(shrunk(middle), layers, view, target) else (low, middle)
-    widths = shrunk(low)
-    return tuple(widths) if all(w >= n for w, n in zip(widths, least, strict=True)) else None
+    if any(width < few for width, few in zip(shrunk(low), least, strict=True)):
+        return None
+    widths = dict(zip((la.name for la in layers), shrunk(low), strict=True))
+    return tuple(width for name, width in widths.items() if name not in view.answers) or None
 
 
 def _fits(
@@ -328,13 +328,12 @@ def _fits(
         synapses += sum(
             p.synapses * share[p.source] * share[p.target] * copies[p.target] for p in onward
         )
+    neurons = sum(w * copies[la.name] for w, la in zip(widths, layers, strict=True))
+    if neurons > target.limit("hidden_neurons") or synapses > target.limit("hidden_synapses"):
+        return False
     reach = _reach(widths, layers, view, copies)
-    return (
-        sum(w * copies[la.name] for w, la in zip(widths, layers, strict=True))
-        <= target.limit("hidden_neurons")
-        and synapses <= target.limit("hidden_synapses")
-        and reach[0] <= target.limit("input_expansion")
-        and reach[1] <= target.limit("output_expansion")
+    return reach[0] <= target.limit("input_expansion") and reach[1] <= target.limit(
+        "output_expansion"
     )
 
 
@@ -344,10 +343,8 @@ def _reach(
     """Input and output expansion of layers of these widths and copies, of which outputs read the
     first."""
     names = {node.name for node in view.inputs}
-    reads: list[bool] = []
-    is_read: list[bool] = []
-    for width, layer in zip(widths, layers, strict=True):
-        number = copies[layer.name]
-        reads += [any(p.source in names for p in layer.projections)] * (width * number)
-        is_read += [read_by_output(view, layer)] * width + [False] * (width * (number - 1))
-    return reaches(np.array(reads, bool), is_read=np.array(is_read, bool))
+    sizes = np.array([[w, w * (copies[la.name] - 1)] for w, la in zip(widths, layers, strict=True)])
+    reading = [[any(p.source in names for p in la.projections)] * 2 for la in layers]
+    being_read = [[read_by_output(view, la), False] for la in layers]  # the first copies, others
+    reads, is_read = (np.repeat(np.ravel(of), sizes.ravel()) for of in (reading, being_read))
+    return reaches(reads, is_read=is_read)

@@ -18,7 +18,7 @@ from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.semantics.analog import run_analog
 
-CALIBRATION = 96
+CALIBRATION = 64
 
 
 @cache
