@@ -107,16 +107,18 @@ def main() -> None:
     parser.add_argument("--calib", type=int, default=64, help="samples to convert on")
     parser.add_argument("--only", action="append", choices=[BUNDLED, *NETWORKS])
     parser.add_argument("--engine", action="append", choices=[*engines(), FILE])
+    parser.add_argument("--no-tune", action="store_true", help="convert without calibration")
     given = parser.parse_args()
     head = ("readout", "differ", "spikes")
     print(
         f"{'network':20} {'recipe':13} {'T':>3} {'engine':22} " + " ".join(f"{h:>9}" for h in head)
     )
+    tune = not given.no_tune
     for name in given.only or [BUNDLED, *NETWORKS]:
         model, calibration, test = loaded(name, given.shared, given)
         for options, steps in CASES:
             recipe = ", ".join(f"{v}" if k == "recipe" else f"{k} {v}" for k, v in options.items())
-            network = onnx2snn.convert(model, calibration, steps=steps, **options)
+            network = onnx2snn.convert(model, calibration, steps=steps, tune=tune, **options)
             first = simulate(network, test.whole(), steps, engine="numpy")
             spikes = sum(int(x.sum()) for x in first.spikes.values())
 

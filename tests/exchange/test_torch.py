@@ -108,7 +108,7 @@ CASES: dict[str, tuple[ops.LinearOp, tuple[tuple[int, ...], ...]]] = {
         ),
         ((4, 3, 4),),
     ),
-    "Linear": (ops.Linear(weight=WEIGHTS[2, 5]), ((3, 5),)),
+    "Linear": (ops.Linear(weight=WEIGHTS[2, 5].astype(np.float64)), ((3, 5),)),
     "Scale": (ops.Scale(scale=np.full((2, 1, 3), 0.5, np.float32)), ((4, 1),)),
     "Add": (ops.Add(), ((3, 1, 2), (4, 1))),
     "ReduceSum": (ops.ReduceSum(axes=(0, 2), keepdims=False), ((2, 3, 4),)),

@@ -135,8 +135,13 @@ class _Network:
 
         def listener(name: str) -> Callable[..., None]:
             columns = self.torch.from_numpy(tally.columns[name]).to(self.device)
+            begin = self.facts.onsets[name]
 
-            def count(layer: object, given: object, out: Any) -> None:
+            def count(layer: object, given: tuple[Any, ...], out: Any) -> None:
+                *_, t, steps = given
+                if not begin <= t < begin + steps:
+                    counts[name].append(columns.new_zeros(len(out), 2))
+                    return
                 fired = (out != 0).to(columns.dtype).reshape(len(out), -1)
                 counts[name].append(fired @ columns)
 

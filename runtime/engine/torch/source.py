@@ -15,13 +15,14 @@ import numpy as np
 
 from ... import graph as snn
 from ...facts import GraphFacts, Identifiers
-from ...ops import Array
+from ...ops import Array, WeightedOp
 from ...semantics.constants import constant_currents
 from ...tables import entry, entry_named
 from .copying import copied, defined
 from .neurons import NEURONS
 from .operations import Code, code_of, torch_pads
 from .places import Held, Place
+from .spans import spans
 
 # Names that mean something in the module's source, or to ``nn.Module``.
 TAKEN = frozenset(
@@ -89,6 +90,7 @@ class _Source(snn.Rules[None]):
         self.lines: list[str] = []
         self.answers: list[str] = []
         self.onset, self.latency = self.facts.onsets, self.facts.latency
+        self.spans = spans(self.facts)
 
     def xs(self, node: snn.Node) -> list[str]:
         return [self.names[name] for name in node.inputs]
@@ -99,7 +101,7 @@ class _Source(snn.Rules[None]):
         me = self.names[node.name] if me is None else me
         self.layers.append(f"self.{me} = {made}")
         for name, held in arrays.items():
-            self.arrays[f"{me}.{name}"] = np.asarray(held.array)
+            self.arrays[f"{me}.{name}"] = _single(held.array)
             if held.attribute:
                 self.places[f"{me}.{name}"] = Place(node.name, held.attribute)
 
@@ -133,9 +135,19 @@ class _Source(snn.Rules[None]):
             self._layer(node, made=code.layer, arrays=code.arrays)
         if node.name not in self.constant:
             call = code.call.format(*self.xs(node), me=f"self.{me}")
-            self.lines.append(f"{me} = {call}")
+            self.lines.append(f"{me} = {self._while_something_comes(node, call)}")
             return
         self._once(node, me, code)
+
+    def _while_something_comes(self, node: snn.Synapse, call: str) -> str:
+        """``call``, but zeros at once in steps in which none of the inputs can send anything: with
+        long windows these are most of them."""
+        span = self.spans[node.name]
+        if not self.latency or span is None or not isinstance(node.op, WeightedOp):
+            return call
+        begin, last = span
+        x, shape = self.xs(node)[0], ", ".join(map(str, node.shape))
+        return f"{call} if {begin} <= t < {last} + steps else {x}.new_zeros(len({x}), {shape})"
 
     def _once(self, node: snn.Synapse, me: str, code: Code) -> None:
         """A current that is the same in every step: in double precision, then on its grid."""
@@ -289,6 +301,12 @@ def _coding(node: snn.MaxPool | snn.Analog | snn.Readout) -> dict[str, Any]:
 
 def _bias(node: snn.Population | snn.Readout | snn.MaxPool) -> Held:
     return Held(node.bias, "bias")
+
+
+def _single(array: Array) -> Array:
+    """As a layer holds it: PyTorch multiplies numbers of one precision only."""
+    array = np.asarray(array)
+    return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
 def _in(lines: Sequence[str]) -> list[str]:

@@ -24,6 +24,7 @@ from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.cost import static_cost
 from onnx2snn.runtime.engine import ENGINES, simulate
+from onnx2snn.runtime.engine.torch.operations import OPERATIONS as LAYERS
 from onnx2snn.runtime.facts import GraphFacts
 from onnx2snn.runtime.file.codec import decode_graph, encode_graph
 from onnx2snn.runtime.file.emit import emit_chain, emit_graph
@@ -322,6 +323,7 @@ TABLES = {
     "geometry": (geometry.STEPS, lambda op: getattr(op, "pattern", "irregular") != "irregular"),
     "lines": (lines.WINDOWS, lambda op: getattr(op, "pattern", "") == "windows"),
     "quantize": (KEEPING_CHANNELS, lambda op: issubclass(op, MultiplyingOp)),
+    "torch": (LAYERS, lambda op: issubclass(op, LinearOp)),
     "tune": (COLUMNS, lambda op: issubclass(op, WeightedOp)),
 }
 

@@ -18,6 +18,9 @@ class Population(Layer):
     def current(self, x, t, steps):
         return x + self.bias if within(t, self.begin, steps) else x
 
+    def done(self, t, steps):
+        return t >= self.first + steps
+
 
 class IF(Population):
     """Integrate and fire:
@@ -36,6 +39,8 @@ class IF(Population):
         self.levels, self.signed, self.v_min = levels, signed, v_min
 
     def forward(self, x, t, steps):
+        if self.done(t, steps):
+            return torch.zeros_like(x)
         x = self.current(x, t, steps)
         if self.state is None:
             zero = torch.zeros_like(x)
@@ -78,6 +83,8 @@ class Paced(Population):
     """
 
     def forward(self, x, t, steps):
+        if self.done(t, steps):
+            return torch.zeros_like(x)
         x = self.current(x, t, steps)
         lag, position = self.first - self.begin, t - self.first
         if self.state is None:
@@ -101,6 +108,8 @@ class Windowed(Population):
     """One whole number per window: charge is collected over the input's window, then sent."""
 
     def forward(self, x, t, steps):
+        if self.done(t, steps) or t < self.begin:
+            return torch.zeros_like(x)
         x = self.current(x, t, steps)
         lag, position = self.first - self.begin, t - self.first
         charge = torch.zeros_like(x, dtype=torch.float64) if self.state is None else self.state
@@ -168,6 +177,9 @@ class Differential(Layer):
         m = v + x + received - sent
         if self.decoded:
             received = received + over(x, now)
+        if not within(t, self.first, steps):
+            self.state = {"v": m, "received": received, "sent": sent}
+            return torch.zeros_like(m)
         room = sent if self.ceiling is None else torch.where(m >= 0, self.ceiling - sent, sent)
         room = power_of_two((room * now / self.threshold + 1e-3).clamp(min=0))
         if self.ceiling is None:

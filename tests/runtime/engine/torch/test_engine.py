@@ -145,6 +145,10 @@ def test_a_convolution_for_a_gpu_is_pytorchs_own() -> None:
         as_products(layers)
         assert "forward" in vars(layers[0]) and "forward" not in vars(layers[1])
         np.testing.assert_array_equal(layers(x).numpy(), expected.numpy())
+    graph, images_, engine = float_network(dyadic=True), images(4), make_engine("torch")
+    whole = engine.run(graph, images_, 3)
+    as_products(engine._network.module)
+    _assert_equal(vars(engine.run(graph, images_, 3)), vars(whole))
 
 
 def test_what_pytorch_was_told_before_holds_again_after_a_run() -> None:
