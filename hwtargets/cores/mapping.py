@@ -26,6 +26,7 @@ from ..target import UNBOUNDED, HardwareTarget, Known, Violation
 from ..view.network import ChipNetwork, chip_view
 from . import file
 from .fit import Runner
+from .integer.network import with_one_exponent_each
 from .least import least_cores
 from .load.cut import fitted, rebalanced
 from .load.multicast import multicast
@@ -145,7 +146,7 @@ def map_cores(
             file.emitted,
             network=network,
             target=target,
-            ints=runner.quantized,
+            ints=with_one_exponent_each(runner.quantized),
             tilings=tilings,
             steps=request.steps,
             most=request.options.emit,
