@@ -212,7 +212,7 @@ def test_a_kind_of_energy_that_nothing_was_published_of_is_none() -> None:
     loihi1 = place(mlp(6, 4, classes=3), "loihi1", steps=T, seconds=0).energy
     assert loihi1.dynamic_j is not None and loihi1.static_j is None and loihi1.undivided_j is None
     chip = load_target("loihi1")
-    nothing = place(mlp(6, 4, classes=3), replace(chip, energy={}), steps=T, seconds=0)
+    nothing = place(mlp(6, 4, classes=3), replace(chip, energy={}, times={}), steps=T, seconds=0)
     assert nothing.energy.known == () and nothing.latency.seconds is None
     found = json.loads(to_json(nothing))["energy"]
     assert found == {"dynamic_j": None, "static_j": None, "undivided_j": None}

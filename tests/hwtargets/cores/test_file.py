@@ -1,10 +1,15 @@
-"""The emitted network, run from the file alone by a plain loop that knows nothing of onnx2snn."""
+"""The emitted network, run from the file alone by a plain loop that knows nothing of onnx2snn; and,
+with ONNX2SNN_LAVA or ONNX2SNN_SANAFE (a Python that has the one or the other), by the scripts of
+docs/scripts in Lava's Dense and fixed-point LIF and in SANA-FE."""
 
 from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +40,7 @@ class FromFile:
         self.header = json.loads(self.a.pop("header").tobytes())
         assert (self.header["format"], self.header["version"]) == ("onnx2snn-cores", 1)
         self.layers = {la["name"]: la for la in self.header["layers"]}
+        self.trace: dict[str, list[np.ndarray]] = {}  # of every step so far
 
     def of(self, layer: dict[str, Any], name: str) -> np.ndarray:
         return self.a[name][layer["first"] : layer["first"] + layer["count"]].astype(float)
@@ -57,6 +63,8 @@ class FromFile:
         for t in range(total):
             for name, la in self.layers.items():
                 k = self.fired(la, states[name], self.current(la, t, sent), t)
+                self.trace.setdefault(f"v/{name}", []).append(states[name]["v"].copy())
+                self.trace.setdefault(f"spikes/{name}", []).append(k)
                 sent[name][t] = k
                 counts[name] += k
         given = self.header["input"]["name"]
@@ -278,3 +286,44 @@ def test_a_network_of_more_synapses_than_are_listed_is_not_written_and_the_repor
     report = place(net("soft"), "loihi2", steps=4, seconds=0, options={"emit": 10})
     assert not report.files
     assert any("no file of the network was written" in note for note in report.notes)
+
+
+SCRIPTS = Path(__file__).parents[3] / "docs" / "scripts"
+READERS = [
+    ("lava", "loihi2", {"reset": "zero"}, 7168),
+    ("lava", "loihi2", {"reset": "zero", "leak": 0.25}, 7168),
+    ("sanafe", "loihi1", {"reset": "zero"}, 3584),
+    ("sanafe", "loihi1", {}, 3584),
+]
+
+
+@pytest.mark.parametrize(("tool", "target", "form", "entries"), READERS)
+def test_lava_and_sanafe_have_the_files_spikes_and_potentials(
+    tool: str, target: str, form: dict[str, Any], entries: int, tmp_path: Path
+) -> None:
+    python = os.environ.get(f"ONNX2SNN_{tool.upper()}", "")
+    if not python:
+        pytest.skip(f"needs ONNX2SNN_{tool.upper()}, a Python with {tool}")
+    made = Net((1, 6, 6), seed=3)
+    made.conv(3, 3)
+    made.population("", neuron(0.8, **form))
+    made.conv(3, 3, 1, 1, groups=3)
+    made.population("", neuron(0.7, **form))
+    made.dense(12)
+    made.population("", neuron(0.9, **form))
+    made.readout(4)
+    x = np.random.default_rng(1).random((6, 1, 6, 6), np.float32)
+    data = PlaceData(x=x, y=np.zeros(6, np.int64), calib=x)
+    report = place(made.graph, target, data=data, steps=32, seconds=0)
+    (tmp_path / "net.npz").write_bytes(report.files[f"{target}.npz"])
+    np.save(tmp_path / "x.npy", x[0])
+    script = [python, str(SCRIPTS / f"load_{tool}.py"), "net.npz", "x.npy", "out.npz"]
+    done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = FromFile(report.files[f"{target}.npz"])
+    expected.run(x[0])
+    got = np.load(tmp_path / "out.npz")
+    assert any(got[name].any() for name in got.files if name.startswith("spikes/"))
+    for name in got.files:
+        np.testing.assert_array_equal(got[name], np.array(expected.trace[name]), err_msg=name)
+    assert sum(got[name].size for name in got.files) == entries
