@@ -12,7 +12,7 @@ import click
 
 from ..converter.recipes import RECIPES, recipe_named
 from ..converter.recipes.options import Choosable, choosable
-from ..data import LAYOUTS, Preprocessing
+from ..data import LAYOUTS, Preprocessing, others_beside
 from ..display import displayed, json_text
 from ..errors import UnsupportedOps, UsageError
 from ..evaluation.spiking import SpikingShare
@@ -193,10 +193,22 @@ def emit(
         terminal.out(onwards.line(then, click.get_current_context()))
 
 
-def converts(model: Path) -> Sequence[object]:
-    """What comes next for a model that is understood."""
-    made = model.with_name(f"{model.stem}.snn.onnx").name
-    return "convert", model, "--calib", "DATA", "--recipe", "auto", "-o", made
+def converts(model: Path, data: str | None) -> Sequence[object]:
+    """What comes next for a model that is understood, with the ``data`` that the user has named;
+    else a file that asks for them."""
+    if data is None:
+        asking = Path(f"{model.stem}.toml")
+        return ("sweep", asking) if asking.exists() else ("init", model, asking)
+    return "convert", model, "--calib", data, "--recipe", "auto", "-o", f"{model.stem}.snn.onnx"
+
+
+def runs(network: Path, data: str | None) -> Sequence[object]:
+    """What comes next for a network that was made with ``data``: others of the same file to run it
+    on, else a verb that needs none."""
+    others = None if data is None else others_beside(data)
+    if others is None:
+        return "place", network, "--target", "all"
+    return "run", network, "--data", others
 
 
 def pairs(texts: Sequence[str], *, option: str) -> dict[str, str]:

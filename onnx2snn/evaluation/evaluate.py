@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..data import Samples
+from ..errors import UsageError
 from ..questions import Question
 from ..questions.answers import questions_of_answers
 from ..runtime.cost import StaticCost, static_cost
@@ -155,8 +156,14 @@ def evaluate(
         engine: "fast" ("onnxruntime" is its old name); "numpy", the definition; or "torch".
         options: fields of ``runtime.engine.interface.EngineOptions``.
 
-    Raises UsageError for an unknown engine, DataError for samples that do not fit.
+    Raises UsageError for an unknown engine and steps below 1 (E110), DataError for samples that
+    do not fit.
     """
+    if not 1 <= first <= steps:
+        raise UsageError(
+            f"steps are at least 1, and the first is not after the last, got {first} to {steps}",
+            code="E110",
+        )
     ann = ann or analog_ann(network)
     known = reader.read(network, samples.labels, regression=regression, where=samples.source)
     simulator = make_engine(engine, **options)

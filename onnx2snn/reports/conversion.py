@@ -198,7 +198,13 @@ def learned_text(document: Mapping[str, Any]) -> str:
     ]
     cells = [[name, f"{n:,}", count(n / max(shown, 1))] for name, n in rows]
     new = ", ".join(map(str, document["new_classes"]))
-    lines = [
+    lines = []
+    if document["accuracy_on_learned"] is not None:
+        lines.append(
+            f"{percent(document['accuracy_on_learned'], 1)} of these samples are named right now. "
+            "It learned from them: `onnx2snn run` on others tells."
+        )
+    lines += [
         f"Rule {document['rule']}: {document['neurons']} neurons on the {document['inputs']} "
         f"values of '{document['at']}', T={document['T']}, {document['samples']} samples shown "
         f"{counted(document['passes'], 'time')}, {document['seconds']:.1f} s.",
@@ -211,11 +217,6 @@ def learned_text(document: Mapping[str, Any]) -> str:
         lines.append(
             f"No neuron stands for {lost}, which the network named before: the layer knows what it "
             "was shown. Show these too."
-        )
-    if document["accuracy_on_learned"] is not None:
-        lines.append(
-            f"{percent(document['accuracy_on_learned'], 1)} of these samples are named right now. "
-            "It learned from them: `onnx2snn run` on others tells."
         )
     return "\n".join([*lines, f"wrote {document['output']}"])
 

@@ -16,6 +16,8 @@ from places import MODELS
 
 from onnx2snn.cli import main
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 MLP, DATA = str(MODELS / "digits_mlp.onnx"), str(MODELS / "digits.npz")
 PRE = ["--scale", "16", "--layout", "NHWC"]
 TEST = ["--data", f"{DATA}:x_test,y_test", "--samples", "80"]
