@@ -163,7 +163,8 @@ class Mapped:
         energy, latency: of the report, where the chip's are not those of ``energy``.
         input_mode: how the input enters, "graded", "bias", "population" or "spikes"; "" where the
             mapping does not say.
-        sent: share of the input's values that reach the first layer as spikes in every step.
+        sent: share of the input's values, or of each of them, that reach the first layer as
+            spikes in every step.
         encoders: neurons on the chip that turn the input into spikes.
         hosted: populations of the network whose spikes the host sends.
         tiles: layer name -> neurons along each axis that a core takes, where it is cut so.
@@ -186,7 +187,7 @@ class Mapped:
     energy: Energy | None = None
     latency: Latency | None = None
     input_mode: str = ""
-    sent: float = 0.0
+    sent: float | Array = 0.0
     encoders: int = 0
     hosted: frozenset[str] = frozenset()
     tiles: Mapping[str, Shape] = field(default_factory=dict)

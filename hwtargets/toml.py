@@ -15,7 +15,7 @@ from typing import Any
 from ..display import counted
 from ..errors import TargetError, UsageError
 from ..runtime.storage.reading import read_whole
-from .kinds import suggested
+from .kinds import meant, suggested
 from .mapping import ChipMapping
 from .options import read_options
 from .target import BASES, CAPABILITIES, COVERS, WHOLE, HardwareTarget, Known, Limit, Range
@@ -237,7 +237,11 @@ def _capability_problems(
         try:
             read = kind.read(value)
         except (TypeError, ValueError):
-            yield f"[capabilities] '{name}' must be {kind.says}, is {value!r}"
+            given = value if isinstance(value, list | tuple) else [value]
+            wrong = [str(word) for word in given if word not in kind.names]
+            hints = {meant(word, kind.names).strip() for word in wrong} - {""}
+            hint = f" ({' '.join(sorted(hints))})" if hints else ""
+            yield f"[capabilities] '{name}' must be {kind.says}, is {value!r}{hint}"
             continue
         if name == "input" and mapping is not None:
             for way in read:

@@ -27,6 +27,7 @@ from ..view.network import ChipNetwork, chip_view
 from . import file
 from .fit import Runner
 from .integer.network import with_one_exponent_each
+from .integers import graded
 from .least import least_cores
 from .load.cut import fitted, rebalanced
 from .load.multicast import multicast
@@ -123,10 +124,11 @@ def map_cores(
     broken = (*kinds(network, target), *over)
     runner = None if broken or request.dry else _runner(network, target, mode, request)
     measured = _measured(runner, request)
-    rates, sent = measured.rates if measured else None, _sent(mode, request)
+    rates, sent = measured.rates if measured else None, _sent(mode, request, runner)
+    level = float(np.mean(sent))  # of all values together
     if request.options.tiles == "balanced" and not over:
         memory, rate = request.options.memory, request.rate
-        tilings = rebalanced(network, target, memory, tilings, rates, rate=rate, sent=sent)
+        tilings = rebalanced(network, target, memory, tilings, rates, rate=rate, sent=level)
     flows = traffic(network, tilings, rates, request.rate)
     routes = None if request.dry else multicast(network, tilings, rates, request.rate)
     placed = {t.name: t for t in tilings}
@@ -134,7 +136,7 @@ def map_cores(
         cores=_cores(tilings, target),
         traffic=replace(flows, multicast=routes),
         work=work(
-            network, target, request.options.memory, tilings, rates, rate=request.rate, sent=sent
+            network, target, request.options.memory, tilings, rates, rate=request.rate, sent=level
         ),
         violations=broken,
         run=runner,
@@ -214,12 +216,13 @@ def _input_mode(network: ChipNetwork, target: HardwareTarget, wanted: str | None
     return str(mode)
 
 
-def _sent(mode: str, request: Request[Any]) -> float:
-    """Share of the input's values that are sent in every step, where no run has measured it."""
-    x = request.x
-    graded = 1.0 if x is None else float(np.count_nonzero(x) / max(x.size, 1))
-    spikes = request.rate
-    return {"graded": graded, "spikes": spikes, "bias": 0.0, "population": spikes}[mode]
+def _sent(mode: str, request: Request[Any], runner: Runner | None) -> float | Array:
+    """Share of the input's values that are sent in every step, where no run has measured it; of
+    graded samples that of each value, as the chip rounds them."""
+    x, spikes = request.x, request.rate
+    if mode == "graded" and x is not None and runner is not None:
+        return np.asarray(np.mean(graded(runner.quantized, x) != 0, axis=0))
+    return {"graded": 1.0, "spikes": spikes, "bias": 0.0, "population": spikes}[mode]
 
 
 def _size(network: ChipNetwork) -> int:

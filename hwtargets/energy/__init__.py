@@ -16,7 +16,7 @@ at the ends of their ranges, so a range, not a confidence interval.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ from ...runtime.cost import (
     layer_costs,
     static_cost,
 )
+from ...runtime.facts import GraphFacts
+from ...runtime.graph import Input
 from ...runtime.ops import Array
 from ..target import WHOLE, HardwareTarget, Known, Limit
 from ..view.network import ChipNetwork
@@ -219,52 +221,60 @@ def activity(
     rates: Mapping[str, Array] | None,
     *,
     rate: float,
-    sent: float = 0.0,
+    sent: float | Array = 0.0,
     encoders: int = 0,
     on_host: bool = False,
 ) -> Activity:
     """Counted from firing rates: measured (spikes per neuron and step), or assumed.
 
-    Rates are taken with the fan-out of each neuron where they are measured: those that fire more
-    may reach more. ``sent``: share of the input's values that
-    reach the first layer as spikes in every step; ``encoders``: neurons on the chip that send them.
-    ``on_host``: what reads the input is computed by the host.
+    ``sent``: share of the input's values, or of each of them, that reach the first layer as spikes
+    in every step; ``encoders``: neurons on the chip that send them. ``on_host``: what reads the
+    input is computed by the host.
     """
-    synops = spikes = 0.0
-    layers = layer_costs(
-        network.facts
-    ).values()  # a projection's synapses count pools in front of weights
-    sizes = {layer.name: layer.neurons for layer in network.layers}
-    mean = {
-        name: float(np.mean(rates[name])) if rates and name in rates else rate for name in sizes
-    }
-    for node in network.inputs:
-        mean[node.name] = float(np.mean(rates[node.name])) if rates and node.name in rates else sent
-    for name in network.hosted:
-        mean[name] = float(np.mean(rates[name])) if rates and name in rates else rate
-    reach = _reach(network, rates or {})
-    synops += sum(reach.values())
-    for p in network.projections:
-        synops += 0.0 if p.source in reach else p.synapses * mean[p.source]
+    layers = layer_costs(network.facts).values()
+    measured, spikes = rates or {}, 0.0
     for layer in network.layers:
         if network.readers(layer.name):
-            spikes += layer.neurons * mean[layer.name]
-    neurons = sum(sizes.values()) + encoders
+            mean = measured.get(layer.name, rate)
+            spikes += layer.neurons * float(np.mean(mean))
+    neurons = sum(layer.neurons for layer in network.layers) + encoders
     host = sum(layer.macs for layer in layers if layer.drive == "input") if on_host else 0
-    total = sum(layer.macs for layer in layers)
-    return Activity(synops=synops, neurons=neurons, spikes=spikes, macs=total, host_macs=host)
+    synops = operations(network, measured, rate=rate, sent=sent)
+    return Activity(
+        synops=sum(synops.values()),
+        neurons=neurons,
+        spikes=spikes,
+        macs=sum(layer.macs for layer in layers),
+        host_macs=host,
+    )
 
 
-def _reach(network: ChipNetwork, rates: Mapping[str, Array]) -> dict[str, float]:
-    """Per node with measured rates (*shape), synaptic operations per step: of every neuron its rate
-    times what it reaches, as an engine counts them (``runtime.cost``)."""
-    cost = static_cost(network.facts)
-    fans = {**cost.fan_out, **cost.passed_on}
-    return {
-        name: float((found * fans[name]).sum())
-        for name, found in rates.items()
-        if name in fans and fans[name].shape == np.shape(found)
-    }
+def operations(
+    network: ChipNetwork, rates: Mapping[str, Array], *, rate: float, sent: float | Array = 0.0
+) -> dict[str, float]:
+    """Synaptic operations per step, by what sends spikes: of every neuron its rate times the
+    weights that it reaches and that are not zero, as an engine counts them (``runtime.cost``).
+    Those that fire more may reach more. Parameters as those of ``activity``."""
+    inputs = {node.name for node in network.inputs}
+    fans = _fans(network)
+    out: dict[str, float] = {}
+    for p in network.projections:
+        found = rates.get(p.source, sent if p.source in inputs else rate)
+        if p.source not in fans:  # of a node whose output is no spikes
+            out[p.source] = out.get(p.source, 0.0) + p.synapses * float(np.mean(found))
+        elif p.source not in out:
+            fan = fans[p.source]
+            each = found if np.shape(found) == fan.shape else np.mean(found)
+            out[p.source] = float((each * fan).sum())
+    return out
+
+
+def _fans(network: ChipNetwork) -> dict[str, Array]:
+    """Weights that a spike of each neuron or value of the input reaches, by node."""
+    graph = network.graph
+    spiking = graph.with_nodes(replace(node, encoding="rate") for node in graph.of(Input))
+    cost = static_cost(GraphFacts(spiking))
+    return {**cost.fan_out, **cost.passed_on}
 
 
 def energy_of(
