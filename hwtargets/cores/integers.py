@@ -131,11 +131,16 @@ class Walk:
         return self.keep(layer, self.outcome(layer, self.current(layer)))
 
 
+def graded(quantized: IntNetwork, x: Array) -> Array:
+    """The numbers that are sent of graded inputs in every step."""
+    most = quantized.input_max
+    return np.asarray(np.clip(np.round(x / quantized.input_unit), -most, most))
+
+
 def _encode(node: Input, quantized: IntNetwork, x: Array, steps: int, tally: Tally) -> Array:
     """The input as integers per step: (steps or 1, n, *shape)."""
     if quantized.input_mode == "graded":
-        most = quantized.input_max
-        return np.clip(np.round(x / quantized.input_unit), -most, most)[np.newaxis]
+        return graded(quantized, x)[np.newaxis]
     if quantized.input_mode == "bias":
         return x[np.newaxis]
     t = np.arange(1, steps + 1).reshape(-1, *(1,) * x.ndim)

@@ -54,14 +54,18 @@ def page(
     Parameters:
         kind: of page, one word. command: what made it, as it was typed. filters: by name.
     """
-    return _environment(tuple(filters.items())).get_template(template).render(
-        kind=kind,
-        title=title,
-        answer=answer,
-        command=command,
-        generator=GENERATOR,
-        version=_version(),
-        **values,
+    return (
+        _environment(tuple(filters.items()))
+        .get_template(template)
+        .render(
+            kind=kind,
+            title=title,
+            answer=answer,
+            command=command,
+            generator=GENERATOR,
+            version=_version(),
+            **values,
+        )
     )
 
 
