@@ -135,6 +135,8 @@ def _decoded(content: bytes, large: dict[str, Array], *, where: str) -> SpikingG
         model = onnx.load_from_string(content)
     except (DecodeError, ValueError) as error:
         raise ModelError("not an ONNX file, or cut short", where=where, code="E302") from error
+    if not model.ir_version:  # of an empty file too
+        raise ModelError("not an ONNX file, or cut short", where=where, code="E302")
     entries = {entry.key: entry.value for entry in model.metadata_props}
     if KEY not in entries:
         raise ModelError(

@@ -7,12 +7,9 @@ BatchNormalization, Min and Max to Clip).
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +19,7 @@ from onnx import numpy_helper
 from ....errors import ModelError, UnsupportedOps
 from ....runtime.onnx_runtime import onnx_runtime
 from ....runtime.ops import Array, Shape
+from ....runtime.storage.temporary import FULL, check_room, temporary_folder
 from ....spelling import spelled
 from ..refusals import CONTROL, RANDOM, refused
 from .floats import widen_floats
@@ -235,13 +233,14 @@ def _session(model: onnx.ModelProto, options: Any) -> Any:
 
 def _optimized(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     options = _options(1, "basic", _is_light(model))
-    with tempfile.TemporaryDirectory(prefix=f"onnx2snn-{os.getpid()}-") as folder:
-        file = Path(folder) / "optimized.onnx"
+    with temporary_folder(model.ByteSize()) as folder:
+        file = folder / "optimized.onnx"
         options.optimized_model_filepath = str(file)
         try:
             _session(model, options)
             return onnx.load(str(file))
         except Exception as error:
+            check_room(folder, FULL)
             raise ModelError(
                 f"ONNX Runtime refuses the model: {first_line(error)}",
                 where=where,

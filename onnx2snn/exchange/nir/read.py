@@ -120,7 +120,8 @@ def _read(file: Any) -> Any:
             why = NOT_READ.get(kind, "")
             raise wrong(f"'{kind:.40}' is not among the kinds that are read: {known}{why}", name)
         try:
-            nodes[name] = nir.dict2NIRNode(hdf2dict(group))
+            with np.errstate(all="ignore"):  # the error says it
+                nodes[name] = nir.dict2NIRNode(hdf2dict(group))
         except Exception as error:  # whatever its parts raise
             raise wrong(f"a damaged {kind} ({type(error).__name__}: {error})", name) from error
         _check_numbers(nodes[name], name)
@@ -179,7 +180,7 @@ def _check_numbers(node: Any, name: str) -> None:
         if key == "padding" and isinstance(value, str):  # "same" or "valid"
             continue
         numbers = np.asarray(value)
-        if numbers.dtype.kind not in "fiub" or not np.all(np.abs(numbers.astype(float)) <= LARGEST):
+        if numbers.dtype.kind not in "fiub" or not np.all(np.abs(numbers) <= LARGEST):
             raise wrong(f"'{key}' has values that are no finite numbers in single precision", name)
         if key in WHOLE and not np.all(numbers == np.floor(numbers)):
             raise wrong(f"'{key}' has values that are not whole", name)
