@@ -160,7 +160,7 @@ def finetune(
         as_json,
         conversion.finetuned_text,
         document,
-        then=("run", output, "--data", "DATA"),
+        then=opt.runs(output, data),
     )
     if done.kept:
         raise SystemExit(1)
