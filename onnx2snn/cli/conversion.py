@@ -346,7 +346,7 @@ def import_file(
     """Make a converted file of a NIR file, of this or another tool.
 
     Graphs without cycles of convolutions, affine maps, scales, sum and average pools, flatten,
-    delays, IF and LIF. The network must do what the file does, run as it stands.
+    delays, IF, LIF and CubaLIF. The network must do what the file does, run as it stands.
     """
     results = claim_file(output, Kind.NETWORK, inputs=[file], force=force)
     network = import_network(file, steps=steps, dt=dt)

@@ -4,6 +4,7 @@ What a model is says ``model.Neuron``. A new one is a module like those here, a 
 function in ``runtime/file`` and its line in the table ``runtime.file.neurons.NEURONS``.
 """
 
+from .cuba import CubaParams
 from .integrate_and_fire import NeuronParams
 from .model import Coding, Neuron, State, counts, worth
 from .paced import PacedParams
@@ -12,6 +13,7 @@ from .winner_take_all import WinnerTakeAllParams
 
 __all__ = [
     "Coding",
+    "CubaParams",
     "FewSpikeParams",
     "Neuron",
     "NeuronParams",

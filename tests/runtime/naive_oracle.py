@@ -15,7 +15,7 @@ import numpy as np
 
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
-from onnx2snn.runtime.neurons import FewSpikeParams, PacedParams, TtfsParams
+from onnx2snn.runtime.neurons import CubaParams, FewSpikeParams, PacedParams, TtfsParams
 from onnx2snn.runtime.neurons.differential import DifferentialParams
 
 
@@ -211,10 +211,12 @@ def fire(neuron, shape, current, state, may_fire):
         state["v"] = np.broadcast_to(neuron.v_init, shape).astype(float)
         state["sent"] = np.zeros(shape)
         state["wait"] = np.zeros(shape)
+        state["i"] = np.zeros(shape)
     theta = np.broadcast_to(neuron.v_threshold, shape).astype(float)
     out = np.zeros(shape)
     for at in np.ndindex(*shape):
-        out[at] = _fire_one(neuron, float(theta[at]), float(current[at]), state, at, may_fire)
+        one = _fire_behind_current if isinstance(neuron, CubaParams) else _fire_one
+        out[at] = one(neuron, float(theta[at]), float(current[at]), state, at, may_fire)
     return out
 
 
@@ -235,6 +237,17 @@ def _fire_one(neuron, theta, current, state, at, may_fire):
         state["wait"][at] = neuron.refractory
     state["v"][at] = v
     state["sent"][at] += k
+    return k
+
+
+def _fire_behind_current(neuron, theta, current, state, at, may_fire):
+    state["i"][at] += neuron.synaptic_leak * (current - state["i"][at])
+    v = state["v"][at] * (1 - neuron.leak) + state["i"][at]
+    k = int(may_fire and v >= theta)
+    if k:
+        start = np.broadcast_to(neuron.v_reset, state["v"].shape).astype(float)[at]
+        v = v - theta if neuron.reset == "subtract" else start
+    state["v"][at] = v
     return k
 
 

@@ -18,11 +18,11 @@ import numpy as np
 from ...errors import GraphError, ModelError, UsageError
 from ...runtime import graph as snn
 from ...runtime import ops
-from ...runtime.neurons import NeuronParams
+from ...runtime.neurons import CubaParams, Neuron, NeuronParams
 from ...runtime.ops import Array, Shape
 from ...runtime.ops.arrays import narrowed
 from ...spelling import spelled
-from .read import NirFile, wrong
+from .read import LARGEST, NirFile, wrong
 
 MOST_VALUES = 2**26  # of a signal of one sample, padding included
 MOST_GATHERED = 2**28  # numbers under all windows of a layer
@@ -133,7 +133,7 @@ class _Builder:
         if self.work > MOST_WORK:
             raise ValueError(f"windows of {op.kernel} and those before: too much to run")
 
-    def neurons(self, name: str, x: Signal, neuron: NeuronParams, *, bias: Array) -> None:
+    def neurons(self, name: str, x: Signal, neuron: Neuron, *, bias: Array) -> None:
         """A population of this name that reads ``x``."""
         kept = _small(np.broadcast_to(bias, x.shape))
         self.nodes.append(
@@ -222,6 +222,8 @@ def _scale(b: _Builder, node: Any, name: str, x: Signal) -> None:
 
 
 def _fitting(value: Any, key: str, shape: Shape) -> Array:
+    if not np.all(np.abs(np.asarray(value, np.float64)) <= LARGEST):
+        raise ValueError(f"'{key}' has values that are no finite numbers in single precision")
     array = np.asarray(value, np.float32)
     pairs = zip(array.shape[::-1], shape[::-1], strict=False)
     if array.ndim > len(shape) or any(own not in (1, n) for own, n in pairs):
@@ -283,10 +285,7 @@ def _neurons(b: _Builder, node: Any, name: str, x: Signal) -> None:
     reset = cast(Any, given.pop("reset", "zero"))
     leak, gain, rest = float(told.get("leak", 0.0)), np.ones(()), np.zeros(())
     if hasattr(node, "tau") and not leak:
-        tau, dt = np.unique(np.asarray(node.tau, np.float64)), b.step(name)
-        if len(tau) != 1 or tau[0] < dt:
-            raise ValueError("neurons with several tau, or one shorter than a time step")
-        leak = dt / float(tau[0])
+        leak = _leak(b, node, name=name, key="tau")
         gain, rest = leak * np.asarray(node.r, np.float64), leak * np.asarray(node.v_leak)
     elif not hasattr(node, "tau"):
         gain = np.asarray(node.r, np.float64)
@@ -297,6 +296,46 @@ def _neurons(b: _Builder, node: Any, name: str, x: Signal) -> None:
         **cast(Any, given),
     )  # fmt: skip
     b.neurons(name, x, neuron, bias=x.offset + rest)
+
+
+def _leak(b: _Builder, node: Any, *, name: str, key: str) -> float:
+    """What is lost in a time step with the time constant ``key``."""
+    tau, dt = np.unique(np.asarray(getattr(node, key), np.float64)), b.step(name)
+    if len(tau) != 1 or tau[0] < dt:
+        raise ValueError(f"neurons with several {key}, or one shorter than a time step")
+    return dt / float(tau[0])
+
+
+def _cuba(b: _Builder, node: Any, name: str, x: Signal) -> None:
+    """Potentials count from where they rest, which leaves nothing to do to ``v_leak``."""
+    told = b.file.told.get(name, {})
+    rest = np.asarray(node.v_leak, np.float64)
+    if not np.all(node.v_threshold > rest):
+        raise ValueError("a v_threshold that is not above v_leak: it would fire without an input")
+
+    def above(key: str, value: Any) -> Array:
+        return _fitting(np.asarray(value, np.float64) - rest, key, x.shape)
+
+    gain = np.asarray(node.w_in, np.float64)
+    if "synaptic_leak" in told:
+        synaptic = float(told["synaptic_leak"])
+    else:
+        synaptic = _leak(b, node, name=name, key="tau_syn")
+    if "leak" in told:
+        leak = float(told["leak"])
+    else:
+        leak = _leak(b, node, name=name, key="tau_mem")
+        gain = gain * (leak * np.asarray(node.r, np.float64))
+    neuron = CubaParams(
+        v_threshold=above("v_threshold", node.v_threshold),
+        v_init=above("v_init", told.get("v_init", node.v_reset)),
+        v_reset=above("v_reset", node.v_reset),
+        reset=cast(Any, told.get("reset", "zero")),
+        leak=leak,
+        synaptic_leak=synaptic,
+    )
+    x = _amplified(b, name, x, gain)
+    b.neurons(name, x, neuron, bias=x.offset)
 
 
 def _threshold(b: _Builder, node: Any, name: str, x: Signal) -> None:
@@ -328,6 +367,7 @@ Adder: TypeAlias = Callable[[_Builder, Any, str, Signal], None]
 ADDERS: Mapping[str, Adder] = {
     "IF": _neurons,
     "LIF": _neurons,
+    "CubaLIF": _cuba,
     "Threshold": _threshold,
     "Conv1d": _conv,
     "Conv2d": _conv,

@@ -2,9 +2,10 @@
 in it, and beside it an array under "onnx2snn.FIELD.NODE" for every field that is an array.
 
 Fields of neurons: ``v_init`` (the potential they begin with), ``reset`` ("subtract" or "zero"),
-``levels``, ``signed``, ``refractory``, ``v_min``, ``leak`` (as in ``runtime.neurons``). Of weighted
-nodes: ``grid``, to whole multiples of which their sum is rounded before the bias is added. They
-stand in the graph, not in the nodes, since nir 1.0.4, which sinabs asks for, reads no others.
+``levels``, ``signed``, ``refractory``, ``v_min``, ``leak``, ``synaptic_leak`` (as in
+``runtime.neurons``). Of weighted nodes: ``grid``, to whole multiples of which their sum is rounded
+before the bias is added. They stand in the graph, not in the nodes, since nir 1.0.4, which sinabs
+asks for, reads no others.
 """
 
 from __future__ import annotations
@@ -43,12 +44,17 @@ NEURON: Mapping[str, Check] = {
     "v_min": lambda value: _number(value),
     "leak": lambda value: _number(value, least=0, most=1),
 }
+CUBA: Mapping[str, Check] = {
+    **{key: NEURON[key] for key in ("v_init", "reset", "leak")},
+    "synaptic_leak": NEURON["leak"],
+}
 WEIGHTED: Mapping[str, Check] = {
     "grid": lambda value: _finite(value) and bool(np.all(np.asarray(value) > 0)),
 }
 # What can be told of a node, by its kind, and whether a value can be so.
 FIELDS: Mapping[str, Mapping[str, Check]] = {
     **dict.fromkeys(("IF", "LIF"), NEURON),
+    "CubaLIF": CUBA,
     **dict.fromkeys(("Affine", "Linear", "Scale", "Conv1d", "Conv2d"), WEIGHTED),
     **dict.fromkeys(("SumPool2d", "AvgPool2d", "Flatten"), WEIGHTED),
 }

@@ -18,7 +18,7 @@ import numpy as np
 from ...runtime.ops import Array
 from .conventions import from_metadata
 
-NEURONS = ("IF", "LIF", "Threshold")
+NEURONS = ("IF", "LIF", "CubaLIF", "Threshold")
 Fields: TypeAlias = Mapping[str, Any]  # "dt", and what the metadata say of a node
 
 
@@ -127,6 +127,26 @@ def _neurons(node: Any, x: Array, state: dict[str, Any], told: Fields) -> Array:
     return np.asarray(k)
 
 
+def _cuba(node: Any, x: Array, state: dict[str, Any], told: Fields) -> Array:
+    """The synaptic current first, and the potential with what it is then."""
+    if not state:
+        start = np.asarray(told.get("v_init", node.v_reset), np.float64)
+        state["v"], state["i"] = np.zeros(x.shape) + start, np.zeros(x.shape)
+    tau_syn, tau, r, rest, w_in, threshold = (
+        getattr(node, key).astype(np.float64)
+        for key in ("tau_syn", "tau_mem", "r", "v_leak", "w_in", "v_threshold")
+    )
+    part = told.get("synaptic_leak", told["dt"] / tau_syn)
+    current = state["i"] + part * (w_in * x - state["i"])
+    share = told.get("leak", told["dt"] / tau)
+    driven = current if "leak" in told else share * r * current  # r is 1 / leak, but for rounding
+    v = state["v"] + share * (rest - state["v"]) + driven
+    k = v >= threshold
+    after = v - threshold if told.get("reset", "zero") == "subtract" else node.v_reset
+    state["v"], state["i"] = np.where(k, after, v), current
+    return k.astype(np.float64)
+
+
 def _threshold(node: Any, x: Array, state: dict[str, Any], told: Fields) -> Array:
     return (x >= node.threshold.astype(np.float64)).astype(np.float64)
 
@@ -208,6 +228,7 @@ def _delay(node: Any, x: Array, state: dict[str, Any], told: Fields) -> Array:
 NODES: Mapping[str, Callable[[Any, Array, dict[str, Any], Fields], Array]] = {
     "IF": _neurons,
     "LIF": _neurons,
+    "CubaLIF": _cuba,
     "Threshold": _threshold,
     "Conv1d": _conv,
     "Conv2d": _conv,

@@ -33,9 +33,8 @@ WHOLE = frozenset(
 )
 # Kinds of NIR that have no form here, and why.
 NOT_READ = dict.fromkeys(
-    ("CubaLIF", "CubaLI"),
-    " (its synaptic current decays by a time constant of its own, which no neuron here has)",
-) | dict.fromkeys(("LI", "I"), " (it passes its potential on, and neurons here send spikes)")
+    ("CubaLI", "LI", "I"), " (it passes its potential on, and neurons here send spikes)"
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

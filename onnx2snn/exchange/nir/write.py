@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
 from ...runtime import graph as snn
 from ...runtime import ops
 from ...runtime.facts import GraphFacts, Identifiers
-from ...runtime.neurons import Neuron, NeuronParams
+from ...runtime.neurons import CubaParams, Neuron, NeuronParams
 from ...runtime.ops import Array, Shape
 from ...runtime.semantics.constants import constant_currents
 from ...runtime.semantics.walk import annotate
@@ -25,6 +25,7 @@ from ..counts import window
 from .conventions import VERSION, Told, to_metadata
 from .operations import identity, written
 
+Leaky: TypeAlias = NeuronParams | CubaParams  # the models that NIR has
 Sources: TypeAlias = tuple[str, ...]  # nodes of NIR whose sum a signal is
 # What is told of a neuron, where it is not what NIR says: by trait.
 CONVENTIONS = {
@@ -87,9 +88,51 @@ def _about(network: snn.SpikingGraph, writer: _Writer) -> dict[str, Any]:
     }
 
 
-def _compares(neuron: NeuronParams) -> bool:
+def _unsaid(neuron: Neuron) -> str:
+    """What NIR has nothing for."""
+    if neuron.lag:
+        return "a start lag"
+    if type(neuron) is CubaParams and not neuron.leak:
+        return "a potential that keeps all of a synaptic current"
+    known = type(neuron) in (NeuronParams, CubaParams)
+    return "" if known else f"neurons of the model '{neuron.name}'"
+
+
+def _compares(neuron: Leaky) -> bool:
     """Whether a neuron does nothing but compare its current with a threshold."""
     return neuron.traits <= {"if", "stateless", "subtract", "zero", "v_init"} and neuron.leak == 1
+
+
+def _fields(neuron: Leaky) -> dict[str, Any]:
+    """What is told of a neuron; see ``conventions``."""
+    told = {"v_init": np.asarray(neuron.v_init), "reset": neuron.reset, "leak": neuron.leak}
+    if isinstance(neuron, CubaParams):
+        return {**told, "synaptic_leak": neuron.synaptic_leak}
+    return {
+        **told,
+        **{"levels": neuron.levels, "signed": neuron.signed, "refractory": neuron.refractory},
+        **({} if neuron.v_min is None else {"v_min": neuron.v_min}),
+    }
+
+
+def _cell(neuron: Leaky, shape: Shape) -> Any:
+    """A population's node in NIR."""
+    import nir
+
+    def whole(value: Any) -> Array:
+        return np.array(np.broadcast_to(np.asarray(value, np.float32), shape))
+
+    given = {"v_threshold": whole(neuron.v_threshold), "v_reset": whole(neuron.v_reset)}
+    if _compares(neuron):
+        return nir.Threshold(threshold=given["v_threshold"])
+    if not neuron.leak:
+        return nir.IF(r=whole(1), **given)
+    tau = whole(1 / neuron.leak)
+    given |= {"r": tau, "v_leak": whole(0)}
+    if isinstance(neuron, CubaParams):
+        times = {"tau_syn": whole(1 / neuron.synaptic_leak), "tau_mem": tau}
+        return nir.CubaLIF(w_in=whole(1), **times, **given)
+    return nir.LIF(tau=tau, **given)
 
 
 class _Writer(snn.Rules[Sources]):
@@ -161,14 +204,13 @@ class _Writer(snn.Rules[Sources]):
         return self._neurons(node, node.neuron, name=self.names[node.name], sources=xs[0])
 
     def _neurons(
-        self, node: snn.Population | snn.Readout, neuron: Neuron, *, name: str, sources: Sources
+        self, node: snn.Population | snn.Readout, model: Neuron, *, name: str, sources: Sources
     ) -> Sources:
-        import nir
-
-        if type(neuron) is not NeuronParams or neuron.lag:
-            why = "a start lag" if neuron.lag else f"neurons of the model '{neuron.name}'"
+        why = _unsaid(model)
+        if why:
             self.never.append((node.name, why))
             return sources
+        neuron = cast(Leaky, model)
         self.neurons.append(replace(node, neuron=neuron))
         said = [text for trait, text in CONVENTIONS.items() if trait in neuron.traits]
         if _compares(neuron):
@@ -176,25 +218,9 @@ class _Writer(snn.Rules[Sources]):
         elif np.any(neuron.v_init != neuron.v_reset):
             said.append("a potential to begin with")
         self.declared += [(node.name, "; ".join(said))] if said else []
-
-        def whole(value: Any) -> Array:
-            return np.array(np.broadcast_to(np.asarray(value, np.float32), node.shape))
-
-        given = {"v_threshold": whole(neuron.v_threshold), "v_reset": whole(neuron.v_reset)}
-        self.told[name] = {
-            **{"v_init": np.asarray(neuron.v_init), "reset": neuron.reset, "levels": neuron.levels},
-            **{"signed": neuron.signed, "refractory": neuron.refractory, "leak": neuron.leak},
-            **({} if neuron.v_min is None else {"v_min": neuron.v_min}),
-        }
-        if _compares(neuron):
-            del self.told[name]
-            made = nir.Threshold(threshold=given["v_threshold"])
-        elif neuron.leak:
-            rest = {"tau": whole(1 / neuron.leak), "v_leak": whole(0)}
-            made = nir.LIF(r=whole(1 / neuron.leak), **rest, **given)
-        else:
-            made = nir.IF(r=whole(1), **given)
-        out = self._put(name, made, sources)
+        if not _compares(neuron):
+            self.told[name] = _fields(neuron)
+        out = self._put(name, _cell(neuron, node.shape), sources)
         self._want(node, name)
         return out
 

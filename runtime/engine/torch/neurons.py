@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from ...graph import Population, Readout, SpikingGraph
 from ...neurons import (
+    CubaParams,
     FewSpikeParams,
     Neuron,
     NeuronParams,
@@ -66,6 +67,12 @@ def _winner_take_all(neuron: WinnerTakeAllParams) -> NeuronCode:
     return NeuronCode(kind="WinnerTakeAll", arrays=arrays, options=options)
 
 
+def _cuba(neuron: CubaParams) -> NeuronCode:
+    options = {k: getattr(neuron, k) for k in ("reset", "leak", "synaptic_leak")}
+    arrays = _held(neuron, threshold="v_threshold", v_init="v_init", v_reset="v_reset")
+    return NeuronCode(kind="CubaLIF", arrays=arrays, options=options)
+
+
 Emitter: TypeAlias = Callable[[Any], NeuronCode]
 NEURONS: Mapping[type[Neuron], Emitter] = {
     NeuronParams: _integrate_and_fire,
@@ -74,6 +81,7 @@ NEURONS: Mapping[type[Neuron], Emitter] = {
     TtfsParams: _plain("TimeToFirstSpike"),
     DifferentialParams: _differential,
     WinnerTakeAllParams: _winner_take_all,
+    CubaParams: _cuba,
 }
 
 

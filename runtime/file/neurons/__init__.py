@@ -15,6 +15,7 @@ from typing import Any, Literal
 import onnx
 
 from ...neurons import (
+    CubaParams,
     FewSpikeParams,
     Neuron,
     NeuronParams,
@@ -23,6 +24,7 @@ from ...neurons import (
     WinnerTakeAllParams,
 )
 from ...neurons.differential import DifferentialParams
+from .cuba import cuba_neuron
 from .differential import differential_neuron
 from .integrate_and_fire import neuron
 from .paced import paced_neuron
@@ -63,5 +65,9 @@ NEURONS: dict[type[Neuron], NeuronForm] = {
     ),
     WinnerTakeAllParams: NeuronForm(
         function=winner_take_all_neuron, arguments=("bias", "neuron.v_threshold")
+    ),
+    CubaParams: NeuronForm(
+        function=cuba_neuron,
+        arguments=("bias", "neuron.v_threshold", "neuron.v_init", "neuron.v_reset"),
     ),
 }

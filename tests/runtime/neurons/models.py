@@ -17,6 +17,7 @@ from examples.adaptive_threshold import FORM, AdaptiveParams
 
 from onnx2snn.runtime.file.neurons import NEURONS
 from onnx2snn.runtime.neurons import (
+    CubaParams,
     FewSpikeParams,
     Neuron,
     NeuronParams,
@@ -64,6 +65,10 @@ EXAMPLES: dict[type[Neuron], dict[str, dict[str, Any]]] = {
         "plain": {},
         "leak": {"leak": 0.5},
         "subtract": {"reset": "subtract", "inhibition": 0.25},
+    },
+    CubaParams: {
+        "zero": {"leak": 0.25, "synaptic_leak": 0.5, "v_reset": row(0, 0.125, -0.25)},
+        "subtract": {"reset": "subtract", "synaptic_leak": 0.5},
     },
     AdaptiveParams: {
         "plain": {},
@@ -199,6 +204,19 @@ def _differential(n, at, theta, v, currents, steps):
     return out
 
 
+def _cuba(n, at, theta, v, currents, steps):
+    flowing, out = 0.0, []
+    reset = float(np.broadcast_to(n.v_reset, (WIDTH,))[at])
+    for current in currents:
+        flowing += n.synaptic_leak * (current - flowing)
+        v += flowing - n.leak * v
+        k = int(v >= theta)
+        if k:
+            v = v - theta if n.reset == "subtract" else reset
+        out.append(k)
+    return out
+
+
 def _adaptive(n, at, theta, v, currents, steps):
     raised, out = 0.0, []
     for t, current in enumerate(currents):
@@ -219,5 +237,6 @@ NAIVE: dict[type[Neuron], Callable[..., list[float]]] = {
     FewSpikeParams: _few_spike,
     TtfsParams: _ttfs,
     DifferentialParams: _differential,
+    CubaParams: _cuba,
     AdaptiveParams: _adaptive,
 }

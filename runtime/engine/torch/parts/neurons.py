@@ -74,6 +74,38 @@ class IF(Population):
         return Whole.apply(v / self.threshold, low, high)
 
 
+class CubaLIF(Population):
+    """Leaky integrate and fire behind a synaptic current that leaks:
+
+    i <- (1 - synaptic_leak) i + synaptic_leak (x + bias), v <- (1 - leak) v + i
+    v <- v - threshold (soft reset), or v_reset, where v >= threshold
+    """
+
+    def __init__(
+        self, bias=(), threshold=(), v_init=(), v_reset=(), begin=0, first=0, *, reset="zero",
+        leak=0.0, synaptic_leak=1.0,
+    ):  # fmt: skip
+        super().__init__(bias, threshold, v_init, begin, first)
+        self.register_buffer("v_reset", torch.zeros(v_reset))
+        self.how, self.leak, self.synaptic_leak = reset, leak, synaptic_leak
+
+    def forward(self, x, t, steps):
+        if self.done(t, steps):
+            return torch.zeros_like(x)
+        x = self.current(x, t, steps)
+        zero = torch.zeros_like(x)
+        v, i = (zero + self.v_init, zero) if self.state is None else self.state
+        i = i * (1 - self.synaptic_leak) + x * self.synaptic_leak
+        v = v * (1 - self.leak) + i
+        spikes = torch.zeros_like(v)
+        if within(t, self.first, steps):
+            spikes = Step.apply(v - self.threshold)
+            after = v - self.threshold if self.how == "subtract" else self.v_reset
+            v = torch.where(spikes > 0, after, v)
+        self.state = (v, i)
+        return spikes
+
+
 class Paced(Population):
     """Behind a lag, spikes that are even in time: a spike in step t of the window where
 
