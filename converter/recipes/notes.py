@@ -56,7 +56,7 @@ def conversion_notes(lowered: snn.SpikingGraph, recipe: Recipe, options: Options
             )
             burst = "plain neurons behind the lag, whose spikes leave in a burst"
             yield burst + (lacking if options.pace else "")
-    islands = [node.name for node in lowered.of(snn.Analog)]
+    islands = [node.name for node in snn.islands(lowered)]
     if islands:
         yield f"computed in floating point on running means, not in spikes: {', '.join(islands)}"
     if not lowered.of(snn.Population):
