@@ -21,7 +21,7 @@ import numpy as np
 
 import onnx2snn
 from onnx2snn.exchange.counts import count, window
-from onnx2snn.exchange.names import Identifiers
+from onnx2snn.runtime.facts import Identifiers
 
 READERS = ("read_norse.py", "read_sinabs.py")
 PACKAGES = ("norse", "sinabs")

@@ -96,9 +96,9 @@ class AnnComparison:
     def verdict(self) -> str:
         ratio = self.snn_over_ann
         return (
-            f"The SNN needs {ratio:.2g} times the energy of the quantized ANN: it loses."
+            f"The SNN needs {_digits(ratio)} times the energy of the quantized ANN: it loses."
             if ratio > 1
-            else f"The SNN needs {ratio:.2g} of the quantized ANN's energy."
+            else f"The SNN needs {_digits(ratio)} of the quantized ANN's energy."
         )
 
     def document(self) -> dict[str, Any]:
@@ -109,6 +109,11 @@ class AnnComparison:
             "break_even_spikes_per_synapse": (ADD + MULTIPLY + READ_8_BIT) / (ADD + READ_8_BIT),
             "verdict": self.verdict,
         }
+
+
+def _digits(ratio: float) -> str:
+    """Two digits, never as a power of ten."""
+    return f"{ratio:.2g}" if ratio < 99.5 else f"{float(f'{ratio:.2g}'):,.0f}"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

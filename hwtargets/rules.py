@@ -24,7 +24,7 @@ RESETS = frozenset(("subtract", "zero"))
 # What the rules below know of neurons: a model with any other trait is refused by its name.
 KNOWN = frozenset(
     ("if", "paced", "subtract", "zero", "levels", "signed", "lag", "leak", "refractory", "floor")
-) | {"v_init", "few-spike", "ttfs"}
+) | {"stateless", "v_init", "few-spike", "ttfs"}
 # What the rules read of a target.
 LIMITS: Mapping[str, Known] = {
     "payload_bits": Known(
@@ -247,6 +247,14 @@ def _dynamics(network: ChipNetwork, target: HardwareTarget) -> Iterable[Violatio
         ("v_init", "v_init", "Convert with v_init 0."),
     )
     for layer, neuron in _neurons(network):
+        if "stateless" in neuron.traits:
+            yield Violation(
+                node=layer.name,
+                rule="memory",
+                used="none",
+                limit="a potential that is kept",
+                remedy="Run the layer on the host.",
+            )
         needed = neuron.traits - (set() if np.any(neuron.v_init) else {"v_init"})
         for name, trait, remedy in wanted:
             if not target.can(name) and trait in needed:

@@ -9,8 +9,8 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, wraps
 from numbers import Integral, Real
-from types import NoneType
-from typing import Any, ParamSpec, TypeVar, get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -103,9 +103,11 @@ def misfit(
 
 
 def kind_refusing(hint: Any, value: Any) -> str:
-    """What a parameter with this annotation takes, where that is numbers, texts and the like alone
-    and ``value`` is none; else ""."""
-    kinds = get_args(hint) or (hint,)
+    """What a parameter with this annotation takes, where that is a function or numbers, texts and
+    the like alone and ``value`` is none; else ""."""
+    if get_origin(hint) is Callable:
+        return "" if callable(value) else "a function"
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     if not all(kind in SCALARS for kind in kinds):
         return ""
     for kind in kinds:

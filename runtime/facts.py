@@ -8,7 +8,9 @@ engine may run a chain's synapses as one operation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import keyword
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +18,7 @@ from .graph import (
     Analog,
     Input,
     MaxPool,
+    Names,
     Node,
     Population,
     Readout,
@@ -167,3 +170,19 @@ class _Constant(Rules[bool]):
         return False
 
     max_pool = analog = delay = readout = population
+
+
+class Identifiers:
+    """The identifier of every node (``of``) for what is written in a language: letters, digits and
+    underscores. None of them is ``taken``; ``new`` gives further ones."""
+
+    def __init__(self, graph: SpikingGraph, taken: Iterable[str] = ()) -> None:
+        self._names = Names({*taken, *keyword.kwlist})
+        self.of = {node.name: self._identifier(node.name) for node in graph.nodes}
+
+    def _identifier(self, name: str) -> str:
+        plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "node"
+        return self._names.new(f"n{plain}" if plain[0].isdigit() else plain)
+
+    def new(self, name: str) -> str:
+        return self._names.new(name)

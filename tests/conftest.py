@@ -1,3 +1,28 @@
 """Before any test imports ONNX Runtime: this turns its telemetry off (``runtime/onnx_runtime``)."""
 
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+# As in ``.ci/run``, unless it is said otherwise: products of tests are small, and every worker of
+# the test run would have threads of its own. Before NumPy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import onnx2snn  # noqa: F401
+
+
+@pytest.fixture
+def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are written and marked as ever, with nothing drawn, which takes most of a sweep of
+    a small network: for tests that look at results, not at pictures."""
+    from matplotlib.figure import Figure
+
+    draw = Figure.savefig
+
+    def blank(figure: Figure, *args: Any, **options: Any) -> None:
+        draw(Figure(figsize=(0.1, 0.1)), *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", blank)

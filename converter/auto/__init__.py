@@ -46,6 +46,7 @@ from .candidates import (
     as_candidate,
 )
 from .claim import Key, claims
+from .effort import PARTS, Effort
 from .front import can_be_walked, preferred, walked
 from .judge import Seen, drop_of, measured_by, seen_of, shrunk
 
@@ -68,7 +69,7 @@ class _Search:
     held: Mapping[str, Array]
     labels: Array | None
     options: Options
-    progress: Progress
+    effort: Effort
     tried: dict[Key, Candidate] = field(default_factory=dict)
     best: dict[str, Candidate] = field(default_factory=dict)  # by preference
     left_out: list[str] = field(default_factory=list)
@@ -99,8 +100,6 @@ class _Search:
             if not found.within and len(_first(self.fit)) > TRIAL and self._open(found):
                 found = self._candidate(kind, steps=steps, lag=lag, most=FULL)
             self.tried[key] = found
-            done = len(self.tried)
-            self.progress(done, done + 4)  # how many there will be is not known
         return self.tried[key].within
 
     def _open(self, found: Candidate) -> bool:
@@ -144,6 +143,7 @@ class _Search:
         if not self.answers:
             self.answers = _analog(made.lowered, self.held)
         result = simulate(made.graph, self.held, steps, at=[steps])
+        self.effort.weighed(kind, steps=steps)
         got = {name: out[-1] for name, out in result.readouts.items()}
         drop, low, high = drop_of(wanted=self.answers, got=got, labels=self.labels)
         seen = seen_of(wanted=self.answers, got=got, labels=self.labels)
@@ -200,7 +200,7 @@ def choose(
         held={name: x[held] for name, x in arrays.items()},
         labels=None if labels is None else _labels_of(np.asarray(labels), held=held),
         options=options,
-        progress=progress,
+        effort=Effort(progress=progress),
     )
     best = search.claim(_search_all(search, kinds))
     front = search.walk(best)
@@ -211,7 +211,7 @@ def choose(
     final = convert(ann, arrays, taken)
     meta = {**final.graph.meta, "auto": _record(search, best, front)}
     final = replace(final, graph=replace(final.graph, meta=meta))
-    progress(1, 1)
+    progress(PARTS, PARTS)
     return Selection(
         conversion=final,
         chosen=best,
@@ -226,9 +226,9 @@ def _search_all(search: _Search, kinds: tuple[Kind, ...]) -> Candidate:
     options = search.options
     found: dict[Kind, Candidate] = {}
     most, has_islands = options.steps, search.has_islands
-    for kind in kinds:
-        window = kind.window
-        limit = most if window is None else window.most_steps(options.steps)
+    for number, kind in enumerate(kinds):
+        limit = _most(kind, options, most)
+        search.effort.expect({k: _most(k, options, most) for k in kinds[number:]})
         reason = _left_out(kind, options, limit, found, has_islands)
         if reason:
             search.left_out.append(f"{kind.title}: {reason}")
@@ -236,16 +236,22 @@ def _search_all(search: _Search, kinds: tuple[Kind, ...]) -> Candidate:
         hit = _smallest(search, kind, most=limit, part=COARSE if found else FINE)
         if hit is not None:
             found[kind] = hit
-            most = most if window else min(most, hit.T - 1)
+            most = most if kind.window else min(most, hit.T - 1)
     if not found:
         return min(search.tried.values(), key=lambda c: max(c.drop, c.expected))
     best = min(found, key=lambda kind: RANKING[options.prefer](found[kind]))
+    search.effort.expect({best: found[best].T})
     finer = _smallest(
         search, best, most=found[best].T, part=FINE
     )  # what was weighed is not weighed again
     found[best] = finer or found[best]
     search.best = {name: min(found.values(), key=key) for name, key in RANKING.items()}
     return found[best]
+
+
+def _most(kind: Kind, options: Options, most: int) -> int:
+    """The largest T that a kind is searched up to; ``most``: below what was found before it."""
+    return most if kind.window is None else kind.window.most_steps(options.steps)
 
 
 def _left_out(

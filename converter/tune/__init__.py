@@ -118,7 +118,12 @@ def _sample_count(
     tuning: Tuning,
 ) -> int:
     fitting = tuning.memory // bytes_per_sample(graph, neurons, steps)
-    return max(1, min(given, tuning.samples, max(WORK // steps, FEWEST), fitting))
+    return max(1, min(most_samples(given, steps=steps, tuning=tuning), fitting))
+
+
+def most_samples(given: int, *, steps: int, tuning: Tuning) -> int:
+    """How many of the ``given`` samples are used if memory allows; ``steps``: 1 with windows."""
+    return min(given, tuning.samples, max(WORK // steps, FEWEST))
 
 
 def bytes_per_sample(graph: snn.SpikingGraph, neurons: Mapping[str, Neuron], steps: int) -> int:

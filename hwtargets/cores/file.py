@@ -30,8 +30,8 @@ from ...runtime.ops import Array, LinearOp, Shape
 from ..target import HardwareTarget, Violation
 from ..view import sparse
 from ..view.network import ChipNetwork
+from .integer.network import IntLayer, IntNetwork, IntProjection
 from .partition import Tiling
-from .quantize import IntLayer, IntNetwork, IntProjection
 
 FORMAT = "onnx2snn-cores"
 VERSION = 1

@@ -1,11 +1,12 @@
 """What is left to choose of a layer's integers, chosen on calibration data in the integer run.
 
 Layer by layer in execution order, with the chip's own spikes of the layers before it: how far the
-weights' step reaches (one channel of large weights would leave the others few levels), and a bias
-that takes the mean error of the summed input out. What is wanted is what the network does with
-numbers of unlimited width on the same samples; what counts is the squared error of the layer's
-spikes. Half of the samples are held back: the whole is kept only if the answers on these are nearer
-to what is wanted than those of plain rounding.
+weights' step reaches (one channel of large weights would leave the others few levels), weights
+rounded so that their errors cancel in the sums (``fitting.feedback``, by what the layer's sources
+send on average), and a bias that takes the mean error of the summed input out. What is wanted is
+what the network does with numbers of unlimited width on the same samples; what counts is the
+squared error of the layer's spikes. Half of the samples are held back: the whole is kept only if
+the answers on these are nearer to what is wanted than those of plain rounding.
 """
 
 from __future__ import annotations
@@ -17,17 +18,23 @@ from typing import Any
 
 import numpy as np
 
+from ...runtime.graph import Node, Population
 from ...runtime.ops import Array, WeightedOp
+from ...runtime.semantics.analog import run_analog
 from ...runtime.semantics.windows import READ
+from ..fitting.feedback import Feedback
+from ..fitting.samples import fitting_samples
 from ..mapping import ChipRun, Request
-from ..samples import fitting_samples
 from ..target import HardwareTarget
 from ..view.network import ChipLayer, ChipNetwork
+from .integer.network import IntLayer, IntNetwork
+from .integer.rounding import feedback
 from .integers import Tally, Walk, simulate_integers
-from .quantize import PLAIN, IntLayer, IntNetwork, Quantizer, Tuning, quantize, quantizer
+from .quantize import Quantizer, Tuning, quantize, quantizer
 
 REACHES = (1.0, 0.71, 0.5, 0.35, 0.25, 0.18, 0.125)  # the first that is worse ends the search
 MOST, FEWEST = 32, 6  # samples, half of them held back
+RATES = 64  # more samples, of which only rates are looked at
 WORK = 50_000_000  # steps of neurons in one run of all of them
 WIDTHS = ("weight_bits", "weight_exponent", "threshold_bits", "bias_bits", "bias_exponent",
           "input_bits", "state_bits")  # fmt: skip
@@ -58,14 +65,15 @@ def fit(
     x: Array,
 ) -> Fit:
     """Choose on calibration samples x (n, *input shape); arguments otherwise as of ``quantize``."""
-    x = _spread(network, x, steps)
+    others, x = _others(network, x, steps)
     seen, held = (x[::2], x[1::2]) if len(x) > 1 else (x, x)
     build = quantizer(network, target, mode, largest_input, steps)
     unlimited = {name: n for name, n in target.limits.items() if name not in WIDTHS}
     exact = quantizer(network, replace(target, limits=unlimited), mode, largest_input, steps)
     wanted = exact.network(map(exact.layer, network.layers))
     means = {m.name: m for m in _measured(network, wanted, seen, steps)}
-    search = _Search(build, corrects=bool(target.can("per_neuron_bias")))
+    rates = _rates(network, np.concatenate([seen, others]))
+    search = _Search(build, rates, corrects=bool(target.can("per_neuron_bias")))
     plain = build.network(map(build.layer, network.layers))
     walk = Walk(network, plain, seen, steps, Tally())
     chosen = {la.name: search.layer(la, walk, means[la.name]) for la in network.layers}
@@ -76,11 +84,28 @@ def fit(
     return Fit(tunings=chosen, samples=len(seen), held_back=len(held), errors=(before, after))
 
 
-def _spread(network: ChipNetwork, x: Array, steps: int) -> Array:
-    """As many samples as ``WORK`` allows, from all of x."""
+def _others(network: ChipNetwork, x: Array, steps: int) -> tuple[Array, Array]:
+    """As many samples as ``WORK`` allows, from all of x, behind others, at most ``RATES``."""
     neurons = sum(layer.neurons for layer in network.layers)
     most = int(np.clip(WORK // (steps * neurons), FEWEST, MOST))
-    return x[np.linspace(0, len(x) - 1, min(most, len(x))).astype(int)]
+    chosen = np.linspace(0, len(x) - 1, min(most, len(x))).astype(int)
+    left = np.setdiff1d(np.arange(len(x)), chosen)
+    few = np.linspace(0, len(left) - 1, min(RATES, len(left))).astype(int)
+    return x[left[few]], x[chosen]
+
+
+def _rates(network: ChipNetwork, x: Array) -> Mapping[str, Array]:
+    """What every source sends per step on samples x, in analog mode, by its name."""
+    sources = {p.source for layer in network.layers for p in layer.projections}
+    found: dict[str, Array] = {}
+
+    def observe(node: Node, pre: Array, out: Array) -> None:
+        if node.name in sources:
+            theta = node.neuron.v_threshold if isinstance(node, Population) else 1.0
+            found[node.name] = np.asarray(out / theta, np.float32)
+
+    run_analog(network.graph, np.asarray(x, np.float32), observe=observe)
+    return found
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -137,14 +162,18 @@ class _Tried:
 class _Search:
     """The best of some forms of each layer; ``corrects``: the chip has a bias per neuron."""
 
-    def __init__(self, build: Quantizer, *, corrects: bool) -> None:
-        self.build, self.corrects = build, corrects
+    def __init__(self, build: Quantizer, rates: Mapping[str, Array], *, corrects: bool) -> None:
+        self.build, self.rates, self.corrects = build, rates, corrects
 
     def layer(self, layer: ChipLayer, walk: Walk, wanted: _Measured) -> Tuning:
         """Choose, and let ``walk`` go on with it."""
         best: _Tried | None = None
+        fed = self._feedback(layer)
         for reach in REACHES:
-            found = min(self._forms(layer, walk, wanted, reach), key=lambda tried: tried.error)
+            ways = [fed, {}] if fed and reach == 1 else [fed]
+            tunings = [Tuning(reach=reach, feedback=way) for way in ways]
+            tried = (form for t in tunings for form in self._forms(layer, walk, wanted, t))
+            found = min(tried, key=lambda form: form.error)
             if best is not None and found.error >= best.error:
                 break
             best = found
@@ -154,15 +183,20 @@ class _Search:
         walk.keep(best.layer, best.outcome)
         return best.tuning
 
+    def _feedback(self, layer: ChipLayer) -> dict[int, tuple[Feedback, ...]]:
+        chains = enumerate(self.build.chains(layer))
+        found = {i: feedback(c, self.rates[c.projection.source]) for i, c in chains}
+        return {i: given for i, given in found.items() if given is not None}
+
     def _forms(
-        self, layer: ChipLayer, walk: Walk, wanted: _Measured, reach: float
+        self, layer: ChipLayer, walk: Walk, wanted: _Measured, tuning: Tuning
     ) -> Iterator[_Tried]:
-        ints = self.build.layer(layer, replace(PLAIN, reach=reach))
+        ints = self.build.layer(layer, tuning)
         current = walk.current(ints)
-        yield self._tried(walk, ints, current, wanted, Tuning(reach=reach))
+        yield self._tried(walk, ints, current, wanted, tuning)
         if self.corrects:
             missing = wanted.mean - _mean_current(layer, current, steps=walk.steps) * ints.unit
-            tuning = Tuning(reach=reach, bias=missing)
+            tuning = replace(tuning, bias=missing)
             corrected = self.build.layer(layer, tuning)
             first = walk.begin(ints) if len(current) > 1 else 0
             current[first : first + walk.steps] += corrected.bias - ints.bias

@@ -41,7 +41,7 @@ from ...runtime.tables import entry
 from ..mapping import ChipRun
 from ..view.coders import sent_by_host
 from ..view.network import ChipNetwork
-from .quantize import IntLayer, IntNetwork, IntProjection
+from .integer.network import IntLayer, IntNetwork, IntProjection
 
 TILE_BYTES = 400_000_000
 

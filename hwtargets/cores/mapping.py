@@ -25,6 +25,7 @@ from ..target import UNBOUNDED, HardwareTarget, Known, Violation
 from ..view.network import ChipNetwork, chip_view
 from . import file
 from .fit import Runner
+from .integer.network import with_one_exponent_each
 from .least import least_cores
 from .memory import MemoryModel
 from .partition import Tiling, hard_limits, partition
@@ -129,7 +130,7 @@ def map_cores(
             file.emitted,
             network=network,
             target=target,
-            ints=runner.quantized,
+            ints=with_one_exponent_each(runner.quantized),
             tilings=tilings,
             steps=request.steps,
             most=request.options.emit,

@@ -5,7 +5,9 @@ Per layer one unit of synaptic input, s (ANN units), so that
     I = sum_p floor(2^e_p (W_p k)),   W_p = round(w_p / (s 2^e_p)),   |W_p| < 2^(weight_bits - 1)
     theta = round(threshold / s) 2^shift,   bias = mantissa 2^exponent,   v in units of s / 2^shift
 
-with k the source's integer spikes. ``shift`` is the chip's own alignment of input and membrane
+with k the source's integer spikes. An input of a grouped (depthwise) convolution reaches one group
+alone, so its list of weights can have an exponent of its own: e_p then differs from group to group.
+``shift`` is the chip's own alignment of input and membrane
 (6 on Loihi), which neurons that send one number per window do without: they are microcode, and need
 all bits of the membrane for their weighted charge. What whole numbers leave of their bias is there
 from the start of the window, and their unit is a whole part of the threshold. Thresholds that
@@ -17,7 +19,7 @@ all their bits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, floor, isfinite, log2
 from typing import Any
 
@@ -32,12 +34,16 @@ from ...runtime.neurons import (
     TtfsParams,
     WindowedNeuron,
 )
-from ...runtime.ops import Array, LinearOp, Shape, WeightedOp
+from ...runtime.ops import Array, WeightedOp
 from ...runtime.tables import entry
 from .. import rules
+from ..fitting.feedback import Feedback, Levels
 from ..target import HardwareTarget
 from ..view.network import ChipLayer, ChipNetwork
-from .chains import Chain, largest_by_channel, largest_sum, only_axis, scale_outputs, split
+from .integer.chains import Chain, largest_by_channel, largest_sum, only_axis, scale_outputs, split
+from .integer.exponents import exponents, tops
+from .integer.network import IntLayer, IntNetwork, IntProjection
+from .integer.rounding import rounded
 
 WEIGHT_BITS = 20  # of a weight whose width is not stated: sums of them stay exact in float64
 INPUT_BITS = (16, 14, 12, 11, 10, 9, 8)  # of an input value whose width is not stated
@@ -61,63 +67,15 @@ WEIGHTS: Mapping[str, Callable[[int], int]] = {
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class IntProjection:
-    """current = floor(2^exponent ops(k)): ``ops`` with integer weights. ``host``: ops are in
-    floating point and run on the host once per sample (analog input as bias). ``narrow``: no
-    partial sum can exceed 2^24, so float32 holds it exactly. ``delay``: steps the spikes wait."""
-
-    source: str
-    ops: tuple[LinearOp, ...]
-    exponent: int = 0
-    host: bool = False
-    narrow: bool = False
-    delay: int = 0
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class IntLayer:
-    """A layer in integers. ``unit``: ANN units per step of the membrane, for channels scaled to one
-    threshold as many as these have; ``bias``, ``v_init``, ``threshold``, ``v_min``, ``v_reset`` are
-    in these steps; ``neuron`` is None for a membrane readout. ``coding``:
-    how a readout weighs steps."""
-
-    name: str
-    shape: Shape
-    projections: tuple[IntProjection, ...]
-    bias: Array
-    unit: float
-    shift: int
-    neuron: Neuron | None = None
-    threshold: Array | None = None
-    v_init: Array | None = None
-    v_min: Array | None = None
-    v_reset: Array | int = 0
-    coding: Coding = "rate"
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class IntNetwork:
-    """``input_mode``: "graded" (integers of step ``input_unit`` sent in every step), "bias" (the
-    host computes the first layer's current), "population" (encoding neurons), "spikes" (the graph
-    itself encodes). ``state_max``: largest membrane; ``strict``: fires at v > threshold."""
-
-    layers: tuple[IntLayer, ...]
-    input_mode: str
-    input_unit: float
-    input_max: float
-    state_max: float
-    strict: bool
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
 class Tuning:
     """What is left to choose of a layer's integers; see ``fit``. ``reach``: share of its largest
     weights that the step still covers (those beyond are clipped); ``bias``: added to the layer's,
-    in ANN units as ``IntLayer.unit`` counts them, broadcasts to its shape."""
+    in ANN units as ``IntLayer.unit`` counts them, broadcasts to its shape; ``feedback``: by
+    the projection's place in the layer, what ``chains.rounded`` takes."""
 
     reach: float = 1.0
     bias: Array | float = 0.0
+    feedback: Mapping[int, tuple[Feedback, ...]] = field(default_factory=dict)
 
 
 PLAIN = Tuning()
@@ -210,13 +168,17 @@ class Quantizer:
             notes=tuple(self.notes),
         )
 
+    def chains(self, layer: ChipLayer) -> list[Chain]:
+        """One per projection, with weights in ANN units."""
+        if layer.name not in self._chains:
+            self._chains[layer.name] = [split(p) for p in layer.projections]
+        return self._chains[layer.name]
+
     def layer(self, layer: ChipLayer, tuning: Tuning = PLAIN) -> IntLayer:
         """One layer in integers."""
         neuron = layer.neuron
         rest = entry(RESTS, neuron, "hwtargets.cores.quantize.RESTS")(neuron) if neuron else None
-        if layer.name not in self._chains:
-            self._chains[layer.name] = [split(p) for p in layer.projections]
-        chains = self._chains[layer.name]
+        chains = self.chains(layer)
         theta = np.asarray(neuron.v_threshold, np.float64) if neuron else np.ones(())
         chains, theta, norm = self._equal_thresholds(layer, chains, theta)
         host = [self.mode == "bias" and c.projection.source in self.inputs for c in chains]
@@ -228,11 +190,19 @@ class Quantizer:
         if windowed and neuron:
             s = low / max(1.0, floor(low / s + 1e-9))  # a threshold without rounding
         projections = [
-            self._projection(c, s, h, reach=tuning.reach, shift=shift)
-            for c, h in zip(chains, host, strict=True)
+            self._projection(
+                c,
+                tuning.feedback.get(i),
+                s=s,
+                host=h,
+                reach=tuning.reach,
+                shift=shift,
+                spiking=neuron is not None,
+            )
+            for i, (c, h) in enumerate(zip(chains, host, strict=True))
         ]
         step = s / 2**shift
-        rounding = 2.0 ** (shift - 1) * sum(p.exponent < 0 for p in projections)
+        rounding = 2.0 ** (shift - 1) * sum(np.less(p.exponent, 0) for p in projections)
         exact = np.asarray(layer.bias * norm + tuning.bias) / step + rounding
         bias = self._bias(layer, exact)
         # What whole numbers leave of a bias over the window is there from the start.
@@ -315,10 +285,10 @@ class Quantizer:
         charges of neurons that weigh steps, whose weights sum to T (T + 1) / 2 or to 2^T - 1, for
         four times what a spike in every step needs. One threshold is a whole number of steps."""
         steps = [
-            reach * float(np.abs(c.weights).max(initial=0)) * self._source_unit(c) / self.largest
+            reach * self._source_unit(c) / self.largest * tops(c, spiking=theta is not None)
             for c in chains
         ]
-        found = min((x for x in steps if x > 0), default=0.0)
+        found = min((float(top[top > 0].min()) for top in steps if top.any()), default=0.0)
         whole = WEIGHTS[coding](self.steps)
         weights = whole / self.steps
         if theta is None:
@@ -354,19 +324,32 @@ class Quantizer:
         return self.levels.get(source, 1)
 
     def _projection(
-        self, chain: Chain, s: float, host: bool, *, reach: float, shift: int
+        self,
+        chain: Chain,
+        feedback: tuple[Feedback, ...] | None,
+        *,
+        s: float,
+        host: bool,
+        reach: float,
+        shift: int,
+        spiking: bool,
     ) -> IntProjection:
         if host:
             scaled = chain.with_weights(np.asarray(chain.weights, np.float64) / s * 2**shift)
             delay = chain.projection.delay
             return IntProjection(source=chain.projection.source, ops=scaled, host=True, delay=delay)
         w = np.asarray(chain.weights, np.float64) * self._source_unit(chain) / s
-        top = reach * float(np.abs(w).max(initial=0))
-        wanted = ceil(log2(top / self.largest) - 1e-9) if top > 0 else 0
-        exponent = int(max(-self.fraction, wanted))
-        self.coarse |= exponent > wanted
-        stored = np.clip(np.round(w / 2.0**exponent), -self.largest, self.largest)
+        exponent, coarse = exponents(
+            chain, reach * w / self.largest, spiking=spiking, least=-self.fraction
+        )
+        self.coarse |= coarse
+        w = w / (
+            2.0**exponent if isinstance(exponent, int) else chain.carrier.per_output(2.0**exponent)
+        )
         source = chain.projection.source
+        levels = Levels(lowest=-self.largest, highest=self.largest)
+        found = levels.nearest(w) if feedback is None else rounded(w, feedback, levels)
+        stored = found.astype(np.float64)
         most = self.input_max if source in self.inputs else self.levels.get(source, 1)
         narrow = largest_sum(chain, stored) * most < 2**24
         if narrow:

@@ -1,8 +1,8 @@
 """What would fit: the partition is really run again on changed networks and options.
 
-A variant with fewer channels keeps inputs, readouts and structure; every population has the given
-share of its channels. These networks are for counting: their weights are not changed, and they
-are never run.
+A variant with fewer channels keeps inputs, outputs and structure; every hidden population has the
+given share of its channels. These networks are for counting: their weights are not changed, and
+they are never run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
 
-from ...runtime import graph as g
 from ...runtime.ops import Shape
 from ..mapping import SHARES, Request, Step
 from ..options import O
@@ -127,8 +126,7 @@ def _first_fit(
 
 def narrow(network: ChipNetwork, share: float) -> ChipNetwork:
     """The network's shapes with fewer channels; for counting only (weights are not changed)."""
-    kept = {n.name for n in network.inputs}
-    kept |= {la.name for la in network.layers if isinstance(la.node, g.Readout)}
+    kept = network.answers.union(n.name for n in network.inputs)
 
     def scaled(shape: Shape, name: str) -> Shape:
         if name in kept or not shape:

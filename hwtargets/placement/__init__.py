@@ -152,8 +152,17 @@ def place(
     )
     knots = tangled(network)
     mapped = refused(network, knots) if knots else mapping.step(network, chip, request)
-    available = chips or chip.largest_board
-    return Assembly(network, chip, request, mapped, available, data).report()
+    return Assembly(
+        network, chip, request, mapped, chips or chip.largest_board, data, _board(chip, chips)
+    ).report()
+
+
+def _board(chip: HardwareTarget, given: int | None) -> str:
+    """Whose chips there are, in words."""
+    if given is not None:
+        return "as given"
+    name = max(chip.boards, key=lambda name: chip.boards[name], default=None)
+    return f"the largest known board, {name}" if name else "no board is known"
 
 
 def mapped(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -51,7 +51,8 @@ class PlaceData:
 
 @dataclass(frozen=True, eq=False)
 class Assembly:
-    """Everything the report is made of."""
+    """Everything the report is made of. ``available``: chips that there are, of ``board``, in
+    words."""
 
     network: ChipNetwork
     target: HardwareTarget
@@ -59,6 +60,7 @@ class Assembly:
     mapped: Mapped
     available: int
     data: PlaceData | None
+    board: str = ""
 
     def report(self) -> PlacementReport:
         mapped, target, count = self.mapped, self.target, self.mapped.cores.count
@@ -81,7 +83,7 @@ class Assembly:
             chips=chips,
             layers=self._layers(analog.by_layer),
             resources=resources,
-            binding=_binding(resources),
+            binding=self._binding(resources),
             violations=violations,
             traffic=flows,
             accuracy=self._accuracy(run, floating),
@@ -177,6 +179,8 @@ class Assembly:
             for key, used in cores.used.items()
             if key in limits and limits[key].value and len(own)
         }
+        if cores.count == 1 < len(cores.layers):
+            share = {}  # of one core that holds them all, no layer has a share of its own
         return LayerRow(
             name=name,
             cores=len(own),
@@ -197,16 +201,35 @@ class Assembly:
         for name, used in self.mapped.cores.used.items():
             if name in self.target.limits and len(used):
                 rows.append(_resource(self.target, name, float(used.max())))
-        limit = self.target.limit("cores_per_chip") * self.available
+        taken = min(max(chips, 1), self.available)  # beside N chips, what N chips have
         cores = _resource(self.target, "cores_per_chip", float(self.mapped.cores.count))
         return (
             *rows,
+            replace(cores, name="cores", limit=cores.limit * taken, unit=""),
             ResourceRow(
-                name="cores", used=cores.used, limit=limit, verified=cores.verified,
-                source=cores.source,
+                name="chips", used=float(chips), limit=float(self.available), source=self.board
             ),
-            ResourceRow(name="chips", used=float(chips), limit=float(self.available)),
-        )  # fmt: skip
+        )
+
+    def _binding(self, resources: tuple[ResourceRow, ...]) -> dict[str, Any]:
+        """The resource closest to its limit. Of cores all chips that there are count, of which
+        those in use are a part. A limit of one (one core, one chip) that is kept says nothing, and
+        counts only where there is no other."""
+        limit = self.target.limit("cores_per_chip") * self.available
+        rows = [
+            replace(r, limit=limit) if r.name == "cores" else r
+            for r in resources
+            if r.limit and r.name != "chips"
+        ]
+        telling = [r for r in rows if r.limit > 1 or r.used > r.limit]
+        found = max(telling or rows, key=lambda r: r.share)
+        return {
+            "name": found.name,
+            "used": found.used,
+            "limit": found.limit,
+            "margin": 1 - found.share,
+            "verified": found.verified,
+        }
 
     def _energy(self, spike_hops: float, chips: int, run: ChipRun | None) -> Energy:
         if self.mapped.energy is not None:
@@ -347,21 +370,6 @@ def _resource(target: HardwareTarget, name: str, used: float) -> ResourceRow:
         name=name, used=used, limit=limit.value, unit=limit.unit, verified=limit.verified,
         source=limit.source,
     )  # fmt: skip
-
-
-def _binding(resources: tuple[ResourceRow, ...]) -> dict[str, Any]:
-    """The resource closest to its limit. A limit of one (one core, one chip) that is kept says
-    nothing, and counts only where there is no other."""
-    rows = [r for r in resources if r.limit]
-    telling = [r for r in rows if r.limit > 1 or r.used > r.limit]
-    found = max(telling or rows, key=lambda r: r.share)
-    return {
-        "name": found.name,
-        "used": found.used,
-        "limit": found.limit,
-        "margin": 1 - found.share,
-        "verified": found.verified,
-    }
 
 
 def _saturations(run: ChipRun | None) -> tuple[str, ...]:

@@ -10,6 +10,8 @@ from ...runtime.ops import Array
 from ..mapping import Traffic
 from .mesh import Mesh
 
+ROUNDING = 1e-12  # of all packets
+
 
 def link_loads(xy: Array, flows: Traffic, width: int, *, height: int) -> Array:
     """Spikes per step over every link, X first then Y: (width, height, 4) east, west, north (y
@@ -29,7 +31,8 @@ def link_loads(xy: Array, flows: Traffic, width: int, *, height: int) -> Array:
         np.add.at(loads[direction], (b[on, 0], high + offset), -w[on])
     loads[:2] = np.cumsum(loads[:2], axis=1)
     loads[2:] = np.cumsum(loads[2:], axis=2)
-    return np.maximum(np.moveaxis(loads, 0, 2)[:width, :height], 0)
+    loads[loads < ROUNDING * w.sum()] = 0  # what differences of sums leave on idle links
+    return np.moveaxis(loads, 0, 2)[:width, :height]
 
 
 def metrics(xy: Array, flows: Traffic, mesh: Mesh) -> dict[str, Any]:

@@ -146,10 +146,11 @@ def notes_of(net: TrueNorthNetwork, origin: str, facts: dict[str, Any]) -> tuple
         f"{facts['chip_neurons']:,} chip neurons for {facts['neurons']:,} of the network: "
         f"replication factor {facts['replication_factor']:.2f} ({facts['copies']:,} copies, "
         f"{facts['relays']:,} relays on {facts['splitter_cores']:,} splitter cores, "
-        f"{facts['partial_sum_neurons']:,} partial sums).",
+        f"{facts['partial_sum_neurons']:,} partial sums, {_others(facts):,} more of outputs and "
+        "maxima).",
         f"Step t of the answer is at tick {facts['ticks_before_answer'] - 1} + t: "
-        f"{facts['added_ticks']} ticks more than one per layer. Every axon has one driver: spikes "
-        "cannot merge.",
+        f"{counted(facts['added_ticks'], 'tick')} more than one per layer. Every axon has one "
+        "driver: spikes cannot merge.",
         *net.lowered.notes,
     ]
     notes += [_coding_note(c) for c in facts["codings"]]
@@ -170,6 +171,13 @@ def notes_of(net: TrueNorthNetwork, origin: str, facts: dict[str, Any]) -> tuple
     if clipped:
         notes.append(f"Beyond the chip's range, and clipped to it: {', '.join(clipped)}.")
     return tuple(notes)
+
+
+def _others(facts: dict[str, Any]) -> int:
+    """Chip neurons that are neither the network's nor copies, relays or partial sums: an output has
+    several (option output_copies), a maximum those that compare."""
+    told = ("neurons", "copies", "relays", "partial_sum_neurons")
+    return int(facts["chip_neurons"] - sum(facts[name] for name in told))
 
 
 def _coding_note(c: dict[str, Any]) -> str:

@@ -23,8 +23,8 @@ from ...runtime.ops import Array
 from ...runtime.parallel.stages import stage
 from .. import rules
 from ..energy import ENERGY
+from ..fitting.samples import fitting_samples
 from ..mapping import PLACEMENT, ChipMapping, ChipRun, Mapped, Request, Traffic, refused
-from ..samples import fitting_samples
 from ..target import HardwareTarget, Known, Violation
 from ..view.network import ChipNetwork
 from .compile import TrueNorthNetwork, compile_network

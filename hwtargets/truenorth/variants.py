@@ -71,7 +71,7 @@ def would_fit(
         _boards(now, target, broken),
         _codings(coding, coded, lambda name, number: compiled(lowered, name, number)),
         _narrower(
-            lowered, target, coding, copies, now, chips=chips,
+            lowered, target, coding, copies, now, chips=chips, keep=network.answers,
             compiled=lambda what, number: compiled(what, coding, number),
         ),
     )  # fmt: skip
@@ -158,6 +158,7 @@ def _narrower(
     now: Count,
     *,
     chips: int,
+    keep: frozenset[str],
     compiled: Callable[[Lowered, int], Sequence[str]],
 ) -> Iterator[Variant]:
     """Shares of the channels, from the largest that can be hoped for: cores fall at most with
@@ -166,15 +167,15 @@ def _narrower(
     for share in SHARES:
         if now.cores is not None and now.cores * share**2 > room and share > SHARES[-1]:
             continue
-        thin = thinned(lowered, share)
+        thin = thinned(lowered, share, keep=keep)
         found = count_chosen(thin, target, coding, copies)
         change = f"{share:g} times the channels of every hidden layer"
         yield Variant(change, found, 0, partial(compiled, thin, found.copies))
 
 
-def thinned(lowered: Lowered, share: float) -> Lowered:
-    """The network without some channels: of every layer an evenly spaced share is kept, and of
-    pools and maxima what still has something to read."""
+def thinned(lowered: Lowered, share: float, *, keep: frozenset[str] = frozenset()) -> Lowered:
+    """The network without some channels: of every layer but those in ``keep`` an evenly spaced
+    share is kept, and of pools and maxima what still has something to read."""
     lines = np.full(lowered.lines + 1, -1, np.int64)  # the last one is for -1, nothing
     total = 0
     for source in lowered.sources:
@@ -183,7 +184,7 @@ def thinned(lowered: Lowered, share: float) -> Lowered:
     sources = [replace(s, first=int(lines[s.first])) for s in lowered.sources]
     units = []
     for unit in lowered.units:
-        kept = _kept(unit, lines, share)
+        kept = _kept(unit, lines, 1.0 if unit.layer in keep else share)
         own = lines[unit.first : unit.first + unit.size]
         own[kept] = total + np.arange(kept.sum())
         units.append(_thin_unit(unit, kept, lines=lines, first=total))

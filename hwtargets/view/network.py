@@ -213,6 +213,18 @@ class ChipNetwork:
         return found
 
     @cached_property
+    def answers(self) -> frozenset[str]:
+        """Readouts, and populations that only these read, one by one (a ReLU behind the last
+        weights): as many neurons as outputs, in a narrower network too."""
+        readouts = {layer.name for layer in self.layers if isinstance(layer.node, g.Readout)}
+        said = (
+            name
+            for name, read in self._readers.items()
+            if all(p.target in readouts and p.kind == "identity" for p in read)
+        )
+        return frozenset(readouts.union(said))
+
+    @cached_property
     def projections(self) -> tuple[Projection, ...]:
         return tuple(p for layer in self.layers for p in layer.projections)
 

@@ -16,6 +16,8 @@
   ``xylo_coding.XyloCoding``, whose docstring has the equations).
 * ``inputs``, ``outputs``: ``[{name, shape}]`` in channel and neuron order; ``hidden``:
   ``[{name, neurons}]``, chip numbers of each layer's neurons.
+* ``copies``, where there are any: ``[[copy, of], ...]``, chip numbers of further neurons that fire
+  with another one of ``hidden`` and share its targets (``copies``).
 
 Version 1 had matrices ``weights_in`` and ``weights_rec``; it is still read. Later versions may add
 keys; a reader refuses a version it does not know.
@@ -58,13 +60,15 @@ _SHIFTS = ("weight_shift_in", "weight_shift_rec", "weight_shift_out")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class XyloFile:
-    """A specification with its context; ``hidden``: chip numbers of each layer's neurons."""
+    """A specification with its context; ``hidden``: chip numbers of each layer's neurons;
+    ``copies``: (copies, 2), chip numbers of a copy and of its original."""
 
     chip: str
     config: XyloConfig
     coding: XyloCoding
     inputs: tuple[tuple[str, tuple[int, ...]], ...]
     hidden: Mapping[str, Array]
+    copies: Array
     outputs: tuple[tuple[str, tuple[int, ...]], ...]
 
 
@@ -95,6 +99,7 @@ def dump(file: XyloFile) -> bytes:
         "inputs": [{"name": name, "shape": list(shape)} for name, shape in file.inputs],
         "hidden": [{"name": n, "neurons": at.tolist()} for n, at in file.hidden.items()],
         "outputs": [{"name": name, "shape": list(shape)} for name, shape in file.outputs],
+        **({"copies": file.copies.tolist()} if len(file.copies) else {}),
         "specification": specification,
     }
     return json.dumps(content, separators=(",", ":")).encode()
@@ -136,6 +141,7 @@ def _read(raw: Mapping[str, Any]) -> XyloFile:
         coding=coding,
         inputs=tuple((item["name"], tuple(item["shape"])) for item in raw["inputs"]),
         hidden={item["name"]: _integers("hidden", item["neurons"]) for item in raw["hidden"]},
+        copies=_integers("copies", raw.get("copies", [])).reshape(-1, 2),
         outputs=tuple((item["name"], tuple(item["shape"])) for item in raw["outputs"]),
     )
 

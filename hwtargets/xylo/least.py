@@ -50,7 +50,9 @@ def _wiring(view: ChipNetwork, usage: Usage, target: HardwareTarget) -> Iterator
 
 def _unless(name: str, used: int, limit: float) -> str:
     what = {
-        "fan_out": "of the {used:,} hidden targets of a neuron at most {limit:,.0f}",
-        "hidden_synapses": "of {used:,} synapses between hidden neurons at most {limit:,.0f}",
+        "fan_out": "of the {used:,} hidden targets of a neuron at most {limit:,.0f} are not 0 in 8 "
+        "bits, or there is room for copies of such neurons",
+        "hidden_synapses": "of {used:,} synapses between hidden neurons at most {limit:,.0f} are "
+        "not 0 in 8 bits",
     }
-    return f"only if {what[name].format(used=used, limit=limit)} are not 0 in 8 bits"
+    return f"only if {what[name].format(used=used, limit=limit)}"

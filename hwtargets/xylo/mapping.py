@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from ...display import counted
 from ...runtime import graph as g
 from ...runtime.ops import Array
 from ...runtime.parallel.stages import stage
-from ..energy import activity as counted
+from ..energy import activity as events
 from ..energy import ann_comparison
+from ..fitting.samples import fitting_samples
 from ..mapping import PLACEMENT, ChipMapping, ChipRun, Cores, Mapped, Request, no_traffic
-from ..samples import fitting_samples
 from ..target import UNBOUNDED, HardwareTarget, Known, Violation
 from ..toml import load_folder
 from ..view.network import ChipNetwork
@@ -26,6 +27,7 @@ from . import core as xylo_core
 from . import file as xylo_file
 from .calibrate import Calibration
 from .coding import XyloCoding
+from .copies import PARAMETERS, copied, copies_for
 from .core import HIDDEN_SPIKES, INPUT_SPIKES, XyloConfig, XyloRun
 from .forms import best_form
 from .least import least
@@ -35,12 +37,15 @@ from .quantize import Quantized, XyloOptions, XyloSettings, quantize
 from .rules import (
     FOREIGN,
     RECODABLE,
+    broken_by,
     fitting_widths,
     kinds,
+    out_of_reach,
     over,
+    usage_on,
     violations,
 )
-from .usage import Usage, order, sizes_of, usage_of
+from .usage import Usage, ordered, roles, sizes_of
 
 CHUNK = 128  # samples that one call of the core takes, to bound memory
 SYNTHETIC = 256  # samples drawn where no data was given
@@ -62,19 +67,21 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request[Xylo
     x, origin = fitting_samples(request, (size,), drawn=SYNTHETIC, dtype=np.float64)
     net = of_view(network)
     quantized = quantize(net, x, settings)
-    usage = usage_of_config(_arranged(network, target, quantized).config)
-    broken = list(over(usage, target, network))  # weights that are 0 in 8 bits take no place
+    chip = _arranged(network, target, quantized)
+    broken = list(over(usage_of_config(chip.config), target, network))  # weights may be 0 in 8 bits
+    if not broken:
+        quantized, report, said = best_form(net, quantized, x)
+        chip = _arranged(network, target, quantized)
+        broken = list(over(usage_of_config(chip.config), target, network))  # the form's own weights
     if broken:
         return _refused(network, target, broken)
-    quantized, report, said = best_form(net, quantized, x)
-    chip = _arranged(network, target, quantized)
     activity, rates = _activity(chip, x)
     estimate = power(chip.config, target, request.steps, activity, chosen.dt)
     facts = _facts(chip, quantized, report) | {"steps": request.steps, "readout": chosen.readout}
     facts |= {"activity": asdict(activity), "power": asdict(estimate)}
-    against = ann_comparison(counted(network, rates, rate=0.0), steps=request.steps, lag=0)
+    against = ann_comparison(events(network, rates, rate=0.0), steps=request.steps, lag=0)
     return Mapped(
-        cores=_cores(network, usage),
+        cores=_cores(network, usage_of_config(chip.config)),
         traffic=no_traffic(),
         violations=tuple(_too_fast(estimate, target)),
         run=_Runner(chip, network, chosen.readout),
@@ -87,6 +94,7 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request[Xylo
         notes=(
             *_notes(network, quantized, origin=origin, readout=chosen.readout),
             *said,
+            *_copied(chip, target),
             *_recoded(network, target),
             explained(estimate, target),
         ),
@@ -96,6 +104,18 @@ def map_xylo(network: ChipNetwork, target: HardwareTarget, request: Request[Xylo
 def _settings(target: HardwareTarget, request: Request[XyloOptions]) -> XyloSettings:
     bits = int(min(target.limit("bias_bits"), 16))
     return XyloSettings(**vars(request.options), steps=request.steps, bias_bits=bits)
+
+
+def _copied(chip: xylo_file.XyloFile, target: HardwareTarget) -> tuple[str, ...]:
+    """How many neurons are copies, and why."""
+    if not len(chip.copies):
+        return ()
+    originals = counted(len(np.unique(chip.copies[:, 1])), "neuron")
+    return (
+        f"{originals} with more than {target.limit('fan_out'):g} hidden targets: "
+        f"{len(chip.copies):,} more, with the same inputs and parameters, fire with them and take "
+        "over a part of the targets; they are among the hidden neurons in use.",
+    )
 
 
 def _recoded(network: ChipNetwork, target: HardwareTarget) -> tuple[str, ...]:
@@ -109,7 +129,7 @@ def _recoded(network: ChipNetwork, target: HardwareTarget) -> tuple[str, ...]:
 
 def _refused(network: ChipNetwork, target: HardwareTarget, violations: list[Violation]) -> Mapped:
     foreign = any(v.rule in FOREIGN for v in violations)
-    usage = sizes_of(network) if foreign else usage_of(network)
+    usage = sizes_of(network) if foreign else usage_on(network, target)
     fitting = tuple(_would_fit(network, target, violations))
     return Mapped(
         cores=_cores(network, usage),
@@ -133,6 +153,9 @@ def _would_fit(
     for other in load_folder(Path(__file__).parent, {XYLO.name: XYLO}).values():
         if not violations(network, other):
             yield {"change": f"target {other.name}", "fits": True, "cores": 1, "chips": 1}
+    foreign = any(v.rule in FOREIGN for v in broken)
+    if out_of_reach(sizes_of(network) if foreign else usage_on(network, target), target):
+        return
     rules = {v.rule for v in broken}
     rest = rules - {"inputs", "outputs"}
     widths = fitting_widths(network, target) if rest and rest <= set(WIDTHS) else None
@@ -146,13 +169,15 @@ def _would_fit(
         yield fit | ({"hidden_layers": widths} if widths else {})
     else:
         still = sorted(rest - {*WIDTHS})
-        yield {"change": "a network of any smaller size", "fits": False, "still": still}
+        if still:
+            change = "a network of any smaller size"
+            yield {"change": change, "fits": False, "cores": 1, "chips": 1, "still": still}
 
 
 def _cores(network: ChipNetwork, usage: Usage) -> Cores:
     """One core with everything on it."""
     layers = tuple(layer.name for layer in network.layers)
-    neurons = sum(layer.neurons for layer in network.layers)
+    neurons = usage.hidden_neurons + usage.outputs
     used = {name: np.array([float(value)]) for name, value in asdict(usage).items()}
     return Cores(layer=np.zeros(1, np.int64), layers=layers, neurons=np.array([neurons]), used=used)
 
@@ -160,29 +185,51 @@ def _cores(network: ChipNetwork, usage: Usage) -> Cores:
 def _arranged(
     network: ChipNetwork, target: HardwareTarget, quantized: Quantized
 ) -> xylo_file.XyloFile:
-    """The configuration with hidden neurons in the chip's order."""
-    at = order(network)
-    config = quantized.config
-    per_neuron = {n: getattr(config, n)[at] for n in ("dash_mem", "dash_syn", "threshold", "bias")}
+    """The configuration with hidden neurons in the chip's order, and copies of those that have too
+    many targets where the chip has room for them."""
+    config, fan_out = quantized.config, target.limit("fan_out")
+    plain = _placed(network, target, quantized, config, np.arange(config.hidden))
+    number = copies_for(config.weights_rec != 0, fan_out=fan_out)
+    if not config.hidden < number.sum() <= target.limit("hidden_neurons"):
+        return plain
+    shared = _placed(network, target, quantized, *copied(config, fan_out=fan_out))
+    before, after = (broken_by(usage_of_config(c.config), target) for c in (plain, shared))
+    return shared if after <= before else plain
+
+
+def _placed(
+    network: ChipNetwork,
+    target: HardwareTarget,
+    quantized: Quantized,
+    config: XyloConfig,
+    of: Array,
+) -> xylo_file.XyloFile:
+    """``config``, whose hidden neuron k is a copy of the network's neuron ``of[k]``, in the chip's
+    order."""
+    first = np.diff(of, prepend=-1) > 0
+    reads, is_read = roles(network)
+    at = ordered(reads[of], is_read=is_read[of] & first)
     config = replace(
         config,
         weights_in=config.weights_in[:, at],
         weights_rec=config.weights_rec[np.ix_(at, at)],
         weights_out=config.weights_out[at],
-        **per_neuron,
+        **{name: getattr(config, name)[at] for name in PARAMETERS},
     )
     place = np.empty_like(at)
     place[at] = np.arange(len(at))
-    hidden, first = {}, 0
+    originals = place[first]
+    hidden, begin = {}, 0
     for layer in filter(is_hidden, network.layers):
-        hidden[layer.name] = place[first : first + layer.neurons]
-        first += layer.neurons
+        hidden[layer.name] = originals[begin : begin + layer.neurons]
+        begin += layer.neurons
     return xylo_file.XyloFile(
         chip=target.name,
         config=config,
         coding=quantized.coding,
         inputs=tuple((node.name, tuple(node.shape)) for node in network.inputs),
         hidden=hidden,
+        copies=np.stack([place[~first], originals[of[~first]]], axis=1),
         outputs=tuple((la.name, tuple(la.shape)) for la in network.layers if is_output(la)),
     )
 

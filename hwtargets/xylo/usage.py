@@ -8,6 +8,7 @@ import numpy as np
 
 from ...runtime.ops import Array
 from ..view.network import ChipLayer, ChipNetwork
+from .copies import copies_for, copies_of
 from .network import is_hidden, is_output
 
 LOOK_AT = 300_000  # synapses of a projection up to which zero weights are told apart
@@ -60,61 +61,81 @@ def usage_of(view: ChipNetwork) -> Usage:
 def unwired(view: ChipNetwork) -> Usage:
     """What does not depend on the weights: channels, neurons, and how far the first and last of
     them have to reach."""
-    _, hidden, _ = _counts(view)
-    names = {node.name for node in view.inputs}
-    expansion = {
-        "in": [la for la in view.layers if any(p.source in names for p in la.projections)],
-        "out": [la for la in view.layers if read_by_output(view, la)],
-    }
-    first = order(view)
-    at = np.empty(hidden, np.int64)
-    at[first] = np.arange(hidden)
-    spans = _spans(view)
-    reached = [int(at[spans[la.name]].max()) + 1 for la in expansion["in"]]
-    read = [hidden - int(at[spans[la.name]].min()) for la in expansion["out"] if is_hidden(la)]
+    reads, is_read = roles(view)
+    inputs, outputs = reaches(reads, is_read=is_read)
+    return replace(sizes_of(view), input_expansion=inputs, output_expansion=outputs)
+
+
+def with_copies(view: ChipNetwork, usage: Usage, *, fan_out: float) -> Usage:
+    """``usage``, of a network whose neurons with more than ``fan_out`` hidden targets are copied
+    (see ``copies``)."""
+    wired = wiring(view)
+    number = copies_for(wired, fan_out=fan_out)
+    of, first = copies_of(number)
+    reads, is_read = roles(view)
+    inputs, outputs = reaches(reads[of], is_read=is_read[of] & first)
     return replace(
-        sizes_of(view),
-        input_expansion=max(reached, default=0),
-        output_expansion=max(read, default=0),
+        usage,
+        hidden_neurons=len(of),
+        input_expansion=inputs,
+        output_expansion=outputs,
+        fan_out=int(np.ceil((wired @ number) / number).max(initial=0)),
+        hidden_synapses=int((wired @ number).sum()),
     )
 
 
-def _spans(view: ChipNetwork) -> dict[str, Array]:
-    """Numbers of each population's neurons in execution order."""
-    out, at = {}, 0
+def roles(view: ChipNetwork) -> tuple[Array, Array]:
+    """Of every hidden neuron in execution order, whether its layer reads inputs, and whether
+    outputs read it."""
+    names = {node.name for node in view.inputs}
+    layers = [layer for layer in view.layers if is_hidden(layer)]
+    sizes = [layer.neurons for layer in layers]
+    reads = [any(p.source in names for p in layer.projections) for layer in layers]
+    is_read = [read_by_output(view, layer) for layer in layers]
+    return np.repeat(np.array(reads, bool), sizes), np.repeat(np.array(is_read, bool), sizes)
+
+
+def wiring(view: ChipNetwork) -> Array:
+    """(hidden, hidden), bool: which neuron, in execution order, has which as a target."""
+    at, first = {}, 0
     for layer in filter(is_hidden, view.layers):
-        out[layer.name] = np.arange(at, at + layer.neurons)
-        at += layer.neurons
-    return out
+        at[layer.name] = first
+        first += layer.neurons
+    wired = np.zeros((first, first), bool)
+    for p in view.projections:
+        if p.source in at and p.target in at:
+            matrix = p.matrix
+            wired[at[p.source] + matrix.cols, at[p.target] + matrix.rows] = True
+    return wired
 
 
 def order(view: ChipNetwork) -> Array:
-    """Physical order of the hidden neurons: entry k is the network's number of the chip's neuron k.
+    """Physical order of the hidden neurons: entry k is the network's number of the chip's neuron
+    k; see ``ordered``."""
+    reads, is_read = roles(view)
+    return ordered(reads, is_read=is_read)
+
+
+def ordered(reads: Array, *, is_read: Array) -> Array:
+    """Physical order of neurons that read inputs or not, and are read by outputs or not.
 
     The newer chips project inputs to the first 128 hidden neurons only and outputs from the last
-    128: layers that read inputs come first, layers that outputs read last, and those that do both
+    128: neurons that read inputs come first, those that outputs read last, and those that do both
     in between, with the others where they fit (see ``others_before``).
     """
-    names = {node.name for node in view.inputs}
-    spans = _spans(view)
-    groups: dict[tuple[bool, bool], list[Array]] = {}
-    for layer in filter(is_hidden, view.layers):
-        reads = any(p.source in names for p in layer.projections)
-        is_read = any(is_output(view[p.target]) for p in view.readers(layer.name))
-        groups.setdefault((reads, is_read), []).append(spans[layer.name])
-
-    def take(reads: bool, *, is_read: bool) -> Array:
-        parts = groups.get((reads, is_read), [])
-        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
-
-    first, both, last = (
-        take(True, is_read=False),
-        take(True, is_read=True),
-        take(False, is_read=True),
+    first, both, last, rest = (
+        np.flatnonzero((reads == a) & (is_read == b))
+        for a, b in ((True, False), (True, True), (False, True), (False, False))
     )
-    rest = take(False, is_read=False)
     gap = others_before(len(first), both=len(both), last=len(last), rest=len(rest))
     return np.concatenate([first, rest[:gap], both, rest[gap:], last])
+
+
+def reaches(reads: Array, *, is_read: Array) -> tuple[int, int]:
+    """Input and output expansion of neurons in the order of ``ordered``."""
+    at = ordered(reads, is_read=is_read)
+    reached, read = np.flatnonzero(reads[at]), np.flatnonzero(is_read[at])
+    return int(reached.max(initial=-1)) + 1, len(at) - int(read.min(initial=len(at)))
 
 
 def others_before(first: int, *, both: int, last: int, rest: int) -> int:

@@ -2,7 +2,8 @@
 
 On a terminal one line on standard error is written over and over; where there is none (a notebook,
 CI, `| tee`) a plain line comes every ``PLAIN`` seconds, which short work never reaches. Both also
-come while nothing is told (``beating``). With --json-lines standard output has an object a line:
+come while nothing is told (``beating``). Of work that takes long a line says about how long, as
+soon as its first part tells (``LONG``). With --json-lines standard output has an object a line:
 ``progress``, ``finished`` and last ``result``.
 """
 
@@ -26,6 +27,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 LINES, WATCH = "onnx2snn.lines", "onnx2snn.watch"  # of a context
 EVERY = 0.25  # seconds between two lines of one stage
 PLAIN, SILENT = 30.0, 1.0  # seconds between two lines, in a pipe and on a silent terminal
+LONG = 10.0  # seconds that are left: they are announced
+TOLD = 1.0  # seconds of work that tell how long the rest takes
+SLOW = 3.0  # seconds until a stage first tells of itself: no store is that slow
 
 
 def lines_option(function: F) -> F:
@@ -91,6 +95,7 @@ class Watch:
         self._planned: list[int] = []
         self._done: list[int] = []
         self._best: tuple[float, str] | None = None
+        self._foreseen = False  # how long all configurations take was said
         self._told, self._line = now(), ""  # when something was last shown; the stage, if under way
 
     def say(self, text: str) -> None:
@@ -109,11 +114,14 @@ class Watch:
     def stage(self, text: str, *, samples: bool = False) -> Progress:
         lines, seen = in_lines(), sys.stderr.isatty()
         began, shown, first, of = self._now(), 0.0, None, 0
+        announced = False
         self._line = text
 
         def show(done: int, total: int) -> None:
-            nonlocal shown, first, of
+            nonlocal shown, first, of, announced
             now = self._now()
+            if first is None and done and now - began >= SLOW:
+                first, of = (0, began), total
             if first is None or total != of or done < first[0]:  # it counts something else now
                 first, of = (done, now), total
             if done < total and now - shown < EVERY:
@@ -122,6 +130,8 @@ class Watch:
             # From the second report on: what the store has comes in no time.
             rate = gone / (now - first[1]) if gone and now > first[1] else None
             left = None if rate is None else (total - done) / rate
+            if left is not None and not announced and now - first[1] >= TOLD:
+                announced = lines or self._announce(text, left, samples=samples)
             if lines:
                 facts = {"stage": text, "done": done, "total": total, "seconds": now - began}
                 speed = {"samples_per_second": rate if samples else None, "seconds_left": left}
@@ -135,6 +145,27 @@ class Watch:
                 terminal.progress(line, done=done >= total)
 
         return show
+
+    def _announce(self, text: str, left: float, *, samples: bool) -> bool:
+        """Say about how long it takes, where that is long: the stage, or where several
+        configurations are simulated all of them, once. Whether that is done with."""
+        several = len(self._done) < len(self._planned)
+        if several and self._foreseen:
+            return True
+        if several and samples:
+            text, left = f"{len(self._planned)} configurations", self._of_all(left)
+        if left < LONG:
+            return False
+        self._foreseen = several and samples
+        terminal.notice(f"{text}: about {duration(left)} more")
+        return True
+
+    def _of_all(self, left: float) -> float:
+        """Seconds of all configurations, where the one that is simulated takes ``left`` more."""
+        known, spent = self._left(), self._now() - self._began
+        if known is not None:
+            return known
+        return (spent + left) / self._planned[0] * sum(self._planned) - spent
 
     def beat(self, verb: str, *, terminal_seen: bool) -> None:
         """Say where the work is, with the time so far."""

@@ -8,128 +8,33 @@ preprocessed when they are used, so memory does not grow with them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
-from numbers import Real
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 
-from ..arguments import checked
 from ..display import shown
-from ..errors import DataError, ModelError, UsageError, did_you_mean, resembling
+from ..errors import DataError
 from ..runtime.ops import Array, Shape
 from ..runtime.semantics.labels import mapping_text, numbered
 from ..runtime.semantics.samples import spread_over
 from ..spelling import spelled
+from .files import data_files, data_path, load_file, read_npz
 from .folders import read_folder
 from .mapped import forget
+from .preprocessing import LAYOUTS, Preprocessing
 
-LAYOUTS = ("NCHW", "NHWC")
-MOST_UNPACKED = 2**28  # bytes of an entry from which on it may be a zip bomb,
-MOST_RATIO = 500  # if it is this many times what is stored; zeros compress 1000 times
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Preprocessing:
-    """x -> (x / scale - mean) / std per channel, channels first.
-
-    ``layout`` is that of the stored data; the network always gets channels first. ``mean`` and
-    ``std`` have one value, or one per channel: a sequence.
-    """
-
-    scale: float = 1.0
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
-
-    def __post_init__(self) -> None:
-        for name, value in (("scale", self.scale), ("mean", self.mean), ("std", self.std)):
-            if not (_is_number(value) if name == "scale" else _are_numbers(value)):
-                wanted = "a number" if name == "scale" else "a tuple of numbers"
-                raise UsageError(f"{name} is {wanted}, not {value!r}")
-        if self.scale <= 0:
-            raise UsageError(f"{spelled('scale')} must be greater than 0, got {self.scale}")
-        if any(s <= 0 for s in self.std):
-            raise UsageError(f"{spelled('std')} must be greater than 0, got {self.std}")
-        if self.layout not in LAYOUTS:
-            raise UsageError(
-                f"{spelled('layout')} is one of {', '.join(LAYOUTS)}, got '{self.layout}'"
-            )
-
-    def apply(self, x: Array) -> Array:
-        """(samples, *stored shape) -> float32 (samples, *network shape)."""
-        out = np.asarray(x, np.float32)
-        if self.layout == "NHWC" and out.ndim > 2:
-            out = np.moveaxis(out, -1, 1)
-        out = out / np.float32(self.scale)
-        out = out - self._per_channel(self.mean, out, 0.0, spelled("mean"))
-        return np.ascontiguousarray(out / self._per_channel(self.std, out, 1.0, spelled("std")))
-
-    def _per_channel(self, values: Sequence[float], x: Array, default: float, name: str) -> Array:
-        if not values:
-            return np.float32(default)  # type: ignore[return-value]
-        if x.ndim < 2 or len(values) not in (1, x.shape[1]):
-            channels = x.shape[1] if x.ndim > 1 else 1
-            raise DataError(
-                f"{name} has {len(values)} values, the data has {channels} channels",
-                remedy=f"Give one value, or one per channel; check {spelled('layout')}.",
-                code="E216",
-            )
-        return np.array(values, np.float32).reshape(-1, *(1,) * (x.ndim - 2))
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {k: [*v] if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-    @staticmethod
-    def from_json(document: Mapping[str, Any]) -> Preprocessing:
-        """What ``to_json`` wrote; a key that is left out has its default.
-
-        Raises ModelError (E323) for an unknown key or a value that its key does not take.
-        """
-        known = [f.name for f in fields(Preprocessing)]
-        for key, value in document.items():
-            if key not in known:
-                raise _misread(f"there is no '{key}'", remedy=did_you_mean(key, known))
-            if not _READABLE[key](value):
-                raise _misread(f"'{key}' is {value!r}", remedy="Convert the model again.")
-        values: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in document.items()
-        }
-        try:
-            return Preprocessing(**values)
-        except UsageError as error:  # it speaks of options
-            raise _misread(error.what, remedy="Convert the model again.") from None
-
-
-def _misread(what: str, *, remedy: str) -> ModelError:
-    return ModelError(
-        f"the converted file's preprocessing cannot be read: {what}", remedy=remedy, code="E323"
-    )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)  # NumPy's too
-
-
-def _are_numbers(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(_is_number(v) for v in value)
-
-
-# Per key of a file's preprocessing, whether a JSON value is of its kind.
-_READABLE: Mapping[str, Callable[[Any], bool]] = {
-    "scale": _is_number,
-    "mean": _are_numbers,
-    "std": _are_numbers,
-    "layout": lambda value: isinstance(value, str),
-}
-
-
-# A class keeps its name where its constructor is checked.
-Preprocessing.__init__ = checked(Preprocessing.__init__)  # type: ignore[method-assign]
+__all__ = [
+    "LAYOUTS",
+    "Origin",
+    "Preprocessing",
+    "Samples",
+    "check_samples",
+    "data_files",
+    "data_path",
+    "load_samples",
+]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -278,9 +183,9 @@ def load_samples(
     elif not file.exists():
         raise DataError("no such file", where=str(file), remedy="Check the path.", code="E201")
     elif file.suffix == ".npy":
-        arrays, labels = {next(iter(shapes)): _load(file, mmap=True)}, None
+        arrays, labels = {next(iter(shapes)): load_file(file, mmap=True)}, None
     else:
-        arrays, labels = _read_npz(file, keys, list(shapes))
+        arrays, labels = read_npz(file, keys, list(shapes))
     if labels is not None and not file.is_dir():
         labels, classes = numbered(labels)  # before the limit: the names are those of all samples
         said = (f"labels are names, numbered: {mapping_text(classes)}",) if classes else ()
@@ -303,128 +208,6 @@ def load_samples(
         skip_unreadable=skip_unreadable,
     )
     return replace(samples, origin=origin)
-
-
-def data_path(spec: str) -> tuple[Path, str]:
-    """The file or folder that DATA names, and the keys behind it."""
-    path, _, keys = spec.partition(":") if not _is_windows_path(spec) else (spec, "", "")
-    return Path(path), keys
-
-
-def data_files(spec: str) -> Iterator[Path]:
-    """What DATA is read from: the file; or the folder, and all in it that also has a place
-    elsewhere, as links of both kinds have. ``load_samples`` tells of what cannot be read."""
-    path, _ = data_path(spec)
-    yield path
-    with suppress(OSError):
-        if path.is_dir():
-            for folder in (path, *(d for d in path.iterdir() if d.is_dir())):
-                yield from (f for f in folder.iterdir() if f.is_symlink() or f.stat().st_nlink > 1)
-
-
-def _is_windows_path(spec: str) -> bool:
-    return len(spec) > 2 and spec[1] == ":" and spec[2] in "\\/" and spec.count(":") == 1
-
-
-def _load(file: Path, *, mmap: bool = False) -> Any:
-    if not file.is_file():  # a pipe would be waited for
-        raise DataError(
-            "no regular file, but a device, a pipe or a socket",
-            where=str(file),
-            remedy="Save the data in an .npz or .npy file.",
-            code="E202",
-        )
-    try:
-        return np.load(file, mmap_mode="r" if mmap else None, allow_pickle=False)
-    except MemoryError:
-        raise
-    except Exception as error:  # NumPy and zipfile document none of what they raise
-        raise DataError(
-            "not a NumPy file, or cut short",
-            where=str(file),
-            remedy="DATA is an .npz or .npy file, or a folder of class folders of images.",
-            code="E202",
-        ) from error
-
-
-def _read_npz(file: Path, keys: str, inputs: list[str]) -> tuple[dict[str, Array], Array | None]:
-    archive = _load(file)
-    if isinstance(archive, np.ndarray):
-        return {inputs[0]: archive}, None
-    names = list(archive.files)
-    _check_archive(archive, file)
-    x_key, comma, y_key = keys.partition(",")
-    if comma and not (x_key and y_key):
-        raise DataError(
-            f"':{keys}' leaves a key out",
-            where=str(file),
-            remedy=f"Say FILE.npz:X_KEY or FILE.npz:X_KEY,Y_KEY. It has: {', '.join(names)}.",
-            code="E203",
-        )
-    with archive:
-        if len(inputs) > 1 and not x_key:
-            arrays = {name: _entry(archive, name, file, names) for name in inputs}
-        else:
-            if not x_key:
-                x_key, y_key = _default_keys(names, file)
-            arrays = {inputs[0]: _entry(archive, x_key, file, names)}
-        labels = _entry(archive, y_key, file, names) if y_key else None
-    return arrays, labels
-
-
-def _default_keys(names: list[str], file: Path) -> tuple[str, str]:
-    """Samples and labels where no key is given. Names such as x_test are not guessed: the same
-    file given as calibration data would then calibrate on what it is judged on."""
-    if "x" in names:
-        return "x", "y" if "y" in names else ""
-    if len(names) == 1:
-        return names[0], ""
-    raise DataError(
-        f"holds several arrays ({', '.join(names)})",
-        where=str(file),
-        remedy="Say which: FILE.npz:X_KEY or FILE.npz:X_KEY,Y_KEY.",
-        code="E203",
-    )
-
-
-def _entry(archive: Any, key: str, file: Path, names: list[str]) -> Array:
-    if key not in names:
-        meant = resembling(key, names)
-        raise DataError(
-            f"has no array '{key}'",
-            where=str(file),
-            remedy=(f"Did you mean '{meant}'? " if meant else "") + f"It has: {', '.join(names)}.",
-            code="E203",
-        )
-    try:
-        found = archive[key]
-    except MemoryError:
-        raise
-    except Exception as error:  # NumPy and zipfile document none of what they raise
-        raise DataError(
-            f"array '{key}' cannot be read ({error})",
-            where=str(file),
-            remedy="Save it again with numpy.savez.",
-            code="E202",
-        ) from error
-    if not isinstance(found, np.ndarray):
-        raise DataError(
-            f"'{key}' is no NumPy array", where=str(file), remedy="Check the file.", code="E202"
-        )
-    return found
-
-
-def _check_archive(archive: Any, file: Path) -> None:
-    """Raise DataError (E217) for a zip bomb: more than what deflate makes of real numbers."""
-    for entry in archive.zip.infolist():
-        unpacked = entry.file_size
-        if unpacked > MOST_UNPACKED and unpacked > MOST_RATIO * max(entry.compress_size, 1):
-            raise DataError(
-                f"'{entry.filename}' is {unpacked >> 20} MiB in {entry.compress_size} bytes",
-                where=str(file),
-                remedy="Save it again with numpy.savez.",
-                code="E217",
-            )
 
 
 def check_samples(samples: Samples, shapes: Mapping[str, Shape]) -> None:

@@ -85,6 +85,8 @@ def _batch(item: Any, shapes: Mapping[str, Shape]) -> Batch:
             )
         return _stacked({name: as_array(item[name]) for name in names}, shapes), None
     parts = item if isinstance(item, tuple) or _is_pair(item) else (item,)
+    if len(parts) > len(names) and parts[-1] is None:  # (x, None)
+        parts = parts[:-1]
     if not len(names) <= len(parts) <= len(names) + 1:
         raise DataError(
             f"a batch has {counted(len(parts), 'part')}, the network "

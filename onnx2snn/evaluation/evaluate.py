@@ -163,7 +163,16 @@ def evaluate(
 
     def measured(start: int, stop: int) -> Tally:
         part = Part(x=samples.batch(start, stop), known=known.of(start, stop), start=start)
-        return counted(network, part, steps, simulator, ann=ann, seed=seed, early_exit=early_exit)
+        return counted(
+            network,
+            part,
+            steps,
+            simulator,
+            ann=ann,
+            seed=seed,
+            early_exit=early_exit,
+            progress=lambda done, _: progress(start + done, count),
+        )
 
     tally, count = Tally(steps), len(samples)
     for start, stop in slices(network, steps, count=count, chunk=chunk):

@@ -13,6 +13,7 @@ import numpy as np
 from ..runtime.engine import EarlyExit, Engine, SimulationResult
 from ..runtime.graph import Readout, SpikingGraph
 from ..runtime.ops import Array
+from ..runtime.parallel.stages import Progress
 from ..runtime.semantics.decision import decisions
 from ..runtime.semantics.labels import Reading
 from ..runtime.semantics.values import misses, moments
@@ -169,11 +170,19 @@ def counted(
     ann: Ann,
     seed: int,
     early_exit: EarlyExit | None,
+    progress: Progress = lambda done, total: None,
 ) -> Tally:
-    """The counts of ``part`` after each of ``steps``; ``seconds`` are those of the simulation."""
+    """The counts of ``part`` after each of ``steps``; ``seconds`` are those of the simulation.
+    ``progress`` is told of every tile of samples."""
     began = perf_counter()
     result = simulator.run(
-        network, part.x, steps, seed=seed, offset=part.start, early_exit=early_exit
+        network,
+        part.x,
+        steps,
+        seed=seed,
+        offset=part.start,
+        early_exit=early_exit,
+        on_tile=progress,
     )
     seconds = perf_counter() - began
     known, tally = part.known, Tally(steps)

@@ -88,7 +88,7 @@ def import_network(
 ) -> SpikingGraph:
     """The network in a NIR file, such as ``export`` writes or another tool: graphs without cycles
     of Input, Output, Affine, Linear, Scale, Conv1d, Conv2d, SumPool2d, AvgPool2d, Flatten, Delay,
-    IF and LIF.
+    IF, LIF and Threshold.
 
     Parameters:
         steps: T, where the file does not say.

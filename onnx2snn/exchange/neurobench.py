@@ -26,6 +26,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..data import Samples
+from ..runtime.engine.torch import in_module, source_of
 from ..runtime.facts import GraphFacts
 from ..runtime.graph import Population, Readout, SpikingGraph, Synapse
 from ..runtime.neurons import Neuron
@@ -34,8 +35,6 @@ from ..runtime.semantics.decision import decisions
 from ..runtime.semantics.labels import read
 from ..runtime.semantics.samples import as_inputs
 from ..runtime.semantics.spiking import SpikingRules, run_neurons
-from .torch.operations import in_module
-from .torch.source import source_of
 
 BATCH = 100  # samples
 POTENTIALS = ("v", "charge")  # what neurons integrate, as their models name it

@@ -45,9 +45,10 @@ def refuse_inexact(to: str, network: SpikingGraph, approximate: bool) -> tuple[s
 
 def _adds_exactly(network: SpikingGraph) -> bool:
     """Whether every sum is exact in any order: there are grids on which it is, and all weights,
-    biases and first potentials are on them. A reset to zero leaves a potential on every grid."""
+    biases and first potentials are on them. A reset to zero leaves a potential on every grid, and
+    so does a neuron that forgets all of it."""
     softer = network.with_nodes(
-        replace(node, neuron=node.neuron.having(reset="subtract"))
+        replace(node, neuron=node.neuron.having(reset="subtract", leak=node.neuron.leak % 1))
         for node in network.of(Population)
         if type(node.neuron) is NeuronParams and not node.neuron.v_reset
     )

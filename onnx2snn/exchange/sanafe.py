@@ -25,7 +25,7 @@ import numpy as np
 
 from ..errors import GraphError, UsageError
 from ..results.marks import TEXT_MARK, Kind
-from ..runtime.facts import GraphFacts
+from ..runtime.facts import GraphFacts, Identifiers
 from ..runtime.graph import Delay, Input, MaxPool, Population, Readout, SpikingGraph, Synapse
 from ..runtime.neurons import NeuronParams
 from ..runtime.ops import Array
@@ -33,7 +33,6 @@ from ..runtime.semantics.constants import constant_currents
 from ..spelling import spelled
 from .counts import window
 from .format import Choices, Format, Written
-from .names import Identifiers
 from .refusal import refuse, refuse_inexact
 
 PER_CORE, CORES, PER_TILE = 1024, 128, 4  # of SANA-FE's loihi.yaml

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,8 @@ def convert(
     return replace(result.graph, meta=made.to_json())
 
 
-def _versions() -> dict[str, str]:
+@cache
+def _versions() -> Mapping[str, str]:
     """Of what is installed: a source tree that never was has no version."""
     out = {}
     for package in LIBRARIES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any
 
@@ -12,10 +13,12 @@ from ..hwtargets.placement.report import PlacementReport
 from ..hwtargets.target import Violation
 from ..spelling import spelled
 from .energy import verdicts
-from .energy.chips import INPUTS, KINDS, SAID, SHORT, conditions, joules, latency
+from .energy.chips import INPUTS, KINDS, SAID, SHORT, conditions, joules, latency, summed_up
 from .energy.chips import rows as energies
 from .figures import ratio
 from .text import table, values_text
+
+LOST = 0.01  # of accuracy, above which the answer says it
 
 
 def render_text(report: PlacementReport, done: Events | None = None) -> str:
@@ -28,7 +31,7 @@ def render_text(report: PlacementReport, done: Events | None = None) -> str:
         _layers(report),
         _resources(report),
         _traffic(report),
-        accuracy_text(report),
+        "" if report.fits else accuracy_text(report),
         _energy(report, counted=done is not None),
         "" if done is None else "\n".join(verdicts.lines(done)),
         _notes(report),
@@ -54,33 +57,49 @@ def _cell(value: object) -> str:
 
 
 def _verdict(r: PlacementReport) -> str:
+    """The answer: whether it fits, and what comes of it."""
     where = f"{counted(r.cores, 'core')} on {counted(r.chips, 'chip')}"
     if not r.fits:
         return f"{r.title}: does NOT fit, {counted(len(r.violations), 'violation')}."
     board = r.facts.get("boards", {}).get("smallest_that_holds_it")
     on = f" ({board})" if board else ""
     b = r.binding
-    return (
-        f"{r.title}: fits, {where}{on}.\n"
-        f"Binding limit: {b['name']}, {_cell(b['used'])} of {_cell(b['limit'])}, margin "
-        f"{100 * b['margin']:.0f} %{'' if b['verified'] else ' (limit not verified)'}."
+    return "\n".join(
+        [
+            f"{r.title}: fits, {where}{on}.",
+            accuracy_text(r) + _lost(r),
+            f"Energy per inference: {summed_up(r.energy)}.",
+            f"Latency per inference: {latency(r.latency)}.",
+            f"Binding limit: {b['name']}, {_cell(b['used'])} of {_cell(b['limit'])}, margin "
+            f"{100 * b['margin']:.0f} %{'' if b['verified'] else ' (limit not verified)'}.",
+        ]
     )
+
+
+def _lost(r: PlacementReport) -> str:
+    """What the chip costs, where that is more than a point."""
+    chip, snn = r.accuracy.get("chip"), r.accuracy.get("float_snn")
+    if chip is None or snn is None or snn - chip <= LOST:
+        return ""
+    return f" The chip loses {100 * (snn - chip):.1f} points."
 
 
 def _violations(r: PlacementReport) -> str:
     if not r.violations:
         return ""
-    lines = [
-        f"  '{v.node}' {v.rule}: {_cell(v.used)}, limit {_cell(v.limit)}\n    -> {v.remedy}"
-        for v in r.violations
-    ]
+    lines = []
+    for v, then in zip_longest(r.violations, r.violations[1:]):
+        lines.append(f"  '{v.node}' {v.rule}: {_cell(v.used)}, limit {_cell(v.limit)}")
+        if then is None or then.remedy != v.remedy:  # one that serves several is said once
+            lines.append(f"    -> {v.remedy}")
     tried = [f"  {_variant(v)}" for v in r.would_fit]
     extra = ["What would fit (computed):", *tried] if tried else []
     return "\n".join(["Violations:", *lines, *extra])
 
 
 def _variant(v: Mapping[str, Any]) -> str:
-    counts = [counted(v[k], k[:-1]) for k in ("cores", "chips") if k in v]
+    told = [] if v.get("still") else [(v.get(k), k[:-1]) for k in ("cores", "chips")]
+    counts = [counted(number, noun) for number, noun in told if number is not None]
     still = [f"still: {', '.join(v['still'])}"] if v.get("still") else []
     verdict = "fits" if v["fits"] else "does not fit either"
     return f"{v['change']}: {', '.join([verdict, *counts, *still])}"
@@ -192,13 +211,12 @@ def _energy(r: PlacementReport, *, counted: bool) -> str:
     if r.energy.known:
         entering = INPUTS[r.input_mode]
         parts += [
-            _table(("energy per inference", "", "range", "what it is"), energies(r.energy)),
+            _table(("energy per inference", "", "range"), [row[:-1] for row in energies(r.energy)]),
+            *(f"{kind}: {basis}." for kind, *_, basis in energies(r.energy) if basis),
             f"({SAID}.)" + (f" Input: {entering}." if entering else ""),
         ]
     if r.energy.ann is not None and not counted:
         parts.append(f"Against an 8-bit ANN in the same technology: {r.energy.ann.verdict}")
-    if taken := latency(r.latency):
-        parts.append(f"Latency per inference: {taken}.")
     return "\n".join(parts)
 
 

@@ -59,7 +59,7 @@ def emit_graph(
         value_info=emission.signals,
     )
     called = {node.op_type for node in emission.nodes if node.domain == fn.DOMAIN}
-    functions = [f for f in fn.time_functions() if f.name in called]
+    functions = [made() for name, made in fn.TIME_FUNCTIONS.items() if name in called]
     functions += emission.functions.values()
     opset = helper.make_opsetid("", emission.opset)
     for function in functions:

@@ -34,7 +34,8 @@ class NeuronParams(Neuron):
             rounding error zero (Bu et al. 2022, "Optimized potential initialization").
         reset: "subtract" takes k thresholds off (soft reset), "zero" sets v_reset.
         v_reset: potential after a spike with reset "zero".
-        leak: fraction of the potential lost per step, in [0, 1); 0 is IF, else LIF.
+        leak: fraction of the potential lost per step, in [0, 1]; 0 is IF, else LIF. With 1 a
+            neuron has no memory: it compares its current with the threshold ("stateless").
         refractory: steps after a spike in which the neuron neither integrates nor fires.
         lag: steps of integration before the first spike; the layer's firing window is that much
             later than its input's (see ``schedule``).
@@ -60,8 +61,8 @@ class NeuronParams(Neuron):
         object.__setattr__(self, "v_init", frozen(self.v_init))
         if not np.all(self.v_threshold > 0):
             raise GraphError("v_threshold must be greater than 0 everywhere")
-        if not 0 <= self.leak < 1:
-            raise GraphError(f"leak must be in [0, 1), got {self.leak}")
+        if not 0 <= self.leak <= 1:
+            raise GraphError(f"leak must be from 0 to 1, got {self.leak}")
         if self.levels < 1 or self.refractory < 0 or self.lag < 0:
             raise GraphError("levels must be at least 1, refractory and lag at least 0")
         if self.reset not in ("subtract", "zero"):
@@ -148,7 +149,8 @@ class NeuronParams(Neuron):
             "levels": self.levels > 1,
             "signed": self.signed,
             "lag": self.lag,
-            "leak": self.leak,
+            "leak": 0 < self.leak < 1,
+            "stateless": self.leak == 1,
             "refractory": self.refractory,
             "floor": self.v_min is not None,
         }

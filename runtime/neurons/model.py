@@ -130,9 +130,10 @@ class Neuron(ABC):
         """What is special about it, the model's name included:
 
         "subtract", "zero": how it resets; "levels": spikes above 1; "signed": negative ones;
-        "lag"; "leak"; "refractory"; "floor": a lowest potential; "ceiling": a largest decoded
-        value; "v_init": a field of this name sets the potential it starts from; "bias": a field of
-        this name is its bias. Whatever a model does that these do not say has a name of its own.
+        "lag"; "leak"; "stateless" (a leak of all); "refractory"; "floor": a lowest potential;
+        "ceiling": a largest decoded value; "v_init": a field of this name sets the potential it
+        starts from; "bias": a field of this name is its bias. Whatever a model does that these do
+        not say has a name of its own.
         """
         return frozenset((self.name, *self._traits()))
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
-from functools import partial
+from functools import cache, partial
 from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -51,11 +51,17 @@ def _cores() -> int:
 
 
 @contextmanager
-def one_blas_thread(controller: ThreadpoolController | None = None) -> Iterator[None]:
-    """One thread per matrix product inside, what it was before after. A ``controller`` saves
-    looking for the libraries again, which takes longer than a small run."""
-    with (controller or ThreadpoolController()).limit(limits=1, user_api="blas"):
+def one_blas_thread() -> Iterator[None]:
+    """One thread per matrix product inside, what it was before after."""
+    with _blas_libraries().limit(limits=1, user_api="blas"):
         yield
+
+
+@cache
+def _blas_libraries() -> ThreadpoolController:
+    """Of this process: looking for them takes longer than a small run. NumPy's is loaded when it is
+    imported, and no other multiplies here."""
+    return ThreadpoolController()
 
 
 def run_tasks(

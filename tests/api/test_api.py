@@ -92,6 +92,7 @@ def test_signatures_are_those_of_the_record(
         (lambda: o2s.convert(MLP, None, model=MLP), "got 'model' twice"),
         (lambda: o2s.convert(MLP, None, steps="16"), "steps is a whole number, not '16'"),
         (lambda: o2s.convert(MLP, None, tune=1), "tune is True or False, not 1"),
+        (lambda: o2s.convert(MLP, None, progress=True), "progress is a function, not True"),
         (lambda: o2s.convert(MLP, None, levels=2.5), "levels is a whole number or None"),
         (lambda: o2s.convert(MLP, None, recipe="binry"), "Did you mean 'binary'?"),
         (lambda: o2s.convert(5, None), "a model is a path, bytes or an onnx.ModelProto"),
@@ -163,10 +164,11 @@ def test_data_are_the_same_in_every_form(
     assert found.ann_accuracy == wanted.ann_accuracy
 
 
-@pytest.mark.parametrize("form", ["array", "mapping", "list", "one part"])
+@pytest.mark.parametrize("form", ["array", "mapping", "list", "one part", "None"])
 def test_data_need_no_labels(form: str, xy: tuple[np.ndarray, np.ndarray]) -> None:
     x = xy[0][:3]
-    given = {"array": x, "mapping": {"input": x}, "list": x.tolist(), "one part": [(x,)]}
+    given: dict[str, Any] = {"array": x, "mapping": {"input": x}, "list": x.tolist()}
+    given |= {"one part": [(x,)], "None": (x, None)}
     samples = o2s.load_samples(given[form], o2s.load_onnx(MLP))
     assert samples.labels is None and np.array_equal(samples.whole()["input"], x)
     assert repr(samples) == "Samples(the data given: 3 of input (1, 8, 8), no labels)"

@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from places import MODELS
 
+import onnx2snn as api
 from onnx2snn.cli import hardware, inspection, main, progress, terminal
 from onnx2snn.runtime.parallel.stages import stage
 
@@ -147,3 +149,44 @@ def test_a_pipe_gets_the_result_alone(tmp_path: Path) -> None:
     )
     events = [json.loads(line)["event"] for line in lines.stdout.splitlines()]
     assert events[-1] == "result" and {*events[:-1]} == {"progress"}
+
+
+def test_long_work_says_about_how_long_it_takes_as_soon_as_that_is_known(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Once for each stage, once for all configurations of a sweep, and not where it is short."""
+    now = [0.0]
+
+    def told(watch: progress.Watch, stage: str, *reports: tuple[float, int], of: int) -> list[str]:
+        show = watch.stage(stage, samples=stage == "simulating")
+        for now[0], done in reports:
+            show(done, of)
+        return capsys.readouterr().err.splitlines()
+
+    def watching() -> progress.Watch:
+        now[0] = 0.0
+        return progress.Watch(lambda: now[0])
+
+    long = ((0.5, 1), (1.0, 2), (1.5, 3), (2.0, 4), (3.0, 5))
+    assert told(watching(), "converting", *long, of=50) == ["converting: about 24 s more"]
+    assert told(watching(), "converting", *long, of=20) == []
+    first = told(watching(), "simulating", (20.0, 16), (25.0, 32), of=160)  # a slow first tile
+    assert first == ["simulating: about 3 min more"]
+    sweep = watching()
+    sweep.planned([16, 4, 4])
+    assert told(sweep, "converting", (1.0, 1), (2.0, 2), of=40) == ["converting: about 38 s more"]
+    found = told(sweep, "simulating", (40.0, 0), (41.0, 5), (42.0, 6), of=110)
+    assert found == ["3 configurations: about 52 s more"]  # 62 s for T=16, half as much for 4 and 4
+    assert told(sweep, "simulating", (60.0, 0), (62.0, 1), of=100) == []
+    for steps in (16, 4, 4):
+        sweep.finished("binary", steps=steps, score=1.0)
+    chip = told(sweep, "running on loihi2", (70.0, 0), (72.0, 1), of=100)
+    assert chip == ["running on loihi2: about 3 min more"]
+
+
+def test_samples_are_told_of_within_a_shard() -> None:
+    network = api.convert(MLP, None, steps=2, tune=False)
+    seen: list[tuple[int, int]] = []
+    data = np.zeros((20, 1, 8, 8), np.float32)
+    api.evaluate(network, data, tile=8, progress=lambda *told: seen.append(told))
+    assert sorted({*seen}) == [(8, 20), (16, 20), (20, 20)]

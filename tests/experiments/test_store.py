@@ -34,6 +34,7 @@ from onnx2snn.runtime.file.packed import pack, unpack
 
 MLP = MODELS / "digits_mlp.onnx"
 PRE = ["--scale", "16", "--layout", "NHWC", "-T", "1:4"]
+pytestmark = pytest.mark.usefixtures("blank_pictures")
 ASIDE = ".unfinished-sweep.set-aside-1.sqlite"
 
 
@@ -47,7 +48,7 @@ def digits() -> dict[str, Any]:
 def work(tmp_path: Path, digits: dict[str, Any]) -> Path:
     """A folder with test data (two chunks), calibration data and, in ``out``, results."""
     np.savez(tmp_path / "test.npz", x=digits["x_test"], y=digits["y_test"])
-    np.savez(tmp_path / "calib.npz", x=digits["x_calib"][:64])
+    np.savez(tmp_path / "calib.npz", x=digits["x_calib"][:40])
     assert CHUNK < len(digits["x_test"]) <= 2 * CHUNK
     return tmp_path
 
@@ -67,12 +68,26 @@ def numbers(done: Result) -> Any:
     return document
 
 
-@pytest.fixture
-def interrupted(work: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Runs a sweep that is killed with its first shard, or the one of that number."""
+@pytest.fixture(scope="module")
+def killed() -> dict[str, bytes]:
+    """The stores of killed sweeps of ``work`` as it is made, by their arguments."""
+    return {}
 
-    def interrupt(*more: str, shard: int = 1) -> Result:
+
+@pytest.fixture
+def interrupted(
+    work: Path, killed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result | None]:
+    """Runs a sweep that is killed with its first shard, or the one of that number; None: an equal
+    one was, and has left what is now there."""
+
+    def interrupt(*more: str, shard: int = 1) -> Result | None:
         keep, kept = Store.keep_shard, []
+        asked = " ".join((*more, str(shard)))
+        if asked in killed:
+            (work / "out").mkdir()
+            (work / "out" / NAME).write_bytes(killed[asked])
+            return None
 
         def last(self: Store, *row: Any, **others: Any) -> None:
             keep(self, *row, **others)
@@ -85,6 +100,7 @@ def interrupted(work: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Re
             done = sweep(work, *more)
         assert done.exit_code == 130
         assert left(work) == [NAME]
+        killed[asked] = (work / "out" / NAME).read_bytes()
         return done
 
     return interrupt
@@ -102,7 +118,7 @@ def left(work: Path) -> list[str]:
 def test_a_killed_sweep_goes_on_to_the_same_numbers(
     work: Path, interrupted: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = interrupted().stderr
+    said = interrupted("--recipe", "binary").stderr
     assert said == f"interrupted: {KEPT}\n"
     with monkeypatch.context() as patch:
         patch.setattr(tasks, "convert", None)  # the stored network is taken
@@ -143,7 +159,7 @@ def one_bit_of_one_sample(work: Path, digits: dict[str, Any]) -> list[str]:
 
 
 def calibration(work: Path, digits: dict[str, Any]) -> list[str]:
-    np.savez(work / "calib.npz", x=digits["x_calib"][64:128])
+    np.savez(work / "calib.npz", x=digits["x_calib"][64:104])
     return []
 
 
@@ -158,21 +174,27 @@ def options(*texts: str) -> Callable[[Path, dict[str, Any]], list[str]]:
 CONVERTS_OTHERWISE = {"--scale", "--no-tune"}
 CHANGES = [
     labels,
-    all_but_the_first_sample,
     one_bit_of_one_sample,
     calibration,
     options("--seed", "1"),
     options("--early-exit", "0.2"),
     options("--engine", "numpy"),
-    options("--events", "never"),
     options("--regression"),
     options("--no-tune"),
+]
+MORE_OF_A_KIND = [  # of what the samples are, how it is simulated, what is converted
+    all_but_the_first_sample,
     options("--samples", "300"),
+    options("--events", "never"),
     options("--scale", "8"),
 ]
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+@pytest.mark.parametrize(
+    "change",
+    [*CHANGES, *(pytest.param(change, marks=pytest.mark.slow) for change in MORE_OF_A_KIND)],
+    ids=lambda change: change.__name__,
+)
 def test_a_state_of_something_else_is_not_used(
     change: Callable[[Path, dict[str, Any]], list[str]],
     work: Path,
@@ -193,12 +215,12 @@ def test_a_state_of_something_else_is_not_used(
 def test_a_state_of_another_model_is_not_used(
     work: Path, interrupted: Callable[..., Result], tmp_path: Path
 ) -> None:
-    interrupted()
+    interrupted("--no-tune")
     other = tmp_path / "digits_mlp.onnx"
     other.write_bytes((MODELS / "digits_cnn.onnx").read_bytes())
-    done = sweep(work, model=other)
+    done = sweep(work, "--no-tune", model=other)
     assert "2 results of a sweep of something else" in done.stderr
-    assert numbers(done) == anew(work, model=other)
+    assert numbers(done) == anew(work, "--no-tune", model=other)
 
 
 def cut(content: bytes) -> bytes:
@@ -452,10 +474,13 @@ print(fingerprint([model.content(), network.nodes]))
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["residual_a_dynamo.onnx", pytest.param("vit_block_ts.onnx", marks=pytest.mark.slow)],
+    ("name", "seeds"),
+    [
+        ("residual_a_dynamo.onnx", "12"),
+        pytest.param("vit_block_ts.onnx", "123", marks=pytest.mark.slow),
+    ],
 )
-def test_every_process_converts_to_the_same_network(name: str) -> None:
+def test_every_process_converts_to_the_same_network(name: str, seeds: str) -> None:
     """Else no state would ever be continued: the order of a set once decided an island's bytes."""
     path = str(FIXTURES / name)
     found = {
@@ -466,6 +491,6 @@ def test_every_process_converts_to_the_same_network(name: str) -> None:
             text=True,
             check=True,
         ).stdout
-        for seed in ("1", "2", "3")
+        for seed in seeds
     }
     assert len(found) == 1

@@ -37,6 +37,7 @@ RUN = (NeuronParams, PacedParams, FewSpikeParams, TtfsParams)  # by some chip
 RULES = {
     "lag": {"start lag", "lag"},
     "leak": {"leak"},
+    "stateless": {"memory"},
     "zero": {"reset"},
     "subtract": {"reset"},
     "levels": {"graded spikes", "graded_spikes"},

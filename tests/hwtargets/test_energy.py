@@ -19,7 +19,7 @@ from hwtargets.truenorth import nets, simulator
 from hwtargets.xylo.networks import perceptron
 from onnx2snn.errors import TargetError
 from onnx2snn.hwtargets import PlaceData, PlacementReport, load_target, place, to_json
-from onnx2snn.hwtargets.energy import Activity, Joules, Span, energy_of
+from onnx2snn.hwtargets.energy import Activity, AnnComparison, Joules, Span, energy_of
 from onnx2snn.hwtargets.truenorth.file import Crossbars, parse
 from onnx2snn.reports.placement import render_text
 from onnx2snn.runtime.graph import Population, SpikingGraph
@@ -155,6 +155,16 @@ def test_the_ann_multiplies_once_per_weight_however_the_chip_pools() -> None:
     assert report.energy.ann.macs == prod(shape) * 9 + prod(shape) // 4 * 3
 
 
+def test_a_ratio_is_never_a_power_of_ten() -> None:
+    for ratio, said in ((0.034, "0.034 of"), (1.26, "1.3 times"), (113.0, "110 times")):
+        found = AnnComparison(snn_joules=ratio, ann_joules=1.0, synops=1.0, macs=1)
+        assert f"needs {said}" in found.verdict
+    assert (
+        "12,000 times"
+        in AnnComparison(snn_joules=12345.0, ann_joules=1.0, synops=1.0, macs=1).verdict
+    )
+
+
 def test_a_kind_of_energy_that_nothing_was_published_of_is_none() -> None:
     loihi1 = place(mlp(6, 4, classes=3), "loihi1", steps=T, seconds=0).energy
     assert loihi1.dynamic_j is not None and loihi1.static_j is None and loihi1.undivided_j is None
@@ -163,7 +173,9 @@ def test_a_kind_of_energy_that_nothing_was_published_of_is_none() -> None:
     assert nothing.energy.known == () and nothing.latency.seconds is None
     found = json.loads(to_json(nothing))["energy"]
     assert found == {"dynamic_j": None, "static_j": None, "undivided_j": None}
-    assert "Energy" not in render_text(nothing)
+    text = render_text(nothing)
+    assert "Energy per inference: n/a (the target states none)." in text
+    assert "Latency per inference: 16 steps, the target states no time per step." in text
 
 
 def test_a_figure_for_the_whole_chip_is_not_added_to_its_static_power(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from onnx2snn.results.marks import Kind, made_by_us
 
 PRE = ["--scale", "16", "--layout", "NHWC"]
 FEW = ["--calib-samples", "32"]
+pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 
 def run(*args: object) -> Result:

@@ -8,10 +8,7 @@ moments H of the inputs that were measured:
 
 * delta by search for the smallest error in the mean square, weights w against q delta:
   (w - q delta)' H (w - q delta);
-* rounding with error feedback: the error made on one input is passed on to the inputs not yet
-  rounded, so that it cancels in the sum (optimal brain quantization: Frantar et al. 2022, "GPTQ");
-* then input by input again, the level that suits all others best, as long as levels change: the
-  first inputs were rounded without knowing what became of the last;
+* rounding with error feedback, and then input by input again (``fitting.feedback``);
 * delta again by least squares, and a correction of the bias (see ``fit``).
 """
 
@@ -24,10 +21,9 @@ import numpy as np
 
 from ....errors import UsageError
 from ....runtime.ops import Array
+from ...fitting.feedback import Feedback, Levels
 
-DAMPING = 0.01  # of the mean second moment, added to the diagonal of H
 DELTAS = 8  # scales that rounding with error feedback is tried with
-SWEEPS = 8  # over all inputs, at most, in which levels are changed one at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +35,10 @@ class Coding:
     multipliers: tuple[int, ...]
     lowest: int
     highest: int
+
+    @property
+    def levels(self) -> Levels:
+        return Levels(lowest=self.lowest, highest=self.highest)
 
     @property
     def axons(self) -> int:
@@ -91,30 +91,31 @@ def encode(
     """
     weights = np.asarray(weights, np.float64)
     if moments is None:
-        levels, delta = _fed_back(weights, coding, moments=np.eye(weights.shape[1]), deltas=3)
+        even = Feedback(np.eye(weights.shape[1]))
+        levels, delta = _fed_back(weights, coding, even, deltas=3)
     else:
-        levels, delta = _fed_back(weights, coding, moments=moments, deltas=DELTAS)
+        feedback = Feedback(moments)
+        levels, delta = _fed_back(weights, coding, feedback, deltas=DELTAS)
         for _ in range(2):
-            levels = _settled(weights, coding, levels=levels, delta=delta, moments=moments)
+            levels = feedback.settled(weights, coding.levels, delta=delta, first=levels)
             delta = _refit(weights, levels=levels, delta=delta, moments=moments)
     fine = delta < least
     delta = np.maximum(delta, least)
-    return np.where(fine[:, None], _round(weights / delta[:, None], coding), levels), delta
+    return np.where(fine[:, None], coding.levels.nearest(weights / delta[:, None]), levels), delta
 
 
 def _fed_back(
-    weights: Array, coding: Coding, *, moments: Array, deltas: int
+    weights: Array, coding: Coding, feedback: Feedback, *, deltas: int
 ) -> tuple[Array, Array]:
     """Levels and scale by error feedback, the best of so many scales per neuron."""
-    damped = _damped(moments)
-    delta = _search(weights, coding, diagonal=np.diag(damped))
-    best_levels = _round(weights / delta[:, None], coding)
+    moments = feedback.moments
+    delta = _search(weights, coding, diagonal=np.diag(feedback.damped))
+    best_levels = coding.levels.nearest(weights / delta[:, None])
     best_error = _error(weights, levels=best_levels, delta=delta, moments=moments)
-    factor = _feedback_factor(damped)
     best_delta = delta
     first, last = (1.0, 0.7) if coding.axons > 2 else (1.3, 0.8)
     for shrink in np.linspace(first, last, deltas):
-        levels = _feed_back(weights, coding, delta=delta * shrink, factor=factor)
+        levels = feedback.fed_back(weights, coding.levels, delta=delta * shrink)
         fitted = _refit(weights, levels=levels, delta=delta * shrink, moments=moments)
         error = _error(weights, levels=levels, delta=fitted, moments=moments)
         better = error < best_error
@@ -122,14 +123,6 @@ def _fed_back(
         best_delta = np.where(better, fitted, best_delta)
         best_error = np.where(better, error, best_error)
     return best_levels, best_delta
-
-
-def _damped(moments: Array) -> Array:
-    return moments + np.eye(len(moments)) * max(DAMPING * np.diag(moments).mean(), 1e-12)
-
-
-def _round(x: Array, coding: Coding) -> Array:
-    return np.clip(np.rint(x), coding.lowest, coding.highest).astype(np.int64)
 
 
 def _search(weights: Array, coding: Coding, *, diagonal: Array) -> Array:
@@ -142,7 +135,7 @@ def _search(weights: Array, coding: Coding, *, diagonal: Array) -> Array:
     for fraction in np.linspace(0.15, 1.0, 35):
         delta = largest * fraction / reach
         error = (
-            (weights - _round(weights / delta[:, None], coding) * delta[:, None]) ** 2
+            (weights - coding.levels.nearest(weights / delta[:, None]) * delta[:, None]) ** 2
         ) @ diagonal
         best = np.where(error < lowest, delta, best)
         lowest = np.minimum(error, lowest)
@@ -161,39 +154,3 @@ def _refit(weights: Array, *, levels: Array, delta: Array, moments: Array) -> Ar
     match = np.einsum("of,of->o", projected, weights)
     good = (power > 0) & (match > 0)
     return np.where(good, match / np.where(good, power, 1.0), delta)
-
-
-def _feedback_factor(moments: Array) -> Array:
-    """Upper Cholesky factor of the inverse of the second moments."""
-    inverse = np.linalg.inv(moments)
-    return np.linalg.cholesky((inverse + inverse.T) / 2).T
-
-
-def _feed_back(weights: Array, coding: Coding, *, delta: Array, factor: Array) -> Array:
-    """Round input by input, each error spread over those still to come."""
-    left = weights.copy()
-    levels = np.zeros(weights.shape, np.int64)
-    for i in range(weights.shape[1]):
-        levels[:, i] = _round(left[:, i] / delta, coding)
-        error = (left[:, i] - levels[:, i] * delta) / factor[i, i]
-        left[:, i + 1 :] -= error[:, None] * factor[i, i + 1 :]
-    return levels
-
-
-def _settled(
-    weights: Array, coding: Coding, *, levels: Array, delta: Array, moments: Array
-) -> Array:
-    """Levels after changing them one input at a time, each time to the one of least error."""
-    damped, levels = _damped(moments), levels.copy()
-    pull = (weights - levels * delta[:, None]) @ damped  # down the slope of the error
-    for _ in range(SWEEPS):
-        changed = False
-        for i in range(levels.shape[1]):
-            better = _round(levels[:, i] + pull[:, i] / (damped[i, i] * delta), coding)
-            step = better - levels[:, i]
-            if step.any():
-                changed, levels[:, i] = True, better
-                pull -= (step * delta)[:, None] * damped[i]
-        if not changed:
-            break
-    return levels

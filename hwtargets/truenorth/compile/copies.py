@@ -39,9 +39,9 @@ class Count:
         return -(-(self.cores or 0) // self.per_chip)
 
     def entry(self, change: str, chips: int) -> dict[str, Any]:
-        """A line of the report's ``would_fit``."""
+        """A line of the report's ``would_fit``; None where there is no form to count."""
         if self.cores is None:
-            return {"change": change, "fits": False}
+            return {"change": change, "fits": False, "cores": None, "chips": None}
         fits = self.chips <= chips
         size = {"cores": self.cores, "chips": self.chips, "copies": self.copies}
         return {"change": change, "fits": fits, **size}

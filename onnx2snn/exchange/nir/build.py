@@ -25,7 +25,11 @@ from ...spelling import spelled
 from .read import NirFile, wrong
 
 MOST_VALUES = 2**26  # of a signal of one sample, padding included
-FIELDS = {"reset": str, "levels": int, "signed": bool, "refractory": int, "v_min": float}
+MOST_GATHERED = 2**28  # numbers under all windows of a layer
+MOST_WORK = 2**31  # multiply-adds of one sample and step, of all windows
+PER_TAP = 2**14  # multiply-adds that a position of a window costs at least (``execute``)
+MOST_DELAY = 4096  # steps, on one way through the network
+TAKEN = ("reset", "levels", "signed", "refractory", "v_min")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -53,9 +57,13 @@ def network_of(file: NirFile, *, dt: float | None, meta: Mapping[str, Any]) -> s
             said = error.what if isinstance(error, GraphError) else str(error)
             raise wrong(said, name) from error
     try:
-        return snn.SpikingGraph(nodes=tuple(builder.nodes), meta=meta)
+        network = snn.SpikingGraph(nodes=tuple(builder.nodes), meta=meta)
     except GraphError as error:
         raise wrong(error.what) from error
+    for name, begins in snn.onsets(network).items():
+        if begins > MOST_DELAY:
+            raise wrong(f"{begins:,} steps late, at most {MOST_DELAY:,} are read", name)
+    return network
 
 
 class _Builder:
@@ -64,6 +72,7 @@ class _Builder:
         self.nodes: list[snn.Node] = []
         self.signals: dict[str, Signal] = {}
         self.names = snn.Names(file.graph.nodes)
+        self.work = 0
 
     def add(self, name: str) -> None:
         node = self.file.graph.nodes[name]
@@ -98,14 +107,39 @@ class _Builder:
         shape = op.output_shape(x.shape)
         if prod(shape) > MOST_VALUES:
             raise ValueError(f"an output of shape {shape} is too large")
+        if isinstance(op, ops.Conv | ops.SumPool):
+            self._check_work(op, given=x.shape, shape=shape)
         self.nodes.append(snn.Synapse(name=name, inputs=(x.name,), shape=shape, op=op))
-        offset = np.asarray(op.apply(x.offset[np.newaxis])[0], np.float64)
+        grid = self.file.told.get(name, {}).get("grid", 1.0)
+        _fitting(grid, "grid", shape)
+        with np.errstate(over="ignore", invalid="ignore"):
+            offset = np.asarray(op.apply(x.offset[np.newaxis])[0], np.float64)
         if bias is not None:
             if bias.shape != shape[:1]:
                 raise ValueError(f"a bias of shape {bias.shape} for {shape[0]} channels")
             offset = offset + bias.astype(np.float64).reshape(-1, *(1,) * (len(shape) - 1))
+        if not np.all(np.abs(offset) <= np.finfo(np.float32).max):
+            raise ValueError("biases that add up to more than single precision holds")
         self.signals[name] = Signal(name=name, shape=shape, offset=offset)
         return self.signals[name]
+
+    def _check_work(self, op: ops.Conv | ops.SumPool, *, given: Shape, shape: Shape) -> None:
+        """Raise ValueError where windows are so large or so many that nobody could run them."""
+        taps, channels = prod(op.kernel), given[0]
+        if taps * channels * prod(shape[1:]) > MOST_GATHERED:
+            raise ValueError(f"windows of {op.kernel} on maps of {given}: too much to run")
+        ins = op.weight.shape[1] if isinstance(op, ops.Conv) else 1
+        self.work += taps * (ins * prod(shape) + PER_TAP)
+        if self.work > MOST_WORK:
+            raise ValueError(f"windows of {op.kernel} and those before: too much to run")
+
+    def neurons(self, name: str, x: Signal, neuron: NeuronParams, *, bias: Array) -> None:
+        """A population of this name that reads ``x``."""
+        kept = _small(np.broadcast_to(bias, x.shape))
+        self.nodes.append(
+            snn.Population(name=name, inputs=(x.name,), shape=x.shape, neuron=neuron, bias=kept)
+        )
+        self.signals[name] = Signal(name=name, shape=x.shape, offset=np.zeros(x.shape))
 
     def step(self, name: str) -> float:
         """The length of a time step."""
@@ -132,7 +166,7 @@ def _small(value: Any) -> Array:
 
 
 def _affine(b: _Builder, node: Any, name: str, x: Signal) -> None:
-    if node.weight.ndim != 2 or len(x.shape) != 1:
+    if node.weight.ndim != 2 or min(node.weight.shape) < 1 or len(x.shape) != 1:
         raise ValueError(f"a weight of shape {node.weight.shape} on a signal of shape {x.shape}")
     op = ops.Linear(weight=np.asarray(node.weight, np.float32))
     b.linear(name, op, x, getattr(node, "bias", None))
@@ -156,6 +190,8 @@ def _check_padded(shape: Shape, *, pads: Shape) -> None:
 
 def _conv(b: _Builder, node: Any, name: str, x: Signal) -> None:
     rank = node.weight.ndim - 2
+    if rank < 1 or min(node.weight.shape) < 1:
+        raise ValueError(f"a weight of shape {node.weight.shape}")
     strides, dilations = _pairs(node.stride, rank), _pairs(node.dilation, rank)
     if isinstance(node.padding, str | bytes):
         same = node.padding in ("same", b"same")
@@ -186,7 +222,8 @@ def _scale(b: _Builder, node: Any, name: str, x: Signal) -> None:
 
 def _fitting(value: Any, key: str, shape: Shape) -> Array:
     array = np.asarray(value, np.float32)
-    if np.broadcast_shapes(array.shape, shape) != shape:
+    pairs = zip(array.shape[::-1], shape[::-1], strict=False)
+    if array.ndim > len(shape) or any(own not in (1, n) for own, n in pairs):
         raise ValueError(f"'{key}' of shape {array.shape} on a signal of shape {shape}")
     return _small(array)
 
@@ -209,13 +246,21 @@ def _flatten(b: _Builder, node: Any, name: str, x: Signal) -> None:
     rank = len(x.shape)
     first, last = int(node.start_dim), int(node.end_dim)
     first, last = first + rank * (first < 0), last + rank * (last < 0)
+    _check_declared(node.input_type["input"], x)
     if not 0 <= first <= last < rank:
         raise ValueError(f"axes {first} to {last} of a signal of shape {x.shape}")
     shape = (*x.shape[:first], prod(x.shape[first : last + 1]), *x.shape[last + 1 :])
     b.linear(name, ops.Reshape(shape=shape), x)
 
 
+def _check_declared(shape: Any, x: Signal) -> None:
+    """Raise ValueError where a node that says what it takes reads something else."""
+    if shape is not None and tuple(np.ravel(shape)) != x.shape:
+        raise ValueError(f"it takes {tuple(np.ravel(shape).tolist())}, and reads {x.shape}")
+
+
 def _delay(b: _Builder, node: Any, name: str, x: Signal) -> None:
+    _fitting(node.delay, "delay", x.shape)
     steps = np.unique(np.asarray(node.delay, np.float64) / b.step(name))
     if len(steps) != 1 or abs(steps[0] - round(steps[0])) > 1e-6 or not 0 <= steps[0] < 1e6:
         raise ValueError(f"a delay that is not one whole number of steps (dt {b.step(name):g})")
@@ -233,14 +278,14 @@ def _neurons(b: _Builder, node: Any, name: str, x: Signal) -> None:
     if len(resets) != 1:
         raise ValueError("neurons with several v_reset")
     threshold = _fitting(node.v_threshold, "v_threshold", x.shape)
-    given = {k: made(told[k]) for k, made in FIELDS.items() if k in told}
+    given = {k: told[k] for k in TAKEN if k in told}
     reset = cast(Any, given.pop("reset", "zero"))
     leak, gain, rest = float(told.get("leak", 0.0)), np.ones(()), np.zeros(())
     if hasattr(node, "tau") and not leak:
-        share = np.unique(b.step(name) / np.asarray(node.tau, np.float64))
-        if len(share) != 1 or not 0 < share[0] < 1:
-            raise ValueError("neurons with several tau, or one not longer than a time step")
-        leak = float(share[0])
+        tau, dt = np.unique(np.asarray(node.tau, np.float64)), b.step(name)
+        if len(tau) != 1 or tau[0] < dt:
+            raise ValueError("neurons with several tau, or one shorter than a time step")
+        leak = dt / float(tau[0])
         gain, rest = leak * np.asarray(node.r, np.float64), leak * np.asarray(node.v_leak)
     elif not hasattr(node, "tau"):
         gain = np.asarray(node.r, np.float64)
@@ -250,11 +295,18 @@ def _neurons(b: _Builder, node: Any, name: str, x: Signal) -> None:
         v_threshold=threshold, v_init=v_init, reset=reset, v_reset=float(resets[0]), leak=leak,
         **cast(Any, given),
     )  # fmt: skip
-    bias = _small(np.broadcast_to(x.offset + rest, x.shape))
-    b.nodes.append(
-        snn.Population(name=name, inputs=(x.name,), shape=x.shape, neuron=neuron, bias=bias)
+    b.neurons(name, x, neuron, bias=x.offset + rest)
+
+
+def _threshold(b: _Builder, node: Any, name: str, x: Signal) -> None:
+    """A comparison is a neuron that forgets all of its potential in every step."""
+    neuron = NeuronParams(
+        v_threshold=_fitting(node.threshold, "threshold", x.shape),
+        v_init=np.zeros((), np.float32),
+        reset="zero",
+        leak=1.0,
     )
-    b.signals[name] = Signal(name=name, shape=x.shape, offset=np.zeros(x.shape))
+    b.neurons(name, x, neuron, bias=x.offset)
 
 
 def _amplified(b: _Builder, name: str, x: Signal, gain: Array) -> Signal:
@@ -265,6 +317,7 @@ def _amplified(b: _Builder, name: str, x: Signal, gain: Array) -> Signal:
 
 
 def _output(b: _Builder, node: Any, name: str, x: Signal) -> None:
+    _check_declared(node.output_type["output"], x)
     bias = _small(x.offset)
     b.nodes.append(snn.Readout(name=name, inputs=(x.name,), shape=x.shape, bias=bias))
     b.signals[name] = Signal(name=name, shape=x.shape, offset=x.offset)
@@ -274,6 +327,7 @@ Adder: TypeAlias = Callable[[_Builder, Any, str, Signal], None]
 ADDERS: Mapping[str, Adder] = {
     "IF": _neurons,
     "LIF": _neurons,
+    "Threshold": _threshold,
     "Conv1d": _conv,
     "Conv2d": _conv,
     "Affine": _affine,

@@ -20,12 +20,22 @@ import numpy as np
 
 from ...errors import ModelError
 from ...runtime.storage.reading import read_whole
-from .conventions import Told, from_metadata
+from .conventions import Told, from_metadata, untold
 from .execute import NODES, order
 
 MOST_BYTES = 2**28  # of a data set; of all of a file four times that
 MOST_NODES = 20_000
 MOST_DEPTH = 4
+MAJOR = ("0", "1")  # versions of NIR whose words are these
+LARGEST = float(np.finfo(np.float32).max)
+WHOLE = frozenset(
+    ("stride", "padding", "dilation", "groups", "kernel_size", "start_dim", "end_dim")
+)
+# Kinds of NIR that have no form here, and why.
+NOT_READ = dict.fromkeys(
+    ("CubaLIF", "CubaLI"),
+    " (its synaptic current decays by a time constant of its own, which no neuron here has)",
+) | dict.fromkeys(("LI", "I"), " (it passes its potential on, and neurons here send spikes)")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -91,25 +101,34 @@ def _read(file: Any) -> Any:
     import nir
     from nir.serialization import hdf2dict
 
-    top = file.get("node")
     _check_stored(file, name="", depth=0, left=[4 * MOST_BYTES])
+    top, version = file.get("node"), _text(file.get("version"))
     if not isinstance(top, h5py.Group) or _text(top.get("type")) != "NIRGraph":
         raise wrong("not a NIR file: it has no graph")
+    if version and version.partition(".")[0] not in MAJOR:
+        raise wrong(f"a file of version {version:.20} of NIR, whose words may mean something else")
     groups, edges = top.get("nodes"), top.get("edges")
     if not isinstance(groups, h5py.Group) or not isinstance(edges, h5py.Dataset):
         raise wrong("not a NIR file: its graph has no nodes or no edges")
     nodes: dict[str, Any] = {}
     for name, group in groups.items():
-        kind = _text(group.get("type")) if isinstance(group, h5py.Group) else ""
+        if not isinstance(group, h5py.Group):
+            raise wrong("no node, but a data set", name)
+        kind = _text(group.get("type"))
         if kind != "Input" and kind not in NODES:
             known = ", ".join(["Input", *NODES])
-            raise wrong(f"'{kind}' is not among the kinds that are read: {known}", name)
+            why = NOT_READ.get(kind, "")
+            raise wrong(f"'{kind:.40}' is not among the kinds that are read: {known}{why}", name)
         try:
             nodes[name] = nir.dict2NIRNode(hdf2dict(group))
         except Exception as error:  # whatever its parts raise
             raise wrong(f"a damaged {kind} ({type(error).__name__}: {error})", name) from error
         _check_numbers(nodes[name], name)
-    metadata = hdf2dict(top["metadata"]) if "metadata" in top else {}
+    metadata = hdf2dict(top["metadata"]) if isinstance(top.get("metadata"), h5py.Group) else {}
+    if edges.dtype.kind not in "OS" or (edges.size and edges.shape[1:] != (2,)):
+        raise wrong("not a NIR file: its edges are no pairs of names")
+    if edges.size > 4 * MOST_NODES:
+        raise wrong(f"a graph of {len(edges):,} edges, at most {2 * MOST_NODES:,} are read")
     pairs = [(_plain(a), _plain(b)) for a, b in edges[()]]
     return nir.NIRGraph(nodes=nodes, edges=pairs, metadata=metadata, type_check=False)
 
@@ -133,7 +152,8 @@ def _check_stored(group: Any, *, name: str, depth: int, left: list[int]) -> None
     import h5py
 
     if depth > MOST_DEPTH or len(group) > MOST_NODES:
-        raise wrong("a file with too many groups in it", name)
+        what = "too many groups" if depth <= MOST_DEPTH else "groups in groups (graphs in graphs)"
+        raise wrong(f"{what}: not read", name)
     for key in group:
         if not isinstance(group.get(key, getlink=True), h5py.HardLink):
             raise wrong(f"'{key}' is a link, which is not followed", name)
@@ -159,8 +179,10 @@ def _check_numbers(node: Any, name: str) -> None:
         if key == "padding" and isinstance(value, str):  # "same" or "valid"
             continue
         numbers = np.asarray(value)
-        if numbers.dtype.kind not in "fiub" or not np.all(np.isfinite(numbers)):
-            raise wrong(f"'{key}' has values that are no finite numbers", name)
+        if numbers.dtype.kind not in "fiub" or not np.all(np.abs(numbers.astype(float)) <= LARGEST):
+            raise wrong(f"'{key}' has values that are no finite numbers in single precision", name)
+        if key in WHOLE and not np.all(numbers == np.floor(numbers)):
+            raise wrong(f"'{key}' has values that are not whole", name)
 
 
 def _wired(graph: Any) -> tuple[list[str], dict[str, tuple[str, ...]]]:
@@ -192,9 +214,10 @@ def _wired(graph: Any) -> tuple[list[str], dict[str, tuple[str, ...]]]:
 def _told(graph: Any) -> tuple[dict[str, Any], Told]:
     try:
         about, told = from_metadata(graph.metadata)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise wrong(f"its metadata 'onnx2snn' are damaged ({error})") from error
-    for name in told:
-        if name not in graph.nodes:
-            raise wrong("the metadata 'onnx2snn' name it, and there is no such node", name)
+    kinds = {name: type(node).__name__ for name, node in graph.nodes.items()}
+    node, what = untold(about, told, kinds)
+    if what:
+        raise wrong(what, node)
     return about, told

@@ -16,18 +16,16 @@ import numpy as np
 
 from ...runtime import graph as snn
 from ...runtime import ops
-from ...runtime.facts import GraphFacts
+from ...runtime.facts import GraphFacts, Identifiers
 from ...runtime.neurons import Neuron, NeuronParams
 from ...runtime.ops import Array, Shape
 from ...runtime.semantics.constants import constant_currents
 from ...runtime.semantics.walk import annotate
 from ..counts import window
-from ..names import Identifiers
-from .conventions import Told, to_metadata
+from .conventions import VERSION, Told, to_metadata
 from .operations import identity, written
 
 Sources: TypeAlias = tuple[str, ...]  # nodes of NIR whose sum a signal is
-VERSION = 1
 # What is told of a neuron, where it is not what NIR says: by trait.
 CONVENTIONS = {
     "subtract": "soft reset: a spike takes the threshold off",
@@ -87,6 +85,11 @@ def _about(network: snn.SpikingGraph, writer: _Writer) -> dict[str, Any]:
         "names": {new: old for old, new in writer.names.items()},
         **kept,
     }
+
+
+def _compares(neuron: NeuronParams) -> bool:
+    """Whether a neuron does nothing but compare its current with a threshold."""
+    return neuron.traits <= {"if", "stateless", "subtract", "zero", "v_init"} and neuron.leak == 1
 
 
 class _Writer(snn.Rules[Sources]):
@@ -168,7 +171,9 @@ class _Writer(snn.Rules[Sources]):
             return sources
         self.neurons.append(replace(node, neuron=neuron))
         said = [text for trait, text in CONVENTIONS.items() if trait in neuron.traits]
-        if np.any(neuron.v_init != neuron.v_reset):
+        if _compares(neuron):
+            said = []
+        elif np.any(neuron.v_init != neuron.v_reset):
             said.append("a potential to begin with")
         self.declared += [(node.name, "; ".join(said))] if said else []
 
@@ -181,7 +186,10 @@ class _Writer(snn.Rules[Sources]):
             **{"signed": neuron.signed, "refractory": neuron.refractory, "leak": neuron.leak},
             **({} if neuron.v_min is None else {"v_min": neuron.v_min}),
         }
-        if neuron.leak:
+        if _compares(neuron):
+            del self.told[name]
+            made = nir.Threshold(threshold=given["v_threshold"])
+        elif neuron.leak:
             rest = {"tau": whole(1 / neuron.leak), "v_leak": whole(0)}
             made = nir.LIF(r=whole(1 / neuron.leak), **rest, **given)
         else:

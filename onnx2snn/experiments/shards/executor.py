@@ -33,7 +33,8 @@ class Executor(Protocol):
         """No shard needs it any more."""
 
     def submit(self, task: Task, progress: Progress) -> None:
-        """``progress``: of a conversion, where there is any to be told."""
+        """``progress``: of a conversion, or of the samples of a shard, where there is any to be
+        told."""
 
     def completed(self) -> Iterator[tuple[Task, bytes]]:
         """What is done: waits for one, if any was submitted. Raises what a task raised."""
@@ -71,7 +72,8 @@ class Here:
                 return self._bench.convert(task, progress)
             case Shard():
                 x = self._samples.batch(task.start, task.stop)
-                return self._bench.simulate(task, x, lambda: self._networks[task.conversion])
+                network = self._networks[task.conversion]
+                return self._bench.simulate(task, x, lambda: network, progress)
 
 
 def here(

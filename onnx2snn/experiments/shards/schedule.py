@@ -73,6 +73,11 @@ class _Open:
     missing: int
     done: int
 
+    def within(self, shard: Shard) -> Progress:
+        """To be told how far the shard is."""
+        size, count = shard.stop - shard.start, len(self.configuration.work.samples)
+        return lambda done, total: self.show(self.done + size * done // total, count)
+
 
 class _Agenda:
     def __init__(self, executor: Executor, more: More) -> None:
@@ -96,7 +101,7 @@ class _Agenda:
         if not isinstance(what, Configuration):
             shard, opened = what
             self._running[shard] = opened
-            self._executor.submit(shard, lambda done, total: None)
+            self._executor.submit(shard, opened.within(shard))
         elif what.key not in self._begun:
             self._begun.add(what.key)
             found = what.work.stored_content(what.series, what.steps)

@@ -83,7 +83,11 @@ class Bench:
         return pack(made)
 
     def simulate(
-        self, task: Shard, x: dict[str, Array], network: Callable[[], SpikingGraph]
+        self,
+        task: Shard,
+        x: dict[str, Array],
+        network: Callable[[], SpikingGraph],
+        progress: Progress = lambda done, total: None,
     ) -> bytes:
         """The counts of preprocessed samples ``x``, ``packed``."""
         ready, engine = self._made_ready(task, network), task.engine
@@ -95,6 +99,7 @@ class Bench:
             ann=ready.ann,
             seed=engine.get("seed", 0),
             early_exit=engine.get("early_exit"),
+            progress=progress,
         )
         return packed(tally.state)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...display import counted
 from ...hwtargets.energy import Energy, Joules, Latency
 from ...hwtargets.placement.report import PlacementReport
 
@@ -44,11 +45,21 @@ def _of(kind: Joules | None) -> tuple[str, str]:
     return f"{si(kind.low, 'J')} to {si(kind.high, 'J')}", kind.basis
 
 
+def summed_up(energy: Energy) -> str:
+    """The kinds that are known, in a sentence; nothing is added."""
+    known = [
+        f"{KINDS[name]} {joules(kind)}" for name, kind in energy.kinds.items() if kind is not None
+    ]
+    return ", ".join(known) or "n/a (the target states none)"
+
+
 def latency(found: Latency) -> str:
-    """In a sentence; "" where no time per step was published."""
+    """In a sentence; steps alone where no time per step is stated."""
     t = found.seconds
     if t is None:
-        return ""
+        return (
+            f"{counted(found.steps + found.lag_steps, 'step')}, the target states no time per step"
+        )
     return f"{si(t.value, 's')} ({si(t.low, 's')} to {si(t.high, 's')})"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 from typing import Any
@@ -53,21 +54,18 @@ def page(
     Parameters:
         kind: of page, one word. command: what made it, as it was typed. filters: by name.
     """
-    environment = Environment(
-        loader=PackageLoader("onnx2snn.reports.pages", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(filters)
-    return environment.get_template(template).render(
-        kind=kind,
-        title=title,
-        answer=answer,
-        command=command,
-        generator=GENERATOR,
-        version=_version(),
-        **values,
+    return (
+        _environment(tuple(filters.items()))
+        .get_template(template)
+        .render(
+            kind=kind,
+            title=title,
+            answer=answer,
+            command=command,
+            generator=GENERATOR,
+            version=_version(),
+            **values,
+        )
     )
 
 
@@ -76,3 +74,16 @@ def _version() -> str:
         return version(GENERATOR)
     except PackageNotFoundError:  # a source tree that never was installed
         return ""
+
+
+@lru_cache(maxsize=4)
+def _environment(filters: tuple[tuple[str, Callable[..., str]], ...]) -> Environment:
+    """Keeps the templates that it has compiled."""
+    made = Environment(
+        loader=PackageLoader("onnx2snn.reports.pages", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(filters)
+    return made

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, Unpack
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from ...cost import static_cost
 from ...facts import GraphFacts
@@ -87,7 +86,6 @@ class Simulator:
         self.facts = GraphFacts(graph)
         self.cost = static_cost(self.facts)
         self._models = ChainModels(self.facts)
-        self._blas = ThreadpoolController()
         self._layers: Mapping[str, EventLayer] | None = None
         self._has_run = False
         self._planned_for = 0  # threads
@@ -100,7 +98,7 @@ class Simulator:
         """As ``Engine.run``, of this graph."""
         asked = request(self.graph, inputs, steps, self.options.dtype, **how)
         total = Total(asked, self.cost)
-        with one_blas_thread(self._blas):
+        with one_blas_thread():
             if self._layers is None:
                 self._layers = self._event_layers(asked)
             sizes, workers = self._sizes(asked.samples, steps=steps)

@@ -7,7 +7,7 @@ them again. A viewer shows one node per layer; any ONNX runtime that knows Scan 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -217,22 +217,29 @@ def poisson_encode() -> onnx.FunctionProto:
     return function("PoissonEncode", ["x", "steps"], "y", b, "Bernoulli spikes, rate |x|.")
 
 
-def time_functions() -> list[onnx.FunctionProto]:
-    """Every function but the neurons."""
-    return [
-        window(),
-        delay(),
-        readout_window(),
-        rate_encode(),
-        poisson_encode(),
-        repeat(),
-        accumulate(),
-        accumulate_window(),
-        difference(),
-        per_step("RunningMean", "Div", "A running sum divided by the number of steps so far."),
-        per_step("FromMean", "Mul", "A running mean times the number of steps so far."),
-        readout(),
-    ]
+def running_mean() -> onnx.FunctionProto:
+    return per_step("RunningMean", "Div", "A running sum divided by the number of steps so far.")
+
+
+def from_mean() -> onnx.FunctionProto:
+    return per_step("FromMean", "Mul", "A running mean times the number of steps so far.")
+
+
+# Every function but the neurons, by its name.
+TIME_FUNCTIONS: Mapping[str, Callable[[], onnx.FunctionProto]] = {
+    "Window": window,
+    "Delay": delay,
+    "ReadoutWindow": readout_window,
+    "RateEncode": rate_encode,
+    "PoissonEncode": poisson_encode,
+    "Repeat": repeat,
+    "Accumulate": accumulate,
+    "AccumulateWindow": accumulate_window,
+    "Difference": difference,
+    "RunningMean": running_mean,
+    "FromMean": from_mean,
+    "Readout": readout,
+}
 
 
 def neuron_name(p: NeuronParams) -> str:

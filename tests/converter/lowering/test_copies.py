@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from converter.digits_nets import ann, converted, logit_error, lowered, samples
 from converter.lowering.test_lag import inputs, made
 from onnx2snn.converter import convert as conversion
-from onnx2snn.converter.auto import choose
+from onnx2snn.converter.auto import KINDS, choose
 from onnx2snn.converter.lowering import copies as copies_module
 from onnx2snn.converter.lowering.copies import front, gathered
 from onnx2snn.converter.recipes.options import Options
@@ -89,8 +89,14 @@ def test_windowed_copies_send_what_one_neuron_with_more_levels_sends(model, coun
     assert np.array_equal(weights @ wanted, numbers)
 
 
-@pytest.mark.parametrize("recipe", STEPS)
-@pytest.mark.parametrize("copies", [2, 3])
+@pytest.mark.parametrize(
+    ("recipe", "copies"),
+    [
+        *((recipe, 2) for recipe in STEPS),
+        ("few-spike", 3),
+        *(pytest.param(r, 3, marks=pytest.mark.slow) for r in STEPS if r != "few-spike"),
+    ],
+)
 def test_the_network_is_still_the_ann_and_gathers_to_one_layer(recipe, copies):
     network = converted(recipe=recipe, steps=STEPS[recipe], copies=copies).graph
     names = [p.name for p in network.of(snn.Population)]
@@ -127,7 +133,7 @@ def test_the_first_layer_is_twice_as_fine():
     ann_values = {}
     run_analog(lowered(), x, observe=lambda node, pre, out: ann_values.setdefault(node.name, out))
     for copies in (1, 2, 4):
-        network = converted(steps=T, copies=copies).graph
+        network = converted(steps=T, copies=copies, tune=False).graph
         nodes = network.by_name()
         group = [FIRST, *(f"{FIRST}/copy{i}" for i in range(2, copies + 1))]
         population = nodes[FIRST]
@@ -247,7 +253,7 @@ def test_by_itself_only_deep_networks_at_few_steps(monkeypatch):
 
     def copies(**options: object) -> object:
         given = Options(tune=False, **options)  # type: ignore[arg-type]
-        return conversion.convert(ann(), samples(), given).graph.meta["copies"]
+        return conversion.convert(ann(), samples()[:8], given).graph.meta["copies"]
 
     assert copies(steps=32) == copies(steps=4, recipe="signed") == 2
     assert copies(steps=33) == copies(steps=8, lag=4) == copies(steps=8, recipe="graded") == 1
@@ -268,7 +274,7 @@ def test_none_before_a_max_pool_unless_asked_for(monkeypatch):
 
 
 def test_reports_say_what_they_cost():
-    meta = converted(steps=T, copies=3).graph.meta
+    meta = converted(steps=T, copies=3, tune=False).graph.meta
     assert any(f"3 neurons for each value of {FIRST}" in note for note in meta["notes"])
     assert any("2,048 neurons and their spikes on top" in note for note in meta["notes"])
     assert not any("for each value" in note for note in converted(steps=T).graph.meta["notes"])
@@ -287,7 +293,7 @@ def test_refused_where_they_would_be_something_else(options):
 
 def test_auto_uses_them_for_the_candidates_that_can():
     options = Options(recipe="auto", steps=8, copies=2, max_drop=100, prefer="steps")
-    chosen = choose(ann(), samples()[:64], options)
+    chosen = choose(ann(), samples()[:32], options, kinds=KINDS[:3])
     assert chosen.conversion.graph.meta["copies"] in (1, 2)
 
 

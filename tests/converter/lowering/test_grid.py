@@ -16,7 +16,7 @@ from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine import SimulationResult, simulate
 from onnx2snn.runtime.neurons import NeuronParams
 
-T = 12
+T = 8  # at which other tests have most of these networks
 
 DIFFERENTIAL: dict[str, object] = {"recipe": "differential"}
 

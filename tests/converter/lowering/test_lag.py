@@ -121,7 +121,7 @@ def test_the_file_in_onnx_runtime_gives_the_same_answers(kind: str, pace: bool) 
     "given", [{"reset": "zero"}, {"leak": 0.1}, {"refractory": 1}, {"readout": "count"}]
 )
 def test_what_paced_neurons_do_not_have_is_said(given: dict[str, object]) -> None:
-    graph = converted(steps=T, lag=2, **given).graph
+    graph = converted(steps=T, lag=2, tune=False, **given).graph
     assert all(type(p.neuron) is NeuronParams for p in graph.of(snn.Population))
     assert any("plain neurons behind the lag" in note for note in graph.meta["notes"])
 

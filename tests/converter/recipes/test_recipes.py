@@ -54,10 +54,10 @@ def _populations_on_the_longest_path(network: snn.SpikingGraph, to: str) -> int:
 
 
 def test_latency_counts_every_lag_step() -> None:
-    network = converted(steps=T, lag=3).graph
+    network = converted(steps=T, lag=3, tune=False).graph
     depth = _populations_on_the_longest_path(network, network.of(snn.Readout)[0].name)
     assert simulate(network, samples("x_test")[:4], T).latency == 3 * depth
-    synchronous = converted(steps=T, recipe="synchronous").graph
+    synchronous = converted(steps=T, recipe="synchronous", tune=False).graph
     assert simulate(synchronous, samples("x_test")[:4], T).latency == T * depth
 
 

@@ -133,6 +133,7 @@ def test_memory_bounds_the_number_of_samples() -> None:
     assert tune(graph, samples(), neurons, T, Tuning(memory=10 * each + 1)).samples == 10
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     def peak(steps: int) -> int:
         tracemalloc.start()

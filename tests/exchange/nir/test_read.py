@@ -89,6 +89,44 @@ def test_a_file_of_another_tool_means_what_nir_says(tmp_path: Path) -> None:
     np.testing.assert_allclose(done.answers["last"], fired / 12)
 
 
+def test_grouped_maps_delays_and_thresholds_of_another_tool(tmp_path: Path) -> None:
+    """Against a loop: a grouped convolution that keeps its size, a comparison without memory, a
+    delay of two steps of 0.5, and a LIF whose time constant is one step."""
+    first, last = ends((2, 3, 3), (4, 3, 3))
+    rng = np.random.default_rng(2)
+    weight = rng.integers(-4, 5, (4, 1, 3, 3)).astype(np.float32) / 8
+    bias = np.array([0.5, -0.25, 0, 0.125], np.float32)
+    maps = np.ones((4, 3, 3), np.float32)
+    graph = chain(
+        first=first,
+        conv=nir.Conv2d(
+            input_shape=(3, 3), weight=weight, stride=1, padding="same", dilation=1, groups=2,
+            bias=bias,
+        ),
+        sign=nir.Threshold(threshold=maps / 2),
+        late=nir.Delay(delay=maps),
+        lif=nir.LIF(tau=maps / 2, r=maps * 3, v_leak=-maps, v_threshold=maps * 2),
+        last=last,
+    )  # fmt: skip
+    nir.write(tmp_path / "n.nir", graph)
+    network = onnx2snn.import_network(tmp_path / "n.nir", steps=5, dt=0.5)
+    x = (rng.integers(0, 9, (2, 2, 3, 3)) / 8).astype(np.float32)
+    padded, current = np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)]), np.zeros((2, 4, 3, 3))
+    for o, i, j in np.ndindex(4, 3, 3):
+        part = padded[:, o // 2, i : i + 3, j : j + 3]
+        current[:, o, i, j] = (part * weight[o, 0]).sum(axis=(1, 2)) + bias[o]
+    above = current >= 0.5
+    assert 0 < above.sum() < above.size and "stateless" in network["sign"].neuron.traits  # type: ignore[union-attr]
+    done = count(network, {"first": x}, 5)
+    np.testing.assert_array_equal(done.spikes["sign"], above * 5)
+    np.testing.assert_array_equal(done.spikes["lif"], above * 5)  # 3 - 1 >= 2, two steps later
+    onnx2snn.save(network, tmp_path / "n.snn.onnx")  # which runs it in ONNX Runtime
+    again = onnx2snn.export(onnx2snn.load(tmp_path / "n.snn.onnx"), tmp_path / "m.nir",
+                            to="nir", approximate=True)  # fmt: skip
+    kinds = [type(node).__name__ for node in nir.read(again.files[0], False).nodes.values()]
+    assert kinds.count("Threshold") == 2  # the LIF, whose potential nothing remembers, is another
+
+
 def small(**changed: Any) -> Any:
     first, last = ends((3,), (2,))
     weight = np.ones((2, 3), np.float32)
@@ -135,6 +173,55 @@ def _padded(pad: int) -> Any:
         dilation=1, groups=1, bias=np.zeros(1, np.float32),
     )  # fmt: skip
     return chain(first=first, conv=conv, last=last)
+
+
+def _maps() -> Any:
+    """A convolution of maps, an average pool and Flatten, neurons, a delay."""
+    first, last = ends((1, 4, 4), (4,))
+    conv = nir.Conv2d(
+        input_shape=(4, 4), weight=np.ones((1, 1, 1, 1), np.float32), stride=1, padding=0,
+        dilation=1, groups=1, bias=np.zeros(1, np.float32),
+    )  # fmt: skip
+    two, four = np.array([2, 2]), np.ones(4, np.float32)
+    pool = nir.AvgPool2d(kernel_size=two, stride=two, padding=np.array([0, 0]))
+    flat = nir.Flatten(start_dim=0, end_dim=-1, input_type={"input": np.array([1, 2, 2])})
+    lif = nir.LIF(tau=four * 8, r=four, v_leak=four, v_threshold=four)
+    delay = nir.Delay(delay=four * 3)
+    nodes = {"first": first, "conv": conv, "pool": pool, "flat": flat, "lif": lif, "delay": delay}
+    return chain(**nodes, last=last)
+
+
+def _maps_with(path: str, value: Any) -> Callable[[Path], None]:
+    return _stored(_replaced(path, value), _maps())
+
+
+def _metadata(text: str, **arrays: Any) -> Callable[[Path], None]:
+    def change(node: Any) -> None:
+        node.create_dataset("metadata/onnx2snn", data=text)
+        for name, value in arrays.items():
+            node.create_dataset(f"metadata/onnx2snn.{name.replace('__', '.')}", data=value)
+
+    return _stored(change)
+
+
+def _told(**fields: Any) -> Callable[[Path], None]:
+    return _metadata(json.dumps({"nodes": {"cells": fields}}))
+
+
+def _version(path: Path) -> None:
+    nir.write(path, small())
+    with h5py.File(path, "r+") as file:
+        del file["version"]
+        file["version"] = "2.0"
+
+
+def _nested(path: Path) -> None:
+    first, last = ends((3,), (2,))
+    nir.write(path, chain(first=first, inner=small(), last=last))
+
+
+def _zero(kernel: Any) -> Callable[[Any], None]:
+    return _replaced("nodes/conv/weight", kernel)
 
 
 GOOD = [("first", "fc"), ("fc", "cells"), ("cells", "last")]
@@ -208,8 +295,81 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
                 "metadata/onnx2snn", data=json.dumps({"nodes": {"cells": {"reset": "evil"}}})
             )
         ),
-        "node 'cells': reset must be",
+        "node 'cells': the metadata .* say 'evil' for 'reset'",
     ),
+    "another version of NIR": (_version, "of version 2.0 of NIR"),
+    "a graph in a graph": (_nested, "node 'inner': groups in groups"),
+    "a current with a time of its own": (
+        lambda p: nir.write(
+            p,
+            chain(
+                first=ends((2,), (2,))[0],
+                cuba=nir.CubaLIF(
+                    **dict.fromkeys(
+                        ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold"), np.ones(2)
+                    )
+                ),
+                last=ends((2,), (2,))[1],
+            ),
+        ),
+        "node 'cuba': 'CubaLIF' is not among .*its synaptic current decays",
+    ),
+    "a data set for a node": (
+        _stored(lambda n: (n.__delitem__("nodes/fc"), n.__setitem__("nodes/fc", 1.0))),
+        "node 'fc': no node",
+    ),
+    "edges of numbers": (
+        _stored(lambda n: (n.__delitem__("edges"), n.__setitem__("edges", np.zeros((3, 2))))),
+        "no pairs of names",
+    ),
+    "edges of three": (
+        _stored(_edges([("a", "b", "c")])),  # type: ignore[list-item]
+        "no pairs of names",
+    ),
+    "too large for a float32": (
+        _stored(_replaced("nodes/cells/v_threshold", np.full(2, 1e300))),
+        "node 'cells': 'v_threshold' has values",
+    ),
+    "biases that add up": (
+        _maps_with("nodes/conv/bias", np.full(1, 3e38, np.float32)),
+        "node 'pool': biases that add up",
+    ),
+    "another output": (
+        _stored(_replaced("nodes/last/shape", np.array([7]))),
+        "node 'last': it takes .7,., and reads .2,.",
+    ),
+    "no kernel": (
+        _stored(_zero(np.ones((1, 1, 0, 0), np.float32)), _maps()),
+        "node 'conv': a weight of",
+    ),
+    "half a window": (_maps_with("nodes/pool/kernel_size", [1.5, 2]), "node 'pool': .*not whole"),
+    "windows without end": (
+        _stored(
+            lambda n: (
+                _replaced("nodes/pool/kernel_size", [6000, 6000])(n),
+                _replaced("nodes/pool/padding", [3500, 3500])(n),
+            ),
+            _maps(),
+        ),
+        "node 'pool': windows of .* too much to run",
+    ),
+    "flat from another shape": (
+        _maps_with("nodes/flat/input_type", np.array([2, 2, 2])),
+        "node 'flat': it takes",
+    ),
+    "no time": (_maps_with("nodes/lif/tau", np.zeros(4)), "node 'lif': neurons with several tau"),
+    "late": (_maps_with("nodes/delay/delay", np.full(4, 5000.0)), "node 'delay': 5,000 steps late"),
+    "delays of more": (_maps_with("nodes/delay/delay", np.ones(9)), "node 'delay'"),
+    "metadata without end": (_metadata("[" * 9999), "metadata 'onnx2snn' are damaged"),
+    "metadata of another version": (_metadata('{"nodes": {}, "version": 9}'), "of version 9"),
+    "no T": (_metadata('{"nodes": {}, "T": 1e999}'), "say inf for 'T'"),
+    "no source": (_metadata('{"nodes": {}, "source": 5}'), "'source' is 5, not an object"),
+    "no grid": (_metadata('{"nodes": {}}', grid__fc=np.ones(7)), "node 'fc': 'grid' of"),
+    "no number": (_metadata('{"nodes": {}}', v_init__cells=[np.nan, 0]), "node 'cells': .*v_init"),
+    "many levels": (_told(levels=10**30), "node 'cells': .*levels"),
+    "a long wait": (_told(refractory=10**20), "node 'cells': .*refractory"),
+    "a word for a number": (_told(signed="no"), "node 'cells': .*signed"),
+    "an unknown word": (_told(evil=1), "node 'cells': .*evil"),
 }
 
 
@@ -220,10 +380,12 @@ def test_bad_files_are_refused_with_one_message_that_names_the_node(
     write, said = BAD[case]
     write(tmp_path / "n.nir")
     with pytest.raises(ModelError, match=said) as error:
-        onnx2snn.import_network(tmp_path / "n.nir")
+        onnx2snn.import_network(tmp_path / "n.nir", dt=1.0)
     assert error.value.code == "E340"
     output = tmp_path / "out.snn.onnx"
-    done = CliRunner().invoke(main, ["import", str(tmp_path / "n.nir"), "-o", str(output)])
+    done = CliRunner().invoke(
+        main, ["import", str(tmp_path / "n.nir"), "-o", str(output), "--dt", "1"]
+    )
     assert done.exit_code == 2 and len(done.stderr.splitlines()) == 1, done.output
     assert done.stderr.startswith("error E340: ") and not output.exists()
 

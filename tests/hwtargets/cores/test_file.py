@@ -101,10 +101,13 @@ def test_the_file_alone_runs_as_the_report_says(form: str) -> None:
 
 
 def test_a_convolution_on_loihi_1_whose_first_layer_the_host_computes() -> None:
-    graph = build((2, 6, 6), [("conv", 3, 3), ("pool", 2), ("block", 4, 1), ("out", 3)], seed=2)
-    found = same_from_file(graph, "loihi1")
+    layers = [("conv", 3, 3), ("pool", 2), ("dw", 3, 1, 1), ("block", 4, 1), ("out", 3)]
+    found = same_from_file(build((2, 6, 6), layers, seed=2), "loihi1")
     assert found.header["input"]["mode"] == "bias"
-    assert [p["host"] for p in found.header["projections"]].count(True) == 1
+    projections = found.header["projections"]
+    assert [p["host"] for p in projections].count(True) == 1
+    depthwise = [p["exponent"] for p in projections if p["target"] == "p6"]
+    assert len(depthwise) > 1  # groups have exponents of their own
 
 
 def same_from_file(graph: g.SpikingGraph, target: str) -> FromFile:

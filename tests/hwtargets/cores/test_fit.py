@@ -12,8 +12,9 @@ import pytest
 from hwtargets.chip_nets import Net, neuron
 from onnx2snn.hwtargets import PlaceData, chip_view, load_target, place
 from onnx2snn.hwtargets.cores.fit import fit
+from onnx2snn.hwtargets.cores.integer.network import IntNetwork
 from onnx2snn.hwtargets.cores.integers import simulate_integers
-from onnx2snn.hwtargets.cores.quantize import IntNetwork, quantize
+from onnx2snn.hwtargets.cores.quantize import quantize
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine import simulate

@@ -14,8 +14,9 @@ from converter.digits_nets import converted, samples
 from hwtargets.chip_nets import Net, build, neuron
 from onnx2snn.converter.lowering.align import aligned
 from onnx2snn.hwtargets import PlaceData, chip_view, load_target, mapped, place
+from onnx2snn.hwtargets.cores.integer.network import IntLayer
 from onnx2snn.hwtargets.cores.integers import _fire, _integrate, simulate_integers
-from onnx2snn.hwtargets.cores.quantize import INPUT_BITS, IntLayer, quantize
+from onnx2snn.hwtargets.cores.quantize import INPUT_BITS, quantize
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine import simulate

@@ -27,8 +27,11 @@ from onnx2snn.hwtargets import (
     to_json,
 )
 from onnx2snn.hwtargets.cores.mapping import CORES, map_cores
+from onnx2snn.hwtargets.cores.variants import narrow
 from onnx2snn.hwtargets.mappings import MAPPINGS
 from onnx2snn.hwtargets.target import Limit
+from onnx2snn.hwtargets.truenorth.compile.lower import lower
+from onnx2snn.hwtargets.truenorth.variants import thinned
 from onnx2snn.reports.chips import chips_csv
 from onnx2snn.reports.pages.placement import render_html
 from onnx2snn.reports.placement import render_comparison, render_text
@@ -321,13 +324,32 @@ def check_schema(value: Any, schema: dict[str, Any], root: dict[str, Any], path:
         check_schema(item, schema["items"], root, f"{path}[{i}]")
 
 
-def test_reports_keep_to_the_published_schema(report: PlacementReport) -> None:
+TINY = {
+    "fits": ((3,), [("fc", 4), ("out", 2)]),
+    "no hidden layer": ((3,), [("out", 2)]),
+    "out of reach": ((200,), [("fc", 4), ("out", 2)]),
+    "skip": ((2, 4, 4), [("block", 2), ("out", 2)]),
+}
+SMALLER = {"neurons_per_core": 3, "in_axons_per_core": 3, "cores_per_chip": 2}  # nothing has room
+
+
+@pytest.mark.parametrize("name", [*targets(), "plain.toml", "crossbar.toml"])
+def test_reports_keep_to_the_published_schema(name: str, report: PlacementReport) -> None:
+    """Of every kind of chip, whether a network fits, has no form or nothing would help."""
     schema = json.loads((DOCS / "placement.schema.json").read_text())
-    refused = place(build(*SMALL), with_limits(load_target(PLAIN), cores_per_chip=5), seconds=0)
-    for r in (report, refused):
-        found = json.loads(to_json(r))
-        check_schema(found, schema, schema, "report")
-        assert set(found) <= set(schema["properties"])
+    target = load_target(TARGETS / name if name.endswith(".toml") else name)
+    limits = {key: value for key, value in SMALLER.items() if key in target.limits}
+    small = with_limits(target, **limits)
+    x = np.random.default_rng(0).random((4, 3)).astype(np.float32)
+    data = PlaceData(x=x, y=np.zeros(4, int))
+    found = [report, place(build(*TINY["fits"]), target, data=data, steps=2, seconds=0)]
+    found += [place(build(*net), small, steps=2, seconds=0) for net in TINY.values()]
+    assert found[1].fits
+    assert {violation.rule for r in found for violation in r.violations}
+    for r in found:
+        document = json.loads(to_json(r))
+        check_schema(document, schema, schema, name)
+        assert set(document) <= set(schema["properties"])
 
 
 def test_the_documented_target_file_works(tmp_path: Path) -> None:
@@ -366,12 +388,53 @@ def test_names_are_escaped_on_the_page() -> None:
     assert "<b>&</b>" not in page and "&lt;b&gt;&amp;&lt;/b&gt;" in page
 
 
-def test_the_text_report_says_what_binds_and_what_is_not_verified(report: PlacementReport) -> None:
+def test_the_text_report_begins_with_the_answer_and_marks_what_is_not_verified(
+    report: PlacementReport,
+) -> None:
     text = render_text(report)
-    assert "Binding limit: " in text and "not verified" in text
-    assert f"{report.cores} cores on 1 chip" in text
+    said = text.splitlines()[:5]
+    assert f"fits, {report.cores} cores on 1 chip" in said[0]
+    accuracy = report.accuracy
+    assert said[1].startswith("Accuracy at T = 16 on 12 samples: ANN ")
+    assert f"chip integers {100 * accuracy['chip']:.2f} %" in said[1]
+    assert re.fullmatch(r"Energy per inference: dynamic [\d.]+ [nu]J \(.*\), static .*\.", said[2])
+    assert re.fullmatch(r"Latency per inference: [\d.]+ ms \(.*\)\.", said[3])
+    assert said[4].startswith("Binding limit: ") and "not verified" in text
+    assert max(map(len, text.split("Notes:")[0].splitlines())) < 160
+    lost = replace(report, accuracy=accuracy | {"float_snn": 0.9, "chip": 0.42})
+    assert render_text(lost).splitlines()[1].endswith("The chip loses 48.0 points.")
     refused = place(special(levels=4), "loihi1", seconds=0)
     assert "does NOT fit" in render_text(refused) and "graded spikes" in render_text(refused)
+
+
+def test_cores_stand_beside_the_chips_in_use_and_the_board_is_named() -> None:
+    """A network on one chip has that chip's cores, not those of the largest known board; what of
+    the board is in use is no limit that binds."""
+    chip = replace(load_target(PLAIN), boards={"small": 2, "large": 48})
+    few = with_limits(chip, cores_per_chip=40)
+    report = place(build(*SMALL), replace(few, boards=chip.boards), seconds=0)
+    rows = {row.name: row for row in report.resources}
+    assert report.chips == 1 and rows["cores"].limit == 40
+    assert rows["chips"].limit == 48 and rows["chips"].source == "the largest known board, large"
+    assert report.binding["name"] not in ("chips", "cores")
+    given = place(build(*SMALL), replace(few, boards=chip.boards), chips=1, seconds=0)
+    assert {row.source for row in given.resources if row.name == "chips"} == {"as given"}
+
+
+def test_outputs_behind_a_relu_are_no_hidden_layer_of_what_would_fit() -> None:
+    """Their number is the task's; a readout reads them one by one."""
+    net = Net((12,)).add([("fc", 1500), ("fc", 8)])
+    hidden, outputs = (node.name for node in net.graph.of(g.Population))
+    net.nodes.append(g.Readout(name="out", inputs=(net.at,), shape=(8,)))
+    view = chip_view(net.graph)
+    assert view.answers == {outputs, "out"}
+    sizes = {layer.name: layer.neurons for layer in narrow(view, 0.5).layers}
+    assert sizes == {hidden: 750, outputs: 8, "out": 8}
+    lowered = lower(net.graph, {"in": np.ones((2, 12), np.float32)})
+    units = {unit.layer: unit.size for unit in thinned(lowered, 0.5, keep=view.answers).units}
+    assert (units[hidden], units[outputs]) == (750, 8)
+    (fits,) = [v for v in place(net.graph, "xylo-audio2", seconds=0).would_fit if "cores" in v]
+    assert fits["hidden_layers"] == (992,) and "of 992 neurons" in fits["change"]
 
 
 def test_the_comparison_has_a_line_per_chip_and_says_why_one_is_out(

@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnx2snn.errors import UsageError
+from onnx2snn.hwtargets.fitting.feedback import Feedback
 from onnx2snn.hwtargets.truenorth.compile.coding import (
     CODINGS,
-    _damped,
-    _settled,
     coding_of,
     encode,
 )
@@ -133,12 +132,13 @@ def test_no_single_level_could_be_better(seed, name):
     weights, x = _problem(seed)
     moments = x.T @ x / len(x) + 0.05 * np.eye(x.shape[1])
     start, delta = encode(weights, coding, None)
-    settled = _settled(weights, coding, levels=start, delta=delta, moments=moments)
+    feedback = Feedback(moments)
+    settled = feedback.settled(weights, coding.levels, delta=delta, first=start)
     assert settled.min() >= coding.lowest and settled.max() <= coding.highest
 
     def errors(levels):
         off = weights - levels * delta[:, None]
-        return np.einsum("of,fg,og->o", off, _damped(moments), off)
+        return np.einsum("of,fg,og->o", off, feedback.damped, off)
 
     best = errors(settled)
     assert (best <= errors(start) + 1e-9).all()

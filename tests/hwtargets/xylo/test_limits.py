@@ -8,12 +8,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwtargets.xylo.networks import chain, emitted, neuron, perceptron, place, skip_network
+from hwtargets.chip_nets import map_graph
+from hwtargets.xylo.networks import (
+    chain,
+    emitted,
+    neuron,
+    perceptron,
+    place,
+    samples,
+    skip_network,
+)
 from onnx2snn.errors import UsageError
 from onnx2snn.hwtargets.mapping import Mapped
 from onnx2snn.hwtargets.placement import load_target
+from onnx2snn.hwtargets.target import Limit
 from onnx2snn.hwtargets.view.network import chip_view
-from onnx2snn.hwtargets.xylo.rules import over
+from onnx2snn.hwtargets.xylo import file as xylo_file
+from onnx2snn.hwtargets.xylo.core import simulate_core
+from onnx2snn.hwtargets.xylo.rules import over, usage_on
 from onnx2snn.hwtargets.xylo.usage import order, usage_of
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.graph import Input, Population, Readout, SpikingGraph, Synapse
@@ -31,7 +43,7 @@ def rules(mapped: Mapped) -> dict[str, tuple[Any, Any]]:
         ((16, 30, 10), "xylo-audio2", "outputs", 10, 8, "drop 2"),
         ((16, 30, 20), "xylo-imu", "outputs", 20, 16, "drop 4"),
         ((16, 1001, 8), "xylo-audio2", "hidden_neurons", 1001, 1000, "1000 neurons would fit"),
-        ((16, 63, 100, 8), "xylo-audio2", "fan_out", 100, 64, "63-64 neurons would fit"),
+        ((16, 120, 150, 80, 8), "xylo-audio2", "fan_out", 150, 64, "no room for copies"),
         ((16, 129, 8), "xylo-imu", "input_expansion", 129, 128, "128 neurons would fit"),
         ((16, 20, 130, 8), "xylo-audio3", "output_expansion", 130, 128, "20-128 neurons"),
         ((16, 128, 200, 60, 8), "xylo-imu", "hidden_synapses", None, 31744, "would fit"),
@@ -74,9 +86,13 @@ def test_another_chip_of_the_family_that_holds_the_network_is_named() -> None:
 
 
 def test_what_would_fit_in_channels_widths_and_outputs_fits_indeed() -> None:
-    (change,) = place(perceptron(20, 30, 100, 12), "xylo-audio2").facts["would_fit"]
-    assert change["change"] == "16 input channels, hidden layers of 30-64 neurons, 8 outputs"
-    assert place(perceptron(16, *change["hidden_layers"], 8), "xylo-audio2").violations == ()
+    (change,) = place(perceptron(20, 600, 100, 12), "xylo-audio2").facts["would_fit"]
+    widths = change["hidden_layers"]
+    listed = "-".join(map(str, widths))
+    said = f"16 input channels, hidden layers of {listed} neurons, 8 outputs"
+    assert change["change"] == said and widths[1] > 64  # with copies of the first layer's neurons
+    view, target = chip_view(perceptron(16, *widths, 8)), load_target("xylo-audio2")
+    assert list(over(usage_on(view, target), target, view)) == []
 
 
 def test_what_no_size_would_help_is_said() -> None:
@@ -140,13 +156,53 @@ def test_a_network_without_hidden_neurons_is_refused() -> None:
 
 def test_pruned_synapses_take_no_fan_out() -> None:
     rng = np.random.default_rng(0)
-    graph = perceptron(16, 20, 100, 8)
-    assert set(rules(place(graph))) == {"fan_out"}
     weight = rng.normal(size=(100, 20))
     weight[64:] = 0
     weights = [rng.normal(size=(20, 16)), weight, rng.normal(size=(8, 100))]
     biases = [np.zeros(n, np.float32) for n in (20, 100, 8)]
-    assert place(chain(weights, biases)).violations == ()
+    assert not len(emitted(place(chain(weights, biases))).copies)
+
+
+def test_neurons_with_too_many_targets_are_copied_and_the_chip_computes_the_same() -> None:
+    """Against the same network on a chip without that limit; a layer of copied neurons, which has
+    copies itself, and outputs that read both, so that the order of neurons matters."""
+    graph, x = perceptron(6, 9, 20, 50, 4, density=0.9), samples(20, 6)
+    target = load_target("xylo-imu")
+    small = replace(
+        target,
+        limits=target.limits
+        | {"fan_out": Limit(name="fan_out", value=16, source="", verified=True)},
+    )
+    plain, shared = (map_graph(graph, t, calib=x, steps=12) for t in (target, small))
+    assert shared.violations == () and shared.run is not None and plain.run is not None
+    file = emitted(shared)
+    wired = file.config.weights_rec != 0
+    assert (
+        wired.sum(axis=1).max() <= 16 < (emitted(plain).config.weights_rec != 0).sum(axis=1).max()
+    )
+    assert file.config.hidden == 79 + len(file.copies) == shared.cores.used["hidden_neurons"][0]
+    ran = simulate_core(file.config, file.coding.encode(x))
+    of = ran.spikes[:, :, file.copies[:, 1]]
+    assert of.any() and np.array_equal(ran.spikes[:, :, file.copies[:, 0]], of)
+    first = set(file.hidden["relu0"]) & set(
+        file.copies[:, 1]
+    )  # 20 targets, with copies of their own
+    assert len(first) == 9 and (file.copies[:, 1] == min(first)).sum() >= 2
+    a, b = plain.run(x, 12), shared.run(x, 12)
+    np.testing.assert_array_equal(a.readout, b.readout)
+    assert a.spikes == b.spikes
+    assert any("fire with them" in note for note in shared.notes)
+    assert xylo_file.dump(xylo_file.parse(*shared.files.values())) == shared.files["xylo-imu.json"]
+
+
+def test_a_network_out_of_reach_gets_no_remedy() -> None:
+    """A sixteenth of the channels, or a fortieth of the neurons, is another network."""
+    mapped = place(perceptron(300, 9000, 12, signed=True), "xylo-audio2")
+    assert {v.rule for v in mapped.violations} >= {"inputs", "outputs", "hidden_neurons"}
+    for violation in mapped.violations:
+        assert violation.remedy.startswith("No remedy is known"), violation
+    assert "input channels 19 times, hidden neurons 9 times" in mapped.violations[0].remedy
+    assert mapped.facts["would_fit"] == []
 
 
 def test_a_convolution_is_unrolled_and_its_synapses_counted() -> None:

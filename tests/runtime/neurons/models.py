@@ -42,6 +42,7 @@ EXAMPLES: dict[type[Neuron], dict[str, dict[str, Any]]] = {
         "plain": {},
         "lag": {"lag": 2},
         "leak": {"leak": 0.5},
+        "no memory": {"leak": 1.0, "reset": "zero"},
         "zero": {"reset": "zero", "v_reset": 0.25},
         "graded": {"levels": 3},
         "signed": {"signed": True},

@@ -17,7 +17,7 @@ import pytest
 from onnx2snn.converter.statistics.datafree import _squared
 from onnx2snn.converter.tune.weights import COLUMNS
 from onnx2snn.errors import GraphError
-from onnx2snn.hwtargets.cores.chains import KEEPING_CHANNELS
+from onnx2snn.hwtargets.cores.integer.chains import KEEPING_CHANNELS
 from onnx2snn.hwtargets.view import geometry, lines, sparse
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops

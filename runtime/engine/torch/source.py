@@ -6,22 +6,22 @@ are copied that it needs.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 import numpy as np
 
-from ...runtime import graph as snn
-from ...runtime.facts import GraphFacts
-from ...runtime.ops import Array
-from ...runtime.semantics.constants import constant_currents
-from ..names import Identifiers
+from ... import graph as snn
+from ...facts import GraphFacts, Identifiers
+from ...ops import Array
+from ...semantics.constants import constant_currents
+from ...tables import entry
+from .copying import copied, defined
 from .neurons import NEURONS
 from .operations import Code, code_of, torch_pads
+from .places import Held, Place
 
 # Names that mean something in the module's source, or to ``nn.Module``.
 TAKEN = frozenset(
@@ -39,19 +39,28 @@ TAKEN = frozenset(
         *("register_load_state_dict_post_hook", "register_full_backward_pre_hook", "type"),
         *("set_extra_state", "set_submodule", "share_memory", "state_dict", "to", "to_empty"),
         *("train", "training", "zero_grad", "T_destination", "delete_submodule", "seen"),
-        *("currents", "register_load_state_dict_pre_hook", "register_state_dict_post_hook"),
+        *(
+            "currents",
+            "names",
+            "places",
+            "register_load_state_dict_pre_hook",
+            "register_state_dict_post_hook",
+        ),
     )
 )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Source:
-    """``text``: the file; ``arrays``: what it reads, by parameter; ``names``: the module of every
-    population and the key of every readout, by node."""
+    """``text``: the file; ``arrays``: what it reads, by parameter or buffer; ``names``: the module
+    of every population and the key of every readout, by node; ``places``: where in the network
+    each of the arrays stands, but for those that are made of others (grids of constant currents).
+    """
 
     text: str
     arrays: Mapping[str, Array]
     names: Mapping[str, str]
+    places: Mapping[str, Place]
 
 
 def source_of(network: snn.SpikingGraph, steps: int, title: str) -> Source:
@@ -63,33 +72,8 @@ def source_of(network: snn.SpikingGraph, steps: int, title: str) -> Source:
     for node in network.nodes:
         snn.visit(made, node, ())
     body = made.text(steps)
-    text = f'"""{title}"""\n\n{_parts(body)}\n\n{body}'
-    return Source(text=text, arrays=made.arrays, names=made.names)
-
-
-def _parts(body: str) -> str:
-    """The imports of ``parts``, and what ``body`` needs of its definitions, in their order."""
-    text = resources.files(__package__).joinpath("parts.py").read_text()
-    tree = ast.parse(text)
-    known = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef)}
-    needed: set[str] = set()
-    pending = [ast.parse(body)]
-    while pending:
-        for node in ast.walk(pending.pop()):
-            name = node.id if isinstance(node, ast.Name) else ""
-            if name in known and name not in needed:
-                needed.add(name)
-                pending.append(ast.parse(ast.unparse(known[name])))
-    definitions = [
-        ast.get_source_segment(text, known[name]) or "" for name in known if name in needed
-    ]
-    joined = "\n\n\n".join(definitions)
-    lines = ["from pathlib import Path", ""]
-    if "product(" in joined:
-        lines.insert(0, "from itertools import product")
-    lines += ["import numpy as np", "import torch", "from torch import nn"]
-    lines += ["from torch.nn import functional as F"] if re.search(r"\bF\.", joined + body) else []
-    return "\n".join([*lines, "", "", joined])
+    text = f'"""{title}"""\n\n{copied(body)}\n\n{body}'
+    return Source(text=text, arrays=made.arrays, names=made.names, places=made.places)
 
 
 class _Source(snn.Rules[None]):
@@ -99,9 +83,10 @@ class _Source(snn.Rules[None]):
         self.network, self.facts = network, GraphFacts(network)
         self.constants = constant_currents(self.facts)
         self.constant = {node.name for node in self.constants.synapses}
-        self.identifiers = Identifiers(network, TAKEN | _defined())
+        self.identifiers = Identifiers(network, TAKEN | defined())
         self.names = self.identifiers.of
         self.arrays: dict[str, Array] = {}
+        self.places: dict[str, Place] = {}
         self.layers: list[str] = []
         self.once: list[str] = []
         self.lines: list[str] = []
@@ -111,10 +96,14 @@ class _Source(snn.Rules[None]):
     def xs(self, node: snn.Node) -> list[str]:
         return [self.names[name] for name in node.inputs]
 
-    def _layer(self, me: str, *, made: str, arrays: Mapping[str, Array]) -> None:
+    def _layer(
+        self, node: snn.Node, *, made: str, arrays: Mapping[str, Held], me: str | None = None
+    ) -> None:
+        me = self.names[node.name] if me is None else me
         self.layers.append(f"self.{me} = {made}")
-        for name, array in arrays.items():
-            self.arrays[f"{me}.{name}"] = np.asarray(array)
+        for name, held in arrays.items():
+            self.arrays[f"{me}.{name}"] = np.asarray(held.array)
+            self.places[f"{me}.{name}"] = Place(node.name, held.attribute)
 
     def _window(self, node: snn.Node, rules: Mapping[str, Any]) -> str:
         """Arguments of a layer with a state: where its windows begin, and the rest."""
@@ -123,8 +112,8 @@ class _Source(snn.Rules[None]):
         given = {**{k: v for k, v in windows.items() if v}, **rules}
         return "".join(f", {k}={v!r}" for k, v in given.items())
 
-    def _made(self, node: snn.Node, kind: str, arrays: dict[str, Array], **rules: Any) -> str:
-        shapes = ", ".join(f"{name}={np.shape(array)}" for name, array in arrays.items())
+    def _made(self, node: snn.Node, kind: str, arrays: Mapping[str, Held], **rules: Any) -> str:
+        shapes = ", ".join(f"{name}={np.shape(held.array)}" for name, held in arrays.items())
         return f"{kind}({shapes}{self._window(node, rules)})"
 
     def input(self, node: snn.Input, xs: Sequence[None]) -> None:
@@ -143,7 +132,7 @@ class _Source(snn.Rules[None]):
         me = self.names[node.name]
         code = code_of(node.op, [self.facts.shapes[name] for name in node.inputs])
         if code.layer:
-            self._layer(me, made=code.layer, arrays=code.arrays)
+            self._layer(node, made=code.layer, arrays=code.arrays)
         if node.name not in self.constant:
             call = code.call.format(*self.xs(node), me=f"self.{me}")
             self.lines.append(f"{me} = {call}")
@@ -173,10 +162,10 @@ class _Source(snn.Rules[None]):
         self._neurons(node, node.neuron, self.names[node.name])
 
     def _neurons(self, node: snn.Population | snn.Readout, neuron: Any, me: str) -> None:
-        code = NEURONS[type(neuron)](neuron)
-        arrays = {"bias": node.bias, **code.arrays}
+        code = entry(NEURONS, neuron, "runtime.engine.torch.neurons.NEURONS")(neuron)
+        arrays = {"bias": _bias(node), **code.arrays}
         made = self._made(node, code.kind, arrays, **code.options)
-        self._layer(me, made=made, arrays=arrays)
+        self._layer(node, made=made, arrays=arrays, me=me)
         self.lines.append(f"{me} = self.{me}({self.xs(node)[0]}, t, steps)")
 
     def max_pool(self, node: snn.MaxPool, xs: Sequence[None]) -> None:
@@ -184,12 +173,12 @@ class _Source(snn.Rules[None]):
         windows = f"{op.kernel}, {op.strides}, {op.dilations}, {torch_pads(op.pads)}"
         coding = {} if node.coding == "rate" else {"coding": node.coding.replace("-", "_")}
         made = f"MaxPool({np.shape(node.bias)}, {windows}{self._window(node, coding)})"
-        self._layer(me, made=made, arrays={"bias": node.bias})
+        self._layer(node, made=made, arrays={"bias": _bias(node)})
         self.lines.append(f"{me} = self.{me}({self.xs(node)[0]}, t, steps)")
 
     def delay(self, node: snn.Delay, xs: Sequence[None]) -> None:
         me = self.names[node.name]
-        self._layer(me, made=f"Delay({node.steps})", arrays={})
+        self._layer(node, made=f"Delay({node.steps})", arrays={})
         self.lines.append(f"{me} = self.{me}({self.xs(node)[0]})")
 
     analog = snn.refused("it was refused before")
@@ -199,15 +188,16 @@ class _Source(snn.Rules[None]):
         if node.mode == "count" and node.neuron is not None:
             neurons = self.identifiers.new(f"{me}_neurons")
             self._neurons(node, node.neuron, neurons)
-            arrays = {"threshold": node.neuron.v_threshold}
+            arrays = {"threshold": Held(node.neuron.v_threshold, "neuron.v_threshold")}
             first = {"first": self.onset[node.name]} if self.onset[node.name] else {}
             given = "".join(f", {k}={v}" for k, v in first.items())
-            self._layer(me, made=f"Mean({np.shape(node.neuron.v_threshold)}{given})", arrays=arrays)
+            made = f"Mean({np.shape(node.neuron.v_threshold)}{given})"
+            self._layer(node, made=made, arrays=arrays)
             self.lines.append(f"{me} = self.{me}({neurons}, t, steps)")
         else:
             coding = {} if node.coding == "rate" else {"coding": node.coding.replace("-", "_")}
-            made = self._made(node, "Readout", {"bias": node.bias}, **coding)
-            self._layer(me, made=made, arrays={"bias": node.bias})
+            arrays = {"bias": _bias(node)}
+            self._layer(node, made=self._made(node, "Readout", arrays, **coding), arrays=arrays)
             self.lines.append(f"{me} = self.{me}({self.xs(node)[0]}, t, steps)")
         self.answers.append(node.name)
 
@@ -286,15 +276,13 @@ class _Source(snn.Rules[None]):
         ]
 
 
+def _bias(node: snn.Population | snn.Readout | snn.MaxPool) -> Held:
+    return Held(node.bias, "bias")
+
+
 def _in(lines: Sequence[str]) -> list[str]:
     """Lines one level further in."""
     return [f"    {line}" if line else "" for line in lines]
-
-
-def _defined() -> set[str]:
-    text = resources.files(__package__).joinpath("parts.py").read_text()
-    nodes = ast.parse(text).body
-    return {n.name for n in nodes if isinstance(n, ast.ClassDef | ast.FunctionDef)}
 
 
 _RESET = """\

@@ -21,29 +21,18 @@ from exchange.nets import STEPS, converted, digits
 from onnx2snn.converter.recipes import RECIPES
 from onnx2snn.errors import DataError, GraphError, UsageError
 from onnx2snn.exchange.counts import count
-from onnx2snn.exchange.torch.source import source_of
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine import simulate
+from onnx2snn.runtime.engine.torch import module_of
 from onnx2snn.runtime.neurons import FewSpikeParams, TtfsParams
 from onnx2snn.runtime.ops import ALL_OPS
 from onnx2snn.runtime.ops.linear import CumSum
 
 
-def module(network: snn.SpikingGraph) -> tuple[Any, Any]:
-    """The exported network in this process, and its source."""
-    torch = pytest.importorskip("torch")
-    source = source_of(network, STEPS, "A test.")
-    scope: dict[str, Any] = {"__name__": "exported"}
-    exec(compile(source.text, "exported.py", "exec"), scope)
-    made = scope["Network"]()
-    made.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in source.arrays.items()})
-    return made, source
-
-
 def assert_same(network: snn.SpikingGraph, inputs: dict[str, np.ndarray], steps: int) -> None:
     torch = pytest.importorskip("torch")
-    made, source = module(network)
+    made = module_of(network, steps=STEPS)
     found: dict[str, np.ndarray] = {}
 
     def listen(name: str) -> Any:
@@ -54,7 +43,7 @@ def assert_same(network: snn.SpikingGraph, inputs: dict[str, np.ndarray], steps:
 
     with torch.no_grad():
         for p in network.of(snn.Population):
-            getattr(made, source.names[p.name]).register_forward_hook(listen(p.name))
+            getattr(made, made.names[p.name]).register_forward_hook(listen(p.name))
         given = [torch.from_numpy(inputs[n.name]) for n in network.of(snn.Input)]
         answers = made(*given, steps)
     answers = answers if isinstance(answers, tuple) else (answers,)
@@ -155,7 +144,7 @@ def test_every_operation_does_the_same_in_pytorch(name: str, encoding: Any) -> N
 def test_it_can_be_trained() -> None:
     torch = pytest.importorskip("torch")
     network = residual_cnn(np.random.default_rng(1))
-    made, _ = module(network)
+    made = module_of(network, steps=STEPS)
     made(torch.rand(2, 2, 8, 8), 3)[-1].sum().backward()
     gradients = {name: p.grad for name, p in made.named_parameters()}
     assert all(g is not None and g.abs().sum() > 0 for g in gradients.values()), gradients

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from ...runtime import ops
-from ...runtime.ops import Array, Shape
-from ...runtime.ops.linear import CumSum
-from ...runtime.tables import entry
+from ... import ops
+from ...ops import Shape
+from ...ops.linear import CumSum
+from ...tables import entry
+from .places import Held
 
 Shapes: TypeAlias = Sequence[Shape]
 
@@ -25,13 +26,13 @@ class Code:
 
     call: str
     layer: str = ""
-    arrays: Mapping[str, Array] = field(default_factory=dict)
+    arrays: Mapping[str, Held] = field(default_factory=dict)
 
 
 def code_of(op: ops.Operation, shapes: Shapes) -> Code:
     """``op`` on inputs of these sample ``shapes``."""
     emit: Callable[[Any, Shapes], Code] = entry(
-        OPERATIONS, op, "onnx2snn.exchange.torch.operations.OPERATIONS"
+        OPERATIONS, op, "runtime.engine.torch.operations.OPERATIONS"
     )
     return emit(op, shapes)
 
@@ -52,7 +53,7 @@ def _conv(op: ops.Conv, shapes: Shapes) -> Code:
         "bias=False)"
     )
     call = "{me}({0})" if even else f"{{me}}(F.pad({{0}}, {torch_pads(op.pads)}))"
-    return Code(call=call, layer=layer, arrays={"weight": op.weight})
+    return Code(call=call, layer=layer, arrays={"weight": Held(op.weight, "op.weight")})
 
 
 def _conv_transpose(op: ops.ConvTranspose, shapes: Shapes) -> Code:
@@ -65,7 +66,7 @@ def _conv_transpose(op: ops.ConvTranspose, shapes: Shapes) -> Code:
     ends = tuple(more - p for more, p in zip(op.output_padding, op.pads[rank:], strict=True))
     cropped = torch_pads((*begins, *ends))
     call = f"F.pad({{me}}({{0}}), {cropped})" if any(cropped) else "{me}({0})"
-    return Code(call=call, layer=layer, arrays={"weight": op.weight})
+    return Code(call=call, layer=layer, arrays={"weight": Held(op.weight, "op.weight")})
 
 
 def in_module(op: ops.WeightedOp, shape: Shape) -> tuple[ops.WeightedOp, Shape]:
@@ -86,7 +87,7 @@ def in_module(op: ops.WeightedOp, shape: Shape) -> tuple[ops.WeightedOp, Shape]:
 def _linear(op: ops.Linear, shapes: Shapes) -> Code:
     outs, ins = op.weight.shape
     layer = f"nn.Linear({ins}, {outs}, bias=False)"
-    return Code(call="{me}({0})", layer=layer, arrays={"weight": op.weight})
+    return Code(call="{me}({0})", layer=layer, arrays={"weight": Held(op.weight, "op.weight")})
 
 
 def _aligned(name: str, shape: Shape, rank: int) -> str:
@@ -99,7 +100,7 @@ def _aligned(name: str, shape: Shape, rank: int) -> str:
 def _scale(op: ops.Scale, shapes: Shapes) -> Code:
     x = _aligned("{0}", shapes[0], max(op.scale.ndim, len(shapes[0])))
     layer = f"Scale({op.scale.shape})"
-    return Code(call=f"{{me}}({x})", layer=layer, arrays={"scale": op.scale})
+    return Code(call=f"{{me}}({x})", layer=layer, arrays={"scale": Held(op.scale, "op.scale")})
 
 
 def _add(op: ops.Add, shapes: Shapes) -> Code:
@@ -148,7 +149,7 @@ def _slice(op: ops.Slice, shapes: Shapes) -> Code:
 
 def _take(op: ops.Take, shapes: Shapes) -> Code:
     layer = f"Take({op.axis + 1}, {len(op.indices)})"
-    return Code(call="{me}({0})", layer=layer, arrays={"indices": op.indices})
+    return Code(call="{me}({0})", layer=layer, arrays={"indices": Held(op.indices, "op.indices")})
 
 
 def _reshape(op: ops.Reshape, shapes: Shapes) -> Code:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.ops import Array, Shape
-from .mapping import Request
+from ...runtime.ops import Array, Shape
+from ..mapping import Request
 
 
 def fitting_samples(

@@ -11,15 +11,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ...converter.recipes import RECIPES
-from ...errors import UsageError
-from ...results.marks import TEXT_MARK, Kind
-from ...runtime.graph import Analog, Population, Readout, SpikingGraph
-from ..counts import count, samples, window
-from ..format import Choices, Format, Written
-from ..refusal import refuse, refuse_inexact
-from .neurons import NEURONS
-from .source import source_of
+from ..converter.recipes import RECIPES
+from ..errors import UsageError
+from ..results.marks import TEXT_MARK, Kind
+from ..runtime.engine.torch import NEURONS, source_of
+from ..runtime.graph import Analog, Population, Readout, SpikingGraph
+from .counts import count, samples, window
+from .format import Choices, Format, Written
+from .refusal import refuse, refuse_inexact
 
 SAMPLES = 2  # on which it can check itself,
 MOST_STEPS = 256  # in so many steps

@@ -8,12 +8,12 @@ from math import prod
 
 import numpy as np
 
-from ...errors import TargetError
-from ...runtime import ops
-from ...runtime.ops import Array, LinearOp, MultiplyingOp, WeightedOp
-from ...runtime.tables import entry
-from ..view import sparse
-from ..view.network import Link, Projection
+from ....errors import TargetError
+from ....runtime import ops
+from ....runtime.ops import Array, LinearOp, MultiplyingOp, WeightedOp
+from ....runtime.tables import entry
+from ...view import sparse
+from ...view.network import Link, Projection
 
 MAX_COMPOSED = 1 << 24  # entries of a product of two weight matrices
 
@@ -118,7 +118,7 @@ def scale_outputs(chain: Chain, factor: Array, axis: int) -> Chain | None:
     """The chain with every output channel along ``axis`` scaled; None where the operation's
     channels lie along another, or are mixed afterwards. ``factor``: 1 along the other axes."""
     op = chain.carrier
-    allowed = entry(KEEPING_CHANNELS, op, "hwtargets.cores.chains.KEEPING_CHANNELS")
+    allowed = entry(KEEPING_CHANNELS, op, "hwtargets.cores.integer.chains.KEEPING_CHANNELS")
     if allowed is None or not {type(o) for o in chain.after} <= allowed:
         return None
     rank = len(chain.projection.target_shape)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
-from ...runtime.neurons import FewSpikeParams, Neuron, NeuronParams, PacedParams, TtfsParams
-from ...runtime.neurons.differential import DifferentialParams
-from ...runtime.ops import Array
+from ...neurons import FewSpikeParams, Neuron, NeuronParams, PacedParams, TtfsParams
+from ...neurons.differential import DifferentialParams
+from .places import Held
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -18,13 +18,18 @@ class NeuronCode:
     their names in it; ``options``: its further arguments."""
 
     kind: str
-    arrays: Mapping[str, Array]
+    arrays: Mapping[str, Held]
     options: Mapping[str, Any]
+
+
+def _held(neuron: Neuron, **fields: str) -> Mapping[str, Held]:
+    """Arrays of ``neuron``: the layer's name for each, and its field."""
+    return {name: Held(getattr(neuron, f), f"neuron.{f}") for name, f in fields.items()}
 
 
 def _plain(kind: str) -> Callable[[Any], NeuronCode]:
     def made(neuron: Any) -> NeuronCode:
-        arrays = {"threshold": neuron.v_threshold, "v_init": neuron.v_init}
+        arrays = _held(neuron, threshold="v_threshold", v_init="v_init")
         return NeuronCode(kind=kind, arrays=arrays, options={})
 
     return made
@@ -43,7 +48,7 @@ def _differential(neuron: DifferentialParams) -> NeuronCode:
         options["ceiling"] = neuron.ceiling
     if neuron.source == "rate":
         options["decoded"] = False
-    arrays = {"threshold": neuron.v_threshold, "bias": neuron.bias}
+    arrays = _held(neuron, threshold="v_threshold", bias="bias")
     return NeuronCode(kind="Differential", arrays=arrays, options=options)
 
 

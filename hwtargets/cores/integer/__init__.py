@@ -1,0 +1,1 @@
+"""A network's integers, and how weights become such."""

@@ -1,0 +1,64 @@
+"""Exponents of a chain's weights: one for all, or one for each group that has lists of its own.
+
+An input of a grouped (depthwise) convolution reaches one group alone, and its list of weights has a
+format of its own: groups of small weights keep their bits beside groups of large ones.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+import numpy as np
+
+from ....runtime import ops
+from ....runtime.ops import Array
+from .chains import Chain
+
+MOST = 4  # exponents of one connection: nengo-loihi 1.1.0 allows a core 8 formats of lists
+LEFT = 7  # largest exponent above the finest (lava-nc 0.10.0, Dense: weight_exp -8..7)
+
+
+def tops(chain: Chain, *, spiking: bool) -> Array:
+    """The largest weights of what has an exponent of its own, no finer than exponents can follow.
+    ``spiking``: into neurons, not an output's sum, whose weights share one."""
+    found = _tops(chain, chain.weights, spiking)
+    return np.asarray(np.where(found > 0, np.maximum(found, found.max() / 2**LEFT), 0.0))
+
+
+def exponents(
+    chain: Chain, needed: Array, *, spiking: bool, least: float
+) -> tuple[int | Array, bool]:
+    """The exponent, one for all or one per channel (channels, 1, ...), and whether the largest
+    weights have lost bits since none is below ``least``.
+
+    ``needed``: the chain's weights over the largest whole number, in steps.
+    """
+    found = _tops(chain, needed, spiking)
+    if not found.any():
+        return int(max(least, 0)), least > 0
+    fine = np.ceil(np.log2(np.maximum(found, 1e-300)) - 1e-9)
+    high = max(least, fine.max())
+    lowest = max(least, high - LEFT - 8)
+    fine = np.where(found > 0, np.clip(fine, lowest, high), high)
+    stride = ceil((high - fine.min() + 1) / MOST)
+    each = (high - (high - fine) // stride * stride).astype(int)
+    coarse = bool(high > np.ceil(np.log2(found.max()) - 1e-9))
+    if not np.ptp(each):
+        return int(each[0]), coarse
+    per_channel = np.repeat(each, len(needed) // len(each))
+    rank = len(chain.projection.target_shape)
+    return per_channel.reshape(-1, *(1,) * (rank - 1)), coarse
+
+
+def _tops(chain: Chain, weights: Array, spiking: bool) -> Array:
+    groups = _own_lists(chain) if spiking else 1
+    return np.asarray(np.abs(weights).reshape(groups, -1).max(axis=1, initial=0))
+
+
+def _own_lists(chain: Chain) -> int:
+    """Groups of output channels that no input reaches two of: an input's list of weights, and so
+    its exponent, is of one group alone."""
+    op = chain.carrier
+    if not isinstance(op, ops.Conv) or not {type(o) for o in chain.after} <= {ops.SumPool}:
+        return 1
+    return op.groups

@@ -1,0 +1,22 @@
+"""Networks in PyTorch: the source that is exported, the module that it makes, and an engine.
+
+A door of its own (see ``runtime.engine``). PyTorch is imported where a module is made or run, so
+that all else, and the export, does without it.
+"""
+
+from .module import module_of, needed
+from .neurons import NEURONS
+from .operations import in_module
+from .places import Place, with_values
+from .source import Source, source_of
+
+__all__ = [
+    "NEURONS",
+    "Place",
+    "Source",
+    "in_module",
+    "module_of",
+    "needed",
+    "source_of",
+    "with_values",
+]

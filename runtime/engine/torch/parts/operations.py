@@ -1,0 +1,69 @@
+"""Operations that PyTorch has no layer for, and how samples enter."""
+
+from itertools import product
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Scale(nn.Module):
+    """Times fixed factors."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(shape))
+
+    def forward(self, x):
+        return x * self.scale
+
+
+class Take(nn.Module):
+    """Some elements along an axis."""
+
+    def __init__(self, axis, count):
+        super().__init__()
+        self.axis = axis
+        self.register_buffer("indices", torch.zeros(count, dtype=torch.int64))
+
+    def forward(self, x):
+        return x.index_select(self.axis, self.indices)
+
+
+class SumPool(nn.Module):
+    """Sums over windows of each channel."""
+
+    def __init__(self, kernel, stride, dilation, pads):
+        super().__init__()
+        self.kernel, self.stride, self.dilation, self.pads = kernel, stride, dilation, pads
+
+    def forward(self, x):
+        if any(self.pads):
+            x = F.pad(x, self.pads)
+        total = 0
+        spans = list(zip(x.shape[2:], self.kernel, self.stride, self.dilation, strict=True))
+        counts = [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in spans]
+        for offset in product(*(range(k) for k in self.kernel)):
+            at = [
+                slice(o * d, o * d + s * (count - 1) + 1, s)
+                for o, count, (_, _, s, d) in zip(offset, counts, spans, strict=True)
+            ]
+            total = total + x[(slice(None), slice(None), *at)]
+        return total
+
+
+def even_spikes(x, t):
+    """As evenly as possible: round(t |x|) spikes by step t, signs kept."""
+    size = x.abs().double()
+    return ((((t + 1) * size + 0.5).floor() - (t * size + 0.5).floor()) * x.sign()).to(x.dtype)
+
+
+def poisson_spikes(x, t, seed=0):
+    """A spike with probability |x|, signs kept: NumPy's numbers, as onnx2snn draws them."""
+    size = x.abs().detach().cpu().numpy()
+    draw = [
+        np.random.default_rng((seed, index, t)).random(one.shape) < one
+        for index, one in enumerate(size)
+    ]
+    return torch.from_numpy(np.stack(draw)).to(x) * x.sign()
