@@ -59,6 +59,11 @@ def conversion_notes(lowered: snn.SpikingGraph, recipe: Recipe, options: Options
     islands = [node.name for node in snn.islands(lowered)]
     if islands:
         yield f"computed in floating point on running means, not in spikes: {', '.join(islands)}"
+        if options.islands == "currents":
+            yield (
+                "what they compute goes on as currents, which no spike drives: "
+                f"{spelled('islands', 'spikes')} puts neurons in front of every product"
+            )
     if not lowered.of(snn.Population):
         yield "the network has no ReLU: nothing in it spikes, every value is a current"
     if options.reset == "zero":
