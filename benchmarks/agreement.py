@@ -1,14 +1,14 @@
 """Do the engines agree? Spikes and readouts of converted networks, engine against engine.
 
-    python benchmarks/agreement.py --shared FOLDER [--samples 40]
+    python benchmarks/agreement.py --shared FOLDER [--samples 40] [--engine torch]
 
 FOLDER holds ``models/*.onnx`` and ``data/*.npz``. Every network is converted (on few samples: this
 is about arithmetic, not accuracy) and run by the definition (the engine "numpy"), by the fast one,
-where numba is installed driven by spikes too, and as the saved file in ONNX Runtime alone; the
-table compares them with the definition in tiles of another size, and has the
-largest difference of a readout after any step, relative to the readouts' range, and the share of
-spike counts (per layer and step) that differ, for the file that of samples with a readout that
-differs by 1e-3 of the range.
+where numba is installed driven by spikes too, where PyTorch is by that, and as the saved file in
+ONNX Runtime alone. The table compares them with the definition in tiles of another size: the
+largest difference of a readout after any step, relative to the readouts' range; the share of spike
+counts (per layer and step) that differ, for the file that of samples with a readout that differs
+by 1e-3 of the range; and the spikes of the definition.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from accuracy import NETWORKS
@@ -27,6 +28,10 @@ from onnx2snn.runtime.graph import Readout, SpikingGraph
 from onnx2snn.runtime.onnx_runtime import onnx_runtime
 
 ort = onnx_runtime()
+FILE = "file, ONNX Runtime"
+BUNDLED = "digits_cnn"  # in the repository's ``models``
+MODELS = Path(__file__).resolve().parents[1] / "models"
+DIGITS = onnx2snn.Preprocessing(scale=16, layout="NHWC")
 CASES = (
     ({"recipe": "binary"}, 16),
     ({"recipe": "signed"}, 16),
@@ -34,6 +39,8 @@ CASES = (
     ({"recipe": "differential"}, 8),
     ({"recipe": "differential"}, 11),
     ({"recipe": "synchronous"}, 8),
+    ({"recipe": "few-spike"}, 8),
+    ({"recipe": "ttfs"}, 16),
     ({"lag": 4}, 8),
     ({"lag": 4, "pace": False}, 8),
 )
@@ -63,42 +70,66 @@ def file_difference(
     return float(worst.max()), float((worst > 1e-3).mean())
 
 
+def engines() -> dict[str, dict]:
+    """What is compared with the definition: options of ``simulate``."""
+    found: dict[str, dict] = {
+        "numpy, other tiles": {"engine": "numpy", "tile": 4, "block": 3},
+        "fast": {"events": "never"},
+    }
+    if find_spec("numba") is not None:
+        found |= {"fast, chosen": {}, "fast, all events": {"events": "always"}}
+    if find_spec("torch") is not None:
+        found["torch"] = {"engine": "torch"}
+    return found
+
+
+def loaded(name: str, shared: Path, given: argparse.Namespace) -> tuple[Any, Any, Any]:
+    """A model, samples for calibration, and samples."""
+    if name == BUNDLED:
+        model = onnx2snn.load_onnx(MODELS / f"{name}.onnx")
+        file, preprocessing = MODELS / "digits.npz", DIGITS
+    else:
+        data, preprocessing = NETWORKS[name]
+        model = onnx2snn.load_onnx(shared / "models" / f"{name}.onnx")
+        file = shared / "data" / f"{data}.npz"
+    calib = onnx2snn.load_samples(f"{file}:x_calib", model, preprocessing, limit=given.calib)
+    return (
+        model,
+        calib,
+        onnx2snn.load_samples(f"{file}:x_test", model, preprocessing, limit=given.samples),
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--shared", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=40)
-    parser.add_argument("--only", action="append", choices=list(NETWORKS))
+    parser.add_argument("--calib", type=int, default=64, help="samples to convert on")
+    parser.add_argument("--only", action="append", choices=[BUNDLED, *NETWORKS])
+    parser.add_argument("--engine", action="append", choices=[*engines(), FILE])
+    parser.add_argument("--no-tune", action="store_true", help="convert without calibration")
     given = parser.parse_args()
-    print(f"{'network':20} {'recipe':13} {'T':>3} {'engine':22} {'readout':>9} {'spikes':>9}")
-    for name in given.only or NETWORKS:
-        data, preprocessing = NETWORKS[name]
-        model = onnx2snn.load_onnx(given.shared / "models" / f"{name}.onnx")
-        file = given.shared / "data" / f"{data}.npz"
-        calibration = onnx2snn.load_samples(f"{file}:x_calib", model, preprocessing, limit=64)
-        test = onnx2snn.load_samples(f"{file}:x_test", model, preprocessing, limit=given.samples)
+    head = ("readout", "differ", "spikes")
+    print(
+        f"{'network':20} {'recipe':13} {'T':>3} {'engine':22} " + " ".join(f"{h:>9}" for h in head)
+    )
+    tune = not given.no_tune
+    for name in given.only or [BUNDLED, *NETWORKS]:
+        model, calibration, test = loaded(name, given.shared, given)
         for options, steps in CASES:
             recipe = ", ".join(f"{v}" if k == "recipe" else f"{k} {v}" for k, v in options.items())
-            network = onnx2snn.convert(model, calibration, steps=steps, **options)
-            engines: dict[str, dict] = {
-                "numpy, other tiles": {"engine": "numpy", "tile": 4, "block": 3},
-                "fast": {"events": "never"},
-            }
-            if find_spec("numba") is not None:
-                engines["fast, chosen"] = {}
-                engines["fast, all events"] = {"events": "always"}
+            network = onnx2snn.convert(model, calibration, steps=steps, tune=tune, **options)
             first = simulate(network, test.whole(), steps, engine="numpy")
-            for engine, how in engines.items():
-                readout, spikes = difference(first, simulate(network, test.whole(), steps, **how))
-                print(
-                    f"{name:20} {recipe:13} {steps:3d} {engine:22} {readout:9.1e} {spikes:9.1e}",
-                    flush=True,
-                )
-            readout, samples = file_difference(network, test.whole(), steps, first)
-            print(
-                f"{name:20} {recipe:13} {steps:3d} {'file, ONNX Runtime':22} {readout:9.1e} "
-                f"{samples:9.1e}",
-                flush=True,
-            )
+            spikes = sum(int(x.sum()) for x in first.spikes.values())
+
+            for engine in given.engine or [*engines(), FILE]:
+                if engine == FILE:
+                    found = file_difference(network, test.whole(), steps, first)
+                else:
+                    other = simulate(network, test.whole(), steps, **engines()[engine])
+                    found = difference(first, other)
+                numbers = f"{found[0]:9.1e} {found[1]:9.1e} {spikes:9d}"
+                print(f"{name:20} {recipe:13} {steps:3d} {engine:22} {numbers}", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,8 @@ from onnx2snn.runtime.engine import make_engine
 from onnx2snn.runtime.engine.fast.simulator import Simulator
 from onnx2snn.runtime.graph import SpikingGraph
 
-ENGINES = ("numpy", "fast", "fast+numba")  # the definition; the fast one without and with numba
+# The definition; the fast one without and with numba; PyTorch's, where that is installed.
+ENGINES = ("numpy", "fast", "fast+numba", *(("torch",) if find_spec("torch") else ()))
 
 
 def simulator(graph: SpikingGraph, engine: str, **options) -> Any:

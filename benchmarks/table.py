@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-ENGINES = ("numpy", "fast", "fast+numba")
+ENGINES = ("numpy", "fast", "fast+numba", "torch")
 PEERS = ("spikingjelly", "spikingjelly-multi", "spikingjelly-compiled", "sinabs")
 
 

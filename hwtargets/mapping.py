@@ -20,6 +20,7 @@ import numpy as np
 
 from ..runtime.ops import Array, Shape
 from .energy import Energy, Latency
+from .energy.bounds import Work
 from .options import O, P, read_options
 from .target import HardwareTarget, Known, Violation
 from .view.network import ChipNetwork
@@ -60,15 +61,43 @@ class Request(Generic[O]):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Multicast:
+    """Spikes per time step by all the cores that each goes to, as one route carries them.
+
+    Attributes:
+        source, weight: (groups,) the core that sends, and its spikes to just these cores.
+        group, core: (pins,) group after group, each destination of a group once.
+    """
+
+    source: Array
+    weight: Array
+    group: Array
+    core: Array
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Traffic:
     """Spikes per time step from core to core, each counted once per source neuron and destination
-    core (multicast). source, destination: int (edges,); weight: float (edges,).
-    ``measured``: from firing rates on data; else from ``Request.rate``."""
+    core. source, destination: int (edges,); weight: float (edges,).
+    ``measured``: from firing rates on data; else from ``Request.rate``.
+    ``multicast``: the same spikes by all their destinations; None: each goes to one core."""
 
     source: Array
     destination: Array
     weight: Array
     measured: bool = False
+    multicast: Multicast | None = None
+
+    @property
+    def routes(self) -> Multicast:
+        """What goes from a core to others, by all its destinations."""
+        if self.multicast is not None:
+            return self.multicast
+        away = self.source != self.destination
+        return Multicast(
+            source=self.source[away], weight=self.weight[away],
+            group=np.arange(int(away.sum())), core=self.destination[away],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -119,6 +148,7 @@ class Mapped:
 
     Attributes:
         cores, traffic: see there.
+        work: of every core; None where the mapping does not tell.
         violations: every rule that the mapping breaks; empty if it fits (chips aside).
         run: runs the mapped network in the chip's integers, or None if it cannot be run.
         ideal: the same with nothing but the quantization of weights, thresholds and biases (no
@@ -128,10 +158,13 @@ class Mapped:
         placed: the same for what depends on where the cores are: (chip (cores,), x and y on the
             joint grid of all chips (cores, 2)) -> files, violations; None where nothing does.
         would_fit: number of chips -> what would fit on them instead, counted.
+        otherwise: number of chips -> what it takes with what other sources state of the chip's
+            limits, counted.
         energy, latency: of the report, where the chip's are not those of ``energy``.
         input_mode: how the input enters, "graded", "bias", "population" or "spikes"; "" where the
             mapping does not say.
-        sent: share of the input's values that reach the first layer as spikes in every step.
+        sent: share of the input's values, or of each of them, that reach the first layer as
+            spikes in every step.
         encoders: neurons on the chip that turn the input into spikes.
         hosted: populations of the network whose spikes the host sends.
         tiles: layer name -> neurons along each axis that a core takes, where it is cut so.
@@ -142,6 +175,7 @@ class Mapped:
 
     cores: Cores
     traffic: Traffic
+    work: Work | None = None
     violations: tuple[Violation, ...] = ()
     run: Runner | None = None
     ideal: Runner | None = None
@@ -149,10 +183,11 @@ class Mapped:
     files: Mapping[str, bytes] = field(default_factory=dict)
     placed: Placed | None = None
     would_fit: Callable[[int], tuple[Mapping[str, Any], ...]] | None = None
+    otherwise: Callable[[int], tuple[Mapping[str, Any], ...]] | None = None
     energy: Energy | None = None
     latency: Latency | None = None
     input_mode: str = ""
-    sent: float = 0.0
+    sent: float | Array = 0.0
     encoders: int = 0
     hosted: frozenset[str] = frozenset()
     tiles: Mapping[str, Shape] = field(default_factory=dict)
@@ -194,6 +229,7 @@ class ChipMapping(Generic[O]):
         name: what a target file's ``mapping`` says.
         options: the record whose fields are the options of ``place`` and of ``[options]``.
         limits, energy: the numbers that ``[limits.*]`` and ``[energy.*]`` may state.
+        times: the ranges that ``[time.*]`` may state.
         inputs: the ways in which an analog input may enter; see ``CAPABILITIES["input"]``.
         kinds: neurons and operations that a chip has no means for, whatever their size.
         least: a lower bound of what any placement takes, fast: from shapes, without calibration.
@@ -211,6 +247,7 @@ class ChipMapping(Generic[O]):
     step: Step[O]
     least: LeastCheck[O] = nothing_known
     emits: str = ""
+    times: Mapping[str, Known] = field(default_factory=dict)
 
     def request(
         self, target: HardwareTarget, options: Mapping[str, Any] | None = None, **asked: Any
@@ -229,6 +266,9 @@ PLACEMENT: Mapping[str, Known] = {
     "cores_per_chip": Known(help="cores on one chip", unit="cores"),
     "mesh_width": Known(help="width of a chip's mesh; 0: a square", unit="cores", unstated=0),
     "mesh_height": Known(help="height of a chip's mesh; 0: a square", unit="cores", unstated=0),
+    "router_width": Known(help="columns of cores that share a router", unit="cores", unstated=1),
+    "router_height": Known(help="rows of cores that share a router", unit="cores", unstated=1),
+    "packet_bits": Known(help="a spike on a link, without its payload", unit="bits", unstated=1),
 }
 
 

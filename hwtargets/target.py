@@ -8,7 +8,7 @@ for a core-with-memory chip or a crossbar needs no code.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any, TypeAlias
 
@@ -21,6 +21,9 @@ UNBOUNDED = inf  # of a limit that does not bind where a file does not state it
 WHOLE = "whole"  # an energy constant with the chip's static power in it
 DYNAMIC = "dynamic"  # one without it
 COVERS = (DYNAMIC, WHOLE)
+# How a number came into a file: read in its source; quoted, read in another source that cites it;
+# fitted to what was published; assumed.
+BASES = ("read", "quoted", "fit", "assumed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,22 @@ class Limit:
     unit: str = ""
     uncertainty: float | None = None
     covers: str = ""
+    basis: str = ""
+    by: str = ""
+    others: tuple[Limit, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """A number of the chip that is known to lie in a range only."""
+
+    name: str
+    low: float
+    high: float
+    source: str
+    verified: bool
+    unit: str = ""
+    basis: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +107,7 @@ class HardwareTarget:
             ``levels = 1``, ``signed = false``, ``lag = true``; each with a default in
             ``CAPABILITIES``.
         energy: constants of the energy and latency model, as limits.
+        times: what events take of a step, in ranges; see ``energy.bounds``.
         boards: known boards, by name: number of chips.
         options: the file's ``[options]``, which override the defaults of ``ChipMapping.options``.
         notes: sentences that every report repeats.
@@ -100,6 +120,7 @@ class HardwareTarget:
     known: Mapping[str, Known]
     capabilities: Mapping[str, Any]
     energy: Mapping[str, Limit] = field(default_factory=dict)
+    times: Mapping[str, Range] = field(default_factory=dict)
     boards: Mapping[str, int] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -135,6 +156,15 @@ class HardwareTarget:
         """The known board with the fewest chips that has as many."""
         fitting = {name: n for name, n in self.boards.items() if n >= chips}
         return min(fitting, key=lambda name: fitting[name]) if fitting else None
+
+    @property
+    def otherwise(self) -> Mapping[str, HardwareTarget]:
+        """The same chip with all that one other source states of its limits, by that source."""
+        found: dict[str, dict[str, Limit]] = {}
+        for limit in self.limits.values():
+            for other in limit.others:
+                found.setdefault(other.by, {})[limit.name] = other
+        return {by: replace(self, limits={**self.limits, **own}) for by, own in found.items()}
 
     @property
     def unverified(self) -> tuple[Limit, ...]:

@@ -15,10 +15,10 @@ from typing import Any
 from ..display import counted
 from ..errors import TargetError, UsageError
 from ..runtime.storage.reading import read_whole
-from .kinds import suggested
+from .kinds import meant, suggested
 from .mapping import ChipMapping
 from .options import read_options
-from .target import CAPABILITIES, COVERS, WHOLE, HardwareTarget, Known, Limit
+from .target import BASES, CAPABILITIES, COVERS, WHOLE, HardwareTarget, Known, Limit, Range
 
 SCHEMA = "onnx2snn-target/1"
 LARGEST = 2**20  # bytes of a target file
@@ -32,11 +32,12 @@ _TOP = {
     "limits": dict,
     "capabilities": dict,
     "energy": dict,
+    "time": dict,
     "boards": dict,
     "options": dict,
     "notes": list,
 }
-_ENTRY = {"limits": "limit", "energy": "energy constant"}
+_ENTRY = {"limits": "limit", "energy": "energy constant", "time": "time"}
 _LIMIT: Mapping[str, tuple[type, ...]] = {
     "value": (int, float),
     "source": (str,),
@@ -44,6 +45,21 @@ _LIMIT: Mapping[str, tuple[type, ...]] = {
     "unit": (str,),
     "uncertainty": (int, float),
     "covers": (str,),
+    "basis": (str,),
+    "others": (list,),
+}
+_NEEDED = ("value", "source", "verified")
+_OTHER: Mapping[str, tuple[type, ...]] = {
+    **{key: kinds for key, kinds in _LIMIT.items() if key not in ("others", "covers")},
+    "by": (str,),
+}
+_TIME: Mapping[str, tuple[type, ...]] = {
+    "low": (int, float),
+    "high": (int, float),
+    "source": (str,),
+    "verified": (bool,),
+    "unit": (str,),
+    "basis": (str,),
 }
 
 
@@ -86,6 +102,7 @@ def read_target(path: str | Path, mappings: Mappings) -> HardwareTarget:
         known=mapping.limits,
         capabilities=raw.get("capabilities", {}),
         energy=_numbers(raw.get("energy", {})),
+        times={name: Range(name=name, **entry) for name, entry in raw.get("time", {}).items()},
         boards=raw.get("boards", {}),
         options=raw.get("options", {}),
         notes=tuple(raw.get("notes", ())),
@@ -100,7 +117,12 @@ def load_folder(folder: Path, mappings: Mappings) -> dict[str, HardwareTarget]:
 
 
 def _numbers(table: Mapping[str, Mapping[str, Any]]) -> dict[str, Limit]:
-    return {name: Limit(name=name, **entry) for name, entry in table.items()}
+    return {name: _number(name, entry) for name, entry in table.items()}
+
+
+def _number(name: str, entry: Mapping[str, Any]) -> Limit:
+    others = tuple(_number(name, other) for other in entry.get("others", ()))
+    return Limit(name=name, **{**entry, "others": others})
 
 
 def _problems(raw: Mapping[str, Any], mapping: ChipMapping[Any] | None) -> Iterator[str]:
@@ -123,6 +145,7 @@ def _problems(raw: Mapping[str, Any], mapping: ChipMapping[Any] | None) -> Itera
     for section in ("limits", "energy"):
         known = None if mapping is None else getattr(mapping, section)
         yield from _section_problems(section, tables.get(section, {}), known)
+    yield from _time_problems(tables.get("time", {}), None if mapping is None else mapping.times)
     yield from _capability_problems(tables.get("capabilities", {}), mapping)
     for board, chips in tables.get("boards", {}).items():
         if not isinstance(chips, int) or isinstance(chips, bool) or chips < 1:
@@ -156,23 +179,51 @@ def _section_problems(
 
 
 def _limit_problems(where: str, entry: Any) -> Iterator[str]:
+    yield from _entry_problems(where, entry, _LIMIT, _NEEDED)
     if not isinstance(entry, dict):
-        yield f"[{where}] must be a table with value, source and verified"
         return
-    for key in ("value", "source", "verified"):
+    covers, others = entry.get("covers"), entry.get("others")
+    if isinstance(covers, str) and (covers not in COVERS or not where.startswith("energy.")):
+        said = f"be {' or '.join(map(repr, COVERS))}, of an energy constant"
+        yield f"[{where}] 'covers' must {said}, is {covers!r}"
+    if others is not None and not where.startswith("limits."):
+        yield f"[{where}] 'others' is of limits only"
+    for other in others if isinstance(others, list) else ():
+        yield from _entry_problems(f"{where}.others", other, _OTHER, ("by", *_NEEDED))
+
+
+def _time_problems(table: Mapping[str, Any], known: Mapping[str, Known] | None) -> Iterator[str]:
+    for name, entry in table.items():
+        if known is not None and name not in known:
+            yield _unknown("time", name=name, known=known)
+        yield from _entry_problems(
+            f"time.{name}", entry, _TIME, ("low", "high", "source", "verified")
+        )
+        if isinstance(entry, dict):
+            low, high = entry.get("low"), entry.get("high")
+            if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
+                yield f"[time.{name}] low must not be above high"
+
+
+def _entry_problems(
+    where: str, entry: Any, keys: Mapping[str, tuple[type, ...]], needed: tuple[str, ...]
+) -> Iterator[str]:
+    if not isinstance(entry, dict):
+        yield f"[{where}] must be a table with {', '.join(needed[:-1])} and {needed[-1]}"
+        return
+    for key in needed:
         if key not in entry:
             yield f"[{where}] lacks '{key}'"
     for key, value in entry.items():
-        kinds = _LIMIT.get(key)
+        kinds = keys.get(key)
         if kinds is None:
-            yield f"[{where}] has an {_unknown('key', name=key, known=_LIMIT)}"
+            yield f"[{where}] has an {_unknown('key', name=key, known=keys)}"
         elif not isinstance(value, kinds) or (bool not in kinds and isinstance(value, bool)):
             yield f"[{where}] '{key}' must be a {kinds[-1].__name__}, is {value!r}"
         elif isinstance(value, int | float) and not value >= 0:
             yield f"[{where}] {key} must not be negative, is {value}"
-        elif key == "covers" and (value not in COVERS or not where.startswith("energy.")):
-            said = f"be {' or '.join(map(repr, COVERS))}, of an energy constant"
-            yield f"[{where}] 'covers' must {said}, is {value!r}"
+        elif key == "basis" and value not in BASES:
+            yield f"[{where}] 'basis' must be one of {', '.join(BASES)}, is {value!r}"
 
 
 def _capability_problems(
@@ -186,7 +237,11 @@ def _capability_problems(
         try:
             read = kind.read(value)
         except (TypeError, ValueError):
-            yield f"[capabilities] '{name}' must be {kind.says}, is {value!r}"
+            given = value if isinstance(value, list | tuple) else [value]
+            wrong = [str(word) for word in given if word not in kind.names]
+            hints = {meant(word, kind.names).strip() for word in wrong} - {""}
+            hint = f" ({' '.join(sorted(hints))})" if hints else ""
+            yield f"[capabilities] '{name}' must be {kind.says}, is {value!r}{hint}"
             continue
         if name == "input" and mapping is not None:
             for way in read:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .api.conversion import convert
     from .api.diagnosis import diagnose
     from .api.evaluation import evaluate
+    from .api.finetuning import finetune
     from .api.inspection import check, verify
     from .api.learning import learn
     from .api.placement import place
@@ -53,6 +54,7 @@ _HOMES = {
     "sweep": "experiments.library",
     **dict.fromkeys(("Preprocessing", "Samples"), "data"),
     **dict.fromkeys(_ERRORS, "errors"),
+    "finetune": "api.finetuning",
     "learn": "api.learning",
 }
 _MODULES = (
@@ -85,6 +87,7 @@ __all__ = [
     "diagnose",
     "evaluate",
     "export",
+    "finetune",
     "import_network",
     "learn",
     "load",

@@ -6,9 +6,11 @@ Signatures stay what they are, for ``help()``, editors and type checkers.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, wraps
 from numbers import Integral, Real
+from os import PathLike
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -44,6 +46,15 @@ SCALARS: Mapping[Any, tuple[tuple[type, ...], str]] = {
     float: ((Real,), "a number"),
     str: ((str,), "a text"),
     NoneType: ((NoneType,), "None"),
+}
+
+
+# What it takes of a parameter of several values, and how that is called.
+COLLECTIONS: Mapping[Any, str] = {
+    Callable: "a function",
+    Sequence: "a list",
+    Mapping: "a dictionary",
+    Path: "a path",
 }
 
 
@@ -103,17 +114,37 @@ def misfit(
 
 
 def kind_refusing(hint: Any, value: Any) -> str:
-    """What a parameter with this annotation takes, where that is a function or numbers, texts and
-    the like alone and ``value`` is none; else ""."""
-    if get_origin(hint) is Callable:
-        return "" if callable(value) else "a function"
+    """What a parameter with this annotation takes, where ``value`` is none of it; else "", also
+    where the annotation does not tell (words to choose from are checked where they are known)."""
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    if not all(kind in SCALARS for kind in kinds):
+    named = [_named(kind) for kind in kinds]
+    if "" in named or any(_is(kind, value) for kind in kinds):
         return ""
-    for kind in kinds:
-        if isinstance(value, SCALARS[kind][0]) and (kind is bool or not isinstance(value, bool)):
-            return ""
-    return " or ".join(SCALARS[kind][1] for kind in kinds)
+    return " or ".join(dict.fromkeys(named))
+
+
+def _named(kind: Any) -> str:
+    """What a parameter of this kind takes; "" for what is not checked here."""
+    origin = get_origin(kind) or kind
+    if origin in COLLECTIONS:
+        return COLLECTIONS[origin]
+    if kind in SCALARS:
+        return SCALARS[kind][1]
+    of_ours = isinstance(kind, type) and not getattr(kind, "_is_protocol", False)
+    if not of_ours or kind is object:
+        return ""
+    return f"a{'n' * (kind.__name__[0] in 'AEIOU')} {kind.__name__}"
+
+
+def _is(kind: Any, value: Any) -> bool:
+    origin = get_origin(kind) or kind
+    if origin is Callable:
+        return callable(value)
+    if origin is Sequence:  # arrays too
+        return isinstance(value, Iterable) and not isinstance(value, Mapping)
+    if kind in SCALARS:
+        return isinstance(value, SCALARS[kind][0]) and (kind is bool or not isinstance(value, bool))
+    return isinstance(value, PathLike if origin is Path else origin)
 
 
 def meant(given: str, known: Iterable[str]) -> str:

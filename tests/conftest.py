@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from math import inf
 from typing import Any
 
 import pytest
@@ -12,6 +14,13 @@ import pytest
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import onnx2snn  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def _no_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No verb says that it takes long: on a busy machine any would, where silence is tested."""
+    if "onnx2snn.cli.progress" in sys.modules:
+        monkeypatch.setattr("onnx2snn.cli.progress.LONG", inf)
 
 
 @pytest.fixture

@@ -27,9 +27,9 @@ from onnx2snn.display import counted, displayed, json_text, shown
 from onnx2snn.evaluation.sweep import Sweep
 from onnx2snn.hwtargets import load_target, place
 from onnx2snn.reports.comparison import sweep_csv
+from onnx2snn.reports.inspection import check_text
 from onnx2snn.reports.pages.placement import render_html
 from onnx2snn.reports.placement import render_text
-from onnx2snn.reports.text import check_text
 
 DATA = str(MODELS / "digits.npz")
 PRE = ["--scale", "16", "--layout", "NHWC"]

@@ -1,6 +1,7 @@
 """The import rules of the house: who may know whom, and who may print."""
 
 import ast
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -35,11 +36,17 @@ def _module(path: Path) -> list[str]:
     return _package(path) + ([] if path.stem == "__init__" else [path.stem])
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
 def absolute_imports(path: Path) -> list[str]:
     """Every module a file imports, by its full name."""
     parts = _package(path)
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -92,7 +99,7 @@ def test_only_the_command_line_prints_and_imports_click() -> None:
 
 
 def assert_prints_nothing(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             printing = ("print", "click.echo", "click.secho")
@@ -135,7 +142,7 @@ def test_no_module_imports_itself_in_a_circle() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda p: p.stem)
 def test_what_benchmarks_import_is_there(path: Path) -> None:
     """They run rarely, and a module that moved would be missed by then."""
-    for node in ast.parse(path.read_text()).body:
+    for node in parsed(path).body:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("onnx2snn"):
             home = import_module(str(node.module))
             for name in node.names:

@@ -41,7 +41,7 @@ def test_the_citation_names_the_version_and_licence_of_the_package() -> None:
         if ": " in line
     )
     project = CONFIG["project"]
-    assert (said["version"], said["license"]) == (project["version"], project["license"]["text"])
+    assert (said["version"], said["license"]) == (project["version"], project["license"])
     assert (ROOT / "LICENSE").read_text().split()[:2] == ["Apache", "License"]
     assert "END OF TERMS AND CONDITIONS" in (ROOT / "LICENSE").read_text()
 
@@ -53,3 +53,5 @@ def test_the_changelog_has_a_heading_for_what_is_unreleased_and_known_lists() ->
     assert {h for h in headings if h.startswith("### ")} <= {
         f"### {kind}" for kind in ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
     }
+    said = [line for line in text.splitlines() if line.startswith("- ")]
+    assert len(said) == len({*said})

@@ -17,7 +17,7 @@ from places import ROOT
 import onnx2snn
 from onnx2snn import hwtargets, results
 from onnx2snn.cli import main
-from onnx2snn.cli.spelling import as_typed
+from onnx2snn.cli.help.spelling import as_typed
 from onnx2snn.converter import convert as conversion
 from onnx2snn.converter.recipes.options import Options
 from onnx2snn.errors import UsageError
@@ -40,6 +40,7 @@ PYTHON: tuple[Any, ...] = (
     ),
     *(held_back.split, plan.plan, run.sweep, results.claim),
     *(hwtargets.place, engine.simulate, EngineOptions, onnx2snn.sweep, onnx2snn.learn),
+    onnx2snn.finetune,
 )
 PARAMETERS = {name for callee in PYTHON for name in inspect.signature(callee).parameters}
 COMMAND_LINE_ALONE = {"allow_analog", "verbose"}  # exit statuses and tables exist there alone

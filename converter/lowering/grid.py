@@ -23,6 +23,7 @@ import numpy as np
 from ...runtime import graph as snn
 from ...runtime.neurons import Neuron, WindowedNeuron
 from ...runtime.ops import Array, MultiplyingOp
+from ...runtime.ops.arrays import own, row_blocks
 from ...runtime.semantics.constants import grid_of
 from ..statistics.measure import by_channel, channel_axis
 from .bounds import Bounds
@@ -162,4 +163,11 @@ def _rounded_node(node: snn.Population | snn.Readout, grid: Array) -> snn.Popula
 
 
 def _rounded(x: Array, *, grid: Array) -> Array:
-    return (np.rint(x / grid) * grid).astype(np.float32)
+    """``x`` to whole steps of ``grid``, float32."""
+    shape = np.broadcast_shapes(x.shape, grid.shape)
+    if x.ndim < 2 or x.shape != shape:
+        return np.asarray(np.rint(x / grid) * grid).astype(np.float32)
+    grid, out = np.broadcast_to(grid, shape), np.empty(shape, np.float32)
+    for rows in row_blocks(x):
+        out[rows] = np.rint(x[rows] / grid[rows]) * grid[rows]
+    return own(out)

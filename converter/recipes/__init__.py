@@ -133,6 +133,12 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe
 
 def recipe_named(name: str) -> Recipe:
     """Raises UsageError for a name that is not in ``RECIPES``."""
+    if name == "auto":
+        raise UsageError(
+            "recipe 'auto' chooses among the others, which only `convert` does",
+            remedy=f"Name {', '.join(RECIPES)}.",
+            code="E111",
+        )
     if name not in RECIPES:
         raise UsageError(
             f"unknown recipe '{name}'",

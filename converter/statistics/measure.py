@@ -97,9 +97,11 @@ def calibrate(
     def second(node: snn.Node, pre: Array, out: Array) -> None:
         if node.name in axes:
             rows = by_channel(np.maximum(out, 0), axes[node.name])
-            histograms[node.name] = histograms.get(node.name, 0) + _histogram(
-                rows, maximum=maxima[node.name]
-            )
+            counted = _histogram(rows, maximum=maxima[node.name])
+            if node.name in histograms:
+                histograms[node.name] += counted
+            else:
+                histograms[node.name] = counted
 
     kernels = Kernels()
     for number, observe in enumerate((first, second)):

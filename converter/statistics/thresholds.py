@@ -105,7 +105,8 @@ def _mmse(stats: Mapping[str, LayerStats], count: int) -> dict[str, Array]:
     out: dict[str, Array] = {}
     for names in _together(stats):
         rows = [stats[name].histogram for name in names]
-        found = np.vsplit(np.concatenate(rows) @ errors, np.cumsum([len(r) for r in rows])[:-1])
+        whole = rows[0] if len(rows) == 1 else np.concatenate(rows)
+        found = np.vsplit(whole @ errors, np.cumsum([len(r) for r in rows])[:-1])
         for name, sums in zip(names, found, strict=True):
             stat = stats[name]
             out[name] = RATIOS[(sums + _unseen(stat)).argmin(axis=1)] * stat.maximum

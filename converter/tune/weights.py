@@ -23,13 +23,16 @@ import numpy as np
 
 from ...runtime import graph as snn
 from ...runtime.ops import Array, WeightedOp
+from ...runtime.ops.arrays import own
 from ...runtime.ops.convolution import Conv, ConvTranspose
 from ...runtime.ops.linear import Linear
 from ...runtime.tables import entry
 from .replay import Replay
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-MAX_FEATURES = 5000  # a Gram matrix of this size takes 100 MB
+MAX_FEATURES = 5000  # a Gram matrix of this size takes 200 MB
+FIT_BYTES = 1 << 30  # a layer whose fit takes more keeps its weights
+WHOLE = 1 << 22  # numbers of a solution that is judged at once
 ROWS = 32768  # of inputs in a fit, over all samples
 
 
@@ -80,11 +83,20 @@ def correctable(replay: Replay, name: str) -> tuple[snn.Synapse, ...]:
         if not isinstance(node, snn.Synapse) or len(consumers[node.name]) != 1:
             continue
         if isinstance(node.op, WeightedOp):
-            if _columns(node.op) is not None and _features(node.op) <= MAX_FEATURES:
+            fits = _features(node.op) <= MAX_FEATURES and fit_bytes(node.op) <= FIT_BYTES
+            if fits and _columns(node.op) is not None:
                 out.append(node)
         elif node.op.adds and all(replay.nodes[i].shape == node.shape for i in node.inputs):
             stack += node.inputs
     return tuple(out)
+
+
+def fit_bytes(op: WeightedOp) -> int:
+    """What the correction of a layer takes: two sums of squares and two of products, a solution,
+    and what LAPACK works on."""
+    size, out = _features(op) + 1, len(op.weight)
+    groups = op.groups if isinstance(op, Conv) else 1
+    return 8 * (groups * 2 * size * size + 3 * size * out + size * size + size * out // groups)
 
 
 def residual(z: Array, *, mean: Array, spiking: bool) -> Array:
@@ -114,13 +126,14 @@ def correct(
         gram = held if number % 4 == 3 else fit
         inputs, wanted = columns.of(op, x), columns.out(op, missing[part])
         gram.add(*_rows(inputs, wanted=wanted, count=per_sample * len(x), rng=rng))
-    both = fit.plus(held)
     strength = _best_strength(fit, held=held) if held.count and fit.count else 1.0
     if strength is None:
         return synapse, np.zeros(len(op.weight), np.float32)
-    solution = both.solve(strength)
+    fit.take(held)
+    del held, gram  # as large as the weights
+    solution = fit.solve(strength)
     change = solution[:, :-1].swapaxes(1, 2).reshape(op.weight.shape)
-    new = op.with_factors((op.weight + change).astype(np.float32))
+    new = op.with_factors(own((op.weight + change).astype(np.float32)))
     return replace(synapse, op=new), solution[:, -1].reshape(-1).astype(np.float32)
 
 
@@ -163,25 +176,32 @@ class _Gram:
         self.xy += rows.swapaxes(1, 2) @ y
         self.count += x.shape[1]
 
-    def plus(self, other: _Gram) -> _Gram:
-        out = object.__new__(_Gram)
-        out.xx, out.xy = self.xx + other.xx, self.xy + other.xy
-        out.count = self.count + other.count
-        return out
+    def take(self, other: _Gram) -> None:
+        """The rows of ``other`` too."""
+        self.xx += other.xx
+        self.xy += other.xy
+        self.count += other.count
 
     def solve(self, strength: float) -> Array:
         """(groups, features + 1, out): dW transposed, then db."""
         size = self.xx.shape[1] - 1
-        at = np.arange(size)
-        matrix = self.xx.copy()
+        at, every = np.arange(size), np.arange(size + 1)
+        matrix, kept = self.xx, self.xx[:, every, every]
         power = matrix[:, at, at].mean(axis=1, keepdims=True)
         matrix[:, at, at] += strength * power + 1e-12 * self.count
         matrix[:, size, size] += 1e-3 * self.count
-        return np.linalg.solve(matrix, self.xy)
+        try:
+            return np.linalg.solve(matrix, self.xy)
+        finally:
+            matrix[:, every, every] = kept
 
     def gain(self, solution: Array) -> float:
         """How much of the squared error a solution takes away on these rows."""
-        change = 2 * (self.xy * solution).sum() - (solution * (self.xx @ solution)).sum()
+        change, out = 0.0, solution.shape[2]
+        block = out if solution.size <= WHOLE else max(1, WHOLE * out // solution.size)
+        for at in range(0, out, block):
+            xy, part = (x[:, :, at : at + block] for x in (self.xy, solution))
+            change += 2 * (xy * part).sum() - (part * (self.xx @ part)).sum()
         return float(change)
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from math import ceil
 
 from ..energy import ENERGY
+from ..energy.bounds import TIMES
 from ..mapping import ChipMapping, Least, Mapped, Request
 from ..target import HardwareTarget, Known, Violation
 from ..view.network import ChipNetwork
@@ -81,5 +82,6 @@ CROSSBAR: ChipMapping[CrossbarOptions] = ChipMapping(
     kinds=kinds,
     least=least,
     step=map_crossbar,
+    times=TIMES,
     emits=".npz",
 )

@@ -9,6 +9,11 @@ plain neuron is
     v <- v - ceil(|v| leak / 4096) sign(v);  v <- v + I + bias, >= floor, clipped to +-state_max
     fires where v > threshold (``strict``) or v >= threshold;  v <- v - threshold, or v <- reset_to
 
+The current of a step has its bias, and what the host computes, only in the T steps of the window
+that the layer reads: from the latest of its sources' begins plus delays on. Neurons fire in the T
+steps from ``begins`` on, and integrate before. Paced neurons and those of one number per window
+weigh the steps of the window they read (docs/placement.md has their equations).
+
 A projection with ``host`` has real weights, rounds its sum and is not shifted: the host computes it
 once per sample. Where the input's ``mode`` is "graded", round(x / unit), cut to +-max, is sent in
 every step; docs/placement.md has the other modes. Later versions may add arrays and keys.
@@ -29,6 +34,7 @@ from ...runtime.neurons import Neuron
 from ...runtime.ops import Array, LinearOp, Shape
 from ..target import HardwareTarget, Violation
 from ..view import sparse
+from ..view.coders import Coder
 from ..view.network import ChipNetwork
 from .integer.network import IntLayer, IntNetwork, IntProjection
 from .partition import Tiling
@@ -92,6 +98,7 @@ def dump(
             "mode": ints.input_mode, "encoding": network.inputs[0].encoding,
             "unit": ints.input_unit, "max": ints.input_max,
         },
+        "host": [_hosted(network, name) for name in sorted(network.hosted)],
         "layers": [_layer(network, la, first[la.name]) for la in layers],
         "projections": list(_projections(lists)),
     }  # fmt: skip
@@ -205,6 +212,15 @@ def _one_each(layer: IntLayer, value: Any) -> float | list[float]:
     if values.size == 1:
         return float(values.reshape(-1)[0])
     return [float(v) for v in np.broadcast_to(values, layer.shape).reshape(-1)]
+
+
+def _hosted(network: ChipNetwork, name: str) -> dict[str, Any]:
+    """The neurons that a host has in the chip's stead, whose spikes it sends."""
+    coder = Coder(network.facts, name)
+    return {
+        "name": name, "shape": list(coder.node.shape), "begins": network.facts.onsets[name],
+        "neuron": _neuron(coder.node.neuron), **coder.document(),
+    }  # fmt: skip
 
 
 def _neuron(neuron: Neuron) -> dict[str, Any]:

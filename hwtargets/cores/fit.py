@@ -11,7 +11,7 @@ the answers on these are nearer to what is wanted than those of plain rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -30,9 +30,11 @@ from ..view.network import ChipLayer, ChipNetwork
 from .integer.network import IntLayer, IntNetwork
 from .integer.rounding import feedback
 from .integers import Tally, Walk, simulate_integers
-from .quantize import Quantizer, Tuning, quantize, quantizer
+from .quantize import PLAIN, Quantizer, Tuning, quantize, quantizer
 
 REACHES = (1.0, 0.71, 0.5, 0.35, 0.25, 0.18, 0.125)  # the first that is worse ends the search
+SHORT = (2.0**-4, 2.0**-6, 2.0**-8, 2.0**-10)  # tried too where most channels have few levels
+FEW = 8  # levels
 MOST, FEWEST = 32, 6  # samples, half of them held back
 RATES = 64  # more samples, of which only rates are looked at
 WORK = 50_000_000  # steps of neurons in one run of all of them
@@ -159,6 +161,13 @@ class _Tried:
     error: float
 
 
+def _starved(layer: IntLayer) -> bool:
+    """Whether the weights of most channels of a connection are but a few levels."""
+    weighted = [op for p in layer.projections for op in p.ops if isinstance(op, WeightedOp)]
+    tops = [np.abs(op.factors).reshape(len(op.factors), -1).max(axis=1) for op in weighted]
+    return any(float(np.median(top)) < FEW for top in tops)
+
+
 class _Search:
     """The best of some forms of each layer; ``corrects``: the chip has a bias per neuron."""
 
@@ -167,21 +176,27 @@ class _Search:
 
     def layer(self, layer: ChipLayer, walk: Walk, wanted: _Measured) -> Tuning:
         """Choose, and let ``walk`` go on with it."""
-        best: _Tried | None = None
         fed = self._feedback(layer)
-        for reach in REACHES:
-            ways = [fed, {}] if fed and reach == 1 else [fed]
-            tunings = [Tuning(reach=reach, feedback=way) for way in ways]
-            tried = (form for t in tunings for form in self._forms(layer, walk, wanted, t))
-            found = min(tried, key=lambda form: form.error)
-            if best is not None and found.error >= best.error:
+        best = self._best(layer, walk, wanted, [Tuning(feedback=fed), *([PLAIN] if fed else [])])
+        for reach in REACHES[1:]:
+            if all(p.host for p in best.layer.projections):
+                break
+            found = self._best(layer, walk, wanted, [Tuning(reach=reach, feedback=fed)])
+            if found.error >= best.error:
                 break
             best = found
-            if all(p.host for p in found.layer.projections):
-                break
-        assert best is not None
+        if _starved(best.layer):
+            few = [Tuning(reach=reach, feedback=fed) for reach in SHORT]
+            found = self._best(layer, walk, wanted, few)
+            best = min(best, found, key=lambda tried: tried.error)
         walk.keep(best.layer, best.outcome)
         return best.tuning
+
+    def _best(
+        self, layer: ChipLayer, walk: Walk, wanted: _Measured, tunings: Sequence[Tuning]
+    ) -> _Tried:
+        tried = (form for t in tunings for form in self._forms(layer, walk, wanted, t))
+        return min(tried, key=lambda form: form.error)
 
     def _feedback(self, layer: ChipLayer) -> dict[int, tuple[Feedback, ...]]:
         chains = enumerate(self.build.chains(layer))

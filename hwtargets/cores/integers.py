@@ -131,11 +131,16 @@ class Walk:
         return self.keep(layer, self.outcome(layer, self.current(layer)))
 
 
+def graded(quantized: IntNetwork, x: Array) -> Array:
+    """The numbers that are sent of graded inputs in every step."""
+    most = quantized.input_max
+    return np.asarray(np.clip(np.round(x / quantized.input_unit), -most, most))
+
+
 def _encode(node: Input, quantized: IntNetwork, x: Array, steps: int, tally: Tally) -> Array:
     """The input as integers per step: (steps or 1, n, *shape)."""
     if quantized.input_mode == "graded":
-        most = quantized.input_max
-        return np.clip(np.round(x / quantized.input_unit), -most, most)[np.newaxis]
+        return graded(quantized, x)[np.newaxis]
     if quantized.input_mode == "bias":
         return x[np.newaxis]
     t = np.arange(1, steps + 1).reshape(-1, *(1,) * x.ndim)
@@ -168,14 +173,23 @@ def _from_host(
     return out
 
 
-def _apply(p: IntProjection, signal: Array) -> Array:
-    """A projection on (steps or 1, n, *shape): integers out (membrane steps if ``host``)."""
+def _apply(p: IntProjection, signal: Array, *, shift: int) -> Array:
+    """A projection on (steps or 1, n, *shape), in steps of the membrane; the array is nobody
+    else's."""
     merged = signal.reshape(-1, *signal.shape[2:])
     merged = merged.astype(np.float32 if p.narrow else np.float64, copy=False)
     for op in p.ops:
         merged = op.apply(merged)
-    out = merged.reshape(*signal.shape[:2], *merged.shape[1:]).astype(np.float64, copy=False)
-    return np.round(out) if p.host else np.floor(out * 2.0**p.exponent)
+    out = merged.reshape(*signal.shape[:2], *merged.shape[1:]).astype(np.float64)
+    if p.host:
+        return np.round(out, out=out)
+    if np.any(p.exponent):
+        out *= 2.0**p.exponent
+    if np.any(np.less(p.exponent, 0)):
+        np.floor(out, out=out)
+    if shift:
+        out *= 2**shift
+    return out
 
 
 def _later(signal: Array, delay: int, *, total: int) -> Array:
@@ -190,20 +204,19 @@ def _current(
 ) -> Array:
     """(total or 1, n, *shape) in membrane steps, bias included in the layer's window."""
     parts = [
-        _later(_apply(p, signals[p.source]), p.delay, total=total)
-        * (1 if p.host else 2**layer.shift)
+        _later(_apply(p, signals[p.source], shift=layer.shift), p.delay, total=total)
         for p in layer.projections
     ]
     parts.append(np.broadcast_to(layer.bias, (1, len(x), *layer.shape)))
     window = slice(begin, begin + steps)
     if all(len(a) == 1 for a in parts) and total == steps:
         return np.asarray(sum(parts))
-    out = np.zeros((total, len(x), *layer.shape))
-    for a in parts:
-        if len(a) == total:
-            out += a
-        else:
-            out[window] += a  # constant, or an input of ``steps`` steps
+    whole = [a for a in parts if len(a) == total]
+    out = whole[0] if whole else np.zeros((total, len(x), *layer.shape))
+    for a in whole[1:]:
+        out += a
+    for a in (a for a in parts if len(a) != total):
+        out[window] += a  # constant, or an input of ``steps`` steps
     return out
 
 

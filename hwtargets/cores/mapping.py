@@ -18,6 +18,7 @@ from ...runtime.ops import Array
 from ...spelling import spelled
 from .. import rules
 from ..energy import ENERGY
+from ..energy.bounds import TIMES
 from ..kinds import Choice, Flag, Whole
 from ..mapping import PLACEMENT, ChipMapping, ChipRun, Cores, Least, Mapped, Request
 from ..options import Options, Table, option
@@ -26,12 +27,16 @@ from ..view.network import ChipNetwork, chip_view
 from . import file
 from .fit import Runner
 from .integer.network import with_one_exponent_each
+from .integers import graded
 from .least import least_cores
+from .load.cut import fitted, rebalanced
+from .load.multicast import multicast
+from .load.work import work
 from .memory import MemoryModel
-from .partition import Tiling, hard_limits, partition
+from .partition import Tiling, hard_limits
 from .pools import with_any_spike_pools
 from .traffic import traffic
-from .variants import would_fit
+from .variants import as_others_state, would_fit
 
 WAYS = ("graded", "bias", "population")  # in which an analog input may enter
 
@@ -94,6 +99,10 @@ class CrossbarOptions(Options):
 class CoresOptions(CrossbarOptions):
     """See ``CrossbarOptions``; and how a core's memory holds synapses."""
 
+    tiles: Literal["fewest", "balanced"] = option(
+        "fewest", Choice(("fewest", "balanced")), "fewest: the vendor's tiles; balanced: on no "
+        "more cores, cut so that the busiest has as few synaptic operations as can be",
+    )  # fmt: skip
     memory: MemoryModel = option(  # noqa: RUF009 - a frozen record
         MemoryModel(), Table(MemoryModel), "the memory model", code="E501", in_file=True
     )
@@ -111,15 +120,24 @@ def map_cores(
     if request.options.maxpool == "or" and "zero" in target.can("reset"):
         network = chip_view(with_any_spike_pools(network.graph))
         network = network.with_host() if mode == "spikes" else network
-    tilings, over = _fitted(network, target, request.options.memory, mode == "population")
+    tilings, over = fitted(network, target, request.options.memory, mode == "population")
     broken = (*kinds(network, target), *over)
     runner = None if broken or request.dry else _runner(network, target, mode, request)
     measured = _measured(runner, request)
-    flows = traffic(network, tilings, measured.rates if measured else None, request.rate)
+    rates, sent = measured.rates if measured else None, _sent(mode, request, runner)
+    level = float(np.mean(sent))  # of all values together
+    if request.options.tiles == "balanced" and not over:
+        memory, rate = request.options.memory, request.rate
+        tilings = rebalanced(network, target, memory, tilings, rates, rate=rate, sent=level)
+    flows = traffic(network, tilings, rates, request.rate)
+    routes = None if request.dry else multicast(network, tilings, rates, request.rate)
     placed = {t.name: t for t in tilings}
     return Mapped(
         cores=_cores(tilings, target),
-        traffic=flows,
+        traffic=replace(flows, multicast=routes),
+        work=work(
+            network, target, request.options.memory, tilings, rates, rate=request.rate, sent=level
+        ),
         violations=broken,
         run=runner,
         ideal=None if runner is None else runner.ideal,
@@ -136,8 +154,9 @@ def map_cores(
             most=request.options.emit,
         ),
         would_fit=suggest,
+        otherwise=partial(as_others_state, network, target, request, map_cores),
         input_mode=mode,
-        sent=_sent(mode, request),
+        sent=sent,
         encoders=_size(network) if mode == "population" else 0,
         hosted=network.hosted,
         tiles={t.name: t.tile for t in tilings},
@@ -197,12 +216,13 @@ def _input_mode(network: ChipNetwork, target: HardwareTarget, wanted: str | None
     return str(mode)
 
 
-def _sent(mode: str, request: Request[Any]) -> float:
-    """Share of the input's values that are sent in every step, where no run has measured it."""
-    x = request.x
-    graded = 1.0 if x is None else float(np.count_nonzero(x) / max(x.size, 1))
-    spikes = request.rate
-    return {"graded": graded, "spikes": spikes, "bias": 0.0, "population": spikes}[mode]
+def _sent(mode: str, request: Request[Any], runner: Runner | None) -> float | Array:
+    """Share of the input's values that are sent in every step, where no run has measured it; of
+    graded samples that of each value, as the chip rounds them."""
+    x, spikes = request.x, request.rate
+    if mode == "graded" and x is not None and runner is not None:
+        return np.asarray(np.mean(graded(runner.quantized, x) != 0, axis=0))
+    return {"graded": 1.0, "spikes": spikes, "bias": 0.0, "population": spikes}[mode]
 
 
 def _size(network: ChipNetwork) -> int:
@@ -239,46 +259,6 @@ def _cores(tilings: tuple[Tiling, ...], target: HardwareTarget) -> Cores:
         layers=tuple(t.name for t in tilings),
         neurons=np.concatenate(neurons) if neurons else np.zeros(0, np.int64),
         used=used,
-    )
-
-
-def _fitted(
-    network: ChipNetwork, target: HardwareTarget, model: MemoryModel, inputs: bool
-) -> tuple[tuple[Tiling, ...], tuple[Violation, ...]]:
-    """The partition; where output axons (one per source neuron and destination core, known only
-    when both ends are cut) exceed their limit, that layer is cut smaller and all is done again."""
-    limit = target.limit("out_axons_per_core")
-    caps: dict[str, int] = {}
-    while True:
-        tilings, over = partition(network, target, model, inputs, caps)
-        fan = _out_axons(network, tilings) if np.isfinite(limit) else {}
-        excess = {t: n for t, n in fan.items() if n > limit}
-        if over or not excess:
-            return tilings, over
-        sizes = {t.name: int(t.neurons().max()) for t in tilings}
-        stuck = [name for name in excess if sizes[name] == 1]
-        if stuck:
-            return tilings, tuple(_too_far(name, excess[name], limit) for name in stuck)
-        for name, used in excess.items():
-            caps[name] = max(1, min(sizes[name] - 1, int(sizes[name] * limit / used)))
-
-
-def _out_axons(network: ChipNetwork, tilings: tuple[Tiling, ...]) -> dict[str, int]:
-    """Per layer, the most (source neuron, destination core) pairs of one of its cores."""
-    flows = traffic(network, tilings, None, 1.0)
-    total = sum(t.cores for t in tilings)
-    fan = np.bincount(flows.source, weights=flows.weight, minlength=total)
-    return {t.name: round(fan[t.first : t.first + t.cores].max(initial=0)) for t in tilings}
-
-
-def _too_far(name: str, used: int, limit: float) -> Violation:
-    return Violation(
-        node=name,
-        rule="out_axons_per_core",
-        used=used,
-        limit=limit,
-        remedy="One neuron alone reaches more cores than a core has output axons: fewer output "
-        "channels in the layers that read it.",
     )
 
 
@@ -369,5 +349,6 @@ CORES: ChipMapping[CoresOptions] = ChipMapping(
     kinds=kinds,
     least=least,
     step=map_cores,
+    times=TIMES,
     emits=".npz",
 )

@@ -82,10 +82,10 @@ def _edges(
     if p.geometry is None:
         listed = np.full(source.shape, rate) if values is None else values
         return _listed(source, target=target, p=p, values=listed)
-    pairs = [_channel_pairs(source, target=target, p=p)]
+    pairs = [channel_pairs(source, target=target, p=p)]
     used = set()
     for axis in range(1, len(source.shape)):
-        pairs.append(_axis_pairs(source, target=target, p=p, axis=axis))
+        pairs.append(axis_pairs(source, target=target, p=p, axis=axis))
         used.add(p.geometry.axes[axis - 1].target)
     a, b = np.zeros(1, np.int64), np.zeros(1, np.int64)
     w = np.full(1, rate) if values is None else values[np.newaxis]
@@ -102,15 +102,15 @@ def _edges(
     return source.first + a[keep], target.first + b[keep], w[keep]
 
 
-def _strides(grid: Shape) -> list[int]:
+def strides(grid: Shape) -> list[int]:
     return [int(np.prod(grid[axis + 1 :])) for axis in range(len(grid))]
 
 
-def _channel_pairs(source: Tiling, *, target: Tiling, p: Projection) -> tuple[Array, Array, Array]:
+def channel_pairs(source: Tiling, *, target: Tiling, p: Projection) -> tuple[Array, Array, Array]:
     """Pairs (source tile, target offset) along channels, and which source channels they share."""
     assert p.geometry is not None
     n_source, n_target = source.shape[0], target.shape[0]
-    stride = _strides(target.grid)[0]
+    stride = strides(target.grid)[0]
     i, j, member = [], [], []
     for tj in range(target.grid[0]):
         low, high = tj * target.tile[0], min((tj + 1) * target.tile[0], n_target)
@@ -124,7 +124,7 @@ def _channel_pairs(source: Tiling, *, target: Tiling, p: Projection) -> tuple[Ar
     return np.array(i), np.array(j), np.array(member)
 
 
-def _axis_pairs(
+def axis_pairs(
     source: Tiling, *, target: Tiling, p: Projection, axis: int
 ) -> tuple[Array, Array, Array]:
     """The same along a spatial axis of the source."""
@@ -135,7 +135,7 @@ def _axis_pairs(
     if read.target is not None:
         at = 1 + read.target
         tiles, extent = target.grid[at], target.shape[at]
-        stride = _strides(target.grid)[at]
+        stride = strides(target.grid)[at]
     step = target.tile[1 + read.target] if read.target is not None else 1
     i, j, member = [], [], []
     for tj in range(tiles):
@@ -153,10 +153,10 @@ def _free_axes(
     target: Tiling, used: set[int | None], a: Array, *, b: Array, w: Array
 ) -> tuple[Array, Array, Array]:
     """Target axes that no source axis follows: every tile along them reads the same."""
-    strides = _strides(target.grid)
+    step = strides(target.grid)
     for axis in range(1, len(target.shape)):
         if axis - 1 not in used and target.grid[axis] > 1:
-            shift = np.arange(target.grid[axis]) * strides[axis]
+            shift = np.arange(target.grid[axis]) * step[axis]
             b = (b[:, None] + shift).reshape(-1)
             a, w = np.repeat(a, len(shift)), np.repeat(w, len(shift))
     return a, b, w

@@ -50,6 +50,32 @@ def would_fit(
     return tuple(v for group in groups for v in _first_fit(group, target, dry, step, chips))
 
 
+def as_others_state(
+    network: ChipNetwork, target: HardwareTarget, request: Request[O], step: Step[O], chips: int
+) -> tuple[Mapping[str, Any], ...]:
+    """The network mapped again with what each other source states of the chip's limits: {by,
+    limits, cores, chips, fits}."""
+    if violations(network, target):
+        return ()
+    dry = replace(request, x=None, y=None, dry=True)
+    found = []
+    for by, chip in target.otherwise.items():
+        mapped = step(network, chip, dry)
+        needed = ceil(mapped.cores.count / chip.limit("cores_per_chip"))
+        changed = {n: x.value for n, x in chip.limits.items() if x is not target.limits[n]}
+        fits = not mapped.violations and needed <= chips
+        found.append(
+            {
+                "by": by,
+                "limits": changed,
+                "cores": mapped.cores.count,
+                "chips": needed,
+                "fits": fits,
+            }
+        )
+    return tuple(found)
+
+
 def _boards(
     network: ChipNetwork, target: HardwareTarget, request: Request[O], step: Step[O]
 ) -> Iterator[Variant]:

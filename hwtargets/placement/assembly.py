@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,16 @@ from ...runtime.semantics import labels as reader
 from ...runtime.semantics.analog import run_analog
 from ...runtime.semantics.decision import decisions
 from ..energy import Energy, activity, energy_of, latency_of
+from ..energy.bounds import StepBound, step_bound
 from ..mapping import ChipRun, Mapped, Request
 from ..target import HardwareTarget, Violation
 from ..view.network import ChipNetwork, Projection
 from . import hops, mesh
 from .analog import analog_work
+from .busiest import busiest
 from .report import FloorPlan, LayerRow, PlacementReport, ResourceRow
 from .scores import no_scores, score_of_values
+from .search import place_on_mesh
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -75,6 +77,7 @@ class Assembly:
         resources = self._resources(chips)
         analog = analog_work(self.network, input_mode=mapped.input_mode, steps=self.request.steps)
         floating = self._floating(run)
+        bound = self._bound(flows.get("busiest_link", 0.0), chips)
         return PlacementReport(
             target=target.name,
             title=target.title,
@@ -87,8 +90,10 @@ class Assembly:
             violations=violations,
             traffic=flows,
             accuracy=self._accuracy(run, floating),
-            energy=self._energy(flows["spike_hops"], chips, run),
-            latency=latency_of(target, steps=self.request.steps, lag=self._lag)
+            otherwise=() if mapped.otherwise is None else mapped.otherwise(self.available),
+            work={} if mapped.work is None else busiest(mapped.work, mapped.cores),
+            energy=self._energy(flows["spike_hops"], chips, run, bound),
+            latency=latency_of(target, steps=self.request.steps, lag=self._lag, bound=bound)
             if mapped.latency is None
             else mapped.latency,
             input_mode=mapped.input_mode,
@@ -132,12 +137,13 @@ class Assembly:
         width, height = int(limit("mesh_width")), int(limit("mesh_height"))
         per_chip = int(limit("cores_per_chip"))
         return mesh.mesh_for(
-            self.mapped.cores.count, cores_per_chip=per_chip, width=width, height=height
-        )
+            self.mapped.cores.count, cores_per_chip=per_chip, width=width, height=height,
+            router=(int(limit("router_width")), int(limit("router_height"))),
+        )  # fmt: skip
 
     def _positions(self, grid: mesh.Mesh) -> Array:
         request = self.request
-        return mesh.place_on_mesh(
+        return place_on_mesh(
             self.mapped.cores.count, self.mapped.traffic, grid, request.seconds, seed=request.seed
         )
 
@@ -231,7 +237,26 @@ class Assembly:
             "verified": found.verified,
         }
 
-    def _energy(self, spike_hops: float, chips: int, run: ChipRun | None) -> Energy:
+    def _bound(self, busiest_link: float, chips: int) -> StepBound | None:
+        """What a step takes at the least, where the mapping tells the work of cores."""
+        if self.mapped.work is None or not self.mapped.cores.count:
+            return None
+        return step_bound(
+            self.target, self.mapped.work, link_bits=busiest_link * self._packet_bits(),
+            chips=chips, steps=self.request.steps, lag=self._lag,
+        )  # fmt: skip
+
+    def _packet_bits(self) -> float:
+        """Bits of a packet, with a payload where all that send graded spikes do."""
+        neurons = [layer.neuron for layer in self.network.layers if layer.neuron is not None]
+        graded = bool(neurons) and all(neuron.levels > 1 for neuron in neurons)
+        payload = self.target.limits.get("payload_bits")
+        bits = self.target.limit("packet_bits")
+        return bits + (payload.value if graded and payload is not None else 0.0)
+
+    def _energy(
+        self, spike_hops: float, chips: int, run: ChipRun | None, bound: StepBound | None
+    ) -> Energy:
         if self.mapped.energy is not None:
             return self.mapped.energy
         rates = run.rates if run else None
@@ -251,6 +276,7 @@ class Assembly:
             steps=self.request.steps,
             lag=self._lag,
             chips=chips,
+            bound=bound,
             rates=f"an assumed rate of {rate:g} spikes per neuron and step"
             if rates is None
             else "firing rates measured on the samples",
@@ -326,12 +352,8 @@ class Assembly:
             load=load,
             sent=np.bincount(flows.source, weights=flows.weight, minlength=cores.count),
             received=np.bincount(flows.destination, weights=flows.weight, minlength=cores.count),
-            links=hops.link_loads(
-                xy,
-                flows,
-                grid.across * grid.width,
-                height=ceil(grid.chips / grid.across) * grid.height,
-            ),
+            links=hops.link_loads(grid.routers(xy), flows, grid.router_grid),
+            router=grid.router,
         )
 
 

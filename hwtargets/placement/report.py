@@ -60,7 +60,8 @@ class ResourceRow:
 class FloorPlan:
     """Where cores are. Arrays have one entry per core: chip, x, y, layer index, load (share of the
     core's binding resource). ``sent``, ``received``: spikes per step over the core's router;
-    ``links``: per chip (width, height, 4) spikes per step east, west, north, south."""
+    ``links``: of the grid of routers (width, height, 4) spikes per step east, west, north, south;
+    ``router``: columns and rows of cores that share one."""
 
     width: int
     height: int
@@ -74,6 +75,7 @@ class FloorPlan:
     sent: Array
     received: Array
     links: Array
+    router: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -82,9 +84,11 @@ class PlacementReport:
     ``traffic`` has spike_hops, avg_hops, max_hops, max_link, energy, chip_crossings, packets;
     ``accuracy`` has ann, float_snn, chip, quantization_loss, total_loss, T, samples (None where
     no data was given); ``energy`` and ``latency`` are records; ``input_mode`` is how the input
-    enters the chip ("" where nothing was mapped); ``analog`` has macs_per_sample and macs_to_ann:
-    multiply-accumulates on analog values, also relative to the ANN's; ``floating``: what the
-    network does on the samples in floating point (None without samples)."""
+    enters the chip ("" where nothing was mapped); ``work`` has the busiest core of each kind of
+    work (``busiest``), ``otherwise`` what other numbers that are stated of the chip come to;
+    ``analog`` has macs_per_sample and macs_to_ann: multiply-accumulates on analog values, also
+    relative to the ANN's; ``floating``: what the network does on the samples in floating point
+    (None without samples)."""
 
     target: str
     title: str
@@ -100,6 +104,8 @@ class PlacementReport:
     energy: Energy
     latency: Latency
     input_mode: str = ""
+    work: Mapping[str, Any] = field(default_factory=dict)
+    otherwise: tuple[Mapping[str, Any], ...] = ()
     analog: Mapping[str, Any] = field(default_factory=dict)
     would_fit: tuple[Mapping[str, Any], ...] = ()
     unverified: tuple[Mapping[str, Any], ...] = ()
@@ -132,7 +138,8 @@ def _plan(plan: FloorPlan | None) -> dict[str, Any] | None:
         return None
     columns = ("chip", "x", "y", "layer", "neurons", "load", "sent", "received")
     arrays = {name: getattr(plan, name) for name in columns}
-    return {"width": plan.width, "height": plan.height, "layers": plan.layers, **arrays}
+    sizes = {"width": plan.width, "height": plan.height, "router": plan.router}
+    return {**sizes, "layers": plan.layers, **arrays}
 
 
 def plain(value: Any) -> Any:

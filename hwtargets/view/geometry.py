@@ -68,6 +68,13 @@ class Axis:
         """How many target positions read each source position."""
         return np.bincount(self._pairs(0, high=positions, size=size)[1], minlength=size)
 
+    def read_by(self, positions: int, tile: int, size: int) -> Array:
+        """(tiles, size): how many target positions of each tile read each source position."""
+        reader, source = self._pairs(0, high=positions, size=size)
+        tiles = -(-positions // tile)
+        key = reader // tile * size + source
+        return np.bincount(key, minlength=tiles * size).reshape(tiles, size)
+
     def _pairs(self, low: int, *, high: int, size: int) -> tuple[Array, Array]:
         """Every (target position, source position that it reads) once.
 

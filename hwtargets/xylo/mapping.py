@@ -45,11 +45,12 @@ from .rules import (
     usage_on,
     violations,
 )
-from .usage import Usage, ordered, roles, sizes_of
+from .usage import Usage, ordered, roles, sizes_of, usage_of_config
 
 CHUNK = 128  # samples that one call of the core takes, to bound memory
 SYNTHETIC = 256  # samples drawn where no data was given
 WIDTHS = ("hidden_neurons", "input_expansion", "output_expansion", "fan_out", "hidden_synapses")
+SIZES = ("inputs", "hidden_neurons", "outputs")  # what any network has
 WIRING = ("fan_out", "hidden_synapses")  # limits that depend on how many weights are not 0
 
 
@@ -130,14 +131,15 @@ def _recoded(network: ChipNetwork, target: HardwareTarget) -> tuple[str, ...]:
 def _refused(network: ChipNetwork, target: HardwareTarget, violations: list[Violation]) -> Mapped:
     foreign = any(v.rule in FOREIGN for v in violations)
     usage = sizes_of(network) if foreign else usage_on(network, target)
+    told = SIZES if foreign else tuple(asdict(usage))  # the wiring of a foreign one is not counted
     fitting = tuple(_would_fit(network, target, violations))
     return Mapped(
-        cores=_cores(network, usage),
+        cores=_cores(network, usage, told),
         traffic=no_traffic(),
         violations=tuple(violations),
         core_of=lambda name: _on_the_core(network, name),
         would_fit=lambda chips: fitting,
-        facts={"would_fit": list(fitting), "usage": asdict(usage)},
+        facts={"would_fit": list(fitting), "usage": {n: getattr(usage, n) for n in told}},
     )
 
 
@@ -174,11 +176,12 @@ def _would_fit(
             yield {"change": change, "fits": False, "cores": 1, "chips": 1, "still": still}
 
 
-def _cores(network: ChipNetwork, usage: Usage) -> Cores:
-    """One core with everything on it."""
+def _cores(network: ChipNetwork, usage: Usage, told: tuple[str, ...] = ()) -> Cores:
+    """One core with everything on it; ``told``: the resources that were counted, () for all."""
     layers = tuple(layer.name for layer in network.layers)
     neurons = usage.hidden_neurons + usage.outputs
-    used = {name: np.array([float(value)]) for name, value in asdict(usage).items()}
+    counts = {name: n for name, n in asdict(usage).items() if name in (told or asdict(usage))}
+    used = {name: np.array([float(n)]) for name, n in counts.items()}
     return Cores(layer=np.zeros(1, np.int64), layers=layers, neurons=np.array([neurons]), used=used)
 
 
@@ -231,22 +234,6 @@ def _placed(
         hidden=hidden,
         copies=np.stack([place[~first], originals[of[~first]]], axis=1),
         outputs=tuple((la.name, tuple(la.shape)) for la in network.layers if is_output(la)),
-    )
-
-
-def usage_of_config(config: XyloConfig) -> Usage:
-    """What the emitted configuration takes: weights rounded to zero take no place."""
-    reached = np.flatnonzero(np.any(config.weights_in != 0, axis=0))
-    read = np.flatnonzero(np.any(config.weights_out != 0, axis=1))
-    wired = config.weights_rec != 0
-    return Usage(
-        inputs=config.inputs,
-        hidden_neurons=config.hidden,
-        outputs=config.outputs,
-        input_expansion=int(reached.max(initial=-1)) + 1,
-        output_expansion=config.hidden - int(read.min(initial=config.hidden)),
-        fan_out=int(wired.sum(axis=1).max(initial=0)),
-        hidden_synapses=int(wired.sum()),
     )
 
 

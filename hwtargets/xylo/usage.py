@@ -9,6 +9,7 @@ import numpy as np
 from ...runtime.ops import Array
 from ..view.network import ChipLayer, ChipNetwork
 from .copies import copies_for, copies_of
+from .core import XyloConfig
 from .network import is_hidden, is_output
 
 LOOK_AT = 300_000  # synapses of a projection up to which zero weights are told apart
@@ -81,6 +82,22 @@ def with_copies(view: ChipNetwork, usage: Usage, *, fan_out: float) -> Usage:
         output_expansion=outputs,
         fan_out=int(np.ceil((wired @ number) / number).max(initial=0)),
         hidden_synapses=int((wired @ number).sum()),
+    )
+
+
+def usage_of_config(config: XyloConfig) -> Usage:
+    """What the emitted configuration takes: weights rounded to zero take no place."""
+    reached = np.flatnonzero(np.any(config.weights_in != 0, axis=0))
+    read = np.flatnonzero(np.any(config.weights_out != 0, axis=1))
+    wired = config.weights_rec != 0
+    return Usage(
+        inputs=config.inputs,
+        hidden_neurons=config.hidden,
+        outputs=config.outputs,
+        input_expansion=int(reached.max(initial=-1)) + 1,
+        output_expansion=config.hidden - int(read.min(initial=config.hidden)),
+        fan_out=int(wired.sum(axis=1).max(initial=0)),
+        hidden_synapses=int(wired.sum()),
     )
 
 

@@ -89,6 +89,8 @@ def load_samples(
 
     Raises DataError, UsageError.
     """
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit is at least 1, got {limit}")
     if isinstance(data, Samples):
         return data.at_most(limit, spread=spread)
     if not isinstance(data, str | PathLike):
@@ -127,13 +129,14 @@ def _in_memory(
 
 
 @checked
-def save(network: SpikingGraph, path: str | Path, *, force: bool = False) -> None:
+def save(network: Network, path: str | Path, *, force: bool = False) -> None:
     """Write the converted network as one ONNX file (see ``runtime.file``), in one step.
 
     A file that is no converted network is replaced only with ``force``, the model that the network
     was converted from never. Raises DataError (E220 to E223), and ModelError (E327, E326) where
     ONNX Runtime would not give the network's numbers with the file.
     """
+    network = read_network(network)
     results = claim_file(Path(path), Kind.NETWORK, inputs=(), force=force)
     place = results.destination(Path(path).name)
     source = network.meta.get("source")

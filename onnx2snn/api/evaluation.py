@@ -25,7 +25,7 @@ from ..reports import documents
 from ..reports.comparison import sweep_rows
 from ..reports.pictures.sweep import sweep_figure
 from ..reports.text import curve_rows, percent
-from ..runtime.engine import DEFAULT, EarlyExit
+from ..runtime.engine import DEFAULT, Device, EarlyExit
 from ..runtime.graph import SpikingGraph
 from . import AnyModel, Data, Network, load_samples, own_steps, read_model, read_network
 from .results import Result, Rows, told
@@ -94,6 +94,7 @@ def evaluate(
     dtype: np.dtype | type = np.float32,
     threads: int | None = None,
     mem_limit: int | None = None,
+    device: Device | None = None,
     events: Literal["auto", "never", "always"] = "auto",
     seed: int = 0,
     early_exit: EarlyExit | None = None,
@@ -114,9 +115,10 @@ def evaluate(
         steps: the last T; None: the one that the network was converted for.
         ann: the model to compare with, or a function (``onnx_ann``); None: the network's own
             analog mode.
-        engine: "fast", or "numpy", the definition.
+        engine: "fast"; "numpy", the definition; or "torch", PyTorch.
         tile: samples simulated together; block: steps computed together; threads: tiles at once;
             mem_limit: bytes for buffers. None: the engine's choice.
+        device: of the engine "torch": "cpu" [it], or "cuda", a GPU.
         dtype: of currents and potentials, single or double precision.
         events: layers driven by their spikes: where that is cheaper, never, or always (needs
             numba).
@@ -151,6 +153,7 @@ def evaluate(
         dtype=dtype,
         threads=threads,
         mem_limit=mem_limit,
+        device=device,
         events=events,
     )
     kept = {f.name: getattr(found, f.name) for f in fields(found)}

@@ -19,11 +19,12 @@ from ..spelling import spelled_by
 from . import progress, terminal
 from .conversion import COMMANDS as CONVERSION
 from .diagnosis import COMMANDS as DIAGNOSIS
+from .finetuning import COMMANDS as FINETUNING
 from .hardware import COMMANDS as HARDWARE
 from .help import mistakes, verbs
+from .help.spelling import as_typed
 from .inspection import COMMANDS as INSPECTION
 from .running import COMMANDS as RUNNING
-from .spelling import as_typed
 from .sweeping import COMMANDS as SWEEPING
 from .watching import COMMANDS as WATCHING
 
@@ -102,5 +103,14 @@ def main() -> None:
     and place them on neuromorphic chips."""
 
 
-for command in (*CONVERSION, *SWEEPING, *RUNNING, *WATCHING, *DIAGNOSIS, *INSPECTION, *HARDWARE):
+for command in (
+    *CONVERSION,
+    *FINETUNING,
+    *SWEEPING,
+    *RUNNING,
+    *WATCHING,
+    *DIAGNOSIS,
+    *INSPECTION,
+    *HARDWARE,
+):
     main.add_command(command)

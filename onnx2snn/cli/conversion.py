@@ -25,8 +25,7 @@ from ..exchange import FORMATS, Exported, import_network
 from ..exchange import export as run_export
 from ..provenance.converted import convert as run_convert
 from ..provenance.learned import learn as run_learn
-from ..reports import conversion, documents
-from ..reports import text as render
+from ..reports import conversion, documents, inspection
 from ..results import claim_file
 from ..results.marks import Kind
 from ..runtime.graph import Analog, Population, SpikingGraph
@@ -40,6 +39,7 @@ from .reading import DataReader, data_options
 from .running import own_span
 
 PATH = click.Path(path_type=Path)
+SEARCHING = "searching recipes (over sooner where few steps do)"  # all of it is what is foreseen
 
 
 @click.command(cls=Verb)
@@ -119,7 +119,7 @@ def convert(
         recipe=recipe,
         regression=regression,
         preprocessing=preprocessing,
-        progress=watch().stage("converting"),
+        progress=watch().stage(SEARCHING if recipe == "auto" else "converting"),
         **opt.chosen(**choices),
     )
     network = with_held_back(network, held)
@@ -143,7 +143,7 @@ def convert(
         unseen=held is not None,
     )
     document = reader.told(document)
-    then = ("run", output, "--data", "DATA")
+    then = opt.runs(output, calib)
     opt.emit(document, as_json, conversion.text, document, share, then=then)
     if document["auto"] is not None and not document["auto"]["within"]:
         raise SystemExit(1)
@@ -220,9 +220,8 @@ def learn(
     few = needed(done.network, shown.section(0, 2).whole())
     results.write(output.name, checked_bytes(done.network, few))
     document = reader.told(conversion.learned(done, output=str(output)))
-    opt.emit(
-        document, as_json, conversion.learned_text, document, then=("run", output, "--data", "DATA")
-    )
+    then = opt.runs(output, data)
+    opt.emit(document, as_json, conversion.learned_text, document, then=then)
 
 
 def _refuse_options_of_auto(recipe: str, choices: Mapping[str, Any]) -> None:
@@ -270,8 +269,8 @@ def verify(
         inputs = reader.samples(data, loaded, preprocessing, limit=samples).whole()
     result = run_verify(loaded, inputs, samples=samples)
     document = reader.told(documents.verification(result))
-    then = opt.converts(model) if result.equal else ("check", model, "-v")
-    opt.emit(document, as_json, render.verify_text, model.name, result, verbose, then=then)
+    then = opt.converts(model, data) if result.equal else ("check", model, "-v")
+    opt.emit(document, as_json, inspection.verify_text, model.name, result, verbose, then=then)
     if not result.equal:
         raise SystemExit(1)
 
@@ -359,7 +358,7 @@ def import_file(
         "populations": len(network.of(Population)),
         "T": network.meta.get("T"),
     }
-    then = ("run", output, "--data", "DATA", *(() if steps or "T" in network.meta else ("-T", 32)))
+    then = (*opt.runs(output, None), *(() if steps or "T" in network.meta else ("-T", 32)))
     opt.emit(document, as_json, _imported, document, then=then)
 
 

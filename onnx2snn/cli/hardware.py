@@ -26,7 +26,7 @@ from ..hwtargets import (
 from ..hwtargets import targets as known_targets
 from ..hwtargets.kinds import suggested
 from ..hwtargets.placement.inputs import alike as alike_ways
-from ..reports import documents
+from ..reports import documents, inspection
 from ..reports import text as render
 from ..reports.chips import chips_csv
 from ..reports.pages.chips import render_chips
@@ -54,13 +54,8 @@ def targets(name: str | None, as_json: bool) -> None:
     """The chips that `place` knows; with NAME (or FILE.toml), its limits and their sources."""
     if name is not None:
         target = load_target(name)
-        then: tuple[object, ...] = (
-            "place",
-            "NET.snn.onnx",
-            "--target",
-            name if name.endswith(".toml") else target.name,
-        )
-        opt.emit(documents.target(target), as_json, render.target_text, target, then=then)
+        then: tuple[object, ...] = ("place", "--help")
+        opt.emit(documents.target(target), as_json, inspection.target_text, target, then=then)
         return
     known = known_targets()
     rows = [[t.name, t.title, t.mapping, len(t.limits), len(t.unverified)] for t in known.values()]
@@ -85,7 +80,10 @@ def targets(name: str | None, as_json: bool) -> None:
 @click.option("--option", "pairs", multiple=True, metavar="KEY=VALUE", help="Of the mapping step.")
 @click.option("--seed", type=int, default=0, help="Of the mesh placement [0].")
 @click.option(
-    "--seconds", type=float, default=10.0, help="Of work for the mesh placement, at most [10]."
+    "--seconds",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    help="Of work for the mesh placement, at most [10].",
 )
 @click.option(
     "-o", "--output", type=files.OUTPUT, help="Folder for the report and the chip's files."

@@ -13,7 +13,7 @@ from .. import api
 from ..converter import frontend
 from ..display import counted
 from ..errors import UsageError, did_you_mean
-from ..reports import documents
+from ..reports import documents, inspection
 from ..reports import text as render
 from ..results import claim_file
 from ..results.marks import Kind
@@ -40,6 +40,7 @@ OPTIONAL = {
     "pandas": ("tables of results in Python", "pip install 'onnx2snn[tables]'"),
     "nir": ("export to and import from NIR", "pip install 'onnx2snn[nir]'"),
     "distributed": ("sweeps on a Dask cluster", "pip install 'onnx2snn[distributed]'"),
+    "torch": ("the engine torch: on a GPU", "pip install 'onnx2snn[torch]'"),
     "xylosim": ("live comparison with the vendor's Xylo simulator", "see docs/placement.md"),
 }
 
@@ -95,7 +96,14 @@ def _doctor_text(document: dict[str, Any]) -> str:
         f"{counted(int(b['num_threads']), 'thread')})"
         for b in document["blas"]
     )
+    missing = [p for p in document["packages"] if p["version"] is None]
+    needed = [p["package"] for p in missing if p["needed"]]
+    extras = [p["package"] for p in missing if not p["needed"]]
+    answer = f"Missing: {', '.join(needed)}." if needed else "All that is needed is installed."
+    if extras:
+        answer += f" Extras that are not: {', '.join(extras)}."
     return (
+        f"{answer}\n\n"
         f"{render.table(['package', 'version', 'for', 'to install'], rows)}\n\n"
         f"Python {document['python']}, {document['machine']}; BLAS: {libraries or 'unknown'}"
     )
@@ -130,8 +138,8 @@ def check(
     if tagged is not None and results is not None:
         results.write(tagged.name, frontend.tagged_bytes(report))
     document = documents.check(report, chips)
-    then = opt.converts(model) if report.convertible else ("ops",)
-    opt.emit(document, as_json, render.check_text, report, chips, verbose, then=then)
+    then = ("verify", model) if report.convertible else ("ops",)
+    opt.emit(document, as_json, inspection.check_text, report, chips, verbose, then=then)
     if not report.convertible:
         raise SystemExit(1)
 
@@ -151,7 +159,7 @@ def ops(as_json: bool) -> None:
         ],
         "others": OTHERS,
     }
-    opt.emit(document, as_json, _ops_text, spiking, refused, then=("check", "MODEL.onnx"))
+    opt.emit(document, as_json, _ops_text, spiking, refused, then=("check", "--help"))
 
 
 def _ops_text(spiking: list[list[str]], refused: list[list[str]]) -> str:

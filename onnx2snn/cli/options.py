@@ -6,18 +6,18 @@ import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import click
 
 from ..converter.recipes import RECIPES, recipe_named
 from ..converter.recipes.options import Choosable, choosable
-from ..data import LAYOUTS, Preprocessing
+from ..data import LAYOUTS, Preprocessing, others_beside
 from ..display import displayed, json_text
 from ..errors import UnsupportedOps, UsageError
 from ..evaluation.spiking import SpikingShare
 from ..experiments.plan import Steps
-from ..runtime.engine import ALIASES, DEFAULT, ENGINES, EarlyExit
+from ..runtime.engine import ALIASES, DEFAULT, ENGINES, Device, EarlyExit, make_engine
 from ..runtime.graph import Analog, SpikingGraph
 from ..runtime.ops import Shape
 from . import progress, terminal
@@ -193,10 +193,22 @@ def emit(
         terminal.out(onwards.line(then, click.get_current_context()))
 
 
-def converts(model: Path) -> Sequence[object]:
-    """What comes next for a model that is understood."""
-    made = model.with_name(f"{model.stem}.snn.onnx").name
-    return "convert", model, "--calib", "DATA", "--recipe", "auto", "-o", made
+def converts(model: Path, data: str | None) -> Sequence[object]:
+    """What comes next for a model that is understood, with the ``data`` that the user has named;
+    else a file that asks for them."""
+    if data is None:
+        asking = Path(f"{model.stem}.toml")
+        return ("sweep", asking) if asking.exists() else ("init", model, asking)
+    return "convert", model, "--calib", data, "--recipe", "auto", "-o", f"{model.stem}.snn.onnx"
+
+
+def runs(network: Path, data: str | None) -> Sequence[object]:
+    """What comes next for a network that was made with ``data``: others of the same file to run it
+    on, else a verb that needs none."""
+    others = None if data is None else others_beside(data)
+    if others is None:
+        return "place", network, "--target", "all"
+    return "run", network, "--data", others
 
 
 def pairs(texts: Sequence[str], *, option: str) -> dict[str, str]:
@@ -214,7 +226,10 @@ _ENGINE = click.option(
     "--engine",
     type=click.Choice([*ENGINES, *ALIASES]),
     default=DEFAULT,
-    help="The fast one, or numpy: the readable definition [fast].",
+    help="The fast one; numpy: the readable definition; or torch: PyTorch, also on a GPU [fast].",
+)
+_DEVICE = click.option(
+    "--device", type=click.Choice(get_args(Device)), help="Of the engine torch [cpu]."
 )
 _THREADS = click.option("--threads", type=click.IntRange(min=1), help="[all cores]")
 _MEM_LIMIT = click.option("--mem-limit", help="Memory for buffers, such as 500M or 2G.")
@@ -222,7 +237,7 @@ _MEM_LIMIT = click.option("--mem-limit", help="Memory for buffers, such as 500M 
 
 def simulation_options(function: F) -> F:
     """How a network is simulated that is not judged."""
-    return _apply(function, [_ENGINE, _THREADS, _MEM_LIMIT])
+    return _apply(function, [_ENGINE, _DEVICE, _THREADS, _MEM_LIMIT])
 
 
 def engine_options(function: F) -> F:
@@ -231,6 +246,7 @@ def engine_options(function: F) -> F:
         function,
         [
             _ENGINE,
+            _DEVICE,
             click.option(
                 "--events",
                 type=click.Choice(["auto", "never", "always"]),
@@ -250,17 +266,23 @@ def engine_options(function: F) -> F:
     )
 
 
-ENGINE = ("engine", "events", "threads", "mem_limit", "seed", "early_exit")
+ENGINE = ("engine", "device", "events", "threads", "mem_limit", "seed", "early_exit")
 
 
-def engine_arguments(choices: dict[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of ``evaluate`` from the engine options."""
+def engine_arguments(choices: dict[str, Any], *, profile: bool = False) -> dict[str, Any]:
+    """Keyword arguments of ``evaluate`` from the engine options. Raises UsageError now for an
+    engine that cannot be had, not when it is to run."""
     exit_margin = choices["early_exit"]
-    return chosen(
-        engine=ALIASES.get(choices["engine"], choices["engine"]),
+    name = ALIASES.get(choices["engine"], choices["engine"])
+    options = chosen(
+        device=choices["device"],
         events=choices["events"],
         threads=choices["threads"],
         mem_limit=None if choices["mem_limit"] is None else size(choices["mem_limit"]),
+    )
+    make_engine(name, profile=profile, **options)
+    return options | chosen(
+        engine=name,
         seed=choices["seed"],
         early_exit=None if exit_margin is None else EarlyExit(margin=exit_margin),
     )

@@ -18,6 +18,7 @@ from ..display import json_text
 from ..errors import UsageError
 from ..evaluation.ann import Ann
 from ..evaluation.evaluate import evaluate
+from ..evaluation.spread import judged
 from ..evaluation.sweep import Sweep, SweepRun, early_notes
 from ..exchange.neurobench import Metrics
 from ..experiments import comparison as comparing
@@ -100,7 +101,8 @@ def run(
     """
     asked = None if steps is None else opt.parse_sweep(steps).answers
     engine = {k: choices.pop(k) for k in opt.ENGINE}
-    arguments = {**opt.engine_arguments(engine), "regression": choices.pop("regression")}
+    arguments = opt.engine_arguments(engine, profile=profile)
+    arguments["regression"] = choices.pop("regression")
     if profile and max(len(networks), len(recipes)) > 1:
         raise UsageError("--profile takes one network", remedy="Leave it out, or name one.")
     if neurobench and (output is None or max(len(networks), len(recipes)) > 1):
@@ -153,7 +155,12 @@ def run(
             results.write(NEUROBENCH, json_text(metrics.document()) + "\n")
             written.append(f"wrote {NEUROBENCH} to {output}")
     seconds = sum(d["seconds"] for d in parts)
-    then = () if recipes else ("place", networks[0], "--target", "all", "--data", data)
+    then: tuple[object, ...] = ("place", networks[0], "--target", "all", "--data", data)
+    if recipes:
+        best = max(runs, key=lambda one: judged(one.evaluation, one.evaluation.points[-1]))
+        kept = f"{networks[0].stem}.snn.onnx"
+        chosen = ("--recipe", best.recipe, "-T", best.steps, "-o", kept)
+        then = ("convert", networks[0], "--calib", calib, *chosen)
     opt.emit(document, as_json, _text, runs, layers, seconds, written, then=then)
     opt.refuse_analog([one.evaluation.spiking for one in runs], allow_analog)
 
@@ -249,15 +256,18 @@ def _text(
     seconds: float,
     written: list[str],
 ) -> str:
-    """The curve of one network; of several first all beside each other."""
-    parts = [] if len(runs) == 1 else [comparison.runs_text(runs)]
+    """The curve of one network; of several first what comes of each, and all beside each other."""
+    parts = []
+    if len(runs) > 1:
+        answers = [line for one in runs for line in render.answer_lines(one.recipe, one.evaluation)]
+        parts = ["\n".join(answers), comparison.runs_text(runs, said=[r.recipe for r in runs])]
     for one in runs:
         evaluation = one.evaluation
         if len(runs) == 1 or len(evaluation.points) > 1:
-            text = render.run_text(one.recipe, evaluation)
+            text = render.run_text(one.recipe, evaluation) + "\n"
         else:
-            text = f"{one.recipe}: {render.knee_text(evaluation)}"
-        text += "\n" + answers_text(one) + render.notes_text(one.notes)
+            text = f"{one.recipe}: "
+        text += answers_text(one) + render.notes_text(one.notes)
         if evaluation.stopped:
             text += "\n" + render.early_exit_text(evaluation.stopped)
         parts.append(text)
@@ -302,7 +312,8 @@ def compare(*, first: Path, second: Path, output: Path | None, force: bool, as_j
     if results is not None:
         results.write("compare.json", json_text(document) + "\n")
         results.write("compare.html", compare_html(found, command=terminal.typed()))
-    then = ("compare", first, second, "-o", "compared/") if output is None else ()
+    then: tuple[object, ...] = ("compare", first, second, "-o", "compared/")
+    then = then if output is None else ("explain", "agreement")
     opt.emit(document, as_json, _compared, found, output, then=then)
 
 

@@ -304,9 +304,6 @@ def demo(context: click.Context, output: Path, force: bool, steps: str) -> None:
     """The main job on a bundled network (a small CNN on handwritten digits), in under a minute."""
     bundled = resources("onnx2snn.models")
     with as_file(bundled / "digits_cnn.onnx") as model, as_file(bundled / "digits.npz") as data:
-        for path in (model, data):
-            terminal.out(f"{path.name}: {shown(str(path))}")
-        terminal.out("")
         claim(output, {WATCHED: Kind.HTML}, inputs=(), force=force)  # before the long work
         context.invoke(
             sweep,
@@ -319,6 +316,9 @@ def demo(context: click.Context, output: Path, force: bool, steps: str) -> None:
             scale=16.0,
             layout="NHWC",
         )
+        terminal.out("")
+        for path in (model, data):
+            terminal.out(f"{path.name}: {shown(str(path))}")
         terminal.out("")
         context.invoke(
             watch,

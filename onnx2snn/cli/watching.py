@@ -9,6 +9,7 @@ import click
 
 from .. import api
 from ..data import Preprocessing
+from ..display import counted
 from ..evaluation.watching import Watched
 from ..evaluation.watching import watch as watched
 from ..reports.pages.watch import watch_html
@@ -98,6 +99,11 @@ def _document(found: Watched, output: Path) -> dict[str, Any]:
 def _text(found: Watched, output: Path) -> str:
     lines = []
     if found.decided is not None and found.ann_decided is not None and found.settles is not None:
+        same = int((found.decided[:, -1] == found.ann_decided).sum())
+        lines.append(
+            f"{same} of {counted(len(found.settles), 'sample')} answered as the ANN does after "
+            f"T={found.steps}; the last of them settled at T={max(found.settles)}"
+        )
         for i, (said, ann, at) in enumerate(
             zip(found.decided[:, -1], found.ann_decided, found.settles, strict=True)
         ):

@@ -20,7 +20,7 @@ from ..runtime.ops import Array, Shape
 from ..runtime.semantics.labels import mapping_text, numbered
 from ..runtime.semantics.samples import spread_over
 from ..spelling import spelled
-from .files import data_files, data_path, load_file, read_npz
+from .files import data_files, data_path, load_file, others_beside, read_npz
 from .folders import read_folder
 from .mapped import forget
 from .preprocessing import LAYOUTS, Preprocessing
@@ -34,6 +34,7 @@ __all__ = [
     "data_files",
     "data_path",
     "load_samples",
+    "others_beside",
 ]
 
 
@@ -165,6 +166,13 @@ def load_samples(
     ``skip_unreadable``: pictures that cannot be read are left out. Raises DataError with what,
     where and a remedy.
     """
+    if not spec.strip():  # a variable of the shell that is not set; else the current folder
+        raise DataError(
+            "no file is named",
+            where="DATA",
+            remedy="DATA is FILE.npz[:X_KEY[,Y_KEY]], a .npy file or a folder of images.",
+            code="E201",
+        )
     file, keys = data_path(spec)
     if keys and (file.is_dir() or file.suffix == ".npy"):
         raise DataError(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -31,6 +32,41 @@ def data_files(spec: str) -> Iterator[Path]:
         if path.is_dir():
             for folder in (path, *(d for d in path.iterdir() if d.is_dir())):
                 yield from (f for f in folder.iterdir() if f.is_symlink() or f.stat().st_nlink > 1)
+
+
+def others_beside(spec: str) -> str | None:
+    """DATA of other samples and labels in the file that ``spec`` is of: the arrays of the first
+    names, by the alphabet from behind (``x_test`` before ``x_calib``), whose samples have the same
+    shape and that have labels, one for each; None where there are none."""
+    file, keys = data_path(spec)
+    shapes = {} if file.suffix != ".npz" or not file.is_file() else _shapes(file)
+    taken = keys.partition(",")[0] or ("x" if "x" in shapes else "")
+    for name in sorted(shapes, reverse=True):
+        same = taken in shapes and shapes[name][1:] == shapes[taken][1:]
+        labels = f"y{name[1:]}"
+        if name == taken or not (same and name[:1] == "x" and labels in shapes):
+            continue
+        if shapes[labels][:1] == shapes[name][:1]:
+            return f"{file}:{name},{labels}"
+    return None
+
+
+def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """Of the arrays of an ``.npz`` file, from their heads alone; none where it is not sound."""
+    out = {}
+    try:
+        with ZipFile(file) as archive:
+            for entry in archive.namelist():
+                with archive.open(entry) as head:
+                    version = np.lib.format.read_magic(head)
+                    read = {
+                        (1, 0): np.lib.format.read_array_header_1_0,
+                        (2, 0): np.lib.format.read_array_header_2_0,
+                    }[version]
+                    out[entry.removesuffix(".npy")] = read(head)[0]
+    except (OSError, ValueError, KeyError, BadZipFile):
+        return {}
+    return out
 
 
 def _is_windows_path(spec: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..data import Samples
+from ..errors import UsageError
 from ..questions import Question
 from ..questions.answers import questions_of_answers
 from ..runtime.cost import StaticCost, static_cost
@@ -152,11 +153,17 @@ def evaluate(
         seed, early_exit: see ``runtime.engine.interface.How``.
         regression: the outputs are values, also where they look like one score per class. (Labels
             that are no class numbers say the same.)
-        engine: "fast", or "numpy", the definition ("onnxruntime" is an old name of "fast").
+        engine: "fast" ("onnxruntime" is its old name); "numpy", the definition; or "torch".
         options: fields of ``runtime.engine.interface.EngineOptions``.
 
-    Raises UsageError for an unknown engine, DataError for samples that do not fit.
+    Raises UsageError for an unknown engine and steps below 1 (E110), DataError for samples that
+    do not fit.
     """
+    if not 1 <= first <= steps:
+        raise UsageError(
+            f"steps are at least 1, and the first is not after the last, got {first} to {steps}",
+            code="E110",
+        )
     ann = ann or analog_ann(network)
     known = reader.read(network, samples.labels, regression=regression, where=samples.source)
     simulator = make_engine(engine, **options)
@@ -208,7 +215,7 @@ def evaluate(
             "engine": engine,
             "seed": seed,
             "early_exit": None if early_exit is None else asdict(early_exit),
-            **{name: str(value) for name, value in options.items() if name == "dtype"},
+            **{k: str(v) for k, v in options.items() if k in ("dtype", "device") and v is not None},
         },
         unused_labels=not regression and not known.classes and known.whole,
         said=known.said,

@@ -14,8 +14,8 @@ import numpy as np
 from ..converter.recipes import RECIPES
 from ..errors import UsageError
 from ..results.marks import TEXT_MARK, Kind
-from ..runtime.engine.torch import NEURONS, source_of
-from ..runtime.graph import Analog, Population, Readout, SpikingGraph
+from ..runtime.engine.torch import source_of, unknown
+from ..runtime.graph import Analog, SpikingGraph
 from .counts import count, samples, window
 from .format import Choices, Format, Written
 from .refusal import refuse, refuse_inexact
@@ -52,12 +52,7 @@ def _write(network: SpikingGraph, name: str, choices: Choices) -> Written:
 
 def _unsayable(network: SpikingGraph) -> list[tuple[str, str]]:
     islands = [(n.name, f"an analog island ({'+'.join(n.ops)})") for n in network.of(Analog)]
-    nodes: list[Population | Readout] = [*network.of(Population), *network.of(Readout)]
-    return islands + [
-        (node.name, f"neurons of the model '{node.neuron.name}'")
-        for node in nodes
-        if node.neuron is not None and type(node.neuron) not in NEURONS
-    ]
+    return [*islands, *unknown(network)]
 
 
 def _title(network: SpikingGraph) -> str:

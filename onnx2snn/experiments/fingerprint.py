@@ -55,7 +55,8 @@ def simulations(inputs: str, engine: Mapping[str, Any]) -> str:
     Parameters:
         engine: keyword arguments of ``evaluate``; only those in ``FREE`` are left out.
     """
-    return fingerprint([inputs, {k: v for k, v in engine.items() if k not in FREE}])
+    more = [_version("torch")] if engine.get("engine") == "torch" else []
+    return fingerprint([inputs, {k: v for k, v in engine.items() if k not in FREE}, *more])
 
 
 def simulation(key: str, network: SpikingGraph, steps: int) -> str:

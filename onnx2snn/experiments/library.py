@@ -39,12 +39,19 @@ from ..spelling import spelled
 from .chips import check_targets
 from .plan import Steps, fitting, parse_grid, plan
 from .run import sweep as run_sweep
-from .saving import chart_kinds, network_names, write_chart, write_networks
+from .saving import (
+    chart_kinds,
+    network_names,
+    page_name,
+    write_chart,
+    write_networks,
+    write_placements,
+)
 from .shards.cluster import executor
 from .shards.delivery import By
 from .store import Store, in_memory, opened
 from .watching import Unwatched, Watcher
-from .work import work_on
+from .work import Work, work_on
 
 # Keyword arguments of ``evaluate`` that a sweep passes on.
 ENGINE = (
@@ -64,12 +71,12 @@ class SweepResult(Result):
     Attributes:
         record: all curves; ``runs`` are those.
         names: of the converted networks' files, in the order of the series.
-        test: the samples.
+        work: what was done it on: samples, chips.
     """
 
     record: Sweep
     names: tuple[str, ...]
-    test: Samples
+    work: Work
 
     @property
     def runs(self) -> tuple[SweepRun, ...]:
@@ -105,12 +112,14 @@ class SweepResult(Result):
         return sweep_figure(self.record)
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
-        """Write what `sweep -o` writes but the chips' placement pages. Raises DataError (E220 to
-        E225)."""
+        """Write what `sweep -o` writes. Raises DataError (E220 to E225)."""
         kinds = chart_kinds("sweep") | dict.fromkeys(self.names, Kind.NETWORK)
+        chips = [chip.name for chip in self.work.targets]
+        kinds |= {page_name(n, chip=chip): Kind.HTML for n in self.names for chip in chips}
         results = claim(Path(folder), kinds, inputs=(), force=force)
-        write_chart(self.record, self.to_dict(), results, "sweep")
-        write_networks(self.record, self.names, results, self.test)
+        linked = write_placements(self.work, self.record, self.names, results)
+        write_chart(self.record, self.to_dict(), results, "sweep", placements=linked)
+        write_networks(self.record, self.names, results, self.work.samples)
 
 
 @checked
@@ -225,7 +234,7 @@ def sweep(
             record = run_sweep(work, series, seeds=seeds, executor=home, left_out=left_out)
         store.finish()
     names = network_names(loaded.path, series)
-    return SweepResult(record=record, names=tuple(names.values()), test=test)
+    return SweepResult(record=record, names=tuple(names.values()), work=work)
 
 
 def _store(folder: str | Path | None) -> AbstractContextManager[Store]:

@@ -94,6 +94,8 @@ def write_placements(
     """A placement page for every network, whose files are ``names``, and chip; the name of each, by
     the id of the network and the chip."""
     out: dict[tuple[int, str], str] = {}
+    if not work.targets:
+        return out
     show = work.watch.stage("placing")
     for name, made in zip(names, result.networks, strict=True):
         for chip in work.targets:

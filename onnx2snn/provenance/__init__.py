@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from ..converter.frontend import LoadedModel
 from ..converter.recipes.encodings import CODED
@@ -82,6 +82,27 @@ class LearningSession:
     digests: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class FineTuningSession:
+    """One run of `finetune`: on ``samples`` (``source``: as the user called them, without folders;
+    ``held_back`` more judged) with or without ``labels``, for ``steps`` steps and so many
+    ``epochs``, of which the ``best`` one was kept; ``settings``: the options that it was given;
+    ``score_before`` and ``score``: on those held back, None where outputs are values; ``digests``
+    as in ``CalibrationData``."""
+
+    source: str
+    samples: int
+    held_back: int
+    labels: bool
+    steps: int
+    epochs: int
+    best: int
+    settings: Mapping[str, Any]
+    score_before: float | None
+    score: float | None
+    digests: str | None = None
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Provenance:
     """What a converted network remembers. None: the file does not say.
@@ -101,6 +122,7 @@ class Provenance:
         inputs: the range of the calibration samples, as the network takes them, by input.
         left_out: by tensor of an output, the operations behind it that were left out.
         learned: what its plastic layer learned from, in order.
+        finetuned: how it was fine-tuned, in order.
         others: further keys, kept as they are.
     """
 
@@ -124,6 +146,7 @@ class Provenance:
     inputs: Mapping[str, InputRange] | None = None
     left_out: Mapping[str, tuple[str, ...]] | None = None
     learned: tuple[LearningSession, ...] | None = None
+    finetuned: tuple[FineTuningSession, ...] | None = None
     others: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
@@ -171,6 +194,7 @@ class Provenance:
         return None if self.assumed or given is None else given.reach
 
 
+Session: TypeAlias = LearningSession | FineTuningSession
 # Field -> key. A key that is not here is kept in ``others``.
 KEYS: Mapping[str, str] = {
     f.name: "T" if f.name == "steps" else f.name for f in fields(Provenance) if f.name != "others"
@@ -184,7 +208,7 @@ def _plain(value: Any) -> Any:
         return {"path": value.path, "sha256": value.sha256}  # what every version reads
     if isinstance(value, GivenThreshold) and not value.beside:
         return {"median": value.median, "reach": value.reach}  # what every version reads
-    if isinstance(value, Source | CalibrationData | GivenThreshold | InputRange | LearningSession):
+    if isinstance(value, Source | CalibrationData | GivenThreshold | InputRange | Session):
         return asdict(value)
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
@@ -224,7 +248,8 @@ def _read(meta: Mapping[str, Any]) -> Provenance:
         versions=_document(meta, "versions"),
         inputs=_ranges(meta),
         left_out=_left_out(meta),
-        learned=_sessions(meta),
+        learned=_sessions(meta, "learned", LearningSession),
+        finetuned=_sessions(meta, "finetuned", FineTuningSession),
         others=unknown,
     )
 
@@ -276,13 +301,13 @@ def _left_out(meta: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]] | None:
     return None if found is None else {tensor: tuple(ops) for tensor, ops in found.items()}
 
 
-def _sessions(meta: Mapping[str, Any]) -> tuple[LearningSession, ...] | None:
-    found = meta.get("learned")
+def _sessions(meta: Mapping[str, Any], key: str, kind: type[T]) -> tuple[T, ...] | None:
+    found = meta.get(key)
     if found is None:
         return None
     if not isinstance(found, list | tuple):
-        raise _wrong(f"'learned' is {found!r}, not a list")
-    sessions = (_record(LearningSession, f"learned/{i}", one) for i, one in enumerate(found))
+        raise _wrong(f"'{key}' is {found!r}, not a list")
+    sessions = (_record(kind, f"{key}/{i}", one) for i, one in enumerate(found))
     return tuple(one for one in sessions if one is not None)
 
 

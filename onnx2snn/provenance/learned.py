@@ -17,7 +17,7 @@ from ..converter.learning.learn import learn_from
 from ..data import Samples
 from ..errors import DataError, UsageError, did_you_mean
 from ..questions.inputs import KEPT, digests, packed
-from ..runtime.engine import DEFAULT, Engine, make_engine
+from ..runtime.engine import DEFAULT, Device, Engine, make_engine
 from ..runtime.graph import Population, Readout, SpikingGraph
 from ..runtime.ops import Array
 from ..runtime.plasticity import (
@@ -100,6 +100,7 @@ def learn(
     seed: int = 0,
     settings: Mapping[str, float | str] | None = None,
     engine: str = DEFAULT,
+    device: Device | None = None,
     threads: int | None = None,
     mem_limit: int | None = None,
     progress: Stages = lambda stage: lambda done, total: None,
@@ -115,7 +116,7 @@ def learn(
         passes: over the samples [what the rule says].
         seed: draws the first weights and the order of the samples.
         settings: parameters of the rule, by name.
-        engine, threads, mem_limit: of the network before the layer, see
+        engine, device, threads, mem_limit: of the network before the layer, see
             ``runtime.engine.interface.EngineOptions``.
         progress: called with the name of a stage, gives what is called with (done, total).
 
@@ -140,7 +141,7 @@ def learn(
         samples,
         head.steps,
         progress=progress("simulating"),
-        engine=make_engine(engine, threads=threads, mem_limit=mem_limit),
+        engine=make_engine(engine, device=device, threads=threads, mem_limit=mem_limit),
         seed=seed,
     )
     began = perf_counter()

@@ -1,6 +1,6 @@
 """Whether samples are what the network was made for: W420 to W423.
 
-    W420  pixel values without a scale           W422  another mean or std than calibration's
+    W420  stored values without a scale          W422  another mean or std than calibration's
     W421  a range far from calibration's        W423  a scale for data that are scaled already
 
 A converted network remembers the range of its calibration samples, as it takes them. Test data are
@@ -27,6 +27,7 @@ LOOKED_AT = 512  # samples, spread over all
 DIGEST = 4  # bytes of a sample's digest
 KEPT = 4096  # digests
 BYTES = 255  # the largest value of a pixel stored as a byte
+LEVELS = 8  # the largest of whole numbers that are probably shades, no marks or small counts
 DARK = 50  # a scale this many times the largest value has nothing left to scale
 
 
@@ -132,17 +133,24 @@ def questions_of_scale(
     """
     few = np.asarray(stored[spread_over(len(stored), most=64)])
     largest = float(np.abs(few.astype(np.float64)).max(initial=0))
-    pixels = bool(
-        few.min(initial=0) >= 0 and BYTES / 4 < largest <= BYTES and (few == np.floor(few)).all()
-    )
-    untouched = max(abs(taken.min), abs(taken.max)) > BYTES / 8
-    if scale == 1 and pixels and untouched and not scales_itself:
+    counts = bool(few.min(initial=0) >= 0 and (few == np.floor(few)).all())
+    pixels = counts and BYTES / 4 < largest <= BYTES
+    untouched = scale == 1 and max(abs(taken.min), abs(taken.max)) > largest / 2
+    if pixels and untouched and not scales_itself:
         yield Question(
             code="W420",
             what=f"whole numbers up to {largest:g} reach the network as they are stored: they are "
             "probably pixels of 0 to 255",
             remedy=f"Give {spelled('scale', 255)} (and {spelled('mean')}, {spelled('std')}), if "
             "the network was trained so.",
+            where=where,
+        )
+    elif counts and untouched and not scales_itself and LEVELS <= largest <= BYTES / 4:
+        yield Question(
+            code="W420",
+            what=f"whole numbers up to {largest:g} reach the network as they are stored: was it "
+            "trained on such values",
+            remedy=f"If it was trained on values up to 1, give {spelled('scale', largest)}.",
             where=where,
         )
     elif scale > 1 and 0 < largest <= scale / DARK:

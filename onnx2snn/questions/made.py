@@ -114,7 +114,9 @@ def ask_of_overlap(test: Samples, network: SpikingGraph) -> Iterator[Question]:
     seen = {
         CALIBRATED: [] if made.calibration is None else unpacked(made.calibration.digests or "")
     }
-    lessons = [unpacked(lesson.digests or "") for lesson in made.learned or ()]
+    known = [session.digests for session in made.learned or ()]
+    known += [session.digests for session in made.finetuned or ()]
+    lessons = [unpacked(packed or "") for packed in known]
     seen[LEARNED] = list({d for lesson in lessons for d in lesson})
     which = spread_over(len(test), most=KEPT)[: None if any(seen.values()) else 0]
     parts = (test.at(which[at : at + CHUNK]) for at in range(0, len(which), CHUNK))

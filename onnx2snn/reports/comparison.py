@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Collection, Mapping, Sequence
+from math import inf
 from typing import Any
 
 from ..converter.recipes import recipe_named
@@ -21,6 +22,7 @@ from . import spiking
 from .figures import count, ratio
 from .spiking import answers_text
 from .text import (
+    answer_lines,
     csv_name,
     interval,
     notes_text,
@@ -196,10 +198,24 @@ def runs_text(runs: Sequence[SweepRun], *, said: Collection[str] = ()) -> str:
 
 
 def sweep_text(sweep: Sweep) -> str:
-    """What all curves come to, then one after the other."""
-    head = f"{sweep.model} on {sweep.data} ({counted(sweep.samples, 'sample')})"
+    """What the curve with the shortest answer near the ANN comes to, and all of them in a table;
+    then one after the other."""
+    best = min(sweep.runs, key=_latency)
+    head = "\n".join(
+        [
+            *answer_lines(best.recipe, best.evaluation),
+            f"{sweep.model} on {sweep.data} ({counted(sweep.samples, 'sample')})",
+        ]
+    )
     answer = _answer_text(sweep) + notes_text(sweep.left_out)
     return "\n\n".join([head, answer, *(_curve_text(run) for run in sweep.runs)])
+
+
+def _latency(run: SweepRun) -> float:
+    """Of the first answer near the ANN; infinite where there is none."""
+    found = knee(run.evaluation) if run.evaluation.spiking.emits else None
+    near = (p.latency for p in run.evaluation.points if found is not None and found["T"] == p.T)
+    return next(near, inf)
 
 
 def _answer_text(sweep: Sweep) -> str:

@@ -1,4 +1,4 @@
-"""A conversion, and what a network learned after it, as JSON and text."""
+"""A conversion, and what a network learned after it or was fine-tuned to, as JSON and text."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from math import prod
 from typing import Any
 
 from ..display import counted
-from ..evaluation.evaluate import Evaluation
+from ..evaluation.evaluate import Evaluation, Point
 from ..evaluation.spiking import SpikingShare
 from ..provenance import Provenance
+from ..provenance.finetuned import FineTuning
 from ..provenance.learned import Learning
 from ..runtime.graph import Population, Readout, SpikingGraph, onsets
 from . import comparison
 from . import spiking as words
 from .figures import count, ratio
 from .spiking import recipe_text
-from .text import interval, notes_text, percent, table
+from .text import duration, interval, notes_text, percent, table
 
 
 def document(
@@ -197,7 +198,13 @@ def learned_text(document: Mapping[str, Any]) -> str:
     ]
     cells = [[name, f"{n:,}", count(n / max(shown, 1))] for name, n in rows]
     new = ", ".join(map(str, document["new_classes"]))
-    lines = [
+    lines = []
+    if document["accuracy_on_learned"] is not None:
+        lines.append(
+            f"{percent(document['accuracy_on_learned'], 1)} of these samples are named right now. "
+            "It learned from them: `onnx2snn run` on others tells."
+        )
+    lines += [
         f"Rule {document['rule']}: {document['neurons']} neurons on the {document['inputs']} "
         f"values of '{document['at']}', T={document['T']}, {document['samples']} samples shown "
         f"{counted(document['passes'], 'time')}, {document['seconds']:.1f} s.",
@@ -211,9 +218,94 @@ def learned_text(document: Mapping[str, Any]) -> str:
             f"No neuron stands for {lost}, which the network named before: the layer knows what it "
             "was shown. Show these too."
         )
-    if document["accuracy_on_learned"] is not None:
-        lines.append(
-            f"{percent(document['accuracy_on_learned'], 1)} of these samples are named right now. "
-            "It learned from them: `onnx2snn run` on others tells."
-        )
     return "\n".join([*lines, f"wrote {document['output']}"])
+
+
+def finetuned(done: FineTuning, *, output: str) -> dict[str, Any]:
+    """The JSON document of `finetune`."""
+    return {
+        "schema": "onnx2snn.finetune/1",
+        "output": output,
+        "kept": done.kept,
+        "T": done.steps,
+        "latency": done.after.latency,
+        "samples": done.samples,
+        "held_out": done.held_back,
+        "held_out_seen_by_calibration": done.seen,
+        "labels": done.labels,
+        "classes": done.classes,
+        "before": _judged(done.before),
+        "after": _judged(done.after),
+        "settings": asdict(done.settings),
+        "epochs": [asdict(one) | {"loss": _number(one.loss)} for one in done.history],
+        "best_epoch": done.best,
+        "samples_at_once": done.at_once[0],
+        "steps_at_once": done.at_once[1],
+        "seconds": done.seconds,
+        "processor_seconds": done.processor_seconds,
+    }
+
+
+def _judged(point: Point) -> dict[str, Any]:
+    names = ("accuracy", "low", "high", "agreement", "agreement_low", "agreement_high", "error")
+    costs = ("spikes_per_neuron", "synops_per_sample")
+    return {name: getattr(point, name) for name in (*names, *costs)}
+
+
+def _number(x: float) -> float | None:
+    return x if x == x else None  # before training there is none
+
+
+def finetuned_text(document: Mapping[str, Any]) -> str:
+    """What it took, and what the files before and after say of the samples that were held out."""
+    before, after = document["before"], document["after"]
+    teacher = "their labels" if document["labels"] else "what the ANN inside the file answers"
+    last = len(document["epochs"]) - 1
+    rows = [
+        ["before", *_judged_cells(before, document=document)],
+        ["fine-tuned", *_judged_cells(after, document=document)],
+    ]
+    named = "right" if document["labels"] else "as the ANN"
+    if not document["classes"]:
+        named = "error"
+    lines = [
+        f"Fine-tuned for T={document['T']} on {counted(document['samples'], 'sample')} and "
+        f"{teacher}: {counted(last, 'epoch')}, the best one was the "
+        f"{_ordinal(document['best_epoch'])}, {duration(document['seconds'])} "
+        f"({duration(document['processor_seconds'])} of processor time).",
+        table([f"{document['held_out']} held out", named, "spikes per neuron"], rows),
+        "The files were judged, after rounding, on samples that nothing was learned from; they "
+        "chose the epoch, so others tell better: `onnx2snn run` on test data.",
+    ]
+    if seen := document["held_out_seen_by_calibration"]:
+        lines.append(
+            f"The conversion was calibrated on {seen} of them: on these the network before looks "
+            "better than it is."
+        )
+    if document["kept"]:
+        lines.append(
+            "These are not answered better than before: the network was saved as it was. More "
+            "samples or epochs, or another rate, may help."
+        )
+    return "\n\n".join([*lines[:2], "\n".join([*lines[2:], f"wrote {document['output']}"])])
+
+
+def _judged_cells(point: Mapping[str, Any], *, document: Mapping[str, Any]) -> list[str]:
+    spikes = f"{point['spikes_per_neuron']:.2f}"
+    if not document["classes"]:
+        return [percent(point["error"], 2), spikes]
+    kind = "accuracy" if document["labels"] else "agreement"
+    low, high = ("low", "high") if document["labels"] else ("agreement_low", "agreement_high")
+    share = percent(point[kind], 1)
+    if point[low] is not None:
+        share += f" ({interval(point[low], point[high])})"
+    return [share, spikes]
+
+
+def _ordinal(number: int) -> str:
+    if number == 0:
+        return "one before training"
+    ending = (
+        "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    )
+    return f"{number}{ending}"

@@ -8,16 +8,17 @@ from typing import Any
 from ..diagnosis import TOO_HIGH, Diagnosis
 from ..diagnosis.advice import Advice, cause_of, fault_at, heaviest, stands_out
 from ..diagnosis.layers import PARTS
+from ..diagnosis.loss import Loss
 from ..diagnosis.measure import RULE, Measured
 from ..display import counted
-from . import comparison, documents, loss, spiking
+from ..evaluation.evaluate import Evaluation
+from . import comparison, documents, spiking
 from . import text as render
 from .energy import verdicts
 from .remedies import advice_text, trial_text
+from .text import interval, percent
 
 SCHEMA = "onnx2snn.diagnose/1"
-
-
 MOST = "Most is added at"
 
 
@@ -50,7 +51,7 @@ def document(diagnosis: Diagnosis) -> dict[str, Any]:
         "T": measured.steps,
         "latency": measured.latency,
         "samples": measured.samples,
-        "loss": loss.document(diagnosis.loss),
+        "loss": _lost(diagnosis.loss),
         **_cost(diagnosis),
         "layers": [documents.layer(layer) for layer in measured.layers],
         "rule": RULE,
@@ -207,13 +208,14 @@ def text(diagnosis: Diagnosis) -> str:
     """The report for a terminal."""
     measured = diagnosis.measured
     head = [
-        *beginning(diagnosis),
+        *layer_lines(diagnosis),
         f"{diagnosis.network or 'network'} against {diagnosis.model}: T={measured.steps}, latency "
         f"{measured.latency}, {counted(measured.samples, 'sample')}",
         "Errors are rms over neurons and samples, relative to the rms of the ANN's activation.",
     ]
     table = render.table(HEADER, rows(measured))
-    parts = ["\n".join(head), table, "\n".join(summary(diagnosis))]
+    answer = "\n".join([*beginning(diagnosis), *summary(diagnosis)])
+    parts = [answer, "\n".join(head), table]
     parts += (
         [networks_text(diagnosis), "\n".join(energy_lines(diagnosis))] if diagnosis.curves else []
     )
@@ -245,16 +247,64 @@ def beginning(diagnosis: Diagnosis) -> list[str]:
     if not diagnosis.curves or diagnosis.loss is None:
         return lines
     found = diagnosis.curves[0].evaluation
-    share = found.spiking
     return [
         *lines,
-        *spiking.headline(share, diagnosis.measured.steps),
-        *loss.lines(diagnosis.loss, found),
-        *spiking.lines(share),
+        *spiking.headline(found.spiking, diagnosis.measured.steps),
+        *loss_lines(diagnosis.loss, found),
     ]
+
+
+def layer_lines(diagnosis: Diagnosis) -> list[str]:
+    """How many layers spikes drive; empty where nothing was run."""
+    return spiking.lines(diagnosis.curves[0].evaluation.spiking) if diagnosis.curves else []
 
 
 def marked(diagnosis: Diagnosis) -> list[bool]:
     """Which layer the error jumps at."""
     first = None if diagnosis.first is None else diagnosis.first.name
     return [layer.name == first for layer in diagnosis.measured.layers]
+
+
+def _lost(loss: Loss | None) -> dict[str, Any] | None:
+    """The entry ``loss`` of a diagnosis's JSON document: fractions."""
+    return None if loss is None else {**asdict(loss), "is_nothing": loss.is_nothing}
+
+
+def loss_lines(loss: Loss, evaluation: Evaluation) -> list[str]:
+    """What is lost, how sure that is, and the agreement; and where nothing is, that.
+
+    ``evaluation``: the one that the loss is of.
+    """
+    last, said = evaluation.points[-1], ""
+    count = f"{counted(evaluation.samples, 'sample')}"
+    agreement = (
+        f"agreement with the ANN {percent(loss.agreement, 1)} (95 % interval "
+        f"{interval(loss.agreement_low, loss.agreement_high)})"
+    )
+    match loss.measure:
+        case "accuracy":
+            said = (
+                f"Accuracy {percent(last.accuracy)}, ANN {percent(evaluation.ann_accuracy)}: "
+                f"{_points(loss)}; {agreement}; {count}."
+            )
+        case "agreement":
+            said = f"No labels: {agreement}; {count}."
+        case "error":
+            said = (
+                f"The outputs differ from the ANN's by {percent(loss.lost, 1)} of their norm "
+                f"(concordance {last.concordance:.4f}); {count}."
+            )
+    return [said, "Nothing is lost that these samples show."] if loss.is_nothing else [said]
+
+
+def _points(loss: Loss) -> str:
+    """Points of accuracy lost or gained, and their interval."""
+    lost, word = (loss.lost, "lost") if loss.lost >= 0 else (-loss.lost, "gained")
+    low, high = (loss.low, loss.high) if loss.lost >= 0 else (_minus(loss.high), _minus(loss.low))
+    if low is None or high is None:
+        return f"{100 * lost:.2f} points {word}"
+    return f"{100 * lost:.2f} points {word} (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def _minus(value: float | None) -> float | None:
+    return None if value is None else -value

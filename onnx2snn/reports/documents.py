@@ -23,6 +23,7 @@ from ..evaluation.evaluate import Evaluation
 from ..evaluation.sweep import Sweep, SweepRun, knee
 from ..evaluation.verify import Verification
 from ..hwtargets import HardwareTarget, PlacementReport, Screening, to_json
+from ..hwtargets.target import Limit
 from ..provenance import Provenance
 from ..runtime.graph import SpikingGraph
 from . import spiking
@@ -221,11 +222,15 @@ def runs(documents: list[dict[str, Any]], data: str) -> dict[str, Any]:
 def target(chip: HardwareTarget) -> dict[str, Any]:
     """A chip's numbers and their sources."""
 
-    def numbers(table: Any) -> dict[str, Any]:
-        return {
-            key: {"value": n.value, "unit": n.unit, "source": n.source, "verified": n.verified}
-            for key, n in table.items()
-        }
+    def number(n: Limit) -> dict[str, Any]:
+        stated: dict[str, Any] = {"basis": n.basis} if n.basis else {}
+        if n.others:
+            stated["others"] = [{"by": other.by, **number(other)} for other in n.others]
+        kept = {"value": n.value, "unit": n.unit, "source": n.source, "verified": n.verified}
+        return kept | stated
+
+    def numbers(table: Mapping[str, Limit]) -> dict[str, Any]:
+        return {key: number(n) for key, n in table.items()}
 
     return {
         "name": chip.name,
@@ -235,6 +240,9 @@ def target(chip: HardwareTarget) -> dict[str, Any]:
         "energy": {
             key: entry | ({"covers": known} if (known := chip.energy[key].covers) else {})
             for key, entry in numbers(chip.energy).items()
+        },
+        "time": {
+            key: {k: v for k, v in vars(t).items() if k != "name"} for key, t in chip.times.items()
         },
         "capabilities": dict(chip.capabilities),
         "boards": dict(chip.boards),

@@ -12,7 +12,7 @@ from ..evaluation.energy.events import Events
 from ..hwtargets.placement.report import PlacementReport
 from ..hwtargets.target import Violation
 from ..spelling import spelled
-from .energy import verdicts
+from .energy import verdicts, work
 from .energy.chips import INPUTS, KINDS, SAID, SHORT, conditions, joules, latency, summed_up
 from .energy.chips import rows as energies
 from .figures import ratio
@@ -26,11 +26,12 @@ def render_text(report: PlacementReport, done: Events | None = None) -> str:
     on the samples, for the verdict against its ANN."""
     report = displayed(report)
     parts = [
-        _verdict(report),
+        "\n".join([_verdict(report), *work.otherwise(report)]),
         _violations(report),
         _layers(report),
         _resources(report),
         _traffic(report),
+        "\n".join(work.lines(report)),
         "" if report.fits else accuracy_text(report),
         _energy(report, counted=done is not None),
         "" if done is None else "\n".join(verdicts.lines(done)),
@@ -92,16 +93,22 @@ def _violations(r: PlacementReport) -> str:
         lines.append(f"  '{v.node}' {v.rule}: {_cell(v.used)}, limit {_cell(v.limit)}")
         if then is None or then.remedy != v.remedy:  # one that serves several is said once
             lines.append(f"    -> {v.remedy}")
-    tried = [f"  {_variant(v)}" for v in r.would_fit]
-    extra = ["What would fit (computed):", *tried] if tried else []
+    variants = [f"  {_variant(v)}" for v in r.would_fit]
+    extra = [f"{tried(r)}:", *variants] if variants else []
     return "\n".join(["Violations:", *lines, *extra])
+
+
+def tried(r: PlacementReport) -> str:
+    """What the variants of a report are."""
+    fits = any(v["fits"] for v in r.would_fit)
+    return "What would fit (computed)" if fits else "Tried, and does not fit either (computed)"
 
 
 def _variant(v: Mapping[str, Any]) -> str:
     told = [] if v.get("still") else [(v.get(k), k[:-1]) for k in ("cores", "chips")]
     counts = [counted(number, noun) for number, noun in told if number is not None]
     still = [f"still: {', '.join(v['still'])}"] if v.get("still") else []
-    verdict = "fits" if v["fits"] else "does not fit either"
+    verdict = "fits" if v["fits"] else "does not fit"
     return f"{v['change']}: {', '.join([verdict, *counts, *still])}"
 
 
@@ -147,10 +154,15 @@ def _synops(r: PlacementReport) -> str:
 
 def _resources(r: PlacementReport) -> str:
     rows = [
-        (x.name, x.used, x.limit, f"{100 * x.share:.0f} %", "" if x.verified else "not verified")
+        (x.name, x.used, x.limit, share_text(x.share), "" if x.verified else "not verified")
         for x in r.resources
     ]
     return _table(("resource (fullest core)", "used", "limit", "share", ""), rows)
+
+
+def share_text(share: float, *, digits: int = 0) -> str:
+    """Of a limit; in times where it is far above."""
+    return f"{share:,.0f} times" if share >= 10 else f"{100 * share:.{digits}f} %"
 
 
 def _traffic(r: PlacementReport) -> str:
@@ -217,6 +229,8 @@ def _energy(r: PlacementReport, *, counted: bool) -> str:
         ]
     if r.energy.ann is not None and not counted:
         parts.append(f"Against an 8-bit ANN in the same technology: {r.energy.ann.verdict}")
+    if said := work.step(r):
+        parts.append(said)
     return "\n".join(parts)
 
 
@@ -282,14 +296,24 @@ def _share(r: PlacementReport) -> str:
 def render_comparison(
     reports: Sequence[PlacementReport], alike: Alike = NONE, done: Events | None = None
 ) -> str:
-    """One line per chip: fits, cores, binding limit, input, accuracy on its integers, energies.
-    Below it, what the accuracy is compared with, what the energies are, why the network does not
-    fit, and the verdict against its ANN. ``alike``: the reports that energies are taken from;
-    ``done``: what the network did on the samples.
+    """Which chips it fits, and a line per chip: fits, cores, binding limit, input, accuracy on its
+    integers, energies. Below it, what the accuracy is compared with, what the energies are, why
+    the network does not fit, and the verdict against its ANN. ``alike``: the reports that energies
+    are taken from; ``done``: what the network did on the samples.
     """
     reports, alike = displayed(reports), displayed(alike)
     table = _table(comparison_columns(alike), comparison_rows(reports, alike))
-    return "\n\n".join([table, *comparison_notes(reports, alike, done)])
+    return "\n\n".join([which_fit(reports), table, *comparison_notes(reports, alike, done)])
+
+
+def which_fit(reports: Sequence[PlacementReport]) -> str:
+    """The answer of a comparison in a sentence."""
+    fits = [r.target for r in reports if r.fits]
+    no = [r.target for r in reports if not r.fits]
+    if not fits:
+        return f"Fits none of {counted(len(reports), 'chip')}."
+    rest = f"; not {', '.join(no)}" if no else ""
+    return f"Fits {len(fits)} of {counted(len(reports), 'chip')}: {', '.join(fits)}{rest}."
 
 
 def comparison_notes(

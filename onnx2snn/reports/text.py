@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from ..converter.frontend import CheckReport
 from ..display import counted, shown
 from ..display import table as table
 from ..evaluation.evaluate import Evaluation, Point
 from ..evaluation.spread import judged
 from ..evaluation.sweep import ERROR, Sweep, SweepRun, knee
-from ..evaluation.verify import Verification
 from ..experiments.plan import LADDER
-from ..hwtargets import HardwareTarget, Screening
 from ..runtime.engine import LayerProfile
 from ..spelling import spelled
 from . import spiking
 from .energy import verdicts
-from .figures import count, counted_short
+from .figures import counted_short
 
 
 def duration(seconds: float) -> str:
@@ -143,15 +139,14 @@ def bounds_of(evaluation: Evaluation, point: Point) -> tuple[float, float] | Non
 
 
 def run_text(title: str, evaluation: Evaluation, *, brief: bool = False) -> str:
-    """One network's curve and what comes of it; ``brief``: of energy the verdict alone."""
+    """What comes of one network's curve, then the curve; ``brief``: of energy the verdict alone."""
     ann = "" if evaluation.ann_accuracy is None else f"ANN {percent(evaluation.ann_accuracy)}, "
     head = (
-        f"{title}: {ann}{counted(evaluation.samples, 'sample')}, "
+        f"{ann}{counted(evaluation.samples, 'sample')}, "
         f"{counted_short(evaluation.neurons, 'neuron')}"
     )
     share = evaluation.spiking
-    first = spiking.headline(share, evaluation.points[-1].T)
-    head = "\n".join([*first, head, *spiking.lines(share)])
+    head = "\n".join([*answer_lines(title, evaluation), head, *spiking.lines(share)])
     asked = spelled("regression", True)
     if evaluation.logit:
         head += f"\none logit: class 1 where it is above 0 ({asked}: for a value)"
@@ -165,7 +160,13 @@ def run_text(title: str, evaluation: Evaluation, *, brief: bool = False) -> str:
     if brief:
         said = [f"At T={evaluation.points[-1].T}: {line}" for line in said[:1]]
     energy = "\n".join(["", *said])
-    return f"{text}\n\n{knee_text(evaluation)}{energy}"
+    return f"{text}\n{energy}"
+
+
+def answer_lines(title: str, evaluation: Evaluation) -> list[str]:
+    """What a report begins with: whether the network is spiking at all, and the knee."""
+    last = evaluation.points[-1].T
+    return [*spiking.headline(evaluation.spiking, last), f"{title}: {knee_text(evaluation)}"]
 
 
 def regression_text(evaluation: Evaluation) -> str:
@@ -255,142 +256,6 @@ def notes_text(notes: Sequence[str]) -> str:
 def csv_name(name: str) -> str:
     """A name as a cell that no spreadsheet takes for a formula (OWASP: CSV injection)."""
     return f"'{shown(name)}" if name.startswith(("=", "+", "-", "@")) else shown(name)
-
-
-def verify_text(name: str, v: Verification, every: bool) -> str:
-    """The verdict, then the layer that differs most; a row per layer where they differ, and with
-    ``every``."""
-    header = ["layer", "tensor", "relative difference"]
-    rows = [[c.name, c.tensor, f"{c.relative_diff:.2e}"] for c in v.layers]
-    verdict = "equal" if v.equal else "DIFFERENT"
-    undefined = (
-        f" {counted(v.undefined, 'value')} of the outputs are no finite numbers in ONNX "
-        "Runtime: not compared."
-        if v.undefined
-        else ""
-    )
-    dropped = (
-        f"\nLeft out at the output (softmax, sigmoid, argmax): {', '.join(v.dropped)}."
-        if v.dropped
-        else ""
-    )
-    purpose = "".join(
-        f"\nOn purpose, so that a difference is expected: {t}." for t in v.approximated
-    )
-    said = (
-        f"{name}: analog mode and ONNX Runtime are {verdict} on "
-        f"{counted(v.samples, 'sample')}: largest difference {v.max_abs_diff:.2e}, "
-        f"{v.relative_diff:.2e} of the output range.{undefined}{dropped}{purpose}"
-    )
-    if rows and (every or not v.equal):
-        return f"{said}\n\n{table(header, rows)}"
-    if rows:
-        worst = max(v.layers, key=lambda layer: layer.relative_diff)
-        said += (
-            f"\nOf {len(rows)} layers '{worst.name}' differs most"
-            if len(rows) > 1
-            else (f"\nThe layer '{worst.name}' differs")
-        )
-        said += f", {worst.relative_diff:.2e}; "
-        said += f"{spelled('verbose')} lists them"
-    return said
-
-
-def _screened(chip: str, found: Screening) -> list[str]:
-    """A row of the chips' table: what is certain, and what is not."""
-    lacks = dict.fromkeys(
-        f"{v.rule}: {_amount(v.used)}, limit {_amount(v.limit)} ({v.node})"
-        if v in found.sizes
-        else f"{v.rule}: {v.used} ({v.node})"
-        for v in found.violations
-    )
-    more = f" and {len(lacks) - 3} more" if len(lacks) > 3 else ""
-    remedy = f"; yes with {found.remedy}" if found.remedy else ""
-    why = ", ".join(list(lacks)[:3]) + more + remedy
-    if found.may_fit:
-        board = f" ({found.board})" if found.board and found.chips > 1 else ""
-        chips = f" on {counted(found.chips, 'chip')}{board}" if found.chips > 1 else ""
-        known = [f"at least {found.cores:,} core{'s' * (found.cores != 1)}{chips}"]
-        why = "; ".join((known if found.cores else []) + list(found.conditions))
-    return [chip, "yes" if found.may_fit else "no", why]
-
-
-def _amount(value: float | str) -> str:
-    return f"{value:,.0f}" if isinstance(value, int | float) else value
-
-
-def check_text(report: CheckReport, chips: Mapping[str, Screening], every: bool) -> str:
-    """The verdict, then which chips may hold the network, totals, and a row per node that is not
-    simply spiking, or (``every``) of all."""
-    parts = [_converts(report)]
-    for label, infos in (("input", report.inputs), ("output", report.outputs)):
-        parts += [f"{label} {i.name}: {'x'.join(map(str, i.shape)) or 'scalar'}" for i in infos]
-    if chips:
-        rows = [_screened(chip, found) for chip, found in chips.items()]
-        parts.append("\n" + table(["chip", "fits", "why not, or on what condition"], rows))
-        parts.append(
-            "no: certain for the network as it is, whatever the calibration. yes: kinds and sizes "
-            "do not rule it out, on the condition named; `place` says what it takes and what "
-            "accuracy is left."
-        )
-    totals = [
-        [verdict, t["nodes"], count(t["macs"])]
-        for verdict, t in report.totals.items()
-        if t["nodes"]
-    ]
-    parts.append("\n" + table(["verdict", "nodes", "MACs"], totals))
-    said = [n for n in report.nodes if every or n.verdict != "spiking"]
-    rows = [
-        [
-            n.name,
-            n.op,
-            n.verdict,
-            f"{n.reason.removesuffix('.')}. {n.remedy}" if n.remedy else n.reason,
-        ]
-        for n in said
-    ]
-    if rows:
-        parts.append("\n" + table(["node", "op", "verdict", "reason"], rows))
-    if len(said) < len(report.nodes):
-        left = counted(len(report.nodes) - len(said), "spiking node")
-        parts.append(f"{left}: {spelled('verbose')} lists them")
-    return "\n".join(parts)
-
-
-def _converts(report: CheckReport) -> str:
-    name = Path(report.path).name
-    if report.convertible:
-        return f"{name} converts."
-    bad = report.totals["unsupported"]["nodes"]
-    return f"{name} does not convert: {bad} unsupported node{'s' * (bad != 1)}."
-
-
-def _capability(value: object) -> object:
-    """What a chip can do, as people write it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return ", ".join(value) if isinstance(value, list | tuple) else value
-
-
-def target_text(target: HardwareTarget) -> str:
-    """The numbers of a chip, and where they come from."""
-    rows = [
-        [key, f"{n.value:g}", n.unit, "yes" if n.verified else "NO", n.source]
-        for table in (target.limits, target.energy)
-        for key, n in table.items()
-    ]
-    parts = [
-        f"{target.name}: {target.title}\n",
-        table(["number", "value", "unit", "verified", "source"], rows),
-        "\n"
-        + table(
-            ["capability", "value"], [[k, _capability(v)] for k, v in target.capabilities.items()]
-        ),
-    ]
-    if target.boards:
-        boards = ", ".join(f"{name} ({counted(n, 'chip')})" for name, n in target.boards.items())
-        parts.append(f"\nboards: {boards}")
-    return "\n".join([*parts, *(f"note: {note}" for note in target.notes)])
 
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

@@ -42,6 +42,7 @@ class Kind(Enum):
     SANAFE = "network for SANA-FE"
     ARRAYS = "weights of a PyTorch module"
     STATE = "state of an unfinished sweep"
+    TRAINING = "state of an unfinished fine-tuning"
 
 
 def made_by_us(path: Path, kind: Kind) -> bool:
@@ -144,4 +145,5 @@ READERS: Mapping[Kind, Callable[[Path], bool]] = {
     Kind.SANAFE: _is_module,
     Kind.ARRAYS: _is_weights,
     Kind.STATE: _is_state,
+    Kind.TRAINING: _is_arrays,
 }

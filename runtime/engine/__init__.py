@@ -2,13 +2,14 @@
 
 from .early_exit import EarlyExit
 from .engines import ALIASES, DEFAULT, ENGINES, make_engine, simulate
-from .interface import Engine, EngineOptions, SimulationResult, check_windows
+from .interface import Device, Engine, EngineOptions, SimulationResult, check_windows
 from .profile import LayerProfile
 
 __all__ = [
     "ALIASES",
     "DEFAULT",
     "ENGINES",
+    "Device",
     "EarlyExit",
     "Engine",
     "EngineOptions",

@@ -2,8 +2,7 @@
 
 Tiles of samples go through blocks of steps node by node, on plain float arrays (time, batch,
 *shape); every other engine is compared with this one. It decides nothing and prepares nothing: what
-it knows beyond the definition is which samples and steps are computed together, and how spikes are
-counted. Early exit is judged and counted as defined, but what has stopped is still computed.
+it knows beyond the definition is which samples and steps are computed together. ``tally`` counts.
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ from typing import Unpack
 
 import numpy as np
 
-from ...display import counted
-from ...errors import UsageError
 from ..cost import StaticCost, static_cost
 from ..facts import GraphFacts
 from ..graph import Analog, Input, MaxPool, Node, Population, Readout, SpikingGraph, Synapse
@@ -25,25 +22,28 @@ from ..ops.arrays import valid_taps
 from ..ops.convolution import Conv
 from ..parallel.threads import available_threads, one_blas_thread, run_tasks
 from ..semantics.spiking import SpikingRules, apply_synapse
-from .early_exit import Watch, judged_readout
-from .interface import EngineOptions, How, Request, SimulationResult, TileResult, Total, request
+from .interface import (
+    EngineOptions,
+    How,
+    Request,
+    SimulationResult,
+    TileResult,
+    Total,
+    request,
+    too_little_memory,
+)
+from .tally import Tally
 
 SIGNAL_BYTES = 2_000_000  # of a block's largest signal: it is read again while in the cache
 MOST_BLOCK = 4  # steps: more make signals larger, fewer more calls
 COLUMN_ELEMENTS = 300_000  # of a convolution's columns laid out at a time: they stay in the cache
-EXACT = 2.0**24  # integers up to here are exact in float32
 
 
 class DefinitionEngine:
     """See the module. Raises UsageError for what only the other engine does."""
 
     def __init__(self, options: EngineOptions) -> None:
-        if options.events == "always" or options.profile:
-            wanted = "keeps no profile" if options.profile else "drives no layer by its spikes"
-            raise UsageError(
-                f"the engine 'numpy' is the definition, which {wanted}",
-                remedy="Use the engine 'fast'.",
-            )
+        options.refuse_of_fast("the engine 'numpy', the definition,")
         self.options = options
 
     def run(
@@ -84,71 +84,24 @@ def _sizes(asked: Request, options: EngineOptions) -> tuple[int, int, int]:
         if need <= options.mem_limit:
             break
         if tile == block == 1:
-            raise UsageError(
-                f"a memory limit of {options.mem_limit / 2**20:.0f} MiB is too small",
-                remedy=f"This network needs about {need / 2**20:.0f} MiB with "
-                f"{counted(threads, 'thread')}.",
-            )
+            raise too_little_memory(options.mem_limit, need, threads=threads)
         tile, block = (tile // 2, block) if tile > 1 else (1, block // 2)
     return threads, tile, block
 
 
 class _Tile(SpikingRules):
-    """Some of a run's samples through all its steps. Counts are (steps in all, samples)."""
+    """Some of a run's samples through all its steps."""
 
     def __init__(self, asked: Request, facts: GraphFacts, cost: StaticCost, where: slice) -> None:
         arrays = {name: x[where] for name, x in asked.arrays.items()}
         offset = where.start + asked.offset
         super().__init__(facts, arrays, asked.steps, seed=asked.seed, offset=offset)
-        self.asked, self.start, self.latency = asked, where.start, facts.latency
         self.samples = len(next(iter(arrays.values())))
-        self.total = asked.steps + self.latency
-        self.fans = {**cost.fan_out, **cost.passed_on}
-        counts = (self.total, self.samples)
-        self.fired = {name: np.zeros(counts) for name in self.fans}
-        self.operations = {name: np.zeros(counts) for name in self.fans}
-        self.answers = {
-            r.name: np.zeros((asked.steps, self.samples, *r.shape), asked.dtype)
-            for r in asked.graph.of(Readout)
-        }
+        self.tally = Tally(asked, facts, cost, start=where.start, samples=self.samples)
 
     def result(self, block: int) -> TileResult:
-        self.run(self.total, block)
-        used, last = self._stops()
-        runs = np.arange(self.total)[:, np.newaxis] < last
-        answered = np.minimum(self.asked.kept[:, np.newaxis], used) - 1  # (kept, samples)
-        each = np.arange(self.samples)
-        operations = {name: x * runs for name, x in self.operations.items()}
-        return TileResult(
-            start=self.start,
-            samples=self.samples,
-            readouts={name: x[answered, each] for name, x in self.answers.items()},
-            spikes={
-                p.name: self._by_answer(self.fired[p.name] * runs)
-                for p in self.asked.graph.of(Population)
-            },
-            synops=self._by_answer(sum(operations.values(), start=np.zeros_like(runs, float))),
-            synops_of={name: float(x.sum()) for name, x in operations.items()},
-            steps_used=used,
-        )
-
-    def _stops(self) -> tuple[Array, Array]:
-        """(samples,) each: the step whose answer stands, and the one after which it stopped."""
-        rule, steps = self.asked.early_exit, self.asked.steps
-        used, last = np.full(self.samples, steps), np.full(self.samples, self.total)
-        if rule is None:
-            return used, last
-        judge, watch = judged_readout(self.asked.graph), Watch(rule, self.samples)
-        for t, answers in enumerate(self.answers[judge]):
-            watch.see(t + 1, answers, np.arange(self.samples))
-        done = watch.done_at
-        return np.where(done > 0, done, used), np.where(done > 0, done + self.onset[judge], last)
-
-    def _by_answer(self, counts: Array) -> Array:
-        """(steps,): all samples' counts, those before the first answer's step in that."""
-        summed = counts.sum(axis=1)
-        summed[self.latency] += summed[: self.latency].sum()
-        return np.asarray(summed[self.latency :])
+        self.run(self.tally.total, block)
+        return self.tally.result()
 
     def input(self, node: Input, xs: Sequence[Array]) -> Array:
         return self._counted(node, super().input(node, xs))
@@ -173,11 +126,8 @@ class _Tile(SpikingRules):
     analog = max_pool
 
     def readout(self, node: Readout, xs: Sequence[Array]) -> Array:
-        """Keeps the answers of the block's steps that lie in the readout's window."""
-        answers, first = super().readout(node, xs), self.at - self.onset[node.name]
-        low, high = max(first, 0), min(first + len(answers), self.steps)
-        if low < high:
-            self.answers[node.name][low:high] = answers[low - first : high - first]
+        answers = super().readout(node, xs)
+        self.tally.answer(node.name, self.at, answers)
         return answers
 
     def _over(self, node: Node) -> bool:
@@ -189,13 +139,10 @@ class _Tile(SpikingRules):
 
     def _counted(self, node: Node, out: Array) -> Array:
         """Counts a block's spikes and what they cost, for each sample."""
-        if node.name in self.fans:
-            fan, steps = self.fans[node.name].reshape(-1), slice(self.at, self.at + self.count)
-            kind = np.float32 if fan.sum() < EXACT else np.float64
-            fired = np.not_equal(out, 0, out=np.empty(out.shape, kind)).reshape(*out.shape[:2], -1)
-            events, operations = np.moveaxis(fired @ np.stack([fan**0, fan], 1).astype(kind), -1, 0)
-            self.fired[node.name][steps] = events
-            self.operations[node.name][steps] = operations
+        columns = self.tally.columns.get(node.name)
+        if columns is not None:
+            fired = np.not_equal(out, 0, out=np.empty(out.shape, columns.dtype))
+            self.tally.count(node.name, self.at, fired.reshape(*out.shape[:2], -1) @ columns)
         return out
 
 

@@ -6,17 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...errors import UsageError, did_you_mean
+from ...spelling import spelled
 from ..graph import SpikingGraph
 from ..ops import Array
 from .definition import DefinitionEngine
 from .early_exit import EarlyExit
 from .fast.simulator import FastEngine
 from .interface import Engine, EngineOptions, Progress, SimulationResult
+from .torch.engine import TorchEngine
 
 ENGINES: dict[str, Callable[[EngineOptions], Engine]] = {
     "fast": FastEngine,
     "numpy": DefinitionEngine,
+    "torch": TorchEngine,
 }
+WITH_DEVICES = frozenset(("torch",))
 DEFAULT = "fast"
 ALIASES = {"onnxruntime": "fast"}  # what it was called while there were two fast ones
 
@@ -26,12 +30,19 @@ def make_engine(name: str = DEFAULT, **options: Any) -> Engine:
 
     Raises UsageError for another name, and for options without sense.
     """
-    made = ENGINES.get(ALIASES.get(name, name))
+    name = ALIASES.get(name, name)
+    made = ENGINES.get(name)
     if made is None:
         raise UsageError(
             f"unknown engine '{name}'", remedy=did_you_mean(name, (*ENGINES, *ALIASES))
         )
-    return made(EngineOptions(**options))
+    chosen = EngineOptions(**options)
+    if chosen.device is not None and name not in WITH_DEVICES:
+        raise UsageError(
+            f"the engine '{name}' has no choice of devices: it computes on the CPU",
+            remedy=f"Leave {spelled('device')} out, or use {spelled('engine', 'torch')}.",
+        )
+    return made(chosen)
 
 
 def simulate(

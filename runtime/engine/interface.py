@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, TypedDict, Unpack
+from typing import Literal, Protocol, TypeAlias, TypedDict, Unpack, get_args
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from .early_exit import EarlyExit, judged_readout
 from .fast.events.choice import Events, check_option
 from .profile import LayerProfile
 
+Device: TypeAlias = Literal["cpu", "cuda"]
 Progress: TypeAlias = Callable[[int, int], None]
 
 
@@ -40,6 +41,7 @@ class EngineOptions:
         events: layers driven by their spikes (see ``events``; they need numba, the extra
             ``fast``): "auto" where that is cheaper, "always" where it is possible, "never".
         profile: measure where the time goes.
+        device: "cpu", or "cuda", a GPU; of engines that have a choice. None: the CPU.
 
     Raises UsageError for options without sense.
     """
@@ -51,6 +53,7 @@ class EngineOptions:
     mem_limit: int | None = None
     events: Events = "auto"
     profile: bool = False
+    device: Device | None = None
 
     def __post_init__(self) -> None:
         for name in ("tile", "block", "threads", "mem_limit"):
@@ -58,6 +61,18 @@ class EngineOptions:
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, got {value}")
         check_option(self.events)
+        if self.device not in (None, *get_args(Device)):
+            raise UsageError(
+                f"{spelled('device')} must be one of {', '.join(get_args(Device))}, "
+                f"got '{self.device}'"
+            )
+
+    def refuse_of_fast(self, engine: str) -> None:
+        """Raise UsageError for what only the engine "fast" does. ``engine``: which one is asked,
+        in words."""
+        if self.events == "always" or self.profile:
+            lacks = "keeps no profile" if self.profile else "drives no layer by its spikes"
+            raise UsageError(f"{engine} {lacks}", remedy="Use the engine 'fast'.")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -188,6 +203,15 @@ def request(
         offset=how.get("offset", 0),
         early_exit=early_exit,
         on_tile=how.get("on_tile"),
+    )
+
+
+def too_little_memory(limit: int, need: float, *, threads: int) -> UsageError:
+    """The error for a memory limit of fewer bytes than one sample needs."""
+    return UsageError(
+        f"a memory limit of {limit / 2**20:.0f} MiB is too small",
+        remedy=f"This network needs about {need / 2**20:.0f} MiB with "
+        f"{counted(threads, 'thread')}.",
     )
 
 

@@ -7,8 +7,10 @@ else a layer knows of a model stands in a table of that layer, by exact type:
 
 * required: ``runtime.file.neurons.NEURONS``, how a network with it is saved;
 * for what is to be done with it: ``converter.tune.search.SEARCHES`` (calibration), and
-  ``hwtargets``: ``cores.integers.POPULATIONS``, ``xylo.rules.NEURONS`` (chips). Without an entry
-  calibration raises an error, and a chip refuses the network, by the model's name;
+  ``hwtargets``: ``cores.integers.POPULATIONS``, ``xylo.rules.NEURONS`` (chips), and
+  ``runtime.engine.torch.neurons.NEURONS`` (the engine "torch" and what is exported to PyTorch).
+  Without an entry calibration raises an error, and a chip, engine or format refuses the network,
+  by the model's name;
 * faster: ``runtime.engine.fast.native.steps.STEPS``; without an entry the model's own step runs.
 
 Rules ask ``traits``, and ask so that what they do not know forbids: ``neuron.traits <= {...}``. The

@@ -15,6 +15,7 @@ from ...errors import GraphError
 Array: TypeAlias = NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
 Shapes: TypeAlias = Sequence[Shape]  # of all inputs of an operation
+BLOCK = 1 << 20  # numbers
 
 
 def frozen(array: Any, dtype: Any = None) -> Array:
@@ -24,6 +25,20 @@ def frozen(array: Any, dtype: Any = None) -> Array:
         out = out.copy() if out.base is not None or out is array else out
         out.flags.writeable = False
     return out
+
+
+def own(array: Array) -> Array:
+    """``array``, which nobody else has, made read-only: ``frozen`` then has nothing to copy."""
+    array.flags.writeable = False
+    return array
+
+
+def row_blocks(array: Array) -> Iterator[slice]:
+    """Slices of the first axis, of ``BLOCK`` numbers or one row: what is computed of a large array
+    a block at a time needs no second one of its size."""
+    rows = max(1, BLOCK * len(array) // max(array.size, 1))
+    for start in range(0, len(array), rows):
+        yield slice(start, start + rows)
 
 
 def only(shapes: Shapes) -> Shape:

@@ -9,7 +9,17 @@ from math import prod
 import numpy as np
 
 from ...errors import GraphError
-from .arrays import Array, Shape, Shapes, compact_scale, frozen, numbered, only, sum_to
+from .arrays import (
+    Array,
+    Shape,
+    Shapes,
+    compact_scale,
+    frozen,
+    numbered,
+    only,
+    row_blocks,
+    sum_to,
+)
 from .moves import Broadcast
 from .operation import (
     Connections,
@@ -64,7 +74,10 @@ class Linear(WeightedOp):
         return channels
 
     def absolute_sums(self, shape: Shape, axis: int) -> Array:
-        return np.abs(self.weight.astype(np.float64)).sum(axis=1)
+        sums = np.empty(len(self.weight))
+        for rows in row_blocks(self.weight):  # in double precision it would be a second, larger one
+            np.abs(self.weight[rows].astype(np.float64)).sum(axis=1, out=sums[rows])
+        return sums
 
 
 @operation

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
 
-from .arrays import Array, Shape, Shapes, compact_scale, frozen, numbered, only
+from .arrays import Array, Shape, Shapes, compact_scale, frozen, numbered, only, own
 
 # How outputs read inputs: at most one element of each input ("elements"); all of a window that
 # slides over the input, with the same weights everywhere ("windows"; it may be a whole axis); or in
@@ -189,12 +189,12 @@ class WeightedOp(MultiplyingOp):
         if scale is None:
             return self
         if scale.ndim == 0:
-            return self.with_factors(self.weight * scale)
+            return self.with_factors(own(self.weight * scale))
         rest = scale.shape[:-1] if self.channel_axis else scale.shape[1:]
         if prod(rest) != 1:
             return None
         channels = np.broadcast_to(scale.ravel(), (shape[self.channel_axis],))
-        return self.with_factors(self.weight * self.per_input(channels))
+        return self.with_factors(own(self.weight * self.per_input(channels)))
 
     def carry_scale(self, scales: Scales, shapes: Shapes) -> Array | None:
         scale = scales[0]

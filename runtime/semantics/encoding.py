@@ -31,19 +31,24 @@ def encode(
     Returns: (steps, batch, *shape), or (1, batch, *shape) where every step is the same.
     Raises DataError where values are outside [-1, 1] for a spiking encoding.
     """
+    check_range(node, x)
     if node.encoding == "constant":
         return x[np.newaxis]
-    if np.abs(x).max(initial=0) > 1 + 1e-6:
+    indices = np.arange(offset, offset + len(x)) if isinstance(offset, int) else offset
+    send = entry_named(SPIKES, node.encoding, name="runtime.semantics.encoding.SPIKES")
+    fired = send(np.abs(x), np.arange(first_step, first_step + steps), seed=seed, indices=indices)
+    return (fired * np.sign(x)).astype(x.dtype)
+
+
+def check_range(node: Input, x: Array) -> None:
+    """Raise DataError E210 for values outside [-1, 1] where ``node`` spikes."""
+    if node.encoding != "constant" and np.abs(x).max(initial=0) > 1 + 1e-6:
         raise DataError(
             f"input '{node.name}' has values outside [-1, 1]",
             remedy=f"Scale the data ({spelled('scale')}) or use the constant encoding; "
             f"'{node.encoding}' spikes at most once per step.",
             code="E210",
         )
-    indices = np.arange(offset, offset + len(x)) if isinstance(offset, int) else offset
-    send = entry_named(SPIKES, node.encoding, name="runtime.semantics.encoding.SPIKES")
-    fired = send(np.abs(x), np.arange(first_step, first_step + steps), seed=seed, indices=indices)
-    return (fired * np.sign(x)).astype(x.dtype)
 
 
 def _even(size: Array, t: Array, *, seed: int, indices: Array) -> Array:

@@ -95,6 +95,15 @@ def test_signatures_are_those_of_the_record(
         (lambda: o2s.convert(MLP, None, progress=True), "progress is a function, not True"),
         (lambda: o2s.convert(MLP, None, levels=2.5), "levels is a whole number or None"),
         (lambda: o2s.convert(MLP, None, recipe="binry"), "Did you mean 'binary'?"),
+        (lambda: o2s.convert(MLP, None, preprocessing={"scale": 16}), "is a Preprocessing or None"),
+        (lambda: o2s.sweep(MLP, data=DATA, calibration=None, targets=5), "targets is a list or a"),
+        (lambda: o2s.sweep(MLP, data=DATA, calibration=None, grid=5), "grid is a dictionary or"),
+        (
+            lambda: o2s.sweep(MLP, data=DATA, calibration=None, recipes="auto"),
+            "recipe 'auto' chooses among the others, which only `convert` does",
+        ),
+        (lambda: o2s.convert(MLP, np.zeros((4, 1, 8, 8)), limit=-1), "limit is at least 1, got -1"),
+        (lambda: o2s.save(o2s.convert(MLP, None, tune=False), 5), "path is a text or a path"),
         (lambda: o2s.convert(5, None), "a model is a path, bytes or an onnx.ModelProto"),
         (lambda: o2s.evaluate(o2s.load_onnx(MLP), None), "Convert it first"),
         (lambda: o2s.Preprocessing(means=0.5), "takes no 'means'. Did you mean 'mean'?"),
@@ -112,6 +121,26 @@ def test_a_wrong_argument_is_a_usage_error_that_says_what_was_meant(
     with pytest.raises(o2s.UsageError) as refused:
         ask()
     assert said in str(refused.value)
+
+
+def test_steps_that_are_none_are_a_usage_error(
+    network: SpikingGraph, xy: tuple[np.ndarray, np.ndarray]
+) -> None:
+    for steps, first in ((0, 1), (2, 3)):
+        with pytest.raises(o2s.UsageError, match=r"steps are at least 1") as refused:
+            o2s.evaluate(network, xy, steps, first=first)
+        assert refused.value.code == "E110"
+    with pytest.raises(o2s.UsageError, match=r"early_exit is an EarlyExit or None"):
+        o2s.evaluate(network, xy, early_exit="soon")
+
+
+def test_what_learned_prints_in_a_line_and_has_a_table(
+    network: SpikingGraph, xy: tuple[np.ndarray, np.ndarray]
+) -> None:
+    done = o2s.learn(network, xy, rule="prototype")
+    assert repr(done).startswith("LearningResult(prototype on '/5/Relu': 64 neurons, 60 samples")
+    assert done.to_dict()["schema"] == "onnx2snn.learn/1"
+    assert len(done.to_dataframe()) == len(done.rows()[1]) > 1 and "updates" in done.summary()
 
 
 def test_numbers_of_numpy_are_numbers() -> None:

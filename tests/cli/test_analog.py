@@ -16,6 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnx2snn.cli import main
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 FLOAT = TensorProto.FLOAT
 SIZES = (6, 8, 8, 3)  # 48 MACs on the input, then 64 and 24
 T = 4

@@ -16,6 +16,8 @@ from places import FIXTURES, MODELS, ROOT
 from onnx2snn.cli import main
 from onnx2snn.runtime.engine.fast import native
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 CNN, MLP, DATA = (str(MODELS / n) for n in ("digits_cnn.onnx", "digits_mlp.onnx", "digits.npz"))
 PRE = ["--scale", "16", "--layout", "NHWC"]
 

@@ -15,6 +15,8 @@ from onnx2snn.cli import main
 from onnx2snn.converter.frontend import load_onnx
 from onnx2snn.data import Preprocessing
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 MLP, DATA = (str(MODELS / n) for n in ("digits_mlp.onnx", "digits.npz"))
 SAMPLES = ("--data", f"{DATA}:x_test,y_test", "--samples", "24")
 

@@ -152,9 +152,10 @@ def test_a_pipe_gets_the_result_alone(tmp_path: Path) -> None:
 
 
 def test_long_work_says_about_how_long_it_takes_as_soon_as_that_is_known(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once for each stage, once for all configurations of a sweep, and not where it is short."""
+    monkeypatch.setattr(progress, "LONG", 10.0)
     now = [0.0]
 
     def told(watch: progress.Watch, stage: str, *reports: tuple[float, int], of: int) -> list[str]:

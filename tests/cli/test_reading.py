@@ -13,6 +13,8 @@ from onnx.helper import make_node
 
 from onnx2snn.cli import main
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 RNG = np.random.default_rng(3)
 W, V = (RNG.normal(size=s).astype(np.float32) for s in ((6, 8), (8, 3)))
 X, CALIB = RNG.normal(size=(2, 120, 6)).astype(np.float32)

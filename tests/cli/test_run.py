@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from click.testing import CliRunner, Result
 from places import MODELS
 
 from onnx2snn.cli import main
+
+pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 MLP, DATA = str(MODELS / "digits_mlp.onnx"), str(MODELS / "digits.npz")
 PRE = ["--scale", "16", "--layout", "NHWC"]
@@ -260,3 +263,35 @@ def test_every_report_of_a_sweep_has_the_three_numbers_and_says_how_it_was_made(
         assert f"<th>{word}</th>" in page
     rows = list(csv.DictReader((tmp_path / "sweep.csv").open()))
     assert {"latency", "spikes_per_neuron", "synops_per_sample", "low", "high"} <= set(rows[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ["--engine", "torch"],
+            "PyTorch is not installed. Install it: pip install 'onnx2snn[torch]'.",
+        ),
+        (
+            ["--device", "cuda"],
+            "it computes on the CPU. Leave --device out, or use --engine torch.",
+        ),
+        (["--engine", "numpy", "--profile"], "keeps no profile. Use the engine 'fast'."),
+    ],
+)
+def test_an_engine_that_cannot_be_had_is_refused_in_one_line_before_anything_is_done(
+    networks: list[str], options: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    done = run("run", networks[0], "--data", "missing.npz", *options)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error E100: ") and said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_engine_torch_says_what_the_others_say(networks: list[str]) -> None:
+    pytest.importorskip("torch")
+    told = ["run", networks[1], *TEST, "-T", "1:4"]
+    torch = result(*told, "--engine", "torch", "--device", "cpu")
+    numpy = result(*told, "--engine", "numpy")
+    assert torch["points"] == numpy["points"]

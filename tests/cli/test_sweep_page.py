@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import numpy as np
@@ -65,6 +66,13 @@ def test_charts_have_every_answer_and_mark_the_front() -> None:
 def test_ticks_are_few_and_round() -> None:
     assert svg.round_values(1, last=1024, whole=True) == [1, 4, 16, 64, 256, 1024]
     assert svg.round_values(0.3, last=4, whole=False) == [0.5, 1, 2]
+    assert svg.round_values(0.72, last=1.47, whole=False) == pytest.approx([0.8, 0.9, 1])
+    frame = svg.framed([0.5, 1], low=0, high=1)
+    texts = [p for p in svg.columns(frame, "", whole=False)[1:] if p.startswith("<text")]
+    assert len(texts) > 1
+    at = [(float(t.split('"')[1]), len(t.split(">")[1].partition("<")[0])) for t in texts]
+    for (x, n), (y, m) in itertools.pairwise(at):
+        assert x + 4 * n < y - 4 * m
     assert svg.round_values(0.55, last=1.65, whole=False) == pytest.approx([0.7, 1, 1.5])
     for first, last in ((0.55, 0.65), (1.02, 1.09), (5.01, 5.3), (97.0, 104.0)):
         found = svg.round_values(first, last=last, whole=False)

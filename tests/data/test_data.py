@@ -92,6 +92,7 @@ BAD = {
     "no samples": ("{f}:empty", "E213"),
     "labels of another length": ("{f}:images,labels", "E207"),
     "no file": ("{f}.missing:images", "E201"),
+    "nothing": ("", "E201"),
 }
 
 

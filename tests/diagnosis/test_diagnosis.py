@@ -385,7 +385,17 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("given", RECIPES.values(), ids=RECIPES.keys())
+# Others have such neurons here: with a lag (of the whole window), with the data's thresholds.
+ALIKE = ("synchronous", "not calibrated in the loop")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(given, id=name, marks=[pytest.mark.slow] * (name in ALIKE))
+        for name, given in RECIPES.items()
+    ],
+)
 def test_each_fault_is_found_in_a_network_of_every_recipe_and_nothing_else(
     given: dict[str, Any],
 ) -> None:

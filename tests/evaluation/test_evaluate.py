@@ -1,18 +1,26 @@
 """Keeping score: chunks, resuming, labels, regression."""
 
 from dataclasses import asdict
+from importlib import import_module
 
 import numpy as np
 import pytest
 from graphs import dyadic, residual_cnn
+from runtime.engine.test_memory import peak
 
 from onnx2snn.data import Preprocessing, Samples
 from onnx2snn.errors import UsageError
 from onnx2snn.evaluation import answers
 from onnx2snn.evaluation.ann import analog_ann
-from onnx2snn.evaluation.evaluate import _steps_run, evaluate
+from onnx2snn.evaluation.evaluate import Evaluation, _steps_run, evaluate
 from onnx2snn.evaluation.tally import Tally
+from onnx2snn.runtime import graph as g
 from onnx2snn.runtime.engine import make_engine, simulate
+from onnx2snn.runtime.neurons import NeuronParams
+
+evaluation = import_module(
+    "onnx2snn.evaluation.evaluate"
+)  # the package has a function of that name
 
 
 def make(count: int, labels: np.ndarray | None = None) -> Samples:
@@ -102,3 +110,36 @@ def test_a_stopped_sample_costs_no_more_multiply_accumulates() -> None:
     """Of four samples one stops after a step and one after two; two run all three."""
     np.testing.assert_array_equal(_steps_run(np.array([0, 1, 1, 2]), 4), [1.0, 1.75, 2.25])
     np.testing.assert_array_equal(_steps_run(np.zeros(4, np.int64), 4), [1, 2, 3])
+
+
+def maps_out() -> g.SpikingGraph:
+    """Spiking maps as outputs: the answers after every step are the largest thing there is."""
+    one = NeuronParams(v_threshold=np.float32(1), v_init=np.float32(0.5))
+    shape = (2, 16, 16)
+    return g.SpikingGraph(
+        nodes=(
+            g.Input(name="x", shape=shape),
+            g.Population(name="p", shape=shape, inputs=("x",), neuron=one),
+            g.Readout(name="y", shape=shape, inputs=("p",)),
+        )
+    )
+
+
+def test_an_evaluation_of_large_outputs_takes_fewer_samples_at_once_for_more_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    budget = 2**21
+    monkeypatch.setattr(evaluation, "ANSWER_BYTES", budget)
+    graph = maps_out()
+    x = np.random.default_rng(0).uniform(0, 1, (96, 2, 16, 16)).astype(np.float32)
+    samples = Samples(arrays={"x": x}, labels=None, preprocessing=Preprocessing(), source="t")
+
+    def run(steps: int) -> Evaluation:
+        return evaluation.evaluate(graph, samples, steps, lambda a: {"y": a["x"]}, threads=1)
+
+    assert peak(lambda: run(64)) < 1.5 * peak(lambda: run(16)) < 3 * budget
+    monkeypatch.setattr(evaluation, "ANSWER_BYTES", 2**30)
+    assert peak(lambda: run(64)) > 2 * budget
+    errors = [p.error for p in run(64).points]
+    monkeypatch.setattr(evaluation, "ANSWER_BYTES", budget)
+    np.testing.assert_allclose([p.error for p in run(64).points], errors)

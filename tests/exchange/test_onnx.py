@@ -14,11 +14,13 @@ import onnxruntime as ort
 import pytest
 from click.testing import CliRunner
 from onnx.reference import ReferenceEvaluator
+from places import ROOT
 
 import onnx2snn
 from exchange.nets import STEPS, converted, digits
 from onnx2snn.cli import main
 from onnx2snn.converter.recipes import RECIPES
+from onnx2snn.runtime import graph as snn
 
 
 def feed(count: int = 2) -> dict[str, np.ndarray]:
@@ -75,6 +77,36 @@ def test_every_recipe_runs_in_onnx_runtime_web(recipe: str, inline: bool, tmp_pa
     script = [str(Path(__file__).with_name("web.mjs")), WEB, str(tmp_path / "case.json")]
     done = subprocess.run(["node", *script], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "0", done
+
+
+OPENVINO = os.environ.get("ONNX2SNN_OPENVINO", "")  # a Python with openvino
+NETRON = os.environ.get("ONNX2SNN_NETRON", "")  # a Python with netron
+READERS = ROOT / "benchmarks" / "readers"
+
+
+@pytest.mark.skipif(not OPENVINO, reason="needs ONNX2SNN_OPENVINO, see benchmarks/exchange.py")
+def test_every_recipe_runs_in_openvino_once_it_is_inlined(tmp_path: Path) -> None:
+    for recipe in RECIPES:
+        file, given = tmp_path / f"{recipe}.onnx", tmp_path / f"{recipe}.npz"
+        onnx2snn.export(converted(recipe), file, to="onnx", inline=True)
+        inputs = feed()
+        (wanted,) = ort.InferenceSession(file).run(None, inputs)
+        np.savez(given, wanted=wanted, **inputs)
+        command = [OPENVINO, str(READERS / "read_openvino.py"), str(file), str(given)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found = json.loads(done.stdout.splitlines()[-1])
+        assert found["differ_f32"] <= 1e-5 * max(1, found["largest"]), (recipe, found)
+
+
+@pytest.mark.skipif(not NETRON, reason="needs ONNX2SNN_NETRON, see benchmarks/exchange.py")
+def test_netron_draws_one_node_per_layer_of_neurons(tmp_path: Path) -> None:
+    network = converted("binary")
+    onnx2snn.save(network, tmp_path / "net.snn.onnx")
+    command = [NETRON, str(READERS / "read_netron.py"), str(tmp_path / "net.snn.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    drawn = json.loads(done.stdout)["drawn"]
+    assert drawn["IF"] == len(network.of(snn.Population)) == 5
+    assert drawn["Readout"] == drawn["input"] == drawn["logits"] == 1
 
 
 def test_options_of_other_formats_are_refused_and_nothing_is_written(tmp_path: Path) -> None:

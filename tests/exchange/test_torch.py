@@ -14,6 +14,7 @@ import pytest
 from graphs import residual_cnn, with_input
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from runtime.engine.test_against_naive import assert_same as assert_same_run
 from runtime.random_graphs import graphs, samples, windowed
 
 import onnx2snn
@@ -56,7 +57,7 @@ def assert_same(network: snn.SpikingGraph, inputs: dict[str, np.ndarray], steps:
 
 
 @given(st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_random_networks_do_the_same_in_pytorch(data: st.DataObject) -> None:
     pytest.importorskip("torch")
     network = data.draw(graphs())
@@ -79,7 +80,11 @@ def test_random_windowed_networks_do_the_same_in_pytorch(data: st.DataObject) ->
 @pytest.mark.parametrize("recipe", [*RECIPES])
 def test_every_recipe_does_the_same_in_pytorch(recipe: str) -> None:
     pytest.importorskip("torch")
-    assert_same(converted(recipe), digits().section(0, 3).whole(), STEPS)
+    network, inputs = converted(recipe), digits().section(0, 3).whole()
+    assert_same(network, inputs, STEPS)
+    run, defined = (simulate(network, inputs, STEPS, engine=e) for e in ("torch", "numpy"))
+    assert_same_run(run, defined)
+    assert run.synops_of == defined.synops_of
 
 
 rng = np.random.default_rng(0)
@@ -103,7 +108,7 @@ CASES: dict[str, tuple[ops.LinearOp, tuple[tuple[int, ...], ...]]] = {
         ),
         ((4, 3, 4),),
     ),
-    "Linear": (ops.Linear(weight=WEIGHTS[2, 5]), ((3, 5),)),
+    "Linear": (ops.Linear(weight=WEIGHTS[2, 5].astype(np.float64)), ((3, 5),)),
     "Scale": (ops.Scale(scale=np.full((2, 1, 3), 0.5, np.float32)), ((4, 1),)),
     "Add": (ops.Add(), ((3, 1, 2), (4, 1))),
     "ReduceSum": (ops.ReduceSum(axes=(0, 2), keepdims=False), ((2, 3, 4),)),

@@ -17,6 +17,8 @@ from onnx2snn.experiments.comparison import compare
 from onnx2snn.experiments.comparison.finished import finished
 from onnx2snn.experiments.store import Store
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 MLP, DATA = MODELS / "digits_mlp.onnx", MODELS / "digits.npz"
 TEST = ["--data", f"{DATA}:x_test,y_test", "--samples", "40"]
 CALIB = ["--calib", f"{DATA}:x_calib"]

@@ -18,6 +18,8 @@ from onnx2snn.errors import UsageError
 from onnx2snn.experiments.file import KEYS, json_schema, read
 from onnx2snn.experiments.template import template
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 MLP, DATA = MODELS / "digits_mlp.onnx", MODELS / "digits.npz"
 
 

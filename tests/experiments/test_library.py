@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from places import MODELS
@@ -69,6 +70,17 @@ def test_the_record_is_that_of_the_command_line(
     with pytest.raises(UsageError, match=r"onnx2snn\[tables\]") as refused:
         found.to_dataframe()
     assert refused.value.code == "E102"
+
+
+def test_placement_pages_are_saved_and_linked(tmp_path: Path) -> None:
+    x = np.zeros((4, 1, 8, 8), np.float32)
+    found = onnx2snn.sweep(
+        MLP, data=x, calibration=None, steps=2, tune=False, targets="loihi2", method="max"
+    )
+    found.save(tmp_path)
+    page = "digits_mlp.binary.loihi2.html"
+    assert "Intel Loihi 2" in (tmp_path / page).read_text()
+    assert page in (tmp_path / "sweep.html").read_text()
 
 
 @pytest.mark.parametrize(

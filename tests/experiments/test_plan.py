@@ -15,6 +15,8 @@ from onnx2snn.cli.options import parse_sweep
 from onnx2snn.errors import UsageError
 from onnx2snn.experiments.plan import LADDER, Steps, parse_grid, plan
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 DATA = str(ROOT / "models" / "digits.npz")
 MLP = str(ROOT / "models" / "digits_mlp.onnx")
 

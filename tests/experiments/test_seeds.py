@@ -13,6 +13,8 @@ from places import MODELS
 from onnx2snn.cli import main
 from onnx2snn.experiments.plan import Steps, plan
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 MLP, DATA = MODELS / "digits_mlp.onnx", MODELS / "digits.npz"
 COMMON = ["--calib", f"{DATA}:x_calib", "--calib-samples", "40", "--scale", "16"]
 

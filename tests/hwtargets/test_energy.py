@@ -14,16 +14,26 @@ import pytest
 from places import MODELS
 
 import onnx2snn
-from hwtargets.chip_nets import Net, neuron
+from hwtargets.chip_nets import Net, build, neuron
 from hwtargets.truenorth import nets, simulator
 from hwtargets.xylo.networks import perceptron
 from onnx2snn.errors import TargetError
+from onnx2snn.exchange.counts import count
 from onnx2snn.hwtargets import PlaceData, PlacementReport, load_target, place, to_json
-from onnx2snn.hwtargets.energy import Activity, AnnComparison, Joules, Span, energy_of
+from onnx2snn.hwtargets.energy import (
+    Activity,
+    AnnComparison,
+    Joules,
+    Span,
+    energy_of,
+    operations,
+)
 from onnx2snn.hwtargets.truenorth.file import Crossbars, parse
+from onnx2snn.hwtargets.view.network import chip_view
 from onnx2snn.reports.placement import render_text
-from onnx2snn.runtime.graph import Population, SpikingGraph
-from onnx2snn.runtime.ops import Linear
+from onnx2snn.runtime.engine import simulate
+from onnx2snn.runtime.graph import Input, Population, SpikingGraph, Synapse
+from onnx2snn.runtime.ops import Conv, Linear
 
 T = 16
 PJ = 1e-12
@@ -57,6 +67,39 @@ def test_synaptic_operations_are_those_of_the_neurons_that_fire() -> None:
     spikes = report.floating.synops_of[last] / 12
     assert spikes > 0.9 * 5 * 6 * T / 2  # by the five that fire, not by all at half the rate
     assert report.energy.counts["synop"] == pytest.approx(spikes, rel=0.02)
+
+
+@pytest.mark.parametrize("encoding", ["constant", "rate"])
+def test_every_node_does_the_operations_that_an_engine_counts(encoding: str) -> None:
+    """Weights that are zero are none, wherever spikes come from: neurons, pools in front of
+    weights, spiking inputs."""
+    rng = np.random.default_rng(4)
+    parts = [("conv", 3, 3), ("pool", 2), ("block", 4, 1), ("out", 3)]
+    graph = build((2, 6, 6), parts, seed=2)
+    sparse = [
+        replace(n, op=n.op.with_factors(n.op.factors * (rng.random(n.op.factors.shape) < 0.6)))
+        for n in graph.of(Synapse)
+        if isinstance(n.op, Conv | Linear)
+    ]
+    given = replace(graph.of(Input)[0], encoding=encoding)  # type: ignore[arg-type]
+    graph = graph.with_nodes([*sparse, given])
+    x = rng.random((3, 2, 6, 6), np.float32)
+    result = simulate(graph, {"in": x}, T)
+    sent = count(graph, {"in": x}, T).spikes
+    rates = {name: fired.sum(axis=0) / (3 * T) for name, fired in sent.items()}
+    network = chip_view(graph)
+    if encoding == "rate":  # which the engine counts, and so do chips: here for one value each
+        share = np.floor(x.mean(axis=0) * T) / T
+        one = simulate(graph, {"in": share[np.newaxis]}, T)
+        found = operations(network, {}, rate=0.0, sent=np.floor(share * T + 0.5) / T)
+        assert found["in"] * T == pytest.approx(one.synops_of["in"])
+    else:
+        found = operations(network, rates, rate=0.0, sent=x.mean(axis=0) > 0.5)
+        (first,) = (n for n in sparse if n.inputs == ("in",))
+        reached = first.op.fan_out((2, 6, 6))
+        assert found["in"] == reached[x.mean(axis=0) > 0.5].sum() < first.op.uses((2, 6, 6)) * 0.6
+        for name in rates:
+            assert found[name] * T == pytest.approx(result.synops_of[name] / 3), name
 
 
 def test_loihi_2_counts_synapses_times_rates_updates_and_static_power() -> None:
@@ -169,7 +212,7 @@ def test_a_kind_of_energy_that_nothing_was_published_of_is_none() -> None:
     loihi1 = place(mlp(6, 4, classes=3), "loihi1", steps=T, seconds=0).energy
     assert loihi1.dynamic_j is not None and loihi1.static_j is None and loihi1.undivided_j is None
     chip = load_target("loihi1")
-    nothing = place(mlp(6, 4, classes=3), replace(chip, energy={}), steps=T, seconds=0)
+    nothing = place(mlp(6, 4, classes=3), replace(chip, energy={}, times={}), steps=T, seconds=0)
     assert nothing.energy.known == () and nothing.latency.seconds is None
     found = json.loads(to_json(nothing))["energy"]
     assert found == {"dynamic_j": None, "static_j": None, "undivided_j": None}

@@ -16,7 +16,7 @@ from places import FIXTURES, MODELS
 import onnx2snn
 from onnx2snn import Preprocessing
 from onnx2snn.cli import main
-from onnx2snn.cli.spelling import as_typed
+from onnx2snn.cli.help.spelling import as_typed
 from onnx2snn.diagnosis.remedies import Kind, Remedy
 from onnx2snn.diagnosis.trials import Family, Trial
 from onnx2snn.errors import ModelError
@@ -51,7 +51,7 @@ def test_the_file_has_every_field_as_a_key_and_gives_the_same_record_back(tmp_pa
     read = onnx2snn.load(tmp_path / "net.onnx")
     made = Provenance.of(read)
     assert read.meta == network().meta == made.to_json()
-    assert set(KEYS.values()) - {"auto", "learned"} <= set(read.meta)
+    assert set(KEYS.values()) - {"auto", "learned", "finetuned"} <= set(read.meta)
     assert (made.recipe, made.steps, made.lag, made.calibrated, made.assumed) == (
         *("binary", 8, 0),
         *(True, False),

@@ -108,6 +108,8 @@ SCALES = {
     "fractions, scaled": (CALIB, 255.0, False, ["W423"]),
     "signed": (PIXELS - 128.0, 1.0, False, []),
     "counts": (PIXELS // 32, 1.0, False, []),
+    "shades of 0 to 17": (PIXELS // 15, 1.0, False, ["W420"]),
+    "shades, scaled": (PIXELS // 15, 16.0, False, []),
 }
 
 

@@ -52,7 +52,7 @@ def attach_external_data(
         tensor.data_location = TensorProto.DEFAULT
         del tensor.external_data[:]
     if mapped:
-        _as_inputs(model.graph, mapped)
+        as_inputs(model.graph, mapped)
     return mapped, tuple(dict.fromkeys(file for file, _, _ in regions))
 
 
@@ -117,7 +117,8 @@ def _mapped(tensor: TensorProto, *, file: Path, offset: int, length: int, path: 
     return array.astype(np.float32) if floating and kind != np.float32 else array
 
 
-def _as_inputs(graph: onnx.GraphProto, mapped: Mapping[str, Array]) -> None:
+def as_inputs(graph: onnx.GraphProto, mapped: Mapping[str, Array]) -> None:
+    """Make these weights, which need not be among the initializers, inputs of ``graph``."""
     kept = [t for t in graph.initializer if t.name not in mapped]
     del graph.initializer[:]
     graph.initializer.extend(kept)

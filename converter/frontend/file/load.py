@@ -31,9 +31,10 @@ from ..refusals import STANDARD, custom_operations
 from .batch import check_one_by_one, fixed_batch, for_any_batch
 from .cleanup import clean, sized
 from .domains import name_standard_domain
-from .external import attach_external_data
+from .external import as_inputs, attach_external_data
 from .floats import widen_floats
 from .functions import check_functions
+from .heavy import heavy_file
 from .limits import check_sizes, check_structure, check_types
 from .quantized import fold_quantization, has_pairs
 from .sparse import densify
@@ -79,8 +80,8 @@ class LoadedModel:
         approximated: (name, op, what is left out) of nodes that the clean-up replaced by
             something simpler, or that are read as something simpler.
         training: those of them that were exported in training mode.
-        weights: values of large external weights, which are inputs of both graphs (see
-            ``external``); empty for models of ordinary size.
+        weights: values of large weights, external (``external``) or in a large file (``heavy``),
+            which are inputs of both graphs; empty for models of ordinary size.
         external: the files that weights were read from, each once.
     """
 
@@ -156,13 +157,17 @@ def load_onnx(
     Raises ModelError (E301 to E306) where the file cannot be used, UnsupportedOps where it uses
     custom operations, UsageError for what is no model.
     """
-    path, data = content(source)
+    heavy = heavy_file(Path(source)) if isinstance(source, str | OsPath) else None
+    path, data = content(source) if heavy is None else (heavy.path, heavy.rest)
     original = _parse(path, data)
     check_functions(original, str(path))
     custom = custom_operations(original)
     if custom:
         raise UnsupportedOps(custom, where=str(path))
     weights, external = attach_external_data(original, path)
+    if heavy is not None:
+        as_inputs(original.graph, heavy.mapped)
+        weights |= heavy.mapped
     densify(original, str(path))
     check_structure(original, str(path), weights)
     declared = widen_floats(original)
@@ -200,7 +205,7 @@ def load_onnx(
     )
     return LoadedModel(
         path=str(path),
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=hashlib.sha256(data).hexdigest() if heavy is None else heavy.sha256,
         original=widened,
         cleaned=cleaned,
         inputs=inputs,

@@ -22,8 +22,9 @@ def _swap_last(graph: GraphBuilder, node: OnnxNode, value: Value, part: str) -> 
     return graph.emit(node, ops.Transpose(perm=perm), [value], part=part)
 
 
-def _weight(array: Array) -> Array:
-    return np.ascontiguousarray(array, dtype=np.float32)
+def _weight(array: Array, factor: float = 1.0) -> Array:
+    """``array`` times ``factor``: itself, not a copy, where it is that already."""
+    return np.ascontiguousarray(array if factor == 1 else factor * array, dtype=np.float32)
 
 
 @handles("Gemm", becomes="Linear; bias is the neuron's current")
@@ -37,7 +38,7 @@ def gemm(graph: GraphBuilder, node: OnnxNode) -> None:
         # (B')^T A'^T = Y^T, and Linear multiplies rows by weight^T
         if not node.attrs.get("transB"):
             x = _swap_last(graph, node, x, "in")
-        y = graph.emit(node, ops.Linear(weight=_weight(alpha * left)), [x], part="t")
+        y = graph.emit(node, ops.Linear(weight=_weight(left, alpha)), [x], part="t")
         y = _swap_last(graph, node, y, "out")
         _finish_gemm(graph, node, y, beta)
         return
@@ -46,7 +47,7 @@ def gemm(graph: GraphBuilder, node: OnnxNode) -> None:
     x = graph.value(node.input(0))
     if node.attrs.get("transA"):
         x = _swap_last(graph, node, graph.without_batch(x), "in")
-    weight = _weight(alpha * (b if node.attrs.get("transB") else b.T))
+    weight = _weight(b if node.attrs.get("transB") else b.T, alpha)
     bias = graph.constant(node.input(2)) if node.input(2) else None
     if (node.input(2) and bias is None) or (bias is not None and bias.ndim > 2):
         _finish_gemm(graph, node, graph.emit(node, ops.Linear(weight=weight), [x]), beta)

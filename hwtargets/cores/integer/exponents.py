@@ -1,7 +1,8 @@
 """Exponents of a chain's weights: one for all, or one for each group that has lists of its own.
 
-An input of a grouped (depthwise) convolution reaches one group alone, and its list of weights has a
-format of its own: groups of small weights keep their bits beside groups of large ones.
+An input of a grouped (depthwise) convolution reaches one group alone, one of a skip connection one
+channel, and its list of weights has a format of its own: groups of small weights keep their bits
+beside groups of large ones (those of a threshold next to nothing, made equal to the others').
 """
 
 from __future__ import annotations
@@ -58,7 +59,11 @@ def _tops(chain: Chain, weights: Array, spiking: bool) -> Array:
 def _own_lists(chain: Chain) -> int:
     """Groups of output channels that no input reaches two of: an input's list of weights, and so
     its exponent, is of one group alone."""
-    op = chain.carrier
-    if not isinstance(op, ops.Conv) or not {type(o) for o in chain.after} <= {ops.SumPool}:
+    op, rank = chain.carrier, len(chain.projection.target_shape)
+    if not {type(o) for o in chain.after} <= {ops.SumPool}:
         return 1
-    return op.groups
+    if isinstance(op, ops.Conv):
+        return op.groups
+    factors = op.factors
+    by_channel = isinstance(op, ops.Scale) and factors.ndim == rank > 0
+    return len(factors) if by_channel and factors.size == len(factors) else 1

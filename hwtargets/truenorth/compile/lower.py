@@ -34,7 +34,7 @@ from ....runtime.ops import Array, MultiplyingOp, Shape
 from ....runtime.semantics.walk import annotate
 from ...view.coders import Coder, coders_of
 from ...view.lines import Block, Signal, Wires, apply, blocks_of, currents_of
-from . import pools
+from . import outputs, pools
 
 Role: TypeAlias = Literal["neurons", "pool", "max", "readout"]
 CHUNK = 1 << 26  # gathered elements at a time in the analog pass
@@ -304,7 +304,9 @@ class _Lowering:
             copies, offset = 1, np.zeros(size)
             start = np.broadcast_to(neuron.v_init, node.shape).reshape(-1) / threshold
         else:
-            offset, threshold = _output_range(values)
+            blocks, bias, window, said = outputs.chosen(node.name, blocks, bias, values=values)
+            offset, threshold = np.full(size, window.offset), np.full(size, window.top)
+            self.notes += said
             start = np.full(size, 0.5 / copies)
         wide = [
             Block(
@@ -351,17 +353,3 @@ def _integrate_and_fire(node: g.Population | g.Readout) -> NeuronParams:
             code="E521",
         )
     return node.neuron
-
-
-def _output_range(values: Array) -> tuple[Array, Array]:
-    """(offset, threshold) of counting output neurons, the same for all: with three outputs or
-    more only the largest two of a sample need to be told apart, so what is far below may be
-    silent; otherwise everything is in range."""
-    size = values.shape[1]
-    if size >= 3:
-        low = float(np.quantile(np.sort(values, axis=1)[:, -2], 0.02))
-    else:
-        low = float(values.min(initial=0.0))
-    offset = max(-low, 0.0)
-    top = max(float(values.max(initial=0.0)) * 1.05 + offset, 1e-6)
-    return np.full(size, offset), np.full(size, top)

@@ -27,6 +27,7 @@ EXAMPLES: Mapping[str, str] = {
     "sweep": "onnx2snn sweep net.onnx --data data.npz:x_test,y_test --calib data.npz:x_calib "
     "-T 4,8,16,32 --convert-each -o out/",
     "init": "onnx2snn init net.onnx exp.toml --data data.npz:x_test,y_test",
+    "finetune": "onnx2snn finetune net.snn.onnx --data train.npz:x,y -T 4 -o net2.snn.onnx",
     "learn": "onnx2snn learn net.snn.onnx --data new.npz:x,y --rule prototype -o net2.snn.onnx",
     "compare": "onnx2snn compare before/ after/ -o out/",
     "diagnose": "onnx2snn diagnose net.onnx net.snn.onnx --data data.npz:x_test,y_test",
@@ -55,18 +56,26 @@ GROUPS: Mapping[str, str] = {
     **{f.name: ADVANCED for auto in (False, True) for f in choosable(auto=auto)},
     **dict.fromkeys((*BASIC, "recipes", "convert_each", "grid", "seeds"), RECIPE),
     **dict.fromkeys(("target", "targets", "pairs", "chips"), CHIP),
-    **dict.fromkeys(("rule", "at", "neurons", "passes", "settings"), LEARNING),
     **dict.fromkeys(
         (
-            "engine", "threads", "tile", "block", "mem_limit", "events", "early_exit", "profile",
-            "neurobench", "dtype", "seconds", "dry_run", "scheduler", "data_by",
+            "rule", "at", "neurons", "passes", "settings", "train", "epochs", "rate", "batch",
+            "patience", "decay", "average", "surrogate", "width", "detach", "match", "temperature",
+            "spike_penalty", "spike_target", "hold_out", "augment",
+        ),
+        LEARNING,
+    ),
+    **dict.fromkeys(
+        (
+            "engine", "device", "threads", "tile", "block", "mem_limit", "events",
+            "early_exit", "profile", "neurobench", "dtype", "seconds", "dry_run", "scheduler",
+            "data_by",
         ),
         ENGINE,
     ),
     **dict.fromkeys(
         (
             "output", "force", "verbose", "as_json", "json_lines", "tagged", "allow_analog",
-            "to", "inline", "approximate",
+            "to", "inline", "approximate", "checkpoint",
         ),
         OUTPUT,
     ),

@@ -44,9 +44,13 @@ TERMS: Mapping[str, str] = {
     "relative to the size of the ANN's outputs (their norms over all samples).",
     "fan-in": "How many inputs one neuron reads.",
     "few-spike": "A recipe: a value's binary digits in a window of T steps, the largest first.",
+    "fine-tuning": "Training a converted network further, spikes and all (`onnx2snn finetune`): it "
+    "wins back what few time steps lose, or sends fewer spikes.",
     "graded spike": "A spike that carries a number, so that a synapse must multiply by it.",
     "held back": "Calibration samples to which nothing was fitted, so that what is measured on "
     "them is not flattered.",
+    "held out": "Samples that nothing was learned from: they judge, and choose when training "
+    "stops. Others, which chose nothing, judge better still.",
     "hop": "A spike's way from one router of a chip to the next.",
     "inherited": "The part of a layer's error that it got from the layers before it.",
     "integrate-and-fire": "The plain spiking neuron: its membrane potential adds up what comes "
@@ -93,6 +97,8 @@ TERMS: Mapping[str, str] = {
     "of its neuron, and shrinks when it comes after.",
     "structure": "How far a layer is from the ANN's layer when both are given the ANN's own "
     "values: weights or a bias changed on purpose by calibration, or a fault.",
+    "surrogate gradient": "What stands for the derivative of a spike while a network is trained: a "
+    "neuron's step has none, so a bump around the threshold takes its place, going backwards only.",
     "synop": "Synaptic operation: one spike over one weight that is not zero, an addition. "
     "synops/ANN is their number relative to the ANN's multiply-accumulates.",
     "T": "How many time steps a layer sends for one answer. More steps say more levels and cost "

@@ -9,7 +9,10 @@ import click
 
 from ...arguments import ALSO_CALLED
 from ...errors import UsageError, resembling
-from ..spelling import COMMANDS_CALL
+from .spelling import COMMANDS_CALL
+
+# What click calls a number between bounds.
+RANGES = {"a valid integer range": "a whole number", "a valid float range": "a number"}
 
 
 @contextmanager
@@ -26,7 +29,9 @@ def as_ours() -> Iterator[None]:
 def _what(error: click.ClickException) -> tuple[str]:
     if isinstance(error, click.NoSuchOption):
         return (f"no such option '{error.option_name}'",)
-    text = error.format_message().partition(" Did you mean")[0].rstrip(".")
+    text = " ".join(error.format_message().partition(" Did you mean")[0].split()).rstrip(".")
+    for click_says, we_say in RANGES.items():
+        text = text.replace(click_says, we_say)
     return (text[:1].lower() + text[1:],)
 
 

@@ -1,5 +1,6 @@
 """The line ``next: onnx2snn ...`` that a verb ends with: the command that comes next in the work,
-with the options of this one that it needs too."""
+with the options of this one that it needs too. It can be pasted as it stands: where a file is
+needed that the user has not named, the next verb is one that needs none."""
 
 from __future__ import annotations
 

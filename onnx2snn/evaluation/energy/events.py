@@ -51,6 +51,16 @@ class LayerEvents:
     ann_macs: float
     graded: bool
 
+    @property
+    def reads(self) -> float:
+        """Of memory, in words: a weight per operation, a potential per update, every spike."""
+        return self.synops + self.updates + self.spikes
+
+    @property
+    def writes(self) -> float:
+        """Of memory, in words: a potential per update, every spike."""
+        return self.updates + self.spikes
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Events:
@@ -85,6 +95,20 @@ class Events:
     @property
     def spikes(self) -> float:
         return sum(layer.spikes for layer in self.layers.values())
+
+    @property
+    def graded(self) -> float:
+        """Of the synaptic operations those that multiply."""
+        return sum(layer.synops for layer in self.layers.values() if layer.graded)
+
+    @property
+    def reads(self) -> float:
+        """Of memory, in words: those of the layers, and a weight per multiply-accumulate."""
+        return self.macs + sum(layer.reads for layer in self.layers.values())
+
+    @property
+    def writes(self) -> float:
+        return sum(layer.writes for layer in self.layers.values())
 
     @property
     def bits(self) -> int:

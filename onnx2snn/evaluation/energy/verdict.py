@@ -74,8 +74,7 @@ def ratio_at(prices: Prices, found: Events, point: Point) -> float | None:
     ANN to compare with."""
     if not found.macs_ann:
         return None
-    graded = sum(layer.synops for layer in found.layers.values() if layer.graded)
-    share = graded / found.synops if found.synops else 0.0
+    share = found.graded / found.synops if found.synops else 0.0
     synop = share * prices.graded + (1 - share) * prices.synop
     snn = (
         point.synops_per_sample * synop

@@ -179,7 +179,7 @@ def _check_numbers(node: Any, name: str) -> None:
         if key == "padding" and isinstance(value, str):  # "same" or "valid"
             continue
         numbers = np.asarray(value)
-        if numbers.dtype.kind not in "fiub" or not np.all(np.abs(numbers.astype(float)) <= LARGEST):
+        if numbers.dtype.kind not in "fiub" or not np.all(np.abs(numbers) <= LARGEST):
             raise wrong(f"'{key}' has values that are no finite numbers in single precision", name)
         if key in WHOLE and not np.all(numbers == np.floor(numbers)):
             raise wrong(f"'{key}' has values that are not whole", name)

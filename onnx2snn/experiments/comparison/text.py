@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...reports.figures import count
 from ...reports.text import percent, table
@@ -24,7 +24,7 @@ def text(found: Comparison) -> str:
         lines = [title(pair)]
         if pair.changes:
             lines += ["", "what changed:", table(CHANGED, change_rows(pair.changes))]
-        lines += ["", table(*rows(pair)), how(pair)]
+        lines += ["", "\n\n".join(table(*part) for part in tables(pair)), how(pair)]
         parts.append("\n".join(lines))
     parts += alone(found)
     return "\n\n".join(parts)
@@ -77,7 +77,7 @@ def _told(name: str, found: Difference) -> str:
 
 
 def signed(fraction: float) -> str:
-    return f"{100 * fraction:+.2f}"
+    return f"{round(100 * fraction, 2) + 0.0:+.2f}"  # no negative zero
 
 
 def change_rows(changes: Sequence[Change]) -> list[list[str]]:
@@ -98,32 +98,51 @@ def shown_points(pair: CurvePair) -> list[PointPair]:
     return few if len(pair.points) > 12 else list(pair.points)
 
 
-def rows(pair: CurvePair) -> tuple[list[str], list[list[str]]]:
-    """Header, and a row per pair of answers."""
+def tables(pair: CurvePair) -> list[tuple[list[str], list[list[str]]]]:
+    """Headers and rows, a row per pair of answers, each table no wider than a terminal: what the
+    two are judged by, what else their answers are, and what they cost."""
     points = shown_points(pair)
-    shares = [name for name in ("accuracy", "agreement") if name in points[0].shares]
-    costs = [name for name in points[0].costs if name != "latency" or _moved(points)]
-    header = ["T"]
-    for name in shares:  # the first one is what the two are judged by
-        header += [f"{name} A", "B", *(["B - A", "95 % interval"] if name == shares[0] else [])]
-    if not pair.unpaired:
-        header += ["A alone right" if "accuracy" in shares else "A alone agrees", "B alone", "same"]
-    for name in costs:
-        header += [f"{name.split('_')[0]} A", "B"]
-    out = []
-    for point in points:
-        row = [f"{point.T[0]}" if point.T[0] == point.T[1] else f"{point.T[0]}, {point.T[1]}"]
-        for name in shares:
-            d = point.shares[name]
+    parts = [_shares(pair, points, first=True), _shares(pair, points, first=False), _costs(points)]
+    return [
+        (["T", *header], [[_T(point), *row] for point, row in zip(points, rows, strict=True)])
+        for header, rows in parts
+        if header
+    ]
+
+
+Part: TypeAlias = tuple[list[str], list[list[str]]]
+
+
+def _shares(pair: CurvePair, points: Sequence[PointPair], *, first: bool) -> Part:
+    """``first``: the share that is judged by, with the difference; else the other one, and sample
+    by sample."""
+    known = [name for name in ("accuracy", "agreement") if name in points[0].shares]
+    header: list[str] = []
+    rows: list[list[str]] = [[] for _ in points]
+    for name in known[:1] if first else known[1:]:
+        header += [f"{name} A", "B", *(["B - A", "95 % interval"] if first else [])]
+        for row, d in zip(rows, (point.shares[name] for point in points), strict=True):
             row += [percent(d.first), percent(d.second)]
-            row += [signed(d.difference), bounds(d)] if name == shares[0] else []
-        judged = point.judged
-        if not pair.unpaired and judged is not None:
-            row += [str(judged[1].only_first), str(judged[1].only_second), percent(point.same)]
-        for name in costs:
-            row += [cost(name, value) for value in point.costs[name]]
-        out.append(row)
-    return header, out
+            row += [signed(d.difference), bounds(d)] if first else []
+    if known and not first and not pair.unpaired:
+        right = "A alone right" if "accuracy" in known else "A alone agrees"
+        header += [right, "B alone", "same"]
+        for row, point in zip(rows, points, strict=True):
+            if point.judged is not None:
+                d = point.judged[1]
+                row += [str(d.only_first), str(d.only_second), percent(point.same)]
+    return header, rows
+
+
+def _costs(points: Sequence[PointPair]) -> Part:
+    names = [name for name in points[0].costs if name != "latency" or _moved(points)]
+    header = [title for name in names for title in (f"{name.split('_')[0]} A", "B")]
+    return header, [[cost(n, v) for n in names for v in point.costs[n]] for point in points]
+
+
+def _T(point: PointPair) -> str:  # noqa: N802 - the field's symbol
+    a, b = point.T
+    return f"{a}" if a == b else f"{a}, {b}"
 
 
 def bounds(found: Difference) -> str:

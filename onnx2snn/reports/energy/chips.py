@@ -98,7 +98,8 @@ def _unverified(reports: Sequence[PlacementReport]) -> list[str]:
     for r in reports:
         for kind in r.energy.known:
             for part in () if kind.verified else kind.parts:
-                found.setdefault(f"{part}: {r.energy.sources[part]}", []).append(r.target)
+                source = r.energy.sources[part].removesuffix(" [not verified]")
+                found.setdefault(f"{part}: {source}", []).append(r.target)
     return [f"  {', '.join(chips)}, not verified, {line}" for line, chips in found.items()]
 
 

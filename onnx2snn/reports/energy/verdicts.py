@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...evaluation.energy.events import Events
+from ...evaluation.energy.events import Events, LayerEvents
 from ...evaluation.energy.verdict import BREAK_EVEN, DAMPFHOFFER, Verdict, verdicts
+from ..figures import count
 from .chips import si
 
 
@@ -20,11 +21,19 @@ def document(found: Events) -> dict[str, Any]:
             "spikes": found.spikes,
             "macs": found.macs,
             "ann_macs": found.macs_ann,
+            "reads": found.reads,
+            "writes": found.writes,
+            "layers": {name: _events(layer) for name, layer in found.layers.items()},
         },
         "spikes_per_synapse": found.spikes_per_synapse,
         "bits": found.bits,
         "models": {v.model.name: _model(v) for v in verdicts(found)},
     }
+
+
+def _events(layer: LayerEvents) -> dict[str, Any]:
+    names = ("neurons", "spikes", "synops", "updates", "reads", "writes", "ann_macs", "graded")
+    return {name: getattr(layer, name) for name in names}
 
 
 def _model(verdict: Verdict) -> dict[str, Any]:
@@ -60,7 +69,17 @@ def lines(found: Events) -> list[str]:
             f"  {found.spikes_per_synapse:.2f} spikes per synapse; published break-even {low} to "
             f"{high}, by how good the ANN's hardware is ({DAMPFHOFFER})"
         )
-    return said
+    return [*said, f"  {counts(found)}"]
+
+
+def counts(found: Events) -> str:
+    """The events of one sample, as NeuroBench calls them."""
+    return (
+        f"counted per sample: {count(found.synops - found.graded)} accumulates, "
+        f"{count(found.macs + found.graded)} multiply-accumulates, {count(found.updates)} membrane "
+        f"updates, {count(found.spikes)} spikes; {count(found.reads)} reads and "
+        f"{count(found.writes)} writes of memory"
+    )
 
 
 def headline(judged: Sequence[Verdict]) -> str:

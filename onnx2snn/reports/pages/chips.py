@@ -8,7 +8,7 @@ from ...display import displayed
 from ...evaluation.energy.events import Events
 from ...hwtargets.placement.report import PlacementReport
 from ..energy.chips import si
-from ..placement import Alike, comparison_columns, comparison_notes, comparison_rows
+from ..placement import Alike, comparison_columns, comparison_notes, comparison_rows, which_fit
 from ..text import percent
 from . import Answer, Figure, figures, page
 
@@ -41,8 +41,6 @@ def render_chips(
 
 def _answer(reports: Sequence[PlacementReport], done: Events | None) -> Answer:
     fitting = [r for r in reports if r.fits]
-    names = ", ".join(r.target for r in fitting)
-    said = f"Fits {len(fitting)} of {len(reports)} chips: {names}." if fitting else "Fits no chip."
     found = []
     known = [(r.accuracy["chip"], r) for r in fitting if r.accuracy.get("chip") is not None]
     if known:
@@ -56,4 +54,4 @@ def _answer(reports: Sequence[PlacementReport], done: Events | None) -> Answer:
         value, best = min(timed, key=lambda pair: pair[0])
         found.append(Figure(name="least latency", value=si(value, "s"), note=best.target))
     shown = (*found, *figures.energy(done))
-    return Answer(said=(said,), good=bool(fitting), figures=shown)
+    return Answer(said=(which_fit(reports),), good=bool(fitting), figures=shown)

@@ -14,9 +14,9 @@ from ...experiments.comparison.text import (
     change_rows,
     cost,
     how,
-    rows,
     signed,
     steps,
+    tables,
     title,
     verdicts,
 )
@@ -45,7 +45,7 @@ def compare_html(found: Comparison, *, command: str = "") -> str:
                 "title": title(pair),
                 "changes": change_rows(pair.changes),
                 "chart": Markup(_chart(pair)),  # our numbers, escaped names
-                "rows": rows(pair),
+                "tables": tables(pair),
                 "how": how(pair),
             }
             for pair in found.curves

@@ -14,6 +14,7 @@ from ..diagnosis import (
     HEADER,
     beginning,
     energy_lines,
+    layer_lines,
     marked,
     networks_text,
     parts_total,
@@ -59,6 +60,7 @@ def diagnosis_html(
 
 def _answer(diagnosis: Diagnosis) -> Answer:
     said = beginning(diagnosis) or ["What is lost was not measured."]
+    said += layer_lines(diagnosis)
     loss, found = diagnosis.loss, []
     if diagnosis.curves:
         done = diagnosis.curves[0].evaluation
@@ -73,5 +75,7 @@ def _answer(diagnosis: Diagnosis) -> Answer:
         found.append(Figure(name="costs most", value=part, note=note))
     if diagnosis.curves:
         found += figures.energy(diagnosis.curves[0].evaluation.events)
-    good = None if loss is None else loss.is_nothing
+    # Neither good nor bad: a loss that may be chance.
+    chance = loss is None or (loss.low is not None and loss.low <= 0 and not loss.is_nothing)
+    good = None if loss is None or chance else loss.is_nothing
     return Answer(said=tuple(said), good=good, figures=tuple(found))

@@ -44,17 +44,19 @@ def board_drawing(plan: FloorPlan) -> dict[str, Any]:
     """All chips side by side as they are joined, in drawing units: cells, links, outlines; ``view``
     is the part that is used, ``cropped`` whether that is so little that it is shown where it lies,
     ``part`` of the ``whole``, in cells."""
-    across, down = plan.links.shape[0] // plan.width, plan.links.shape[1] // plan.height
+    columns, rows = plan.router
+    width, height = plan.links.shape[0] * columns, plan.links.shape[1] * rows
+    across, down = width // plan.width, height // plan.height
     row, column = plan.chip // across, plan.chip % across
     column = np.where(row % 2 == 1, across - 1 - column, column)
     by_chip = len(plan.chip) > MAX_CORES
     if by_chip:
         x, y = column, row
-        cells, (width, height), links = _chip_cells(plan, row, column=column), (across, down), []
+        cells, links = _chip_cells(plan, row, column=column), []
+        width, height = across, down
     else:
         x, y = column * plan.width + plan.x, row * plan.height + plan.y
-        cells, (width, height) = _core_cells(plan, x, y=y), plan.links.shape[:2]
-        links = _links(plan.links)
+        cells, links = _core_cells(plan, x, y=y), _links(plan.links, plan.router)
     outlines = [
         {
             "x": c * plan.width * CELL,
@@ -137,7 +139,7 @@ def _chip_cells(plan: FloorPlan, row: Array, *, column: Array) -> list[dict[str,
     ]
 
 
-def _links(links: Array) -> list[dict[str, Any]]:
+def _links(links: Array, router: tuple[int, int]) -> list[dict[str, Any]]:
     """Lines between routers, both directions added; those that carry next to nothing are left
     out."""
     top = float(links.max(initial=0)) or 1.0
@@ -146,16 +148,21 @@ def _links(links: Array) -> list[dict[str, Any]]:
         both = links[: links.shape[0] - dx, : links.shape[1] - dy, there].copy()
         both += links[dx:, dy:, back]
         for x, y in np.argwhere(both > FAINT * top):
-            drawn.append(_line(x=int(x), y=int(y), dx=dx, dy=dy, load=float(both[x, y]), top=top))
+            load = float(both[x, y])
+            drawn.append(_line(x=int(x), y=int(y), dx=dx, dy=dy, load=load, top=top, size=router))
     return drawn
 
 
-def _line(*, x: int, y: int, dx: int, dy: int, load: float, top: float) -> dict[str, Any]:
+def _line(
+    *, x: int, y: int, dx: int, dy: int, load: float, top: float, size: tuple[int, int]
+) -> dict[str, Any]:
+    """From the middle of one router's cores to that of the next."""
+    wide, high = size[0] * CELL, size[1] * CELL
     return {
-        "x1": x * CELL + CELL // 2,
-        "y1": y * CELL + CELL // 2,
-        "x2": (x + dx) * CELL + CELL // 2,
-        "y2": (y + dy) * CELL + CELL // 2,
+        "x1": x * wide + wide // 2,
+        "y1": y * high + high // 2,
+        "x2": (x + dx) * wide + wide // 2,
+        "y2": (y + dy) * high + high // 2,
         "color": heat(0.15 + 0.85 * load / (2 * top)),
         "width": round(2 + 10 * load / (2 * top), 1),
         "title": f"({x}, {y}) to ({x + dx}, {y + dy}): {load:.4g} spikes per step, both directions",

@@ -6,15 +6,16 @@ Everything is inline (SVG, CSS); no script and no network are needed. Tooltips a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from ...display import counted, displayed
 from ...evaluation.energy.events import Events
 from ...hwtargets.placement.report import PlacementReport
 from ..energy import chips as energy
-from ..energy import verdicts
+from ..energy import verdicts, work
 from ..energy.chips import si
-from ..placement import accuracy_text, analog_text
+from ..placement import accuracy_text, analog_text, share_text, tried
 from . import Answer, Figure, figures, page
 from .floor import CELL, board_drawing, hues
 
@@ -30,15 +31,26 @@ def render_html(report: PlacementReport, done: Events | None = None, *, command:
         title=f"Placement on {report.title}",
         answer=_answer(report, done),
         command=command,
-        filters={"number": _number, "percent": _percent, "points": _points, "si": _si},
+        filters={
+            "number": _number,
+            "percent": _percent,
+            "share": partial(share_text, digits=1),
+            "points": _points,
+            "si": _si,
+        },
         r=report,
         energies=energy.rows(report.energy),
         said=energy.SAID,
         verdict=[] if done is None else verdicts.lines(done),
         entering=energy.INPUTS[report.input_mode],
         latency=energy.latency(report.latency),
+        step=work.step(report),
+        terms=[] if report.latency.bound is None else work.terms(report.latency.bound),
+        busiest=list(work.lines(report)),
+        otherwise=list(work.otherwise(report)),
         values=accuracy_text(report),
         analog=analog_text(report),
+        tried=tried(report),
         board=None if plan is None else board_drawing(plan),
         legend=[] if plan is None else list(zip(plan.layers, hues(plan.layers), strict=True)),
         cell=CELL,

@@ -12,6 +12,7 @@ from math import ceil, floor, log2, log10
 from markupsafe import escape
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 420, 300, 46, 14, 14, 40
+CHARACTER = 8.0  # of a text, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +66,14 @@ def columns(frame: Frame, title: str, *, whole: bool) -> list[str]:
         f'<text x="{(WIDTH + LEFT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">'
         f"{escape(title)}</text>"
     ]
+    free = 0.0  # to the right of the last text
     for value in round_values(frame.first, last=frame.last, whole=whole):
         x, text = frame.x(value), f"{value:,.10g}"
         parts.append(f'<path d="M{x} {TOP}V{HEIGHT - BOTTOM}" stroke="#8883"/>')
-        parts.append(f'<text x="{x}" y="{HEIGHT - 24}" text-anchor="middle">{text}</text>')
+        half = CHARACTER * len(text) / 2
+        if x - half >= free:
+            parts.append(f'<text x="{x}" y="{HEIGHT - 24}" text-anchor="middle">{text}</text>')
+            free = x + half + CHARACTER
     return parts
 
 
@@ -79,7 +84,7 @@ def round_values(first: float, *, last: float, whole: bool) -> list[float]:
         found = [2.0**k for k in range(floor(log2(first)), ceil(log2(last)) + 1) if k >= 0]
     else:
         tens = range(floor(log10(first)), ceil(log10(last)) + 1)
-        finer = ([m / per for m in range(per, 10 * per)] for per in (10, 100))
+        finer = ([m / per for m in range(per, 10 * per)] for per in (1, 10, 100))
         ways = ((1, 2, 5), (1, 1.5, 2, 3, 5, 7), *finer)
         several = ([m * 10.0**k for k in tens for m in way] for way in ways)
         found = next((f for f in several if len(_inside(f, first, last=last)) > 1), [])

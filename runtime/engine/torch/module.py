@@ -6,20 +6,23 @@ A module made here has the members of every exported one (``step``, ``reset``, `
 ``places``   name of a parameter or buffer -> its ``Place`` in the network
 
 Every array of the network stands in ``places`` once, but for the threshold of a readout that counts
-spikes, which its neurons hold and its mean (the same number). What is not in ``places`` is made of
-what is: the grids of constant currents, of the thresholds of their readers. Parameters (weights,
-scales, biases) ask for gradients; thresholds and initial potentials are buffers.
+spikes, which its neurons hold and its mean (the same number). Not in ``places``: grids of constant
+currents, which are made of the thresholds of their readers, and biases of analog islands, which no
+gradient passes (ONNX Runtime computes islands). Parameters (weights, scales, biases) ask for
+gradients; thresholds and initial potentials are buffers.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from ....errors import UsageError
-from ...graph import SpikingGraph
+from ...graph import Analog, SpikingGraph
+from ...semantics.islands import run_model
 from .source import source_of
 
 
@@ -48,6 +51,9 @@ def module_of(network: SpikingGraph, *, steps: int) -> Any:
         module = scope["Network"]()
     numbers = {name: torch.from_numpy(np.array(array)) for name, array in made.arrays.items()}
     module.load_state_dict(numbers, assign=True)
+    for node in network.of(Analog):
+        island = module.get_submodule(made.names[node.name])
+        island.function = partial(run_model, node.model, node.output)
     module.names = MappingProxyType(dict(made.names))
     module.places = MappingProxyType(dict(made.places))
     return module.eval()

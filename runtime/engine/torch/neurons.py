@@ -7,7 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
-from ...neurons import FewSpikeParams, Neuron, NeuronParams, PacedParams, TtfsParams
+from ...graph import Population, Readout, SpikingGraph
+from ...neurons import (
+    FewSpikeParams,
+    Neuron,
+    NeuronParams,
+    PacedParams,
+    TtfsParams,
+    WinnerTakeAllParams,
+)
 from ...neurons.differential import DifferentialParams
 from .places import Held
 
@@ -52,6 +60,12 @@ def _differential(neuron: DifferentialParams) -> NeuronCode:
     return NeuronCode(kind="Differential", arrays=arrays, options=options)
 
 
+def _winner_take_all(neuron: WinnerTakeAllParams) -> NeuronCode:
+    options = {"reset": neuron.reset, "leak": neuron.leak, "inhibition": neuron.inhibition}
+    arrays = _held(neuron, threshold="v_threshold")
+    return NeuronCode(kind="WinnerTakeAll", arrays=arrays, options=options)
+
+
 Emitter: TypeAlias = Callable[[Any], NeuronCode]
 NEURONS: Mapping[type[Neuron], Emitter] = {
     NeuronParams: _integrate_and_fire,
@@ -59,4 +73,15 @@ NEURONS: Mapping[type[Neuron], Emitter] = {
     FewSpikeParams: _plain("FewSpike"),
     TtfsParams: _plain("TimeToFirstSpike"),
     DifferentialParams: _differential,
+    WinnerTakeAllParams: _winner_take_all,
 }
+
+
+def unknown(network: SpikingGraph) -> list[tuple[str, str]]:
+    """Nodes with neurons that have no entry in ``NEURONS``, and what these are."""
+    nodes: list[Population | Readout] = [*network.of(Population), *network.of(Readout)]
+    return [
+        (node.name, f"neurons of the model '{node.neuron.name}'")
+        for node in nodes
+        if node.neuron is not None and type(node.neuron) not in NEURONS
+    ]

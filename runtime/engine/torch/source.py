@@ -15,13 +15,14 @@ import numpy as np
 
 from ... import graph as snn
 from ...facts import GraphFacts, Identifiers
-from ...ops import Array
+from ...ops import Array, WeightedOp
 from ...semantics.constants import constant_currents
-from ...tables import entry
+from ...tables import entry, entry_named
 from .copying import copied, defined
 from .neurons import NEURONS
 from .operations import Code, code_of, torch_pads
 from .places import Held, Place
+from .spans import spans
 
 # Names that mean something in the module's source, or to ``nn.Module``.
 TAKEN = frozenset(
@@ -39,22 +40,19 @@ TAKEN = frozenset(
         *("register_load_state_dict_post_hook", "register_full_backward_pre_hook", "type"),
         *("set_extra_state", "set_submodule", "share_memory", "state_dict", "to", "to_empty"),
         *("train", "training", "zero_grad", "T_destination", "delete_submodule", "seen"),
-        *(
-            "currents",
-            "names",
-            "places",
-            "register_load_state_dict_pre_hook",
-            "register_state_dict_post_hook",
-        ),
+        *("register_load_state_dict_pre_hook", "register_state_dict_post_hook"),
+        *("currents", "kind", "names", "places"),
     )
 )
+SPIKES = {"rate": "EvenSpikes", "poisson": "PoissonSpikes"}  # encoding -> layer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Source:
     """``text``: the file; ``arrays``: what it reads, by parameter or buffer; ``names``: the module
     of every population and the key of every readout, by node; ``places``: where in the network
-    each of the arrays stands, but for those that are made of others (grids of constant currents).
+    each of the arrays stands, but for what is made of others (grids of constant currents) and the
+    biases of analog islands, which have no ``function`` in it.
     """
 
     text: str
@@ -92,6 +90,7 @@ class _Source(snn.Rules[None]):
         self.lines: list[str] = []
         self.answers: list[str] = []
         self.onset, self.latency = self.facts.onsets, self.facts.latency
+        self.spans = spans(self.facts)
 
     def xs(self, node: snn.Node) -> list[str]:
         return [self.names[name] for name in node.inputs]
@@ -102,8 +101,9 @@ class _Source(snn.Rules[None]):
         me = self.names[node.name] if me is None else me
         self.layers.append(f"self.{me} = {made}")
         for name, held in arrays.items():
-            self.arrays[f"{me}.{name}"] = np.asarray(held.array)
-            self.places[f"{me}.{name}"] = Place(node.name, held.attribute)
+            self.arrays[f"{me}.{name}"] = _single(held.array)
+            if held.attribute:
+                self.places[f"{me}.{name}"] = Place(node.name, held.attribute)
 
     def _window(self, node: snn.Node, rules: Mapping[str, Any]) -> str:
         """Arguments of a layer with a state: where its windows begin, and the rest."""
@@ -119,9 +119,9 @@ class _Source(snn.Rules[None]):
     def input(self, node: snn.Input, xs: Sequence[None]) -> None:
         me = self.names[node.name]
         if node.encoding != "constant":
-            spikes = {"rate": "even_spikes", "poisson": "poisson_spikes"}[node.encoding]
-            gated = " * within(t, 0, steps)" if self.latency else ""
-            self.lines.append(f"{me} = {spikes}({me}, t){gated}")
+            made = entry_named(SPIKES, node.encoding, name="runtime.engine.torch.source.SPIKES")
+            self._layer(node, made=f"{made}()", arrays={})
+            self.lines.append(f"{me} = self.{me}({me}, t, steps)")
         elif self.latency and not self._only_constant(node):
             self.lines.append(f"{me} = {me} * within(t, 0, steps)")
 
@@ -135,9 +135,19 @@ class _Source(snn.Rules[None]):
             self._layer(node, made=code.layer, arrays=code.arrays)
         if node.name not in self.constant:
             call = code.call.format(*self.xs(node), me=f"self.{me}")
-            self.lines.append(f"{me} = {call}")
+            self.lines.append(f"{me} = {self._while_something_comes(node, call)}")
             return
         self._once(node, me, code)
+
+    def _while_something_comes(self, node: snn.Synapse, call: str) -> str:
+        """``call``, but zeros at once in steps in which none of the inputs can send anything: with
+        long windows these are most of them."""
+        span = self.spans[node.name]
+        if not self.latency or span is None or not isinstance(node.op, WeightedOp):
+            return call
+        begin, last = span
+        x, shape = self.xs(node)[0], ", ".join(map(str, node.shape))
+        return f"{call} if {begin} <= t < {last} + steps else {x}.new_zeros(len({x}), {shape})"
 
     def _once(self, node: snn.Synapse, me: str, code: Code) -> None:
         """A current that is the same in every step: in double precision, then on its grid."""
@@ -147,13 +157,13 @@ class _Source(snn.Rules[None]):
         if self._only_constant(node):
             return
         grid = self.constants.grids.get(node.name)
-        kept = f"{me}.float()"
+        kept = f"{me}.to(kind)"
         if grid is not None:
             self.arrays[f"{me}_grid"] = grid
             self.layers.append(
                 f'self.register_buffer("{me}_grid", torch.ones({grid.shape}, dtype=torch.float64))'
             )
-            kept = f"to_grid({me}, self.{me}_grid)"
+            kept = f"to_grid({me}, self.{me}_grid).to(kind)"
         self.once.append(f'still["{me}"] = {kept}')
         gated = " * within(t, 0, steps)" if self.latency else ""
         self.lines.append(f'{me} = self.currents["{me}"]{gated}')
@@ -171,8 +181,8 @@ class _Source(snn.Rules[None]):
     def max_pool(self, node: snn.MaxPool, xs: Sequence[None]) -> None:
         me, op = self.names[node.name], node.op
         windows = f"{op.kernel}, {op.strides}, {op.dilations}, {torch_pads(op.pads)}"
-        coding = {} if node.coding == "rate" else {"coding": node.coding.replace("-", "_")}
-        made = f"MaxPool({np.shape(node.bias)}, {windows}{self._window(node, coding)})"
+        shapes = f"{node.shape}, {np.shape(node.bias)}"
+        made = f"MaxPool({shapes}, {windows}{self._window(node, _coding(node))})"
         self._layer(node, made=made, arrays={"bias": _bias(node)})
         self.lines.append(f"{me} = self.{me}({self.xs(node)[0]}, t, steps)")
 
@@ -181,7 +191,15 @@ class _Source(snn.Rules[None]):
         self._layer(node, made=f"Delay({node.steps})", arrays={})
         self.lines.append(f"{me} = self.{me}({self.xs(node)[0]})")
 
-    analog = snn.refused("it was refused before")
+    def analog(self, node: snn.Analog, xs: Sequence[None]) -> None:
+        """Its function is no part of the source: ``module`` gives it to the layer."""
+        me, coding = self.names[node.name], _coding(node)
+        given = {**coding, "lag": node.lag} if node.lag else coding
+        shapes = "".join(f", {bias.shape}" for bias in node.biases)
+        made = f"Island({node.shape}{shapes}{self._window(node, given)})"
+        arrays = {f"bias{i}": Held(bias, "") for i, bias in enumerate(node.biases)}
+        self._layer(node, made=made, arrays=arrays)
+        self.lines.append(f"{me} = self.{me}({', '.join(self.xs(node))}, t, steps)")
 
     def readout(self, node: snn.Readout, xs: Sequence[None]) -> None:
         me = self.names[node.name]
@@ -195,9 +213,9 @@ class _Source(snn.Rules[None]):
             self._layer(node, made=made, arrays=arrays)
             self.lines.append(f"{me} = self.{me}({neurons}, t, steps)")
         else:
-            coding = {} if node.coding == "rate" else {"coding": node.coding.replace("-", "_")}
             arrays = {"bias": _bias(node)}
-            self._layer(node, made=self._made(node, "Readout", arrays, **coding), arrays=arrays)
+            made = self._made(node, "Readout", arrays, **_coding(node))
+            self._layer(node, made=made, arrays=arrays)
             self.lines.append(f"{me} = self.{me}({self.xs(node)[0]}, t, steps)")
         self.answers.append(node.name)
 
@@ -270,14 +288,25 @@ class _Source(snn.Rules[None]):
             f"def still(self, {given}):",
             '    """Currents that are the same in every step: once, in double precision."""',
             "    still = {}",
+            *(f"    kind = {name}.dtype" for name in inputs[:1]),
             *(f"    {name} = {name}.double()" for name in inputs),
             *_in(self.once),
             "    return still",
         ]
 
 
+def _coding(node: snn.MaxPool | snn.Analog | snn.Readout) -> dict[str, Any]:
+    return {} if node.coding == "rate" else {"coding": node.coding.replace("-", "_")}
+
+
 def _bias(node: snn.Population | snn.Readout | snn.MaxPool) -> Held:
     return Held(node.bias, "bias")
+
+
+def _single(array: Array) -> Array:
+    """As a layer holds it: PyTorch multiplies numbers of one precision only."""
+    array = np.asarray(array)
+    return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
 def _in(lines: Sequence[str]) -> list[str]:

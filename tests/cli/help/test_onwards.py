@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -12,6 +14,7 @@ from places import MODELS
 
 from onnx2snn.cli import main
 from onnx2snn.cli.help import onwards
+from onnx2snn.data import data_path
 
 MLP, DATA = str(MODELS / "digits_mlp.onnx"), str(MODELS / "digits.npz")
 SCALED = ["--scale", "16", "--layout", "NHWC"]
@@ -26,7 +29,10 @@ SCALED = ["--scale", "16", "--layout", "NHWC"]
         (["run", "a", "--T", "3"], "Did you mean '-T'?"),
         (["run", "a", "--timesteps", "3"], "Did you mean '-T'?"),
         (["run", "a", "--calibration", "x"], "Did you mean '--calib'?"),
+        (["run", "a", "--data", "d", "--samples", "x"], "'x' is not a whole number. See"),
+        (["export", "a"], "missing option '--to'. Choose from: onnx, torch, nir, sanafe. See"),
         (["place"], "missing argument 'NET.snn.onnx'. See `onnx2snn place --help`."),
+        (["export", MLP, "-o", "x"], "'--to'. Choose from: onnx, torch, nir, sanafe. See"),
         (["check", "a", "b"], "unexpected extra argument (b)"),
         (["run", "a", "--data", "d", "--threads", "two"], "invalid value for '--threads'"),
         (
@@ -56,7 +62,7 @@ def onward(*typed: str) -> list[str]:
 def test_every_verb_ends_with_a_command_that_click_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The work from check to export, each command the last one's next with DATA filled in."""
+    """The work from check to export; what the next command reads is there."""
     monkeypatch.chdir(tmp_path)
     samples = ["--data", f"{DATA}:x_test,y_test", "--samples", "20"]
     calib = ["--calib", f"{DATA}:x_calib", "--calib-samples", "32"]
@@ -64,15 +70,19 @@ def test_every_verb_ends_with_a_command_that_click_takes(
     made = ["convert", MLP, *calib, *SCALED, "-T", "2", "--no-tune", "-o", "n.snn.onnx"]
     placed = ["place", "n.snn.onnx", "--target", "Loihi2", "--seconds", "0.1"]
     learned = ["learn", "n.snn.onnx", "--data", f"{DATA}:x_calib,y_calib", "--samples", "20"]
+    tuned = ["finetune", *learned[1:], "--hold-out", "0.4", "--epochs", "1", "-o", "f.snn.onnx"]
     work = [
         ["check", MLP, "--input-shape", "input:1x1x8x8"],
         ["verify", MLP, "--data", f"{DATA}:x_test", *SCALED, "--skip-unreadable"],
+        ["verify", MLP],
         made,
         ["run", "n.snn.onnx", *samples, "--regression"],
+        ["run", MLP, *samples, *calib, *SCALED, "-T", "2", "--no-tune", "--recipe", "binary"],
         [*sweep, "--dry-run"],
         sweep,
         ["init", MLP, "exp.toml", *samples[:2], *calib[:2]],
         ["compare", "out", "out"],
+        ["compare", "out", "out", "-o", "compared"],
         ["diagnose", MLP, "n.snn.onnx", *samples],
         [
             "watch",
@@ -93,21 +103,36 @@ def test_every_verb_ends_with_a_command_that_click_takes(
         ["export", "n.snn.onnx", "--to", "nir", "--approximate", "-o", "f.nir"],
         ["import", "f.nir", "-o", "i.snn.onnx"],
         [*learned, "--rule", "prototype", "-o", "l.snn.onnx"],
+        *([tuned] if find_spec("torch") else []),
+        ["convert", MLP, "--calib", "none", *SCALED, "-T", "2", "-o", "w.snn.onnx"],
         *(["ops"], ["explain"], ["explain", "lag"], ["doctor"]),
     ]
     found = {" ".join(typed): onward(*typed) for typed in work}
-    assert {typed[0] for typed in work} == set(main.commands) - {"demo"}
+    without = set() if find_spec("torch") else {"finetune"}
+    assert {typed[0] for typed in work} == set(main.commands) - {"demo"} - without
     for words in found.values():
         command = main.commands[words[0]]
+        if words[-1] == "--help":
+            continue
         with command.make_context(words[0], words[1:], parent=click.Context(main)) as context:
             assert not context.args
-    check, verify, convert, run = list(found.values())[:4]
+            for param in command.params:
+                for value in _given(context.params.get(param.name or "")):
+                    read = isinstance(value, Path) or param.metavar == "DATA"
+                    if read and param.name != "output":
+                        assert data_path(str(value))[0].exists(), (words, param.name)
+    check, verify, _, convert, run = list(found.values())[:5]
     assert check[-2:] == ["--input-shape", "input:1x1x8x8"]
     assert {*verify[-5:]} == {*SCALED, "--skip-unreadable"}
     assert not {"--scale", "--layout"} & {*convert}  # which the file remembers
     assert run[-1] == "--regression"
     assert found[" ".join([*sweep, "--dry-run"])] == sweep
     assert found[" ".join(placed)][:4] == placed[:4] and "0.1" in found[" ".join(placed)]
+
+
+def _given(value: Any) -> tuple[Any, ...]:
+    """The values of a parameter that was given, once or several times."""
+    return value if isinstance(value, tuple) else () if value is None else (value,)
 
 
 def test_what_is_carried_over_exists() -> None:

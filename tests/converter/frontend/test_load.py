@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import ml_dtypes
 import numpy as np
@@ -55,6 +56,15 @@ def test_a_truncated_file_is_not_an_onnx_model(tmp_path: Path) -> None:
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ModelError, match="complete"):
         load_onnx(path)
+
+
+def test_a_full_disk_of_temporary_files_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no fault of the model, which ONNX Runtime would blame."""
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=100))
+    error = refused(mlp(), tmp_path, "E220")
+    assert "temporary file" in str(error) and "TMPDIR" in error.remedy
 
 
 def test_nan_in_the_weights_is_named(tmp_path: Path) -> None:

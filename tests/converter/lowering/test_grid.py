@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -9,12 +10,19 @@ import pytest
 from runtime.engine.test_against_naive import assert_close
 
 from converter.digits_nets import converted, samples
-from onnx2snn.converter.lowering.grid import MANTISSA, is_exact, on_grid, round_thresholds
+from onnx2snn.converter.lowering.grid import (
+    MANTISSA,
+    _rounded,
+    is_exact,
+    on_grid,
+    round_thresholds,
+)
 from onnx2snn.converter.recipes import RECIPES
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine import SimulationResult, simulate
 from onnx2snn.runtime.neurons import NeuronParams
+from onnx2snn.runtime.ops.arrays import BLOCK
 
 T = 8  # at which other tests have most of these networks
 
@@ -177,3 +185,18 @@ def test_sums_are_exact_but_behind_two_linear_layers_with_no_neurons_between() -
     nodes = [n for n in graph.nodes if n is not readout]
     chained = replace(graph, nodes=(*nodes, longer, replace(readout, inputs=("more",))))
     assert not is_exact(chained)
+
+
+def test_large_weights_are_rounded_in_little_more_than_their_own_memory() -> None:
+    weight = np.random.default_rng(0).normal(size=(1500, 1000)).astype(np.float32)
+    op, grid = ops.Linear(weight=weight), 2.0 ** -(np.arange(1500).reshape(-1, 1) % 9 + 12)
+    plain = (np.rint(weight / grid) * grid).astype(np.float32)
+    sums = np.abs(weight.astype(np.float64)).sum(axis=1)
+    tracemalloc.start()
+    rounded = _rounded(op.weight, grid=grid)
+    assert np.array_equal(op.absolute_sums((1500,), 0), sums)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.array_equal(rounded, plain)
+    # The result, and a block's quotient, rounded and multiplied, in double precision.
+    assert most < weight.nbytes + 3 * 8 * BLOCK + 2**16 < 8 * weight.nbytes

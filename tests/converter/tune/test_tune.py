@@ -18,7 +18,7 @@ from onnx2snn.converter.tune import Tuning, bytes_per_sample, tune
 from onnx2snn.converter.tune import weights as tune_weights
 from onnx2snn.converter.tune.replay import Replay, Train, decoded_mean, packed_bits, sources
 from onnx2snn.converter.tune.search import Drive, Search, _shrunk, choose, decoded_rates, fired
-from onnx2snn.converter.tune.weights import correct, correctable, residual
+from onnx2snn.converter.tune.weights import correct, correctable, fit_bytes, residual
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine import simulate
@@ -336,3 +336,21 @@ def test_only_synapses_that_one_population_reads_are_corrected() -> None:
             assert len(consumers[synapse.name]) == 1
             assert isinstance(synapse.op, ops.Conv | ops.Linear)
         assert population.name not in sources(graph, population.name)
+
+
+def test_a_layer_whose_fit_takes_too_much_memory_keeps_its_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = lowered("digits_mlp")
+    replay = Replay(graph, {graph.of(snn.Input)[0].name: samples()[:4]}, T, data_neurons(graph))
+    name = graph.of(snn.Readout)[0].name
+    (synapse,) = correctable(replay, name)
+    assert isinstance(synapse.op, ops.Linear)
+    needed = fit_bytes(synapse.op)
+    out, features = synapse.op.weight.shape
+    sums = 2 * (features + 1) * (features + 1 + out)  # of the rows fitted, and of those held out
+    assert needed > 8 * sums
+    monkeypatch.setattr("onnx2snn.converter.tune.weights.FIT_BYTES", needed)
+    assert correctable(replay, name) == (synapse,)
+    monkeypatch.setattr("onnx2snn.converter.tune.weights.FIT_BYTES", needed - 1)
+    assert correctable(replay, name) == ()

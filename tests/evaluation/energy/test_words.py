@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import pytest
+
 from evaluation.energy.test_verdict import perceptron
 from onnx2snn.reports.energy import verdicts
 
@@ -23,13 +25,22 @@ def test_the_sentence_says_under_which_models_the_network_needs_less() -> None:
 
 def test_a_network_without_spikes_turns_nowhere_and_without_an_ann_nothing_is_said() -> None:
     analog = replace(FOUND, layers={}, macs=10.0 * FOUND.macs_ann)
-    assert all(line.endswith("there are no spikes") for line in verdicts.lines(analog)[1:])
+    assert all(line.endswith("there are no spikes") for line in verdicts.lines(analog)[1:-1])
+    assert " 0 accumulates" in verdicts.lines(analog)[-1]
     assert verdicts.lines(replace(FOUND, macs_ann=0)) == []
 
 
 def test_the_document_has_events_verdicts_and_their_conditions() -> None:
     made = json.loads(json.dumps(verdicts.document(FOUND), allow_nan=False))
     assert made["events"]["synops"] == FOUND.synops
+    layers = made["events"]["layers"]
+    assert set(layers) == set(FOUND.layers)
+    for name in ("synops", "updates", "spikes", "writes"):
+        assert made["events"][name] == sum(layer[name] for layer in layers.values())
+    events = made["events"]
+    assert events["writes"] == pytest.approx(events["updates"] + events["spikes"])
+    weights = events["synops"] + events["macs"]
+    assert events["reads"] == pytest.approx(weights + events["writes"])
     assert made["bits"] == 4
     assert set(made["models"]) == {"compute", "memory", "precision"}
     for found in made["models"].values():

@@ -27,6 +27,8 @@ from onnx2snn.results import claim
 from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.semantics.intervals import paired_points, unpaired_score, wilson
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 ANN = analog_ann(residual_cnn(np.random.default_rng(1)))
 BINARY = residual_cnn(np.random.default_rng(1))
 OTHER = residual_cnn(np.random.default_rng(3))

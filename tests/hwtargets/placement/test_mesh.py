@@ -1,38 +1,15 @@
-"""Placement on the mesh: geometry, exact costs, and the search against its start and a baseline."""
+"""The mesh: geometry, and what a placement costs on it."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from time import monotonic, sleep
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwtargets.chip_nets import PILOTNET, RESNET20, build
-from onnx2snn.hwtargets import chip_view, load_target
-from onnx2snn.hwtargets.cores.mapping import CORES
-from onnx2snn.hwtargets.cores.partition import partition
-from onnx2snn.hwtargets.cores.traffic import traffic
-from onnx2snn.hwtargets.mapping import Traffic
-from onnx2snn.hwtargets.placement import hops, mesh, multilevel
+from onnx2snn.hwtargets.placement import hops, mesh
 
-
-def random_flows(cores: int, edges: int, seed: int = 0) -> Traffic:
-    rng = np.random.default_rng(seed)
-    return Traffic(
-        source=rng.integers(cores, size=edges),
-        destination=rng.integers(cores, size=edges),
-        weight=rng.integers(1, 9, edges).astype(float),
-    )
-
-
-def network_flows(net: tuple) -> tuple[int, Traffic]:
-    target, network = load_target("loihi2"), chip_view(build(*net, cheap=True))
-    tilings, _ = partition(network, target, CORES.request(target).options.memory, False)
-    return sum(t.cores for t in tilings), traffic(network, tilings, None, 0.1)
+from .flows import random_flows
 
 
 @settings(max_examples=25, deadline=None)
@@ -63,7 +40,7 @@ def test_link_loads_and_metrics_equal_a_walk_along_every_route() -> None:
                 loads[x, y, direction] += w
                 y += step
             walked += w
-    links = hops.link_loads(xy, flows, 8, height=6)
+    links = hops.link_loads(grid.routers(xy), flows, grid.router_grid)
     np.testing.assert_allclose(links, loads)
     assert np.array_equal(links > 0, loads > 0)  # nothing on idle links, not even 1e-16
     found = hops.metrics(xy, flows, grid)
@@ -71,139 +48,3 @@ def test_link_loads_and_metrics_equal_a_walk_along_every_route() -> None:
     assert found["max_link"] == pytest.approx(loads.max())
     same = (xy[flows.source] // (4, 3) == xy[flows.destination] // (4, 3)).all(1)
     assert found["chip_crossings"] == pytest.approx(flows.weight[~same].sum())
-
-
-def test_the_gain_matrix_stays_exact_over_many_exchanges() -> None:
-    rng = np.random.default_rng(3)
-    n = 30
-    flow = np.triu(rng.integers(0, 5, (n, n)), 1).astype(float)
-    flow += flow.T
-    slots = mesh.Mesh(width=6, height=5).slots
-    distance = np.abs(slots[:, None] - slots[None]).sum(2).astype(float)
-    state = mesh._started(flow, distance=distance, at=np.arange(n))
-    for _ in range(200):
-        r, s = (int(v) for v in rng.choice(n, 2, replace=False))
-        delta = float(state.deltas(np.array([r]), np.array([s]))[0])
-        state.exchange(r, s, delta)
-        exact = (flow * distance[np.ix_(state.at, state.at)]).sum() / 2
-        assert state.cost == pytest.approx(exact)
-
-
-@pytest.mark.parametrize("cores", [90, 700])
-def test_a_slow_machine_finds_the_same_places(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mesh, "COARSEST", 0.03)
-    grid = mesh.mesh_for(cores, cores_per_chip=120, width=12, height=10)
-    flows = random_flows(cores, 4 * cores)
-    first = mesh.place_on_mesh(cores, flows, grid, 0.05, seed=2)
-    for name, seconds in (("_started", 0.02), ("_sweep", 0.002)):
-        monkeypatch.setattr(mesh, name, slowly(getattr(mesh, name), seconds))
-    np.testing.assert_array_equal(mesh.place_on_mesh(cores, flows, grid, 0.05, seed=2), first)
-    assert (first != grid.slots[:cores]).any()
-
-
-def slowly(function: Callable[..., Any], seconds: float) -> Callable[..., Any]:
-    def call(*args: Any, **named: Any) -> Any:
-        sleep(seconds)
-        return function(*args, **named)
-
-    return call
-
-
-MORE_TIME = (1.5, 6, 20)  # seconds: on a busy machine the search gets little of the first
-
-
-@pytest.mark.parametrize(("cores", "dense"), [(90, True), (700, False)])
-def test_every_core_has_its_own_slot_and_the_search_beats_its_start(
-    cores: int, dense: bool
-) -> None:
-    a = np.arange(cores - 1)
-    ring = Traffic(
-        source=np.r_[a, a], destination=np.r_[a + 1, (a * 7) % cores], weight=np.ones(2 * cores - 2)
-    )
-    grid = mesh.mesh_for(cores, cores_per_chip=120, width=12, height=10)
-    assert (len(grid.slots) <= mesh.DENSE) == dense
-    start = hops.metrics(grid.slots[:cores], ring, grid)["spike_hops"]
-    for seconds in MORE_TIME:
-        xy = mesh.place_on_mesh(cores, ring, grid, seconds / 3, seed=0)
-        assert len(np.unique(xy, axis=0)) == cores
-        known = {tuple(s) for s in grid.slots.tolist()}
-        assert all(tuple(p) in known for p in xy.tolist())
-        if hops.metrics(xy, ring, grid)["spike_hops"] < 0.9 * start:
-            return
-    pytest.fail("no better than the start")
-
-
-def swaps_towards_centroids(cores: int, flows: Traffic, slots: np.ndarray, end: float) -> float:
-    """The baseline: greedy exchanges from the curve, in plain Python, until the time is over."""
-    rng, at = np.random.default_rng(0), slots[:cores].copy()
-    taken = {tuple(s): -1 for s in slots.tolist()} | {
-        tuple(p): i for i, p in enumerate(at.tolist())
-    }
-    partners: list[list[tuple[int, float]]] = [[] for _ in range(cores)]
-    for a, b, w in zip(flows.source, flows.destination, flows.weight, strict=True):
-        partners[a].append((int(b), float(w)))
-        partners[b].append((int(a), float(w)))
-    near = [np.array([p for p, _ in row]) for row in partners]
-    weight = [np.array([w for _, w in row]) for row in partners]
-
-    def cost(i: int, cell: np.ndarray, skip: int) -> float:
-        return float((weight[i] * np.abs(at[near[i]] - cell).sum(1) * (near[i] != skip)).sum())
-
-    while monotonic() < end:
-        i = int(rng.integers(cores))
-        centre = (at[near[i]] * weight[i][:, None]).sum(0) / weight[i].sum()
-        goal = np.rint(centre + rng.normal(0, 1.5, 2)).astype(int)
-        j, here = taken.get(tuple(goal.tolist()), -2), at[i].copy()
-        if j in (-2, i):
-            continue
-        before = cost(i, here, j) + (cost(j, goal, i) if j >= 0 else 0)
-        after = cost(i, goal, j) + (cost(j, here, i) if j >= 0 else 0)
-        if after < before - 1e-9:
-            at[i] = goal
-            taken[tuple(goal.tolist())], taken[tuple(here.tolist())] = i, j
-            if j >= 0:
-                at[j] = here
-    distance = np.abs(at[flows.source] - at[flows.destination]).sum(1)
-    return float((distance * flows.weight).sum())
-
-
-@pytest.mark.parametrize("net", [PILOTNET, RESNET20], ids=["PilotNet", "ResNet-20"])
-def test_fewer_spike_hops_than_hilbert_with_swaps_at_equal_wall_time(net: tuple) -> None:
-    cores, flows = network_flows(net)
-    grid = mesh.mesh_for(cores, cores_per_chip=120, width=12, height=10)
-    for seconds in MORE_TIME:
-        baseline = swaps_towards_centroids(cores, flows, grid.slots, monotonic() + seconds)
-        xy = mesh.place_on_mesh(cores, flows, grid, seconds, seed=0)
-        if hops.metrics(xy, flows, grid)["spike_hops"] < baseline:
-            return
-    pytest.fail("no better than the baseline")
-
-
-def test_spreading_gives_every_node_a_cell_of_its_own_and_keeps_the_order() -> None:
-    rng = np.random.default_rng(0)
-    usable = np.ones((13, 9), bool)
-    usable[5:8, 2:5] = False
-    count = int(usable.sum()) - 7
-    xy = rng.random((count, 2)) * (3, 2) + (5, 4)  # all in one corner of the mesh
-    cells = np.floor(multilevel.spread(xy, size=np.ones(count), usable=usable)).astype(int)
-    assert len(np.unique(cells, axis=0)) == count
-    assert usable[cells[:, 0], cells[:, 1]].all()
-    left = xy[:, 0] < np.median(xy[:, 0])
-    assert cells[left, 0].mean() < cells[~left, 0].mean() - 4
-
-
-@pytest.mark.slow
-def test_a_hundred_thousand_cores_are_placed_in_time_that_grows_like_n_log_n() -> None:
-    seconds = {}
-    for side, layers in ((128, 13), (512, 13)):
-        begin = monotonic()
-        net = ((64, side, side), [("conv", 64, 3, 1, 1)] * layers)
-        cores, flows = network_flows(net)
-        grid = mesh.mesh_for(cores, cores_per_chip=120, width=12, height=10)
-        xy = mesh.place_on_mesh(cores, flows, grid, 0.0, seed=0)
-        seconds[cores] = monotonic() - begin
-        start = hops.metrics(grid.slots[:cores], flows, grid)["spike_hops"]
-        assert hops.metrics(xy, flows, grid)["spike_hops"] < 0.15 * start
-    (small, fast), (large, slow) = sorted(seconds.items())
-    assert large > 100_000 and slow < 600
-    assert slow / fast < 1.5 * (large * np.log(large)) / (small * np.log(small))

@@ -73,11 +73,13 @@ def test_a_bad_target_file_names_every_problem_at_once(tmp_path: Path) -> None:
     path.write_text(
         'schema = "other"\nname = ""\nmapping = "cores"\nfoo = 1\n'
         "[limits.a]\nvalue = -1\nsource = 3\n[capabilities]\nwings = true\n"
+        'reset = ["subtrct"]\nthreshold_per = "nueron"\n'
     )
     with pytest.raises(TargetError) as error:
         load_target(path)
     text = str(error.value)
-    for part in ("schema", "'name'", "'foo'", "limits.a", "verified", "'source'", "'wings'"):
+    said = ("Did you mean 'subtract'?", "Did you mean 'neuron'?")
+    for part in ("schema", "'name'", "'foo'", "limits.a", "verified", "'source'", "'wings'", *said):
         assert part in text
     assert error.value.code == "E501"
 
@@ -379,6 +381,19 @@ def test_the_page_needs_nothing_from_outside_and_draws_every_core(
     assert "not verified" in page
 
 
+def test_what_was_tried_in_vain_is_no_offer_and_one_core_has_no_traffic() -> None:
+    refused = place(build(*TINY["no hidden layer"]), "xylo-audio2", seconds=0)
+    text, page = render_text(refused), render_html(refused)
+    assert "Tried, and does not fit either (computed):" in text and "What would fit" not in text
+    assert "a network of any smaller size: does not fit, still: structure" in text
+    assert "What would fit" not in page and '<td class="text">structure</td></tr>' in page
+    assert "Traffic" not in page and "Traffic: none" in text
+    far = place(build((200,), [("fc", 1200), ("out", 9)]), "xylo-audio2", seconds=0)
+    text, page = render_text(far), render_html(far)
+    assert len(far.violations) == 3 and text.count("No remedy is known") == 1
+    assert page.count(">as above<") == 2 and "12 times" in text and "1250 %" not in page
+
+
 def test_names_are_escaped_on_the_page() -> None:
     net = Net((4,))
     net.dense(3)
@@ -441,7 +456,8 @@ def test_the_comparison_has_a_line_per_chip_and_says_why_one_is_out(
     report: PlacementReport,
 ) -> None:
     refused = place(special(levels=4), "loihi1", seconds=0)
-    table, compared, energies, reason = render_comparison([report, refused]).split("\n\n")
+    answer, table, compared, energies, reason = render_comparison([report, refused]).split("\n\n")
+    assert answer == "Fits 1 of 2 chips: loihi2; not loihi1."
     assert table.count("\n") == 3 and "% used" in table
     assert f"{report.accuracy['samples']:,} samples" in compared
     assert "dynamic: synop + neuron_update + hop, counted from firing rates measured" in energies

@@ -43,6 +43,18 @@ def test_a_small_network_fits_one_chip_and_keeps_its_answers():
     assert json.loads(to_json(report))["facts"]["coding"] == "axons4"
 
 
+@pytest.mark.parametrize(("common", "classes"), [(30.0, 6), (30.0, 2)])
+def test_what_all_classes_have_in_common_takes_no_room_of_the_output_counts(common, classes):
+    graph = nets.dense_net(3, inputs=8, hidden=(20,), classes=classes)
+    last = [node for node in graph.nodes if isinstance(node, g.Synapse)][-1]
+    weight = last.op.weight + np.float32(common)
+    graph = graph.with_nodes([replace(last, op=replace(last.op, weight=weight))])
+    report = placed(graph, steps=32)
+    assert report.accuracy["agreement"] >= (0.5 if classes == 2 else 0.85)
+    noted = any("all outputs of a sample have in common" in note for note in report.notes)
+    assert noted == (classes > 2)  # two may be values
+
+
 def test_the_file_says_where_its_cores_are_as_the_floor_plan_does():
     report = placed(nets.conv_net(1))
     box, plan = parse(report.files["truenorth.npz"]), report.plan

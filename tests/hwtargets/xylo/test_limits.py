@@ -152,6 +152,7 @@ def test_differential_neurons_are_refused_even_where_rates_are_coded_anew() -> N
 def test_a_network_without_hidden_neurons_is_refused() -> None:
     mapped = place(perceptron(4, 3))
     assert rules(mapped)["structure"] == ("no hidden neurons", "at least one hidden layer")
+    assert set(mapped.cores.used) == {"inputs", "hidden_neurons", "outputs"}  # no wiring to count
 
 
 def test_pruned_synapses_take_no_fan_out() -> None:

@@ -193,6 +193,7 @@ ENGINES = {
     "fast": {"events": "never"},
     "compiled": {"events": "never"},
     "compiled, spikes": {"events": "always"},
+    "torch": {"engine": "torch"},
 }
 
 
@@ -201,12 +202,18 @@ ENGINES = {
 def test_the_engine_gives_the_spikes_of_the_step(
     model: type[Neuron], more: dict[str, Any], engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if engine == "torch":
+        pytest.importorskip("torch")
     if not engine.startswith("compiled"):
         monkeypatch.setattr("onnx2snn.runtime.engine.fast.simulator.available", lambda: False)
     elif not available():
         pytest.skip("needs the extra 'fast'")
     neuron = made(model, more)
     graph, x = network(neuron), samples()
+    if engine == "torch" and model is AdaptiveParams:
+        with pytest.raises(GraphError, match=f"'p' has neurons of the model '{model.name}'"):
+            simulate(graph, x, T, engine=engine)
+        return
     result = simulate(graph, x, T, tile=2, block=4, **ENGINES[engine])
     spikes = stepped(neuron, arriving(graph, x, neuron))
     fired = (spikes != 0).sum(axis=(1, 2))

@@ -8,6 +8,7 @@ what is found independently, by pushing one-hot inputs through ``apply``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import ClassVar
 
 import numpy as np
@@ -23,6 +24,7 @@ from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.cost import static_cost
 from onnx2snn.runtime.engine import ENGINES, simulate
+from onnx2snn.runtime.engine.torch.operations import OPERATIONS as LAYERS
 from onnx2snn.runtime.facts import GraphFacts
 from onnx2snn.runtime.file.codec import decode_graph, encode_graph
 from onnx2snn.runtime.file.emit import emit_chain, emit_graph
@@ -231,13 +233,13 @@ def test_a_spike_costs_what_it_reaches(op, shapes):
 
 
 @linear
-def test_both_engines_and_the_file_in_stock_onnxruntime_give_its_sums_of_spikes(op, shapes):
+def test_every_engine_and_the_file_in_stock_onnxruntime_give_its_sums_of_spikes(op, shapes):
     graph, steps = network(op, shapes), 6
     xs = {f"x{i}": RNG.uniform(0, 1.2, (3, *s)).astype(np.float32) for i, s in enumerate(shapes)}
     # plain neurons: spikes until step t are the whole part of the input so far plus one half
     spikes = [np.minimum(np.floor(x * steps + 0.5), steps) for x in xs.values()]
     expected = op.apply(*spikes) / steps
-    for engine in ENGINES:
+    for engine in ENGINES if find_spec("torch") else ENGINES.keys() - {"torch"}:
         result = simulate(graph, xs, steps, engine=engine)
         np.testing.assert_allclose(result.readouts["out"][-1], expected, rtol=1e-4, atol=1e-4)
     names = FileNames(graph)
@@ -321,6 +323,7 @@ TABLES = {
     "geometry": (geometry.STEPS, lambda op: getattr(op, "pattern", "irregular") != "irregular"),
     "lines": (lines.WINDOWS, lambda op: getattr(op, "pattern", "") == "windows"),
     "quantize": (KEEPING_CHANNELS, lambda op: issubclass(op, MultiplyingOp)),
+    "torch": (LAYERS, lambda op: issubclass(op, LinearOp)),
     "tune": (COLUMNS, lambda op: issubclass(op, WeightedOp)),
 }
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, prod
 
-from .....display import counted
-from .....errors import UsageError
 from ....facts import GraphFacts
 from ....graph import Population
 from ....ops.convolution import Conv
+from ...interface import too_little_memory
 
 # For one layer's step of a tile: more of a core's own cache makes fewer tiles and calls, each of
 # which costs ONNX Runtime some microseconds; beyond it currents come back from memory.
@@ -61,11 +60,7 @@ def choose_sizes(
             sizes = Sizes(max(SMALLEST, sizes.lanes // 2), sizes.block)
         else:
             need = _plan_bytes(facts, sizes, itemsize) * threads
-            raise UsageError(
-                f"a memory limit of {mem_limit / 2**20:.0f} MiB is too small",
-                remedy=f"This network needs about {need / 2**20:.0f} MiB with "
-                f"{counted(threads, 'thread')}.",
-            )
+            raise too_little_memory(mem_limit, need, threads=threads)
     return sizes
 
 

@@ -42,10 +42,15 @@ def weight(position, steps):
     return steps - min(max(position, 0), steps - 1)
 
 
+def over(x, number):
+    """x / number, rounded as division is: a GPU multiplies by the inverse of a plain number."""
+    return x / torch.full((), number, dtype=x.dtype, device=x.device)
+
+
 def to_grid(x, grid):
-    """x in whole multiples of ``grid`` (straight through for gradients), in single precision."""
+    """x in whole multiples of ``grid`` (straight through for gradients)."""
     near = (x * (1 / grid)).round() * grid
-    return (x + (near - x).detach()).float()
+    return x + (near - x).detach()
 
 
 def in_double(module, *signals):

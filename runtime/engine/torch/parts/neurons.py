@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .basis import Layer, Step, Whole, weight, within
+from .basis import Layer, Step, Whole, over, weight, within
 
 
 class Population(Layer):
@@ -17,6 +17,9 @@ class Population(Layer):
 
     def current(self, x, t, steps):
         return x + self.bias if within(t, self.begin, steps) else x
+
+    def done(self, t, steps):
+        return t >= self.first + steps
 
 
 class IF(Population):
@@ -36,6 +39,8 @@ class IF(Population):
         self.levels, self.signed, self.v_min = levels, signed, v_min
 
     def forward(self, x, t, steps):
+        if self.done(t, steps):
+            return torch.zeros_like(x)
         x = self.current(x, t, steps)
         if self.state is None:
             zero = torch.zeros_like(x)
@@ -78,6 +83,8 @@ class Paced(Population):
     """
 
     def forward(self, x, t, steps):
+        if self.done(t, steps):
+            return torch.zeros_like(x)
         x = self.current(x, t, steps)
         lag, position = self.first - self.begin, t - self.first
         if self.state is None:
@@ -101,6 +108,8 @@ class Windowed(Population):
     """One whole number per window: charge is collected over the input's window, then sent."""
 
     def forward(self, x, t, steps):
+        if self.done(t, steps) or t < self.begin:
+            return torch.zeros_like(x)
         x = self.current(x, t, steps)
         lag, position = self.first - self.begin, t - self.first
         charge = torch.zeros_like(x, dtype=torch.float64) if self.state is None else self.state
@@ -167,7 +176,10 @@ class Differential(Layer):
         now = float(t + 1)
         m = v + x + received - sent
         if self.decoded:
-            received = received + x / now
+            received = received + over(x, now)
+        if not within(t, self.first, steps):
+            self.state = {"v": m, "received": received, "sent": sent}
+            return torch.zeros_like(m)
         room = sent if self.ceiling is None else torch.where(m >= 0, self.ceiling - sent, sent)
         room = power_of_two((room * now / self.threshold + 1e-3).clamp(min=0))
         if self.ceiling is None:
@@ -177,5 +189,42 @@ class Differential(Layer):
         size = torch.where(u >= 1.5 * size, 2 * size, size)
         k = torch.minimum(size, room.clamp(max=float(self.levels))).floor() * m.sign()
         emitted = k * self.threshold
-        self.state = {"v": m - emitted, "received": received, "sent": sent + emitted / now}
+        self.state = {"v": m - emitted, "received": received, "sent": sent + over(emitted, now)}
         return k
+
+
+class WinnerTakeAll(Layer):
+    """Neurons of which at most one fires in a step, the farthest above its threshold:
+
+    v <- (1 - leak) v + x + bias; where v_j >= threshold_j for the j with the largest difference
+    v_j <- v_j - threshold_j (soft reset) or 0; v_k <- min(v_k, max(v_k - inhibition, 0)), k not j
+    """
+
+    def __init__(
+        self, bias=(), threshold=(), begin=0, first=0, *, reset="zero", leak=0.0, inhibition=None
+    ):
+        super().__init__(begin, first)
+        self.bias = nn.Parameter(torch.zeros(bias))
+        self.register_buffer("threshold", torch.ones(threshold))
+        self.how, self.leak, self.inhibition = reset, leak, inhibition
+
+    def forward(self, x, t, steps):
+        x = x + self.bias if within(t, self.begin, steps) else x
+        before = torch.zeros_like(x) if self.state is None else self.state
+        v = (before * (1 - self.leak) if self.leak else before) + x
+        spikes = torch.zeros_like(v)
+        if within(t, self.first, steps):
+            above = (v - self.threshold).reshape(len(v), -1)
+            winner = above.argmax(1, keepdim=True)
+            left = above.gather(1, winner)
+            fired = Step.apply(left)
+            others = v.reshape(len(v), -1)
+            if self.inhibition is None:
+                low = others.clamp(max=0)
+            else:
+                low = torch.minimum(others, (others - self.inhibition).clamp(min=0))
+            after = low.scatter(1, winner, left if self.how == "subtract" else 0 * left)
+            v = torch.where(fired > 0, after, others).reshape(v.shape)
+            spikes = torch.zeros_like(others).scatter(1, winner, fired).reshape(v.shape)
+        self.state = v
+        return spikes

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .basis import within
+
 
 class Scale(nn.Module):
     """Times fixed factors."""
@@ -53,17 +55,27 @@ class SumPool(nn.Module):
         return total
 
 
-def even_spikes(x, t):
-    """As evenly as possible: round(t |x|) spikes by step t, signs kept."""
-    size = x.abs().double()
-    return ((((t + 1) * size + 0.5).floor() - (t * size + 0.5).floor()) * x.sign()).to(x.dtype)
+class EvenSpikes(nn.Module):
+    """Spikes of values up to 1 as evenly as possible: round(t |x|) by step t, signs kept."""
+
+    def forward(self, x, t, steps):
+        size = x.abs().double()
+        spikes = (((t + 1) * size + 0.5).floor() - (t * size + 0.5).floor()) * x.sign()
+        return spikes.to(x.dtype) * within(t, 0, steps)
 
 
-def poisson_spikes(x, t, seed=0):
-    """A spike with probability |x|, signs kept: NumPy's numbers, as onnx2snn draws them."""
-    size = x.abs().detach().cpu().numpy()
-    draw = [
-        np.random.default_rng((seed, index, t)).random(one.shape) < one
-        for index, one in enumerate(size)
-    ]
-    return torch.from_numpy(np.stack(draw)).to(x) * x.sign()
+class PoissonSpikes(nn.Module):
+    """A spike with probability |x|, signs kept: NumPy's numbers, as onnx2snn draws them. ``index``:
+    of the first sample in the whole run."""
+
+    def __init__(self):
+        super().__init__()
+        self.seed = self.index = 0
+
+    def forward(self, x, t, steps):
+        size = x.abs().detach().cpu().numpy()
+        draw = [
+            np.random.default_rng((self.seed, index, t)).random(one.shape) < one
+            for index, one in enumerate(size, self.index)
+        ]
+        return torch.from_numpy(np.stack(draw)).to(x) * x.sign() * within(t, 0, steps)

@@ -17,6 +17,7 @@ from onnx2snn.hwtargets.cores.quantize import quantize
 from onnx2snn.hwtargets.fitting.feedback import Levels
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine import simulate
+from onnx2snn.runtime.neurons import NeuronParams
 
 STEPS = 16
 LEVELS = Levels(lowest=-7, highest=7)
@@ -109,3 +110,27 @@ def test_groups_of_small_weights_keep_their_bits_beside_groups_of_large_ones() -
     assert [p.exponent for p in listed.layers[1].projections] == sorted(set(exponents.tolist()))
     same = simulate_integers(network, listed, x, STEPS)
     np.testing.assert_array_equal(same.readout, got.readout)
+
+
+def test_a_channel_of_next_to_no_threshold_does_not_take_the_weights_of_a_skip_connection() -> None:
+    net = Net((4, 5, 5), seed=2)
+    net.conv(4, 1)
+    skip = net.population("first", neuron(0.8))
+    weight = (
+        0.2 * net.rng.normal(0, 1, (4, 4, 3, 3)) * np.array([1, 1, 1e-3, 1])[:, None, None, None]
+    )
+    main = net.synapse(ops.Conv(weight=weight.astype(np.float32), strides=(1, 1), dilations=(1, 1),
+                                pads=(1, 1, 1, 1)))  # fmt: skip
+    net.synapse(ops.Add(), main, net.synapse(ops.Scale(scale=np.float32(0.6)), skip))
+    theta = np.array([0.9, 0.8, 0.001, 0.7], np.float32).reshape(4, 1, 1)
+    net.population("sum", NeuronParams(v_threshold=theta, v_init=theta / 2))
+    net.readout(4)
+    network, chip = chip_view(net.graph), load_target("loihi2")
+    ints = quantize(network, chip, "graded", 1.0, STEPS)
+    (scale,) = [op for p in ints.layers[1].projections for op in p.ops if isinstance(op, ops.Scale)]
+    assert (np.abs(scale.scale) >= 16).all()
+    x = np.random.default_rng(1).random((40, 4, 5, 5), np.float32)
+    got = simulate_integers(network, ints, x, STEPS)
+    answers = got.readout[-1] * ints.layers[-1].unit / STEPS
+    wanted = simulate(net.graph, x, STEPS).readouts["out"][-1]
+    assert np.mean((answers - wanted) ** 2) < 3e-3 * np.mean(wanted**2)

@@ -11,7 +11,8 @@ from graphs import residual_cnn
 
 from onnx2snn.errors import UsageError
 from onnx2snn.runtime import graph as snn
-from onnx2snn.runtime.engine.torch import Place, module_of, source_of, with_values
+from onnx2snn.runtime.engine.torch import NEURONS, Place, module_of, source_of, with_values
+from onnx2snn.runtime.file.neurons import NEURONS as SAVED
 from onnx2snn.runtime.neurons.differential import DifferentialParams
 from onnx2snn.runtime.ops import MultiplyingOp
 
@@ -66,6 +67,10 @@ def test_the_module_holds_the_numbers_under_these_names() -> None:
         np.testing.assert_array_equal(state[name].numpy(), place.value(graph))
     learned = {made.places[name].attribute for name, _ in made.named_parameters()}
     assert learned == {"bias", "op.weight", "op.scale", "neuron.bias"}
+
+
+def test_every_model_of_neurons_that_a_file_can_hold_has_a_layer() -> None:
+    assert NEURONS.keys() == SAVED.keys()
 
 
 def test_other_values_come_back_and_the_analog_mode_stays() -> None:

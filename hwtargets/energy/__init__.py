@@ -3,7 +3,8 @@ ANN of equal precision.
 
     dynamic = T (synops e_synop + spike-hops e_hop) + (T + lag) neurons e_update
     static = chips P_static latency
-    latency = (T + lag) t_step,   lag the sum of the start lags
+    latency = (T + lag) t_step,   lag the sum of the start lags; more where what a step has to do
+                                  takes longer (``bounds``)
 
 Dynamic energy, static energy, and figures that were published for both together are three kinds,
 and are kept apart: a chip without a published static power is not a chip that needs none.
@@ -15,13 +16,13 @@ at the ends of their ranges, so a range, not a confidence interval.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from ..display import counted
-from ..runtime.cost import (
+from ...display import counted
+from ...runtime.cost import (
     BYTE_MULTIPLY,
     CACHE_BYTE,
     HOROWITZ,
@@ -29,9 +30,12 @@ from ..runtime.cost import (
     layer_costs,
     static_cost,
 )
-from ..runtime.ops import Array
-from .target import WHOLE, HardwareTarget, Known, Limit
-from .view.network import ChipNetwork
+from ...runtime.facts import GraphFacts
+from ...runtime.graph import Input
+from ...runtime.ops import Array
+from ..target import WHOLE, HardwareTarget, Known, Limit
+from ..view.network import ChipNetwork
+from .bounds import StepBound
 
 QUOTED = (
     f"{HOROWITZ}: 32-bit integer add 0.1 pJ, 64-bit read of an 8 kB cache "
@@ -180,6 +184,7 @@ class Latency:
         steps, lag_steps: T, and the start lags before it.
         seconds: None where no time per step was published; source: of that time.
         ticks: of the chip's clock, where it counts the steps in these.
+        bound: what the steps take at the least; None where nothing is known of that.
     """
 
     steps: int
@@ -187,12 +192,15 @@ class Latency:
     seconds: Span | None = None
     source: str = ""
     ticks: int | None = None
+    bound: StepBound | None = None
 
     def document(self) -> dict[str, Any]:
         """As JSON has it."""
         out: dict[str, Any] = {"steps": self.steps, "lag_steps": self.lag_steps}
         if self.seconds is not None:
             out |= vars(self.seconds) | {"unit": "s", "source": self.source}
+        if self.bound is not None:
+            out["bound"] = self.bound.document()
         return out if self.ticks is None else out | {"ticks": self.ticks}
 
 
@@ -213,52 +221,60 @@ def activity(
     rates: Mapping[str, Array] | None,
     *,
     rate: float,
-    sent: float = 0.0,
+    sent: float | Array = 0.0,
     encoders: int = 0,
     on_host: bool = False,
 ) -> Activity:
     """Counted from firing rates: measured (spikes per neuron and step), or assumed.
 
-    Rates are taken with the fan-out of each neuron where they are measured: those that fire more
-    may reach more. ``sent``: share of the input's values that
-    reach the first layer as spikes in every step; ``encoders``: neurons on the chip that send them.
-    ``on_host``: what reads the input is computed by the host.
+    ``sent``: share of the input's values, or of each of them, that reach the first layer as spikes
+    in every step; ``encoders``: neurons on the chip that send them. ``on_host``: what reads the
+    input is computed by the host.
     """
-    synops = spikes = 0.0
-    layers = layer_costs(
-        network.facts
-    ).values()  # a projection's synapses count pools in front of weights
-    sizes = {layer.name: layer.neurons for layer in network.layers}
-    mean = {
-        name: float(np.mean(rates[name])) if rates and name in rates else rate for name in sizes
-    }
-    for node in network.inputs:
-        mean[node.name] = float(np.mean(rates[node.name])) if rates and node.name in rates else sent
-    for name in network.hosted:
-        mean[name] = float(np.mean(rates[name])) if rates and name in rates else rate
-    reach = _reach(network, rates or {})
-    synops += sum(reach.values())
-    for p in network.projections:
-        synops += 0.0 if p.source in reach else p.synapses * mean[p.source]
+    layers = layer_costs(network.facts).values()
+    measured, spikes = rates or {}, 0.0
     for layer in network.layers:
         if network.readers(layer.name):
-            spikes += layer.neurons * mean[layer.name]
-    neurons = sum(sizes.values()) + encoders
+            mean = measured.get(layer.name, rate)
+            spikes += layer.neurons * float(np.mean(mean))
+    neurons = sum(layer.neurons for layer in network.layers) + encoders
     host = sum(layer.macs for layer in layers if layer.drive == "input") if on_host else 0
-    total = sum(layer.macs for layer in layers)
-    return Activity(synops=synops, neurons=neurons, spikes=spikes, macs=total, host_macs=host)
+    synops = operations(network, measured, rate=rate, sent=sent)
+    return Activity(
+        synops=sum(synops.values()),
+        neurons=neurons,
+        spikes=spikes,
+        macs=sum(layer.macs for layer in layers),
+        host_macs=host,
+    )
 
 
-def _reach(network: ChipNetwork, rates: Mapping[str, Array]) -> dict[str, float]:
-    """Per node with measured rates (*shape), synaptic operations per step: of every neuron its rate
-    times what it reaches, as an engine counts them (``runtime.cost``)."""
-    cost = static_cost(network.facts)
-    fans = {**cost.fan_out, **cost.passed_on}
-    return {
-        name: float((found * fans[name]).sum())
-        for name, found in rates.items()
-        if name in fans and fans[name].shape == np.shape(found)
-    }
+def operations(
+    network: ChipNetwork, rates: Mapping[str, Array], *, rate: float, sent: float | Array = 0.0
+) -> dict[str, float]:
+    """Synaptic operations per step, by what sends spikes: of every neuron its rate times the
+    weights that it reaches and that are not zero, as an engine counts them (``runtime.cost``).
+    Those that fire more may reach more. Parameters as those of ``activity``."""
+    inputs = {node.name for node in network.inputs}
+    fans = _fans(network)
+    out: dict[str, float] = {}
+    for p in network.projections:
+        found = rates.get(p.source, sent if p.source in inputs else rate)
+        if p.source not in fans:  # of a node whose output is no spikes
+            out[p.source] = out.get(p.source, 0.0) + p.synapses * float(np.mean(found))
+        elif p.source not in out:
+            fan = fans[p.source]
+            each = found if np.shape(found) == fan.shape else np.mean(found)
+            out[p.source] = float((each * fan).sum())
+    return out
+
+
+def _fans(network: ChipNetwork) -> dict[str, Array]:
+    """Weights that a spike of each neuron or value of the input reaches, by node."""
+    graph = network.graph
+    spiking = graph.with_nodes(replace(node, encoding="rate") for node in graph.of(Input))
+    cost = static_cost(GraphFacts(spiking))
+    return {**cost.fan_out, **cost.passed_on}
 
 
 def energy_of(
@@ -270,11 +286,13 @@ def energy_of(
     lag: int,
     chips: int,
     rates: str,
+    bound: StepBound | None = None,
 ) -> Energy:
     """From counted events and the target's constants, as far as it states them.
 
     Spikes flow in ``steps`` steps; neurons are updated, and chips are on, ``lag`` steps longer.
-    ``rates``: what the activity was counted from, in words.
+    ``rates``: what the activity was counted from, in words; ``bound``: what steps take at the
+    least.
     """
     counts = {
         "synop": found.synops * steps,
@@ -286,7 +304,7 @@ def energy_of(
         return Energy()
     whole = [limit for limit in stated.values() if limit.covers == WHOLE]
     apart = [limit for limit in stated.values() if limit.covers != WHOLE]
-    static = _static(target, chips=chips, steps=steps + lag)
+    static = _static(target, chips=chips, steps=steps + lag, bound=bound)
     used = [*stated.values()] + ([target.energy["static_per_chip"]] if static else [])
     names = {"static_per_chip": "static"}  # what the JSON report calls the part
     return Energy(
@@ -319,21 +337,45 @@ def _events(constants: Iterable[Limit], counts: Mapping[str, float], basis: str)
     )
 
 
-def _static(target: HardwareTarget, *, chips: int, steps: int) -> Joules | None:
+def _static(
+    target: HardwareTarget, *, chips: int, steps: int, bound: StepBound | None
+) -> Joules | None:
     """Chips that are on for so many steps; None where power or time was not published."""
-    if "static_per_chip" not in target.energy or "step" not in target.energy:
+    taken = _seconds(target, steps=steps, bound=bound)
+    if "static_per_chip" not in target.energy or taken is None:
         return None
-    power, step = target.energy["static_per_chip"], target.energy["step"]
-    value = power.value * chips * steps * step.value
+    power, step = target.energy["static_per_chip"], target.energy.get("step")
+    value = power.value * chips * taken.value
     board = "the whole chip" if chips == 1 else f"each of {chips:,} whole chips"
     return Joules(
         value=value,
-        low=value * (1 - spread(power)) * (1 - spread(step)),
-        high=value * (1 + spread(power)) * (1 + spread(step)),
+        low=power.value * chips * taken.low * (1 - spread(power)),
+        high=power.value * chips * taken.high * (1 + spread(power)),
         parts={"static": value},
         basis=f"{power.value:g} W for {board}, used or not, for {counted(steps, 'step')} of "
-        f"{step.value:g} s",
-        verified=power.verified and step.verified,
+        f"{float(f'{taken.value / steps:.3g}') if steps else 0:g} s",
+        verified=power.verified and step is not None and step.verified,
+    )
+
+
+def _seconds(target: HardwareTarget, *, steps: int, bound: StepBound | None) -> Span | None:
+    """Of so many steps: as long as published, and no less than they take at the least, of which
+    the middle of a range is its geometric one. None where neither is known."""
+    found: Span | None = None
+    if "step" in target.energy:
+        step = target.energy["step"]
+        value, half = steps * step.value, spread(step)
+        found = Span(value=value, low=value * (1 - half), high=value * (1 + half))
+    if bound is None:
+        return found
+    low, high = bound.inference
+    least = Span(value=(low * high) ** 0.5, low=low, high=high)
+    if found is None:
+        return least
+    return Span(
+        value=max(found.value, least.value),
+        low=max(found.low, least.low),
+        high=max(found.high, least.high),
     )
 
 
@@ -352,14 +394,14 @@ def ann_comparison(found: Activity, *, steps: int, lag: int) -> AnnComparison:
     )
 
 
-def latency_of(target: HardwareTarget, *, steps: int, lag: int) -> Latency:
-    """Seconds per inference; only the steps where the target has no time per step."""
-    if "step" not in target.energy:
-        return Latency(steps=steps, lag_steps=lag)
-    step = target.energy["step"]
-    value, half = (steps + lag) * step.value, spread(step)
-    seconds = Span(value=value, low=value * (1 - half), high=value * (1 + half))
-    return Latency(steps=steps, lag_steps=lag, seconds=seconds, source=_source(step))
+def latency_of(
+    target: HardwareTarget, *, steps: int, lag: int, bound: StepBound | None = None
+) -> Latency:
+    """Seconds per inference; only the steps where the target has no time per step. ``bound``: what
+    these take at the least."""
+    seconds = _seconds(target, steps=steps + lag, bound=bound)
+    source = _source(target.energy["step"]) if "step" in target.energy else ""
+    return Latency(steps=steps, lag_steps=lag, seconds=seconds, source=source, bound=bound)
 
 
 def spread(limit: Limit, known: Mapping[str, Known] = ENERGY) -> float:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...runtime.ops import Array
+from ....runtime.ops import Array
 
 COARSEST = 250
 SWEEPS = 8

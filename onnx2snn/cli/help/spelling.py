@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..spelling import Spelling
+from ...spelling import Spelling
 
 # Parameter of a Python function -> of a command, where the names differ.
 COMMANDS_CALL = {"calibration": "calib", "folder": "output", "options": "pairs"}

@@ -1,0 +1,136 @@
+"""Fine-tuning with surrogate gradients: what it wins back from calibration samples without labels.
+
+    python benchmarks/finetune.py --shared FOLDER [--only NAME] [--epochs N] [--choose]
+
+Every row converts a model on its calibration samples, fine-tunes the network on the same with the
+ANN inside it as teacher, and runs both on the test data. An eighth of the calibration samples is
+held out: they choose the epoch. ``--choose`` looks at held-out calibration samples of the keywords
+only: surrogates, widths and what else was compared. ``--epochs``: fewer than the row's own, for a
+look.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from networks import REAL
+
+import onnx2snn
+from onnx2snn.evaluation.evaluate import Point
+from onnx2snn.runtime.graph import SpikingGraph
+
+IMAGES = ("flip", "shift:2")
+
+
+@dataclass(frozen=True)
+class Row:
+    """``model``: of ``networks.REAL``; ``options``: of `finetune`."""
+
+    model: str
+    recipe: str
+    steps: int
+    options: Mapping[str, Any]
+
+
+ROWS: Mapping[str, Row] = {
+    "resnet20-4": Row("resnet20", "binary", 4, {"epochs": 18, "average": 0, "augment": IMAGES}),
+    "resnet20-8": Row("resnet20", "binary", 8, {"epochs": 5, "rate": 0.0005, "augment": IMAGES}),
+    "resnet32-8": Row("resnet32", "binary", 8, {"epochs": 5, "rate": 0.0005, "augment": IMAGES}),
+    "kws-4": Row(
+        "kws",
+        "signed",
+        4,
+        {"epochs": 60, "patience": 60, "augment": ("mix:0.8", "noise:0.2")},
+    ),
+    "resnet20-ttfs": Row(
+        "resnet20",
+        "ttfs",
+        16,
+        {
+            "epochs": 8,
+            "rate": 0.001,
+            "spike_target": 0.28,
+            "spike_penalty": 2.0,
+            "augment": IMAGES,
+        },
+    ),
+}
+COMPARED: tuple[Mapping[str, Any], ...] = (
+    {"width": 0.5},
+    {"width": 0.25},
+    {"width": 1.0},
+    {"width": 0.5, "surrogate": "triangle"},
+    {"width": 0.5, "surrogate": "sigmoid"},
+    {"width": 0.5, "detach": True},
+    {"width": 0.5, "match": 0.0},
+    {"width": 0.5, "rate": 0.005},
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--shared", type=Path, required=True, help="with models/ and data/")
+    parser.add_argument("--only", choices=[*ROWS], help="one row")
+    parser.add_argument("--epochs", type=int, help="at most")
+    parser.add_argument("--choose", action="store_true", help="calibration data only")
+    given = parser.parse_args()
+    lines = choose(given.shared) if given.choose else rows(given.shared, given.only, given.epochs)
+    for line in lines:
+        print(line, flush=True)
+
+
+def converted(shared: Path, row: Row) -> tuple[SpikingGraph, str]:
+    """The network, and where its data are."""
+    name, data, preprocessing = REAL[row.model]
+    model = onnx2snn.load_onnx(shared / "models" / name)
+    where = f"{shared / 'data' / data}"
+    samples = onnx2snn.load_samples(f"{where}:x_calib", model, preprocessing)
+    return onnx2snn.convert(model, samples, recipe=row.recipe, steps=row.steps), where
+
+
+def rows(shared: Path, only: str | None, epochs: int | None) -> Iterator[str]:
+    for name in [only] if only else ROWS:
+        row = ROWS[name]
+        network, where = converted(shared, row)
+        options = dict(row.options) | ({"epochs": epochs} if epochs else {})
+        done = onnx2snn.finetune(network, f"{where}:x_calib", **options)
+        test = onnx2snn.load_samples(f"{where}:x_test,y_test", network)
+        ann, before = judged(network, test, row.steps)
+        after = judged(done.network, test, row.steps)[1]
+        yield (
+            f"{name}: ANN {100 * ann:.1f}, converted {shown(before)}, fine-tuned {shown(after)}; "
+            f"{len(done.history) - 1} epochs, {done.processor_seconds:.0f} s of processor time, "
+            f"{done.seconds:.0f} s{', kept as it was' if done.kept else ''}"
+        )
+
+
+def judged(network: SpikingGraph, test: Any, steps: int) -> tuple[float, Point]:
+    found = onnx2snn.evaluate(network, test, steps, first=steps)
+    assert found.ann_accuracy is not None
+    return found.ann_accuracy, found.points[-1]
+
+
+def shown(point: Point) -> str:
+    assert point.accuracy is not None
+    return f"{100 * point.accuracy:.1f} ({point.spikes_per_neuron:.2f} spikes per neuron)"
+
+
+def choose(shared: Path) -> Iterator[str]:
+    """Held-out loss and agreement after twelve epochs on the keywords, a quarter held out."""
+    network, where = converted(shared, ROWS["kws-4"])
+    for options in COMPARED:
+        done = onnx2snn.finetune(
+            network,
+            f"{where}:x_calib",
+            **{"epochs": 12, "average": 0, "hold_out": 0.25, "augment": ("mix:0.5",), **options},
+        )
+        last = done.history[-1]
+        yield f"{options}: loss {last.held_loss:.3f}, agreement {100 * (last.held_score or 0):.1f}"
+
+
+if __name__ == "__main__":
+    main()

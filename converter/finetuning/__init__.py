@@ -1,0 +1,1 @@
+"""Fine-tuning with surrogate gradients: what is trained, by which loss, and what is saved."""

@@ -1,0 +1,97 @@
+"""Variations of samples while a network is fine-tuned: the ANN answers them too, so that they need
+no labels; with labels they must leave the class as it is.
+
+    flip      mirrored along the last axis, every second sample
+    shift:N   moved by up to N places along each of the last two axes; the edge is repeated
+    noise:X   normal noise of X standard deviations of the batch
+    mix:X     up to a share X of another sample of the batch (not with labels)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
+
+import numpy as np
+
+from ...errors import UsageError, did_you_mean
+from ...runtime.ops import Array
+from ...spelling import spelled
+
+Batch: TypeAlias = dict[str, Array]
+Variation: TypeAlias = Callable[[Array, float, np.random.Generator], Array]
+
+
+def _flip(x: Array, amount: float, rng: np.random.Generator) -> Array:
+    chosen = rng.random(len(x)) < 0.5
+    out = x.copy()
+    out[chosen] = x[chosen][..., ::-1]
+    return out
+
+
+def _shift(x: Array, amount: float, rng: np.random.Generator) -> Array:
+    most = int(amount)
+    axes = range(max(x.ndim - 2, 1), x.ndim)
+    moves = rng.integers(-most, most + 1, (len(x), len(axes)))
+    out = np.empty_like(x)
+    for i, by in enumerate(moves):
+        one = x[i]
+        for axis, n in zip(axes, by, strict=True):
+            at = np.clip(np.arange(x.shape[axis]) + n, 0, x.shape[axis] - 1)
+            one = one.take(at, axis=axis - 1)
+        out[i] = one
+    return out
+
+
+def _noise(x: Array, amount: float, rng: np.random.Generator) -> Array:
+    return x + np.float32(amount * x.std()) * rng.standard_normal(x.shape, np.float32)
+
+
+def _mix(x: Array, amount: float, rng: np.random.Generator) -> Array:
+    share = (amount * rng.random((len(x), *(1,) * (x.ndim - 1)))).astype(np.float32)
+    return (1 - share) * x + share * x[rng.permutation(len(x))]
+
+
+# Name -> what it does, and whether it takes a number.
+VARIATIONS: Mapping[str, tuple[Variation, bool]] = {
+    "flip": (_flip, False),
+    "shift": (_shift, True),
+    "noise": (_noise, True),
+    "mix": (_mix, True),
+}
+
+
+def check(given: Iterable[str]) -> None:
+    """Raise UsageError (E140) for what is no variation."""
+    for text in given:
+        _read(text)
+
+
+def mixes(given: Iterable[str]) -> bool:
+    """Whether what comes out has no one class."""
+    return any(text.startswith("mix") for text in given)
+
+
+def varied(batch: Mapping[str, Array], given: Iterable[str], rng: np.random.Generator) -> Batch:
+    """``batch``, (samples, *shape) per input, in the variations ``given``."""
+    out = dict(batch)
+    for text in given:
+        vary, amount = _read(text)
+        out = {name: np.ascontiguousarray(vary(x, amount, rng)) for name, x in out.items()}
+    return out
+
+
+def _read(text: str) -> tuple[Variation, float]:
+    name, colon, number = text.partition(":")
+    vary, counted = VARIATIONS.get(name, (None, False))
+    try:
+        amount = float(number) if colon else 0.0
+    except ValueError:
+        amount = -1.0
+    if vary is None or bool(colon) != counted or amount < 0 or (counted and not amount > 0):
+        raise UsageError(
+            f"{spelled('augment')} takes flip, shift:N, noise:X and mix:X, got '{text}'",
+            remedy=did_you_mean(name, VARIATIONS),
+            code="E140",
+        )
+    return vary, amount
