@@ -44,7 +44,7 @@ def with_light(
     spiking = set(OPERATIONS) - WEIGHTED
     inside = {*analog, *(n.name for n in nodes if n.op in spiking)}
     # A mask or a scale between a product and a Softmax is the island's: there infinity has a sense.
-    products = {n.name for n in nodes if n.op == "MatMul" and computed.issuperset(n.inputs)}
+    products = {n.name for n in nodes if n.op == "MatMul" and all(t in computed for t in n.inputs)}
     light = inside.difference(analog)
 
     def enclosed(node: OnnxNode) -> bool:
