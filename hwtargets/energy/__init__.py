@@ -344,7 +344,7 @@ def _static(
     taken = _seconds(target, steps=steps, bound=bound)
     if "static_per_chip" not in target.energy or taken is None:
         return None
-    power, step = target.energy["static_per_chip"], target.energy.get("step")
+    power, step = target.energy["static_per_chip"], target.energy["step"]
     value = power.value * chips * taken.value
     board = "the whole chip" if chips == 1 else f"each of {chips:,} whole chips"
     return Joules(
@@ -354,28 +354,22 @@ def _static(
         parts={"static": value},
         basis=f"{power.value:g} W for {board}, used or not, for {counted(steps, 'step')} of "
         f"{float(f'{taken.value / steps:.3g}') if steps else 0:g} s",
-        verified=power.verified and step is not None and step.verified,
+        verified=power.verified and step.verified,
     )
 
 
 def _seconds(target: HardwareTarget, *, steps: int, bound: StepBound | None) -> Span | None:
     """Of so many steps: as long as published, and no less than they take at the least, of which
-    the middle of a range is its geometric one. None where neither is known."""
-    found: Span | None = None
-    if "step" in target.energy:
-        step = target.energy["step"]
-        value, half = steps * step.value, spread(step)
-        found = Span(value=value, low=value * (1 - half), high=value * (1 + half))
-    if bound is None:
-        return found
-    low, high = bound.inference
-    least = Span(value=(low * high) ** 0.5, low=low, high=high)
-    if found is None:
-        return least
+    the middle of a range is its geometric one. None where no time per step was published."""
+    if "step" not in target.energy:
+        return None
+    step = target.energy["step"]
+    value, half = steps * step.value, spread(step)
+    low, high = (0.0, 0.0) if bound is None else bound.inference
     return Span(
-        value=max(found.value, least.value),
-        low=max(found.low, least.low),
-        high=max(found.high, least.high),
+        value=max(value, (low * high) ** 0.5),
+        low=max(value * (1 - half), low),
+        high=max(value * (1 + half), high),
     )
 
 

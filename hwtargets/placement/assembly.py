@@ -16,13 +16,13 @@ from ...runtime.semantics import labels as reader
 from ...runtime.semantics.analog import run_analog
 from ...runtime.semantics.decision import decisions
 from ..energy import Energy, activity, energy_of, latency_of
-from ..energy.bounds import StepBound, step_bound
+from ..energy.bounds import StepBound
 from ..mapping import ChipRun, Mapped, Request
 from ..target import HardwareTarget, Violation
 from ..view.network import ChipNetwork, Projection
 from . import hops, mesh
 from .analog import analog_work
-from .busiest import busiest
+from .busiest import bound_of, busiest
 from .report import FloorPlan, LayerRow, PlacementReport, ResourceRow
 from .scores import no_scores, score_of_values
 from .search import place_on_mesh
@@ -77,7 +77,10 @@ class Assembly:
         resources = self._resources(chips)
         analog = analog_work(self.network, input_mode=mapped.input_mode, steps=self.request.steps)
         floating = self._floating(run)
-        bound = self._bound(flows.get("busiest_link", 0.0), chips)
+        bound = bound_of(
+            self.network, target, mapped, packets=flows.get("busiest_link", 0.0), chips=chips,
+            steps=self.request.steps, lag=self._lag,
+        )  # fmt: skip
         return PlacementReport(
             target=target.name,
             title=target.title,
@@ -236,23 +239,6 @@ class Assembly:
             "margin": 1 - found.share,
             "verified": found.verified,
         }
-
-    def _bound(self, busiest_link: float, chips: int) -> StepBound | None:
-        """What a step takes at the least, where the mapping tells the work of cores."""
-        if self.mapped.work is None or not self.mapped.cores.count:
-            return None
-        return step_bound(
-            self.target, self.mapped.work, link_bits=busiest_link * self._packet_bits(),
-            chips=chips, steps=self.request.steps, lag=self._lag,
-        )  # fmt: skip
-
-    def _packet_bits(self) -> float:
-        """Bits of a packet, with a payload where all that send graded spikes do."""
-        neurons = [layer.neuron for layer in self.network.layers if layer.neuron is not None]
-        graded = bool(neurons) and all(neuron.levels > 1 for neuron in neurons)
-        payload = self.target.limits.get("payload_bits")
-        bits = self.target.limit("packet_bits")
-        return bits + (payload.value if graded and payload is not None else 0.0)
 
     def _energy(
         self, spike_hops: float, chips: int, run: ChipRun | None, bound: StepBound | None

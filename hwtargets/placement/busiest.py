@@ -1,4 +1,5 @@
-"""The busiest core, of each kind of work: who it is, and how far above the others."""
+"""The busiest core, of each kind of work: who it is, how far above the others, and what a step
+takes at the least for it."""
 
 from __future__ import annotations
 
@@ -6,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..energy.bounds import Work
-from ..mapping import Cores
+from ..energy.bounds import StepBound, Work, step_bound
+from ..mapping import Cores, Mapped
+from ..target import HardwareTarget
+from ..view.network import ChipNetwork
 
 
 def busiest(work: Work, cores: Cores) -> dict[str, dict[str, Any]]:
@@ -25,3 +28,29 @@ def busiest(work: Work, cores: Cores) -> dict[str, dict[str, Any]]:
             "layer": cores.layers[int(cores.layer[core])],
         }
     return found
+
+
+def bound_of(
+    network: ChipNetwork,
+    target: HardwareTarget,
+    mapped: Mapped,
+    *,
+    packets: float,
+    chips: int,
+    steps: int,
+    lag: int,
+) -> StepBound | None:
+    """What a step takes at the least, where the mapping tells the work of cores. ``packets``: per
+    step on the busiest link."""
+    if mapped.work is None or not mapped.cores.count:
+        return None
+    bits = packets * _packet_bits(network, target)
+    return step_bound(target, mapped.work, link_bits=bits, chips=chips, steps=steps, lag=lag)
+
+
+def _packet_bits(network: ChipNetwork, target: HardwareTarget) -> float:
+    """Bits of a packet, with a payload where all neurons send graded spikes."""
+    neurons = [layer.neuron for layer in network.layers if layer.neuron is not None]
+    graded = bool(neurons) and all(neuron.levels > 1 for neuron in neurons)
+    payload = target.limits.get("payload_bits")
+    return target.limit("packet_bits") + (payload.value if graded and payload is not None else 0)

@@ -166,8 +166,10 @@ def finetune(
         threads=threads,
     )
     seconds, worked = perf_counter() - began, process_time() - worked
-    tuned = on_grid(with_values(network, parameters, state.best))
-    tuned = from_bytes(to_bytes(tuned), where="the fine-tuned network")
+    tuned = network
+    if state.best_epoch:
+        tuned = on_grid(with_values(network, parameters, state.best))
+        tuned = from_bytes(to_bytes(tuned), where="the fine-tuned network")
     held = samples.at(judge)
     before, after = (_judged(one, held, steps, regression, progress) for one in (network, tuned))
     done = FineTuning(

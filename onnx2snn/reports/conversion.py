@@ -270,8 +270,8 @@ def finetuned_text(document: Mapping[str, Any]) -> str:
         named = "error"
     lines = [
         f"Fine-tuned for T={document['T']} on {counted(document['samples'], 'sample')} and "
-        f"{teacher}: {counted(last, 'epoch')}, the best one was the "
-        f"{_ordinal(document['best_epoch'])}, {duration(document['seconds'])} "
+        f"{teacher}: {counted(last, 'epoch')}, "
+        f"{_best(document['best_epoch'])}, {duration(document['seconds'])} "
         f"({duration(document['processor_seconds'])} of processor time).",
         table([f"{document['held_out']} held out", named, "spikes per neuron"], rows),
         "The files were judged, after rounding, on samples that nothing was learned from; they "
@@ -302,10 +302,9 @@ def _judged_cells(point: Mapping[str, Any], *, document: Mapping[str, Any]) -> l
     return [share, spikes]
 
 
-def _ordinal(number: int) -> str:
+def _best(number: int) -> str:
     if number == 0:
-        return "one before training"
-    ending = (
-        "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    )
-    return f"{number}{ending}"
+        return "none of them better by the loss"
+    teens = number % 100 in (11, 12, 13)
+    ending = "th" if teens else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"the best one was the {number}{ending}"

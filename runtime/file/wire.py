@@ -34,6 +34,9 @@ class Stored:
     dims: tuple[int, ...]
 
     def mapped(self, path: Path) -> Array:
+        """Read where it does not begin at a whole number: every product would copy it."""
+        if self.at % KIND.itemsize:
+            return self.read(path)
         array: Array = np.memmap(path, KIND, "r", self.at, self.dims)
         return array
 

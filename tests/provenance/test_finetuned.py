@@ -100,6 +100,9 @@ def test_what_is_answered_no_better_stays_as_it_was() -> None:
     pytest.importorskip("torch")
     done = onnx2snn.finetune(network(), data(), **{**FEW, "epochs": 1, "rate": 1e-9})
     assert done.kept and done.network is network() and done.best in (0, 1)
+    # A rate that ruins it: what was there before is taken, to the last bit.
+    done = onnx2snn.finetune(network(), data(), **{**FEW, "epochs": 2, "rate": 3.0})
+    assert done.kept and done.best == 0 and done.before.error == done.after.error
 
 
 def invoke(*arguments: object) -> Any:

@@ -7,15 +7,9 @@ BatchNormalization, Min and Max to Clip).
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
-import tempfile
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +19,7 @@ from onnx import numpy_helper
 from ....errors import ModelError, UnsupportedOps
 from ....runtime.onnx_runtime import onnx_runtime
 from ....runtime.ops import Array, Shape
+from ....runtime.storage.temporary import FULL, check_room, temporary_folder
 from ....spelling import spelled
 from ..refusals import CONTROL, RANDOM, refused
 from .floats import widen_floats
@@ -34,7 +29,6 @@ from .limits import UNKNOWN, check_computed, check_inferred, without_ranges
 PROBE_MEMORY = 2**30  # bytes of tensors in a session that tries something out
 PROBE_CONSTANT = 2**28  # bytes of a constant that ONNX Runtime folds there
 HEAVY_PROBE = 2**28  # bytes of weights from which on a session has no limit
-FULL = 2**16  # bytes: a disk with less has no room
 MOST_REWRITTEN = 3000  # nodes; the rewrites take milliseconds for each, and are not needed
 QUADRATIC = "SlicesSplit"  # it looks at every pair of nodes, and the importer reads slices as well
 NEWEST_REWRITES = 13  # the rewrites write Clip, Squeeze, ... as this operation set has them
@@ -239,44 +233,20 @@ def _session(model: onnx.ModelProto, options: Any) -> Any:
 
 def _optimized(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     options = _options(1, "basic", _is_light(model))
-    with _temporary_folder(model.ByteSize()) as folder:
+    with temporary_folder(model.ByteSize()) as folder:
         file = folder / "optimized.onnx"
         options.optimized_model_filepath = str(file)
         try:
             _session(model, options)
             return onnx.load(str(file))
         except Exception as error:
-            _check_room(folder, FULL)
+            check_room(folder, FULL)
             raise ModelError(
                 f"ONNX Runtime refuses the model: {first_line(error)}",
                 where=where,
                 remedy="Check it with onnx.checker.check_model and export it again.",
                 code="E303",
             ) from error
-
-
-@contextmanager
-def _temporary_folder(size: int) -> Iterator[Path]:
-    """A folder for what ONNX Runtime writes, about ``size`` bytes. Raises ModelError (E220) where
-    there is no room, which would read as a damaged model."""
-    try:
-        with tempfile.TemporaryDirectory(prefix=f"onnx2snn-{os.getpid()}-") as folder:
-            _check_room(Path(folder), size)
-            yield Path(folder)
-    except OSError as error:
-        raise ModelError(
-            f"a temporary file of {max(size >> 20, 1)} MiB cannot be written: "
-            f"{error.strerror or error}",
-            where="the folder of temporary files",
-            remedy="Make room there, or set TMPDIR to another folder.",
-            code="E220",
-        ) from error
-
-
-def _check_room(folder: Path, size: int) -> None:
-    """Raises OSError where so many bytes do not fit any more."""
-    if shutil.disk_usage(folder).free < size:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def first_line(error: Exception) -> str:

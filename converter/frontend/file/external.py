@@ -113,6 +113,8 @@ def _mapped(tensor: TensorProto, *, file: Path, offset: int, length: int, path: 
             code="E304",
         )
     array: Array = np.memmap(file, kind, "r", offset, dims)
+    if not array.flags.aligned:  # every product would copy it
+        array = np.array(array)
     floating = tensor.data_type in FLOAT_TYPES
     return array.astype(np.float32) if floating and kind != np.float32 else array
 

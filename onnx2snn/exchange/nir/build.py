@@ -154,8 +154,9 @@ class _Builder:
 
 def _shape(value: Any) -> Shape:
     shape = tuple(int(n) for n in np.ravel(value))
-    if any(n < 1 for n in shape) or prod(shape) > MOST_VALUES:
-        raise ValueError(f"an input of shape {shape}")
+    whole = all(n == own for n, own in zip(shape, np.ravel(value), strict=True))
+    if not whole or any(n < 1 for n in shape) or prod(shape) > MOST_VALUES:
+        raise ValueError(f"an input of shape {tuple(np.ravel(value).tolist())}")
     return shape
 
 

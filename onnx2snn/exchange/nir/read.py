@@ -120,7 +120,8 @@ def _read(file: Any) -> Any:
             why = NOT_READ.get(kind, "")
             raise wrong(f"'{kind:.40}' is not among the kinds that are read: {known}{why}", name)
         try:
-            nodes[name] = nir.dict2NIRNode(hdf2dict(group))
+            with np.errstate(all="ignore"):  # the error says it
+                nodes[name] = nir.dict2NIRNode(hdf2dict(group))
         except Exception as error:  # whatever its parts raise
             raise wrong(f"a damaged {kind} ({type(error).__name__}: {error})", name) from error
         _check_numbers(nodes[name], name)

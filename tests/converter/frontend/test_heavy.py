@@ -60,6 +60,7 @@ def test_weights_that_only_products_read_stay_in_the_file(path: Path) -> None:
     assert found is not None and set(found.mapped) == {"first", "second"}
     for name, array in found.mapped.items():
         assert np.array_equal(array, WEIGHTS[name].astype(np.float32))
+        assert array.flags.aligned and not array.flags.writeable
     rest, whole = onnx.load_model_from_string(found.rest), onnx.load(path)
     kept = [t for t in whole.graph.initializer if t.name not in found.mapped]
     del whole.graph.initializer[:]

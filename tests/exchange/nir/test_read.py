@@ -342,6 +342,14 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
         _stored(_zero(np.ones((1, 1, 0, 0), np.float32)), _maps()),
         "node 'conv': a weight of",
     ),
+    "half an input": (
+        _maps_with("nodes/first/shape", np.array([1.5, 4, 4])),
+        "node 'first': an input of shape",
+    ),
+    "no stride": (
+        _maps_with("nodes/conv/stride", np.array([0, 0])),
+        "node 'conv': a damaged Conv2d",
+    ),
     "half a window": (_maps_with("nodes/pool/kernel_size", [1.5, 2]), "node 'pool': .*not whole"),
     "windows without end": (
         _stored(
