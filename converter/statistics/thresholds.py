@@ -17,6 +17,7 @@ Method = Literal["mmse", "max", "percentile"]
 
 SMALLEST = np.finfo(np.float32).tiny  # below it, activations are nothing to float32
 AT_ONCE = 512  # channels in one matrix product
+MOST_AT_ONCE = 4096  # of one layer: its histograms are looked at in double precision
 SAME = 4  # activations that make it no accident that a channel has one value
 RATIOS = np.concatenate([2 - 0.02 * np.arange(50), 1 - 0.01 * np.arange(96)])  # of the maximum
 
@@ -105,12 +106,21 @@ def _mmse(stats: Mapping[str, LayerStats], count: int) -> dict[str, Array]:
     out: dict[str, Array] = {}
     for names in _together(stats):
         rows = [stats[name].histogram for name in names]
-        whole = rows[0] if len(rows) == 1 else np.concatenate(rows)
-        found = np.vsplit(whole @ errors, np.cumsum([len(r) for r in rows])[:-1])
-        for name, sums in zip(names, found, strict=True):
-            stat = stats[name]
-            out[name] = RATIOS[(sums + _unseen(stat)).argmin(axis=1)] * stat.maximum
+        if len(rows) == 1:
+            parts = [rows[0][at : at + MOST_AT_ONCE] for at in range(0, len(rows[0]), MOST_AT_ONCE)]
+            found = [np.concatenate([_chosen(part @ errors, rows=part) for part in parts])]
+        else:
+            ends = np.cumsum([len(r) for r in rows])[:-1]
+            sums = np.vsplit(np.concatenate(rows) @ errors, ends)
+            found = [_chosen(one, rows=part) for one, part in zip(sums, rows, strict=True)]
+        for name, ratios in zip(names, found, strict=True):
+            out[name] = ratios * stats[name].maximum
     return out
+
+
+def _chosen(sums: Array, *, rows: Array) -> Array:
+    """The best ratio of every channel, (C,), from the errors of what was seen (C, ratios)."""
+    return np.asarray(RATIOS[(sums + _unseen(rows)).argmin(axis=1)])
 
 
 def _together(stats: Mapping[str, LayerStats]) -> Iterator[list[str]]:
@@ -148,12 +158,11 @@ def _single(stat: LayerStats) -> Array:
     return np.asarray((others == 0) & (stat.histogram[:, -1] >= SAME))
 
 
-def _unseen(stat: LayerStats) -> Array:
+def _unseen(rows: Array) -> Array:
     """Expected squared clipping error of one activation beyond the channel's maximum, relative to
     it, (C, ratios): the excess X is exponential (as tails mostly are: Pickands 1975) with the mean
     excess s over the ninth decile. E[(g + X)^2] = g^2 + 2 g s + 2 s^2 for a threshold g below the
     maximum, 2 s^2 exp(-d / s) for one d above it."""
-    rows = stat.histogram
     total = rows.sum(axis=1)
     upper = rows * (np.cumsum(rows, axis=1) > 0.9 * total[:, np.newaxis])
     a = (np.arange(BINS) + 0.5) / BINS

@@ -103,7 +103,8 @@ def test_the_verb_writes_a_network_that_runs_and_goes_on_learning(tmp_path: Path
     assert ran["points"][-1]["accuracy"] == again["accuracy_on_learned"]
     assert ran["runs_on"][0].startswith("no chip known")  # whatever the recipe of the rest needs
     text = _invoke("learn", first, *few[:-1], "-o", second).stdout
-    assert "weights written" in text and f"next: onnx2snn run {second} --data DATA" in text
+    assert "weights written" in text and f"next: onnx2snn run {second} --data " in text
+    assert text.endswith("x_test,y_test\n")  # not those that it learned from
 
 
 def _invoke(*words: object):

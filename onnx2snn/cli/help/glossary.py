@@ -49,8 +49,8 @@ TERMS: Mapping[str, str] = {
     "graded spike": "A spike that carries a number, so that a synapse must multiply by it.",
     "held back": "Calibration samples to which nothing was fitted, so that what is measured on "
     "them is not flattered.",
-    "held out": "Samples that nothing was learned from: they judge, and choose when training stops "
-    "and what is kept. Others, which chose nothing, judge better still.",
+    "held out": "Samples that nothing was learned from: they judge, and choose when training "
+    "stops. Others, which chose nothing, judge better still.",
     "hop": "A spike's way from one router of a chip to the next.",
     "inherited": "The part of a layer's error that it got from the layers before it.",
     "integrate-and-fire": "The plain spiking neuron: its membrane potential adds up what comes "
