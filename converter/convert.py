@@ -77,7 +77,7 @@ def convert(
     options = options or Options()
     recipe = recipe_named(options.recipe)
     _check(options, data=calibration is not None)
-    rewritten = run_passes(ann, default_passes(options.maxpool))
+    rewritten = run_passes(ann, default_passes(maxpool=options.maxpool, islands=options.islands))
     lowered, coders = _with_encoding(lower(rewritten), options), NONE
     if options.enters.coded is not None:
         lowered, coders = with_coders(lowered, ever_negative(lowered, calibration))

@@ -5,7 +5,9 @@ A synaptic operation (SynOp) is one accumulate that one spike triggers in one we
 without a weighted operation (a skip connection). Pooling and reshaping before a weighted operation
 are part of its connections.
 
-A layer here is a weighted operation; what it reads says what drives it (``Drive``):
+A layer here is a weighted operation, or a matrix product of two signals (one spike of either is
+one accumulate for every number of the other that it meets); what it reads says what drives it
+(``Drive``):
 
     spikes    spikes alone: it costs synaptic operations;
     input     the input's values under constant encoding: dense, it costs multiply-accumulates
@@ -35,9 +37,11 @@ from .graph import (
     MaxPool,
     Node,
     Population,
+    Product,
     Readout,
     Rules,
     Synapse,
+    islands,
     refused,
     visit,
 )
@@ -100,12 +104,16 @@ def static_cost(facts: GraphFacts) -> StaticCost:
             for position, name in enumerate(reader.inputs):
                 if name == node.name:
                     driven = carries[name] == "spikes"
+                    driven = driven and (
+                        not _weighted(reader) or _drive(reader, carries) == "spikes"
+                    )
                     use = _Use(node.shape, position, fans, shapes, driven=driven)
                     fans[node.name] += visit(use, reader, ())
     layers = layer_costs(facts, carries)
     # An island with several outputs is one model, which several nodes read.
-    islands = {(node.model, node.inputs): island_cost(node.model) for node in graph.of(Analog)}
-    inside = sum(found.macs for found in islands.values())
+    alone = islands(graph)
+    inside = {(node.model, node.inputs): island_cost(node.model) for node in alone}
+    within = sum(found.macs for found in inside.values())
     dense = {drive: _macs(layers, drive) for drive in _DRIVES.values()}
     populations = graph.of(Population)
     return StaticCost(
@@ -116,12 +124,12 @@ def static_cost(facts: GraphFacts) -> StaticCost:
             if carries[node.name] == "spikes"
         },
         neurons={p.name: prod(p.shape) for p in populations},
-        macs_per_step=dense["analog"] + inside,
+        macs_per_step=dense["analog"] + within,
         macs_once=dense["input"],
-        macs_ann=sum(dense.values()) + inside,
+        macs_ann=sum(dense.values()) + within,
         layers=layers,
-        islands=len(islands),
-        uncounted=tuple(dict.fromkeys(n for found in islands.values() for n in found.uncounted)),
+        islands=len(inside),
+        uncounted=tuple(dict.fromkeys(n for found in inside.values() for n in found.uncounted)),
     )
 
 
@@ -135,12 +143,30 @@ def layer_costs(
     """The weighted operations by name. ``carries``: what every node emits, where that is known."""
     carries = annotate(facts.graph, _Carried()) if carries is None else carries
     return {
-        node.name: LayerCost(
-            drive=_DRIVES[carries[node.inputs[0]]], macs=node.op.uses(facts.shapes[node.inputs[0]])
-        )
-        for node in facts.graph.of(Synapse)
-        if isinstance(node.op, WeightedOp)
+        node.name: LayerCost(drive=_drive(node, carries), macs=_uses(node, facts.shapes))
+        for node in facts.graph.nodes
+        if _weighted(node)
     }
+
+
+def _weighted(node: Node) -> bool:
+    return isinstance(node, Product) or (
+        isinstance(node, Synapse) and isinstance(node.op, WeightedOp)
+    )
+
+
+def _uses(node: Node, shapes: Mapping[str, Shape]) -> int:
+    """Terms in all numbers that a weighted operation gives."""
+    first = shapes[node.inputs[0]]
+    if isinstance(node, Synapse) and isinstance(node.op, WeightedOp):
+        return node.op.uses(first)
+    return prod(node.shape) * first[-1]
+
+
+def _drive(node: Node, carries: Mapping[str, str]) -> Drive:
+    if isinstance(node, Product):  # of running sums, which differ from step to step
+        return "spikes" if {carries[name] for name in node.inputs} == {"spikes"} else "analog"
+    return _DRIVES[carries[node.inputs[0]]]
 
 
 _DRIVES: Mapping[str, Drive] = {"spikes": "spikes", "constant": "input", "current": "analog"}
@@ -208,7 +234,12 @@ class _Use(Rules[Array | float]):
         return 1.0
 
     # In a pooling unit it is one comparison; what follows is counted there.
-    max_pool = analog = readout = population
+    max_pool = readout = population
+
+    def analog(self, node: Analog, xs: Sequence[Array | float]) -> Array | float:
+        if not isinstance(node, Product):
+            return 1.0
+        return _uses(node, self.shapes) / prod(self.shape) if self.driven else 0.0
 
 
 def _unscaled(op: LinearOp) -> LinearOp:

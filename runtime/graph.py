@@ -154,6 +154,17 @@ class Analog(_Node):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Product(Analog):
+    """The matrix product of two signals, A(t) B(t) / t of their running sums A and B.
+
+    As an island it is exact in the mean; beside it a spike of A adds one row of B to one of the
+    output, one of B a column of A to one: where both inputs are spikes nothing is multiplied but
+    by what a spike carries, and it costs synaptic operations (Huang et al. 2025). ``model`` is one
+    MatMul.
+    """
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Delay(_Node):
     """Passes its input on ``steps`` steps later (an axonal delay): with start lags a skip
     connection would else run ahead of the branch that it skips."""
@@ -178,8 +189,12 @@ class Readout(_Biased):
     coding: Coding = "rate"
 
 
-Node: TypeAlias = Input | Synapse | PlasticSynapse | Population | MaxPool | Analog | Delay | Readout
-N = TypeVar("N", Input, Synapse, PlasticSynapse, Population, MaxPool, Analog, Delay, Readout)
+Node: TypeAlias = (
+    Input | Synapse | PlasticSynapse | Population | MaxPool | Analog | Product | Delay | Readout
+)
+N = TypeVar(
+    "N", Input, Synapse, PlasticSynapse, Population, MaxPool, Analog, Product, Delay, Readout
+)
 STATEFUL = (Population, MaxPool, Analog, Readout)  # what a network computes with, so no delays
 KINDS: dict[type, str] = {  # and what the method for each is called in ``Rules``
     Input: "input",
@@ -188,6 +203,7 @@ KINDS: dict[type, str] = {  # and what the method for each is called in ``Rules`
     Population: "population",
     MaxPool: "max_pool",
     Analog: "analog",
+    Product: "analog",
     Delay: "delay",
     Readout: "readout",
 }
@@ -301,6 +317,11 @@ def validate(graph: SpikingGraph) -> None:
         if tuple(expected) != tuple(node.shape):
             raise GraphError(f"node '{node.name}' has shape {node.shape}, its op gives {expected}")
         shapes[node.name] = node.shape
+
+
+def islands(graph: SpikingGraph) -> tuple[Analog, ...]:
+    """The analog nodes that are no matrix product of two signals."""
+    return tuple(node for node in graph.of(Analog) if not isinstance(node, Product))
 
 
 class Names:

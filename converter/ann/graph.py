@@ -67,7 +67,12 @@ class Opaque:
     ops: tuple[str, ...] = ()
 
 
-Layer: TypeAlias = LinearOp | MaxPool | Input | Relu | LeakyRelu | Clip | Opaque
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Product(Opaque):
+    """The matrix product of two computed values; ``model`` is that one MatMul."""
+
+
+Layer: TypeAlias = LinearOp | MaxPool | Input | Relu | LeakyRelu | Clip | Opaque | Product
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -15,7 +15,7 @@ import numpy as np
 from ...runtime import ops
 from ...runtime.ops.linear import CumSum
 from ...runtime.tables import entry
-from .graph import AnnGraph, AnnNode, Clip, Input, LeakyRelu, Opaque, Relu, bias_of
+from .graph import AnnGraph, AnnNode, Clip, Input, LeakyRelu, Opaque, Product, Relu, bias_of
 
 Range = tuple[float, float]
 ANYTHING: Range = (-inf, inf)
@@ -48,6 +48,11 @@ def ranges(graph: AnnGraph) -> dict[str, Range]:
 
 def _anything(node: AnnNode, inputs: Sequence[AnnNode], read: Sequence[Range]) -> Range:
     return ANYTHING
+
+
+def _island(node: AnnNode, inputs: Sequence[AnnNode], read: Sequence[Range]) -> Range:
+    """By the operation that gives its output."""
+    return ISLANDS.get(node.op_type, ANYTHING)
 
 
 def _same(node: AnnNode, inputs: Sequence[AnnNode], read: Sequence[Range]) -> Range:
@@ -127,10 +132,12 @@ def _times(factor: float, *, end: float) -> float:
     return 0.0 if factor == 0 else factor * end  # 0 times infinity is no number
 
 
+ISLANDS: Mapping[str, Range] = dict.fromkeys(("Softmax", "Sigmoid", "HardSigmoid"), (0.0, 1.0))
 Rule = Callable[[AnnNode, Sequence[AnnNode], Sequence[Range]], Range]
 RANGES: Mapping[type[Any], Rule] = {
     Input: _anything,
-    Opaque: _anything,
+    Opaque: _island,
+    Product: _anything,
     Relu: _relu,
     Clip: _clip,
     LeakyRelu: _leaky,

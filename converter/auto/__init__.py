@@ -87,7 +87,9 @@ class _Search:
 
     @property
     def has_islands(self) -> bool:
-        rewritten = run_passes(self.ann, default_passes(self.options.maxpool))
+        rewritten = run_passes(
+            self.ann, default_passes(maxpool=self.options.maxpool, islands=self.options.islands)
+        )
         return any(isinstance(node.layer, Opaque) for node in rewritten.nodes)
 
     def weigh(self, kind: Kind, *, steps: int, lag: int) -> bool:

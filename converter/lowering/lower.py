@@ -19,7 +19,7 @@ from ...runtime.neurons import NeuronParams
 from ...runtime.ops import Array, Shape
 from ...runtime.ops.arrays import narrowed
 from ...runtime.ops.pool import MaxPool
-from ..ann.graph import AnnGraph, AnnNode, Clip, Input, LeakyRelu, Opaque, Relu
+from ..ann.graph import AnnGraph, AnnNode, Clip, Input, LeakyRelu, Opaque, Product, Relu
 from ..ann.silent import silent_values
 
 
@@ -72,7 +72,8 @@ def _lower_node(node: AnnNode, biases: list[Array]) -> snn.Node:
         case MaxPool():
             return snn.MaxPool(**common, bias=biases[0], op=layer)
         case Opaque():
-            return snn.Analog(
+            kind = snn.Product if isinstance(layer, Product) else snn.Analog
+            return kind(
                 **common,
                 model=layer.model,
                 output=layer.output,

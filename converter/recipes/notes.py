@@ -56,9 +56,14 @@ def conversion_notes(lowered: snn.SpikingGraph, recipe: Recipe, options: Options
             )
             burst = "plain neurons behind the lag, whose spikes leave in a burst"
             yield burst + (lacking if options.pace else "")
-    islands = [node.name for node in lowered.of(snn.Analog)]
+    islands = [node.name for node in snn.islands(lowered)]
     if islands:
         yield f"computed in floating point on running means, not in spikes: {', '.join(islands)}"
+        if options.islands == "currents":
+            yield (
+                "what they compute goes on as currents, which no spike drives: "
+                f"{spelled('islands', 'spikes')} puts neurons in front of every product"
+            )
     if not lowered.of(snn.Population):
         yield "the network has no ReLU: nothing in it spikes, every value is a current"
     if options.reset == "zero":

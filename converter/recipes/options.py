@@ -48,6 +48,9 @@ class Options:
         reset, leak, refractory: see ``runtime.neurons.NeuronParams``.
         maxpool: "exact" keeps a running maximum of cumulated spikes, which no chip has; "tree"
             makes neurons of it (``ann.passes.tree_maxpool``): max(a, b) = a + relu(b - a).
+        islands: what analog parts, products of two signals and layers without an activation send
+            to a layer with weights or a product: "currents", or "spikes" of two neurons for each
+            value (``ann.passes.spiking_products``).
         encoding: how inputs enter (``encodings``).
         readout: "membrane" integrates without firing; "count" counts the outputs' spikes.
         seed: of the samples drawn in calibration.
@@ -127,6 +130,14 @@ class Options:
         metadata=_shown(
             "Max pools: a running maximum (default; for simulation), or a tree of neurons, "
             "max(a, b) = a + relu(b - a), which chips can run."
+        ),
+    )
+    islands: Literal["currents", "spikes"] = field(
+        default="currents",
+        metadata=_shown(
+            "What analog parts (Softmax, LayerNorm, GELU ...) and products of two signals send to "
+            "the next product: currents (default; exact in the mean, and dense), or spikes of "
+            "pairs of neurons."
         ),
     )
     encoding: str = field(

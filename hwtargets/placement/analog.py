@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...runtime.cost import layer_costs
 from ...runtime.file.macs import island_cost
-from ...runtime.graph import Analog
+from ...runtime.graph import islands
 from ..view.network import ChipLayer, ChipNetwork
 
 BY_HOST = ("bias",)  # ways of the input that leave the layers which read it to the host
@@ -39,7 +39,7 @@ def analog_work(network: ChipNetwork, *, input_mode: str, steps: int) -> AnalogW
     work = {name: times[cost.drive] * cost.macs for name, cost in costs.items()}
     inside: dict[str, int] = {}
     known = set()
-    for node in network.graph.of(Analog):  # one with several outputs is one model
+    for node in islands(network.graph):  # one with several outputs is one model
         if (node.model, node.inputs) not in known:
             known.add((node.model, node.inputs))
             inside[node.name] = island_cost(node.model).macs

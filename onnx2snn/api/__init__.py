@@ -218,7 +218,7 @@ def chips_for(ann: AnnGraph) -> dict[str, Screening]:
     found = screened(plainly, chips)
     if not plainly.of(MaxPool):
         return found
-    trees = screened(lower(run_passes(ann, default_passes("tree"))), chips)
+    trees = screened(lower(run_passes(ann, default_passes(maxpool="tree"))), chips)
     return {
         name: replace(
             plain,

@@ -43,6 +43,7 @@ def convert(
     pace: bool = True,
     copies: int | None = None,
     maxpool: Literal["exact", "tree"] = "exact",
+    islands: Literal["currents", "spikes"] = "currents",
     encoding: str = "constant",
     readout: Literal["membrane", "count"] = "membrane",
     seed: int = 0,
@@ -73,6 +74,7 @@ def convert(
         lag: steps every layer integrates before its first spike; ``pace``: behind it, even spikes.
         copies: neurons for each value of the first layer; None is the recipe's.
         maxpool: "exact" for simulation, "tree" of neurons for chips.
+        islands: what analog parts and products of two signals send on: "currents", or "spikes".
         encoding: how samples enter: constant, rate, poisson, population:N, few-spike:K, ttfs:K.
         readout: "membrane", or "count" of the outputs' spikes.
         seed: of the samples drawn in calibration.

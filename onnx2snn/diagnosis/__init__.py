@@ -73,7 +73,9 @@ def _quiet(done: int, total: int) -> None:
 def _lowered(model: LoadedModel, network: SpikingGraph) -> SpikingGraph:
     """The model's operations as those of ``network``, which was converted from it."""
     made = Provenance.of(network)
-    lowered = lower(run_passes(import_onnx(model), default_passes(made.maxpool)))
+    lowered = lower(
+        run_passes(import_onnx(model), default_passes(maxpool=made.maxpool, islands=made.islands))
+    )
     if made.coded:  # as layers of the ANN too, that pass values on
         lowered, _ = with_coders(lowered, signed_in(gathered(network)[0]))
     return lowered

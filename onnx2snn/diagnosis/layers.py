@@ -69,6 +69,7 @@ KINDS = {
     snn.Population: "population",
     snn.MaxPool: "max pool",
     snn.Analog: "island",
+    snn.Product: "product",
     snn.Readout: "readout",
 }
 

@@ -148,6 +148,7 @@ def sweep(
     pace: bool = True,
     copies: int | None = None,
     maxpool: Literal["exact", "tree"] = "exact",
+    islands: Literal["currents", "spikes"] = "currents",
     encoding: str = "constant",
     readout: Literal["membrane", "count"] = "membrane",
     seed: int = 0,
@@ -174,8 +175,8 @@ def sweep(
         seeds: how often each is converted, with other samples drawn.
         targets: chips in whose integers every network is run too.
         method, percentile, per_channel, reset, leak, refractory, levels, tune, spike_cost, v_init:
-            of the conversions, as of ``convert``; so are lag, pace, copies, maxpool, encoding,
-            readout and seed.
+            of the conversions, as of ``convert``; so are lag, pace, copies, maxpool, islands,
+            encoding, readout and seed.
         regression: the outputs are values, also where they look like one score per class.
         limit: the first N samples of ``data``.
         engine: keyword arguments of ``evaluate``.

@@ -178,6 +178,11 @@ class Provenance:
         return str((self.options or {}).get("maxpool", "exact"))
 
     @property
+    def islands(self) -> str:
+        """What analog parts send on, as in ``Options``; older files have it not."""
+        return str((self.options or {}).get("islands", "currents"))
+
+    @property
     def coded(self) -> bool:
         """Whether neurons stand between the inputs and the network (``lowering.coders``)."""
         text = str((self.options or {}).get("encoding", "constant"))

@@ -39,6 +39,7 @@ RECORDS: dict[str, type] = {
             snn.Population,
             snn.MaxPool,
             snn.Analog,
+            snn.Product,
             snn.Delay,
             snn.Readout,
         )

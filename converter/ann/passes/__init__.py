@@ -9,6 +9,7 @@ from ....errors import Onnx2SnnError
 from ..graph import AnnGraph
 from .drop_dead import drop_dead
 from .fold_scale import fold_scale
+from .spiking_products import spiking_products
 from .split_clip import split_clip
 from .split_leaky_relu import split_leaky_relu
 from .tree_maxpool import tree_maxpool
@@ -19,6 +20,7 @@ __all__ = [
     "drop_dead",
     "fold_scale",
     "run_passes",
+    "spiking_products",
     "split_clip",
     "split_leaky_relu",
     "tree_maxpool",
@@ -27,10 +29,12 @@ __all__ = [
 Pass: TypeAlias = Callable[[AnnGraph], AnnGraph]
 
 
-def default_passes(maxpool: str = "exact") -> tuple[Pass, ...]:
-    """What every conversion runs, in this order; ``maxpool`` as in ``recipes.options.Options``."""
+def default_passes(*, maxpool: str = "exact", islands: str = "currents") -> tuple[Pass, ...]:
+    """What every conversion runs, in this order; ``maxpool`` and ``islands`` as in
+    ``recipes.options.Options``."""
     trees = (tree_maxpool,) if maxpool == "tree" else ()
-    return (drop_dead, *trees, split_leaky_relu, split_clip, fold_scale, drop_dead)
+    pairs = (spiking_products,) if islands == "spikes" else ()
+    return (drop_dead, *trees, split_leaky_relu, split_clip, fold_scale, *pairs, drop_dead)
 
 
 def run_passes(graph: AnnGraph, passes: Sequence[Pass] | None = None) -> AnnGraph:

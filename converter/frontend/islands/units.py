@@ -43,11 +43,13 @@ def with_light(
             readers.setdefault(tensor, []).append(node)
     spiking = set(OPERATIONS) - WEIGHTED
     inside = {*analog, *(n.name for n in nodes if n.op in spiking)}
+    # A mask or a scale between a product and a Softmax is the island's: there infinity has a sense.
+    products = {n.name for n in nodes if n.op == "MatMul" and all(t in computed for t in n.inputs)}
     light = inside.difference(analog)
 
     def enclosed(node: OnnxNode) -> bool:
         sources = [t for t in node.inputs if t in computed]
-        fed = all(t in producer and producer[t].name in inside for t in sources)
+        fed = all(t in producer and producer[t].name in inside | products for t in sources)
         fed = fed or node.op in GATES
         read = all(r.name in inside for t in node.outputs for r in readers.get(t, ()))
         return bool(sources) and fed and read and not kept.intersection(node.outputs)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+from onnx import TensorProto, helper
 
 from ....runtime import ops
-from ....runtime.ops import Array
+from ....runtime.file.opsets import OLDEST, ir_version
+from ....runtime.ops import Array, Shape
+from ...ann.graph import Product
 from ..builder import GraphBuilder, Value, sample_constant
 from ..node import NoSpikingForm, OnnxNode, Refused
 from ..registry import handles
+
+PRODUCT = "product"
 
 
 def _swap_last(graph: GraphBuilder, node: OnnxNode, value: Value, part: str) -> Value:
@@ -69,16 +74,51 @@ def _finish_gemm(graph: GraphBuilder, node: OnnxNode, y: Value, beta: float) -> 
     graph.finish(node, graph.emit(node, ops.Add(), [y, c], part="sum"))
 
 
-@handles("MatMul", becomes="Linear where one side is constant")
+@handles("MatMul", becomes="Linear, or where both sides are computed a product of running sums")
 def matmul(graph: GraphBuilder, node: OnnxNode) -> None:
-    """Y = A B with one constant side of at most two axes."""
+    """Y = A B, one side constant and of at most two axes, or both computed."""
     a, b = graph.constant(node.input(0)), graph.constant(node.input(1))
     if b is not None:
         _matmul_right(graph, node, b)
     elif a is not None:
         _matmul_left(graph, node, a)
     else:
-        raise NoSpikingForm("a product of two computed tensors")
+        _matmul_signals(graph, node)
+
+
+def _matmul_signals(graph: GraphBuilder, node: OnnxNode) -> None:
+    a, b = (graph.leading(graph.value(node.input(i))) for i in (0, 1))
+    if a.batched != b.batched or min(len(a.shape), len(b.shape)) < 2:
+        raise NoSpikingForm(
+            "a product of two computed tensors, not both of them a batch of matrices"
+        )
+    rank = max(len(a.shape), len(b.shape))
+    a, b = (
+        graph.view(x, (*(1,) * (rank - len(x.shape)), *x.shape), batched=x.batched) for x in (a, b)
+    )
+    layer = Product(model=product_model(a.shape, second=b.shape), output=PRODUCT, ops=("MatMul",))
+    shape = _product_shape(a.shape, second=b.shape)
+    graph.finish(node, graph.emit(node, layer, [a, b], shape=shape))
+
+
+def _product_shape(first: Shape, *, second: Shape) -> Shape:
+    lead = np.broadcast_shapes(first[:-2], second[:-2])
+    return tuple(int(n) for n in (*lead, first[-2], second[-1]))
+
+
+def product_model(first: Shape, *, second: Shape) -> bytes:
+    """One MatMul of samples of these shapes, behind a batch axis."""
+    shapes = {"first": first, "second": second, PRODUCT: _product_shape(first, second=second)}
+    *given, made = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape])
+        for name, shape in shapes.items()
+    )
+    multiply = helper.make_node("MatMul", ["first", "second"], [PRODUCT])
+    graph = helper.make_graph([multiply], "product", given, [made])
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OLDEST)], ir_version=ir_version(OLDEST)
+    )
+    return model.SerializeToString()
 
 
 def _squeezed(weight: Array) -> Array:

@@ -43,7 +43,7 @@ EXAMPLES: Mapping[str, str] = {
 DATA, RECIPE, CHIP, ENGINE = "Data", "Recipe", "Chip", "Engine"
 LEARNING = "Learning"
 OUTPUT, ADVANCED = "Output", "Advanced"
-BASIC = ("recipe", "steps", "lag", "copies", "maxpool", "encoding", "max_drop", "prefer")
+BASIC = ("recipe", "steps", "lag", "copies", "maxpool", "islands", "encoding", "max_drop", "prefer")
 # By parameter; what ``Options`` has besides ``BASIC`` is advanced.
 GROUPS: Mapping[str, str] = {
     **dict.fromkeys(

@@ -215,8 +215,8 @@ def _ann_macs(
     sent = annotate(facts.graph, _Senders(frozenset(first_of)))
     out = dict.fromkeys(groups, 0.0)
     for name, layer in cost.layers.items():
-        (read,) = facts.by_name[name].inputs
-        sources = {first_of[source] for source in sent[read]}
+        read = facts.by_name[name].inputs  # two, of a product
+        sources = {first_of[source] for node in read for source in sent[node]}
         sizes = {source: prod(facts.by_name[source].shape) for source in sources}
         for source, size in sizes.items():
             out[source] += layer.macs * size / sum(sizes.values())

@@ -17,6 +17,7 @@ from ....graph import (
     Node,
     PlasticSynapse,
     Population,
+    Product,
     Readout,
     Synapse,
 )
@@ -378,8 +379,7 @@ class _Maker:
 # What a segment ends with, by the kind of its node; a synapse that several read ends in nothing.
 CELLS: Mapping[type[Node], Callable[..., Cell | ReadoutCell | None]] = {
     Population: _Maker.population,
-    MaxPool: _Maker.expectation,
-    Analog: _Maker.expectation,
+    **dict.fromkeys((MaxPool, Analog, Product), _Maker.expectation),
     Delay: _Maker.delay,
     Readout: _Maker.readout,
     **dict.fromkeys((Synapse, PlasticSynapse), lambda maker, node, chunk, clock: None),
