@@ -16,6 +16,7 @@ from onnx import TensorProto
 from ..ops import Array
 
 LARGE = 2**20  # bytes of an initializer
+MOST_FIELDS = 2**20  # of a message: a file of nothing but small ones is no model
 # Field numbers, and how a field is stored (onnx.proto; protobuf.dev, "Encoding").
 GRAPH, INITIALIZER = 7, 5  # of ModelProto, of GraphProto
 DIMS, DATA_TYPE, NAME, RAW_DATA = 1, 2, 8, 9  # of TensorProto
@@ -130,10 +131,14 @@ def _weights(content: memoryview, *, begin: int, first: int, end: int) -> tuple[
 def _fields(content: memoryview, begin: int, *, end: int) -> Iterator[tuple[int, int, int, int]]:
     """Every field of a message: its number, where it begins, where its value begins and ends."""
     at = begin
-    while at < end:
+    for _ in range(MOST_FIELDS):
+        if at >= end:
+            return
         start = at
         key, at = _read_varint(content, at)
         kind = key & 7
+        if not key >> 3:
+            raise ValueError("a field of number 0")
         if kind == VARINT:
             stop = _read_varint(content, at)[1]
         elif kind == SIZED:
@@ -147,6 +152,8 @@ def _fields(content: memoryview, begin: int, *, end: int) -> Iterator[tuple[int,
             raise ValueError("a field that is cut short")
         yield key >> 3, start, at, stop
         at = stop
+    if at < end:
+        raise ValueError("too many fields")
 
 
 def _read_varint(content: memoryview, at: int) -> tuple[int, int]:
