@@ -14,7 +14,7 @@ PREPROCESSING = ["--scale", "--mean", "--std", "--layout"]
 CONVERSION = [
     *("--method", "--percentile", "--per-channel/--per-layer", "--reset", "--leak"),
     *("--refractory", "--levels", "--tune/--no-tune", "--spike-cost", "--lag"),
-    *("--pace/--no-pace", "--copies", "--maxpool", "--encoding", "--readout"),
+    *("--pace/--no-pace", "--copies", "--maxpool", "--islands", "--encoding", "--readout"),
 ]
 AUTO = ["--max-drop", "--prefer"]
 

@@ -6,7 +6,7 @@ from places import FIXTURES
 from onnx2snn.converter.convert import convert
 from onnx2snn.converter.frontend import import_onnx
 from onnx2snn.converter.recipes.options import Options
-from onnx2snn.runtime.graph import Analog, Population
+from onnx2snn.runtime.graph import Population, islands
 
 
 def notes_of(name: str) -> str:
@@ -15,7 +15,7 @@ def notes_of(name: str) -> str:
     graph = convert(ann, x, Options(steps=2, tune=False)).graph
     notes = " ".join(graph.meta["notes"])
     assert bool(graph.of(Population)) == ("nothing in it spikes" not in notes)
-    assert all(island.name in notes for island in graph.of(Analog))
+    assert all(island.name in notes for island in islands(graph))
     return notes
 
 

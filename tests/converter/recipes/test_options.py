@@ -22,7 +22,7 @@ def test_a_word_that_a_choice_does_not_take_is_named(name: str) -> None:
 
 def test_every_choice_of_words_is_checked() -> None:
     assert set(choices(Options)) == {
-        "method", "prefer", "reset", "maxpool", "readout",
+        "method", "prefer", "reset", "maxpool", "islands", "readout",
     }  # fmt: skip
 
 
