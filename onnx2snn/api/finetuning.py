@@ -7,18 +7,51 @@ record.
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..arguments import checked
 from ..converter.finetuning.settings import Settings
 from ..data import Preprocessing
+from ..display import counted
 from ..provenance.finetuned import FineTuning, states_in
 from ..provenance.finetuned import finetune as finetune_on
 from ..provenance.learned import Stages
+from ..reports import conversion
+from ..reports.pictures.bars import epochs_figure
 from . import Data, Network, load_samples, read_network
+from .results import Result, Rows, told
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class FineTuningResult(Result, FineTuning):
+    """What `finetune` did; ``network`` is the one that was trained, or as it was (``kept``)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document of `finetune`; no file was written."""
+        return told(conversion.finetuned(self, output=""), said=self.said)
+
+    def headline(self) -> str:
+        result = "no better on samples held out, kept as it was" if self.kept else "fine-tuned"
+        return (
+            f"{result}: T={self.steps}, {counted(self.samples, 'sample')}, epoch {self.best} of "
+            f"{len(self.history) - 1}"
+        )
+
+    def rows(self) -> Rows:
+        """Every epoch; the first is before training."""
+        header = ("epoch", "loss", "held_loss", "held_score", "held_spikes")
+        return header, [[n, *asdict(one).values()] for n, one in enumerate(self.history)]
+
+    def plot(self) -> Any:
+        """Losses over epochs, as a matplotlib figure. Raises UsageError (E101)."""
+        series = {
+            "samples learned from": [one.loss for one in self.history],
+            "samples held out": [one.held_loss for one in self.history],
+        }
+        return epochs_figure(series, best=self.best, title=self.headline())
 
 
 @checked
@@ -51,7 +84,7 @@ def finetune(
     limit: int | None = None,
     regression: bool = False,
     progress: Stages = lambda stage: lambda done, total: None,
-) -> FineTuning:
+) -> FineTuningResult:
     """Train a converted network further with surrogate gradients (extra ``torch``).
 
     Parameters:
@@ -91,7 +124,7 @@ def finetune(
     graph = read_network(network)
     samples = load_samples(data, graph, preprocessing, limit=limit)
     folder = None if checkpoint is None else Path(checkpoint)
-    return finetune_on(
+    done = finetune_on(
         graph,
         samples,
         settings,
@@ -101,3 +134,4 @@ def finetune(
         states=None if folder is None else states_in(folder, inputs=()),
         progress=progress,
     )
+    return FineTuningResult(**{f.name: getattr(done, f.name) for f in fields(done)})

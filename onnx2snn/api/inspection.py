@@ -15,6 +15,7 @@ from ..evaluation.verify import TOLERANCE, Verification
 from ..evaluation.verify import verify as run_verify
 from ..hwtargets import Screening
 from ..reports import documents
+from ..reports.pictures.bars import bars_figure
 from ..runtime.ops import Array
 from . import AnyModel, chips_for, read_model, refuse_infinite
 from .results import Result, Rows, told
@@ -48,6 +49,16 @@ class CheckResult(Result, CheckReport):
         header = ("node", "operation", "verdict", "reason", "remedy", "macs")
         return header, [[n.name, n.op, n.verdict, n.reason, n.remedy, n.macs] for n in self.nodes]
 
+    def plot(self) -> Any:
+        """Multiply-accumulates by verdict, as a matplotlib figure. Raises UsageError (E101)."""
+        macs = {verdict: float(total["macs"]) for verdict, total in self.totals.items()}
+        return bars_figure(
+            list(macs),
+            values=list(macs.values()),
+            label="multiply-accumulates per sample",
+            title=self.headline(),
+        )
+
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class VerifyResult(Result, Verification):
@@ -68,6 +79,17 @@ class VerifyResult(Result, Verification):
     def rows(self) -> Rows:
         header = ("layer", "tensor", "relative_diff")
         return header, [[c.name, c.tensor, c.relative_diff] for c in self.layers]
+
+    def plot(self) -> Any:
+        """Every layer's difference beside the limit, as a matplotlib figure. Raises UsageError
+        (E101)."""
+        return bars_figure(
+            [c.name for c in self.layers],
+            values=[c.relative_diff for c in self.layers],
+            label="difference, relative to the range",
+            title=self.headline(),
+            limit=TOLERANCE,
+        )
 
 
 @checked

@@ -12,6 +12,7 @@ from ..display import counted
 from ..provenance.learned import Learning, Stages
 from ..provenance.learned import learn as learn_from
 from ..reports import conversion
+from ..reports.pictures.bars import bars_figure
 from ..reports.text import percent
 from ..runtime.engine import DEFAULT, Device
 from . import Data, Network, load_samples, read_network
@@ -38,6 +39,16 @@ class LearningResult(Result, Learning):
         shown = max(self.samples * self.passes, 1)
         found = asdict(self.events)
         return ("event", "in all", "per sample"), [[n, v, v / shown] for n, v in found.items()]
+
+    def plot(self) -> Any:
+        """Events per sample, as a matplotlib figure. Raises UsageError (E101)."""
+        _, rows = self.rows()
+        return bars_figure(
+            [row[0] for row in rows],
+            values=[row[2] for row in rows],
+            label="per sample that was shown",
+            title=self.headline(),
+        )
 
 
 @checked

@@ -37,6 +37,10 @@ class Result(ABC):
         """A pandas DataFrame of ``rows``. Raises UsageError (E102) without pandas."""
         return data_frame(self.rows())
 
+    @abstractmethod
+    def plot(self) -> Any:
+        """Its chart as a matplotlib figure. Raises UsageError (E101) without matplotlib."""
+
     def summary(self) -> str:
         """The headline and the table, as text."""
         header, rows = self.shown_rows()

@@ -140,6 +140,8 @@ def test_what_learned_prints_in_a_line_and_has_a_table(
     done = o2s.learn(network, xy, rule="prototype")
     assert repr(done).startswith("LearningResult(prototype on '/5/Relu': 64 neurons, 60 samples")
     assert done.to_dict()["schema"] == "onnx2snn.learn/1"
+    bars = done.plot().axes[0].patches
+    assert [bar.get_width() for bar in bars] == [row[2] for row in done.rows()[1]]
     assert len(done.to_dataframe()) == len(done.rows()[1]) > 1 and "updates" in done.summary()
 
 
@@ -305,6 +307,14 @@ def test_results_are_those_of_the_command_line(
         assert result.headline() in result.summary() or command[0] in ("diagnose", "place")
         if command[0] in ("run", "sweep", "diagnose"):
             assert result.plot().axes[0].get_xlabel() == "time steps T"  # type: ignore[attr-defined]
+        if command[0] in ("check", "verify"):
+            (axes,) = result.plot().axes  # type: ignore[attr-defined]
+            drawn = [float(bar.get_width()) for bar in axes.patches]
+            document = result.to_dict()
+            if command[0] == "check":
+                assert drawn == [total["macs"] for total in document["totals"].values()]
+            else:
+                assert drawn == [row[2] for row in result.rows()[1]]
         if isinstance(result, PlacementReport):
             bars = result.plot().axes[0].patches  # type: ignore[attr-defined]
             assert [bar.get_width() for bar in bars] == [100 * r.share for r in result.resources]
