@@ -10,7 +10,7 @@ BARE = f"{DEFAULT}, without numba"
 TORCH = pytest.param("torch", marks=pytest.mark.slow)  # quick tests of it: runtime/engine/torch
 
 
-@pytest.fixture(scope="module", params=[*(ENGINES.keys() - {"torch"}), BARE, TORCH])
+@pytest.fixture(scope="module", params=[*(e for e in ENGINES if e != "torch"), BARE, TORCH])
 def engines(request):
     """Runs a module's tests with every engine in the default one's place, and with that as it is
     where the compiled kernels cannot be used."""
