@@ -268,7 +268,12 @@ def finetuned_text(document: Mapping[str, Any]) -> str:
     named = "right" if document["labels"] else "as the ANN"
     if not document["classes"]:
         named = "error"
+    was, now = (_judged_cells(one, document=document)[0] for one in (before, after))
+    answer = f"Held out samples: {named} {was} before, {now} after."
+    if document["kept"]:
+        answer = f"No better on held out samples, {named} {was}: the network was saved as it was."
     lines = [
+        f"{answer}\n"
         f"Fine-tuned for T={document['T']} on {counted(document['samples'], 'sample')} and "
         f"{teacher}: {counted(last, 'epoch')}, "
         f"{_best(document['best_epoch'])}, {duration(document['seconds'])} "
@@ -283,10 +288,7 @@ def finetuned_text(document: Mapping[str, Any]) -> str:
             "better than it is."
         )
     if document["kept"]:
-        lines.append(
-            "These are not answered better than before: the network was saved as it was. More "
-            "samples or epochs, or another rate, may help."
-        )
+        lines.append("More samples or epochs, or another rate, may help.")
     return "\n\n".join([*lines[:2], "\n".join([*lines[2:], f"wrote {document['output']}"])])
 
 
