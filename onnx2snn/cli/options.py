@@ -17,7 +17,9 @@ from ..display import displayed, json_text
 from ..errors import UnsupportedOps, UsageError
 from ..evaluation.spiking import SpikingShare
 from ..experiments.plan import Steps
+from ..runtime.cost import layer_costs
 from ..runtime.engine import ALIASES, DEFAULT, ENGINES, Device, EarlyExit, make_engine
+from ..runtime.facts import GraphFacts
 from ..runtime.graph import Analog, SpikingGraph
 from ..runtime.ops import Shape
 from . import progress, terminal
@@ -300,12 +302,16 @@ def size(text: str) -> int:
 
 
 def refuse_islands(network: SpikingGraph) -> None:
-    """Raise UnsupportedOps naming every analog island."""
-    islands = network.of(Analog)
-    if islands:
-        raise UnsupportedOps(
-            [(i.name, "+".join(i.ops), "runs as an analog island, not in spikes") for i in islands]
-        )
+    """Raise UnsupportedOps naming every analog island, and every product of two signals of which
+    not both are spikes."""
+    costs = layer_costs(GraphFacts(network))
+    found = [
+        (node.name, "+".join(node.ops), "runs as an analog island, not in spikes")
+        for node in network.of(Analog)
+        if node.name not in costs or costs[node.name].drive != "spikes"
+    ]
+    if found:
+        raise UnsupportedOps(found)
 
 
 def allow_analog_option(function: F) -> F:

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from onnx2snn.cli.options import refuse_islands
 from onnx2snn.converter.ann.evaluate import ann_outputs
 from onnx2snn.converter.ann.graph import AnnGraph, AnnNode, AnnOutput, Input, Opaque, Product, Relu
 from onnx2snn.converter.ann.passes import spiking_products
@@ -16,6 +17,7 @@ from onnx2snn.converter.convert import convert
 from onnx2snn.converter.frontend.importing import import_onnx
 from onnx2snn.converter.frontend.ops.linear import product_model
 from onnx2snn.converter.recipes.options import Options
+from onnx2snn.errors import UnsupportedOps
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime.cost import layer_costs
 from onnx2snn.runtime.engine import simulate
@@ -104,6 +106,9 @@ def test_the_values_stay_and_spikes_drive_every_product(attention: Path) -> None
     assert list(drives.values()).count("input") == 3  # of the sample's own values
     assert set(drives.values()) == {"input", "spikes"}
     assert len(drives) == 7
+    with pytest.raises(UnsupportedOps) as refused:
+        refuse_islands(made)
+    assert [op for _, op, _ in refused.value.findings] == ["Mul+Softmax", "LayerNormalization"]
     found = simulate(made, x, 8)
     want = before[output.node]
     (answer,) = found.readouts.values()
