@@ -33,7 +33,7 @@ from .recipes.notes import (
 from .recipes.options import Options
 from .statistics.datafree import assumed_statistics, assumption, trained_moments
 from .statistics.measure import LayerStats, Progress, calibrate
-from .tune import Tuned, Tuning, most_samples, tune
+from .tune import MEMORY, Tuned, Tuning, most_samples, tune
 
 # Over a sample: of the statistics, and of a time step in the loop (measured: 1.6 to 3.6).
 PASSES, PASSES_PER_STEP = 2, 3
@@ -63,6 +63,7 @@ def convert(
     calibration: Array | Mapping[str, Array] | None,
     options: Options | None = None,
     *,
+    mem_limit: int = MEMORY,
     progress: Progress = lambda done, total: None,
 ) -> Conversion:
     """Convert ``ann``: passes, lowering, statistics, thresholds, calibration in the spiking loop.
@@ -71,12 +72,15 @@ def convert(
         calibration: preprocessed samples, (samples, *shape) per input. None
             converts without data (``statistics.datafree``): thresholds only, and the notes say what
             was assumed.
+        mem_limit: bytes for what calibration keeps of samples, beside the model (``tune.plan``).
 
     Raises ModelError, GraphError, DataError or UsageError, each saying where and why.
     """
     options = options or Options()
     recipe = recipe_named(options.recipe)
     _check(options, data=calibration is not None)
+    if mem_limit < 1:
+        raise UsageError(f"{spelled('mem_limit')} must be at least 1, got {mem_limit}")
     rewritten = run_passes(ann, default_passes(maxpool=options.maxpool, islands=options.islands))
     lowered, coders = _with_encoding(lower(rewritten), options), NONE
     if options.enters.coded is not None:
@@ -109,9 +113,19 @@ def convert(
     tuned = None
     if options.tune and calibration is not None:
         fixed = frozenset(coders)
-        tuned = _tuned(graph, calibration, neurons, options, fixed=fixed, progress=tuning)
+        tuned = _tuned(
+            graph,
+            calibration,
+            neurons,
+            options,
+            fixed=fixed,
+            mem_limit=mem_limit,
+            progress=tuning,
+        )
         graph, neurons = tuned.graph, dict(tuned.neurons)
-        notes += tuning_notes(recipe, options, samples=tuned.samples)
+        notes += tuning_notes(
+            recipe, options, samples=tuned.samples, fitting=tuned.fitting, untouched=tuned.untouched
+        )
     graph, neurons = spread(graph, round_thresholds(neurons), copies)
     graph = on_grid(_with_counting(set_thresholds(graph, neurons), stats, options))
     meta = {
@@ -150,6 +164,7 @@ def _tuned(
     options: Options,
     *,
     fixed: frozenset[str],
+    mem_limit: int,
     progress: Progress,
 ) -> Tuned:
     """Calibrated in the spiking loop; the thresholds of ``fixed`` populations stay."""
@@ -158,6 +173,7 @@ def _tuned(
         seed=options.seed,
         fixed=fixed,
         spike_cost=options.spike_cost,
+        memory=mem_limit,
     )
     return tune(graph, calibration, neurons, options.steps, tuning, progress=progress)
 

@@ -35,6 +35,7 @@ from ..recipes import windowed as windows
 from ..recipes.encodings import why_not
 from ..recipes.options import Options
 from ..statistics.measure import Progress
+from ..tune import MEMORY
 from .candidates import (
     KINDS,
     PREFERENCES,
@@ -70,6 +71,7 @@ class _Search:
     labels: Array | None
     options: Options
     effort: Effort
+    mem_limit: int
     tried: dict[Key, Candidate] = field(default_factory=dict)
     best: dict[str, Candidate] = field(default_factory=dict)  # by preference
     left_out: list[str] = field(default_factory=list)
@@ -139,6 +141,7 @@ class _Search:
             self.ann,
             fit,
             as_candidate(self.options, kind.recipe, steps=steps, lag=lag, spike_cost=cost),
+            mem_limit=self.mem_limit,
         )
         if not self.answers:
             self.answers = _analog(made.lowered, self.held)
@@ -180,6 +183,7 @@ def choose(
     *,
     labels: Array | None = None,
     kinds: tuple[Kind, ...] = KINDS,
+    mem_limit: int = MEMORY,
     progress: Progress = lambda done, total: None,
 ) -> Selection:
     """The best candidate (by ``options.prefer``) whose drop is at most ``options.max_drop`` points.
@@ -191,11 +195,13 @@ def choose(
     Parameters:
         labels: (samples,) class numbers of the calibration samples; they only judge. Anything else
             says that the network does not classify.
+        mem_limit: of every conversion.
     """
     arrays = _arrays(ann, calibration)
     held = _held_back(len(_first(arrays)))
     search = _Search(
         ann=ann,
+        mem_limit=mem_limit,
         fit={name: x[_spread(~held, FULL)] for name, x in arrays.items()},
         held={name: x[held] for name, x in arrays.items()},
         labels=None if labels is None else _labels_of(np.asarray(labels), held=held),
@@ -208,7 +214,7 @@ def choose(
     taken = as_candidate(
         options, best.recipe, steps=best.T, lag=best.lag, spike_cost=best.spike_cost
     )
-    final = convert(ann, arrays, taken)
+    final = convert(ann, arrays, taken, mem_limit=mem_limit)
     meta = {**final.graph.meta, "auto": _record(search, best, front)}
     final = replace(final, graph=replace(final.graph, meta=meta))
     progress(PARTS, PARTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import prod
+from types import MappingProxyType
 
 from ...display import counted
 from ...runtime import graph as snn
@@ -122,12 +123,32 @@ def calibrated_parts(recipe: Recipe) -> str:
     return "weights, thresholds, initial potentials and biases"
 
 
-def tuning_notes(recipe: Recipe, options: Options, *, samples: int) -> Iterator[str]:
-    """What calibration in the spiking loop did."""
+def tuning_notes(
+    recipe: Recipe,
+    options: Options,
+    *,
+    samples: int,
+    fitting: int | None = None,
+    untouched: Mapping[str, int] = MappingProxyType({}),
+) -> Iterator[str]:
+    """What calibration in the spiking loop did. ``fitting``: how many samples memory left, where it
+    took some; ``untouched``: bytes that fits of layers would have taken that keep their weights."""
     yield (
         f"calibrated in the spiking loop for T={options.steps} on {counted(samples, 'sample')}: "
         f"{calibrated_parts(recipe)}, all constant in time"
     )
+    if fitting is not None:
+        yield (
+            f"memory decided how many samples calibration in the loop saw: {fitting}; a larger "
+            f"{spelled('mem_limit')} gives more"
+        )
+    if untouched:
+        most = max(untouched.values()) / 2**30
+        layers = counted(len(untouched), "layer")
+        yield (
+            f"{layers} too large for a fit of weights (it would take up to {most:.1f} GiB): "
+            f"thresholds, potentials and biases alone were calibrated there: {', '.join(untouched)}"
+        )
     if options.spike_cost:
         yield (
             f"spikes had a price ({spelled('spike_cost', options.spike_cost)}): thresholds and "

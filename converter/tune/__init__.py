@@ -10,7 +10,7 @@ spikes of the populations in use, within a limit that does not decide how many s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -28,7 +28,7 @@ from .replay import Replay
 from .search import Choice, Drive, choose, search_of, windowed_mean
 from .stream import BLOCK, Firing, Where
 from .trains import Train, packs, spike_type
-from .weights import correct, correctable, residual
+from .weights import correct, correctable, fit_bytes, fits, residual
 
 Progress = Callable[[int, int], None]
 
@@ -49,6 +49,7 @@ class Tuning:
         weights: correct weights; search: choose thresholds and initial potentials; rounds: of
             bias calibration.
         fixed: populations whose neurons stay as they are.
+        memory: bytes for what is kept of samples and worked on (``plan``).
         spike_cost: what one spike more per neuron costs in the search of a layer, in squared error
             of its activations relative to their mean square: a number without a unit, so that it
             means the same in every layer and network.
@@ -70,13 +71,17 @@ class Tuned:
     """The lowered graph with corrected weights and biases, and the neurons to put into it.
 
     ``errors``: per population, mean squared error of the decoded rates on the calibration samples
-    relative to the mean square of the ANN's activations.
+    relative to the mean square of the ANN's activations. ``samples`` were used; ``fitting``: that
+    number where memory decided it, else None. ``untouched``: synapses whose fit would take too much
+    memory, and how many bytes.
     """
 
     graph: snn.SpikingGraph
     neurons: Mapping[str, Neuron]
     errors: Mapping[str, float]
     samples: int
+    fitting: int | None = None
+    untouched: Mapping[str, int] = field(default_factory=dict)
 
 
 def tune(
@@ -98,11 +103,12 @@ def tune(
     one = any(windowed(neuron) for neuron in neurons.values())  # a number for all steps
     held = 1 if one else steps
     threads = tuning.threads or available_threads()
+    wanted = min(most_samples(given, steps=held, tuning=tuning), _affordable(lowered, held))
     kept = planned(
         lowered,
         neurons,
         steps=held,
-        samples=min(most_samples(given, steps=held, tuning=tuning), _affordable(lowered, held)),
+        samples=wanted,
         memory=tuning.memory - at_work(lowered, threads),
     )
     if kept.samples < given:
@@ -115,13 +121,13 @@ def tune(
         for number, node in enumerate(targets, 1):
             loop.visit(node)
             progress(number, len(targets))
-    with_ann = _WithAnn(replay.original)
-    changed = [snn.visit(with_ann, node, ()) for node in replay.nodes.values()]
     return Tuned(
-        graph=lowered.with_nodes(changed),
+        graph=replay.result(),
         neurons=replay.neurons,
         errors=loop.errors,
         samples=kept.samples,
+        fitting=kept.samples if kept.samples < wanted else None,
+        untouched=loop.untouched,
     )
 
 
@@ -156,6 +162,7 @@ class _Loop:
     tuning: Tuning
     rng: np.random.Generator
     errors: dict[str, float] = field(default_factory=dict)
+    untouched: dict[str, int] = field(default_factory=dict)
 
     def visit(self, node: snn.Population | snn.Readout) -> None:
         replay = self.replay
@@ -224,6 +231,9 @@ class _Loop:
             return residual(self._z(name, part), mean=mean, spiking=spiking)
 
         for synapse in correctable(replay, name):
+            if not fits(synapse):
+                self.untouched[synapse.name] = fit_bytes(synapse)
+                continue
             replay.nodes[synapse.name], shift = correct(replay, synapse, missing, self.rng)
             self._shift(name, _along(shift, self._axis(name), rank=len(node.shape)))
 
@@ -371,31 +381,6 @@ class _Loop:
             steps=replay.steps,
             bias=None if outside else np.concatenate([t[2] for t in tiles], axis=1),
         )
-
-
-class _WithAnn(snn.Rules[snn.Node]):
-    """A corrected node that remembers what the ANN computes there."""
-
-    def __init__(self, original: Mapping[str, snn.Node]) -> None:
-        self.original = original
-
-    def synapse(self, node: snn.Synapse, xs: Sequence[snn.Node]) -> snn.Node:
-        original = self.original[node.name]
-        assert isinstance(original, snn.Synapse)
-        return node if node.op is original.op else replace(node, ann_op=original.op)
-
-    def population(self, node: snn.Population | snn.Readout, xs: Sequence[snn.Node]) -> snn.Node:
-        original = self.original[node.name]
-        assert isinstance(original, snn.Population | snn.Readout)
-        ann = original.bias if original.ann_bias is None else original.ann_bias
-        return replace(node, ann_bias=ann)
-
-    readout = population
-
-    def input(self, node: snn.Node, xs: Sequence[snn.Node]) -> snn.Node:
-        return node
-
-    max_pool = analog = delay = input  # nothing of them is corrected
 
 
 def _lengths(node: snn.Node, axis: int) -> tuple[int, ...]:

@@ -158,6 +158,11 @@ class Replay:
             self._widest[name] = max(prod(node.shape), *map(self.widest, inputs), 1)
         return self._widest[name]
 
+    def result(self) -> snn.SpikingGraph:
+        """The graph with what was changed."""
+        with_ann = _WithAnn(self.original)
+        return self.graph.with_nodes(snn.visit(with_ann, node, ()) for node in self.nodes.values())
+
     def windowed_mean(self, name: str, part: slice) -> Array:
         """The mean at ``name`` from its signal, where inputs' means do not give it."""
         onset, total = self.onset[name], None
@@ -170,6 +175,31 @@ class Replay:
             total = share if total is None else total + share
         assert total is not None
         return np.asarray(total)
+
+
+class _WithAnn(snn.Rules[snn.Node]):
+    """A corrected node that remembers what the ANN computes there."""
+
+    def __init__(self, original: Mapping[str, snn.Node]) -> None:
+        self.original = original
+
+    def synapse(self, node: snn.Synapse, xs: Sequence[snn.Node]) -> snn.Node:
+        original = self.original[node.name]
+        assert isinstance(original, snn.Synapse)
+        return node if node.op is original.op else replace(node, ann_op=original.op)
+
+    def population(self, node: snn.Population | snn.Readout, xs: Sequence[snn.Node]) -> snn.Node:
+        original = self.original[node.name]
+        assert isinstance(original, snn.Population | snn.Readout)
+        ann = original.bias if original.ann_bias is None else original.ann_bias
+        return replace(node, ann_bias=ann)
+
+    readout = population
+
+    def input(self, node: snn.Node, xs: Sequence[snn.Node]) -> snn.Node:
+        return node
+
+    max_pool = analog = delay = input  # nothing of them is corrected
 
 
 UNREAD = snn.refused("what a readout gives is read by no node")

@@ -84,17 +84,25 @@ def correctable(replay: Replay, name: str) -> tuple[snn.Synapse, ...]:
         if not isinstance(node, snn.Synapse) or len(consumers[node.name]) != 1:
             continue
         if isinstance(node.op, WeightedOp):
-            fits = _features(node.op) <= MAX_FEATURES and fit_bytes(node.op) <= FIT_BYTES
-            if fits and _columns(node.op) is not None:
+            if _columns(node.op) is not None:
                 out.append(node)
         elif node.op.adds and all(replay.nodes[i].shape == node.shape for i in node.inputs):
             stack += node.inputs
     return tuple(out)
 
 
-def fit_bytes(op: WeightedOp) -> int:
+def fits(synapse: snn.Synapse) -> bool:
+    """Whether the fit of a weighted synapse is made; a larger layer keeps its weights."""
+    op = synapse.op
+    assert isinstance(op, WeightedOp)
+    return _features(op) <= MAX_FEATURES and fit_bytes(synapse) <= FIT_BYTES
+
+
+def fit_bytes(synapse: snn.Synapse) -> int:
     """What the correction of a layer takes: two sums of squares and two of products, a solution,
     and what LAPACK works on."""
+    op = synapse.op
+    assert isinstance(op, WeightedOp)
     size, out = _features(op) + 1, len(op.weight)
     groups = op.groups if isinstance(op, Conv) else 1
     return 8 * (groups * 2 * size * size + 3 * size * out + size * size + size * out // groups)

@@ -50,6 +50,7 @@ def convert(
     preprocessing: Preprocessing | None = None,
     limit: int | None = None,
     regression: bool = False,
+    mem_limit: int = 1 << 30,
     progress: Progress = lambda done, total: None,
 ) -> SpikingGraph:
     """The spiking network of ``model``.
@@ -82,6 +83,8 @@ def convert(
             network takes them, and for them it is only remembered.
         limit: so many of the calibration samples, spread over all.
         regression: the outputs are values, which only recipe "auto" needs to know.
+        mem_limit: bytes for what calibration keeps of samples, beside the model; with less it takes
+            longer, and only where that is not enough it sees fewer samples, and says so.
         progress: is told how many of how many parts are done.
 
     Raises ModelError, UnsupportedOps, DataError or UsageError.
@@ -99,6 +102,7 @@ def convert(
         samples,
         preprocessing=preprocessing,
         regression=regression,
+        mem_limit=mem_limit,
         progress=progress,
         **chosen,
     )

@@ -75,6 +75,7 @@ SEARCHING = "searching recipes (over sooner where few steps do)"  # all of it is
     "most 200; none of fewer than 100].",
 )
 @opt.conversion_options
+@opt.calibration_memory
 @opt.preprocessing_options
 @opt.shape_option
 @opt.json_option
@@ -92,6 +93,7 @@ def convert(
     spiking_only: bool,
     allow_analog: bool,
     hold_back: int | None,
+    mem_limit: str,
     reader: DataReader,
     preprocessing: Preprocessing | None,
     input_shapes: tuple[str, ...],
@@ -103,7 +105,7 @@ def convert(
     The file is an ONNX model that stock ONNX Runtime runs, and that `onnx2snn run` reads.
     """
     _refuse_options_of_auto(recipe, choices)
-    inputs = files.read_by([model], calib)
+    inputs, memory = files.read_by([model], calib), opt.size(mem_limit)
     results = claim_file(output, Kind.NETWORK, inputs=inputs, force=force)
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     samples = reader.calibration(calib, loaded, preprocessing, calib_samples)
@@ -119,6 +121,7 @@ def convert(
         recipe=recipe,
         regression=regression,
         preprocessing=preprocessing,
+        mem_limit=memory,
         progress=watch().stage(SEARCHING if recipe == "auto" else "converting"),
         **opt.chosen(**choices),
     )

@@ -52,6 +52,7 @@ SAMPLES = 128  # tell a loss to a few points, in less than a minute for small ne
 @click.option("-o", "--output", type=files.OUTPUT, help="Folder for JSON, HTML and pictures.")
 @files.force_option
 @click.option("--seed", type=int, default=0, help="For stochastic input encodings [0].")
+@opt.calibration_memory
 @opt.regression_option
 @opt.allow_analog_option
 @opt.preprocessing_options
@@ -72,6 +73,7 @@ def diagnose(
     output: Path | None,
     force: bool,
     seed: int,
+    mem_limit: str,
     regression: bool,
     allow_analog: bool,
     preprocessing: Preprocessing | None,
@@ -87,7 +89,7 @@ def diagnose(
     """
     if calib is not None and not recipes:
         raise UsageError("--calib is for --recipe", remedy="Name the recipes to draw as well.")
-    inputs = files.read_by([model, network], data, calib)
+    inputs, memory = files.read_by([model, network], data, calib), opt.size(mem_limit)
     results = files.claimed(output, kinds(), inputs, force)
     loaded = load_onnx(model, input_shapes=opt.parse_shapes(input_shapes))
     graph = api.load(network)
@@ -105,7 +107,7 @@ def diagnose(
             steps=last,
             preprocessing=preprocessing or loaded_samples.preprocessing,
             shapes=opt.parse_shapes(input_shapes),
-            options={},
+            options={"mem_limit": memory},
             reader=reader,
         )
     judged = {"seed": seed, "regression": regression}

@@ -235,6 +235,13 @@ _DEVICE = click.option(
 )
 _THREADS = click.option("--threads", type=click.IntRange(min=1), help="[all cores]")
 _MEM_LIMIT = click.option("--mem-limit", help="Memory for buffers, such as 500M or 2G.")
+calibration_memory = click.option(
+    "--mem-limit",
+    default="1G",
+    metavar="SIZE",
+    help="For what a conversion keeps of samples, beside the model; with less it takes longer "
+    "[1G].",
+)
 
 
 def simulation_options(function: F) -> F:

@@ -124,7 +124,7 @@ def run(
             steps=asked[-1],
             preprocessing=preprocessing,
             shapes=opt.parse_shapes(input_shapes),
-            options=given,
+            options=given | {k: v for k, v in arguments.items() if k == "mem_limit"},
             reader=reader,
         )
     else:

@@ -22,6 +22,7 @@ from ..converter.lowering.copies import gathered
 from ..converter.lowering.lower import lower
 from ..converter.recipes.options import Options
 from ..converter.statistics.measure import Progress
+from ..converter.tune import MEMORY
 from ..data import Preprocessing, Samples
 from ..questions.inputs import digests, packed, ranges
 from ..runtime.graph import Population, SpikingGraph
@@ -38,6 +39,7 @@ def convert(
     *,
     preprocessing: Preprocessing | None = None,
     regression: bool = False,
+    mem_limit: int = MEMORY,
     progress: Progress = lambda done, total: None,
     **options: Any,
 ) -> SpikingGraph:
@@ -49,6 +51,7 @@ def convert(
         preprocessing: what the network remembers; None: that of ``calibration``.
         regression: the outputs are values, not class scores, which only recipe "auto" needs to
             know.
+        mem_limit: bytes for what calibration keeps of samples, beside the model.
         options: fields of ``converter.recipes.options.Options``: steps, recipe, lag, ...
 
     Raises ModelError, UnsupportedOps, DataError or UsageError.
@@ -58,9 +61,10 @@ def convert(
     ann, chosen = import_onnx(loaded), Options(**options)
     if chosen.recipe == "auto":
         labels = _judging(ann, calibration, regression)
-        result = choose(ann, inputs, chosen, labels=labels, progress=progress).conversion
+        found = choose(ann, inputs, chosen, labels=labels, mem_limit=mem_limit, progress=progress)
+        result = found.conversion
     else:
-        result = convert_ann(ann, inputs, chosen, progress=progress)
+        result = convert_ann(ann, inputs, chosen, mem_limit=mem_limit, progress=progress)
     made = Provenance.of(result.graph)
     made = replace(
         made,

@@ -109,7 +109,9 @@ class _Agenda:
                 self._open(what, *found)
                 return
             options = {**what.series.options, "steps": what.steps}
-            task = Conversion(key=what.conversion, options=options)
+            given = what.work.engine.get("mem_limit")
+            memory = {} if given is None else {"mem_limit": given}
+            task = Conversion(key=what.conversion, options=options, memory=memory)
             self._running[task] = what
             self._executor.submit(task, what.work.watch.stage(f"converting ({what.title})"))
 

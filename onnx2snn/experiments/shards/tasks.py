@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from ...converter.frontend import LoadedModel
@@ -27,10 +27,12 @@ from .packing import packed
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Conversion:
-    """``key``: of the network in the store; ``options``: of the conversion, with its steps."""
+    """``key``: of the network in the store; ``options``: of the conversion, with its steps;
+    ``memory``: what else ``convert`` is given, which does not make it another network."""
 
     key: str
     options: Mapping[str, Any]
+    memory: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -79,7 +81,8 @@ class Bench:
 
     def convert(self, task: Conversion, progress: Progress = lambda done, total: None) -> bytes:
         """The network, ``packed``."""
-        made = convert(self._model, self._calibration(), progress=progress, **task.options)
+        calibration = self._calibration()
+        made = convert(self._model, calibration, progress=progress, **task.options, **task.memory)
         return pack(made)
 
     def simulate(

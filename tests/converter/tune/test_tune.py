@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 
 from converter.digits_nets import answers, converted, logit_error, lowered, samples
 from onnx2snn.converter.lowering.fold_thresholds import set_thresholds
+from onnx2snn.converter.recipes import recipe_named
+from onnx2snn.converter.recipes.notes import tuning_notes
+from onnx2snn.converter.recipes.options import Options
 from onnx2snn.converter.statistics.measure import calibrate
 from onnx2snn.converter.statistics.thresholds import thresholds
 from onnx2snn.converter.tune import Tuned, Tuning, at_work, tune
@@ -21,7 +24,7 @@ from onnx2snn.converter.tune.replay import Replay, sources
 from onnx2snn.converter.tune.search import Drive, Search, _shrunk, choose, decoded_rates
 from onnx2snn.converter.tune.stream import Firing
 from onnx2snn.converter.tune.trains import Train
-from onnx2snn.converter.tune.weights import correct, correctable, fit_bytes, residual
+from onnx2snn.converter.tune.weights import correct, correctable, fit_bytes, fits, residual
 from onnx2snn.runtime import graph as snn
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine import simulate
@@ -405,11 +408,16 @@ def test_a_layer_whose_fit_takes_too_much_memory_keeps_its_weights(
     name = graph.of(snn.Readout)[0].name
     (synapse,) = correctable(replay, name)
     assert isinstance(synapse.op, ops.Linear)
-    needed = fit_bytes(synapse.op)
+    needed = fit_bytes(synapse)
     out, features = synapse.op.weight.shape
     sums = 2 * (features + 1) * (features + 1 + out)  # of the rows fitted, and of those held out
     assert needed > 8 * sums
     monkeypatch.setattr("onnx2snn.converter.tune.weights.FIT_BYTES", needed)
-    assert correctable(replay, name) == (synapse,)
+    assert fits(synapse)
     monkeypatch.setattr("onnx2snn.converter.tune.weights.FIT_BYTES", needed - 1)
-    assert correctable(replay, name) == ()
+    assert not fits(synapse)
+    tuned = tune(graph, samples()[:4], data_neurons(graph), T)
+    assert tuned.untouched[synapse.name] == needed
+    assert tuned.graph[synapse.name] is graph[synapse.name]
+    said = tuning_notes(recipe_named("binary"), Options(), samples=4, untouched=tuned.untouched)
+    assert "layers too large for a fit of weights" in [*said][1]
