@@ -21,11 +21,9 @@ from ..counting import Counter
 from ..events.layers import EventLayer, EventNeurons, channels_first, channels_last, event_shape
 from ..events.tables import (
     COLUMNS,
-    EVENT,
     EVENTS,
     FIRST,
     LANE,
-    MAGIC,
     PLACES,
     POINTS,
     READY,
@@ -52,13 +50,10 @@ class EventDrive:
         self.terms = np.zeros((len(tables), COLUMNS), np.int64)
         for row, table in zip(self.terms, tables, strict=True):
             self._fill(row, table)
-        most = max((t.width * len(t.places) for t in tables if not t.points), default=0)
-        self.scratch = np.empty((most + 3) * EVENT, np.uint8)
         self.tables = tables  # the rows have their addresses
 
     def _fill(self, row: Array, table: EventTable) -> None:
         row[WIDTH] = table.width
-        row[MAGIC] = 2**32 // table.width + 1
         row[STRIDE] = table.weight[0].nbytes
         row[POINTS] = table.points
         for column, array in (
@@ -87,7 +82,7 @@ class EventDrive:
     ) -> None:
         """``event_kernels.advance``."""
         assert counts.flags.c_contiguous
-        addresses = (rows.ctypes.data, terms.ctypes.data, len(terms), self.scratch.ctypes.data)
+        addresses = (rows.ctypes.data, terms.ctypes.data, len(terms))
         given = (c_int64 * len(cell))(*cell)
         self.kernels.advance(addressof(given), *addresses, counts.ctypes.data, phases)
 
