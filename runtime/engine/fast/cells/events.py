@@ -44,9 +44,8 @@ SCATTER, FIRE = 1, 2  # phases of the kernel
 class EventDrive:
     """What a layer's sources add, as the kernel takes it: a row per source."""
 
-    def __init__(self, layer: EventLayer) -> None:
+    def __init__(self, tables: Sequence[EventTable]) -> None:
         self.kernels = loaded()
-        tables = [source.table for source in layer.sources]
         self.terms = np.zeros((len(tables), COLUMNS), np.int64)
         for row, table in zip(self.terms, tables, strict=True):
             self._fill(row, table)
@@ -87,11 +86,15 @@ class EventDrive:
         self.kernels.advance(addressof(given), *addresses, counts.ctypes.data, phases)
 
 
+def tables_of(layer: EventLayer) -> list[EventTable]:
+    return [source.table for source in layer.sources]
+
+
 class EventCurrent:
     """A kernel of ``kernels``: the current of spikes with channels last, in ONNX's order."""
 
     def __init__(self, layer: EventLayer, lanes: int, chunk: int) -> None:
-        self.drive, self.lanes = EventDrive(layer), lanes
+        self.drive, self.lanes = EventDrive(tables_of(layer)), lanes
         self.shape = layer.shape
         self.held = zeros((chunk, lanes, *event_shape(self.shape)), np.float32)
         self.rows = np.zeros((self.held.shape[2], 3), np.int64)
@@ -141,8 +144,8 @@ class EventCell:
         self.start = channels_last(node.neuron.v_init, node.shape)
         self.steady = None if layer.sources else zeros(self.v.shape, np.float32)
         self.steady_for: tuple[bool, bool] | None = None
-        self.parameters = _Parameters(neurons, self.size)
-        self.drive = EventDrive(layer)
+        self.parameters = Parameters(neurons, self.size)
+        self.drive = EventDrive(tables_of(layer))
         self.counts = np.zeros((block, lanes), np.int64)
         self.clock = clock
 
@@ -205,7 +208,7 @@ class EventCell:
         return int(events.sum())
 
 
-class _Parameters:
+class Parameters:
     """Addresses of every row's thresholds, biases and fan-outs, (H, 3) in ``rows``."""
 
     def __init__(self, layer: EventNeurons, size: int) -> None:

@@ -15,6 +15,7 @@ import numba
 
 from ..events.tables import (
     COLUMNS,
+    CURRENT,
     FIRST,
     LANE,
     PLACE,
@@ -31,6 +32,8 @@ from ..events.tables import (
     WIDTH,
 )
 from .vectors import (
+    add_floats_8,
+    add_floats_32,
     add_small,
     add_spikes_3x48,
     add_spikes_3x96,
@@ -162,13 +165,28 @@ def _fire_row(v, theta, current, fan, spikes, size):  # type: ignore[no-untyped-
 
 
 @compiled
+def _add_row(v, current, size):  # type: ignore[no-untyped-def]
+    """Add ``size`` floats (a multiple of eight)."""
+    many = size // 32
+    if many:
+        add_floats_32(v, current, many)
+    done = 32 * many
+    if done < size:
+        add_floats_8(v + 4 * done, current + 4 * done, (size - done) // 8)
+
+
+@compiled
 def _receive(v, term, y, step, lane):  # type: ignore[no-untyped-def]
     """Add what row ``y`` of the map still needs from a term's source."""
+    source = _of(term, SOURCE) + step * _of(term, STEP) + lane * _of(term, LANE)
+    if _of(term, POINTS) == CURRENT:
+        row = _of(term, STRIDE)
+        _add_row(v + y * row, source + y * row, row // 4)
+        return
     ready = _of(term, READY)
     begin, end = int_at(ready + 4 * y), int_at(ready + 4 * y + 4)
     if begin >= end:
         return
-    source = _of(term, SOURCE) + step * _of(term, STEP) + lane * _of(term, LANE)
     if _of(term, POINTS):
         _add_points(v, term, source, begin, end)
     else:

@@ -149,6 +149,28 @@ def _tap_adder(floats: int) -> Any:
     return add_taps
 
 
+def _float_adder(floats: int) -> Any:
+    """``add(out, row, times)``, of ``times`` (at least one) ``floats``: out += row."""
+    vector = ir.VectorType(_F32, floats)
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> None:
+        def step(now: list[Any]) -> Any:
+            on = builder.mul(now[0], ir.Constant(_I64, 4 * floats))
+            out, row = (_at(builder, builder.add(a, on), vector) for a in arguments[:2])
+            total = builder.fadd(builder.load(out, align=4), builder.load(row, align=4))
+            builder.store(total, out, align=4)
+            now[0] = _plus(builder, now[0], 1)
+            return builder.icmp_unsigned("<", now[0], arguments[2])
+
+        _loop(builder, [ir.Constant(_I64, 0)], step)
+
+    @intrinsic
+    def add_floats(context: Any, out: Any, row: Any, times: Any) -> Any:
+        return types.void(INT, INT, INT), generate
+
+    return add_floats
+
+
 def _firer(floats: int) -> Any:
     """``fire(v, threshold, current, fan, spikes, times)``, of ``times`` (at least one) ``floats``:
     v += current; a spike (a byte of 1) where v is at least the threshold, which is taken off. Gives
@@ -266,4 +288,5 @@ add_spikes_8, add_spikes_16, add_spikes_32, add_spikes_64, add_spikes_128 = (
 )
 add_spikes_3x48, add_spikes_3x96 = (_spike_adder(3, n) for n in (48, 96))
 add_taps_8, add_taps_16, add_taps_32, add_taps_64 = (_tap_adder(n) for n in (8, 16, 32, 64))
+add_floats_8, add_floats_32 = _float_adder(8), _float_adder(32)
 fire_8, fire_32 = _firer(8), _firer(32)

@@ -25,7 +25,8 @@ def session_kernel(
     chunk: int,
     clock: Clock,
 ) -> Callable[[list[Array], Array], None]:
-    """A kernel (see ``records``) that runs ``model``, writing into the plan's own buffers."""
+    """A kernel (see ``records``) that runs ``model``, writing into the plan's own buffers, on at
+    most ``chunk`` steps of ``lanes`` samples (or what else ``model`` takes many of)."""
     ort = onnx_runtime()
 
     options = ort.SessionOptions()
@@ -40,7 +41,7 @@ def session_kernel(
 
     def run(xs: list[Array], out: Array) -> None:
         n = len(out)
-        size = n * lanes
+        size = n * out.shape[1]
         with clock.copies:
             for x, buffer in zip(xs, held, strict=True):
                 np.copyto(buffer[:size].reshape(n, *x.shape[1:]), x)
