@@ -28,8 +28,9 @@ from ..mapping import ChipRun, Request
 from ..target import HardwareTarget
 from ..view.network import ChipLayer, ChipNetwork
 from .integer.network import IntLayer, IntNetwork
+from .integer.populations import Tally
 from .integer.rounding import feedback
-from .integers import Tally, Walk, simulate_integers
+from .integers import Walk, simulate_integers
 from .quantize import PLAIN, Quantizer, Tuning, quantize, quantizer
 
 REACHES = (1.0, 0.71, 0.5, 0.35, 0.25, 0.18, 0.125)  # the first that is worse ends the search
@@ -284,9 +285,9 @@ class Runner:
         clipped = sum(t.reach < 1 for t in found.tunings.values())
         before, after = (f"{100 * e:.2g} %" for e in found.errors)
         said = (
-            f"Steps of weights and biases were chosen on {found.samples} of {self.origin}, in the "
-            f"integer run ({clipped} of {len(found.tunings)} layers clip their largest weights). "
-            f"On {found.held_back} others the answers' squared error is {after}"
+            f"Steps of weights and biases were chosen on {found.samples} samples ({self.origin}), "
+            f"in the integer run ({clipped} of {len(found.tunings)} layers clip their largest "
+            f"weights). On {found.held_back} others the answers' squared error is {after}"
         )
         end = f", {before} with plain rounding." if found.kept else (
             f", with plain rounding {before}: plain rounding was kept."

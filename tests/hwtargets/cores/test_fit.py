@@ -77,7 +77,11 @@ def test_place_says_what_was_chosen_on_what_and_leaves_it_where_asked_to() -> No
         return place(graph, "loihi2", data=data, steps=STEPS, seconds=0, options=options)
 
     tuned, plain = placed(), placed(tune="false")
-    (note,) = [n for n in tuned.notes if "were chosen on 16 of calibration data" in n]
+    (note,) = [
+        n
+        for n in tuned.notes
+        if "were chosen on 16 samples (calibration data), in the integer run" in n
+    ]
     assert "1 of 3 layers clip" in note
     assert not any("were chosen on" in n for n in plain.notes)
     assert tuned.accuracy["agreement"] >= max(plain.accuracy["agreement"], 0.9)
