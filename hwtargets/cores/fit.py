@@ -38,7 +38,7 @@ SHORT = (2.0**-4, 2.0**-6, 2.0**-8, 2.0**-10)  # tried too where most channels h
 FEW = 8  # levels
 MOST, FEWEST = 32, 6  # samples, half of them held back
 RATES = 64  # more samples, of which only rates are looked at
-WORK = 50_000_000  # steps of neurons in one run of all of them
+WORK = 250_000_000  # steps of neurons in one run of all of them
 WIDTHS = ("weight_bits", "weight_exponent", "threshold_bits", "bias_bits", "bias_exponent",
           "input_bits", "state_bits")  # fmt: skip
 
@@ -129,7 +129,7 @@ def _measured(
         current = walk.current(ints)
         outcome = walk.outcome(ints, current)
         walk.keep(ints, outcome)
-        mean = _mean_current(layer, current, steps=steps) * ints.unit
+        mean = _mean_current(layer, current, steps=steps) * ints.unit / ints.scaled
         yield _Measured(name=ints.name, value=_value(walk, ints, outcome), mean=mean)
 
 
@@ -211,11 +211,15 @@ class _Search:
         current = walk.current(ints)
         yield self._tried(walk, ints, current, wanted, tuning)
         if self.corrects:
-            missing = wanted.mean - _mean_current(layer, current, steps=walk.steps) * ints.unit
+            mean = _mean_current(layer, current, steps=walk.steps) * ints.unit / ints.scaled
+            missing = wanted.mean - mean
             tuning = replace(tuning, bias=missing)
             corrected = self.build.layer(layer, tuning)
-            first = walk.begin(ints) if len(current) > 1 else 0
-            current[first : first + walk.steps] += corrected.bias - ints.bias
+            if any(p.host for p in ints.projections):  # in a register with the bias
+                current = walk.current(corrected)
+            else:
+                first = walk.begin(ints) if len(current) > 1 else 0
+                current[first : first + walk.steps] += corrected.bias - ints.bias
             yield self._tried(walk, corrected, current, wanted, tuning)
 
     @staticmethod

@@ -70,7 +70,20 @@ class Walk:
     def current(self, layer: IntLayer) -> Array:
         """What the layer's membranes get, see ``_current``."""
         begin = self.begin(layer)
-        return _current(layer, self.signals, self.x, self.total, begin=begin, steps=self.steps)
+        bias = self._register(layer)
+        return _current(layer, self.signals, bias, self.total, begin=begin, steps=self.steps)
+
+    def _register(self, layer: IntLayer) -> Array:
+        """Biases with what the host computes, (1, n, *shape); what is cut counts as saturated."""
+        bias = np.broadcast_to(layer.bias, (1, len(self.x), *layer.shape))
+        host = [_apply(p, self.signals[p.source], shift=0) for p in layer.projections if p.host]
+        if not host:
+            return bias
+        wanted = sum(host, bias)
+        over = int((np.abs(wanted) > self.quantized.register.largest).sum())
+        found = self.tally.saturations
+        found[layer.name] = found.get(layer.name, 0) + over
+        return self.quantized.register.holds(wanted)
 
     def outcome(self, layer: IntLayer, current: Array) -> Array:
         """Spikes (total, n, *shape) of a population; answers (steps, n, *shape) of a readout."""
@@ -167,19 +180,20 @@ def _later(signal: Array, delay: int, *, total: int) -> Array:
 
 
 def _current(
-    layer: IntLayer, signals: dict[str, Array], x: Array, total: int, *, begin: int, steps: int
+    layer: IntLayer, signals: dict[str, Array], bias: Array, total: int, *, begin: int, steps: int
 ) -> Array:
     """(total or 1, n, *shape) in membrane steps, bias included in the layer's window."""
     parts = [
         _later(_apply(p, signals[p.source], shift=layer.shift), p.delay, total=total)
         for p in layer.projections
+        if not p.host
     ]
-    parts.append(np.broadcast_to(layer.bias, (1, len(x), *layer.shape)))
+    parts.append(bias)
     window = slice(begin, begin + steps)
     if all(len(a) == 1 for a in parts) and total == steps:
         return np.asarray(sum(parts))
     whole = [a for a in parts if len(a) == total]
-    out = whole[0] if whole else np.zeros((total, len(x), *layer.shape))
+    out = whole[0] if whole else np.zeros((total, *bias.shape[1:]))
     for a in whole[1:]:
         out += a
     for a in (a for a in parts if len(a) != total):

@@ -170,3 +170,22 @@ def test_a_limit_that_is_not_stated_does_not_bind(tmp_path: Path, stated: dict[s
     assert not any(simulate_integers(network, ints, x, STEPS).saturations.values())
     wanted = simulate(net.graph, x, STEPS).readouts["out"][-1]
     assert off(network, ints, net.graph, x) < 0.02 * float(np.mean(wanted**2))
+
+
+@pytest.mark.parametrize("limits", ["", "state_bits = 24"], ids=["nothing stated", "a membrane"])
+def test_a_network_without_hidden_layer_whose_current_the_host_computes(
+    tmp_path: Path, limits: str
+) -> None:
+    """Nothing but the membrane asks for a unit; without one it must not be 1."""
+    file = tmp_path / "bare.toml"
+    file.write_text(BARE.replace("graded", "bias") + "".join(
+        f'[limits.{name}]\nvalue = {value}\nsource = "test"\nverified = true\n'
+        for name, value in [("cores_per_chip", "4"), *(s.split(" = ") for s in [limits] if s)]
+    ))  # fmt: skip
+    net = Net((8,), seed=4)
+    net.synapse(ops.Scale(scale=F32(0.01)))
+    net.readout(5)
+    network, x = chip_view(net.graph), samples(40, 3)
+    ints = quantize(network, load_target(file), "bias", 1.0, STEPS)
+    wanted = simulate(net.graph, x, STEPS).readouts["out"][-1]
+    assert off(network, ints, net.graph, x) < 1e-6 * float(np.mean(wanted**2))
