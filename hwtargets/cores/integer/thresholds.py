@@ -20,7 +20,7 @@ from .exponents import own_lists
 
 SPREAD = 16.0  # of thresholds of one layer, where their width is limited
 STARVED = 1 / 16  # of the weights' levels: less is left to most channels
-NARROW = 2.0  # of the thresholds of channels that go together: the bit that costs is theirs
+NARROW = 1.4  # of the thresholds of channels that go together: the half bit that costs is theirs
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
