@@ -11,7 +11,7 @@ import pytest
 
 from hwtargets.chip_nets import Net, neuron
 from onnx2snn.hwtargets import PlaceData, chip_view, load_target, place
-from onnx2snn.hwtargets.cores.fit import fit
+from onnx2snn.hwtargets.cores.fit import WIDTHS, _others, fit
 from onnx2snn.hwtargets.cores.integer.network import IntNetwork
 from onnx2snn.hwtargets.cores.integers import simulate_integers
 from onnx2snn.hwtargets.cores.quantize import quantize
@@ -66,6 +66,24 @@ def test_an_outlier_among_the_channels_no_longer_sets_the_step_of_all(
     for ints in tuned.layers:
         for p in ints.projections:
             assert max(float(np.abs(op.factors).max()) for op in p.ops) <= 127
+
+
+def test_outputs_have_the_means_of_those_of_unlimited_width_on_all_samples_together() -> None:
+    graph, chip = with_an_outlier(2000, hidden=True), load_target("loihi2")
+    network, x = chip_view(graph), samples(80, 1)
+    found = fit(network, chip, "graded", 1.0, STEPS, x=x)
+    others, chosen = _others(network, x, STEPS)
+    assert (len(others), len(chosen)) == (48, 32)
+    seen = np.concatenate([chosen[::2], others])
+    tuned = quantize(network, chip, "graded", 1.0, STEPS, tunings=found.tunings)
+    free = replace(chip, limits={k: v for k, v in chip.limits.items() if k not in WIDTHS})
+    wide = quantize(network, free, "graded", 1.0, STEPS)
+
+    def mean(ints: IntNetwork) -> np.ndarray:
+        answers = simulate_integers(network, ints, seen, STEPS).readout[-1] * ints.layers[-1].unit
+        return answers.mean(axis=0) / STEPS
+
+    np.testing.assert_allclose(mean(tuned), mean(wide), atol=2 * tuned.layers[-1].unit)
 
 
 def test_place_says_what_was_chosen_on_what_and_leaves_it_where_asked_to() -> None:
