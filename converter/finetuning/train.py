@@ -23,7 +23,7 @@ from .settings import Settings
 from .signals import Signals
 from .spikes import Learnable
 from .state import Epoch, State
-from .stretches import Parts, parts_of
+from .stretches import Parts, parts_of, threads_of
 from .teacher import Teacher
 from .variations import varied
 
@@ -66,7 +66,13 @@ class Tuner:
         how = Learnable(
             surrogate=settings.surrogate, width=settings.width, detached=settings.detach
         )
-        self.signals = Signals(self.network, self.parameters, task.steps, how)
+        self.signals = Signals(
+            self.network,
+            self.parameters,
+            task.steps,
+            how,
+            priced=settings.spike_penalty > 0,
+        )
         self.teacher = Teacher(self.network)
         self.parts = parts_of(
             self.network,
@@ -266,12 +272,15 @@ def train(
     Parameters:
         state: to go on from; None: from the beginning.
         keep: is given the state after every epoch; progress: before every one.
-        threads: of PyTorch (None: its own choice).
+        threads: of PyTorch (None: ``stretches.threads_of``).
 
     Raises DataError (E141) where the loss is no number.
     """
-    with _alone(threads):
+    with _alone():
         tuner = Tuner(task, settings)
+        threads = threads_of(tuner.network, tuner.parts) if threads is None else threads
+        if threads is not None:
+            torch.set_num_threads(threads)
         if state is None:
             state = tuner.begin()
             state = replace(state, history=(tuner.judged(state.values, float("nan")),))
@@ -331,13 +340,11 @@ def _tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _alone(threads: int | None) -> Iterator[None]:
+def _alone() -> Iterator[None]:
     """PyTorch's threads and random numbers as they were, afterwards."""
     before = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
         try:
-            if threads is not None:
-                torch.set_num_threads(threads)
             yield
         finally:
             torch.set_num_threads(before)
