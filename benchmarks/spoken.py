@@ -50,12 +50,12 @@ DIRECTIONS, RIDGE = 256, 0.5
 EPOCHS, BATCH, STEPS = 40, 64, 32
 SHOTS, DRAWS, VARIED = 5, 5, 8
 FIRST: Mapping[str, float] = {"threshold": 24, "inhibition": 1000, "most": 1, "rate": 0.05}
-THEN: Mapping[str, float] = {"threshold": 23.0, "rate": 0.05}
+THEN: Mapping[str, float] = {"threshold": 23.5, "rate": 0.05}
 FIRST_PASSES, THEN_PASSES, OLD_SAMPLES = 1, 2, 400
 COMPARED: tuple[tuple[Mapping[str, float], Mapping[str, float]], ...] = (
     (FIRST, THEN),
-    (FIRST, {"threshold": 24}),
-    (FIRST, {"threshold": 21.5}),
+    (FIRST, {**THEN, "threshold": 24}),
+    (FIRST, {**THEN, "threshold": 22.5}),
     ({**FIRST, "most": 2}, THEN),
     ({**FIRST, "most": 0}, THEN),
     ({**FIRST, "inhibition": 0, "threshold": 4}, {"threshold": 3.75}),
