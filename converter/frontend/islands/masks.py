@@ -17,7 +17,9 @@ from ..node import OnnxNode
 from .units import WEIGHTED
 
 MOST = 32  # nodes between the inputs and what is copied
-MASKS = ("Mul", "Where", "Unsqueeze", "Expand", "Reshape")  # what makes one, and moves it
+MOVING = ("Unsqueeze", "Expand", "Reshape", "Cast", "GatherND")
+CHOOSING = ("And", "Or", "Not", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+MASKS = frozenset(("Mul", "Where", *MOVING, *CHOOSING))
 
 
 def apart(
@@ -50,11 +52,13 @@ def apart(
             original[tensor] = made
             inside.add(name)
             now[name] = replace(now[node.name], name=name, outputs=(tensor,))
-            protos[name] = _renamed(protos[node.name], {made: tensor}, outputs=True)
+            protos[name] = _renamed(protos[node.name], name, {made: tensor}, outputs=True)
             order.insert(order.index(reader.name), name)
             read = tuple(tensor if t == made else t for t in reader.inputs)
             now[reader.name] = replace(reader, inputs=read)
-            protos[reader.name] = _renamed(protos[reader.name], {made: tensor}, outputs=False)
+            protos[reader.name] = _renamed(
+                protos[reader.name], reader.name, {made: tensor}, outputs=False
+            )
     return [now[name] for name in order], inside, protos, original
 
 
@@ -71,10 +75,13 @@ def _of_inputs(nodes: Sequence[OnnxNode]) -> set[str]:
     return {node.name for node in nodes if before[node.outputs[0]] is not None}
 
 
-def _renamed(proto: onnx.NodeProto, names: Mapping[str, str], *, outputs: bool) -> onnx.NodeProto:
+def _renamed(
+    proto: onnx.NodeProto, name: str, names: Mapping[str, str], *, outputs: bool
+) -> onnx.NodeProto:
     out = onnx.NodeProto()
     out.CopyFrom(proto)
+    out.name = name
     given = out.output if outputs else out.input
-    for index, name in enumerate(given):
-        given[index] = names.get(name, name)
+    for index, tensor in enumerate(given):
+        given[index] = names.get(tensor, tensor)
     return out

@@ -345,18 +345,32 @@ def test_islands_are_tried_on_negative_numbers_too(tmp_path: Path) -> None:
     assert difference < 1e-5 and scans(graph)
 
 
-@pytest.mark.parametrize("lowest", [-1e4, float(np.finfo(np.float32).min)])
+ADDED = [
+    make_node("Sub", ["one", "m"], ["free"]),
+    make_node("Unsqueeze", ["free", "axis"], ["row"]),
+    make_node("Mul", ["row", "lowest"], ["mask"]),
+]
+CHOSEN = [
+    make_node("Cast", ["m"], ["b"], to=TensorProto.BOOL),
+    make_node("Unsqueeze", ["b", "axis"], ["row"]),
+    make_node("And", ["row", "row"], ["both"], "a name"),
+    make_node("Where", ["both", "none", "lowest"], ["mask"], "another"),
+]
+
+
+@pytest.mark.parametrize(
+    ("made", "lowest"),
+    [(ADDED, -1e4), (ADDED, float(np.finfo(np.float32).min)), (CHOSEN, -3e38)],
+)
 def test_an_attention_mask_is_the_softmaxs_and_hides_no_scores(
-    lowest: float, tmp_path: Path
+    made: list[Any], lowest: float, tmp_path: Path
 ) -> None:
     """(1 - m) C of BERT's exports: C as a bias behind C m would leave nothing of the scores, and as
     a current that two attentions read it would overflow."""
     nodes = [
         make_node("Transpose", ["x"], ["t"], perm=[0, 2, 1]),
         make_node("MatMul", ["x", "t"], ["s"]),
-        make_node("Sub", ["one", "m"], ["free"]),
-        make_node("Unsqueeze", ["free", "axis"], ["row"]),
-        make_node("Mul", ["row", "lowest"], ["mask"]),
+        *made,
         make_node("Add", ["s", "mask"], ["masked"]),
         make_node("Softmax", ["masked"], ["p"], axis=-1),
         make_node("MatMul", ["p", "x"], ["v"]),
@@ -366,9 +380,13 @@ def test_an_attention_mask_is_the_softmaxs_and_hides_no_scores(
         make_node("MatMul", ["p2", "v"], ["y"]),
     ]
     held = {"one": np.float32(1), "lowest": np.float32(lowest), "axis": np.asarray([1])}
+    held |= {"none": np.float32(0)}
     proto = model(nodes, {"x": ("N", 3, 4), "m": ("N", 3)}, constants=held)
     graph, loaded = imported(saved(proto, tmp_path))
-    assert [i for i in islands(graph) if "Add" in i] == 2 * [("Mul", "Add", "Softmax")]
+    made_of = ("And", "Where") if made is CHOSEN else ("Mul",)
+    assert [i[-len(made_of) - 2 :] for i in islands(graph) if "Add" in i] == 2 * [
+        (*made_of, "Add", "Softmax")
+    ]
     given = samples(loaded, 3)
     given["m"] = np.asarray([[1, 1, 0], [1, 1, 1], [1, 0, 0]], np.float32)
     assert worst_difference(graph, loaded, given) < 1e-6
