@@ -104,7 +104,7 @@ class EventCurrent:
         v = self.held[: len(out)]
         v[...] = 0
         address, (step, lane) = v.ctypes.data, v.strides[:2]
-        cell = (len(out), self.lanes, v.shape[2], address, step, lane, 0, 0, 0, 0, 0)
+        cell = (len(out), self.lanes, v.shape[2], address, step, lane, *(0,) * 8)
         self.drive.advance(cell, self.rows, self.drive.heard(xs), self.counts, SCATTER)
         np.copyto(out, channels_first(v, self.shape))
 
@@ -179,7 +179,7 @@ class EventCell:
         cell = (
             *(len(out), self.lanes, v.shape[1], v.ctypes.data, 0, v.strides[0]),
             *(out.ctypes.data, *out.strides[:2]),
-            *(0 if self.steady is None else self.steady.strides[0], self.size),
+            *(0 if self.steady is None else self.steady.strides[0], self.size, 0, 0, 0),
         )
         self.drive.advance(cell, self.parameters.rows, terms, counts, phases)
 

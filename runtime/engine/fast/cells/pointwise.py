@@ -13,11 +13,13 @@ from ...profile import Clock
 from ..buffers import zeros
 from ..counting import Counter
 from ..events.layers import channels_last
-from ..events.tables import COLUMNS, CURRENT, EVENTS, LANE, POINTS, SOURCE, STEP, STRIDE
+from ..events.tables import COLUMNS, EVENTS
 from ..products.models import ChainModels
 from ..products.pointwise import PointwiseLayer, PointwiseProduct
 from .base import Window
-from .events import FIRE, SCATTER, EventDrive, Parameters
+from .events import FIRE, EventDrive, Parameters
+
+NOTHING = np.zeros((0, COLUMNS), np.int64)  # terms: no spikes are added
 
 
 class PointwiseCell:
@@ -77,15 +79,7 @@ class PointwiseCell:
         cell = (
             *(*out.shape[:3], v.ctypes.data, 0, v.strides[0]),
             *(out.ctypes.data, *out.strides[:2], 0, self.size),
+            *((0, 0, 0) if current is None else (current.ctypes.data, *current.strides[:2])),
         )
-        self.drive.advance(cell, parameters, _terms(current), counts, SCATTER | FIRE)
+        self.drive.advance(cell, parameters, NOTHING, counts, FIRE)
         return counts
-
-
-def _terms(current: Array | None) -> Array:
-    """A current as the kernel takes it (``EventDrive``)."""
-    terms = np.zeros((0 if current is None else 1, COLUMNS), np.int64)
-    if current is not None:
-        terms[0, SOURCE], terms[0, POINTS] = current.ctypes.data, CURRENT
-        terms[0, [STEP, LANE, STRIDE]] = current.strides[:3]
-    return terms

@@ -27,12 +27,10 @@ LARGEST = 2**31 - 1
 
 # Columns of a term, int64: its spikes (address, bytes from a step and from a sample to the next),
 # its channels filled up, its weights and the bytes of a channel's row, whether channels reach one
-# channel each (``GATHERED``) or it is a current (``CURRENT``: no tables; STRIDE bytes for each row
-# of the map), and addresses of its tables (``events.tables``).
+# channel each, and addresses of its tables (``events.tables``).
 SOURCE, STEP, LANE, WIDTH, WEIGHT, STRIDE, POINTS, PLACES, FIRST, RUNS, READY = range(11)
 COLUMNS = 11
 PLACE, TARGET, RUN = 8, 12, 12  # bytes of a row of ``places``, with ``points`` too, and of ``runs``
-GATHERED, CURRENT = 1, 2
 EVENTS = 1 << 40  # of a count: events times this, plus operations
 
 

@@ -15,7 +15,6 @@ import numba
 
 from ..events.tables import (
     COLUMNS,
-    CURRENT,
     FIRST,
     LANE,
     PLACE,
@@ -32,8 +31,6 @@ from ..events.tables import (
     WIDTH,
 )
 from .vectors import (
-    add_floats_8,
-    add_floats_32,
     add_small,
     add_spikes_3x48,
     add_spikes_3x96,
@@ -48,6 +45,8 @@ from .vectors import (
     add_taps_64,
     fire_8,
     fire_32,
+    fire_on_two_8,
+    fire_on_two_32,
     int_at,
     long_at,
     lowest_bits,
@@ -150,39 +149,32 @@ def _add_points(v, term, source, begin, end):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _fire_row(v, theta, current, fan, spikes, size):  # type: ignore[no-untyped-def]
-    """Update ``size`` neurons (a multiple of eight); events and operations, packed."""
+def _fire_row(v, theta, fan, spikes, size, current, more):  # type: ignore[no-untyped-def]
+    """Update ``size`` neurons (a multiple of eight) with one current, or with ``more`` (not 0) two;
+    events and operations, packed."""
     total = 0
     many = size // 32
-    if many:
-        total = fire_32(v, theta, current, fan, spikes, many)
     done = 32 * many
-    if done < size:
-        at = 4 * done
-        rest = (size - done) // 8
-        total += fire_8(v + at, theta + at, current + at, fan + at, spikes + done, rest)
+    at, rest = 4 * done, (size - done) // 8
+    if more == 0:
+        if many:
+            total = fire_32(v, theta, fan, spikes, many, current)
+        if rest:
+            total += fire_8(v + at, theta + at, fan + at, spikes + done, rest, current + at)
+        return total
+    if many:
+        total = fire_on_two_32(v, theta, fan, spikes, many, current, more)
+    if rest:
+        total += fire_on_two_8(
+            v + at, theta + at, fan + at, spikes + done, rest, current + at, more + at
+        )
     return total
-
-
-@compiled
-def _add_row(v, current, size):  # type: ignore[no-untyped-def]
-    """Add ``size`` floats (a multiple of eight)."""
-    many = size // 32
-    if many:
-        add_floats_32(v, current, many)
-    done = 32 * many
-    if done < size:
-        add_floats_8(v + 4 * done, current + 4 * done, (size - done) // 8)
 
 
 @compiled
 def _receive(v, term, y, step, lane):  # type: ignore[no-untyped-def]
     """Add what row ``y`` of the map still needs from a term's source."""
     source = _of(term, SOURCE) + step * _of(term, STEP) + lane * _of(term, LANE)
-    if _of(term, POINTS) == CURRENT:
-        row = _of(term, STRIDE)
-        _add_row(v + y * row, source + y * row, row // 4)
-        return
     ready = _of(term, READY)
     begin, end = int_at(ready + 4 * y), int_at(ready + 4 * y + 4)
     if begin >= end:
@@ -197,9 +189,10 @@ def advance(cell, rows, terms, count, counts, phases):  # type: ignore[no-untype
     """Steps of a layer for all samples. All but ``count`` and ``phases`` are addresses.
 
     Parameters:
-        cell: (11,) int64: steps, samples, rows of the map, and in bytes: potentials, from a step
+        cell: (14,) int64: steps, samples, rows of the map, and in bytes: potentials, from a step
             (0: they stay) and from a sample to the next; spikes, from a step and from a sample to
-            the next; from a sample's current to the next; neurons of a row of the map.
+            the next; from a sample's current to the next; neurons of a row of the map; another
+            current of every step (0: there is none), from a step and from a sample to the next.
         rows: (H, 3) addresses of each row's thresholds, current of a step, and fan-outs.
         terms: (count, COLUMNS) int64, what adds to the potentials.
         counts: (steps, samples) int64, events times ``EVENTS`` plus operations.
@@ -209,6 +202,7 @@ def advance(cell, rows, terms, count, counts, phases):  # type: ignore[no-untype
     potentials, v_step, v_lane = _of(cell, 3), _of(cell, 4), _of(cell, 5)
     spikes, s_step, s_lane = _of(cell, 6), _of(cell, 7), _of(cell, 8)
     c_lane, size = _of(cell, 9), _of(cell, 10)
+    others, o_step, o_lane = _of(cell, 11), _of(cell, 12), _of(cell, 13)
     for lane in range(lanes):
         for t in range(steps):
             v = potentials + t * v_step + lane * v_lane
@@ -221,9 +215,11 @@ def advance(cell, rows, terms, count, counts, phases):  # type: ignore[no-untype
                 if phases & 2:
                     at = rows + 24 * y
                     theta, current, fan = long_at(at), long_at(at + 8), long_at(at + 16)
-                    now = v + 4 * y * size
+                    now, other = 4 * y * size, 0
+                    if others:
+                        other = others + t * o_step + lane * o_lane + now
                     total += _fire_row(
-                        now, theta, current + lane * c_lane, fan, out + y * size, size
+                        v + now, theta, fan, out + y * size, size, current + lane * c_lane, other
                     )
             if phases & 2:
                 put_long(counts + 8 * (t * lanes + lane), total)

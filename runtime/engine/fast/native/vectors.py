@@ -149,43 +149,25 @@ def _tap_adder(floats: int) -> Any:
     return add_taps
 
 
-def _float_adder(floats: int) -> Any:
-    """``add(out, row, times)``, of ``times`` (at least one) ``floats``: out += row."""
-    vector = ir.VectorType(_F32, floats)
-
-    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> None:
-        def step(now: list[Any]) -> Any:
-            on = builder.mul(now[0], ir.Constant(_I64, 4 * floats))
-            out, row = (_at(builder, builder.add(a, on), vector) for a in arguments[:2])
-            total = builder.fadd(builder.load(out, align=4), builder.load(row, align=4))
-            builder.store(total, out, align=4)
-            now[0] = _plus(builder, now[0], 1)
-            return builder.icmp_unsigned("<", now[0], arguments[2])
-
-        _loop(builder, [ir.Constant(_I64, 0)], step)
-
-    @intrinsic
-    def add_floats(context: Any, out: Any, row: Any, times: Any) -> Any:
-        return types.void(INT, INT, INT), generate
-
-    return add_floats
-
-
-def _firer(floats: int) -> Any:
-    """``fire(v, threshold, current, fan, spikes, times)``, of ``times`` (at least one) ``floats``:
-    v += current; a spike (a byte of 1) where v is at least the threshold, which is taken off. Gives
-    the number of spikes times 2^40 plus the sum of their fan-outs (int32)."""
+def _firer(floats: int, currents: int) -> Any:
+    """``fire(v, threshold, fan, spikes, times, current, ...)``, of ``times`` (at least one)
+    ``floats``: v += the sum of one or two currents; a spike (a byte of 1) where v is at least the
+    threshold, which is taken off. Gives the number of spikes times 2^40 plus the sum of their
+    fan-outs (int32)."""
     vector, flags = ir.VectorType(_F32, floats), ir.VectorType(_I8, floats)
     counts = ir.VectorType(_I32, floats)
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        charges, (fan, spikes, times) = arguments[:3], arguments[3:]
+        v, threshold, fan, spikes, times, *currents = arguments
 
         def step(now: list[Any]) -> Any:
             i, events, operations = now
             on = builder.mul(i, ir.Constant(_I64, 4 * floats))
-            place, *read = (_at(builder, builder.add(a, on), vector) for a in charges)
-            theta, more = (builder.load(address, align=4) for address in read)
+            place, *read = (
+                _at(builder, builder.add(a, on), vector) for a in (v, threshold, *currents)
+            )
+            theta, *added = (builder.load(address, align=4) for address in read)
+            more = added[0] if len(added) == 1 else builder.fadd(added[1], added[0])
             charge = builder.fadd(builder.load(place, align=4), more)
             fired = builder.fcmp_ordered(">=", charge, theta)
             taken = builder.select(fired, theta, ir.Constant(vector, [0.0] * floats))
@@ -207,13 +189,23 @@ def _firer(floats: int) -> Any:
         total = builder.zext(builder.call(add, [operations]), _I64)
         return builder.add(builder.shl(events, ir.Constant(_I64, 40)), total)
 
-    @intrinsic
-    def fire(
-        context: Any, v: Any, threshold: Any, current: Any, fan: Any, spikes: Any, times: Any
-    ) -> Any:
-        return types.int64(*[INT] * 6), generate
+    if currents == 1:
 
-    return fire
+        @intrinsic
+        def fire(
+            context: Any, v: Any, threshold: Any, fan: Any, spikes: Any, times: Any, current: Any
+        ) -> Any:
+            return types.int64(*[INT] * 6), generate
+
+        return fire
+
+    @intrinsic
+    def fire_on_two(
+        context: Any, v: Any, threshold: Any, fan: Any, spikes: Any, times: Any, a: Any, b: Any
+    ) -> Any:
+        return types.int64(*[INT] * 7), generate
+
+    return fire_on_two
 
 
 @intrinsic
@@ -288,5 +280,5 @@ add_spikes_8, add_spikes_16, add_spikes_32, add_spikes_64, add_spikes_128 = (
 )
 add_spikes_3x48, add_spikes_3x96 = (_spike_adder(3, n) for n in (48, 96))
 add_taps_8, add_taps_16, add_taps_32, add_taps_64 = (_tap_adder(n) for n in (8, 16, 32, 64))
-add_floats_8, add_floats_32 = _float_adder(8), _float_adder(32)
-fire_8, fire_32 = _firer(8), _firer(32)
+fire_8, fire_32 = _firer(8, 1), _firer(32, 1)
+fire_on_two_8, fire_on_two_32 = _firer(8, 2), _firer(32, 2)

@@ -27,7 +27,9 @@ from .models import ChainModels
 from .onnxruntime import session_kernel
 from .terms import is_plain
 
-GROUP_ELEMENTS = 1 << 18  # of the widest signal of a group: it is read again while in the cache
+GROUP_ELEMENTS = (
+    1 << 19
+)  # of the widest signal of a group: more are read from memory, fewer cost calls
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

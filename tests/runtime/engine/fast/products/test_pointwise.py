@@ -79,7 +79,7 @@ def images(count=5):
     return (np.random.default_rng(1).integers(-4, 13, (count, 5, 6, 4)) / 8).astype(np.float32)
 
 
-@pytest.mark.parametrize("elements", [1 << 18, 300, 1])  # samples together, some rows, single rows
+@pytest.mark.parametrize("elements", [1 << 19, 300, 1])  # samples together, some rows, single rows
 @pytest.mark.parametrize("lag", [0, 2])
 def test_spikes_and_readouts_are_the_definitions(only_depthwise, monkeypatch, elements, lag):
     monkeypatch.setattr(pointwise, "GROUP_ELEMENTS", elements)
