@@ -256,10 +256,9 @@ def converted(
 def outputs(path: Path, x: dict[str, np.ndarray], net: Path, steps: int) -> Outputs:
     """Of every output of ``net`` after ``steps``, in ONNX Runtime; ``path`` is it or its model,
     whose final Sigmoid or Softmax is left off as in ``net``."""
-    from onnx2snn.runtime.onnx_runtime import onnx_runtime
-
     import onnx2snn
     from onnx2snn.runtime.graph import Readout
+    from onnx2snn.runtime.onnx_runtime import onnx_runtime
 
     if path != net:
         graph = onnx2snn.load(net)
