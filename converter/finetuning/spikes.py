@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ...runtime.neurons import Neuron, NeuronParams, PacedParams, WindowedNeuron
+from .stretches import by_hand
 from .surrogates import SURROGATES
 
 State = tuple[torch.Tensor, ...]
@@ -91,12 +92,6 @@ class _Count(torch.autograd.Function):
         at = torch.maximum(u.round(), low + 1).clamp(max=ctx.high)
         bump = SURROGATES[ctx.how.surrogate](u - at, ctx.how.width)
         return gradient * bump / threshold, None, None, None
-
-
-def _plain(neuron: NeuronParams) -> bool:
-    """Whether ``_Integrate`` computes it."""
-    special = neuron.signed or neuron.leak or neuron.refractory or neuron.v_min is not None
-    return neuron.levels == 1 and neuron.reset == "subtract" and not special
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -181,7 +176,7 @@ def integrate_and_fire(
 
     ``current``: of a step, bias included; it fires in ``window`` steps from ``first``.
     """
-    if _plain(neuron):
+    if by_hand(neuron):
         v = current(steps[0]) * 0 + v_init if state is None else state[0]
         firing = [first <= t < first + window for t in steps]
         job = _Job(threshold=threshold, current=current, steps=steps, firing=firing, how=how)

@@ -88,7 +88,7 @@ def test_gradients_by_hand_are_those_of_the_loop(detached: bool, monkeypatch: An
         return {key: v.grad for key, v in values.items()}
 
     found = gradients()
-    monkeypatch.setattr(trained, "_plain", lambda neuron: False)
+    monkeypatch.setattr(trained, "by_hand", lambda neuron: False)
     for key, wanted in gradients().items():
         torch.testing.assert_close(found[key], wanted, rtol=1e-3, atol=1e-4 * wanted.abs().max())
         assert wanted.abs().max() > 1e-3, key

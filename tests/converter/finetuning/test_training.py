@@ -182,8 +182,8 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_numbers() -> None:
 
 def test_what_is_computed_at_once_changes_nothing() -> None:
     task()
-    small = replace(FEW, epochs=1, mem_limit=2**18)
-    assert parts_of(network(), batch=8, steps=STEPS, memory=2**18) == Parts(samples=2, steps=2)
+    small = replace(FEW, epochs=1, mem_limit=120_000)
+    assert parts_of(network(), batch=8, steps=STEPS, memory=120_000) == Parts(samples=2, steps=2)
     (whole, _), (parts, _) = trained(replace(FEW, epochs=1)), trained(small)
     for key, x in whole.values.items():
         np.testing.assert_allclose(parts.values[key], x, atol=2e-3, err_msg=key)
