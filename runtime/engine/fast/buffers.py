@@ -6,6 +6,7 @@ which costs the matrix products and the neuron updates up to half of their speed
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -26,6 +27,27 @@ def zeros(shape: Shape | int, dtype: Any) -> Array:
     raw = np.zeros(size + 2 * LINE, np.uint8)
     start = -raw.ctypes.data % LINE
     return raw[start : start + size].view(kind).reshape(shape)
+
+
+class Arena:
+    """Memory that kernels share which run one after the other, each for the time of its call."""
+
+    def __init__(self) -> None:
+        self.raw = zeros(0, np.uint8)
+
+    def arrays(self, shapes: Sequence[Shape], dtype: Any) -> list[Array]:
+        """Arrays behind each other, whose memory stays as it is; those of another call may be in
+        the same place."""
+        kind = np.dtype(dtype)
+        sizes = [-(-prod(shape) * kind.itemsize // LINE) * LINE for shape in shapes]
+        if self.raw.size < sum(sizes):  # views of the smaller one stay valid
+            self.raw = zeros(sum(sizes), np.uint8)
+        begin = [sum(sizes[:i]) for i in range(len(sizes))]
+        ends = [at + prod(shape) * kind.itemsize for at, shape in zip(begin, shapes, strict=True)]
+        return [
+            self.raw[at:end].view(kind).reshape(shape)
+            for at, end, shape in zip(begin, ends, shapes, strict=True)
+        ]
 
 
 def copied(values: Array, dtype: Any) -> Array:

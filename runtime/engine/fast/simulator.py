@@ -7,7 +7,7 @@ steps (apart from the answers themselves), and results do not depend on tile, bl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from functools import partial
 from typing import Any, Unpack
@@ -31,6 +31,7 @@ from .planning.plan import Plan
 from .planning.planner import make_plan, new_clocks
 from .planning.sizes import Sizes, choose_sizes
 from .products.models import ChainModels
+from .products.pointwise import pointwise_layers
 from .tiles import Chance, run_tile
 from .windows import WindowSimulator
 
@@ -87,6 +88,7 @@ class Simulator:
         self.cost = static_cost(self.facts)
         self._models = ChainModels(self.facts)
         self._layers: Mapping[str, EventLayer] | None = None
+        self._compiled: Set[str] = frozenset()
         self._has_run = False
         self._planned_for = 0  # threads
         self._team: Team[Tile, TileResult] | None = None
@@ -101,6 +103,7 @@ class Simulator:
         with one_blas_thread():
             if self._layers is None:
                 self._layers = self._event_layers(asked)
+                self._compiled = self._compiled_layers(self._layers)
             sizes, workers = self._sizes(asked.samples, steps=steps)
             plans = self._prepare(sizes, 1 if self._forks else workers)
             for plan in plans:
@@ -147,10 +150,9 @@ class Simulator:
 
     @property
     def _is_compiled(self) -> bool:
-        """Whether all layers of neurons are driven by spikes."""
-        layers = self._layers or {}
-        populations = self.graph.of(Population)
-        return all(p.name in layers and layers[p.name].neurons for p in populations)
+        """Whether compiled kernels update all neurons, and all that reaches them are spikes or
+        products that hold no lock either."""
+        return self._compiled >= {p.name for p in self.graph.of(Population)}
 
     @property
     def _compiles(self) -> bool:
@@ -166,6 +168,14 @@ class Simulator:
         if not layers or self.options.events == "always":
             return layers
         return cheaper_by_spikes(self.facts, self.cost, layers, asked=asked, models=self._models)
+
+    def _compiled_layers(self, layers: Mapping[str, EventLayer]) -> Set[str]:
+        """The layers whose neurons compiled kernels update as spikes or products reach them."""
+        if not self._compiles:
+            return frozenset()
+        fans = {**self.cost.fan_out, **self.cost.passed_on}
+        pointwise = pointwise_layers(self.facts, fans, layers)
+        return {*pointwise, *(name for name, layer in layers.items() if layer.neurons)}
 
     def _sizes(self, samples: int, *, steps: int) -> tuple[Sizes, int]:
         """Sizes for this many samples, and how many threads or processes will have work."""

@@ -10,7 +10,7 @@ from ....graph import Population
 from ....neurons import State
 from ....ops import Array
 from ...profile import Clock
-from ..buffers import zeros
+from ..buffers import Arena, zeros
 from ..counting import Counter
 from ..events.layers import channels_last
 from ..events.tables import COLUMNS, EVENTS
@@ -33,12 +33,15 @@ class PointwiseCell:
         block: int,
         *,
         models: ChainModels,
+        arena: Arena,
         counter: Counter,
         clock: Clock,
     ) -> None:
         node, neurons = layer.node, layer.neurons
         assert neurons is not None and isinstance(node, Population)
-        self.product = PointwiseProduct(layer, lanes, block, models, clock)
+        self.product = PointwiseProduct(
+            layer, lanes, block, models=models, clock=clock, arena=arena
+        )
         height, width, channels = self.product.shape
         self.size = width * channels
         self.v = zeros((lanes, height, width, channels), np.float32)

@@ -21,12 +21,12 @@ from ....graph import (
     Readout,
     Synapse,
 )
-from ....ops import Array, WeightedOp
+from ....ops import Array, Shape, WeightedOp
 from ....ops.convolution import Conv
 from ....ops.pool import SumPool
 from ....tables import entry
 from ...profile import Clock, running_clock
-from ..buffers import LINE, zeros
+from ..buffers import LINE, Arena, zeros
 from ..cells.base import Cell
 from ..cells.blocked import BlockedCell
 from ..cells.choose import population_cell
@@ -45,14 +45,14 @@ from ..products.blocked.layers import BlockedLayers, blocked_layers
 from ..products.large import has_large_weight, large_kernel
 from ..products.models import ChainModels
 from ..products.onnxruntime import session_kernel
-from ..products.pointwise import PointwiseLayer, PointwiseProduct, pointwise_layers
+from ..products.pointwise import PointwiseLayer, PointwiseProduct, Shared, pointwise_layers
 from ..products.records import Kernel, byte_pool_kernel, record_kernel
 from ..products.terms import is_plain
 from .integers import largest_integers
 from .memory import signal_buffers
 from .orders import Orders
 from .plan import Plan
-from .segment import Segment, Step
+from .segment import Segment, Step, ends_once
 
 CHUNK_BYTES = 512 * 1024  # currents of one chunk: still in L2 when the neurons read them
 
@@ -150,6 +150,7 @@ class _Maker:
     ) -> None:
         self.blocked, self.events, self.compiled = blocked, events, compiled
         self.pointwise = pointwise
+        self.shared = Shared(models=models, arena=Arena())
         self.shapes, self.onset, self.nodes = facts.shapes, facts.onsets, facts.by_name
         self.facts, self.lanes, self.block, self.dtype = facts, lanes, block, dtype
         self.models, self.counters, self.clocks = models, counters, clocks
@@ -256,13 +257,13 @@ class _Maker:
         node, cell, inner = layer.node, None, list[Step]()
         chunk = self._chunk(chain) if layer.neurons is None else self.block
         if layer.neurons is None:
-            product = PointwiseProduct(layer, self.lanes, chunk, self.models, clock)
-            buffer = zeros((chunk, *self.orders.memory_shape(node)), np.float32)
+            product = PointwiseProduct(layer, self.lanes, chunk, clock=clock, **self.shared)
+            buffer = self._scratch(node, chunk, at=0, inner=self.orders.memory_shape(node))
             inner = [(product, layer.sources, node.name, buffer)]
         else:
-            counter, models = self.counters[node.name], self.models
+            counter = self.counters[node.name]
             cell = PointwiseCell(
-                layer, self.lanes, chunk, models=models, counter=counter, clock=clock
+                layer, self.lanes, chunk, counter=counter, clock=clock, **self.shared
             )
         return Segment(
             node=node,
@@ -302,7 +303,7 @@ class _Maker:
         rest = [n for n in chain.nodes if self.largest[n.name] is None]
         weighted = any(isinstance(n.op, WeightedOp) for n in rest)
         single = self.dtype == np.float32 and not self._has_large_weight(chain)
-        session = weighted and single and _ends_once(chain, node) and chain.nodes[-1] in rest
+        session = weighted and single and ends_once(chain, node) and chain.nodes[-1] in rest
         for n in chain.nodes:
             if n not in rest or not session:
                 add(n, self._kernel(n, chunk, clock), n.inputs)
@@ -344,16 +345,24 @@ class _Maker:
             elements += read * node.op.kernel[-1] // node.op.strides[-1]
         return elements * self.lanes * self.dtype.itemsize
 
-    def _scratch(self, node: Node, chunk: int, *, at: int, kind: np.dtype | None = None) -> Array:
+    def _scratch(
+        self,
+        node: Node,
+        chunk: int,
+        *,
+        at: int,
+        kind: np.dtype | None = None,
+        inner: Shape | None = None,
+    ) -> Array:
         """A buffer for the chunk's currents at byte ``at`` of the memory all segments share; of the
         type that the signal is kept in, or of ``kind``."""
-        inner = (chunk, self.lanes, *node.shape)
+        shape = (chunk, *(inner or (self.lanes, *node.shape)))
         dtype = kind or self.dtypes[node.name]
-        size = prod(inner) * dtype.itemsize
+        size = prod(shape) * dtype.itemsize
         if self.arena.size < at + size:
             # Views of a smaller arena stay valid; they only stop sharing their memory.
             self.arena = zeros(max(at + size, 2 * self.arena.size), np.uint8)
-        return self.arena[at : at + size].view(dtype).reshape(inner)
+        return self.arena[at : at + size].view(dtype).reshape(shape)
 
     def population(self, node: Population, chunk: int, clock: Clock) -> Cell:
         counter = self.counters[node.name]
@@ -390,11 +399,3 @@ CELLS: Mapping[type[Node], Callable[..., Cell | ReadoutCell | None]] = {
     Readout: _Maker.readout,
     **dict.fromkeys((Synapse, PlasticSynapse), lambda maker, node, chunk, clock: None),
 }
-
-
-def _ends_once(chain: Chain, node: Node) -> bool:
-    """Whether ``node`` reads nothing of its chain's synapses but the last one (an island may)."""
-    if isinstance(node, Synapse):  # the last one itself
-        return True
-    inner = {synapse.name for synapse in chain.nodes[:-1]}
-    return not inner & set(node.inputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ....facts import Chain
 from ....graph import Node, Population, Readout, Synapse
 from ....ops import Array
 from ...profile import Clock
@@ -63,3 +64,11 @@ class Segment:
         if not self.inner or self.node.inputs[0] != self.inner[-1][2]:
             return False
         return self.inner[-1][3].dtype.kind == "f"
+
+
+def ends_once(chain: Chain, node: Node) -> bool:
+    """Whether ``node`` reads nothing of its chain's synapses but the last one (an island may)."""
+    if isinstance(node, Synapse):  # the last one itself
+        return True
+    inner = {synapse.name for synapse in chain.nodes[:-1]}
+    return not inner & set(node.inputs)

@@ -24,9 +24,11 @@ def session_kernel(
     *,
     chunk: int,
     clock: Clock,
+    held: list[Array] | None = None,
 ) -> Callable[[list[Array], Array], None]:
     """A kernel (see ``records``) that runs ``model``, writing into the plan's own buffers, on at
-    most ``chunk`` steps of ``lanes`` samples (or what else ``model`` takes many of)."""
+    most ``chunk`` steps of ``lanes`` samples (or what else ``model`` takes many of).
+    ``held``: memory for its inputs, where it is shared."""
     ort = onnx_runtime()
 
     options = ort.SessionOptions()
@@ -36,7 +38,7 @@ def session_kernel(
     session: Any = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = [i.name for i in session.get_inputs()]
     result = session.get_outputs()[0].name
-    held = [zeros((chunk * lanes, *s), np.float32) for s in shapes]
+    held = held or [zeros((chunk * lanes, *s), np.float32) for s in shapes]
     binding = session.io_binding()
 
     bound: tuple[int, int] | None = None

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import TypedDict
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from ....ops import Array, Shape
 from ....ops.convolution import Conv
 from ....ops.linear import Add, Linear
 from ...profile import Clock
-from ..buffers import zeros
+from ..buffers import Arena
 from ..events.layers import MOST_FAN_OUT, EventLayer, EventNeurons, event_shape, neurons_of
 from ..events.tables import filled
 from .models import ChainModels
@@ -102,11 +103,25 @@ def _at_a_position(node: Synapse) -> Synapse:
     return replace(node, op=op, shape=shape)
 
 
+class Shared(TypedDict):
+    """What a plan's products share."""
+
+    models: ChainModels
+    arena: Arena
+
+
 class PointwiseProduct:
     """A layer's current, group by group: (samples, rows of the map) as slices, in ``groups``."""
 
     def __init__(
-        self, layer: PointwiseLayer, lanes: int, chunk: int, models: ChainModels, clock: Clock
+        self,
+        layer: PointwiseLayer,
+        lanes: int,
+        chunk: int,
+        *,
+        models: ChainModels,
+        clock: Clock,
+        arena: Arena,
     ) -> None:
         self.shape = event_shape(layer.node.shape)
         height, width, channels = self.shape
@@ -116,8 +131,9 @@ class PointwiseProduct:
         positions = max(_count(group) for group in self.groups) * width
         model = models.model(layer.synapses, layer.sources, layer.shapes)
         shapes = [layer.shapes[name] for name in layer.sources]
-        self.run = session_kernel(model, shapes, positions, chunk=chunk, clock=clock)
-        self.held = zeros((chunk * positions, channels), np.float32)
+        most_of = [(chunk * positions, *shape) for shape in (*shapes, (channels,))]
+        *held, self.held = arena.arrays(most_of, np.float32)
+        self.run = session_kernel(model, shapes, positions, chunk=chunk, clock=clock, held=held)
 
     def of_group(self, xs: Sequence[Array], group: tuple[slice, slice]) -> Array:
         """The current (steps, samples, rows, W, C) of spikes or currents (steps, all samples, H, W,
