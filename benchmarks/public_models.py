@@ -260,17 +260,16 @@ def converted(
 def outputs(path: Path, x: dict[str, np.ndarray], net: Path, steps: int) -> Outputs:
     """Of every output of ``net`` after ``steps``, in ONNX Runtime; ``path`` is it or its model,
     whose final Sigmoid or Softmax is left off as in ``net``."""
-    import onnxruntime as ort
-
     import onnx2snn
     from onnx2snn.runtime.graph import Readout
+    from onnx2snn.runtime.onnx_runtime import onnx_runtime
 
     if path != net:
         graph = onnx2snn.load(net)
         shapes = {k: (1, *v.shape[1:]) for k, v in x.items()}
         found = onnx2snn.onnx_ann(onnx2snn.load_onnx(path, input_shapes=shapes), graph)(x)
         return [found[r.name] for r in graph.of(Readout)]
-    session = ort.InferenceSession(str(net))
+    session = onnx_runtime().InferenceSession(str(net))
     kinds = {i.name: np.int64 if "int64" in i.type else np.float32 for i in session.get_inputs()}
     made = []
     for i in range(len(next(iter(x.values())))):

@@ -21,11 +21,9 @@ from ..counting import Counter
 from ..events.layers import EventLayer, EventNeurons, channels_first, channels_last, event_shape
 from ..events.tables import (
     COLUMNS,
-    EVENT,
     EVENTS,
     FIRST,
     LANE,
-    MAGIC,
     PLACES,
     POINTS,
     READY,
@@ -46,19 +44,15 @@ SCATTER, FIRE = 1, 2  # phases of the kernel
 class EventDrive:
     """What a layer's sources add, as the kernel takes it: a row per source."""
 
-    def __init__(self, layer: EventLayer) -> None:
+    def __init__(self, tables: Sequence[EventTable]) -> None:
         self.kernels = loaded()
-        tables = [source.table for source in layer.sources]
         self.terms = np.zeros((len(tables), COLUMNS), np.int64)
         for row, table in zip(self.terms, tables, strict=True):
             self._fill(row, table)
-        most = max((t.width * len(t.places) for t in tables if not t.points), default=0)
-        self.scratch = np.empty((most + 3) * EVENT, np.uint8)
         self.tables = tables  # the rows have their addresses
 
     def _fill(self, row: Array, table: EventTable) -> None:
         row[WIDTH] = table.width
-        row[MAGIC] = 2**32 // table.width + 1
         row[STRIDE] = table.weight[0].nbytes
         row[POINTS] = table.points
         for column, array in (
@@ -87,16 +81,20 @@ class EventDrive:
     ) -> None:
         """``event_kernels.advance``."""
         assert counts.flags.c_contiguous
-        addresses = (rows.ctypes.data, terms.ctypes.data, len(terms), self.scratch.ctypes.data)
+        addresses = (rows.ctypes.data, terms.ctypes.data, len(terms))
         given = (c_int64 * len(cell))(*cell)
         self.kernels.advance(addressof(given), *addresses, counts.ctypes.data, phases)
+
+
+def tables_of(layer: EventLayer) -> list[EventTable]:
+    return [source.table for source in layer.sources]
 
 
 class EventCurrent:
     """A kernel of ``kernels``: the current of spikes with channels last, in ONNX's order."""
 
     def __init__(self, layer: EventLayer, lanes: int, chunk: int) -> None:
-        self.drive, self.lanes = EventDrive(layer), lanes
+        self.drive, self.lanes = EventDrive(tables_of(layer)), lanes
         self.shape = layer.shape
         self.held = zeros((chunk, lanes, *event_shape(self.shape)), np.float32)
         self.rows = np.zeros((self.held.shape[2], 3), np.int64)
@@ -106,7 +104,7 @@ class EventCurrent:
         v = self.held[: len(out)]
         v[...] = 0
         address, (step, lane) = v.ctypes.data, v.strides[:2]
-        cell = (len(out), self.lanes, v.shape[2], address, step, lane, 0, 0, 0, 0, 0)
+        cell = (len(out), self.lanes, v.shape[2], address, step, lane, *(0,) * 8)
         self.drive.advance(cell, self.rows, self.drive.heard(xs), self.counts, SCATTER)
         np.copyto(out, channels_first(v, self.shape))
 
@@ -146,8 +144,8 @@ class EventCell:
         self.start = channels_last(node.neuron.v_init, node.shape)
         self.steady = None if layer.sources else zeros(self.v.shape, np.float32)
         self.steady_for: tuple[bool, bool] | None = None
-        self.parameters = _Parameters(neurons, self.size)
-        self.drive = EventDrive(layer)
+        self.parameters = Parameters(neurons, self.size)
+        self.drive = EventDrive(tables_of(layer))
         self.counts = np.zeros((block, lanes), np.int64)
         self.clock = clock
 
@@ -181,7 +179,7 @@ class EventCell:
         cell = (
             *(len(out), self.lanes, v.shape[1], v.ctypes.data, 0, v.strides[0]),
             *(out.ctypes.data, *out.strides[:2]),
-            *(0 if self.steady is None else self.steady.strides[0], self.size),
+            *(0 if self.steady is None else self.steady.strides[0], self.size, 0, 0, 0),
         )
         self.drive.advance(cell, self.parameters.rows, terms, counts, phases)
 
@@ -210,7 +208,7 @@ class EventCell:
         return int(events.sum())
 
 
-class _Parameters:
+class Parameters:
     """Addresses of every row's thresholds, biases and fan-outs, (H, 3) in ``rows``."""
 
     def __init__(self, layer: EventNeurons, size: int) -> None:

@@ -62,8 +62,8 @@ def _is_worth(layer: EventLayer, densities: Mapping[str, float]) -> bool:
     dense = 0.0 if layer.neurons is None else float(UPDATE_COST * prod(layer.node.shape))
     for source in layer.sources:
         table = source.table
-        neurons = table.width * len(table.places)
-        dense += table.operations + MOVE_COST * table.width * len((source.pool or table).places)
+        neurons = table.width * table.positions
+        dense += table.operations + MOVE_COST * table.width * (source.pool or table).positions
         if table.points:
             by_events += POINT_COST * table.operations
             continue
@@ -79,5 +79,5 @@ def _density(source: EventSource, densities: Mapping[str, float]) -> float:
     share = densities.get(source.name, 1.0)
     if source.pool is None:
         return share
-    windows = len(source.pool.places) / max(prod(source.pooled[1:]), 1)
+    windows = source.pool.positions / max(prod(source.pooled[1:]), 1)
     return float(1 - (1 - min(share, 1.0)) ** windows)

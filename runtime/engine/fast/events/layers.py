@@ -91,7 +91,7 @@ def event_layers(facts: GraphFacts, fan_out: Mapping[str, Array]) -> dict[str, E
         found = [source(term, as_map(nodes[inside].shape)) for term in terms]
         sources = tuple(s for s in found if s is not None)
         if len(sources) == len(terms):
-            neurons = _neurons(node, fan_out[name]) if isinstance(node, Population) else None
+            neurons = neurons_of(node, fan_out[name]) if isinstance(node, Population) else None
             shape = nodes[inside].shape
             layers[name] = EventLayer(node, shape, sources, neurons if plain else None)
     return layers
@@ -124,7 +124,8 @@ def _source(nodes: Mapping[str, Node], term: Term, out: Shape) -> EventSource | 
     return None if table is None else EventSource(term.source, pool, shape, table)
 
 
-def _neurons(node: Population, fan_out: Array) -> EventNeurons:
+def neurons_of(node: Population, fan_out: Array) -> EventNeurons:
+    """A plain population's parameters; ``fan_out`` of its neurons."""
     return EventNeurons(
         threshold=_rows(node.neuron.v_threshold, node.shape, np.inf),
         bias=_rows(node.bias, node.shape, 0.0),

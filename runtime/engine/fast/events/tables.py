@@ -26,11 +26,11 @@ FLOAT = 4  # bytes
 LARGEST = 2**31 - 1
 
 # Columns of a term, int64: its spikes (address, bytes from a step and from a sample to the next),
-# its channels filled up and their inverse in 2^-32, its weights and the bytes of a channel's row,
-# whether channels reach one channel each, and addresses of its tables (``events.tables``).
-SOURCE, STEP, LANE, WIDTH, MAGIC, WEIGHT, STRIDE, POINTS, PLACES, FIRST, RUNS, READY = range(12)
-COLUMNS = 12
-PLACE, RUN, EVENT = 8, 12, 16  # bytes of a row of ``places``, of ``runs``, of an event's scratch
+# its channels filled up, its weights and the bytes of a channel's row, whether channels reach one
+# channel each, and addresses of its tables (``events.tables``).
+SOURCE, STEP, LANE, WIDTH, WEIGHT, STRIDE, POINTS, PLACES, FIRST, RUNS, READY = range(11)
+COLUMNS = 11
+PLACE, TARGET, RUN = 8, 12, 12  # bytes of a row of ``places``, with ``points`` too, and of ``runs``
 EVENTS = 1 << 40  # of a count: events times this, plus operations
 
 
@@ -42,11 +42,14 @@ class EventTable:
         weight: (C in, taps, C out filled up): rows, or with ``points`` (taps, C in filled up).
         points: whether each channel reaches one channel, as many on as the others.
         places: (positions, 2) int32: bytes to the first float reached, and the kind of position.
+            With ``points`` (positions of the target, 3): bytes to its first float, to the first
+            spike that reaches it, and the kind.
         first: (kinds + 1,) int32: the runs of each kind.
-        runs: (runs, 3) int32: bytes on from the first float, bytes into the weights (of a row of
-            ``weight``), and the length in eights of floats.
-        ready: (1 + H out,) int32: how many positions must have been added before each row of the
-            target is complete, from 0.
+        runs: (runs, 3) int32: bytes on from the first float (``points``: spike), bytes into the
+            weights (of a row of ``weight``), and the length in eights of floats.
+        ready: (1 + H out,) int32: how many rows of ``places`` must have been added before each row
+            of the target is complete, from 0.
+        positions: of the source.
         width: channels in, filled up.
         operations: connections of one sample, the dense number of additions.
     """
@@ -57,6 +60,7 @@ class EventTable:
     first: Array
     runs: Array
     ready: Array
+    positions: int
     width: int
     operations: int
 
@@ -90,21 +94,39 @@ def event_table(convs: tuple[Conv, ...], shape: Shape) -> EventTable | None:
     if made is None or made[0].nbytes > LARGEST:
         return None
     weight, shift = made
-    points = shift is not None
-    step = width * FLOAT if points else filled(out[0]) * FLOAT
-    places, first, runs = _patterns(
-        sources,
-        reached=reached,
-        taps=taps,
-        positions=positions,
-        width=filled(out[0]),
-        step=step,
-        merge=not points,
-    )
-    places[:, 0] += (shift or 0) * FLOAT
+    points, wide, ends = shift is not None, filled(out[0]) * FLOAT, prod(out[1:])
+    if points:  # a target gathers what reaches it
+        kinds = _patterns(
+            reached, others=sources, taps=taps, positions=ends, size=width, step=width * FLOAT
+        )
+        begin = np.arange(ends) * wide + (shift or 0) * FLOAT
+        places = np.column_stack([begin, *kinds[0].T]).astype(np.int32)
+        ready: Array = np.arange(1 + out[1], dtype=np.int32) * out[2]
+    else:
+        kinds = _patterns(
+            sources,
+            others=reached,
+            taps=taps,
+            positions=positions,
+            size=wide,
+            step=wide,
+            merge=True,
+        )
+        places = kinds[0]
+        ready = _ready(sources // line, target_rows=reached // out[2], rows=out[1]) * line
+    _, first, runs = kinds
     uses = int(np.count_nonzero(conv.weight)) // prod(conv.kernel)  # per tap, on average
-    ready = _ready(sources // line, target_rows=reached // out[2], rows=out[1]) * line
-    return EventTable(weight, points, places, first, runs, ready, width, uses * len(sources))
+    return EventTable(
+        weight=weight,
+        points=points,
+        places=places,
+        first=first,
+        runs=runs,
+        ready=ready,
+        positions=positions,
+        width=width,
+        operations=uses * len(sources),
+    )
 
 
 def _is_depthwise(conv: Conv, shape: Shape) -> bool:
@@ -180,37 +202,39 @@ def _weights(conv: Conv, shape: Shape, gain: Array) -> tuple[Array, int | None] 
 
 
 def _patterns(
-    sources: Array,
+    owners: Array,
     *,
-    reached: Array,
+    others: Array,
     taps: Array,
     positions: int,
-    width: int,
+    size: int,
     step: int,
-    merge: bool,
+    merge: bool = False,
 ) -> tuple[Array, Array, Array]:
-    """``places``, ``first`` and ``runs`` of ``EventTable``; ``step``: bytes of a tap's weights."""
-    order = np.lexsort((taps, reached, sources))
-    sources, reached, taps = sources[order], reached[order], taps[order]
-    begins = np.ones(len(sources), bool)
+    """``places`` (the last two columns), ``first`` and ``runs`` of ``EventTable`` for connections
+    of ``positions``, the ``owners``, with ``others`` of ``size`` bytes each; ``step``: bytes of a
+    tap's weights; ``merge``: what lies side by side is one run."""
+    order = np.lexsort((taps, others, owners))
+    owners, others, taps = owners[order], others[order], taps[order]
+    begins = np.ones(len(owners), bool)
     if merge:
-        follows = (np.diff(sources) == 0) & (np.diff(reached) == 1) & (np.diff(taps) == 1)
+        follows = (np.diff(owners) == 0) & (np.diff(others) == 1) & (np.diff(taps) == 1)
         begins[1:] = ~follows
     starts = np.flatnonzero(begins)
-    length = np.diff(np.append(starts, len(sources))) * (width // LANE_FLOATS)
-    owner, to, at = sources[starts], reached[starts], taps[starts] * step
+    length = np.diff(np.append(starts, len(owners))) * (size // (FLOAT * LANE_FLOATS))
+    owner, to, at = owners[starts], others[starts], taps[starts] * step
     count = np.bincount(owner, minlength=positions)
     before = np.cumsum(count) - count
     base = np.zeros(positions, np.int64)
     base[count > 0] = to[before[count > 0]]
     each = np.full((positions, max(int(count.max(initial=0)), 1), 3), -1, np.int64)
     rank = np.arange(len(owner)) - before[owner]
-    each[owner, rank] = np.stack([(to - base[owner]) * width * FLOAT, at, length], axis=1)
+    each[owner, rank] = np.stack([(to - base[owner]) * size, at, length], axis=1)
     kinds, kind = np.unique(each.reshape(positions, -1), axis=0, return_inverse=True)
     kinds = kinds.reshape(len(kinds), -1, 3)
     used = kinds[:, :, 2] >= 0
     first = np.concatenate([[0], np.cumsum(used.sum(axis=1))])
-    places = np.stack([base * width * FLOAT, kind.reshape(-1)], axis=1)
+    places = np.stack([base * size, kind.reshape(-1)], axis=1)
     return places.astype(np.int32), first.astype(np.int32), kinds[used].astype(np.int32)
 
 

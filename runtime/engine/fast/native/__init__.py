@@ -27,7 +27,7 @@ from . import cache as native_cache
 # Module -> kernel -> its arguments: i an integer or address, f a float32, d a float64; B, F and D
 # the address of int8, float32 or float64.
 SIGNATURES = {
-    "event_kernels": {"advance": "iiiiiii", "sum_windows": "iiii"},
+    "event_kernels": {"advance": "iiiiii", "sum_windows": "iiii"},
     "step_kernels": {
         "plain": "FFFBiiiiiiii",
         "burst": "FFFFBBiifi",

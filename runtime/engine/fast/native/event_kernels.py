@@ -1,10 +1,10 @@
 """Steps of a layer driven by its spikes, compiled by numba (the extra ``fast``).
 
-For every spike the weights it meets are added to the potentials it reaches, a row of output
-channels at a time; then each row of the map is updated while it is in the cache: bias added,
-compared, threshold taken off, spikes and their fan-outs counted, in one pass. See ``event_tables``
-for what says which weights go where. Samples are independent: the loop over them is outermost, so
-a sample's potentials stay in the cache for a whole block of steps.
+For every spike the weights it meets are added to the potentials it reaches, which stay in
+registers while a position's spikes are gone through; then each row of the map is updated while it
+is in the cache: bias added, compared, threshold taken off, spikes and their fan-outs counted, in
+one pass. See ``event_tables`` for what says which weights go where. Samples are independent: the
+loop over them is outermost, so a sample's potentials stay in the cache for a whole block of steps.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ import numba
 
 from ..events.tables import (
     COLUMNS,
-    EVENT,
     FIRST,
     LANE,
-    MAGIC,
     PLACE,
     PLACES,
     POINTS,
@@ -28,33 +26,32 @@ from ..events.tables import (
     SOURCE,
     STEP,
     STRIDE,
+    TARGET,
     WEIGHT,
     WIDTH,
 )
 from .vectors import (
-    add1_8,
-    add1_16,
-    add1_32,
-    add2_8,
-    add2_16,
-    add2_32,
-    add4_8,
-    add4_16,
-    add4_32,
-    add_bytes,
     add_small,
-    byte_at,
+    add_spikes_3x48,
+    add_spikes_3x96,
+    add_spikes_8,
+    add_spikes_16,
+    add_spikes_32,
+    add_spikes_64,
+    add_spikes_128,
+    add_taps_8,
+    add_taps_16,
+    add_taps_32,
+    add_taps_64,
     fire_8,
     fire_32,
-    float_at,
+    fire_on_two_8,
+    fire_on_two_32,
     int_at,
     long_at,
-    lowest_bit,
     lowest_bits,
     nonzero_mask,
-    put_event,
     put_long,
-    without_lowest,
 )
 
 
@@ -69,156 +66,135 @@ def _of(term, column):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _collect(term, source, begin, end, events):  # type: ignore[no-untyped-def]
-    """The spikes of positions [begin, end) in order, as 16 bytes each with the address of their
-    weights; where they end. Three of no position follow."""
-    width, magic = _of(term, WIDTH), _of(term, MAGIC)
-    weight, stride = _of(term, WEIGHT), _of(term, STRIDE)
-    start, size = source + begin * width, (end - begin) * width
-    for i in range(0, size, 64):
-        mask = nonzero_mask(start + i)
-        if size - i < 64:
-            mask &= lowest_bits(size - i)
-        while mask != 0:
-            at = i + lowest_bit(mask)
-            mask = without_lowest(mask)
-            p = (at * magic) >> 32
-            put_event(events, begin + p, weight + (at - p * width) * stride, byte_at(start + at))
-            events += EVENT
-    for i in range(3):
-        put_event(events + i * EVENT, -1, 0, 0.0)
-    return events
-
-
-@compiled
-def _add_one(out, a, x, eights):  # type: ignore[no-untyped-def]
-    while eights >= 4:
-        add1_32(out, a, x)
-        out, a, eights = out + 128, a + 128, eights - 4
+def _add_run(out, weight, run, spikes, mask, stride):  # type: ignore[no-untyped-def]
+    """What the spikes of ``mask`` add to one run, as much of it at a time as registers hold."""
+    eights = int_at(run + 8)
+    while eights >= 16:
+        add_spikes_128(out, weight, run, spikes, mask, stride)
+        out, weight, eights = out + 512, weight + 512, eights - 16
+    if eights & 8:
+        add_spikes_64(out, weight, run, spikes, mask, stride)
+        out, weight = out + 256, weight + 256
+    if eights & 4:
+        add_spikes_32(out, weight, run, spikes, mask, stride)
+        out, weight = out + 128, weight + 128
     if eights & 2:
-        add1_16(out, a, x)
-        out, a = out + 64, a + 64
+        add_spikes_16(out, weight, run, spikes, mask, stride)
+        out, weight = out + 64, weight + 64
     if eights & 1:
-        add1_8(out, a, x)
+        add_spikes_8(out, weight, run, spikes, mask, stride)
 
 
 @compiled
-def _add_two(out, a, b, x, y, eights):  # type: ignore[no-untyped-def]
-    while eights >= 4:
-        add2_32(out, a, b, x, y)
-        out, a, b, eights = out + 128, a + 128, b + 128, eights - 4
-    if eights & 2:
-        add2_16(out, a, b, x, y)
-        out, a, b = out + 64, a + 64, b + 64
-    if eights & 1:
-        add2_8(out, a, b, x, y)
-
-
-@compiled
-def _add_four(out, a, b, c, d, x, y, z, w, eights):  # type: ignore[no-untyped-def]
-    at = 0
-    while eights >= 4:
-        add4_32(out + at, a + at, b + at, c + at, d + at, x, y, z, w)
-        at, eights = at + 128, eights - 4
-    if eights & 2:
-        add4_16(out + at, a + at, b + at, c + at, d + at, x, y, z, w)
-        at += 64
-    if eights & 1:
-        add4_8(out + at, a + at, b + at, c + at, d + at, x, y, z, w)
-
-
-@compiled
-def _scatter_rows(v, term, event, end):  # type: ignore[no-untyped-def]
-    """Add rows of output channels: four spikes of a position together, then two, then one, so
-    that potentials are read and written less often."""
-    places, first, runs = _of(term, PLACES), _of(term, FIRST), _of(term, RUNS)
-    while event < end:
-        p = int_at(event)
-        place = places + p * PLACE
-        out, kind = v + int_at(place), first + 4 * int_at(place + 4)
-        run, last = runs + RUN * int_at(kind), runs + RUN * int_at(kind + 4)
-        x, a = float_at(event + 4), long_at(event + 8)
-        if int_at(event + 3 * EVENT) == p:
-            y, b = float_at(event + 20), long_at(event + 24)
-            z, c = float_at(event + 36), long_at(event + 40)
-            w, d = float_at(event + 52), long_at(event + 56)
-            while run < last:
-                at = int_at(run + 4)
-                _add_four(
-                    out + int_at(run), a + at, b + at, c + at, d + at, x, y, z, w, int_at(run + 8)
-                )
-                run += RUN
-            event += 4 * EVENT
-        elif int_at(event + EVENT) == p:
-            y, b = float_at(event + 20), long_at(event + 24)
-            while run < last:
-                at = int_at(run + 4)
-                _add_two(out + int_at(run), a + at, b + at, x, y, int_at(run + 8))
-                run += RUN
-            event += 2 * EVENT
+def _add_runs(out, weight, run, last, spikes, mask, stride):  # type: ignore[no-untyped-def]
+    """What the spikes of ``mask`` add to all runs of their position."""
+    eights = int_at(run + 8)
+    if last - run == 3 * RUN and (eights == 6 or eights == 12):  # a kernel of 3 x 3: all at once
+        if eights == 6:
+            add_spikes_3x48(out, weight, run, spikes, mask, stride)
         else:
-            while run < last:
-                _add_one(out + int_at(run), a + int_at(run + 4), x, int_at(run + 8))
-                run += RUN
-            event += EVENT
+            add_spikes_3x96(out, weight, run, spikes, mask, stride)
+        return
+    while run < last:
+        _add_run(out, weight, run, spikes, mask, stride)
+        run += RUN
 
 
 @compiled
-def _add_points(v, term, source, begin, end):  # type: ignore[no-untyped-def]
-    """Where channels reach one channel each: eight of a position at a time, spikes or not, which
-    costs less than finding the spikes."""
+def _add_rows(v, term, source, begin, end):  # type: ignore[no-untyped-def]
+    """Add rows of output channels: what a position's spikes reach is read and written once for as
+    many of them as a word of flags has."""
     places, first, runs = _of(term, PLACES), _of(term, FIRST), _of(term, RUNS)
-    width, weight = _of(term, WIDTH), _of(term, WEIGHT)
+    width, weight, stride = _of(term, WIDTH), _of(term, WEIGHT), _of(term, STRIDE)
     for p in range(begin, end):
         place = places + p * PLACE
         out, kind = v + int_at(place), first + 4 * int_at(place + 4)
         run, last = runs + RUN * int_at(kind), runs + RUN * int_at(kind + 4)
-        spikes = source + p * width
-        while run < last:
-            to, at = out + int_at(run), weight + int_at(run + 4)
-            for j in range(0, width, 8):
-                add_bytes(to + 4 * j, spikes + j, at + 4 * j)
-            run += RUN
+        if run == last:
+            continue
+        for i in range(0, width, 64):
+            spikes = source + p * width + i
+            mask = nonzero_mask(spikes)
+            if width - i < 64:
+                mask &= lowest_bits(width - i)
+            if mask != 0:
+                _add_runs(out, weight + i * stride, run, last, spikes, mask, stride)
 
 
 @compiled
-def _fire_row(v, theta, current, fan, spikes, size):  # type: ignore[no-untyped-def]
-    """Update ``size`` neurons (a multiple of eight); events and operations, packed."""
+def _add_points(v, term, source, begin, end):  # type: ignore[no-untyped-def]
+    """Where channels reach one channel each: all that reaches a position, spikes or not, which
+    costs less than finding the spikes."""
+    places, first, runs = _of(term, PLACES), _of(term, FIRST), _of(term, RUNS)
+    width, weight = _of(term, WIDTH), _of(term, WEIGHT)
+    for p in range(begin, end):
+        place = places + p * TARGET
+        out, spikes = v + int_at(place), source + int_at(place + 4)
+        kind = first + 4 * int_at(place + 8)
+        run, last = runs + RUN * int_at(kind), runs + RUN * int_at(kind + 4)
+        if run == last:
+            continue
+        j = 0
+        while j + 64 <= width:
+            add_taps_64(out + 4 * j, weight + 4 * j, spikes + j, run, last)
+            j += 64
+        if (width - j) & 32:
+            add_taps_32(out + 4 * j, weight + 4 * j, spikes + j, run, last)
+            j += 32
+        if (width - j) & 16:
+            add_taps_16(out + 4 * j, weight + 4 * j, spikes + j, run, last)
+            j += 16
+        if (width - j) & 8:
+            add_taps_8(out + 4 * j, weight + 4 * j, spikes + j, run, last)
+
+
+@compiled
+def _fire_row(v, theta, fan, spikes, size, current, more):  # type: ignore[no-untyped-def]
+    """Update ``size`` neurons (a multiple of eight) with one current, or with ``more`` (not 0) two;
+    events and operations, packed."""
     total = 0
-    at = 0
-    while at + 32 <= size:
-        total += fire_32(v + 4 * at, theta + 4 * at, current + 4 * at, fan + 4 * at, spikes + at)
-        at += 32
-    while at < size:
-        total += fire_8(v + 4 * at, theta + 4 * at, current + 4 * at, fan + 4 * at, spikes + at)
-        at += 8
+    many = size // 32
+    done = 32 * many
+    at, rest = 4 * done, (size - done) // 8
+    if more == 0:
+        if many:
+            total = fire_32(v, theta, fan, spikes, many, current)
+        if rest:
+            total += fire_8(v + at, theta + at, fan + at, spikes + done, rest, current + at)
+        return total
+    if many:
+        total = fire_on_two_32(v, theta, fan, spikes, many, current, more)
+    if rest:
+        total += fire_on_two_8(
+            v + at, theta + at, fan + at, spikes + done, rest, current + at, more + at
+        )
     return total
 
 
 @compiled
-def _receive(v, term, y, step, lane, events):  # type: ignore[no-untyped-def]
+def _receive(v, term, y, step, lane):  # type: ignore[no-untyped-def]
     """Add what row ``y`` of the map still needs from a term's source."""
+    source = _of(term, SOURCE) + step * _of(term, STEP) + lane * _of(term, LANE)
     ready = _of(term, READY)
     begin, end = int_at(ready + 4 * y), int_at(ready + 4 * y + 4)
     if begin >= end:
         return
-    source = _of(term, SOURCE) + step * _of(term, STEP) + lane * _of(term, LANE)
     if _of(term, POINTS):
         _add_points(v, term, source, begin, end)
     else:
-        _scatter_rows(v, term, events, _collect(term, source, begin, end, events))
+        _add_rows(v, term, source, begin, end)
 
 
-def advance(cell, rows, terms, count, events, counts, phases):  # type: ignore[no-untyped-def]
+def advance(cell, rows, terms, count, counts, phases):  # type: ignore[no-untyped-def]
     """Steps of a layer for all samples. All but ``count`` and ``phases`` are addresses.
 
     Parameters:
-        cell: (11,) int64: steps, samples, rows of the map, and in bytes: potentials, from a step
+        cell: (14,) int64: steps, samples, rows of the map, and in bytes: potentials, from a step
             (0: they stay) and from a sample to the next; spikes, from a step and from a sample to
-            the next; from a sample's current to the next; neurons of a row of the map.
+            the next; from a sample's current to the next; neurons of a row of the map; another
+            current of every step (0: there is none), from a step and from a sample to the next.
         rows: (H, 3) addresses of each row's thresholds, current of a step, and fan-outs.
         terms: (count, COLUMNS) int64, what adds to the potentials.
-        events: scratch for the spikes of a whole map and three more, 16 bytes each.
         counts: (steps, samples) int64, events times ``EVENTS`` plus operations.
         phases: 1 adds spikes, 2 updates neurons, 3 does both, row by row.
     """
@@ -226,6 +202,7 @@ def advance(cell, rows, terms, count, events, counts, phases):  # type: ignore[n
     potentials, v_step, v_lane = _of(cell, 3), _of(cell, 4), _of(cell, 5)
     spikes, s_step, s_lane = _of(cell, 6), _of(cell, 7), _of(cell, 8)
     c_lane, size = _of(cell, 9), _of(cell, 10)
+    others, o_step, o_lane = _of(cell, 11), _of(cell, 12), _of(cell, 13)
     for lane in range(lanes):
         for t in range(steps):
             v = potentials + t * v_step + lane * v_lane
@@ -234,13 +211,15 @@ def advance(cell, rows, terms, count, events, counts, phases):  # type: ignore[n
             for y in range(height):
                 if phases & 1:
                     for k in range(count):
-                        _receive(v, terms + 8 * COLUMNS * k, y, t, lane, events)
+                        _receive(v, terms + 8 * COLUMNS * k, y, t, lane)
                 if phases & 2:
                     at = rows + 24 * y
                     theta, current, fan = long_at(at), long_at(at + 8), long_at(at + 16)
-                    now = v + 4 * y * size
+                    now, other = 4 * y * size, 0
+                    if others:
+                        other = others + t * o_step + lane * o_lane + now
                     total += _fire_row(
-                        now, theta, current + lane * c_lane, fan, out + y * size, size
+                        v + now, theta, fan, out + y * size, size, current + lane * c_lane, other
                     )
             if phases & 2:
                 put_long(counts + 8 * (t * lanes + lane), total)
@@ -251,7 +230,7 @@ def sum_windows(cell, places, first, runs):  # type: ignore[no-untyped-def]
 
     Parameters:
         cell: (10,) int64: steps, samples, and in bytes: source, from a step and from a sample to
-            the next; out, the same; positions of the source, and bytes of each.
+            the next; out, the same; positions of ``out``, and bytes of each.
         places, first, runs: as in ``event_tables``, for floats where there are bytes here.
     """
     steps, lanes = _of(cell, 0), _of(cell, 1)
@@ -262,11 +241,9 @@ def sum_windows(cell, places, first, runs):  # type: ignore[no-untyped-def]
         for t in range(steps):
             spikes, to = source + t * s_step + lane * s_lane, out + t * o_step + lane * o_lane
             for p in range(positions):
-                target, kind = (
-                    int_at(places + PLACE * p),
-                    first + 4 * int_at(places + PLACE * p + 4),
-                )
+                place = places + TARGET * p
+                target, kind = to + (int_at(place) >> 2), first + 4 * int_at(place + 8)
                 for r in range(int_at(kind), int_at(kind + 4)):
-                    at = to + ((target + int_at(runs + RUN * r)) >> 2)
+                    at = spikes + int_at(place + 4) + int_at(runs + RUN * r)
                     for j in range(0, width, 8):
-                        add_small(at + j, spikes + p * width + j)
+                        add_small(target + j, at + j)

@@ -7,6 +7,7 @@ Arguments named after arrays are addresses (int64); lengths are in floats.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -15,7 +16,8 @@ from numba.core import cgutils
 
 intrinsic: Any = extending.intrinsic
 _declared: Any = cgutils.get_or_insert_function
-INT, FLOAT = types.int64, types.float32
+INT = types.int64
+REGISTER = 16  # floats of the processor's largest vectors: two smaller ones are as good
 _F32, _I8, _I32, _I64 = ir.FloatType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
 
@@ -31,77 +33,179 @@ def _splat(builder: Any, scalar: Any, count: int) -> Any:
     return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
 
 
-def _adder(rows: int, floats: int) -> Any:
-    """``add(out, row 1, ..., gain 1, ...)``: out += gain 1 * row 1 + ..., ``floats`` of each."""
-    vector = ir.VectorType(_F32, floats)
+def _loop(builder: Any, values: Sequence[Any], step: Callable[[list[Any]], Any]) -> list[Any]:
+    """``values`` after ``step``, which changes the list it is given, has run once or more: as long
+    as the condition that it gives holds."""
+    before = builder.block
+    body, after = builder.append_basic_block("loop"), builder.append_basic_block("after")
+    builder.branch(body)
+    builder.position_at_end(body)
+    phis = [builder.phi(value.type) for value in values]
+    now = list(phis)
+    again = step(now)
+    for phi, first, next_ in zip(phis, values, now, strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(next_, builder.block)
+    builder.cbranch(again, body, after)
+    builder.position_at_end(after)
+    return now
+
+
+def _parts(floats: int) -> tuple[Any, list[int]]:
+    """The vectors that ``floats`` are made of: their type, and at which byte each begins."""
+    width = min(floats, REGISTER)
+    return ir.VectorType(_F32, width), [4 * i for i in range(0, floats, width)]
+
+
+def _plus(builder: Any, address: Any, more: int) -> Any:
+    return builder.add(address, ir.Constant(_I64, more))
+
+
+def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """a * b + c, rounded once where the processor does that."""
+    once = ("contract",)
+    return builder.fadd(c, builder.fmul(a, b, flags=once), flags=once)
+
+
+def _int(builder: Any, address: Any) -> Any:
+    return builder.sext(builder.load(_at(builder, address, _I32)), _I64)
+
+
+def _bytes(builder: Any, address: Any, vector: Any) -> Any:
+    """Signed bytes as floats."""
+    values = builder.load(_at(builder, address, ir.VectorType(_I8, vector.count)), align=1)
+    return builder.sitofp(values, vector)
+
+
+def _spike_adder(runs: int, floats: int) -> Any:
+    """``add(out, weight, run, spikes, mask, stride)``: for every bit of ``mask``, at least one, its
+    row of weights times its spike is added to ``runs`` stretches of ``floats``, which stay in
+    registers meanwhile. ``run``: a row of a table's ``runs``, and those behind it."""
+    vector, places = _parts(floats)
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> None:
-        out = _at(builder, arguments[0], vector)
-        total = builder.load(out, align=4)
-        parts = []
-        for row, gain in zip(arguments[1 : 1 + rows], arguments[1 + rows :], strict=True):
-            values = builder.load(_at(builder, row, vector), align=4)
-            parts.append(builder.fmul(values, _splat(builder, gain, floats)))
-        while len(parts) > 1:
-            pairs = zip(parts[::2], parts[1::2], strict=True)
-            parts = [builder.fadd(a, b) for a, b in pairs]
-        builder.store(builder.fadd(total, parts[0]), out, align=4)
+        out, weight, run, spikes, mask, stride = arguments
+        outs, rows = [], []
+        for i in range(runs):
+            row = _plus(builder, run, 12 * i)
+            target = builder.add(out, _int(builder, row))
+            source = builder.add(weight, _int(builder, _plus(builder, row, 4)))
+            outs += [_at(builder, _plus(builder, target, place), vector) for place in places]
+            rows += [_plus(builder, source, place) for place in places]
 
-    if rows == 1:
+        def step(now: list[Any]) -> Any:
+            bits, *totals = now
+            at = builder.cttz(bits, ir.Constant(ir.IntType(1), 1))
+            byte = builder.load(_at(builder, builder.add(spikes, at), _I8))
+            gain = _splat(builder, builder.sitofp(byte, _F32), vector.count)
+            on = builder.mul(at, stride)
+            for i, (row, total) in enumerate(zip(rows, totals, strict=True), 1):
+                values = builder.load(_at(builder, builder.add(row, on), vector), align=4)
+                now[i] = _multiply_add(builder, gain, values, total)
+            now[0] = builder.and_(bits, builder.sub(bits, ir.Constant(_I64, 1)))
+            return builder.icmp_unsigned("!=", now[0], ir.Constant(_I64, 0))
 
-        @intrinsic
-        def add_one(context: Any, out: Any, a: Any, x: Any) -> Any:
-            return types.void(INT, INT, FLOAT), generate
-
-        return add_one
-    if rows == 2:
-
-        @intrinsic
-        def add_two(context: Any, out: Any, a: Any, b: Any, x: Any, y: Any) -> Any:
-            return types.void(INT, INT, INT, FLOAT, FLOAT), generate
-
-        return add_two
+        begin = [builder.load(place, align=4) for place in outs]
+        for place, total in zip(outs, _loop(builder, [mask, *begin], step)[1:], strict=True):
+            builder.store(total, place, align=4)
 
     @intrinsic
-    def add_four(
-        context: Any, out: Any, a: Any, b: Any, c: Any, d: Any, x: Any, y: Any, z: Any, w: Any
+    def add_spikes(
+        context: Any, out: Any, weight: Any, run: Any, spikes: Any, mask: Any, stride: Any
     ) -> Any:
-        return types.void(*[INT] * 5, *[FLOAT] * 4), generate
+        return types.void(INT, INT, INT, INT, types.uint64, INT), generate
 
-    return add_four
+    return add_spikes
 
 
-def _firer(floats: int) -> Any:
-    """``fire(v, threshold, current, fan, spikes)``: v += current; a spike (a byte of 1) where v
-    is at least the threshold, which is taken off. Gives the number of spikes times 2^40 plus the
-    sum of their fan-outs (int32)."""
+def _tap_adder(floats: int) -> Any:
+    """``add(out, weight, spikes, run, last)``: ``floats`` channels of a position, each from its
+    own: the spikes that each run says times the weights it says, until ``last``."""
+    vector, places = _parts(floats)
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> None:
+        out, weight, spikes, first, last = arguments
+
+        def step(now: list[Any]) -> Any:
+            run, *totals = now
+            source = builder.add(spikes, _int(builder, run))
+            row = builder.add(weight, _int(builder, _plus(builder, run, 4)))
+            for i, (place, total) in enumerate(zip(places, totals, strict=True), 1):
+                fired = _bytes(builder, _plus(builder, source, place // 4), vector)
+                there = _at(builder, _plus(builder, row, place), vector)
+                now[i] = _multiply_add(builder, fired, builder.load(there, align=4), total)
+            now[0] = _plus(builder, run, 12)
+            return builder.icmp_unsigned("<", now[0], last)
+
+        outs = [_at(builder, _plus(builder, out, place), vector) for place in places]
+        begin = [builder.load(place, align=4) for place in outs]
+        for place, total in zip(outs, _loop(builder, [first, *begin], step)[1:], strict=True):
+            builder.store(total, place, align=4)
+
+    @intrinsic
+    def add_taps(context: Any, out: Any, weight: Any, spikes: Any, run: Any, last: Any) -> Any:
+        return types.void(*[INT] * 5), generate
+
+    return add_taps
+
+
+def _firer(floats: int, currents: int) -> Any:
+    """``fire(v, threshold, fan, spikes, times, current, ...)``, of ``times`` (at least one)
+    ``floats``: v += the sum of one or two currents; a spike (a byte of 1) where v is at least the
+    threshold, which is taken off. Gives the number of spikes times 2^40 plus the sum of their
+    fan-outs (int32)."""
     vector, flags = ir.VectorType(_F32, floats), ir.VectorType(_I8, floats)
     counts = ir.VectorType(_I32, floats)
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        v, threshold, current, fan, spikes = arguments
-        theta = builder.load(_at(builder, threshold, vector), align=4)
-        now = builder.load(_at(builder, v, vector), align=4)
-        now = builder.fadd(now, builder.load(_at(builder, current, vector), align=4))
-        fired = builder.fcmp_ordered(">=", now, theta)
-        taken = builder.select(fired, theta, ir.Constant(vector, [0.0] * floats))
-        builder.store(builder.fsub(now, taken), _at(builder, v, vector), align=4)
-        builder.store(builder.zext(fired, flags), _at(builder, spikes, flags), align=1)
-        each = builder.load(_at(builder, fan, counts), align=4)
-        each = builder.select(fired, each, ir.Constant(counts, [0] * floats))
-        name = f"llvm.vector.reduce.add.v{floats}i32"
+        v, threshold, fan, spikes, times, *currents = arguments
+
+        def step(now: list[Any]) -> Any:
+            i, events, operations = now
+            on = builder.mul(i, ir.Constant(_I64, 4 * floats))
+            place, *read = (
+                _at(builder, builder.add(a, on), vector) for a in (v, threshold, *currents)
+            )
+            theta, *added = (builder.load(address, align=4) for address in read)
+            more = added[0] if len(added) == 1 else builder.fadd(added[1], added[0])
+            charge = builder.fadd(builder.load(place, align=4), more)
+            fired = builder.fcmp_ordered(">=", charge, theta)
+            taken = builder.select(fired, theta, ir.Constant(vector, [0.0] * floats))
+            builder.store(builder.fsub(charge, taken), place, align=4)
+            target = builder.add(spikes, builder.mul(i, ir.Constant(_I64, floats)))
+            builder.store(builder.zext(fired, flags), _at(builder, target, flags), align=1)
+            each = builder.load(_at(builder, builder.add(fan, on), counts), align=4)
+            each = builder.select(fired, each, ir.Constant(counts, [0] * floats))
+            bits = builder.zext(builder.bitcast(fired, ir.IntType(floats)), _I64)
+            now[0] = _plus(builder, i, 1)
+            now[1] = builder.add(events, builder.ctpop(bits))
+            now[2] = builder.add(operations, each)
+            return builder.icmp_unsigned("<", now[0], times)
+
+        nothing = [ir.Constant(_I64, 0), ir.Constant(_I64, 0), ir.Constant(counts, [0] * floats)]
+        _, events, operations = _loop(builder, nothing, step)
         kind = ir.FunctionType(_I32, [counts])
-        add = _declared(builder.module, kind, name)
-        operations = builder.zext(builder.call(add, [each]), _I64)
-        bits = builder.zext(builder.bitcast(fired, ir.IntType(floats)), _I64)
-        events = builder.shl(builder.ctpop(bits), ir.Constant(_I64, 40))
-        return builder.add(events, operations)
+        add = _declared(builder.module, kind, f"llvm.vector.reduce.add.v{floats}i32")
+        total = builder.zext(builder.call(add, [operations]), _I64)
+        return builder.add(builder.shl(events, ir.Constant(_I64, 40)), total)
+
+    if currents == 1:
+
+        @intrinsic
+        def fire(
+            context: Any, v: Any, threshold: Any, fan: Any, spikes: Any, times: Any, current: Any
+        ) -> Any:
+            return types.int64(*[INT] * 6), generate
+
+        return fire
 
     @intrinsic
-    def fire(context: Any, v: Any, threshold: Any, current: Any, fan: Any, spikes: Any) -> Any:
-        return types.int64(*[INT] * 5), generate
+    def fire_on_two(
+        context: Any, v: Any, threshold: Any, fan: Any, spikes: Any, times: Any, a: Any, b: Any
+    ) -> Any:
+        return types.int64(*[INT] * 7), generate
 
-    return fire
+    return fire_on_two
 
 
 @intrinsic
@@ -118,16 +222,6 @@ def nonzero_mask(context: Any, bytes_: Any) -> Any:
 
 
 @intrinsic
-def lowest_bit(context: Any, bits: Any) -> Any:
-    """The position of the lowest bit that is set; there is one."""
-
-    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.uint64), generate
-
-
-@intrinsic
 def lowest_bits(context: Any, count: Any) -> Any:
     """A mask of the lowest ``count`` bits, 1 to 64."""
 
@@ -136,36 +230,6 @@ def lowest_bits(context: Any, count: Any) -> Any:
         return builder.lshr(ir.Constant(_I64, -1), left)
 
     return types.uint64(INT), generate
-
-
-@intrinsic
-def without_lowest(context: Any, bits: Any) -> Any:
-    """The same bits without the lowest one."""
-
-    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        return builder.and_(arguments[0], builder.sub(arguments[0], ir.Constant(_I64, 1)))
-
-    return types.uint64(types.uint64), generate
-
-
-@intrinsic
-def byte_at(context: Any, address: Any) -> Any:
-    """The signed byte there, as a float32."""
-
-    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        return builder.sitofp(builder.load(_at(builder, arguments[0], _I8)), _F32)
-
-    return types.float32(INT), generate
-
-
-@intrinsic
-def float_at(context: Any, address: Any) -> Any:
-    """The float32 there."""
-
-    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        return builder.load(_at(builder, arguments[0], _F32))
-
-    return types.float32(INT), generate
 
 
 @intrinsic
@@ -199,35 +263,6 @@ def put_long(context: Any, address: Any, value: Any) -> Any:
 
 
 @intrinsic
-def put_event(context: Any, address: Any, position: Any, row: Any, gain: Any) -> Any:
-    """Write 16 bytes: a position (int32), a gain (float32), the address of a row (int64)."""
-
-    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> None:
-        at, position, row, gain = arguments
-        builder.store(builder.trunc(position, _I32), _at(builder, at, _I32))
-        after = builder.add(at, ir.Constant(_I64, 4))
-        builder.store(gain, _at(builder, after, _F32))
-        builder.store(row, _at(builder, builder.add(at, ir.Constant(_I64, 8)), _I64))
-
-    return types.void(INT, INT, INT, FLOAT), generate
-
-
-@intrinsic
-def add_bytes(context: Any, out: Any, bytes_: Any, weight: Any) -> Any:
-    """Eight floats: out += weight * bytes."""
-
-    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> None:
-        vector, bytes_ = ir.VectorType(_F32, 8), ir.VectorType(_I8, 8)
-        target = _at(builder, arguments[0], vector)
-        spikes = builder.load(_at(builder, arguments[1], bytes_), align=1)
-        weight = builder.load(_at(builder, arguments[2], vector), align=4)
-        part = builder.fmul(builder.sitofp(spikes, vector), weight)
-        builder.store(builder.fadd(builder.load(target, align=4), part), target, align=4)
-
-    return types.void(INT, INT, INT), generate
-
-
-@intrinsic
 def add_small(context: Any, out: Any, bytes_: Any) -> Any:
     """Eight bytes: out += bytes."""
 
@@ -240,7 +275,10 @@ def add_small(context: Any, out: Any, bytes_: Any) -> Any:
     return types.void(INT, INT), generate
 
 
-add1_8, add1_16, add1_32 = (_adder(1, n) for n in (8, 16, 32))
-add2_8, add2_16, add2_32 = (_adder(2, n) for n in (8, 16, 32))
-add4_8, add4_16, add4_32 = (_adder(4, n) for n in (8, 16, 32))
-fire_8, fire_32 = _firer(8), _firer(32)
+add_spikes_8, add_spikes_16, add_spikes_32, add_spikes_64, add_spikes_128 = (
+    _spike_adder(1, n) for n in (8, 16, 32, 64, 128)
+)
+add_spikes_3x48, add_spikes_3x96 = (_spike_adder(3, n) for n in (48, 96))
+add_taps_8, add_taps_16, add_taps_32, add_taps_64 = (_tap_adder(n) for n in (8, 16, 32, 64))
+fire_8, fire_32 = _firer(8, 1), _firer(32, 1)
+fire_on_two_8, fire_on_two_32 = _firer(8, 2), _firer(32, 2)

@@ -1,12 +1,12 @@
 """In which memory order each signal of a plan is kept, and what brings it into another.
 
-Layers driven by spikes pass on (samples, H, W, C filled up), layers in blocks of channels (samples,
-C / B, H, W, B), all others (samples, *shape) as ONNX Runtime reads it.
+Layers driven by spikes and products between them pass on (samples, H, W, C filled up), layers in
+blocks of channels (samples, C / B, H, W, B), all others (samples, *shape) as ONNX Runtime reads it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
@@ -23,17 +23,18 @@ from .segment import Step
 
 
 class Orders:
-    """See the module. ``channels_last``: the layers driven by spikes, neurons included."""
+    """See the module. ``channels_last``: what is kept so; ``dtypes``: of all signals."""
 
     def __init__(
         self,
         lanes: int,
         shapes: Mapping[str, Shape],
         blocked: BlockedLayers,
-        events: Mapping[str, EventLayer],
+        last: Set[str],
+        dtypes: Mapping[str, np.dtype],
     ) -> None:
         self.lanes, self.shapes, self.blocked = lanes, shapes, blocked
-        self.channels_last = {name for name, layer in events.items() if layer.neurons}
+        self.channels_last, self.dtypes = last, dtypes
 
     def memory_shape(self, node: Node) -> Shape:
         """The memory shape of one step of what a node passes on."""
@@ -56,7 +57,7 @@ class Orders:
             return run
 
         elsewhere = [n for n in names if n in self.channels_last or n in self.blocked.terms]
-        held = {n: zeros((chunk, self.lanes, *self.shapes[n]), np.int8) for n in elsewhere}
+        held = {n: zeros((chunk, self.lanes, *self.shapes[n]), self.dtypes[n]) for n in elsewhere}
         return [(reorder(n), (n,), n, held[n]) for n in elsewhere]
 
     def for_events(

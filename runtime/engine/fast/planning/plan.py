@@ -25,6 +25,7 @@ from ...profile import Clock
 from ..cells.base import Window
 from ..cells.blocked import BlockedCell
 from ..cells.events import EventCell
+from ..cells.pointwise import PointwiseCell
 from ..cells.readout import ReadoutCell
 from ..constants import Filler
 from ..counting import Counter
@@ -160,10 +161,14 @@ class Plan:
             owned = segment.owns_input
             if isinstance(segment.cell, ReadoutCell):
                 segment.cell.read(xs[0], n, window, owned)
+            elif isinstance(segment.cell, PointwiseCell):
+                assert target is not None
+                quiet = all(self._is_silent(name, t0 < steps) for name in segment.reads)
+                total += segment.cell.run(() if quiet else xs, target, window)
             elif isinstance(segment.cell, BlockedCell | EventCell):
                 assert target is not None
-                quiet = [self._is_silent(name, t0 < steps) for name in segment.reads]
-                heard = [None if q else x for q, x in zip(quiet, xs, strict=True)]
+                silent = [self._is_silent(name, t0 < steps) for name in segment.reads]
+                heard = [None if s else x for s, x in zip(silent, xs, strict=True)]
                 total += segment.cell.run(heard, target, window, owned)
             else:
                 assert target is not None

@@ -34,6 +34,7 @@ from ..cells.compiled import CompiledCell, CompiledPlainCell
 from ..cells.delay import DelayCell
 from ..cells.events import EventCell, EventCurrent
 from ..cells.expectation import ExpectationCell
+from ..cells.pointwise import PointwiseCell
 from ..cells.readout import ReadoutCell
 from ..constants import Filler
 from ..counting import Counter
@@ -44,9 +45,11 @@ from ..products.blocked.layers import BlockedLayers, blocked_layers
 from ..products.large import has_large_weight, large_kernel
 from ..products.models import ChainModels
 from ..products.onnxruntime import session_kernel
+from ..products.pointwise import PointwiseLayer, PointwiseProduct, pointwise_layers
 from ..products.records import Kernel, byte_pool_kernel, record_kernel
 from ..products.terms import is_plain
 from .integers import largest_integers
+from .memory import signal_buffers
 from .orders import Orders
 from .plan import Plan
 from .segment import Segment, Step
@@ -70,13 +73,13 @@ def make_plan(
 
     ``models``: of chains of synapses with weights (see ``chains``), which ONNX Runtime runs in
     single precision, but for layers in blocks of channels (``products.blocked``) and those of
-    ``events``. ``clocks``: each layer's (``new_clocks``).
-    ``events``: the layers to drive by their spikes. ``compiled``: neurons are updated in one pass
-    where their model has one (``native.steps``).
+    ``events``, which their spikes drive. ``clocks``: each layer's (``new_clocks``). ``compiled``:
+    neurons are updated in one pass where their model has one (``native.steps``).
     """
     shapes, chains = facts.shapes, facts.chains
-    blocked = blocked_layers(facts, dtype, events)
     fans = {**cost.fan_out, **cost.passed_on}
+    pointwise = pointwise_layers(facts, fans, events) if compiled else {}
+    blocked = blocked_layers(facts, dtype, {*events, *pointwise})
     fans |= {name: to_blocks(fans[name], blocked.size).reshape(-1) for name in blocked.terms}
     counters = {name: Counter(fan, lanes, block, dtype) for name, fan in fans.items()}
     maker = _Maker(
@@ -89,6 +92,7 @@ def make_plan(
         clocks=clocks,
         blocked=blocked,
         events=events,
+        pointwise=pointwise,
         compiled=compiled,
     )
     steady = {c.sink: shapes[c.sink] for c in chains if c.constant}
@@ -100,7 +104,7 @@ def make_plan(
         block=block,
         dtype=dtype,
         segments=segments,
-        signals=maker.signals(segments),
+        signals=signal_buffers(facts.graph, segments, block, maker.orders),
         constants=currents.into,
         currents=currents,
         counters=counters,
@@ -141,11 +145,12 @@ class _Maker:
         clocks: dict[str, Clock],
         blocked: BlockedLayers,
         events: Mapping[str, EventLayer],
+        pointwise: Mapping[str, PointwiseLayer],
         compiled: bool,
     ) -> None:
         self.blocked, self.events, self.compiled = blocked, events, compiled
+        self.pointwise = pointwise
         self.shapes, self.onset, self.nodes = facts.shapes, facts.onsets, facts.by_name
-        self.orders = Orders(lanes, self.shapes, blocked, events)
         self.facts, self.lanes, self.block, self.dtype = facts, lanes, block, dtype
         self.models, self.counters, self.clocks = models, counters, clocks
         self.arena = zeros(0, np.uint8)
@@ -155,11 +160,15 @@ class _Maker:
         self.largest = largest_integers(facts)
         byte = np.dtype(np.int8)
         self.dtypes = {name: dtype if m is None else byte for name, m in self.largest.items()}
+        last = {*pointwise, *(name for name, layer in events.items() if layer.neurons)}
+        self.orders = Orders(lanes, self.shapes, blocked, last, self.dtypes)
         self.runs = {node.name for node in facts.graph.nodes if not isinstance(node, Input)}
 
     def segment(self, chain: Chain) -> Segment:
         node = self.nodes[chain.sink]
         clock = self.clocks[chain.sink]
+        if node.name in self.pointwise:
+            return self._pointwise_segment(chain, self.pointwise[node.name], clock)
         if node.name in self.orders.channels_last:
             return self._event_segment(chain, self.events[node.name], clock)
         if isinstance(node, Population) and node.name in self.blocked.terms:
@@ -238,6 +247,30 @@ class _Maker:
             inner=inner,
             cell=EventCell(layer, self.lanes, self.block, self.counters[node.name], clock),
             chunk=self.block,
+            clock=clock,
+            **self._window(chain, node),
+            synapses=chain.nodes,
+        )
+
+    def _pointwise_segment(self, chain: Chain, layer: PointwiseLayer, clock: Clock) -> Segment:
+        node, cell, inner = layer.node, None, list[Step]()
+        chunk = self._chunk(chain) if layer.neurons is None else self.block
+        if layer.neurons is None:
+            product = PointwiseProduct(layer, self.lanes, chunk, self.models, clock)
+            buffer = zeros((chunk, *self.orders.memory_shape(node)), np.float32)
+            inner = [(product, layer.sources, node.name, buffer)]
+        else:
+            counter, models = self.counters[node.name], self.models
+            cell = PointwiseCell(
+                layer, self.lanes, chunk, models=models, counter=counter, clock=clock
+            )
+        return Segment(
+            node=node,
+            sources=chain.sources,
+            reads=layer.sources,
+            inner=inner,
+            cell=cell,
+            chunk=chunk,
             clock=clock,
             **self._window(chain, node),
             synapses=chain.nodes,
@@ -348,33 +381,6 @@ class _Maker:
     def readout(self, node: Readout, chunk: int, clock: Clock) -> ReadoutCell:
         return ReadoutCell(node, self.lanes, self.dtype, chunk, clock)
 
-    def signals(self, segments: list[Segment]) -> dict[str, Array]:
-        """A buffer for what each segment passes on, reused when its last reader is done."""
-        last = {name: i for i, s in enumerate(segments) for name in s.sources}
-        out: dict[str, Array] = {}
-        free: list[Array] = []
-        for node in self.facts.graph.of(Input):
-            if node.encoding != "constant":
-                shape = (self.block, self.lanes, *node.shape)
-                out[node.name] = zeros(shape, np.int8)
-        for i, segment in enumerate(segments):
-            if not isinstance(segment.node, Readout):
-                out[segment.node.name] = self._signal(segment.node, free)
-            done = [name for name in segment.sources if last[name] == i and name in out]
-            free += [_raw(out[n]) for n in done if not isinstance(self.nodes[n], Input)]
-        return out
-
-    def _signal(self, node: Node, free: list[Array]) -> Array:
-        dtype = self.dtypes[node.name]
-        shape = (self.block, *self.orders.memory_shape(node))
-        size = prod(shape) * dtype.itemsize
-        fitting = [raw for raw in free if raw.nbytes >= size]
-        if not fitting:
-            return zeros(size, np.uint8).view(dtype).reshape(shape)
-        raw = min(fitting, key=lambda r: r.nbytes)
-        free[:] = [r for r in free if r is not raw]
-        return raw[:size].view(dtype).reshape(shape)
-
 
 # What a segment ends with, by the kind of its node; a synapse that several read ends in nothing.
 CELLS: Mapping[type[Node], Callable[..., Cell | ReadoutCell | None]] = {
@@ -392,8 +398,3 @@ def _ends_once(chain: Chain, node: Node) -> bool:
         return True
     inner = {synapse.name for synapse in chain.nodes[:-1]}
     return not inner & set(node.inputs)
-
-
-def _raw(signal: Array) -> Array:
-    """The bytes of a signal's buffer."""
-    return signal.reshape(-1).view(np.uint8)

@@ -11,6 +11,7 @@ from ...profile import Clock
 from ..cells.base import Cell
 from ..cells.blocked import BlockedCell
 from ..cells.events import EventCell
+from ..cells.pointwise import PointwiseCell
 from ..cells.readout import ReadoutCell
 from ..products.records import Kernel
 
@@ -34,7 +35,7 @@ class Segment:
     sources: tuple[str, ...]
     reads: tuple[str, ...]
     inner: list[Step]
-    cell: Cell | BlockedCell | EventCell | ReadoutCell | None
+    cell: Cell | BlockedCell | EventCell | PointwiseCell | ReadoutCell | None
     chunk: int
     clock: Clock
     first: int

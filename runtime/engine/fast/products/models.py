@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ....facts import GraphFacts
 from ....file.emit import emit_chain
 from ....graph import Synapse
-from ....ops import MultiplyingOp
+from ....ops import MultiplyingOp, Shape
 
 
 class ChainModels:
@@ -19,16 +19,22 @@ class ChainModels:
 
     def __init__(self, facts: GraphFacts) -> None:
         self.shapes = facts.shapes
-        self.made: dict[str, bytes] = {}
+        self.made: dict[tuple[str, Shape], bytes] = {}
 
-    def model(self, nodes: Sequence[Synapse], sources: Sequence[str]) -> bytes:
+    def model(
+        self,
+        nodes: Sequence[Synapse],
+        sources: Sequence[str],
+        shapes: Mapping[str, Shape] | None = None,
+    ) -> bytes:
         """``nodes`` one after the other, reading ``sources`` in order, each (N, *shape); the output
-        is (N, *shape of the last)."""
-        name = nodes[-1].name
-        if name not in self.made:
+        is (N, *shape of the last). ``shapes``: where they are not the graph's."""
+        key = nodes[-1].name, nodes[-1].shape
+        if key not in self.made:
             single = [_in_single(node) for node in nodes]
-            self.made[name] = emit_chain(single, sources, self.shapes).SerializeToString()
-        return self.made[name]
+            chain = emit_chain(single, sources, shapes or self.shapes)
+            self.made[key] = chain.SerializeToString()
+        return self.made[key]
 
 
 def _in_single(node: Synapse) -> Synapse:

@@ -25,7 +25,8 @@ def session_kernel(
     chunk: int,
     clock: Clock,
 ) -> Callable[[list[Array], Array], None]:
-    """A kernel (see ``records``) that runs ``model``, writing into the plan's own buffers."""
+    """A kernel (see ``records``) that runs ``model``, writing into the plan's own buffers, on at
+    most ``chunk`` steps of ``lanes`` samples (or what else ``model`` takes many of)."""
     ort = onnx_runtime()
 
     options = ort.SessionOptions()
@@ -38,18 +39,27 @@ def session_kernel(
     held = [zeros((chunk * lanes, *s), np.float32) for s in shapes]
     binding = session.io_binding()
 
-    def run(xs: list[Array], out: Array) -> None:
-        n = len(out)
-        size = n * lanes
-        with clock.copies:
-            for x, buffer in zip(xs, held, strict=True):
-                np.copyto(buffer[:size].reshape(n, *x.shape[1:]), x)
+    bound: tuple[int, int] | None = None
+
+    def bind(size: int, out: Array) -> None:
+        nonlocal bound
+        if bound == (size, out.ctypes.data):
+            return
+        bound = size, out.ctypes.data
         for name, buffer in zip(names, held, strict=True):
             shape = (size, *buffer.shape[1:])
             binding.bind_input(name, "cpu", 0, np.float32, shape, buffer.ctypes.data)
         shape = (size, *out.shape[2:])
+        binding.bind_output(result, "cpu", 0, np.float32, shape, out.ctypes.data)
+
+    def run(xs: list[Array], out: Array) -> None:
+        n = len(out)
+        size = n * out.shape[1]
+        with clock.copies:
+            for x, buffer in zip(xs, held, strict=True):
+                np.copyto(buffer[:size].reshape(n, *x.shape[1:]), x)
         if out.dtype == np.float32 and out.flags.c_contiguous:
-            binding.bind_output(result, "cpu", 0, np.float32, shape, out.ctypes.data)
+            bind(size, out)
             session.run_with_iobinding(binding)
             return
         feed = {name: buffer[:size] for name, buffer in zip(names, held, strict=True)}
