@@ -31,3 +31,21 @@ def test_another_word_is_refused(kind: Any, name: str) -> None:
     node = graph.of(kind)[0]
     with pytest.raises(GraphError, match=f"{name} of node '{node.name}' is 'other', not one of"):
         graph.with_nodes([replace(node, **{name: "other"})])
+
+
+def test_new_names_count_on_and_leave_out_those_that_are_taken() -> None:
+    """Of thousands with one name each is found at once: a tree over a long axis has as many."""
+    names = snn.Names(["a_2"])
+    assert [names.new("a") for _ in range(3)] == ["a", "a_3", "a_4"]
+    assert names.new("a_3") == "a_3_2" and names.taken("a_4")
+    looked: list[str] = []
+
+    class Seen(set[str]):
+        def __contains__(self, name: object) -> bool:
+            looked.append(str(name))
+            return super().__contains__(name)
+
+    names._taken = Seen(names._taken)
+    for _ in range(50):
+        names.new("b")
+    assert len(looked) <= 2 * 50
