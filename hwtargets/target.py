@@ -225,7 +225,9 @@ CAPABILITIES: Mapping[str, Capability] = {
         kind=Flag(), help="an initial membrane potential other than 0", unstated=True
     ),
     "threshold_per": Capability(
-        kind=Choice(("layer", "neuron")), help="how often a threshold may differ", unstated="layer"
+        kind=Choice(("layer", "group", "neuron")),
+        help="how often a threshold may differ",
+        unstated="layer",
     ),
     "input": Capability(
         kind=Choices(ENTRIES), help="how an analog input may enter", unstated=["population"]

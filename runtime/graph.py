@@ -330,14 +330,17 @@ class Names:
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
         self._taken = set(taken)
+        self._counts: dict[str, int] = {}  # the last number given out; smaller ones are taken
 
     def taken(self, name: str) -> bool:
         return name in self._taken
 
     def new(self, name: str) -> str:
-        candidate, count = name, 2
+        candidate, count = name, self._counts.get(name, 1)
         while candidate in self._taken:
-            candidate, count = f"{name}_{count}", count + 1
+            count += 1
+            candidate = f"{name}_{count}"
+        self._counts[name] = count
         self._taken.add(candidate)
         return candidate
 

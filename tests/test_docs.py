@@ -81,7 +81,16 @@ def test_options_in_sentences_exist(page: Path) -> None:
 
 
 # Of the programs in benchmarks/, which docs/methods.md and docs/performance.md name.
-OF_BENCHMARKS = {"--shared", "--only", "--row", "--with", "--engines", "--peers"}
+OF_BENCHMARKS = {
+    "--shared",
+    "--only",
+    "--row",
+    "--with",
+    "--engines",
+    "--peers",
+    "--networks",
+    "--repeats",
+}
 
 
 @pytest.mark.parametrize("page", RUN, ids=lambda p: p.relative_to(ROOT).as_posix())

@@ -9,7 +9,7 @@ worth to its readers, in analog mode and on chips, stays what the file says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,7 +50,7 @@ def parameters_of(
     kinds, facts = frozenset(kinds), GraphFacts(network)
     kept = front(network) if coded else set[str]()
     found: list[Parameter] = []
-    gains = _gained(network, kept) if "thresholds" in kinds else {}
+    gains = gained(network, kept) if "thresholds" in kinds else {}
     before = {
         name
         for node in kept
@@ -108,9 +108,9 @@ def _per_channel(facts: GraphFacts, node: snn.Node) -> Array:
     return np.ones(shape, np.float32)
 
 
-def _gained(network: snn.SpikingGraph, kept: set[str]) -> dict[str, list[snn.Synapse]]:
-    """The populations with a gain, and the synapses that it is divided into: those that sum up in
-    no other node, and in neurons whose other numbers are 0."""
+def gained(network: snn.SpikingGraph, kept: Set[str] = frozenset()) -> dict[str, list[snn.Synapse]]:
+    """The populations that can have a gain (of those not ``kept``), and the synapses that it is
+    divided into: those that sum up in no other node, and in neurons whose other numbers are 0."""
     bounds, facts = Bounds(network), GraphFacts(network)
     readers: dict[str, int] = {}
     terms: dict[str, list[snn.Synapse]] = {}
@@ -166,7 +166,7 @@ def with_values(
         for p in parameters
         if p.kind == "thresholds"
     }
-    terms = _gained(whole, set()) if gains else {}
+    terms = gained(whole) if gains else {}
     divided = {s.name: gain for name, gain in gains.items() for s in terms[name]}
     new = {
         p.key: p.start + np.float64(p.unit) * values[p.key]

@@ -8,7 +8,7 @@ step, in which what arrives counts as it does over the whole window.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,10 +18,11 @@ from ...runtime import graph as snn
 from ...runtime.facts import GraphFacts
 from ...runtime.neurons import WindowedNeuron
 from ...runtime.neurons.model import Coding, counts
+from ...runtime.ops import MultiplyingOp
 from ...runtime.semantics.constants import constant_currents
 from .operations import Operation, even_spikes, pooled
-from .parameters import Parameter
-from .spikes import FIRING, Learnable, State, numbers
+from .parameters import Parameter, gained
+from .spikes import FIRING, Arriving, Learnable, State, numbers
 
 Tensor: TypeAlias = torch.Tensor
 States: TypeAlias = dict[str, State]
@@ -41,9 +42,17 @@ class Signals(snn.Rules[Tensor]):
     """
 
     def __init__(
-        self, network: snn.SpikingGraph, parameters: Iterable[Parameter], steps: int, how: Learnable
+        self,
+        network: snn.SpikingGraph,
+        parameters: Iterable[Parameter],
+        steps: int,
+        how: Learnable,
+        *,
+        priced: bool = True,
     ) -> None:
+        """``priced``: gradients pass what is counted in ``sent``."""
         self.network, self.facts, self.how = network, GraphFacts(network), how
+        self.priced = priced
         self.steps, self.whole = steps, self.facts.windowed
         self.total = 1 if self.whole else steps + self.facts.latency
         self.onset = self.facts.onsets
@@ -55,6 +64,12 @@ class Signals(snn.Rules[Tensor]):
         self.operations = {
             node.name: Operation(node.op, [shapes[name] for name in node.inputs])
             for node in network.of(snn.Synapse)
+        }
+        self.divided = {
+            synapse.name: population
+            for population, synapses in gained(network).items()
+            if f"thresholds/{population}" in self.parameters
+            for synapse in synapses
         }
         self.kept: dict[str, Tensor] = {}
         self.values: Mapping[str, Tensor] = {}
@@ -80,9 +95,14 @@ class Signals(snn.Rules[Tensor]):
             return self._array(key, array)
         return self.start[key] + self.parameters[key].unit * self.values[key]
 
-    def _gain(self, node: snn.Node) -> Tensor | None:
-        d = self.values.get(f"thresholds/{node.name}")
+    def _gain(self, node: str) -> Tensor | None:
+        d = self.values.get(f"thresholds/{node}")
         return None if d is None else d.exp()
+
+    def _shared(self, kind: str, node: snn.Node, array: Any) -> Tensor:
+        """A number of a population, which its gain divides."""
+        number, gain = self._number(kind, node, array), self._gain(node.name)
+        return number if gain is None else number / gain
 
     # Signals that do not change are computed once; with lags they last for a window.
 
@@ -101,9 +121,7 @@ class Signals(snn.Rules[Tensor]):
         return neuron
 
     def synapse(self, node: snn.Synapse, xs: Sequence[Tensor]) -> Tensor:
-        factors = None
-        if f"weights/{node.name}" in self.parameters:
-            factors = self._number("weights", node, None)
+        factors = self._factors(node)
         constant = node.name in self.facts.constant
         # A constant current is in double precision, then on its grid, as everywhere.
         alike = xs if constant else [self._lasting(*of) for of in zip(node.inputs, xs, strict=True)]
@@ -114,6 +132,20 @@ class Signals(snn.Rules[Tensor]):
             y = y + ((y / grid).round() * grid - y).detach()
         return y.reshape(len(alike[0]), -1, *y.shape[1:])
 
+    def _factors(self, node: snn.Synapse) -> Tensor | None:
+        """What it multiplies with, where that is trained: divided by the gain of its population,
+        which is far cheaper than dividing what arrives."""
+        trained = f"weights/{node.name}" in self.parameters
+        gain = self._gain(self.divided.get(node.name, ""))
+        if not trained and gain is None:
+            return None
+        assert isinstance(node.op, MultiplyingOp)
+        factors = self._number("weights", node, node.op.factors)
+        if gain is None:
+            return factors
+        numbers = np.arange(gain.numel()).reshape(gain.shape)
+        return factors / gain.flatten()[torch.as_tensor(node.op.per_output(numbers).copy())]
+
     def _lasting(self, name: str, x: Tensor) -> Tensor:
         """The signal of ``name`` in every step of the span: a constant one ends with its window."""
         if self.whole or name not in self.facts.constant:
@@ -121,21 +153,16 @@ class Signals(snn.Rules[Tensor]):
         here = torch.tensor([t < self.steps for t in self.span], dtype=x.dtype)
         return x * here.reshape(-1, *(1,) * (x.ndim - 1))
 
-    def _current(self, node: snn.Population | snn.Readout, x: Tensor) -> Callable[[int], Tensor]:
-        """Of a step: what arrives and, in the window of the input, the bias."""
-        begin = max((self.onset[name] for name in node.inputs), default=0)
-        bias, gain = self._number("biases", node, node.bias), self._gain(node)
-        x = x.float() if gain is None else x.float() / gain
-        bias = bias if gain is None else bias / gain
-        still, first = node.inputs[0] in self.facts.constant, self.span.start
-
-        def current(t: int) -> Tensor:
-            now = x[0] if still else x[t - first]
-            if still and t >= self.steps:
-                now = torch.zeros_like(now)
-            return now + bias if begin <= t < begin + self.steps else now
-
-        return current
+    def _arriving(self, node: snn.Population | snn.Readout, x: Tensor) -> Arriving:
+        """In the window of the input with the bias."""
+        return Arriving(
+            x=x.float(),
+            bias=self._shared("biases", node, node.bias),
+            still=node.inputs[0] in self.facts.constant,
+            first=self.span.start,
+            begin=max((self.onset[name] for name in node.inputs), default=0),
+            window=self.steps,
+        )
 
     def population(self, node: snn.Population, xs: Sequence[Tensor]) -> Tensor:
         if self.whole:
@@ -143,21 +170,22 @@ class Signals(snn.Rules[Tensor]):
         spikes = self._fired(node, node.neuron, xs[0])
         threshold = self._array(f"threshold/{node.name}", node.neuron.v_threshold)
         sizes = self._sizes(node, node.neuron.coding, spikes.ndim)
-        self.decoded[node.name] = threshold * (spikes * sizes).sum(0)
-        self.sent[node.name] = spikes.abs().sum(0).flatten(1).sum(1)
+        counted = spikes if bool((sizes == 1).all()) else spikes * sizes
+        self.decoded[node.name] = threshold * counted.sum(0)
+        paid = spikes if self.priced else spikes.detach()
+        self.sent[node.name] = paid.abs().sum(0).flatten(1).sum(1)
         return spikes
 
     def _fired(self, node: snn.Population | snn.Readout, neuron: Any, x: Tensor) -> Tensor:
         """The spikes of the span."""
         threshold = self._array(f"threshold/{node.name}", neuron.v_threshold)
-        v_init, gain = self._number("potentials", node, neuron.v_init), self._gain(node)
         fire = FIRING[type(neuron)]
         spikes, self.states[node.name] = fire(
             neuron,
             threshold,
-            v_init=v_init if gain is None else v_init / gain,
+            v_init=self._shared("potentials", node, neuron.v_init),
             how=self.how,
-            current=self._current(node, x),
+            current=self._arriving(node, x),
             first=self.onset[node.name],
             window=self.steps,
             steps=self.span,
@@ -172,14 +200,12 @@ class Signals(snn.Rules[Tensor]):
         return torch.as_tensor(worth.astype(np.float32)).reshape(-1, *(1,) * (rank - 1))
 
     def _whole_number(self, node: snn.Population, x: Tensor) -> Tensor:
-        neuron, gain = node.neuron, self._gain(node)
+        neuron = node.neuron
         assert isinstance(neuron, WindowedNeuron)
         threshold = self._array(f"threshold/{node.name}", neuron.v_threshold)
-        v_init = self._number("potentials", node, neuron.v_init)
-        v_init = v_init if gain is None else v_init / gain
+        v_init = self._shared("potentials", node, neuron.v_init)
         total = neuron.total(self.steps)
-        charge = x[0] + total * self._number("biases", node, node.bias)
-        charge = charge if gain is None else charge / gain
+        charge = x[0] + total * self._shared("biases", node, node.bias)
         n, spikes = numbers(
             neuron, charge.float() + v_init, threshold=threshold, how=self.how, steps=self.steps
         )
@@ -229,7 +255,7 @@ class Signals(snn.Rules[Tensor]):
             sizes = self._sizes(node, "rate", spikes.ndim)
             self.answers[node.name] = threshold * (spikes * sizes).sum(0)
         else:
-            current = self._current(node, xs[0])
+            current = self._arriving(node, xs[0])
             x = torch.stack([current(t) for t in self.span])
             self.answers[node.name] = (x * self._sizes(node, node.coding, x.ndim)).sum(0)
         return xs[0]

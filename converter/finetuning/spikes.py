@@ -28,6 +28,29 @@ class Learnable:
     detached: bool = False
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Arriving:
+    """What arrives at neurons: ``x`` (steps, batch, *shape) from step ``first`` on, one step of it
+    where it is ``still``, in a ``window`` from ``begin`` with the ``bias``. Called with a step it
+    gives both."""
+
+    x: torch.Tensor
+    bias: torch.Tensor
+    still: bool
+    first: int
+    begin: int
+    window: int
+
+    def biased(self, t: int) -> bool:
+        return self.begin <= t < self.begin + self.window
+
+    def __call__(self, t: int) -> torch.Tensor:
+        now = self.x[0 if self.still else t - self.first]
+        if self.still and t >= self.window:
+            now = torch.zeros_like(now)
+        return now + self.bias if self.biased(t) else now
+
+
 class _Fire(torch.autograd.Function):
     """1 where v >= threshold."""
 
@@ -70,13 +93,85 @@ class _Count(torch.autograd.Function):
         return gradient * bump / threshold, None, None, None
 
 
+def _plain(neuron: NeuronParams) -> bool:
+    """Whether ``_Integrate`` computes it."""
+    special = neuron.signed or neuron.leak or neuron.refractory or neuron.v_min is not None
+    return neuron.levels == 1 and neuron.reset == "subtract" and not special
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Job:
+    """What ``_Integrate`` does; ``firing``: in which of the ``steps`` neurons may send."""
+
+    threshold: torch.Tensor
+    current: Arriving
+    steps: range
+    firing: list[bool]
+    how: Learnable
+
+
+class _Integrate(torch.autograd.Function):
+    """Integration, spikes of one level and reset by subtraction over all steps, with derivatives by
+    hand: of each step only its potential is kept. Step by step and in place, since the numbers of
+    one step stay in the processor's cache."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, bias: torch.Tensor, v: torch.Tensor, job: _Job
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        current, steps, firing, threshold = job.current, job.steps, job.firing, job.threshold
+        v = v.clone()
+        before = v.new_empty((len(steps), *v.shape))
+        out = v.new_zeros((len(steps), *v.shape))
+        for i, t in enumerate(steps):
+            if not current.still:
+                v += x[i]
+            elif t < current.window:
+                v += x[0]
+            if current.biased(t):
+                v += bias
+            before[i] = v
+            if firing[i]:
+                torch.ge(v, threshold, out=out[i])
+                v.addcmul_(out[i], threshold, value=-1)
+        ctx.save_for_backward(before)
+        ctx.job, ctx.shape = job, bias.shape
+        return out, v
+
+    @staticmethod
+    def backward(
+        ctx: Any, spikes: torch.Tensor, behind: torch.Tensor
+    ) -> tuple[torch.Tensor | None, ...]:
+        """``spikes``, ``behind``: gradients of the two that ``forward`` gave."""
+        (before,) = ctx.saved_tensors
+        job: _Job = ctx.job
+        current, steps, firing, how = job.current, job.steps, job.firing, job.how
+        worth, bump = 1 / job.threshold, SURROGATES[how.surrogate]
+        v = behind.clone()
+        at = torch.empty_like(before)
+        k, u = torch.empty_like(v), torch.empty_like(v)
+        for i in reversed(range(len(steps))):
+            if firing[i]:
+                if how.detached:
+                    torch.mul(spikes[i], worth, out=k)
+                else:
+                    torch.mul(spikes[i], worth, out=k).sub_(v)
+                v.addcmul_(k, bump(torch.mul(before[i], worth, out=u).sub_(1), how.width))
+            at[i] = v
+        biased = [i for i, t in enumerate(steps) if current.biased(t)]
+        to_bias = at[biased[0] : biased[-1] + 1].sum((0, 1)) if biased else torch.zeros_like(v[0])
+        if current.still:
+            at = at[: sum(t < current.window for t in steps)].sum(0, keepdim=True)
+        return at, to_bias.sum_to_size(ctx.shape), v, None
+
+
 def integrate_and_fire(
     neuron: NeuronParams,
     threshold: torch.Tensor,
     *,
     v_init: torch.Tensor,
     how: Learnable,
-    current: Callable[[int], torch.Tensor],
+    current: Arriving,
     first: int,
     window: int,
     steps: range,
@@ -86,6 +181,12 @@ def integrate_and_fire(
 
     ``current``: of a step, bias included; it fires in ``window`` steps from ``first``.
     """
+    if _plain(neuron):
+        v = current(steps[0]) * 0 + v_init if state is None else state[0]
+        firing = [first <= t < first + window for t in steps]
+        job = _Job(threshold=threshold, current=current, steps=steps, firing=firing, how=how)
+        k, v = _Integrate.apply(current.x, current.bias, v, job)
+        return k, (v, *((v.detach() * 0,) * 2))
     out = []
     if state is None:
         zero = torch.zeros_like(current(steps[0]))
@@ -126,7 +227,7 @@ def paced(
     *,
     v_init: torch.Tensor,
     how: Learnable,
-    current: Callable[[int], torch.Tensor],
+    current: Arriving,
     first: int,
     window: int,
     steps: range,

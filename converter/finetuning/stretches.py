@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from math import prod
 
 from ...runtime import graph as snn
+from ...runtime.cost import static_cost
+from ...runtime.facts import GraphFacts
+from ...runtime.ops import MultiplyingOp
 
 SAVED = 10  # numbers kept per value of a signal and step: currents, potentials, their derivatives
+LARGE = 60_000_000  # multiply-accumulates of a layer at once from which threads pay
 EFFICIENT = 4  # samples at once: time is cut before batches get smaller
 
 
@@ -41,3 +45,11 @@ def parts_of(network: snn.SpikingGraph, *, batch: int, steps: int, memory: int) 
     while needed() > memory and samples > 1:
         samples //= 2
     return Parts(samples=samples, steps=stretch)
+
+
+def threads_of(network: snn.SpikingGraph, parts: Parts) -> int | None:
+    """Of PyTorch: one where layers are small, None (all) else. Threads that wait for each other
+    after every small operation are slow beside other programs, by more than they ever gain."""
+    layers = [node for node in network.of(snn.Synapse) if isinstance(node.op, MultiplyingOp)]
+    each = static_cost(GraphFacts(network)).macs_ann / max(len(layers), 1)
+    return None if each * parts.samples * parts.steps >= LARGE else 1

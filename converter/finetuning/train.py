@@ -14,16 +14,18 @@ from torch.utils.checkpoint import checkpoint
 
 from ...errors import DataError
 from ...runtime import graph as snn
+from ...runtime.engine import make_engine
 from ...runtime.ops import Array
 from ...runtime.semantics.walk import walk
 from ...spelling import spelled
+from ..lowering.grid import on_grid
 from . import losses
-from .parameters import Parameter, parameters_of, together
+from .parameters import Parameter, parameters_of, together, with_values
 from .settings import Settings
 from .signals import Signals
 from .spikes import Learnable
 from .state import Epoch, State
-from .stretches import Parts, parts_of
+from .stretches import Parts, parts_of, threads_of
 from .teacher import Teacher
 from .variations import varied
 
@@ -66,7 +68,13 @@ class Tuner:
         how = Learnable(
             surrogate=settings.surrogate, width=settings.width, detached=settings.detach
         )
-        self.signals = Signals(self.network, self.parameters, task.steps, how)
+        self.signals = Signals(
+            self.network,
+            self.parameters,
+            task.steps,
+            how,
+            priced=settings.spike_penalty > 0,
+        )
         self.teacher = Teacher(self.network)
         self.parts = parts_of(
             self.network,
@@ -147,12 +155,18 @@ class Tuner:
         return made, dict(signals.states)
 
     def loss(
-        self, inputs: Mapping[str, Tensor], chosen: Array, *, values: Mapping[str, Tensor]
+        self,
+        inputs: Mapping[str, Tensor],
+        chosen: Array,
+        *,
+        values: Mapping[str, Tensor],
+        answers: Mapping[str, Tensor] | None = None,
     ) -> tuple[losses.Loss, float | None]:
-        """Of a batch, and the share of its answers that are right (or the ANN's)."""
+        """Of a batch, and the share of its answers that are right (or the ANN's). ``answers``:
+        those that are judged instead of the ones computed here."""
         made, labels = self.answers(inputs, values=values), self.task.labels
         ann, activations = self.ann(inputs) if self.taught else ({}, {})
-        mine = made["answers"]
+        mine = made["answers"] if answers is None else answers
         wanted = None if labels is None else torch.as_tensor(labels[chosen])
         if not self.task.classes:
             task = torch.stack(
@@ -180,12 +194,19 @@ class Tuner:
         return losses.relative_error(mine, wanted=wanted, power=self.powers[name])
 
     def judged(self, values: Mapping[str, Array], loss: float) -> Epoch:
-        """How a network with these ``values`` does on the samples that were held back."""
-        tensors = _tensors(values)
+        """How a network with these ``values`` does on the samples that were held back: what it
+        answers as it would be written. A rounded weight or potential moves a spike here and there,
+        and with few steps one spike moves what a sample is answered."""
+        tensors, network, engine = _tensors(values), self.task.network, make_engine("fast")
+        if any(x.any() for x in values.values()):
+            network = on_grid(with_values(network, self.parameters, values))
         sums, right, count = np.zeros(2), [], len(self.task.judge)
         for chosen in _batches(self.task.judge, self.parts.samples):
+            arrays = self.task.fetch(chosen)
+            run = engine.run(network, arrays, self.task.steps)
+            answers = _tensors({name: x[-1] for name, x in run.readouts.items()})
             with torch.no_grad():
-                found, share = self.loss(_tensors(self.task.fetch(chosen)), chosen, values=tensors)
+                found, share = self.loss(_tensors(arrays), chosen, values=tensors, answers=answers)
             sums += [float(found.judged) * len(chosen), float(found.spikes) * len(chosen)]
             right += [] if share is None else [share * len(chosen)]
         score = sum(right) / count if right else None
@@ -266,12 +287,15 @@ def train(
     Parameters:
         state: to go on from; None: from the beginning.
         keep: is given the state after every epoch; progress: before every one.
-        threads: of PyTorch (None: its own choice).
+        threads: of PyTorch (None: ``stretches.threads_of``).
 
     Raises DataError (E141) where the loss is no number.
     """
-    with _alone(threads):
+    with _alone():
         tuner = Tuner(task, settings)
+        threads = threads_of(tuner.network, tuner.parts) if threads is None else threads
+        if threads is not None:
+            torch.set_num_threads(threads)
         if state is None:
             state = tuner.begin()
             state = replace(state, history=(tuner.judged(state.values, float("nan")),))
@@ -331,13 +355,11 @@ def _tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _alone(threads: int | None) -> Iterator[None]:
+def _alone() -> Iterator[None]:
     """PyTorch's threads and random numbers as they were, afterwards."""
     before = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
         try:
-            if threads is not None:
-                torch.set_num_threads(threads)
             yield
         finally:
             torch.set_num_threads(before)

@@ -1,10 +1,12 @@
 """Variations of samples while a network is fine-tuned: the ANN answers them too, so that they need
 no labels; with labels they must leave the class as it is.
 
-    flip      mirrored along the last axis, every second sample
-    shift:N   moved by up to N places along each of the last two axes; the edge is repeated
-    noise:X   normal noise of X standard deviations of the batch
-    mix:X     up to a share X of another sample of the batch (not with labels)
+    flip        mirrored along the last axis, every second sample
+    shift:N     moved by up to N places along each of the last two axes; the edge is repeated
+    noise:X     normal noise of X standard deviations of the batch
+    contrast:X  times 1 - X to 1 + X and plus up to X standard deviations, each sample and channel
+    mix:X       up to a share X of another sample of the batch (not with labels)
+    cut:X       a box of up to a share X of the last two axes from another sample (not with labels)
 """
 
 from __future__ import annotations
@@ -52,12 +54,33 @@ def _mix(x: Array, amount: float, rng: np.random.Generator) -> Array:
     return (1 - share) * x + share * x[rng.permutation(len(x))]
 
 
+def _contrast(x: Array, amount: float, rng: np.random.Generator) -> Array:
+    shape = (*x.shape[:2], *(1,) * (x.ndim - 2))
+    scale, offset = (amount * (2 * rng.random(shape) - 1) for _ in range(2))
+    return x * (1 + scale).astype(np.float32) + (x.std() * offset).astype(np.float32)
+
+
+def _cut(x: Array, amount: float, rng: np.random.Generator) -> Array:
+    out, axes = x.copy(), range(max(x.ndim - 2, 1), x.ndim)
+    for one, other in zip(out, x[rng.permutation(len(x))], strict=True):
+        side = (amount * rng.random()) ** (1 / max(len(axes), 1))
+        box: list[slice] = [slice(None)] * one.ndim
+        for axis in axes:
+            length = round(side * x.shape[axis])
+            start = rng.integers(0, x.shape[axis] - length + 1)
+            box[axis - 1] = slice(start, start + length)
+        one[tuple(box)] = other[tuple(box)]
+    return out
+
+
 # Name -> what it does, and whether it takes a number.
 VARIATIONS: Mapping[str, tuple[Variation, bool]] = {
     "flip": (_flip, False),
     "shift": (_shift, True),
     "noise": (_noise, True),
+    "contrast": (_contrast, True),
     "mix": (_mix, True),
+    "cut": (_cut, True),
 }
 
 
@@ -69,7 +92,7 @@ def check(given: Iterable[str]) -> None:
 
 def mixes(given: Iterable[str]) -> bool:
     """Whether what comes out has no one class."""
-    return any(text.startswith("mix") for text in given)
+    return any(text.startswith(("mix", "cut")) for text in given)
 
 
 def varied(batch: Mapping[str, Array], given: Iterable[str], rng: np.random.Generator) -> Batch:
@@ -90,7 +113,8 @@ def _read(text: str) -> tuple[Variation, float]:
         amount = -1.0
     if vary is None or bool(colon) != counted or amount < 0 or (counted and not amount > 0):
         raise UsageError(
-            f"{spelled('augment')} takes flip, shift:N, noise:X and mix:X, got '{text}'",
+            f"{spelled('augment')} takes flip, shift:N, noise:X, contrast:X, mix:X and cut:X, got "
+            f"'{text}'",
             remedy=did_you_mean(name, VARIATIONS),
             code="E140",
         )

@@ -23,6 +23,7 @@ from ..ann.graph import AnnGraph, AnnOutput, Opaque
 from .builder import GraphBuilder, Value
 from .file.constants import constants_of, folded
 from .file.load import LoadedModel, PathLike, load_onnx
+from .islands.masks import apart
 from .islands.model import Border, island_model
 from .islands.units import Island, units, with_light
 from .node import NoSpikingForm, OnnxNode, Refused
@@ -105,8 +106,28 @@ def survey(loaded: LoadedModel) -> Survey:
         if not fresh:
             break
     reasons = {n: analog.get(n, (LIGHT_REASON, "")) for n in members}
-    graph = None if refused else _finished(source, builder, members)
+    graph = None if refused else _finished(*_with_copies(source, builder, members))
     return Survey(source=source, graph=graph, analog=reasons, refused=refused)
+
+
+def _with_copies(
+    source: Source, builder: GraphBuilder, members: set[str]
+) -> tuple[Source, GraphBuilder, set[str]]:
+    """The same, with what islands share copied into each."""
+    nodes, inside, protos, copies = apart(source.nodes, members, source.protos, kept=source.kept)
+    if not copies:
+        return source, builder, members
+    source = replace(
+        source,
+        nodes=tuple(nodes),
+        protos=protos,
+        shapes={**source.shapes, **{t: source.shapes[made] for t, made in copies.items()}},
+        dtypes={**source.dtypes, **{t: source.dtypes[made] for t, made in copies.items()}},
+        computed=source.computed | copies.keys(),
+    )
+    builder = _builder(source)
+    _walk(source, builder, inside, {})
+    return source, builder, inside
 
 
 def _walk(
@@ -244,7 +265,8 @@ def _source(loaded: LoadedModel) -> Source:
     protos = {node.name: proto for node, proto in pairs}
     nodes = [node for node, _ in pairs if node.op != "Constant"]
     nodes = folded(nodes, protos, constants, loaded.cleaned)
-    outputs, gone = _dropped(nodes, [o.name for o in graph.output])
+    given = {info.name for info in loaded.inputs}
+    outputs, gone = _dropped(nodes, _made([o.name for o in graph.output], nodes, given))
     nodes = [node for node in nodes if node.name not in gone]
     computed = {info.name for info in loaded.inputs}
     for node in nodes:
@@ -323,6 +345,19 @@ def _widens(source: Source, node: OnnxNode) -> bool:
         for t in (node.inputs[0], node.outputs[0])
     )
     return before.kind in "iub" and after.kind in "iu" and np.can_cast(before, after)
+
+
+def _made(outputs: Sequence[str], nodes: Sequence[OnnxNode], given: set[str]) -> list[str]:
+    """``outputs`` without those that are an input of the network, unchanged, where there are
+    others: nothing in them is the network's doing, and they would be judged as if."""
+    source = {n.outputs[0]: n.inputs[0] for n in nodes if n.op == "Identity"}
+
+    def through(tensor: str) -> str:
+        while tensor in source:
+            tensor = source[tensor]
+        return tensor
+
+    return [name for name in outputs if through(name) not in given] or list(outputs)
 
 
 def _dropped(

@@ -21,6 +21,8 @@ from ...runtime.neurons import Neuron
 from ...runtime.ops import Array, MultiplyingOp, Shape, WeightedOp
 from ...runtime.ops.arrays import compact_scale
 
+MOST = 2**20  # the largest multiple that a sum keeps exact, in single precision with 16 steps
+
 
 def set_thresholds(graph: snn.SpikingGraph, neurons: Mapping[str, Neuron]) -> snn.SpikingGraph:
     """``graph`` (lowered, unit thresholds) with these neurons, thresholds folded into readers.
@@ -121,10 +123,12 @@ class _Folding(snn.Rules[None]):
         if not node.op.adds or len(known) < len(scales):
             return None, []
         unit = min((np.abs(scale) for scale in known), key=lambda size: float(size.min()))
-        factors = [scale / unit for scale in known]
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            factors = [scale / unit for scale in known]
         first = [float(factor.reshape(-1)[0]) for factor in factors]
         same = all(np.all(f == one) for f, one in zip(factors, first, strict=True))
-        if not same or any(one != round(one) or one == 0 for one in first):
+        # A mask of attention adds the lowest number there is: no count of spikes.
+        if not same or not all(0 < abs(one) <= MOST and one == round(one) for one in first):
             return None, []
         return compact_scale(unit), first
 

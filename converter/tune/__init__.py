@@ -4,7 +4,8 @@ For every population in execution order: its weights are corrected for the rates
 (``weights``), threshold, initial potential and bias are chosen under the spikes that really
 arrive (``search``), it is simulated once, and the next one reads its spikes. No gradients, no
 labels; each layer is computed a fixed number of times, so the pass is linear in depth. Memory: the
-spikes of the populations in use, bounded by the number of samples (``MEMORY``).
+spikes of the populations in use, within a limit that does not decide how many samples are used
+(``plan``).
 """
 
 from __future__ import annotations
@@ -17,20 +18,24 @@ import numpy as np
 
 from ...runtime import graph as snn
 from ...runtime.neurons import Neuron, WindowedNeuron, windowed
-from ...runtime.ops import Array
-from ...runtime.parallel.threads import one_blas_thread
+from ...runtime.ops import Array, WeightedOp
+from ...runtime.parallel.threads import available_threads, one_blas_thread
 from ...runtime.semantics.samples import as_inputs, spread_over
 from ..lowering.lower import compact
 from ..statistics.measure import by_channel, channel_axis
-from .replay import Replay, Train, decoded_mean, last_readers, packed_bits, packs
-from .search import Choice, Drive, choose, fired, search_of, windowed_mean
+from .plan import Plan, planned
+from .replay import Replay
+from .search import Choice, Drive, choose, search_of, windowed_mean
+from .stream import BLOCK, Firing, Where
+from .trains import Train, packs, spike_type
 from .weights import correct, correctable, residual
 
 Progress = Callable[[int, int], None]
 
-MEMORY = 768 << 20  # bytes for the spikes and activations of the populations in use
+MEMORY = 1 << 30  # bytes
 WORK = 8192  # samples times steps: more is slow and brings little
-FEWEST = 32  # samples, however many steps (if memory allows)
+FEWEST = 32  # samples, however many steps
+CONNECTIONS = 1 << 40  # times samples and steps: a minute or two of one core
 SAMPLED = 1 << 18  # neurons of a population searched at T <= 16; fewer above
 DRIVEN = 8  # tiles that the search looks at, at least
 
@@ -92,11 +97,19 @@ def tune(
     given = len(next(iter(arrays.values())))
     one = any(windowed(neuron) for neuron in neurons.values())  # a number for all steps
     held = 1 if one else steps
-    count = _sample_count(lowered, neurons, given=given, steps=held, tuning=tuning)
-    chosen = spread_over(given, most=count)
-    arrays = {name: x[chosen] for name, x in arrays.items()}
-    replay = Replay(lowered, arrays, steps, neurons, threads=tuning.threads, seed=tuning.seed)
-    loop = _Loop(replay, dict(neurons), tuning, np.random.default_rng(tuning.seed))
+    threads = tuning.threads or available_threads()
+    kept = planned(
+        lowered,
+        neurons,
+        steps=held,
+        samples=min(most_samples(given, steps=held, tuning=tuning), _affordable(lowered, held)),
+        memory=tuning.memory - at_work(lowered, threads),
+    )
+    if kept.samples < given:
+        chosen = spread_over(given, most=kept.samples)
+        arrays = {name: x[chosen] for name, x in arrays.items()}
+    replay = Replay(lowered, arrays, steps, neurons, threads=threads, seed=tuning.seed)
+    loop = _Loop(replay, kept, tuning, np.random.default_rng(tuning.seed))
     targets = [n for n in lowered.nodes if isinstance(n, snn.Population | snn.Readout)]
     with one_blas_thread():
         for number, node in enumerate(targets, 1):
@@ -105,41 +118,33 @@ def tune(
     with_ann = _WithAnn(replay.original)
     changed = [snn.visit(with_ann, node, ()) for node in replay.nodes.values()]
     return Tuned(
-        graph=lowered.with_nodes(changed), neurons=loop.neurons, errors=loop.errors, samples=count
+        graph=lowered.with_nodes(changed),
+        neurons=replay.neurons,
+        errors=loop.errors,
+        samples=kept.samples,
     )
 
 
-def _sample_count(
-    graph: snn.SpikingGraph,
-    neurons: Mapping[str, Neuron],
-    *,
-    given: int,
-    steps: int,
-    tuning: Tuning,
-) -> int:
-    fitting = tuning.memory // bytes_per_sample(graph, neurons, steps)
-    return max(1, min(most_samples(given, steps=steps, tuning=tuning), fitting))
-
-
 def most_samples(given: int, *, steps: int, tuning: Tuning) -> int:
-    """How many of the ``given`` samples are used if memory allows; ``steps``: 1 with windows."""
+    """How many of the ``given`` samples are used; ``steps``: 1 with windows."""
     return min(given, tuning.samples, max(WORK // steps, FEWEST))
 
 
-def bytes_per_sample(graph: snn.SpikingGraph, neurons: Mapping[str, Neuron], steps: int) -> int:
-    """What the populations in use at one time take at most, for one calibration sample: spikes, an
-    activation and a mean each, and six values per neuron of the population at work."""
-    last, held, most = last_readers(graph), {}, 1
-    for node in graph.nodes:
-        if not isinstance(node, snn.Population | snn.Readout):
-            continue
-        size = prod(node.shape)
-        if isinstance(node, snn.Population):
-            train = -(-steps // 8) if packs(neurons[node.name]) else steps
-            held[node.name] = size * (train + 8)
-        most = max(most, sum(held.values()) + 24 * size)
-        held = {name: n for name, n in held.items() if last.get(name) != node.name}
-    return most
+def _affordable(graph: snn.SpikingGraph, steps: int) -> int:
+    """Samples of a large network: time, not memory, is what they cost."""
+    each = sum(
+        prod(synapse.shape) * prod(synapse.op.weight.shape[1:])
+        for synapse in graph.of(snn.Synapse)
+        if isinstance(synapse.op, WeightedOp)
+    )
+    return max(FEWEST, CONNECTIONS // max(1, each * steps))
+
+
+def at_work(graph: snn.SpikingGraph, threads: int) -> int:
+    """Bytes of what a tile works on, in all threads together: its blocks, and a few arrays of the
+    largest population."""
+    largest = max(prod(node.shape) for node in graph.nodes)
+    return threads * (8 * BLOCK + 24 * largest)
 
 
 @dataclass
@@ -147,32 +152,51 @@ class _Loop:
     """The pass over the graph: what has been decided so far."""
 
     replay: Replay
-    neurons: dict[str, Neuron]
+    kept: Plan
     tuning: Tuning
     rng: np.random.Generator
     errors: dict[str, float] = field(default_factory=dict)
 
     def visit(self, node: snn.Population | snn.Readout) -> None:
-        replay, source = self.replay, node.inputs[0]
-        ann = node.bias if node.ann_bias is None else node.ann_bias
-        z = np.concatenate(replay.each(lambda part: replay.value(source, part))) + ann
-        self._correct_weights(node.name, z)
+        replay = self.replay
+        self._correct_weights(node.name)
         if isinstance(node, snn.Population):
-            self._population(node.name, np.clip(z, 0, node.ceiling).astype(np.float32))
+            self._population(node.name)
             return
-        mean = self._mean(source) + self._bias(node.name)
-        self._shift(node.name, compact(_per_channel(z - mean, self._axis(node.name))))
-        replay.drop(node.name)
+        source, axis = node.inputs[0], self._axis(node.name)
+        sums: list[Array] = []
+
+        def take(part: slice, missing: Array) -> None:
+            sums.append(by_channel(missing, axis).sum(axis=1, dtype=np.float64))
+            self._release(part, node.name)
+
+        def missing(part: slice) -> Array:
+            return self._z(node.name, part) - (replay.mean(source, part) + self._bias(node.name))
+
+        replay.in_order(missing, take)
+        count = replay.samples * prod(node.shape) // len(sums[0])
+        change = np.sum(sums, axis=0) / count
+        self._shift(node.name, compact(_along(change, axis, rank=len(node.shape))))
+
+    def _z(self, name: str, part: slice) -> Array:
+        """What the ANN's neurons or outputs get, bias included."""
+        node = self.replay.original[name]
+        assert isinstance(node, snn.Population | snn.Readout)
+        ann = node.bias if node.ann_bias is None else node.ann_bias
+        return np.asarray(self.replay.value(node.inputs[0], part) + ann)
+
+    def _target(self, name: str, part: slice) -> Array:
+        """The ANN's activations."""
+        node = self.replay.original[name]
+        assert isinstance(node, snn.Population)
+        return np.clip(self._z(name, part), 0, node.ceiling).astype(np.float32)
 
     def _axis(self, name: str) -> int:
         return channel_axis(self.replay.facts, name)
 
-    def _mean(self, name: str) -> Array:
-        return np.concatenate(self.replay.each(lambda part: self.replay.mean(name, part)))
-
     def _bias(self, name: str) -> Array:
         """The bias so far; some neurons have it in themselves."""
-        neuron = self.neurons.get(name)
+        neuron = self.replay.neurons.get(name)
         if neuron is not None and "bias" in neuron.traits:
             return neuron.kept_bias
         node = self.replay.nodes[name]
@@ -181,137 +205,171 @@ class _Loop:
 
     def _shift(self, name: str, change: Array) -> None:
         bias = (self._bias(name) + change).astype(np.float32)
-        neuron = self.neurons.get(name)
+        neuron = self.replay.neurons.get(name)
         if neuron is not None and "bias" in neuron.traits:
-            self.neurons[name] = neuron.having(bias=bias)
+            self.replay.neurons[name] = neuron.having(bias=bias)
             return
         node = self.replay.nodes[name]
         assert isinstance(node, snn.Population | snn.Readout)
         self.replay.nodes[name] = replace(node, bias=bias)
 
-    def _correct_weights(self, name: str, z: Array) -> None:
+    def _correct_weights(self, name: str) -> None:
         if not self.tuning.weights:
             return
         replay, node = self.replay, self.replay.nodes[name]
+        spiking = isinstance(node, snn.Population)
+
+        def missing(part: slice, means: Callable[[str], Array]) -> Array:
+            mean = means(node.inputs[0]) + self._bias(name)
+            return residual(self._z(name, part), mean=mean, spiking=spiking)
+
         for synapse in correctable(replay, name):
-            mean = self._mean(node.inputs[0]) + self._bias(name)
-            missing = residual(z, mean=mean, spiking=isinstance(node, snn.Population))
             replay.nodes[synapse.name], shift = correct(replay, synapse, missing, self.rng)
             self._shift(name, _along(shift, self._axis(name), rank=len(node.shape)))
 
-    def _population(self, name: str, target: Array) -> None:
+    def _population(self, name: str) -> None:
         replay, axis = self.replay, self._axis(name)
-        node = replay.nodes[name]
+        node, neuron = replay.nodes[name], replay.neurons[name]
         assert isinstance(node, snn.Population)
-        neuron = self.neurons[name]
         if name not in self.tuning.fixed:
             threshold = np.broadcast_to(neuron.v_threshold, _lengths(node, axis)).ravel()
-            drive = self._drive(node, target, axis)
             search = search_of(
                 neuron,
                 starts=self.tuning.search,
                 rounds=self.tuning.rounds,
-                price=self._price(target),
+                price=self._price(name),
             )
-            self._take(node, choose(neuron, threshold, drive, search, node.ceiling))
-        train = self._run(name)
-        replay.store(name, train, target)
-        power = float(np.mean(target**2)) or 1.0
-        self.errors[name] = float(np.mean((train.mean - target) ** 2)) / power
+            self._take(
+                node, choose(neuron, threshold, self._drive(node, axis), search, node.ceiling)
+            )
+        self.errors[name] = self._run(name)
 
-    def _price(self, target: Array) -> float:
+    def _price(self, name: str) -> float:
         """Of one spike of each of the population's neurons, in squared activations."""
-        cost = self.tuning.spike_cost
-        return cost * float(np.mean(target**2)) if cost else 0.0
+        cost, replay = self.tuning.spike_cost, self.replay
+        if not cost:
+            return 0.0
+        powers = replay.each(lambda part: _square_sum(self._target(name, part)))
+        return cost * sum(powers) / (replay.samples * prod(replay.nodes[name].shape))
 
     def _take(self, node: snn.Population, choice: Choice) -> None:
-        neuron, axis, rank = self.neurons[node.name], self._axis(node.name), len(node.shape)
+        neuron, axis, rank = self.replay.neurons[node.name], self._axis(node.name), len(node.shape)
         neuron = neuron.having(v_threshold=_along(choice.threshold, axis, rank=rank))
         if "v_init" in neuron.traits:
             neuron = neuron.having(v_init=_along(choice.v_init, axis, rank=rank))
-        self.neurons[node.name] = neuron
+        self.replay.neurons[node.name] = neuron
         self._shift(node.name, _along(choice.bias, axis, rank=rank))
 
-    def _run(self, name: str) -> Train:
-        """The population's spikes on all samples."""
-        replay, neuron, node = self.replay, self.neurons[name], self.replay.nodes[name]
-        begin, fire = self._window(name)
-        bias = np.zeros((), np.float32) if "bias" in neuron.traits else self._bias(name)
-
-        threshold = neuron.v_threshold.astype(np.float32)
-        weights = neuron.worth(replay.steps)
-
-        def tile(part: slice) -> tuple[Array, Array]:
-            first, current = replay.signal(node.inputs[0], part)
-            if isinstance(neuron, WindowedNeuron):
-                mean = windowed_mean(neuron, current=current[0] + bias, steps=replay.steps)
-                return np.empty((0, *mean.shape), np.uint8), mean
-            spikes = fired(
-                neuron,
-                bias=bias,
-                current=current,
-                first=first,
-                begin=begin,
-                fire=fire,
-                steps=replay.steps,
-            )
-            mean = decoded_mean(spikes, threshold=threshold, worth=weights)
-            return packed_bits(spikes) if packs(neuron) else spikes, mean
-
-        spikes, means = zip(*replay.each(tile), strict=True)
-        return Train(
-            spikes=np.concatenate(spikes, axis=1),
-            threshold=threshold,
-            mean=np.concatenate(means),
-            steps=replay.steps,
+    def _run(self, name: str) -> float:
+        """Lets the population fire on all samples, and keeps what the plan says. The mean squared
+        error of what is decoded, relative to the mean square of the ANN's activations."""
+        replay, neuron = self.replay, self.replay.neurons[name]
+        train = Train(
+            threshold=neuron.v_threshold.astype(np.float32),
+            worth=neuron.worth(replay.steps),
             packed=packs(neuron),
+            windowed=replay.windowed,
         )
+        values: dict[int, Array] = {}
+        sums = np.zeros(2)
 
-    def _window(self, name: str) -> tuple[int, int]:
-        """When a population's currents and biases arrive, and when its spikes leave."""
-        onset = self.replay.onset
-        return max(onset[i] for i in self.replay.nodes[name].inputs), onset[name]
+        def tile(part: slice) -> tuple[float, float]:
+            target = self._target(name, part)
+            train.spikes[part.start] = self._fired(name, part, train)
+            error = _square_sum(train.mean(part.start) - target), _square_sum(target)
+            if name in self.kept.activations:
+                values[part.start] = target
+            if name not in self.kept.trains:
+                del train.spikes[part.start]
+            self._release(part, name)
+            return error
 
-    def _drive(self, node: snn.Population, target: Array, axis: int) -> Drive:
+        def take(part: slice, error: tuple[float, float]) -> None:
+            np.add(sums, error, out=sums)
+
+        replay.in_order(tile, take)
+        replay.activations[name] = values
+        if name in self.kept.trains:
+            replay.trains[name] = train
+        size = replay.samples * prod(replay.nodes[name].shape)
+        return float(sums[0] / (sums[1] or size))
+
+    def _fired(self, name: str, part: slice, train: Train) -> Array:
+        """The population's spikes on the samples of a tile, as ``train`` keeps them."""
+        replay, neuron, node = self.replay, self.replay.neurons[name], self.replay.nodes[name]
+        batch = part.stop - part.start
+        end = replay.onset[name] + replay.steps
+        if isinstance(neuron, WindowedNeuron):
+            ((_, _, current),) = replay.signal(node.inputs[0], part, end)
+            current = current[0] + self._bias(name)
+            return windowed_mean(neuron, current=current, steps=replay.steps)[np.newaxis]
+        room = train.empty((batch, *node.shape), spike_type(neuron))
+        firing = Firing(replay, name, batch)
+
+        def take(at: int, where: Where, spikes: Array) -> None:
+            train.put(room, at, where=where, spikes=spikes)
+
+        for t0, count, current in replay.signal(node.inputs[0], part, end):
+            firing.run(current, t0, count, take)
+        return room
+
+    def _release(self, part: slice, done: str) -> None:
+        """Forget, of the samples ``part``, the populations whose last reader is ``done``."""
+        replay = self.replay
+        for name, until in self.kept.until.items():
+            if until == done and name != done:
+                train = replay.trains.get(name)
+                if train is not None:
+                    train.spikes.pop(part.start, None)
+            if replay.last_reader.get(name) == done:
+                replay.activations.get(name, {}).pop(part.start, None)
+
+    def _drive(self, node: snn.Population, axis: int) -> Drive:
         """A sample of the population's neurons with the currents that arrive."""
         replay, steps = self.replay, 1 if self.replay.windowed else self.replay.steps
-        begin, fire = self._window(node.name)
+        begin, fire = replay.window(node.name)
+        first, source = replay.start(node.inputs[0]), node.inputs[0]
         shape = node.shape or (1,)
         channels = shape[axis]
         budget = SAMPLED * min(16, steps) // steps
         per_channel = max(budget // channels, min(256, 8192 // steps), 64)
         bias = np.broadcast_to(self._bias(node.name), shape)
-        outside = "bias" not in self.neurons[node.name].traits
+        outside = "bias" not in replay.neurons[node.name].traits
         parts = list(replay.tiles())
         # The others would only add neurons of which the sample holds one in a hundred.
-        parts = parts[:: 1 if len(parts) < 2 * DRIVEN else 2]
+        # Of single samples, as large networks have them as tiles, FEWEST are enough.
+        every = 1 if len(parts) < 2 * DRIVEN else 2
+        parts = parts[:: max(every, len(parts) // FEWEST) if replay.tile == 1 else every]
         per_tile = -(-per_channel // len(parts))
         rngs = {p.start: r for p, r in zip(parts, self.rng.spawn(len(parts)), strict=True)}
 
-        def tile(part: slice) -> tuple[int, Array, Array, Array]:
-            first, current = replay.signal(node.inputs[0], part)
-            current = current.reshape(*current.shape[:2], *shape)
-            flat = np.moveaxis(current, 2 + axis, 1).reshape(len(current), channels, -1)
-            chosen = rngs[part.start].permutation(flat.shape[2])[:per_tile]
-            own = by_channel(np.broadcast_to(bias, (current.shape[1], *shape)), axis)
+        def tile(part: slice) -> tuple[Array, Array, Array]:
+            batch = part.stop - part.start
+            target = by_channel(self._target(node.name, part), axis)
+            chosen = rngs[part.start].permutation(target.shape[1])[:per_tile]
+            own = by_channel(np.broadcast_to(bias, (batch, *shape)), axis)[:, chosen]
             if replay.windowed:  # one number for all steps
-                sampled = flat[:, :, chosen] + own[:, chosen]
-                return first, sampled, by_channel(target[part], axis)[:, chosen], own[:, chosen]
-            sampled = np.repeat(flat[:, :, chosen], steps if len(current) == 1 else 1, 0)
-            sampled = _until(sampled, begin - first + steps)
+                current = replay.mean(source, part).reshape(1, batch, *shape)
+                flat = np.moveaxis(current, 2 + axis, 1).reshape(1, channels, -1)
+                return flat[:, :, chosen] + own, target[:, chosen], own
+            sampled = np.zeros((fire + steps - first, channels, len(chosen)), np.float32)
+            for t0, count, current in replay.signal(source, part, fire + steps):
+                current = current.reshape(len(current), batch, *shape)
+                flat = np.moveaxis(current, 2 + axis, 1).reshape(len(current), channels, -1)
+                sampled[t0 - first :][:count] = flat[:, :, chosen]
             if outside:
-                sampled[max(begin - first, 0) : begin - first + steps] += own[:, chosen]
-            return first, sampled, by_channel(target[part], axis)[:, chosen], own[:, chosen]
+                sampled[max(begin - first, 0) : begin - first + steps] += own
+            return sampled, target[:, chosen], own
 
         tiles = replay.each(tile, parts)
         return Drive(
-            current=np.concatenate([t[1] for t in tiles], axis=2),
-            target=np.concatenate([t[2] for t in tiles], axis=1),
-            first=tiles[0][0],
+            current=np.concatenate([t[0] for t in tiles], axis=2),
+            target=np.concatenate([t[1] for t in tiles], axis=1),
+            first=first,
             begin=begin,
             fire=fire,
             steps=replay.steps,
-            bias=None if outside else np.concatenate([t[3] for t in tiles], axis=1),
+            bias=None if outside else np.concatenate([t[2] for t in tiles], axis=1),
         )
 
 
@@ -340,13 +398,6 @@ class _WithAnn(snn.Rules[snn.Node]):
     max_pool = analog = delay = input  # nothing of them is corrected
 
 
-def _until(current: Array, count: int) -> Array:
-    """``current`` (time, ...) with at least ``count`` steps: nothing arrives in those added."""
-    if len(current) >= count:
-        return current
-    return np.concatenate([current, np.zeros((count - len(current), *current.shape[1:]), "f4")])
-
-
 def _lengths(node: snn.Node, axis: int) -> tuple[int, ...]:
     return tuple(n if i == axis else 1 for i, n in enumerate(node.shape))
 
@@ -357,7 +408,5 @@ def _along(values: Array, axis: int, *, rank: int) -> Array:
     return values.reshape(shape).astype(np.float32)
 
 
-def _per_channel(x: Array, axis: int) -> Array:
-    """The mean of x (batch, *shape) over everything but its channels, broadcasting to shape."""
-    axes = tuple(i for i in range(x.ndim) if i != axis + 1)
-    return x.mean(axis=axes, keepdims=True)[0]
+def _square_sum(x: Array) -> float:
+    return float(np.square(x).sum(dtype=np.float64))

@@ -310,26 +310,3 @@ def _moments(steps: int) -> set[int]:
 def _mean_square(x: Array) -> Array:
     """(candidates, channels) of x (candidates, channels, n)."""
     return np.asarray(np.einsum("kcn,kcn->kc", x, x) / np.float32(x.shape[2]))
-
-
-def fired(
-    neuron: Neuron, *, bias: Array, current: Array, first: int, begin: int, fire: int, steps: int
-) -> Array:
-    """Spikes (steps, batch, *shape) in the window from ``fire`` on, as small integers.
-
-    ``current``: (time or 1, batch, *shape) from step ``first``; one step holds for ``steps``.
-    """
-    shape = current.shape[1:]
-    state = neuron.initial_state(shape[0], shape[1:], np.dtype(np.float32))
-    out = np.empty((steps, *shape), np.int8 if neuron.levels <= 127 else np.int16)
-    spikes = np.empty(shape, np.float32)
-    now = np.empty(shape, np.float32)
-    last = first + (steps if len(current) == 1 else len(current))
-    for t in range(first, fire + steps):
-        np.copyto(now, current[0 if len(current) == 1 else t - first] if t < last else 0)
-        if begin <= t < begin + steps:
-            now += bias
-        neuron.step(state, now, spikes, may_fire=fire <= t, position=t - fire, steps=steps)
-        if t >= fire:
-            out[t - fire] = spikes
-    return out

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -107,13 +108,36 @@ def residual(z: Array, *, mean: Array, spiking: bool) -> Array:
     return wanted - mean
 
 
+Missing = Callable[[slice, Callable[[str], Array]], Array]
+
+
 def correct(
-    replay: Replay, synapse: snn.Synapse, missing: Array, rng: np.random.Generator
+    replay: Replay, synapse: snn.Synapse, missing: Missing, rng: np.random.Generator
 ) -> tuple[snn.Synapse, Array]:
     """The corrected synapse and the bias change per output channel, (channels,).
 
-    ``missing``: what its output should gain, (samples, *shape).
+    ``missing``: what its output should gain on the samples of a tile, (batch, *shape), given the
+    tile and a function of the mean at a node there.
     """
+    op = synapse.op
+    assert isinstance(op, WeightedOp)
+    fit, held = _sums(replay, synapse, missing, rng)
+    strength = _best_strength(fit, held=held) if held.count and fit.count else 1.0
+    if strength is None:
+        return synapse, np.zeros(len(op.weight), np.float32)
+    fit.take(held)
+    del held  # as large as the weights
+    solution = fit.solve(strength)
+    change = solution[:, :-1].swapaxes(1, 2).reshape(op.weight.shape)
+    new = op.with_factors(own((op.weight + change).astype(np.float32)))
+    return replace(synapse, op=new), solution[:, -1].reshape(-1).astype(np.float32)
+
+
+def _sums(
+    replay: Replay, synapse: snn.Synapse, missing: Missing, rng: np.random.Generator
+) -> tuple[_Gram, _Gram]:
+    """Of the samples that are fitted to, and of those held back: tiles in threads, added up in
+    their order."""
     op = synapse.op
     assert isinstance(op, WeightedOp)
     columns = _columns(op)
@@ -121,32 +145,32 @@ def correct(
     groups, out = columns.groups(op), len(op.weight)
     fit, held = (_Gram(groups, features=_features(op), out=out // groups) for _ in range(2))
     per_sample = -(-max(ROWS, 4 * _features(op)) // replay.samples)
-    for number, part in enumerate(replay.tiles()):
-        x = replay.mean(synapse.inputs[0], part)
-        gram = held if number % 4 == 3 else fit
-        inputs, wanted = columns.of(op, x), columns.out(op, missing[part])
-        gram.add(*_rows(inputs, wanted=wanted, count=per_sample * len(x), rng=rng))
-    strength = _best_strength(fit, held=held) if held.count and fit.count else 1.0
-    if strength is None:
-        return synapse, np.zeros(len(op.weight), np.float32)
-    fit.take(held)
-    del held, gram  # as large as the weights
-    solution = fit.solve(strength)
-    change = solution[:, :-1].swapaxes(1, 2).reshape(op.weight.shape)
-    new = op.with_factors(own((op.weight + change).astype(np.float32)))
-    return replace(synapse, op=new), solution[:, -1].reshape(-1).astype(np.float32)
+    positions = prod(synapse.shape) // out
+    chosen = {}
+    for part in replay.tiles():
+        count = part.stop - part.start
+        chosen[part.start] = _choose(count * positions, count=per_sample * count, rng=rng)
+
+    def rows(part: slice) -> tuple[Array, Array]:
+        means = replay.means(part)
+        x, wanted = means(synapse.inputs[0]), missing(part, means)
+        return _rows(columns.of(op, x), wanted=columns.out(op, wanted), chosen=chosen[part.start])
+
+    def take(part: slice, drawn: tuple[Array, Array]) -> None:
+        gram = held if part.start // replay.tile % 4 == 3 else fit
+        gram.add(*drawn)
+
+    replay.in_order(rows, take)
+    return fit, held
 
 
 def _features(op: WeightedOp) -> int:
     return int(np.prod(op.weight.shape[1:]))
 
 
-def _rows(
-    columns: Array, *, wanted: Array, count: int, rng: np.random.Generator
-) -> tuple[Array, Array]:
-    """At most ``count`` rows of inputs (groups, n, features) and outputs (groups, n, out)."""
+def _rows(columns: Array, *, wanted: Array, chosen: Array) -> tuple[Array, Array]:
+    """The ``chosen`` rows of inputs (groups, n, features) and outputs (groups, n, out)."""
     positions = columns.shape[3]
-    chosen = _choose(len(columns) * positions, count=count, rng=rng)
     sample, position = chosen // positions, chosen % positions
     return (
         columns[sample, :, :, position].swapaxes(0, 1),

@@ -40,8 +40,15 @@ def synapses(arrays, p):
     return [arrays[f"{kind}_{end}"][at] for end in ("target", "source", "weight")]
 
 
+def register(wanted, held):
+    """What a bias's register holds: a mantissa, shifted left as little as can be."""
+    least = np.ceil(np.log2(np.maximum(np.abs(wanted) / held["mantissa"], 1)))
+    shift = 2.0 ** np.minimum(least, held["exponent"])
+    return np.clip(np.round(wanted / shift), -held["mantissa"], held["mantissa"]) * shift
+
+
 def current(arrays, header, layer, x):
-    """What the input adds to a layer in every step, in steps of the membrane."""
+    """What the input adds to a layer's biases in every step, in steps of the membrane."""
     given, total = header["input"], np.zeros(layer["count"])
     graded = np.clip(np.round(x / given["unit"]), -given["max"], given["max"])
     for p in header["projections"]:
@@ -98,6 +105,8 @@ def main(path, sample, out):
     for name, la in layers.items():
         at = slice(la["first"], la["first"] + la["count"])
         drive = arrays["bias"][at] + current(arrays, header, la, x)
+        if header["input"]["mode"] == "bias" and header["input"]["register"] and not depth[name]:
+            drive = register(drive, header["input"]["register"])
         for kind, values in enumerate((arrays["v_init"][at], drive)):
             pairs = [(2 * depth[name] + kind, i) for i in range(la["count"])]
             weights = {"weight": values.astype(float).tolist()}

@@ -15,8 +15,11 @@ steps from ``begins`` on, and integrate before. Paced neurons and those of one n
 weigh the steps of the window they read (docs/placement.md has their equations).
 
 A projection with ``host`` has real weights, rounds its sum and is not shifted: the host computes it
-once per sample. Where the input's ``mode`` is "graded", round(x / unit), cut to +-max, is sent in
-every step; docs/placement.md has the other modes. Later versions may add arrays and keys.
+once per sample, and writes it with the bias to the register of the neuron's bias. It holds (where
+``input.register`` is given) mantissa 2^e, of the least e in 0..exponent whose mantissa is at most
+``mantissa``; what is larger is cut. Where the input's ``mode`` is "graded", round(x / unit), cut to
++-max, is sent in every step; docs/placement.md has the other modes. Later versions may add arrays
+and keys.
 """
 
 from __future__ import annotations
@@ -96,7 +99,7 @@ def dump(
         "input": {
             "name": network.inputs[0].name, "shape": list(network.inputs[0].shape),
             "mode": ints.input_mode, "encoding": network.inputs[0].encoding,
-            "unit": ints.input_unit, "max": ints.input_max,
+            "unit": ints.input_unit, "max": ints.input_max, "register": _register(ints),
         },
         "host": [_hosted(network, name) for name in sorted(network.hosted)],
         "layers": [_layer(network, la, first[la.name]) for la in layers],
@@ -212,6 +215,15 @@ def _one_each(layer: IntLayer, value: Any) -> float | list[float]:
     if values.size == 1:
         return float(values.reshape(-1)[0])
     return [float(v) for v in np.broadcast_to(values, layer.shape).reshape(-1)]
+
+
+def _register(ints: IntNetwork) -> dict[str, int | None] | None:
+    """What holds biases, with the host's current; None where it is not limited."""
+    held = ints.register
+    if not isfinite(held.mantissa):
+        return None
+    exponent = int(held.exponent) if isfinite(held.exponent) else None
+    return {"mantissa": int(held.mantissa), "exponent": exponent}
 
 
 def _hosted(network: ChipNetwork, name: str) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 Layer by layer in execution order, with the chip's own spikes of the layers before it: how far the
 weights' step reaches (one channel of large weights would leave the others few levels), weights
 rounded so that their errors cancel in the sums (``fitting.feedback``, by what the layer's sources
-send on average), and a bias that takes the mean error of the summed input out. What is wanted is
-what the network does with numbers of unlimited width on the same samples; what counts is the
-squared error of the layer's spikes. Half of the samples are held back: the whole is kept only if
-the answers on these are nearer to what is wanted than those of plain rounding.
+send on average), and a bias that takes the mean error of the summed input out; at the end, on more
+samples, that of the outputs. What is wanted is what the network does with numbers of unlimited
+width on the same samples; what counts is the squared error of the layer's spikes. Half of the
+samples are held back: the whole is kept only if the answers on these are nearer to what is wanted
+than those of plain rounding.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.graph import Node, Population
+from ...runtime.graph import Node, Population, Readout
 from ...runtime.ops import Array, WeightedOp
 from ...runtime.semantics.analog import run_analog
 from ...runtime.semantics.windows import READ
@@ -28,16 +29,18 @@ from ..mapping import ChipRun, Request
 from ..target import HardwareTarget
 from ..view.network import ChipLayer, ChipNetwork
 from .integer.network import IntLayer, IntNetwork
+from .integer.populations import Tally
 from .integer.rounding import feedback
-from .integers import Tally, Walk, simulate_integers
+from .integers import Walk, simulate_integers
 from .quantize import PLAIN, Quantizer, Tuning, quantize, quantizer
 
 REACHES = (1.0, 0.71, 0.5, 0.35, 0.25, 0.18, 0.125)  # the first that is worse ends the search
 SHORT = (2.0**-4, 2.0**-6, 2.0**-8, 2.0**-10)  # tried too where most channels have few levels
 FEW = 8  # levels
 MOST, FEWEST = 32, 6  # samples, half of them held back
-RATES = 64  # more samples, of which only rates are looked at
-WORK = 50_000_000  # steps of neurons in one run of all of them
+RATES = 64  # more samples, of which only rates and the answers' means are looked at
+CENTRED = 16  # samples in a run
+WORK = 250_000_000  # steps of neurons in one run of all of them
 WIDTHS = ("weight_bits", "weight_exponent", "threshold_bits", "bias_bits", "bias_exponent",
           "input_bits", "state_bits")  # fmt: skip
 
@@ -80,6 +83,10 @@ def fit(
     walk = Walk(network, plain, seen, steps, Tally())
     chosen = {la.name: search.layer(la, walk, means[la.name]) for la in network.layers}
     tuned = build.network(build.layer(la, chosen[la.name]) for la in network.layers)
+    if search.corrects:
+        more = np.concatenate([seen, others[: 2 * WORK // (steps * _neurons(network))]])
+        chosen |= _centred(network, tuned, more, wanted=wanted, chosen=chosen, steps=steps)
+        tuned = build.network(build.layer(la, chosen[la.name]) for la in network.layers)
     right, *answers = (_answers(network, n, held, steps) for n in (wanted, plain, tuned))
     scale = float(np.mean(right**2)) or 1.0
     before, after = (float(np.mean((a - right) ** 2)) / scale for a in answers)
@@ -88,12 +95,56 @@ def fit(
 
 def _others(network: ChipNetwork, x: Array, steps: int) -> tuple[Array, Array]:
     """As many samples as ``WORK`` allows, from all of x, behind others, at most ``RATES``."""
-    neurons = sum(layer.neurons for layer in network.layers)
-    most = int(np.clip(WORK // (steps * neurons), FEWEST, MOST))
+    most = int(np.clip(WORK // (steps * _neurons(network)), FEWEST, MOST))
     chosen = np.linspace(0, len(x) - 1, min(most, len(x))).astype(int)
     left = np.setdiff1d(np.arange(len(x)), chosen)
     few = np.linspace(0, len(left) - 1, min(RATES, len(left))).astype(int)
     return x[left[few]], x[chosen]
+
+
+def _neurons(network: ChipNetwork) -> int:
+    return sum(layer.neurons for layer in network.layers)
+
+
+def _centred(
+    network: ChipNetwork,
+    tuned: IntNetwork,
+    x: Array,
+    *,
+    wanted: IntNetwork,
+    chosen: Mapping[str, Tuning],
+    steps: int,
+) -> Mapping[str, Tuning]:
+    """Outputs whose bias takes out what all layers before have left of a mean error. Spikes are
+    too irregular for a few samples to tell it: as many as rates were measured on, ``CENTRED`` at a
+    time."""
+    found = {}
+    for layer in network.layers:
+        if not isinstance(layer.node, Readout) or layer.neuron is not None:
+            continue
+        parts = [x[i : i + CENTRED] for i in range(0, len(x), CENTRED)]
+        weights = [len(part) / len(x) for part in parts]
+        right, got = (
+            sum(w * _mean_into(network, layer, ints, part, steps)
+                for w, part in zip(weights, parts, strict=True))
+            for ints in (wanted, tuned)
+        )  # fmt: skip
+        own = chosen[layer.name]
+        found[layer.name] = replace(own, bias=own.bias + right - got)
+    return found
+
+
+def _mean_into(
+    network: ChipNetwork, layer: ChipLayer, ints: IntNetwork, x: Array, steps: int
+) -> Array:
+    """Mean of what a layer gets per step, by channel, in ANN units."""
+    walk = Walk(network, ints, x, steps, Tally())
+    for each in ints.layers:
+        current = walk.current(each)
+        if each.name == layer.name:
+            break
+        walk.keep(each, walk.outcome(each, current))
+    return np.asarray(_mean_current(layer, current, steps=steps) * each.unit / each.scaled)
 
 
 def _rates(network: ChipNetwork, x: Array) -> Mapping[str, Array]:
@@ -128,7 +179,7 @@ def _measured(
         current = walk.current(ints)
         outcome = walk.outcome(ints, current)
         walk.keep(ints, outcome)
-        mean = _mean_current(layer, current, steps=steps) * ints.unit
+        mean = _mean_current(layer, current, steps=steps) * ints.unit / ints.scaled
         yield _Measured(name=ints.name, value=_value(walk, ints, outcome), mean=mean)
 
 
@@ -210,11 +261,15 @@ class _Search:
         current = walk.current(ints)
         yield self._tried(walk, ints, current, wanted, tuning)
         if self.corrects:
-            missing = wanted.mean - _mean_current(layer, current, steps=walk.steps) * ints.unit
+            mean = _mean_current(layer, current, steps=walk.steps) * ints.unit / ints.scaled
+            missing = wanted.mean - mean
             tuning = replace(tuning, bias=missing)
             corrected = self.build.layer(layer, tuning)
-            first = walk.begin(ints) if len(current) > 1 else 0
-            current[first : first + walk.steps] += corrected.bias - ints.bias
+            if any(p.host for p in ints.projections):  # in a register with the bias
+                current = walk.current(corrected)
+            else:
+                first = walk.begin(ints) if len(current) > 1 else 0
+                current[first : first + walk.steps] += corrected.bias - ints.bias
             yield self._tried(walk, corrected, current, wanted, tuning)
 
     @staticmethod
@@ -284,9 +339,9 @@ class Runner:
         clipped = sum(t.reach < 1 for t in found.tunings.values())
         before, after = (f"{100 * e:.2g} %" for e in found.errors)
         said = (
-            f"Steps of weights and biases were chosen on {found.samples} of {self.origin}, in the "
-            f"integer run ({clipped} of {len(found.tunings)} layers clip their largest weights). "
-            f"On {found.held_back} others the answers' squared error is {after}"
+            f"Steps of weights and biases were chosen on {found.samples} samples ({self.origin}), "
+            f"in the integer run ({clipped} of {len(found.tunings)} layers clip their largest "
+            f"weights). On {found.held_back} others the answers' squared error is {after}"
         )
         end = f", {before} with plain rounding." if found.kept else (
             f", with plain rounding {before}: plain rounding was kept."

@@ -1,57 +1,24 @@
 """Runs a quantized network in the chip's own integers, layer by layer over all time steps.
 
 Every number is an integer held in float64, exact below 2^53 (sums over synapses in float32 where
-they stay below 2^24); the bounds of the chip (membrane width) are applied after every step and
-counted. The neuron of a population is
-
-    v <- v - floor(v decay / 4096) + I 2^shift + bias        (clipped to the membrane's width)
-    fires where v > threshold (strict chips) or v >= threshold, k times if graded
-    v <- v - k threshold   or   v <- v_reset
-
-Paced neurons (``runtime.neurons.paced``) hold their weighted charge in the membrane's width, and
-compare products that take some bits more. Those that send one number per window (``windowed``)
-hold it too; their threshold falls by the step of their window.
-
-With a reset to zero that is the membrane of Lava's public bit-accurate LIF; the tests pin it to
-vectors recorded from Lava.
+they stay below 2^24); what neurons do with their sums is in ``integer.populations``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from ...runtime.graph import Input, Readout
-from ...runtime.neurons import (
-    FewSpikeParams,
-    Neuron,
-    NeuronParams,
-    PacedParams,
-    TtfsParams,
-    WindowedNeuron,
-)
-from ...runtime.neurons.model import weight
-from ...runtime.neurons.paced import progress
 from ...runtime.ops import Array
 from ...runtime.parallel.stages import stage
 from ...runtime.semantics.windows import READ
-from ...runtime.tables import entry
 from ..mapping import ChipRun
 from ..view.coders import sent_by_host
 from ..view.network import ChipNetwork
 from .integer.network import IntLayer, IntNetwork, IntProjection
+from .integer.populations import Tally, count, population
 
 TILE_BYTES = 400_000_000
-
-
-@dataclass
-class Tally:
-    """Spikes per neuron, and saturations, of all samples so far."""
-
-    spikes: dict[str, Array] = field(default_factory=dict)
-    saturations: dict[str, int] = field(default_factory=dict)
 
 
 def simulate_integers(network: ChipNetwork, quantized: IntNetwork, x: Array, steps: int) -> ChipRun:
@@ -103,14 +70,27 @@ class Walk:
     def current(self, layer: IntLayer) -> Array:
         """What the layer's membranes get, see ``_current``."""
         begin = self.begin(layer)
-        return _current(layer, self.signals, self.x, self.total, begin=begin, steps=self.steps)
+        bias = self._register(layer)
+        return _current(layer, self.signals, bias, self.total, begin=begin, steps=self.steps)
+
+    def _register(self, layer: IntLayer) -> Array:
+        """Biases with what the host computes, (1, n, *shape); what is cut counts as saturated."""
+        bias = np.broadcast_to(layer.bias, (1, len(self.x), *layer.shape))
+        host = [_apply(p, self.signals[p.source], shift=0) for p in layer.projections if p.host]
+        if not host:
+            return bias
+        wanted = sum(host, bias)
+        over = int((np.abs(wanted) > self.quantized.register.largest).sum())
+        found = self.tally.saturations
+        found[layer.name] = found.get(layer.name, 0) + over
+        return self.quantized.register.holds(wanted)
 
     def outcome(self, layer: IntLayer, current: Array) -> Array:
         """Spikes (total, n, *shape) of a population; answers (steps, n, *shape) of a readout."""
         if layer.name in self.readouts:
             begin = self.begin(layer)
             return _read(layer, self.quantized, current, begin, steps=self.steps, tally=self.tally)
-        return _population(layer, self.quantized, current, self.window(layer), self.tally)
+        return population(layer, self.quantized, current, self.window(layer), self.tally)
 
     def window(self, layer: IntLayer) -> tuple[int, int]:
         """The steps in which a population fires."""
@@ -154,7 +134,7 @@ def _encode(node: Input, quantized: IntNetwork, x: Array, steps: int, tally: Tal
         rng = np.random.default_rng(0)
         return np.sign(x) * (rng.random((steps, *x.shape)) < np.abs(x))
     spikes = np.diff(sent, axis=0, prepend=0)
-    _count(tally, node.name, spikes)
+    count(tally, node.name, spikes)
     return np.asarray(spikes)
 
 
@@ -169,7 +149,7 @@ def _from_host(
         begin = network.facts.onsets[name]
         out[name] = np.zeros((total, *sent.shape[1:]), np.float32)
         out[name][begin : begin + steps] = sent
-        _count(tally, name, sent)
+        count(tally, name, sent)
     return out
 
 
@@ -200,181 +180,25 @@ def _later(signal: Array, delay: int, *, total: int) -> Array:
 
 
 def _current(
-    layer: IntLayer, signals: dict[str, Array], x: Array, total: int, *, begin: int, steps: int
+    layer: IntLayer, signals: dict[str, Array], bias: Array, total: int, *, begin: int, steps: int
 ) -> Array:
     """(total or 1, n, *shape) in membrane steps, bias included in the layer's window."""
     parts = [
         _later(_apply(p, signals[p.source], shift=layer.shift), p.delay, total=total)
         for p in layer.projections
+        if not p.host
     ]
-    parts.append(np.broadcast_to(layer.bias, (1, len(x), *layer.shape)))
+    parts.append(bias)
     window = slice(begin, begin + steps)
     if all(len(a) == 1 for a in parts) and total == steps:
         return np.asarray(sum(parts))
     whole = [a for a in parts if len(a) == total]
-    out = whole[0] if whole else np.zeros((total, len(x), *layer.shape))
+    out = whole[0] if whole else np.zeros((total, *bias.shape[1:]))
     for a in whole[1:]:
         out += a
     for a in (a for a in parts if len(a) != total):
         out[window] += a  # constant, or an input of ``steps`` steps
     return out
-
-
-def _population(
-    layer: IntLayer, quantized: IntNetwork, current: Array, fire: tuple[int, int], tally: Tally
-) -> Array:
-    """Raises GraphError E420 for neurons whose integers are not in ``POPULATIONS``."""
-    neuron = layer.neuron
-    run_one = entry(POPULATIONS, neuron, "hwtargets.cores.integers.POPULATIONS")
-    return run_one(layer, neuron, quantized, current, fire=fire, tally=tally)
-
-
-def _plain_population(
-    layer: IntLayer,
-    neuron: NeuronParams,
-    quantized: IntNetwork,
-    current: Array,
-    *,
-    fire: tuple[int, int],
-    tally: Tally,
-) -> Array:
-    threshold = layer.threshold
-    assert threshold is not None and layer.v_init is not None
-    total = max(len(current), fire[1])
-    state = {"v": np.zeros(current.shape[1:]) + layer.v_init}
-    state["sent"] = np.zeros_like(state["v"])
-    state["wait"] = np.zeros_like(state["v"])
-    spikes = np.zeros((total, *current.shape[1:]), np.float32)
-    saturated = 0
-    for t in range(total):
-        now = current[t if len(current) > 1 else 0]
-        saturated += _integrate(layer, neuron, state, now, quantized.state_max)
-        if fire[0] <= t < fire[1]:
-            spikes[t] = _fire(layer, neuron, state, threshold, quantized.strict)
-    tally.saturations[layer.name] = tally.saturations.get(layer.name, 0) + saturated
-    _count(tally, layer.name, spikes)
-    return spikes
-
-
-def _paced_population(
-    layer: IntLayer,
-    neuron: PacedParams,
-    quantized: IntNetwork,
-    current: Array,
-    *,
-    fire: tuple[int, int],
-    tally: Tally,
-) -> Array:
-    threshold, limit = layer.threshold, quantized.state_max
-    assert threshold is not None and layer.v_init is not None
-    steps, total = fire[1] - fire[0], max(len(current), fire[1])
-    charge = np.zeros(current.shape[1:])
-    due = charge + threshold - layer.v_init
-    spikes = np.zeros((total, *current.shape[1:]), np.float32)
-    saturated = 0
-    for t in range(fire[1]):
-        position = t - fire[0]
-        charge += current[t if len(current) > 1 else 0] * weight(position + neuron.lag, steps)
-        over = np.abs(charge) > limit
-        if over.any():
-            saturated += int(over.sum())
-            np.clip(charge, -limit, limit, out=charge)
-        if position >= 0:
-            passed, arrived = progress(position, neuron.lag, steps)
-            left, right = charge * passed, due * arrived
-            spikes[t] = left > right if quantized.strict else left >= right
-            due += spikes[t] * threshold
-    tally.saturations[layer.name] = tally.saturations.get(layer.name, 0) + saturated
-    _count(tally, layer.name, spikes)
-    return spikes
-
-
-def _windowed_population(
-    layer: IntLayer,
-    neuron: WindowedNeuron,
-    quantized: IntNetwork,
-    current: Array,
-    *,
-    fire: tuple[int, int],
-    tally: Tally,
-) -> Array:
-    """Each step of the input's window times what it is worth (few-spike neurons shift their sum
-    instead, ttfs neurons integrate twice: the same in whole numbers)."""
-    threshold, limit = layer.threshold, quantized.state_max
-    assert threshold is not None and layer.v_init is not None
-    steps, total = fire[1] - fire[0], max(len(current), fire[1])
-    charge = np.zeros(current.shape[1:]) + layer.v_init
-    spikes = np.zeros((total, *current.shape[1:]), np.float32)
-    saturated = 0
-    for t in range(fire[1]):
-        position = t - fire[0]
-        read = position + neuron.lag
-        if 0 <= read < min(steps, neuron.lag):
-            charge += current[t if len(current) > 1 else 0] * neuron.weight(read, steps)
-            over = np.abs(charge) > limit
-            if over.any():
-                saturated += int(over.sum())
-                np.clip(charge, -limit, limit, out=charge)
-        if position >= 0:
-            level = threshold * neuron.weight(position, steps)
-            fired = charge > level if quantized.strict else charge >= level
-            spikes[t] = fired
-            neuron.spend(charge, fired, level)
-    tally.saturations[layer.name] = tally.saturations.get(layer.name, 0) + saturated
-    _count(tally, layer.name, spikes)
-    return spikes
-
-
-POPULATIONS: dict[type[Neuron], Callable[..., Array]] = {
-    NeuronParams: _plain_population,
-    PacedParams: _paced_population,
-    FewSpikeParams: _windowed_population,
-    TtfsParams: _windowed_population,
-}
-
-
-def _integrate(
-    layer: IntLayer, neuron: NeuronParams, state: dict[str, Array], now: Array, limit: float
-) -> int:
-    v = state["v"]
-    active = state["wait"] == 0 if neuron.refractory else None
-    if neuron.leak:
-        decay = round(neuron.leak * 4096)
-        lost = np.sign(v) * np.ceil(np.abs(v) * decay / 4096)
-        v -= lost if active is None else lost * active
-    v += now if active is None else now * active
-    if neuron.refractory:
-        np.maximum(state["wait"] - 1, 0, out=state["wait"])
-    if layer.v_min is not None:
-        np.maximum(v, layer.v_min, out=v)
-    over = np.abs(v) > limit
-    count = int(over.sum())
-    if count:
-        np.clip(v, -limit, limit, out=v)
-    state["active"] = np.ones(1) if active is None else active.astype(v.dtype)
-    return count
-
-
-def _fire(
-    layer: IntLayer, neuron: NeuronParams, state: dict[str, Array], threshold: Array, strict: bool
-) -> Array:
-    v = state["v"]
-    if neuron.levels == 1 and not neuron.signed:
-        k = ((v > threshold) if strict else (v >= threshold)).astype(v.dtype)
-    else:
-        exceeded = np.ceil(v / threshold) - 1 if strict else np.floor(v / threshold)
-        down = np.floor(v / threshold)
-        lowest = -np.minimum(state["sent"], neuron.levels) if neuron.signed else 0.0
-        k = np.clip(np.where(v > 0, exceeded, down), lowest, neuron.levels)
-    k = k * state["active"]
-    if neuron.reset == "subtract":
-        v -= k * threshold
-    else:
-        np.copyto(v, layer.v_reset, where=k != 0)
-    if neuron.refractory:
-        np.copyto(state["wait"], neuron.refractory, where=k != 0)
-    state["sent"] += k
-    return np.asarray(k)
 
 
 def _read(
@@ -383,7 +207,7 @@ def _read(
     """The answer after every step, (steps, n, *shape): membrane, or spike counts."""
     if layer.neuron is not None:
         fire = (begin, begin + steps)
-        spikes = _population(layer, quantized, current, fire, tally)[begin : begin + steps]
+        spikes = population(layer, quantized, current, fire, tally)[begin : begin + steps]
         return np.cumsum(spikes, axis=0)
     window = current[begin : begin + steps] if len(current) > 1 else current
     if len(window) == 1:
@@ -409,8 +233,3 @@ def _read_weighted(layer: IntLayer, quantized: IntNetwork, window: Array, tally:
     bounded = np.clip(charge, -quantized.state_max, quantized.state_max)
     sums = np.cumsum(weights) / np.arange(1, steps + 1)  # of the weights so far, over t
     return np.asarray(bounded / sums.reshape(along))
-
-
-def _count(tally: Tally, name: str, spikes: Array) -> None:
-    events = (spikes != 0).sum(axis=(0, 1)).astype(np.float64)
-    tally.spikes[name] = tally.spikes.get(name, np.zeros(events.shape)) + events

@@ -65,6 +65,13 @@ LIMITS: Mapping[str, Known] = {
     "weight_bits": Known(help="a weight, sign included", unit="bits", unstated=UNBOUNDED),
     "weight_exponent": Known(help="largest right shift of a summed input", unstated=UNBOUNDED),
     "threshold_bits": Known(help="a threshold, without sign", unit="bits", unstated=UNBOUNDED),
+    "thresholds_per_core": Known(
+        help="different thresholds on a core, where `threshold_per` is group", unstated=UNBOUNDED
+    ),
+    "synapse_formats": Known(
+        help="formats of a core's lists of weights: exponents of all connections together",
+        unstated=UNBOUNDED,
+    ),
     "bias_bits": Known(help="a bias's mantissa, sign included", unit="bits", unstated=UNBOUNDED),
     "bias_exponent": Known(help="largest left shift of a bias's mantissa", unstated=UNBOUNDED),
     "state_bits": Known(help="the membrane, sign included", unit="bits", unstated=UNBOUNDED),

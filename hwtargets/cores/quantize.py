@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from math import ceil, floor, isfinite, log2
+from math import ceil, floor, inf, isfinite, log2
 from typing import Any
 
 import numpy as np
@@ -34,22 +34,24 @@ from ...runtime.neurons import (
     TtfsParams,
     WindowedNeuron,
 )
-from ...runtime.ops import Array, WeightedOp
+from ...runtime.ops import Array
 from ...runtime.tables import entry
 from .. import rules
 from ..fitting.feedback import Feedback, Levels
 from ..target import HardwareTarget
 from ..view.network import ChipLayer, ChipNetwork
-from .integer.chains import Chain, largest_by_channel, largest_sum, only_axis, scale_outputs, split
-from .integer.exponents import exponents, tops
-from .integer.network import IntLayer, IntNetwork, IntProjection
+from .integer.chains import Chain, largest_sum, split
+from .integer.exponents import Formats, exponents, formats, tops
+from .integer.network import IntLayer, IntNetwork, IntProjection, Register
 from .integer.rounding import rounded
+from .integer.thresholds import Scaled, scaled
 
 WEIGHT_BITS = 20  # of a weight whose width is not stated: sums of them stay exact in float64
 INPUT_BITS = (16, 14, 12, 11, 10, 9, 8)  # of an input value whose width is not stated
 FINER = 0.25  # reach of weights that is left to choose behind an input of such a width
 ROOM = 256.0  # thresholds that a potential can hold
-SPREAD = 16.0  # of thresholds of one layer, where their width is limited
+HELD = 32.0  # of the highest, where a layer has several
+FINEST = 16.0  # steps of the lowest of several thresholds, where the highest leaves room
 # The lowest potential of a model's neurons, and the one after a reset that does not subtract.
 RESTS: dict[type[Neuron], Callable[[Any], tuple[float | None, float]]] = {
     NeuronParams: lambda neuron: (neuron.v_min, neuron.v_reset),
@@ -138,12 +140,16 @@ class Quantizer:
         weight_bits = min(value("weight_bits"), WEIGHT_BITS)
         self.largest = 2 ** (int(weight_bits) - 1) - 1
         self.threshold_max = 2.0 ** value("threshold_bits") - 1
-        self.bias_max = 2.0 ** (value("bias_bits") - 1) - 1
-        self.bias_exponent = value("bias_exponent")
+        self.register = Register(
+            mantissa=2.0 ** (value("bias_bits") - 1) - 1, exponent=value("bias_exponent")
+        )
         self.shift = int(value("state_shift"))
         self.fraction = value("weight_exponent")
         self.state_max = 2.0 ** (value("state_bits") - 1) - 1
-        self.per_neuron = target.can("threshold_per") == "neuron"
+        per = {"layer": 1.0, "group": value("thresholds_per_core"), "neuron": inf}
+        self.thresholds = per[str(target.can("threshold_per"))]
+        self.formats = value("synapse_formats")
+        self.largest_input = largest_input
         self.strict = bool(target.can("strict"))
         unit = {"graded": largest_input / (2**bits - 1), "population": largest_input}
         self.mode, self.steps, self.unit = mode, steps, unit.get(mode, 1.0) or 1.0
@@ -166,6 +172,7 @@ class Quantizer:
             state_max=self.state_max,
             strict=self.strict,
             notes=tuple(self.notes),
+            register=self.register,
         )
 
     def chains(self, layer: ChipLayer) -> list[Chain]:
@@ -180,15 +187,21 @@ class Quantizer:
         rest = entry(RESTS, neuron, "hwtargets.cores.quantize.RESTS")(neuron) if neuron else None
         chains = self.chains(layer)
         theta = np.asarray(neuron.v_threshold, np.float64) if neuron else np.ones(())
-        chains, theta, norm = self._equal_thresholds(layer, chains, theta)
+        found = self._thresholds(layer, chains, theta)
+        chains, theta, norm = found.chains, found.theta, found.by
         host = [self.mode == "bias" and c.projection.source in self.inputs for c in chains]
         coding: Coding = neuron.reads if neuron else getattr(layer.node, "coding", "rate")
         weighed = [c for c, h in zip(chains, host, strict=True) if not h]
         windowed = isinstance(neuron, WindowedNeuron) or (neuron is None and self.windowed)
         shift, low = 0 if windowed and not any(host) else self.shift, float(theta.min())
-        s = self._unit(weighed, theta if neuron else None, coding, reach=tuning.reach, shift=shift)
+        hosted = [self._largest_current(c) for c, h in zip(chains, host, strict=True) if h]
+        from_host = sum(hosted, float(np.abs(layer.bias * norm).max())) if hosted else 0.0
+        s = self._unit(
+            weighed, from_host, theta if neuron else None, coding, reach=tuning.reach, shift=shift
+        )
         if windowed and neuron:
             s = low / max(1.0, floor(low / s + 1e-9))  # a threshold without rounding
+        within = formats(self.formats, connections=len(weighed))
         projections = [
             self._projection(
                 c,
@@ -198,18 +211,20 @@ class Quantizer:
                 reach=tuning.reach,
                 shift=shift,
                 spiking=neuron is not None,
+                within=within,
             )
             for i, (c, h) in enumerate(zip(chains, host, strict=True))
         ]
         step = s / 2**shift
         rounding = 2.0 ** (shift - 1) * sum(np.less(p.exponent, 0) for p in projections)
-        exact = np.asarray(layer.bias * norm + tuning.bias) / step + rounding
+        exact = np.asarray((layer.bias + tuning.bias) * norm) / step + rounding
         bias = self._bias(layer, exact)
         # What whole numbers leave of a bias over the window is there from the start.
         begins = (exact - bias) * WEIGHTS[coding](self.steps) if windowed else 0.0
         common = {
             "name": layer.name, "shape": layer.shape, "projections": tuple(projections),
             "bias": bias, "unit": step, "shift": shift,
+            "scaled": norm,
         }  # fmt: skip
         if neuron is None or rest is None:
             return IntLayer(**common, coding=coding, v_init=np.round(np.asarray(begins)))
@@ -223,51 +238,20 @@ class Quantizer:
             v_reset=np.round(v_reset * norm / step),
         )
 
-    def _equal_thresholds(
-        self, layer: ChipLayer, chains: list[Chain], theta: Array
-    ) -> tuple[list[Chain], Array, Array]:
-        """One threshold for the layer, by scaling weights per channel; with what the potentials of
-        each channel are scaled by."""
-        one = np.ones(())
-        if self.per_neuron and layer.neuron is not None:
-            return self._own_thresholds(layer, chains, theta)
-        if theta.size == 1 or np.ptp(theta) == 0:
-            return chains, theta.reshape(-1)[:1].reshape(()), one
-        full = np.broadcast_to(theta, layer.shape)
-        axis = only_axis(full)
-        if axis is not None:
-            others = tuple(a for a in range(full.ndim) if a != axis)
-            norm = theta.min() / full.max(axis=others, keepdims=True)
-            scaled = [scale_outputs(c, norm, axis) for c in chains]
-            if all(c is not None for c in scaled):
-                return [c for c in scaled if c is not None], np.asarray(theta.min()), norm
-        self.notes[f"'{layer.name}' keeps one threshold per neuron."] = None
-        return chains, full, one
-
-    def _own_thresholds(
-        self, layer: ChipLayer, chains: list[Chain], theta: Array
-    ) -> tuple[list[Chain], Array, Array]:
-        """Every channel scaled until its weights use all their bits, as far as its threshold has
-        room; as ``_equal_thresholds``."""
-        full, one = np.broadcast_to(theta, layer.shape), np.ones(())
-        carriers = [c.carrier for c in chains if isinstance(c.carrier, WeightedOp)]
-        if not carriers:
-            return chains, full, one
-        axis = carriers[0].channel_axis % len(layer.shape)
-        tops = [largest_by_channel(c, axis) for c in chains]
-        found = [
-            t * self._source_unit(c) for t, c in zip(tops, chains, strict=True) if t is not None
-        ]
-        if len(found) < len(chains):
-            return chains, full, one
-        top = np.maximum(np.maximum.reduce(found), 1e-30)
-        others = tuple(a for a in range(full.ndim) if a != axis)
-        each = full.max(axis=others, keepdims=True)
-        norm = top.max() / top
-        if isfinite(min(self.threshold_max, self.state_max)):
-            norm = np.minimum(norm, np.maximum(SPREAD * (each * norm).min() / each, 1.0))
-        scaled = [scale_outputs(c, norm, axis) for c in chains]
-        return [c for c in scaled if c is not None], full * norm, norm
+    def _thresholds(self, layer: ChipLayer, chains: list[Chain], theta: Array) -> Scaled:
+        units = [self._source_unit(c) for c in chains]
+        bounded = isfinite(min(self.threshold_max, self.state_max))
+        most = self.thresholds if layer.neuron is not None else 1
+        found = scaled(chains, theta, layer.shape, units=units, most=most, bounded=bounded)
+        if not found.shared:
+            self.notes[f"'{layer.name}' keeps one threshold per neuron."] = None
+        count = len(np.unique(found.theta))
+        if 1 < count <= most < np.inf:
+            self.notes[
+                f"'{layer.name}' has {count} thresholds, each for channels that share it: with one "
+                "for all most channels would have few levels of their weights."
+            ] = None
+        return found
 
     def _source_unit(self, chain: Chain) -> float:
         return self.unit if chain.projection.source in self.inputs else 1.0
@@ -275,6 +259,7 @@ class Quantizer:
     def _unit(
         self,
         chains: list[Chain],
+        from_host: float,
         theta: Array | None,
         coding: Coding,
         *,
@@ -283,7 +268,8 @@ class Quantizer:
     ) -> float:
         """s: the finest step that uses all weight bits, with room for 256 thresholds; for the
         charges of neurons that weigh steps, whose weights sum to T (T + 1) / 2 or to 2^T - 1, for
-        four times what a spike in every step needs. One threshold is a whole number of steps."""
+        four times what a spike in every step needs. One threshold is a whole number of steps.
+        ``from_host``: the largest current that the host writes, with the bias."""
         steps = [
             reach * self._source_unit(c) / self.largest * tops(c, spiking=theta is not None)
             for c in chains
@@ -291,8 +277,12 @@ class Quantizer:
         found = min((float(top[top > 0].min()) for top in steps if top.any()), default=0.0)
         whole = WEIGHTS[coding](self.steps)
         weights = whole / self.steps
+        # What the host's current needs for its largest value to stay within the bias's register.
+        held = 2**shift * from_host / self.register.largest
         if theta is None:
-            return self._readout_unit(found or 1.0, chains, weights=weights, shift=shift)
+            found = max(found, held)
+            reach = from_host + sum(map(self._largest_current, chains))
+            return self._readout_unit(found, reach=reach, weights=weights, shift=shift)
         most = min(self.threshold_max, self.state_max / 2**self.shift)
         room = most / max(ROOM, 0.0 if coding == "rate" else 4.0 * whole)
         if shift < self.shift:  # nothing but the potential itself is in the way
@@ -301,26 +291,30 @@ class Quantizer:
             room = max(room, min(most / 4, 64.0))  # a narrow membrane holds fewer thresholds
         low, high = float(theta.min()), float(theta.max())
         if not found:
-            return low / max(1.0, floor(min(room, 2.0**16)))
-        while low / found > room or high / found > self.threshold_max / 4:
+            return low / max(1.0, floor(min(room, 2.0**16, low / held if held else inf)))
+        widest = max(room, self.threshold_max / HELD)
+        while low / found > room or high / found > widest:
             found *= 2
+        while high > low and low / found < FINEST and 2 * high / found < min(most / ROOM, 2.0**16):
+            found /= 2  # weights keep their levels, and the lowest thresholds get more
         return low / max(1.0, floor(low / found + 1e-9)) if theta.size == 1 else found
 
-    def _readout_unit(
-        self, found: float, chains: list[Chain], *, weights: float, shift: int
-    ) -> float:
+    def _readout_unit(self, found: float, *, reach: float, weights: float, shift: int) -> float:
         """Coarser where ``steps`` steps of the largest possible input would overflow: the sum is
-        shifted, the weights keep their bits."""
-        reach = sum(largest_sum(c, c.weights) * self._largest_source(c) for c in chains)
+        shifted, the weights keep their bits. As fine as can be where nothing else asks for one."""
+        found = found or reach / 2**WEIGHT_BITS or 1.0
         most = self.state_max / 2**shift
         while reach * self.steps * weights / found > most and np.isfinite(most):
             found *= 2
         return found
 
+    def _largest_current(self, chain: Chain) -> float:
+        return largest_sum(chain, chain.weights) * self._largest_source(chain)
+
     def _largest_source(self, chain: Chain) -> float:
         source = chain.projection.source
         if source in self.inputs:
-            return self.unit * self.input_max
+            return self.largest_input if self.mode == "bias" else self.unit * self.input_max
         return self.levels.get(source, 1)
 
     def _projection(
@@ -333,6 +327,7 @@ class Quantizer:
         reach: float,
         shift: int,
         spiking: bool,
+        within: Formats,
     ) -> IntProjection:
         if host:
             scaled = chain.with_weights(np.asarray(chain.weights, np.float64) / s * 2**shift)
@@ -340,7 +335,11 @@ class Quantizer:
             return IntProjection(source=chain.projection.source, ops=scaled, host=True, delay=delay)
         w = np.asarray(chain.weights, np.float64) * self._source_unit(chain) / s
         exponent, coarse = exponents(
-            chain, reach * w / self.largest, spiking=spiking, least=-self.fraction
+            chain,
+            reach * w / self.largest,
+            spiking=spiking,
+            least=-self.fraction,
+            within=within,
         )
         self.coarse |= coarse
         w = w / (
@@ -363,10 +362,11 @@ class Quantizer:
         )
 
     def _bias(self, layer: ChipLayer, bias: Array) -> Array:
-        top = float(np.abs(bias).max(initial=0))
-        need = ceil(log2(top / self.bias_max)) if top > self.bias_max else 0
-        exponent = int(min(need, self.bias_exponent))
+        """One exponent for the layer, which leaves every bias what its register holds."""
+        top, most = float(np.abs(bias).max(initial=0)), self.register.mantissa
+        need = ceil(log2(top / most)) if top > most else 0
+        exponent = int(min(need, self.register.exponent))
         if need > exponent:
             self.notes[f"'{layer.name}': biases are clipped to the chip's range."] = None
-        mantissa = np.clip(np.round(bias / 2**exponent), -self.bias_max, self.bias_max)
+        mantissa = np.clip(np.round(bias / 2**exponent), -most, most)
         return np.asarray(mantissa * 2**exponent)

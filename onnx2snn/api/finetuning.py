@@ -105,10 +105,11 @@ def finetune(
         match: weight of mean activations being the ANN's.
         temperature: of the softmax in distillation from the ANN.
         spike_penalty: price of one spike per neuron; spike_target: so many cost nothing.
-        augment: variations of the samples: "flip", "shift:N", "noise:X", "mix:X".
+        augment: variations of the samples: "flip", "shift:N", "noise:X", "contrast:X", "mix:X",
+            "cut:X".
         seed: draws order, variations and spikes.
         mem_limit: bytes for the signals that gradients need.
-        threads: of PyTorch [its own choice].
+        threads: of PyTorch [all cores, or one where layers are small].
         checkpoint: a folder for the state after every epoch, from which a run goes on.
         preprocessing: of the stored values [the network's].
         limit: the first so many samples.

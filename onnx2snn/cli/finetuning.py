@@ -87,7 +87,8 @@ def settings_options(function: F) -> F:
     "--augment",
     default="",
     metavar="HOW,HOW",
-    help="Vary the samples: flip (mirror the last axis), shift:N (places), noise:X, mix:X.",
+    help="Vary the samples: flip (mirror the last axis), shift:N (places), noise:X, contrast:X, "
+    "mix:X and cut:X (shares of other samples).",
 )
 @click.option(
     "--checkpoint",
@@ -96,7 +97,9 @@ def settings_options(function: F) -> F:
     help="Keep the state after every epoch here; a run that was stopped goes on from it.",
 )
 @click.option(
-    "--threads", type=click.IntRange(min=1), help="Of PyTorch [as many as it takes by itself]."
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Of PyTorch [all cores, or one where layers are small].",
 )
 @click.option(
     "--mem-limit",

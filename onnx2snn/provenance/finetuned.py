@@ -122,7 +122,7 @@ def finetune(
         samples: with labels, which are learned; without, the ANN inside the network is.
         steps: of every sample [what the network was converted for].
         regression: the outputs are values.
-        threads: of PyTorch [its own choice].
+        threads: of PyTorch [all cores, or one where layers are small].
         states: where the state is kept after every epoch, so that a run that was stopped goes on.
         progress: called with the name of a stage, gives what is called with (done, total).
 
@@ -137,7 +137,7 @@ def finetune(
 
     reading = read(network, samples.labels, regression=regression, where=samples.source)
     settings = _check(network, samples, reading, settings)
-    learn, judge = _split(samples, settings.hold_out)
+    learn, judge = split(samples, settings.hold_out)
     task = Task(
         network=network,
         steps=steps,
@@ -232,14 +232,15 @@ def _check(
         )
     if reading.numbers is not None and reading.classes and mixes(settings.augment):
         raise UsageError(
-            f"{spelled('augment', 'mix')} leaves no sample with one class, and there are labels",
+            f"{spelled('augment', 'mix')} and cut leave no sample with one class, and there are "
+            "labels",
             remedy="Leave it out, or the labels.",
             code="E142",
         )
     return settings if taught else replace(settings, match=0.0)
 
 
-def _split(samples: Samples, share: float) -> tuple[Array, Array]:
+def split(samples: Samples, share: float) -> tuple[Array, Array]:
     """Numbers of the samples that are learned from, and of those held back, spread over all."""
     count = len(samples)
     held = round(count * share)

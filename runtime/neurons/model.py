@@ -7,7 +7,7 @@ else a layer knows of a model stands in a table of that layer, by exact type:
 
 * required: ``runtime.file.neurons.NEURONS``, how a network with it is saved;
 * for what is to be done with it: ``converter.tune.search.SEARCHES`` (calibration), and
-  ``hwtargets``: ``cores.integers.POPULATIONS``, ``xylo.rules.NEURONS`` (chips), and
+  ``hwtargets``: ``cores.integer.populations.POPULATIONS``, ``xylo.rules.NEURONS`` (chips), and
   ``runtime.engine.torch.neurons.NEURONS`` (the engine "torch" and what is exported to PyTorch).
   Without an entry calibration raises an error, and a chip, engine or format refuses the network,
   by the model's name;

@@ -12,9 +12,13 @@ one with the most spikes is the winner (the first of equals), and at the end of 
 
 which keeps the norm of w at 1 (Oja 1982; the three factors are x, y and the reward r). Where no
 neuron of the sample's class has won, none fired or a wrong one did, a free neuron becomes a new
-prototype, w = x; where none is free the class's neuron nearest to x is moved with r = 1. So nothing
-is forgotten but by penalties: learning goes on class by class (continual learning, as on Loihi 2:
-CLP-SNN, arXiv 2511.01553, 2025).
+prototype, w = x; where none is free, or the class has ``most`` already, the class's neuron nearest
+to x is moved with r = 1. So nothing is forgotten but by penalties: learning goes on class by class
+(continual learning, as on Loihi 2: CLP-SNN, arXiv 2511.01553, 2025).
+
+A prototype fires at the ``threshold`` of the lesson that made it. The mean of few samples resembles
+its class less than that of many, so a late class with few samples is heard only where its neurons
+fire earlier than the old ones, and how much earlier is what it may cost these.
 
 ``novelty`` is feed-forward inhibition: every incoming spike inhibits all neurons alike, so that
 only inputs that resemble a prototype more than a flat one make it fire.
@@ -47,7 +51,8 @@ class PrototypeRule(Rule):
     rate: float = setting(0.1, "learning rate of the winner", most=1.0)
     penalty: float = setting(0.0, "of the reward where the winner is wrong", most=1.0)
     novelty: float = setting(0.0, "feed-forward inhibition", most=1.0)
-    threshold: float = setting(1.0, "where a prototype fires", above=True)
+    threshold: float = setting(1.0, "where a prototype fires that is new now", above=True)
+    most: float = setting(0.0, "prototypes of a class at most; 0: as many as are free")
     inhibition: float = setting(0.0, "what a winner takes from the other potentials")
 
     def initial_state(self, *, inputs: int, neurons: int, seed: int) -> LayerState:
@@ -101,14 +106,16 @@ class PrototypeRule(Rule):
         if right:
             return 0, updates
         free, own = np.flatnonzero(labels == NO_LABEL), np.flatnonzero(labels == label)
-        if len(free):
+        new = len(free) > 0 and not 0 < self.most <= len(own)
+        if new:
             w[:, free[0]] = x
             labels[free[0]] = label
+            state.threshold[free[0]] = self.threshold
         elif len(own):
             nearest = int(own[np.cumsum(w[:, own] * x[:, np.newaxis], axis=0)[-1].argmax()])
             self._move(w, nearest, x=x, reward=1.0)
-        written = len(w) if len(free) or len(own) else 0
-        return int(len(free) > 0), updates + written
+        written = len(w) if new or len(own) else 0
+        return int(new), updates + written
 
     def _move(self, w: Array, k: int, *, x: Array, reward: float) -> None:
         y = np.cumsum(w[:, k] * x)[-1]

@@ -117,7 +117,7 @@ def test_integers_are_computed_for_models_with_an_entry_only() -> None:
     quantized = quantize(view, target, "graded", 1.0, T)
     first, last = quantized.layers
     quantized = replace(quantized, layers=(replace(first, neuron=foreign), last))
-    with pytest.raises(GraphError, match=r"AdaptiveParams.*cores\.integers\.POPULATIONS"):
+    with pytest.raises(GraphError, match=r"AdaptiveParams.*cores\.integer\.pop"):
         integers.simulate_integers(view, quantized, samples(4), T)
 
 

@@ -71,7 +71,9 @@ def test_a_network_wins_back_what_few_steps_lose(labelled: bool) -> None:
     scores = [p.accuracy if labelled else p.agreement for p in (done.before, done.after)]
     assert scores[1] > scores[0] + 0.05
     assert accuracy(done.network, data("test")) > accuracy(network(), data("test")) + 0.05
-    # What was judged is what is written, on its grid.
+    # What was judged is what is written, on its grid, in every epoch.
+    judged = [done.history[n].held_score for n in (0, done.best)]
+    assert judged == pytest.approx(scores)
     assert is_exact(done.network)
     made = Provenance.of(done.network)
     assert made.steps == 1 and made.finetuned is not None

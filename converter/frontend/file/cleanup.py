@@ -52,8 +52,9 @@ def sized(
     """A copy with the batch size 1 and every other input dimension as declared or given.
 
     ``weights`` names inputs that are weights. Any other input has a batch axis where it has two
-    axes or more. Raises ModelError (E306) where a dimension is not known, or a given shape does
-    not fit.
+    axes or more. A given shape is stronger than the file's sizes: networks of convolutions run on
+    any, and exporters write those of their example. Raises ModelError (E306) where a dimension is
+    not known, or a given shape has another number of axes.
     """
     out = onnx.ModelProto()
     out.CopyFrom(model)
@@ -96,7 +97,6 @@ def _fix(
 ) -> tuple[str, Shape, bool]:
     tensor = value.type.tensor_type
     dims = [d.dim_value or symbols.get(d.dim_param, 0) for d in tensor.shape.dim]
-    fixed = [d.dim_value for d in tensor.shape.dim]
     if given is not None:
         if len(given) != len(dims) and tensor.HasField("shape"):
             raise ModelError(
@@ -106,20 +106,13 @@ def _fix(
                 remedy="Give the batch axis too, as 1.",
                 code="E306",
             )
-        fixed = fixed if tensor.HasField("shape") else [0] * len(given)
-        if any(f and f != g for f, g in zip(fixed[1:], given[1:], strict=True)):
-            raise ModelError(
-                f"input '{value.name}' is fixed at {tuple(fixed)}, not {given}",
-                where=where,
-                code="E306",
-            )
         dims = list(given)
     batched = len(dims) > 1
     if batched:
         dims[0] = 1
     if (not dims and not tensor.HasField("shape")) or any(d < 1 for d in dims):
         named = "x".join(str(d.dim_value or d.dim_param or "?") for d in tensor.shape.dim)
-        example = spelled("input_shapes", {value.name: (1, 3, 224, 224)})
+        example = spelled("input_shapes", {value.name: _example(dims)})
         raise ModelError(
             f"the shape of input '{value.name}' is not fixed ({named or 'no shape'})",
             where=where,
@@ -130,6 +123,12 @@ def _fix(
     for size in dims:
         tensor.shape.dim.add().dim_value = size
     return value.name, tuple(dims), batched
+
+
+def _example(dims: list[int]) -> Shape:
+    """A shape with the known sizes of ``dims``, others as images or sequences often have them."""
+    usual = {4: (1, 3, 224, 224), 0: (1, 3, 224, 224)}.get(len(dims), (1, *[128] * (len(dims) - 1)))
+    return tuple(d or n for d, n in zip(dims, usual, strict=True)) if dims else usual
 
 
 def clean(

@@ -27,9 +27,9 @@ from ....errors import ModelError, UnsupportedOps, UsageError
 from ....runtime.file import KEY
 from ....runtime.ops import Array, Shape
 from ....runtime.storage.reading import read_whole
-from ..refusals import STANDARD, custom_operations
+from ..refusals import CONTROL, PAIRED, RECURRENT, STANDARD, custom_operations, refused
 from .batch import check_one_by_one, fixed_batch, for_any_batch
-from .cleanup import clean, sized
+from .cleanup import Sized, clean, sized
 from .domains import name_standard_domain
 from .external import as_inputs, attach_external_data
 from .floats import widen_floats
@@ -152,7 +152,7 @@ def load_onnx(
     folder.
 
     ``input_shapes`` gives the ONNX shape (batch axis included, its size is ignored) of inputs
-    whose shape in the file is not fixed.
+    whose shape in the file is not fixed, or is that of the exporter's example.
 
     Raises ModelError (E301 to E306) where the file cannot be used, UnsupportedOps where it uses
     custom operations, UsageError for what is no model.
@@ -174,12 +174,12 @@ def load_onnx(
     batch = fixed_batch(declared, weights)
     widened = declared if batch is None else for_any_batch(declared, batch)
     if has_pairs(widened):  # whose constants are computed
-        probe = sized(widened, input_shapes or {}, where=str(path), weights=weights)
+        probe = _sized(widened, input_shapes or {}, where=str(path), weights=weights)
         check_sizes(probe.model, str(path), weights)
     folded, notes = fold_quantization(widened)
     training = tuple(training_mode(original))
     check_types(original, str(path), weights)
-    fixed = sized(folded, input_shapes or {}, where=str(path), weights=weights)
+    fixed = _sized(folded, input_shapes or {}, where=str(path), weights=weights)
     check_sizes(fixed.model, str(path), weights)
     if batch is not None:
         as_declared = sized(declared, input_shapes or {}, where=str(path), weights=weights)
@@ -187,7 +187,7 @@ def load_onnx(
     try:
         cleaned = clean(fixed.model, where=str(path), weights=weights)
     except ModelError as error:
-        raise _of_old_operations(original, error) from error
+        raise _in_words(original, input_shapes or {}, error) from error
     shapes = _declared(cleaned)
     inputs = tuple(
         TensorInfo(
@@ -215,6 +215,48 @@ def load_onnx(
         weights=weights,
         external=external,
     )
+
+
+def _sized(
+    model: onnx.ModelProto,
+    given: Mapping[str, tuple[int, ...]],
+    *,
+    where: str,
+    weights: Mapping[str, Array],
+) -> Sized:
+    """``sized``; where it asks for a shape and none would make ``model`` convert, raises
+    UnsupportedOps instead. What lies in branches may go, and pairs of quantization may fold."""
+    try:
+        return sized(model, given, where=where, weights=weights)
+    except ModelError:
+        maybe = (*CONTROL, *PAIRED)
+        found = refused(node for node in model.graph.node if node.op_type not in maybe)
+        if found and not given:
+            raise UnsupportedOps(found, where=where) from None
+        raise
+
+
+def _in_words(
+    model: onnx.ModelProto, given: Mapping[str, tuple[int, ...]], error: ModelError
+) -> ModelError | UnsupportedOps:
+    """``error`` of a clean-up that failed, by its cause where that is known."""
+    if error.code not in ("E303", "E306"):
+        return error
+    found = refused(n for n in model.graph.node if n.op_type in (*CONTROL, *RECURRENT))
+    if found:
+        return UnsupportedOps(found, where=error.where)
+    for value in model.graph.input:
+        own = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+        asked = given.get(value.name, own)
+        if any(a and a != b for a, b in zip(own[1:], asked[1:], strict=True)):
+            return ModelError(
+                f"input '{value.name}' is fixed at {own} in the file, and with {asked} the model "
+                f"does not run ({error.what})",
+                where=error.where,
+                remedy="Leave its shape out, or export the model with that one.",
+                code="E306",
+            )
+    return _of_old_operations(model, error)
 
 
 def _of_old_operations(model: onnx.ModelProto, error: ModelError) -> ModelError:

@@ -16,6 +16,9 @@ from ..node import NoSpikingForm, OnnxNode
 from ..registry import handles
 from .activation import FAR, UNBOUNDED, beside, clipped, scaled
 
+HIDING = 2.0**12  # next to it single precision keeps less than four digits of what is added
+MOVING = (ops.Reshape, ops.Transpose, ops.Broadcast, ops.Slice)
+
 
 def _aligned(graph: GraphBuilder, values: Sequence[Value]) -> list[Value]:
     """The values in one form, all with or all without the batch axis in front.
@@ -126,8 +129,19 @@ def mul(graph: GraphBuilder, node: OnnxNode) -> None:
     x = graph.value(node.input(0 if b is not None else 1))
     x, factor = _with_constant(graph, x, constant)
     scale = (1 / factor.astype(np.float64)) if node.op == "Div" else factor
+    if np.abs(scale).max(initial=0) * _offset(graph, x) >= HIDING:
+        raise NoSpikingForm("a mask: numbers so large that a sum of currents keeps no others")
     layer = ops.Scale(scale=scale.astype(np.float32))
     graph.finish(node, graph.emit(node, layer, [x]))
+
+
+def _offset(graph: GraphBuilder, x: Value) -> float:
+    """The largest constant that was added to ``x``, which goes on as a current of its own: 1 of the
+    1 - m that an attention multiplies by the lowest number there is."""
+    node = graph.nodes[x.node]
+    while node.bias is None and len(node.inputs) == 1 and isinstance(node.layer, MOVING):
+        node = graph.nodes[node.inputs[0]]
+    return 0.0 if node.bias is None else float(np.abs(node.bias).max())
 
 
 @handles("Max", "Min", becomes="a population: max(a, b) = a + Relu(b - a)")

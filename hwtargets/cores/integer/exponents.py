@@ -7,6 +7,7 @@ beside groups of large ones (those of a threshold next to nothing, made equal to
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
@@ -15,7 +16,7 @@ from ....runtime import ops
 from ....runtime.ops import Array
 from .chains import Chain
 
-MOST = 4  # exponents of one connection: nengo-loihi 1.1.0 allows a core 8 formats of lists
+SPAN = 16  # exponents that weights can have: from 8 below to 7 above the finest
 LEFT = 7  # largest exponent above the finest (lava-nc 0.10.0, Dense: weight_exp -8..7)
 
 
@@ -26,8 +27,25 @@ def tops(chain: Chain, *, spiking: bool) -> Array:
     return np.asarray(np.where(found > 0, np.maximum(found, found.max() / 2**LEFT), 0.0))
 
 
+@dataclass(frozen=True)
+class Formats:
+    """What the lists of one connection may have of a core's formats: ``most`` different exponents,
+    all of them multiples of ``stride``."""
+
+    most: float = SPAN
+    stride: int = 1
+
+
+def formats(most: float, *, connections: int) -> Formats:
+    """Of a core that holds so many, each of its layer's connections has the same share. Where there
+    are more connections than formats they share them, and with them a coarser grid."""
+    if connections <= most:
+        return Formats(most=min(most, SPAN * connections) // max(connections, 1))
+    return Formats(most=1, stride=ceil(SPAN / most))
+
+
 def exponents(
-    chain: Chain, needed: Array, *, spiking: bool, least: float
+    chain: Chain, needed: Array, *, spiking: bool, least: float, within: Formats
 ) -> tuple[int | Array, bool]:
     """The exponent, one for all or one per channel (channels, 1, ...), and whether the largest
     weights have lost bits since none is below ``least``.
@@ -36,12 +54,13 @@ def exponents(
     """
     found = _tops(chain, needed, spiking)
     if not found.any():
-        return int(max(least, 0)), least > 0
+        return ceil(max(least, 0) / within.stride) * within.stride, least > 0
     fine = np.ceil(np.log2(np.maximum(found, 1e-300)) - 1e-9)
     high = max(least, fine.max())
+    high = ceil(high / within.stride) * within.stride
     lowest = max(least, high - LEFT - 8)
     fine = np.where(found > 0, np.clip(fine, lowest, high), high)
-    stride = ceil((high - fine.min() + 1) / MOST)
+    stride = ceil((high - fine.min() + 1) / within.most)
     each = (high - (high - fine) // stride * stride).astype(int)
     coarse = bool(high > np.ceil(np.log2(found.max()) - 1e-9))
     if not np.ptp(each):
@@ -52,11 +71,11 @@ def exponents(
 
 
 def _tops(chain: Chain, weights: Array, spiking: bool) -> Array:
-    groups = _own_lists(chain) if spiking else 1
+    groups = own_lists(chain) if spiking else 1
     return np.asarray(np.abs(weights).reshape(groups, -1).max(axis=1, initial=0))
 
 
-def _own_lists(chain: Chain) -> int:
+def own_lists(chain: Chain) -> int:
     """Groups of output channels that no input reaches two of: an input's list of weights, and so
     its exponent, is of one group alone."""
     op, rank = chain.carrier, len(chain.projection.target_shape)

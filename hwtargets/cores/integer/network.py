@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class IntLayer:
     """A layer in integers. ``unit``: ANN units per step of the membrane, for channels scaled to one
     threshold as many as these have; ``bias``, ``v_init``, ``threshold``, ``v_min``, ``v_reset`` are
     in these steps; ``neuron`` is None for a membrane readout. ``coding``:
-    how a readout weighs steps."""
+    how a readout weighs steps; ``scaled``: what each channel was scaled by."""
 
     name: str
     shape: Shape
@@ -45,13 +46,35 @@ class IntLayer:
     v_min: Array | None = None
     v_reset: Array | int = 0
     coding: Coding = "rate"
+    scaled: Array | float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Register:
+    """Of a bias: a mantissa of at most +-``mantissa``, shifted left by 0 to ``exponent``."""
+
+    mantissa: float = inf
+    exponent: float = inf
+
+    def holds(self, wanted: Array) -> Array:
+        """What it holds of whole numbers, each with an exponent of its own."""
+        if self.mantissa == inf:
+            return wanted
+        needed = np.ceil(np.log2(np.maximum(np.abs(wanted) / self.mantissa, 1.0)))
+        shift = 2.0 ** np.minimum(needed, self.exponent)
+        return np.asarray(np.clip(np.round(wanted / shift), -self.mantissa, self.mantissa) * shift)
+
+    @property
+    def largest(self) -> float:
+        return self.mantissa * 2.0**self.exponent
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class IntNetwork:
     """``input_mode``: "graded" (integers of step ``input_unit`` sent in every step), "bias" (the
     host computes the first layer's current), "population" (encoding neurons), "spikes" (the graph
-    itself encodes). ``state_max``: largest membrane; ``strict``: fires at v > threshold."""
+    itself encodes). ``state_max``: largest membrane; ``strict``: fires at v > threshold;
+    ``register``: what holds a bias, and in mode "bias" the host's current with it."""
 
     layers: tuple[IntLayer, ...]
     input_mode: str
@@ -60,6 +83,7 @@ class IntNetwork:
     state_max: float
     strict: bool
     notes: tuple[str, ...] = ()
+    register: Register = Register()
 
 
 def with_one_exponent_each(network: IntNetwork) -> IntNetwork:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from graphs import residual_cnn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ from onnx2snn.runtime.semantics.walk import walk
 from runtime import random_graphs
 
 torch = pytest.importorskip("torch")
+from onnx2snn.converter.finetuning import spikes as trained  # noqa: E402
 from onnx2snn.converter.finetuning.signals import Signals  # noqa: E402
 from onnx2snn.converter.finetuning.spikes import Learnable  # noqa: E402
 from onnx2snn.converter.finetuning.teacher import Teacher  # noqa: E402
@@ -63,6 +65,33 @@ def test_what_is_trained_is_the_network(data: st.DataObject) -> None:
     ann = walk(graph, Teacher(graph), {graph.of(snn.Input)[0].name: torch.as_tensor(x)})
     for name, values in run_analog(graph, x).items():
         np.testing.assert_allclose(ann[name], values, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_gradients_by_hand_are_those_of_the_loop(detached: bool, monkeypatch: Any) -> None:
+    """Of neurons whose derivatives are written out, in two stretches of time."""
+    graph = residual_cnn(np.random.default_rng(0))
+    parameters = parameters_of(graph, KINDS, coded=False)
+    how = Learnable(surrogate="arctan", width=0.5, detached=detached)
+    x = torch.as_tensor(np.random.default_rng(1).normal(size=(3, 2, 8, 8)).astype(np.float32))
+
+    def gradients() -> dict[str, Any]:
+        signals, values = Signals(graph, parameters, 5, how), zeros(parameters)
+        states, loss = {}, torch.zeros(())
+        for span in (range(3), range(3, 5)):
+            signals.begin(span, values, states)
+            walk(graph, signals, {"x": x})
+            states = dict(signals.states)
+            loss = loss + sum(v.square().sum() for v in signals.answers.values())
+            loss = loss + sum(v.sum() for v in signals.sent.values())
+        loss.backward()
+        return {key: v.grad for key, v in values.items()}
+
+    found = gradients()
+    monkeypatch.setattr(trained, "_plain", lambda neuron: False)
+    for key, wanted in gradients().items():
+        torch.testing.assert_close(found[key], wanted, rtol=1e-3, atol=1e-4 * wanted.abs().max())
+        assert wanted.abs().max() > 1e-3, key
 
 
 def two_neurons() -> snn.SpikingGraph:

@@ -13,7 +13,7 @@ from graphs import residual_cnn
 from onnx2snn.converter.finetuning.parameters import KINDS, parameters_of, together, with_values
 from onnx2snn.converter.finetuning.settings import Settings
 from onnx2snn.converter.finetuning.state import State
-from onnx2snn.converter.finetuning.stretches import Parts, parts_of
+from onnx2snn.converter.finetuning.stretches import Parts, parts_of, threads_of
 from onnx2snn.converter.finetuning.variations import varied
 from onnx2snn.converter.lowering.copies import gathered
 from onnx2snn.converter.lowering.grid import is_exact, on_grid
@@ -124,6 +124,11 @@ def test_a_computation_is_cut_until_it_fits() -> None:
     assert all(p.steps == 64 for p in sizes if p.samples > 4)
 
 
+def test_small_layers_are_computed_on_one_thread() -> None:
+    assert threads_of(network(), Parts(samples=32, steps=4)) == 1
+    assert threads_of(network(), Parts(samples=10**6, steps=4)) is None
+
+
 def task(labels: np.ndarray | None = None) -> Any:
     pytest.importorskip("torch")
     from onnx2snn.converter.finetuning.train import Task
@@ -207,14 +212,22 @@ def test_a_loss_that_is_no_number_is_said() -> None:
 
 
 def test_variations_keep_what_they_should() -> None:
-    x = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
+    x = np.arange(16 * 3 * 4 * 5, dtype=np.float32).reshape(16, 3, 4, 5)
     rng = np.random.default_rng(0)
     flipped = varied({"x": x}, ["flip"], rng)["x"]
     assert all((a == b).all() or (a == b[..., ::-1]).all() for a, b in zip(flipped, x, strict=True))
     moved = varied({"x": x}, ["shift:1"], rng)["x"]
     assert {*moved.ravel()} <= {*x.ravel()} and moved.shape == x.shape and (moved != x).any()
     mixed = varied({"x": x}, ["mix:0.5"], rng)["x"]
-    assert mixed.min() >= x.min() and mixed.max() <= x.max() and (mixed != x).any()
+    assert mixed.min() >= x.min() - 0.01 and mixed.max() <= x.max() + 0.01 and (mixed != x).any()
+    cut = varied({"x": x}, ["cut:0.5"], rng)["x"]
+    assert {*cut.ravel()} <= {*x.ravel()} and 0.02 < (cut != x).mean() < 0.5
+    gray = varied({"x": x}, ["contrast:0.2"], rng)["x"]
+    for one, before in zip(gray, x, strict=True):
+        for channel, own in zip(one, before, strict=True):
+            scale, offset = np.polyfit(own.ravel(), channel.ravel(), 1)
+            assert 0.8 < scale < 1.2 and abs(offset) < 0.2 * x.std()
+            np.testing.assert_allclose(channel, scale * own + offset, atol=1e-5)
     noisy = varied({"x": x}, ["noise:0.1"], rng)["x"]
     assert 0 < np.abs(noisy - x).mean() < 0.2 * x.std()
 

@@ -343,3 +343,64 @@ def test_islands_are_tried_on_negative_numbers_too(tmp_path: Path) -> None:
     constants = {"zero": np.float32(0), "axes": np.asarray([0])}
     graph, difference = built(tmp_path, nodes, constants=constants)
     assert difference < 1e-5 and scans(graph)
+
+
+ADDED = [
+    make_node("Sub", ["one", "m"], ["free"]),
+    make_node("Unsqueeze", ["free", "axis"], ["row"]),
+    make_node("Mul", ["row", "lowest"], ["mask"]),
+]
+CHOSEN = [
+    make_node("Cast", ["m"], ["b"], to=TensorProto.BOOL),
+    make_node("Unsqueeze", ["b", "axis"], ["row"]),
+    make_node("And", ["row", "row"], ["both"], "a name"),
+    make_node("Where", ["both", "none", "lowest"], ["mask"], "another"),
+]
+
+
+@pytest.mark.parametrize(
+    ("made", "lowest"),
+    [(ADDED, -1e4), (ADDED, float(np.finfo(np.float32).min)), (CHOSEN, -3e38)],
+)
+def test_an_attention_mask_is_the_softmaxs_and_hides_no_scores(
+    made: list[Any], lowest: float, tmp_path: Path
+) -> None:
+    """(1 - m) C of BERT's exports: C as a bias behind C m would leave nothing of the scores, and as
+    a current that two attentions read it would overflow."""
+    nodes = [
+        make_node("Transpose", ["x"], ["t"], perm=[0, 2, 1]),
+        make_node("MatMul", ["x", "t"], ["s"]),
+        *made,
+        make_node("Add", ["s", "mask"], ["masked"]),
+        make_node("Softmax", ["masked"], ["p"], axis=-1),
+        make_node("MatMul", ["p", "x"], ["v"]),
+        make_node("MatMul", ["v", "t"], ["s2"]),
+        make_node("Add", ["s2", "mask"], ["masked2"]),
+        make_node("Softmax", ["masked2"], ["p2"], axis=-1),
+        make_node("MatMul", ["p2", "v"], ["y"]),
+    ]
+    held = {"one": np.float32(1), "lowest": np.float32(lowest), "axis": np.asarray([1])}
+    held |= {"none": np.float32(0)}
+    proto = model(nodes, {"x": ("N", 3, 4), "m": ("N", 3)}, constants=held)
+    graph, loaded = imported(saved(proto, tmp_path))
+    made_of = ("And", "Where") if made is CHOSEN else ("Mul",)
+    assert [i[-len(made_of) - 2 :] for i in islands(graph) if "Add" in i] == 2 * [
+        (*made_of, "Add", "Softmax")
+    ]
+    given = samples(loaded, 3)
+    given["m"] = np.asarray([[1, 1, 0], [1, 1, 1], [1, 0, 0]], np.float32)
+    assert worst_difference(graph, loaded, given) < 1e-6
+    found = convert(loaded, given, recipe="graded", steps=8, islands="spikes")
+    (done,) = simulate(found, given, 8).readouts.values()
+    wanted = Reference(loaded).run(given)["y"]
+    assert np.abs(done[-1] - wanted).max() < 0.2 * np.abs(wanted).max()
+
+
+def test_an_output_that_is_an_input_is_left_out_where_there_are_others(tmp_path: Path) -> None:
+    nodes = [make_node("Identity", ["x"], ["same"]), make_node("Relu", ["x"], ["y"])]
+    for outputs, wanted in ((["same", "y"], ["y"]), (["same"], ["same"])):
+        made = model(nodes, {"x": ("N", 3)})
+        del made.graph.output[:]
+        made.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+        graph, _ = imported(saved(made, tmp_path))
+        assert [output.name for output in graph.outputs] == wanted

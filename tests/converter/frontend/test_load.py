@@ -124,6 +124,47 @@ def test_a_given_shape_that_does_not_fit_is_refused(
     assert caught.value.code == "E306"
 
 
+def test_a_given_shape_is_stronger_than_that_of_the_exporters_example(tmp_path: Path) -> None:
+    nodes = [make_node("Conv", ["x", "w"], ["c"]), make_node("Relu", ["c"], ["y"])]
+    w = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    path = saved(model(nodes, {"x": (10, 3, 8, 8)}, constants={"w": w}), tmp_path)
+    graph, loaded = imported(load_onnx(path, input_shapes={"x": (1, 3, 12, 7)}))
+    assert loaded.inputs[0].shape == (3, 12, 7) and loaded.outputs[0].shape == (4, 10, 5)
+    assert worst_difference(graph, loaded, samples(loaded, 2)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("shape", "example"),
+    [(("N", "S"), "(1, 128)"), (("N", 1, 64, "W"), "(1, 1, 64, 224)"), (("N", "F", 40), "128, 40")],
+)
+def test_the_example_of_a_shape_has_the_inputs_axes_and_known_sizes(
+    shape: tuple[int | str, ...], example: str, tmp_path: Path
+) -> None:
+    path = saved(model([make_node("Relu", ["x"], ["y"])], {"x": shape}), tmp_path)
+    with pytest.raises(ModelError) as caught:
+        load_onnx(path)
+    assert example in caught.value.remedy
+
+
+@pytest.mark.parametrize("shapes", [{}, {"x": (1, 7, 5), "h": (4, 1, 3)}])
+def test_what_no_shape_makes_convert_is_said_before_a_shape_is_asked_for(
+    shapes: dict[str, tuple[int, ...]], tmp_path: Path
+) -> None:
+    """Also where the batch size 1 in the first axis of its state is what ONNX Runtime refuses."""
+    nodes = [
+        make_node("GRU", ["x", "w", "r", "", "", "h"], ["g"], hidden_size=3, direction="forward"),
+        make_node("Shape", ["g"], ["s"]),
+        make_node("ReduceMax", ["g"], ["m"], keepdims=0),
+        make_node("Cast", ["m"], ["n"], to=TensorProto.INT64),
+        make_node("Add", ["s", "n"], ["t"]),
+        make_node("Expand", ["x", "t"], ["y"]),
+    ]
+    held = {"w": np.ones((4, 9, 5), np.float32), "r": np.ones((4, 9, 3), np.float32)}
+    proto = model(nodes, {"x": ("N", "S", 5), "h": (4, 1, 3)}, constants=held)
+    with pytest.raises(UnsupportedOps, match="state over a sequence"):
+        load_onnx(saved(proto, tmp_path), input_shapes=shapes)
+
+
 def test_a_fixed_batch_becomes_one_and_the_reference_takes_any_number(tmp_path: Path) -> None:
     proto = model([GEMM], {"x": (8, 5)}, constants={"w": W})
     graph, loaded = imported(saved(proto, tmp_path))

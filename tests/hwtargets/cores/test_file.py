@@ -115,7 +115,7 @@ class FromFile:
     def current(self, la: dict[str, Any], t: int, sent: dict[str, np.ndarray]) -> np.ndarray:
         first = self.reads(la)
         inside = first <= t < first + self.header["steps"]
-        out = self.of(la, "bias") * inside
+        out, bias, host = np.zeros(la["count"]), self.of(la, "bias") * inside, False
         for p in self.header["projections"]:
             if p["target"] != la["name"] or t < p["delay"]:
                 continue
@@ -124,8 +124,19 @@ class FromFile:
                 source = sent[p["source"]][max(t - first, 0)] * inside
             summed = self.matrix(p, len(source)) @ source
             whole = np.floor(summed * 2.0 ** p["exponent"]) * 2 ** la["shift"]
-            out = out + (np.round(summed) if p["host"] else whole)
-        return out
+            bias, out = (bias + np.round(summed), out) if p["host"] else (bias, out + whole)
+            host |= p["host"]
+        return out + (self.register(bias) if host else bias)
+
+    def register(self, wanted: np.ndarray) -> np.ndarray:
+        """A mantissa and the least exponent that holds it, number by number."""
+        held, out = self.header["input"]["register"], []
+        for n in wanted.tolist():
+            e = 0
+            while abs(n) > held["mantissa"] << e and e < held["exponent"]:
+                e += 1
+            out.append(min(max(round(n / 2**e), -held["mantissa"]), held["mantissa"]) << e)
+        return np.array(out, float)
 
     def start(self, la: dict[str, Any]) -> dict[str, np.ndarray]:
         v, model = self.of(la, "v_init"), la["neuron"]
@@ -218,6 +229,15 @@ def test_a_convolution_on_loihi_1_whose_first_layer_the_host_computes() -> None:
     assert [p["host"] for p in projections].count(True) == 1
     depthwise = [p["exponent"] for p in projections if p["target"] == "p6"]
     assert len(depthwise) > 1  # groups have exponents of their own
+
+
+def test_channels_of_several_thresholds_behind_a_layer_that_the_host_computes() -> None:
+    graph = net("soft")
+    theta = np.geomspace(0.001, 2, 8, dtype=np.float32)
+    last = graph.of(g.Population)[-1]
+    cell = last.neuron.having(v_threshold=theta, v_init=theta / 2)
+    found = same_from_file(graph.with_nodes([replace(last, neuron=cell)]), "loihi1")
+    assert 2 < len(np.unique(found.of(found.layers[last.name], "threshold"))) <= 8
 
 
 @pytest.mark.parametrize("way", ["population", "rate"])

@@ -11,7 +11,7 @@ import pytest
 
 from hwtargets.chip_nets import Net, neuron
 from onnx2snn.hwtargets import PlaceData, chip_view, load_target, place
-from onnx2snn.hwtargets.cores.fit import fit
+from onnx2snn.hwtargets.cores.fit import WIDTHS, _others, fit
 from onnx2snn.hwtargets.cores.integer.network import IntNetwork
 from onnx2snn.hwtargets.cores.integers import simulate_integers
 from onnx2snn.hwtargets.cores.quantize import quantize
@@ -68,6 +68,24 @@ def test_an_outlier_among_the_channels_no_longer_sets_the_step_of_all(
             assert max(float(np.abs(op.factors).max()) for op in p.ops) <= 127
 
 
+def test_outputs_have_the_means_of_those_of_unlimited_width_on_all_samples_together() -> None:
+    graph, chip = with_an_outlier(2000, hidden=True), load_target("loihi2")
+    network, x = chip_view(graph), samples(80, 1)
+    found = fit(network, chip, "graded", 1.0, STEPS, x=x)
+    others, chosen = _others(network, x, STEPS)
+    assert (len(others), len(chosen)) == (48, 32)
+    seen = np.concatenate([chosen[::2], others])
+    tuned = quantize(network, chip, "graded", 1.0, STEPS, tunings=found.tunings)
+    free = replace(chip, limits={k: v for k, v in chip.limits.items() if k not in WIDTHS})
+    wide = quantize(network, free, "graded", 1.0, STEPS)
+
+    def mean(ints: IntNetwork) -> np.ndarray:
+        answers = simulate_integers(network, ints, seen, STEPS).readout[-1] * ints.layers[-1].unit
+        return answers.mean(axis=0) / STEPS
+
+    np.testing.assert_allclose(mean(tuned), mean(wide), atol=2 * tuned.layers[-1].unit)
+
+
 def test_place_says_what_was_chosen_on_what_and_leaves_it_where_asked_to() -> None:
     graph, x = with_an_outlier(), samples(40, 3)
     y = simulate(graph, x, STEPS).readouts["out"][-1].argmax(1)
@@ -77,7 +95,11 @@ def test_place_says_what_was_chosen_on_what_and_leaves_it_where_asked_to() -> No
         return place(graph, "loihi2", data=data, steps=STEPS, seconds=0, options=options)
 
     tuned, plain = placed(), placed(tune="false")
-    (note,) = [n for n in tuned.notes if "were chosen on 16 of calibration data" in n]
+    (note,) = [
+        n
+        for n in tuned.notes
+        if "were chosen on 16 samples (calibration data), in the integer run" in n
+    ]
     assert "1 of 3 layers clip" in note
     assert not any("were chosen on" in n for n in plain.notes)
     assert tuned.accuracy["agreement"] >= max(plain.accuracy["agreement"], 0.9)
@@ -166,3 +188,22 @@ def test_a_limit_that_is_not_stated_does_not_bind(tmp_path: Path, stated: dict[s
     assert not any(simulate_integers(network, ints, x, STEPS).saturations.values())
     wanted = simulate(net.graph, x, STEPS).readouts["out"][-1]
     assert off(network, ints, net.graph, x) < 0.02 * float(np.mean(wanted**2))
+
+
+@pytest.mark.parametrize("limits", ["", "state_bits = 24"], ids=["nothing stated", "a membrane"])
+def test_a_network_without_hidden_layer_whose_current_the_host_computes(
+    tmp_path: Path, limits: str
+) -> None:
+    """Nothing but the membrane asks for a unit; without one it must not be 1."""
+    file = tmp_path / "bare.toml"
+    file.write_text(BARE.replace("graded", "bias") + "".join(
+        f'[limits.{name}]\nvalue = {value}\nsource = "test"\nverified = true\n'
+        for name, value in [("cores_per_chip", "4"), *(s.split(" = ") for s in [limits] if s)]
+    ))  # fmt: skip
+    net = Net((8,), seed=4)
+    net.synapse(ops.Scale(scale=F32(0.01)))
+    net.readout(5)
+    network, x = chip_view(net.graph), samples(40, 3)
+    ints = quantize(network, load_target(file), "bias", 1.0, STEPS)
+    wanted = simulate(net.graph, x, STEPS).readouts["out"][-1]
+    assert off(network, ints, net.graph, x) < 1e-6 * float(np.mean(wanted**2))

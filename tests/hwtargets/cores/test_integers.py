@@ -15,7 +15,8 @@ from hwtargets.chip_nets import Net, build, neuron
 from onnx2snn.converter.lowering.align import aligned
 from onnx2snn.hwtargets import PlaceData, chip_view, load_target, mapped, place
 from onnx2snn.hwtargets.cores.integer.network import IntLayer
-from onnx2snn.hwtargets.cores.integers import _fire, _integrate, simulate_integers
+from onnx2snn.hwtargets.cores.integer.populations import fire_now, integrate
+from onnx2snn.hwtargets.cores.integers import simulate_integers
 from onnx2snn.hwtargets.cores.quantize import INPUT_BITS, quantize
 from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
@@ -47,8 +48,8 @@ def test_the_membrane_equals_that_of_lavas_fixed_point_lif(case: str) -> None:
     state = {name: np.zeros(5) for name in ("v", "sent", "wait")}
     bias = data["bias"].astype(np.int64) << exponent
     for t, u in enumerate(data["u"]):
-        _integrate(layer, params, state, now=u + bias, limit=2**23 - 1)
-        _fire(layer, params, state, threshold=np.array(float(threshold << 6)), strict=True)
+        integrate(layer, params, state, now=u + bias, limit=2**23 - 1)
+        fire_now(layer, params, state, threshold=np.array(float(threshold << 6)), strict=True)
         np.testing.assert_array_equal(state["v"], data["v"][t], err_msg=f"v at step {t}")
 
 

@@ -79,8 +79,9 @@ def prototype(rule: PrototypeRule, w, threshold, labels, spikes, label):
         _move(w, winner, x, rule.rate * (1.0 if right else -rule.penalty))
     own = [k for k in range(neurons) if labels[k] == label]
     free = [k for k in range(neurons) if labels[k] == -1]
-    if not right and free:
+    if not right and free and not (rule.most and len(own) >= rule.most):
         labels[free[0]] = label
+        threshold[free[0]] = rule.threshold
         for i in range(inputs):
             w[i][free[0]] = x[i]
     elif not right and own:

@@ -44,6 +44,7 @@ CASES = {
     "prototype, all of it": PrototypeRule(
         threshold=0.5, penalty=0.5, novelty=0.25, inhibition=0.5, rate=0.3
     ),
+    "prototype, one of a class": PrototypeRule(threshold=0.5, most=1, inhibition=100.0),
 }
 
 
@@ -114,6 +115,18 @@ def test_a_prototype_is_the_sample_and_follows_its_class_with_a_norm_of_one():
     np.testing.assert_array_equal(state.weight, before)
     assert rule.present(state, spikes(7)[1], 2).new_neurons == 1  # another class: a wrong winner
     np.testing.assert_array_equal(state.weight[:, 0], before[:, 0])  # and nothing is forgotten
+
+
+def test_a_class_has_at_most_so_many_prototypes_and_late_ones_have_the_threshold_of_their_lesson():
+    first = PrototypeRule(threshold=2.0, most=1)
+    state = first.initial_state(inputs=INPUTS, neurons=NEURONS, seed=0)
+    for sample, label in zip(spikes(), [0, 1, 0, 1, 0, 1], strict=False):  # kinds and labels differ
+        first.present(state, sample, label)
+    assert state.labels.tolist() == [0, 1] + [NO_LABEL] * 4
+    late = replace(first, threshold=1.5)
+    assert late.present(state, spikes()[2], 7).new_neurons == 1
+    assert state.labels.tolist() == [0, 1, 7] + [NO_LABEL] * 3
+    assert state.threshold[:3].tolist() == [2.0, 2.0, 1.5]
 
 
 @pytest.mark.parametrize("rule", CASES.values(), ids=CASES)
