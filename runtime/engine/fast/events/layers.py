@@ -164,8 +164,10 @@ def channels_last(values: Array, shape: Shape, fill: float = 0.0, dtype: object 
 
 def _rows(values: Array, shape: Shape, fill: float, dtype: object = None) -> tuple[Array, Array]:
     full = channels_last(values, shape, fill, dtype)
-    rows, index = np.unique(full.reshape(len(full), -1), axis=0, return_inverse=True)
-    return rows, index.reshape(-1)
+    flat = full.reshape(len(full), -1)
+    seen: dict[bytes, int] = {}  # sorting rows, as numpy.unique does, takes seconds for large maps
+    index = np.array([seen.setdefault(row.tobytes(), len(seen)) for row in flat])
+    return flat[np.unique(index, return_index=True)[1]], index
 
 
 def _largest_spike(nodes: Mapping[str, Node], name: str) -> int | None:
