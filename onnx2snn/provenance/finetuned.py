@@ -21,6 +21,7 @@ from ..converter.lowering.grid import on_grid
 from ..data import Samples
 from ..display import counted
 from ..errors import UsageError
+from ..evaluation.answers import Answers
 from ..evaluation.evaluate import Evaluation, Point, evaluate
 from ..questions.inputs import KEPT, digests, packed, unpacked
 from ..results import claim
@@ -30,6 +31,7 @@ from ..runtime.file import from_bytes, to_bytes
 from ..runtime.graph import Population, SpikingGraph
 from ..runtime.neurons import WindowedNeuron
 from ..runtime.ops import Array
+from ..runtime.semantics.intervals import paired_points
 from ..runtime.semantics.labels import Reading, read
 from ..runtime.semantics.samples import spread_over
 from ..spelling import spelled
@@ -48,7 +50,8 @@ class FineTuning:
     """What `finetune` did.
 
     Attributes:
-        network: fine-tuned; or as it was, where ``kept``: it was no better on what was held back.
+        network: fine-tuned; or as it was, where ``kept``: no epoch had a smaller loss on what was
+            held back, or fewer of that were right than chance explains.
         steps: of every sample.
         samples, held_back: learned from, and judged by.
         seen: of those held back, how many the conversion was calibrated on: ``before`` looks
@@ -174,12 +177,7 @@ def finetune(
     before, after = (_judged(one, held, steps, regression, progress) for one in (network, tuned))
     done = FineTuning(
         network=network,
-        kept=not _better(
-            before.points[-1],
-            after=after.points[-1],
-            classes=before.classes,
-            settings=settings,
-        ),
+        kept=not (state.best_epoch and _better(before, after=after, settings=settings)),
         steps=steps,
         samples=len(learn),
         held_back=len(judge),
@@ -294,12 +292,28 @@ def _score(point: Point) -> float:
     return point.agreement if point.accuracy is None else point.accuracy
 
 
-def _better(before: Point, *, after: Point, classes: bool, settings: Settings) -> bool:
-    """Whether held-back samples are answered better; where spikes have a price, or with fewer."""
-    cheaper = after.spikes_per_neuron < before.spikes_per_neuron
-    if settings.spike_penalty and cheaper:
+def _better(before: Evaluation, *, after: Evaluation, settings: Settings) -> bool:
+    """Whether the epoch with the least loss on held-back samples is worth having: where outputs are
+    classes, no fewer right on them than chance explains (a few hundred samples tell single points
+    from nothing; the loss tells more); else with a smaller error. Where spikes have a price, or
+    with fewer."""
+    one, other = before.points[-1], after.points[-1]
+    if settings.spike_penalty and other.spikes_per_neuron < one.spikes_per_neuron:
         return True
-    return _score(after) > _score(before) if classes else after.error < before.error
+    if before.answers is None or after.answers is None:
+        return other.error < one.error
+    right, still = (_right(found.answers) for found in (before, after))
+    _, least, _ = paired_points(
+        lost=int((right & ~still).sum()), won=int((still & ~right).sum()), count=len(right)
+    )
+    return least <= 0
+
+
+def _right(answers: Answers | None) -> Array:
+    """(samples,) bool: what ``_score`` counts, at the last step."""
+    assert answers is not None
+    wanted = answers.ann if answers.labels is None else answers.labels
+    return np.asarray(answers.said[max(answers.said)] == wanted)
 
 
 def _fingerprint(task: Task, samples: Samples, settings: Settings) -> str:
