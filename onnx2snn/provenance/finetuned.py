@@ -300,7 +300,7 @@ def _better(before: Evaluation, *, after: Evaluation, settings: Settings) -> boo
     one, other = before.points[-1], after.points[-1]
     if settings.spike_penalty and other.spikes_per_neuron < one.spikes_per_neuron:
         return True
-    if before.answers is None or after.answers is None:
+    if before.answers is None or after.answers is None or other.error == one.error:
         return other.error < one.error
     right, still = (_right(found.answers) for found in (before, after))
     _, least, _ = paired_points(
