@@ -19,8 +19,9 @@ from typing import Any, Generic, TypeAlias
 import numpy as np
 
 from ..runtime.ops import Array, Shape
-from .energy import Energy, Latency
+from .energy import Energy
 from .energy.bounds import Work
+from .energy.latency import Latency
 from .options import O, P, read_options
 from .target import HardwareTarget, Known, Violation
 from .view.network import ChipNetwork

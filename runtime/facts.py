@@ -25,10 +25,10 @@ from .graph import (
     Rules,
     SpikingGraph,
     Synapse,
-    onsets,
 )
 from .neurons import windowed
 from .ops import Shape, Transpose, WeightedOp
+from .semantics.upstream import onsets
 from .semantics.walk import annotate
 
 

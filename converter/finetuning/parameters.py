@@ -17,6 +17,7 @@ import numpy as np
 from ...runtime import graph as snn
 from ...runtime.facts import GraphFacts
 from ...runtime.ops import Array, MultiplyingOp
+from ...runtime.semantics.upstream import iter_upstream
 from ..lowering.bounds import Bounds
 from ..lowering.copies import front, gathered
 
@@ -52,9 +53,7 @@ def parameters_of(
     found: list[Parameter] = []
     gains = gained(network, kept) if "thresholds" in kinds else {}
     before = {
-        name
-        for node in kept
-        for name in (node, *(n.name for n in snn.iter_upstream(network, node)))
+        name for node in kept for name in (node, *(n.name for n in iter_upstream(network, node)))
     }
     for node in network.nodes:
         if node.name in before:

@@ -8,17 +8,9 @@ import numpy as np
 
 from ...errors import UsageError, did_you_mean
 from ...runtime.engine import Engine
-from ...runtime.graph import (
-    Input,
-    Names,
-    Node,
-    PlasticSynapse,
-    Population,
-    Readout,
-    SpikingGraph,
-    iter_upstream,
-)
+from ...runtime.graph import Input, Names, Node, PlasticSynapse, Population, Readout, SpikingGraph
 from ...runtime.ops import Array
+from ...runtime.semantics.upstream import iter_upstream
 from ...spelling import spelled
 
 MOST_OF_A_BYTE = 127  # all trains are kept, for the passes over them

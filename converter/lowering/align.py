@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from ...runtime import graph as snn
 from ...runtime.facts import GraphFacts
+from ...runtime.semantics.upstream import Onsets
 
 
 def aligned(graph: snn.SpikingGraph) -> snn.SpikingGraph:
@@ -39,7 +40,7 @@ class _Aligner:
     def _put(self, node: snn.Node) -> None:
         self.nodes[node.name] = node
         before = [self.onset[name] for name in node.inputs]
-        self.onset[node.name] = snn.visit(snn.Onsets(), node, before)
+        self.onset[node.name] = snn.visit(Onsets(), node, before)
 
     def _late(self, name: str, latest: int) -> str:
         """The signal ``name`` with its window beginning at ``latest``."""

@@ -27,6 +27,7 @@ from ...runtime.neurons import Neuron, windowed, worth
 from ...runtime.ops import Array
 from ...runtime.parallel.threads import available_threads, run_tasks
 from ...runtime.semantics import islands
+from ...runtime.semantics.upstream import onsets
 from ...runtime.semantics.walk import ask
 from ..statistics.kernels import Kernels
 from .stream import blocks
@@ -68,7 +69,7 @@ class Replay:
         self.threads = threads or available_threads()
         self.trains: dict[str, Train] = {}
         self.activations: dict[str, dict[int, Array]] = {}  # by a tile's first sample
-        self.onset = snn.onsets(
+        self.onset = onsets(
             graph.with_nodes(replace(p, neuron=neurons[p.name]) for p in graph.of(snn.Population))
         )
         paced = any(n.coding == "paced" for n in neurons.values())

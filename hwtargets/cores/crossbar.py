@@ -13,8 +13,8 @@ from dataclasses import replace
 from functools import partial
 from math import ceil
 
-from ..energy import ENERGY
 from ..energy.bounds import TIMES
+from ..energy.constants import ENERGY
 from ..mapping import ChipMapping, Least, Mapped, Request
 from ..target import HardwareTarget, Known, Violation
 from ..view.network import ChipNetwork

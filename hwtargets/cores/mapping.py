@@ -17,8 +17,8 @@ from ...runtime.graph import MaxPool
 from ...runtime.ops import Array
 from ...spelling import spelled
 from .. import rules
-from ..energy import ENERGY
 from ..energy.bounds import TIMES
+from ..energy.constants import ENERGY
 from ..kinds import Choice, Flag, Whole
 from ..mapping import PLACEMENT, ChipMapping, ChipRun, Cores, Least, Mapped, Request
 from ..options import Options, Table, option

@@ -3,8 +3,8 @@ ANN of equal precision.
 
     dynamic = T (synops e_synop + spike-hops e_hop) + (T + lag) neurons e_update
     static = chips P_static latency
-    latency = (T + lag) t_step,   lag the sum of the start lags; more where what a step has to do
-                                  takes longer (``bounds``)
+
+lag being the sum of the start lags (``latency``).
 
 Dynamic energy, static energy, and figures that were published for both together are three kinds,
 and are kept apart: a chip without a published static power is not a chip that needs none.
@@ -33,32 +33,17 @@ from ...runtime.cost import (
 from ...runtime.facts import GraphFacts
 from ...runtime.graph import Input
 from ...runtime.ops import Array
-from ..target import WHOLE, HardwareTarget, Known, Limit
+from ..target import WHOLE, HardwareTarget, Limit
 from ..view.network import ChipNetwork
 from .bounds import StepBound
+from .constants import Span, source_of, spread
+from .latency import seconds_of
 
 QUOTED = (
     f"{HOROWITZ}: 32-bit integer add 0.1 pJ, 64-bit read of an 8 kB cache "
     "10 pJ (as quoted in PMC8934428, table 3); 8-bit multiply 0.2 pJ (not looked up)"
 )
 ADD, MULTIPLY, READ_8_BIT = WHOLE_ADD, BYTE_MULTIPLY, CACHE_BYTE
-# What ``energy_of`` and ``latency_of`` read; where no uncertainty is stated, half of it.
-ENERGY: Mapping[str, Known] = {
-    "synop": Known(help="one spike over one synapse", unit="pJ", uncertainty=0.5),
-    "neuron_update": Known(help="one neuron in one step", unit="pJ", uncertainty=0.5),
-    "hop": Known(help="one spike from router to router", unit="pJ", uncertainty=0.5),
-    "step": Known(help="one time step", unit="s", uncertainty=0.5),
-    "static_per_chip": Known(help="a chip that is on", unit="W", uncertainty=0.5),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Span:
-    """An estimate, and what it is with all its constants at the ends of their ranges."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,34 +162,6 @@ class Energy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Latency:
-    """Per inference.
-
-    Attributes:
-        steps, lag_steps: T, and the start lags before it.
-        seconds: None where no time per step was published; source: of that time.
-        ticks: of the chip's clock, where it counts the steps in these.
-        bound: what the steps take at the least; None where nothing is known of that.
-    """
-
-    steps: int
-    lag_steps: int
-    seconds: Span | None = None
-    source: str = ""
-    ticks: int | None = None
-    bound: StepBound | None = None
-
-    def document(self) -> dict[str, Any]:
-        """As JSON has it."""
-        out: dict[str, Any] = {"steps": self.steps, "lag_steps": self.lag_steps}
-        if self.seconds is not None:
-            out |= vars(self.seconds) | {"unit": "s", "source": self.source}
-        if self.bound is not None:
-            out["bound"] = self.bound.document()
-        return out if self.ticks is None else out | {"ticks": self.ticks}
-
-
-@dataclass(frozen=True, kw_only=True)
 class Activity:
     """Per inference step: synaptic operations, neuron updates, spikes; and the ANN's MACs, with
     those among them that the host computes for the chip."""
@@ -315,7 +272,7 @@ def energy_of(
             "per event, static power at the load of that measurement included",
         ),
         counts=counts,
-        sources={names.get(limit.name, limit.name): _source(limit) for limit in used},
+        sources={names.get(limit.name, limit.name): source_of(limit) for limit in used},
         missing=tuple(sorted(set(counts) - set(stated))),
         ann=ann_comparison(found, steps=steps, lag=lag),
     )  # fmt: skip
@@ -341,7 +298,7 @@ def _static(
     target: HardwareTarget, *, chips: int, steps: int, bound: StepBound | None
 ) -> Joules | None:
     """Chips that are on for so many steps; None where power or time was not published."""
-    taken = _seconds(target, steps=steps, bound=bound)
+    taken = seconds_of(target, steps=steps, bound=bound)
     if "static_per_chip" not in target.energy or taken is None:
         return None
     power, step = target.energy["static_per_chip"], target.energy["step"]
@@ -358,21 +315,6 @@ def _static(
     )
 
 
-def _seconds(target: HardwareTarget, *, steps: int, bound: StepBound | None) -> Span | None:
-    """Of so many steps: as long as published, and no less than they take at the least, of which
-    the middle of a range is its geometric one. None where no time per step was published."""
-    if "step" not in target.energy:
-        return None
-    step = target.energy["step"]
-    value, half = steps * step.value, spread(step)
-    low, high = (0.0, 0.0) if bound is None else bound.inference
-    return Span(
-        value=max(value, (low * high) ** 0.5),
-        low=max(value * (1 - half), low),
-        high=max(value * (1 + half), high),
-    )
-
-
 def ann_comparison(found: Activity, *, steps: int, lag: int) -> AnnComparison:
     """SNN against an 8-bit ANN in the same technology, with the same weights, both counted as
     arithmetic plus one weight read per operation; the SNN's neuron updates cost one add each, and
@@ -386,26 +328,3 @@ def ann_comparison(found: Activity, *, steps: int, lag: int) -> AnnComparison:
         macs=found.macs,
         host_macs=found.host_macs,
     )
-
-
-def latency_of(
-    target: HardwareTarget, *, steps: int, lag: int, bound: StepBound | None = None
-) -> Latency:
-    """Seconds per inference; only the steps where the target has no time per step. ``bound``: what
-    these take at the least."""
-    seconds = _seconds(target, steps=steps + lag, bound=bound)
-    source = _source(target.energy["step"]) if "step" in target.energy else ""
-    return Latency(steps=steps, lag_steps=lag, seconds=seconds, source=source, bound=bound)
-
-
-def spread(limit: Limit, known: Mapping[str, Known] = ENERGY) -> float:
-    """The relative uncertainty of a constant, where its file states none that of the table."""
-    stated = known[limit.name].uncertainty if limit.uncertainty is None else limit.uncertainty
-    if stated is None:
-        raise KeyError(f"the table of '{limit.name}' has no uncertainty for where none is stated")
-    return stated
-
-
-def _source(limit: Limit) -> str:
-    mark = "" if limit.verified else " [not verified]"
-    return f"{limit.value:g} {limit.unit}: {limit.source}{mark}"

@@ -15,8 +15,9 @@ from ...runtime.ops import Array, Shape
 from ...runtime.semantics import labels as reader
 from ...runtime.semantics.analog import run_analog
 from ...runtime.semantics.decision import decisions
-from ..energy import Energy, activity, energy_of, latency_of
+from ..energy import Energy, activity, energy_of
 from ..energy.bounds import StepBound
+from ..energy.latency import latency_of
 from ..mapping import ChipRun, Mapped, Request
 from ..target import HardwareTarget, Violation
 from ..view.network import ChipNetwork, Projection

@@ -15,7 +15,8 @@ import numpy as np
 from ...display import json_text
 from ...runtime.engine import SimulationResult
 from ...runtime.ops import Array
-from ..energy import Energy, Latency
+from ..energy import Energy
+from ..energy.latency import Latency
 from ..target import Violation
 
 SCHEMA = "onnx2snn-placement/1"

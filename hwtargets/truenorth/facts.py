@@ -9,7 +9,9 @@ import numpy as np
 
 from ...display import counted
 from ...runtime.ops import Array
-from ..energy import Activity, Energy, Latency, Span, activity, energy_of, latency_of
+from ..energy import Activity, Energy, activity, energy_of
+from ..energy.constants import Span
+from ..energy.latency import Latency, latency_of
 from ..mapping import Cores, Request, Traffic
 from ..target import HardwareTarget
 from ..view.network import ChipNetwork

@@ -22,7 +22,7 @@ from ...runtime import graph as g
 from ...runtime.ops import Array
 from ...runtime.parallel.stages import stage
 from .. import rules
-from ..energy import ENERGY
+from ..energy.constants import ENERGY
 from ..fitting.samples import fitting_samples
 from ..mapping import PLACEMENT, ChipMapping, ChipRun, Mapped, Request, Traffic, refused
 from ..target import HardwareTarget, Known, Violation

@@ -20,7 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import TargetError
-from ..energy import AnnComparison, Energy, Joules, Latency, Span, spread
+from ..energy import AnnComparison, Energy, Joules
+from ..energy.constants import Span, spread
+from ..energy.latency import Latency
 from ..target import DYNAMIC, HardwareTarget, Known, Limit
 from .core import XyloConfig
 

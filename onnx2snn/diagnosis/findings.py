@@ -14,6 +14,7 @@ from ..runtime import graph as snn
 from ..runtime import ops
 from ..runtime.facts import GraphFacts
 from ..runtime.ops import Array
+from ..runtime.semantics.upstream import iter_upstream
 from .run import whole_bias
 from .structure import TOLERANCE, Comparison, StructureCheck
 
@@ -181,7 +182,7 @@ def _channels(
 
 def _segment(graph: snn.SpikingGraph, name: str) -> dict[str, snn.Node]:
     """The nodes from which ``name`` is computed, back to the nodes with state, those included."""
-    return {node.name: node for node in snn.iter_upstream(graph, name)}
+    return {node.name: node for node in iter_upstream(graph, name)}
 
 
 def _changed(check: StructureCheck, lowered: snn.SpikingGraph, name: str) -> tuple[str, str] | None:

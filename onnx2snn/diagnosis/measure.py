@@ -37,6 +37,7 @@ from ..provenance import Provenance
 from ..runtime import graph as snn
 from ..runtime.ops import Array
 from ..runtime.semantics.analog import run_analog
+from ..runtime.semantics.upstream import onsets
 from .findings import Finding, find
 from .layers import Layer, LayerError
 from .run import SpikingRun
@@ -110,7 +111,7 @@ def measure(
     reasons = {layer.node.name: layer.deliberate(check, tuned) for layer in accumulated}
     small = {layer.node.name: layer.changes_little(check, tuned) for layer in accumulated}
     findings = find(check, lowered, reasons, small, behind_a_fault=bool(tuned))
-    onset = snn.onsets(net)
+    onset = onsets(net)
     return Measured(
         steps=steps,
         latency=max(onset[r.name] for r in net.of(snn.Readout)) + steps,

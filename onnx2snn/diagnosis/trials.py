@@ -17,6 +17,7 @@ from ..runtime import graph as snn
 from ..runtime.neurons import Neuron, State, counts
 from ..runtime.ops import Array
 from ..runtime.semantics.spiking import run_population
+from ..runtime.semantics.upstream import onsets
 from .measure import ann_activation
 from .run import SpikingRun, as_population
 from .structure import initial_charges, partners
@@ -177,7 +178,7 @@ class _Trials:
         self.nodes = {k: replace(node, neuron=neuron) for k, neuron in variants.items()}
         self.states: dict[Change | None, State] = {k: {} for k in variants}
         self.spikes: dict[Change | None, Array] = {}
-        onset = snn.onsets(net)
+        onset = onsets(net)
         self.begin = onset[node.inputs[0]]
         self.extra = max(n.neuron.lag for n in self.nodes.values())
 

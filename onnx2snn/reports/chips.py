@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from ..hwtargets.energy import Span
+from ..hwtargets.energy.constants import Span
 from ..hwtargets.placement.report import PlacementReport
 from .energy.chips import KINDS, SHORT
 from .placement import Alike

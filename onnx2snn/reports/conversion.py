@@ -13,7 +13,8 @@ from ..evaluation.spiking import SpikingShare
 from ..provenance import Provenance
 from ..provenance.finetuned import FineTuning
 from ..provenance.learned import Learning
-from ..runtime.graph import Population, Readout, SpikingGraph, onsets
+from ..runtime.graph import Population, Readout, SpikingGraph
+from ..runtime.semantics.upstream import onsets
 from . import comparison
 from . import spiking as words
 from .figures import count, ratio

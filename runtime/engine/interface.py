@@ -16,10 +16,11 @@ from ...display import counted
 from ...errors import UsageError
 from ...spelling import spelled
 from ..cost import StaticCost
-from ..graph import Population, Readout, SpikingGraph, onsets
+from ..graph import Population, Readout, SpikingGraph
 from ..neurons import windowed
 from ..ops import Array
 from ..semantics.samples import as_inputs
+from ..semantics.upstream import onsets
 from .early_exit import EarlyExit, judged_readout
 from .fast.events.choice import Events, check_option
 from .profile import LayerProfile

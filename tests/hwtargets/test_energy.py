@@ -20,14 +20,8 @@ from hwtargets.xylo.networks import perceptron
 from onnx2snn.errors import TargetError
 from onnx2snn.exchange.counts import count
 from onnx2snn.hwtargets import PlaceData, PlacementReport, load_target, place, to_json
-from onnx2snn.hwtargets.energy import (
-    Activity,
-    AnnComparison,
-    Joules,
-    Span,
-    energy_of,
-    operations,
-)
+from onnx2snn.hwtargets.energy import Activity, AnnComparison, Joules, energy_of, operations
+from onnx2snn.hwtargets.energy.constants import Span
 from onnx2snn.hwtargets.truenorth.file import Crossbars, parse
 from onnx2snn.hwtargets.view.network import chip_view
 from onnx2snn.reports.placement import render_text

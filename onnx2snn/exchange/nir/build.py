@@ -21,6 +21,7 @@ from ...runtime import ops
 from ...runtime.neurons import CubaParams, Neuron, NeuronParams
 from ...runtime.ops import Array, Shape
 from ...runtime.ops.arrays import narrowed
+from ...runtime.semantics.upstream import onsets
 from ...spelling import spelled
 from .read import LARGEST, NirFile, wrong
 
@@ -60,7 +61,7 @@ def network_of(file: NirFile, *, dt: float | None, meta: Mapping[str, Any]) -> s
         network = snn.SpikingGraph(nodes=tuple(builder.nodes), meta=meta)
     except GraphError as error:
         raise wrong(error.what) from error
-    for name, begins in snn.onsets(network).items():
+    for name, begins in onsets(network).items():
         if begins > MOST_DELAY:
             raise wrong(f"{begins:,} steps late, at most {MOST_DELAY:,} are read", name)
     return network

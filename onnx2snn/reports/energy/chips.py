@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...display import counted
-from ...hwtargets.energy import Energy, Joules, Latency
+from ...hwtargets.energy import Energy, Joules
+from ...hwtargets.energy.latency import Latency
 from ...hwtargets.placement.report import PlacementReport
 
 KINDS = {"dynamic_j": "dynamic", "static_j": "static", "undivided_j": "undivided"}

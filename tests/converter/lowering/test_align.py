@@ -12,6 +12,7 @@ from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.neurons import NeuronParams
 from onnx2snn.runtime.semantics.analog import run_analog
+from onnx2snn.runtime.semantics.upstream import onsets
 
 
 def block(lags: tuple[int, ...], *, shared: bool = False) -> g.SpikingGraph:
@@ -43,12 +44,12 @@ def block(lags: tuple[int, ...], *, shared: bool = False) -> g.SpikingGraph:
 def test_all_inputs_begin_together(lags: list[int], shared: bool) -> None:
     before = block(tuple(lags), shared=shared)
     after = aligned(before)
-    onset = g.onsets(after)
+    onset = onsets(after)
     for node in after.nodes:
         assert len({onset[name] for name in node.inputs}) <= 1, node.name
     # Nothing is later than it was: a delay fills what one path waits for the other.
-    assert {n: onset[n] for n in g.onsets(before) if n.startswith("p")} == {
-        n: t for n, t in g.onsets(before).items() if n.startswith("p")
+    assert {n: onset[n] for n in onsets(before) if n.startswith("p")} == {
+        n: t for n, t in onsets(before).items() if n.startswith("p")
     }
     x = np.random.default_rng(0).random((2, 3), np.float32)
     for name, y in run_analog(before, x).items():

@@ -26,7 +26,7 @@ from onnx2snn.hwtargets import (
     Violation,
     rules,
 )
-from onnx2snn.hwtargets.energy import ENERGY
+from onnx2snn.hwtargets.energy.constants import ENERGY
 from onnx2snn.hwtargets.kinds import Whole
 from onnx2snn.hwtargets.mapping import PLACEMENT, refused
 from onnx2snn.hwtargets.options import Options, option

@@ -10,8 +10,9 @@ import pytest
 from hwtargets.chip_nets import SMALL, build
 from onnx2snn.errors import TargetError
 from onnx2snn.hwtargets import load_target, place
-from onnx2snn.hwtargets.energy import energy_of, latency_of
+from onnx2snn.hwtargets.energy import energy_of
 from onnx2snn.hwtargets.energy.bounds import TIMES, Work, step_bound
+from onnx2snn.hwtargets.energy.latency import latency_of
 from onnx2snn.hwtargets.target import Range
 from onnx2snn.reports.pages.placement import render_html
 from onnx2snn.reports.placement import render_text

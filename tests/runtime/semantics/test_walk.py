@@ -19,6 +19,7 @@ from onnx2snn.runtime import graph as g
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine.fast.planning.planner import CELLS
 from onnx2snn.runtime.neurons import NeuronParams
+from onnx2snn.runtime.semantics.upstream import Onsets, onsets
 from onnx2snn.runtime.semantics.walk import annotate, ask, walk
 
 
@@ -87,7 +88,7 @@ def test_a_kind_that_is_not_in_the_table_is_refused_by_everything():
     with pytest.raises(TypeError, match=r"Gate \('gate'\) is not in graph.KINDS"):
         g.SpikingGraph(nodes=nodes)
     with pytest.raises(TypeError, match="Gate"):
-        g.visit(g.Onsets(), with_gate(), [0])
+        g.visit(Onsets(), with_gate(), [0])
 
 
 def test_a_new_kind_without_methods_fails_everywhere_at_once(monkeypatch):
@@ -95,7 +96,7 @@ def test_a_new_kind_without_methods_fails_everywhere_at_once(monkeypatch):
     monkeypatch.setitem(g.KINDS, Gate, "gate")
     assert all(lacking(rules) == ["Gate"] for rules in RULES)
     with pytest.raises(TypeError, match=r"Onsets has no method 'gate' for Gate 'gate'"):
-        g.visit(g.Onsets(), with_gate(), [0])
+        g.visit(Onsets(), with_gate(), [0])
 
 
 def test_a_refused_kind_says_which_rules_and_why():
@@ -176,7 +177,7 @@ def test_a_walk_forgets_each_signal_after_its_last_reader():
 
 
 def test_annotating_keeps_what_is_said_of_every_node():
-    assert annotate(diamond(), g.Onsets()) == g.onsets(diamond())
+    assert annotate(diamond(), Onsets()) == onsets(diamond())
     rules = Following()
     found = annotate(diamond(), rules)
     assert list(found) == [node.name for node in diamond().nodes]
