@@ -72,7 +72,7 @@ def convert(
         calibration: preprocessed samples, (samples, *shape) per input. None
             converts without data (``statistics.datafree``): thresholds only, and the notes say what
             was assumed.
-        mem_limit: bytes for what calibration keeps of samples, beside the model (``tune.plan``).
+        mem_limit: bytes for what calibration keeps of samples in its loop (``tune.plan``).
 
     Raises ModelError, GraphError, DataError or UsageError, each saying where and why.
     """

@@ -239,8 +239,8 @@ calibration_memory = click.option(
     "--mem-limit",
     default="1G",
     metavar="SIZE",
-    help="For what a conversion keeps of samples, beside the model; with less it takes longer "
-    "[1G].",
+    help="For what calibration keeps of samples, not the whole process; with less it takes longer, "
+    "or sees fewer samples and says so [1G].",
 )
 
 
