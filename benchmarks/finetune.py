@@ -48,7 +48,7 @@ ROWS: Mapping[str, Row] = {
         {"epochs": 14, "patience": 14, "average": 0.9, "rate": 0.003, "augment": IMAGES},
     ),
     "resnet20-8": Row("resnet20", "binary", 8, {"epochs": 24, **NEAR}),
-    "resnet32-8": Row("resnet32", "binary", 8, {"epochs": 3, **NEAR}),
+    "resnet32-8": Row("resnet32", "binary", 8, {"epochs": 14, **NEAR}),
     "kws-4": Row(
         "kws",
         "signed",
