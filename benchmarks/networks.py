@@ -22,6 +22,9 @@ CIFAR = Preprocessing(
     scale=255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), layout="NHWC"
 )
 MNIST = Preprocessing(scale=255, layout="NHWC")
+IMAGENET = Preprocessing(
+    scale=255, mean=(0.49803922,) * 3, std=(0.5019608,) * 3, layout="NHWC"
+)  # (127 and 128) / 255, as the file of the samples has them
 REAL = {
     "resnet20": ("resnet20.onnx", "cifar10.npz", CIFAR),
     "resnet32": ("resnet32.onnx", "cifar10.npz", CIFAR),
@@ -29,6 +32,7 @@ REAL = {
     "mlp": ("mnist_mlp.onnx", "mnist.npz", MNIST),
     "kws": ("kws_dscnn.onnx", "kws_dscnn.npz", Preprocessing()),
 }
+LARGE = {"efficientnet": ("efficientnet_lite0.onnx", "imagenet_sample.npz", IMAGENET)}  # if named
 STEPS = 32  # that networks are converted for
 RANDOM = ("vgg16_random", "resnet20_random")
 BUNDLED = Path(__file__).parents[1] / "models"
@@ -61,7 +65,7 @@ def load(
         return _random(name, batch, options)
     if shared is None:
         raise SystemExit(f"'{name}' needs --shared FOLDER with models/ and data/")
-    file, data, preprocessing = REAL[name]
+    file, data, preprocessing = {**REAL, **LARGE}[name]
     path, data_path = shared / "models" / file, shared / "data" / data
     model = onnx2snn.load_onnx(path)
     calibration = onnx2snn.load_samples(f"{data_path}:x_calib", model, preprocessing, limit=256)

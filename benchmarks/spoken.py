@@ -2,7 +2,7 @@
 
     python benchmarks/spoken.py --recordings FOLDER [--choose] [--digits 8,9]
 
-``FOLDER``: ``recordings/`` of the free-spoken-digit-dataset (Jakobovski et al., CC BY-SA 4.0): 50
+``FOLDER``: the free-spoken-digit-dataset or its ``recordings/`` (Jakobovski et al., CC BY-SA 4.0): 50
 recordings of 10 digits by 6 speakers each, of which the first five are the test data. For every
 pair of digits: a network is trained here (PyTorch) on the training recordings of the eight others,
 converted, and given a layer of prototypes that learns these eight and then the pair, from five
@@ -80,6 +80,8 @@ def words(folder: Path) -> Words:
     """All recordings, (digit, speaker, take) in order."""
     mel = mel_bands()
     rows = [(d, s, n) for d in range(10) for s in SPEAKERS for n in range(TAKES)]
+    inner = folder / "recordings"
+    folder = inner if inner.is_dir() else folder
     x = [log_mel(recording(folder / f"{d}_{s}_{n}.wav"), mel) for d, s, n in rows]
     return Words(
         np.stack(x)[:, None], np.array([r[0] for r in rows]), np.array([r[2] for r in rows])

@@ -1,9 +1,12 @@
-"""What calibration keeps in memory: spikes first, activations in what is left, within a limit.
+"""What calibration keeps of samples: spikes first, activations in what is left, within a limit.
 
 Spikes of a population are read when later ones are calibrated. Where they take too much they are
 not kept: a reader lets the population fire again, on the spikes of those before it, which stay for
 that long. Activations only save the ANN's work once more and give way first. So memory decides
-what is computed twice, not what is computed. Where not even that fits, fewer samples are used.
+what is computed twice, and only where not even that fits, that fewer samples are used.
+
+The limit is for these alone: the samples themselves, the model, currents that are worked on and
+fits of weights come on top.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ class Plan:
     Attributes:
         trains: populations whose spikes are kept, activations: those whose activations are.
         until: per population, the last node that needs its spikes.
-        peak: bytes at most.
+        peak: bytes of them, at most.
     """
 
     samples: int

@@ -27,7 +27,7 @@ from ...runtime.neurons import Neuron, windowed, worth
 from ...runtime.ops import Array
 from ...runtime.parallel.threads import available_threads, run_tasks
 from ...runtime.semantics import islands
-from ...runtime.semantics.upstream import onsets
+from ...runtime.semantics.upstream import iter_upstream, onsets
 from ...runtime.semantics.walk import ask
 from ..statistics.kernels import Kernels
 from .stream import blocks
@@ -289,17 +289,5 @@ def last_readers(graph: snn.SpikingGraph) -> dict[str, str]:
 
 def sources(graph: snn.SpikingGraph, name: str) -> set[str]:
     """The populations that reach ``name`` with no other population in between."""
-    nodes = graph.by_name()
-    found: set[str] = set()
-    seen: set[str] = set()
-    stack = list(nodes[name].inputs)
-    while stack:
-        current = stack.pop()
-        if current in seen:
-            continue
-        seen.add(current)
-        if isinstance(nodes[current], snn.Population):
-            found.add(current)
-        else:
-            stack.extend(nodes[current].inputs)
-    return found
+    before = iter_upstream(graph, name, through=lambda n: not isinstance(n, snn.Population))
+    return {node.name for node in before if isinstance(node, snn.Population)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ..graph import Analog, Delay, Node, Population, Rules, SpikingGraph, Synapse, visit
 
@@ -34,9 +34,15 @@ class Onsets(Rules[int]):
         return max(xs, default=0) + node.steps
 
 
-def iter_upstream(graph: SpikingGraph, name: str) -> Iterator[Node]:
-    """The synapses, delays and stateful nodes whose output reaches ``name`` through synapses and
-    delays only."""
+def is_stateless(node: Node) -> bool:
+    """Synapses and delays: they pass on what comes, changed or late."""
+    return isinstance(node, Synapse | Delay)
+
+
+def iter_upstream(
+    graph: SpikingGraph, name: str, *, through: Callable[[Node], bool] = is_stateless
+) -> Iterator[Node]:
+    """The nodes whose output reaches ``name`` through such nodes only, these included."""
     nodes = graph.by_name()
     seen: set[str] = set()
     stack = list(nodes[name].inputs)
@@ -46,5 +52,5 @@ def iter_upstream(graph: SpikingGraph, name: str) -> Iterator[Node]:
             continue
         seen.add(current)
         yield nodes[current]
-        if isinstance(nodes[current], Synapse | Delay):
+        if through(nodes[current]):
             stack.extend(nodes[current].inputs)

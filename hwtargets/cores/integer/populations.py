@@ -50,6 +50,20 @@ def count(tally: Tally, name: str, spikes: Array) -> None:
     tally.spikes[name] = tally.spikes.get(name, np.zeros(events.shape)) + events
 
 
+def _counted(tally: Tally, name: str, spikes: Array, saturated: int) -> Array:
+    tally.saturations[name] = tally.saturations.get(name, 0) + saturated
+    count(tally, name, spikes)
+    return spikes
+
+
+def _cut(v: Array, limit: float) -> int:
+    """Membranes held within the chip's width, in place; how many were not."""
+    over = int((np.abs(v) > limit).sum())
+    if over:
+        np.clip(v, -limit, limit, out=v)
+    return over
+
+
 def population(
     layer: IntLayer, quantized: IntNetwork, current: Array, fire: tuple[int, int], tally: Tally
 ) -> Array:
@@ -81,9 +95,7 @@ def _plain_population(
         saturated += integrate(layer, neuron, state, now, quantized.state_max)
         if fire[0] <= t < fire[1]:
             spikes[t] = fire_now(layer, neuron, state, threshold, quantized.strict)
-    tally.saturations[layer.name] = tally.saturations.get(layer.name, 0) + saturated
-    count(tally, layer.name, spikes)
-    return spikes
+    return _counted(tally, layer.name, spikes, saturated)
 
 
 def _paced_population(
@@ -105,18 +117,13 @@ def _paced_population(
     for t in range(fire[1]):
         position = t - fire[0]
         charge += current[t if len(current) > 1 else 0] * weight(position + neuron.lag, steps)
-        over = np.abs(charge) > limit
-        if over.any():
-            saturated += int(over.sum())
-            np.clip(charge, -limit, limit, out=charge)
+        saturated += _cut(charge, limit)
         if position >= 0:
             passed, arrived = progress(position, neuron.lag, steps)
             left, right = charge * passed, due * arrived
             spikes[t] = left > right if quantized.strict else left >= right
             due += spikes[t] * threshold
-    tally.saturations[layer.name] = tally.saturations.get(layer.name, 0) + saturated
-    count(tally, layer.name, spikes)
-    return spikes
+    return _counted(tally, layer.name, spikes, saturated)
 
 
 def _windowed_population(
@@ -141,18 +148,13 @@ def _windowed_population(
         read = position + neuron.lag
         if 0 <= read < min(steps, neuron.lag):
             charge += current[t if len(current) > 1 else 0] * neuron.weight(read, steps)
-            over = np.abs(charge) > limit
-            if over.any():
-                saturated += int(over.sum())
-                np.clip(charge, -limit, limit, out=charge)
+            saturated += _cut(charge, limit)
         if position >= 0:
             level = threshold * neuron.weight(position, steps)
             fired = charge > level if quantized.strict else charge >= level
             spikes[t] = fired
             neuron.spend(charge, fired, level)
-    tally.saturations[layer.name] = tally.saturations.get(layer.name, 0) + saturated
-    count(tally, layer.name, spikes)
-    return spikes
+    return _counted(tally, layer.name, spikes, saturated)
 
 
 POPULATIONS: dict[type[Neuron], Callable[..., Array]] = {
@@ -177,12 +179,9 @@ def integrate(
         np.maximum(state["wait"] - 1, 0, out=state["wait"])
     if layer.v_min is not None:
         np.maximum(v, layer.v_min, out=v)
-    over = np.abs(v) > limit
-    count = int(over.sum())
-    if count:
-        np.clip(v, -limit, limit, out=v)
+    saturated = _cut(v, limit)
     state["active"] = np.ones(1) if active is None else active.astype(v.dtype)
-    return count
+    return saturated
 
 
 def fire_now(
