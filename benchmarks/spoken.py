@@ -2,8 +2,8 @@
 
     python benchmarks/spoken.py --recordings FOLDER [--choose] [--digits 8,9]
 
-``FOLDER``: the free-spoken-digit-dataset or its ``recordings/`` (Jakobovski et al., CC BY-SA 4.0): 50
-recordings of 10 digits by 6 speakers each, of which the first five are the test data. For every
+``FOLDER``: the free-spoken-digit-dataset or its ``recordings/`` (Jakobovski et al., CC BY-SA 4.0):
+50 recordings of 10 digits by 6 speakers each, of which the first five are the test data. For every
 pair of digits: a network is trained here (PyTorch) on the training recordings of the eight others,
 converted, and given a layer of prototypes that learns these eight and then the pair, from five
 examples of each (draws of them).
