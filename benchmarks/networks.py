@@ -12,19 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from accuracy import CIFAR, IMAGENET, MNIST
 from onnx import TensorProto, helper, numpy_helper
 
 import onnx2snn
 from onnx2snn import Preprocessing
 from onnx2snn.runtime.graph import SpikingGraph
 
-CIFAR = Preprocessing(
-    scale=255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), layout="NHWC"
-)
-MNIST = Preprocessing(scale=255, layout="NHWC")
-IMAGENET = Preprocessing(
-    scale=255, mean=(0.49803922,) * 3, std=(0.5019608,) * 3, layout="NHWC"
-)  # (127 and 128) / 255, as the file of the samples has them
 REAL = {
     "resnet20": ("resnet20.onnx", "cifar10.npz", CIFAR),
     "resnet32": ("resnet32.onnx", "cifar10.npz", CIFAR),
