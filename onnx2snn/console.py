@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
@@ -32,6 +33,7 @@ STOPS = {
 }
 LOST = 0.05  # seconds after which it is looked whether an exception was lost
 PATIENCE = 4.0  # seconds that the child has for its clean-up before it is killed
+FOREVER = 3600.0  # seconds, and then again
 
 
 class Stopped(BaseException):
@@ -55,13 +57,19 @@ def main() -> NoReturn:
 
 
 def _supervise(heard: list[int]) -> None:
-    """Ends the process as its child ended; returns in the child, and where none can be made."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+    """Ends the process as its child ended; returns in the child, and where none can be made.
+
+    This process never handles a signal, it only waits for one: a handler that comes between
+    "nothing has arrived" and the system call that waits would be called when the child is done.
+    """
+    awaited = {*heard, signal.SIGCHLD}
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it takes the child's status along
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     parent = os.getpid()
     try:
         child = os.fork()
     except OSError:  # no more processes: then this one does it
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, heard)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return
     if child == 0:
         end_with_parent(parent)
@@ -69,18 +77,29 @@ def _supervise(heard: list[int]) -> None:
             signal.signal(number, signal.SIG_IGN)  # the parent, which passes it on as SIGTERM
         stopper = _Stopper(speaks=False)
         signal.signal(signal.SIGTERM, stopper)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*heard, signal.SIGTERM})
+        signal.pthread_sigmask(signal.SIG_SETMASK, before - {*heard, signal.SIGTERM})
         _work(stopper)
-    watch = _Watch(child)
-    for number in heard:
-        signal.signal(number, watch.stop)
-    signal.signal(signal.SIGALRM, watch.kill)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, heard)
-    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    signal.pthread_sigmask(signal.SIG_BLOCK, [*heard, signal.SIGALRM])
-    if watch.stopped or ended < 0:
+    stopped, ended = _watch(child, awaited)
+    if stopped or ended < 0:
         _remove_leftovers(child)
-    _end(watch.stopped, ended=ended)
+    _end(stopped, ended=ended)
+
+
+def _watch(child: int, awaited: set[int]) -> tuple[int, int]:
+    """Wait for the child, tell it of the first signal that stops the command (0: there was none)
+    and kill it where it does not end of itself then; that signal, and the child's exit status."""
+    stopped, patience_ends = 0, 0.0
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return stopped, os.waitstatus_to_exitcode(status)
+        if stopped and time.monotonic() > patience_ends:
+            os.kill(child, signal.SIGKILL)  # it is there until it is waited for
+        seconds = max(patience_ends - time.monotonic(), LOST) if stopped else FOREVER
+        arrived = signal.sigtimedwait(awaited, seconds)
+        if arrived is not None and arrived.si_signo != signal.SIGCHLD and not stopped:
+            stopped, patience_ends = arrived.si_signo, time.monotonic() + PATIENCE
+            os.kill(child, signal.SIGTERM)
 
 
 def _work(stopper: _Stopper) -> NoReturn:
@@ -135,27 +154,6 @@ def _handled(error: BaseException | None) -> bool:
         seen.add(id(error))
         error = error.__context__
     return isinstance(error, Stopped)
-
-
-class _Watch:
-    """The handlers in the process that waits."""
-
-    def __init__(self, child: int) -> None:
-        self.stopped = 0  # the signal that came first
-        self._child = child
-
-    def stop(self, number: int, frame: FrameType | None) -> None:
-        if not self.stopped:
-            self.stopped = number
-            self._send(signal.SIGTERM)
-            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
-
-    def kill(self, number: int, frame: FrameType | None) -> None:
-        self._send(signal.SIGKILL)
-
-    def _send(self, number: int) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(self._child, number)
 
 
 def _end(stopped: int, *, ended: int) -> NoReturn:

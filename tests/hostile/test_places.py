@@ -43,10 +43,10 @@ def test_no_model_is_waited_for_or_read_without_end(
 def test_a_model_may_come_through_a_pipe(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     os.mkfifo(path)
-    writer = threading.Thread(target=lambda: path.write_bytes(MLP.read_bytes()))
+    writer = threading.Thread(target=lambda: path.write_bytes(MLP.read_bytes()), daemon=True)
     writer.start()
     report = check_file(path)
-    writer.join()
+    writer.join(10)
     assert report.convertible and report.graph is not None
     assert report.graph.meta["sha256"] == load_onnx(MLP).sha256
 
