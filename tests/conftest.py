@@ -16,6 +16,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import onnx2snn  # noqa: F401
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests have no limit of time: their own runs are watched by whoever starts them."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(0))
+
+
 @pytest.fixture(autouse=True)
 def _no_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """No verb says that it takes long: on a busy machine any would, where silence is tested."""
