@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ..display import json_text
+from ..display import counted, json_text
 from ..experiments.watching import Progress
 from ..reports.text import duration, percent
 from . import terminal
@@ -153,7 +153,7 @@ class Watch:
         if several and self._foreseen:
             return True
         if several and samples:
-            text, left = f"{len(self._planned)} configurations", self._of_all(left)
+            text, left = counted(len(self._planned), "configuration"), self._of_all(left)
         if left < LONG:
             return False
         self._foreseen = several and samples
@@ -195,7 +195,7 @@ class Watch:
     def _overall_text(self) -> str:
         if not self._planned:
             return ""
-        text = f"; {len(self._done)} of {len(self._planned)} configurations"
+        text = f"; {len(self._done)} of {counted(len(self._planned), 'configuration')}"
         left = self._left()
         if left is not None:
             text += f", {duration(left)} left"

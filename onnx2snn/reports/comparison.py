@@ -208,7 +208,8 @@ def sweep_text(sweep: Sweep) -> str:
         ]
     )
     answer = _answer_text(sweep) + notes_text(sweep.left_out)
-    return "\n\n".join([head, answer, *(_curve_text(run) for run in sweep.runs)])
+    curves = (_curve_text(run, answered=run is best) for run in sweep.runs)
+    return "\n\n".join([head, answer, *curves])
 
 
 def _latency(run: SweepRun) -> float:
@@ -276,8 +277,8 @@ def sweep_csv(sweep: Sweep) -> str:
     return out.getvalue()
 
 
-def _curve_text(run: SweepRun) -> str:
-    text = run_text(f"recipe {run.recipe}", run.evaluation, brief=True)
+def _curve_text(run: SweepRun, *, answered: bool) -> str:
+    text = run_text(f"recipe {run.recipe}", run.evaluation, brief=True, answered=answered)
     return f"{text}\n{answers_text(run)}{notes_text(run.notes)}{spread_text(run)}{chips_text(run)}"
 
 

@@ -138,15 +138,19 @@ def bounds_of(evaluation: Evaluation, point: Point) -> tuple[float, float] | Non
     return None if low is None or high is None or not evaluation.classes else (low, high)
 
 
-def run_text(title: str, evaluation: Evaluation, *, brief: bool = False) -> str:
-    """What comes of one network's curve, then the curve; ``brief``: of energy the verdict alone."""
+def run_text(
+    title: str, evaluation: Evaluation, *, brief: bool = False, answered: bool = False
+) -> str:
+    """What comes of one network's curve, then the curve; ``brief``: of energy the verdict alone;
+    ``answered``: what comes of it was said above."""
     ann = "" if evaluation.ann_accuracy is None else f"ANN {percent(evaluation.ann_accuracy)}, "
     head = (
         f"{ann}{counted(evaluation.samples, 'sample')}, "
         f"{counted_short(evaluation.neurons, 'neuron')}"
     )
     share = evaluation.spiking
-    head = "\n".join([*answer_lines(title, evaluation), head, *spiking.lines(share)])
+    answer = [title] if answered else answer_lines(title, evaluation)
+    head = "\n".join([*answer, head, *spiking.lines(share)])
     asked = spelled("regression", True)
     if evaluation.logit:
         head += f"\none logit: class 1 where it is above 0 ({asked}: for a value)"
