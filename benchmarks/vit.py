@@ -21,7 +21,8 @@ from torch.nn import functional as fn
 
 import onnx2snn
 
-ROWS = (("graded", 4), ("graded", 8), ("signed", 8), ("few-spike", 5), ("binary", 32))
+ROWS = (("graded", 4), ("graded", 8), ("differential", 4), ("differential", 8), ("signed", 8),
+        ("few-spike", 5), ("binary", 32))  # fmt: skip
 TOKENS, WIDTH, HEADS, BLOCKS, BATCH = 17, 64, 4, 4, 64
 
 

@@ -81,7 +81,14 @@ def convert(
     _check(options, data=calibration is not None)
     if mem_limit < 1:
         raise UsageError(f"{spelled('mem_limit')} must be at least 1, got {mem_limit}")
-    rewritten = run_passes(ann, default_passes(maxpool=options.maxpool, islands=options.islands))
+    rewritten = run_passes(
+        ann,
+        default_passes(
+            maxpool=options.maxpool,
+            islands=options.islands,
+            differential=recipe.model == "differential",
+        ),
+    )
     lowered, coders = _with_encoding(lower(rewritten), options), NONE
     if options.enters.coded is not None:
         lowered, coders = with_coders(lowered, ever_negative(lowered, calibration))
@@ -124,7 +131,12 @@ def convert(
         )
         graph, neurons = tuned.graph, dict(tuned.neurons)
         notes += tuning_notes(
-            recipe, options, samples=tuned.samples, fitting=tuned.fitting, untouched=tuned.untouched
+            recipe,
+            options,
+            samples=tuned.samples,
+            fitting=tuned.fitting,
+            affordable=tuned.affordable,
+            untouched=tuned.untouched,
         )
     graph, neurons = spread(graph, round_thresholds(neurons), copies)
     graph = on_grid(_with_counting(set_thresholds(graph, neurons), stats, options))

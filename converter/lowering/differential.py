@@ -2,7 +2,7 @@
 
 Populations emit differential spikes. What the network's inputs inject is rate coded (the same
 current in every step), so every node that reads it directly gets ``source`` "rate"; max pools and
-islands pass on the coding they receive.
+islands pass on the coding they receive. No node reads both (``ann.passes.one_coding``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from ...runtime import graph as snn
 from ...runtime.neurons.differential import DifferentialParams
 from ...runtime.ops import Array
 from ...runtime.semantics.walk import annotate
-from ...spelling import spelled
 
 Source: TypeAlias = Literal["rate", "differential"]
 
@@ -31,7 +30,7 @@ def differential(
     ``largest``: per population, the value of the largest spike in step 1, broadcasting to its
     shape; ``powers`` levels, each half the next.
 
-    Raises GraphError where a node reads rate-coded and differential signals at once.
+    Raises GraphError (E400) where a node reads rate-coded and differential signals at once.
     """
     rules = _Coded(largest, powers)
     annotate(lowered, rules)
@@ -86,7 +85,5 @@ def _coding_read(node: snn.Node, xs: Sequence[Source]) -> Source:
             "reads the input current and differential spikes at once, which are decoded "
             "differently",
             where=f"node '{node.name}'",
-            remedy=f"Use another recipe for this network, such as {spelled('recipe', 'graded')}.",
-            code="E411",
         )
     return read.pop() if read else "rate"

@@ -129,10 +129,12 @@ def tuning_notes(
     *,
     samples: int,
     fitting: int | None = None,
+    affordable: int | None = None,
     untouched: Mapping[str, int] = MappingProxyType({}),
 ) -> Iterator[str]:
     """What calibration in the spiking loop did. ``fitting``: how many samples memory left, where it
-    took some; ``untouched``: bytes that fits of layers would have taken that keep their weights."""
+    took some; ``affordable``: how many the bound on the network's connections left; ``untouched``:
+    bytes that fits of layers would have taken that keep their weights."""
     yield (
         f"calibrated in the spiking loop for T={options.steps} on {counted(samples, 'sample')}: "
         f"{calibrated_parts(recipe)}, all constant in time"
@@ -141,6 +143,11 @@ def tuning_notes(
         yield (
             f"memory decided how many samples calibration in the loop saw: {fitting}; a larger "
             f"{spelled('mem_limit')} gives more"
+        )
+    if affordable is not None:
+        yield (
+            "the size of the network decided how many samples calibration in the loop saw: "
+            f"{affordable}; more take longer than its bound (2^40 connections x samples x steps)"
         )
     if untouched:
         most = max(untouched.values()) / 2**30

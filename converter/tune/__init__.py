@@ -72,8 +72,9 @@ class Tuned:
 
     ``errors``: per population, mean squared error of the decoded rates on the calibration samples
     relative to the mean square of the ANN's activations. ``samples`` were used; ``fitting``: that
-    number where memory decided it, else None. ``untouched``: synapses whose fit would take too much
-    memory, and how many bytes.
+    number where memory decided it, else None; ``affordable``: where the bound on connections did
+    (``CONNECTIONS``). ``untouched``: synapses whose fit would take too much memory, and how many
+    bytes.
     """
 
     graph: snn.SpikingGraph
@@ -81,6 +82,7 @@ class Tuned:
     errors: Mapping[str, float]
     samples: int
     fitting: int | None = None
+    affordable: int | None = None
     untouched: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -103,7 +105,8 @@ def tune(
     one = any(windowed(neuron) for neuron in neurons.values())  # a number for all steps
     held = 1 if one else steps
     threads = tuning.threads or available_threads()
-    wanted = min(most_samples(given, steps=held, tuning=tuning), _affordable(lowered, held))
+    most, affordable = most_samples(given, steps=held, tuning=tuning), _affordable(lowered, held)
+    wanted = min(most, affordable)
     kept = planned(
         lowered,
         neurons,
@@ -127,6 +130,7 @@ def tune(
         errors=loop.errors,
         samples=kept.samples,
         fitting=kept.samples if kept.samples < wanted else None,
+        affordable=kept.samples if kept.samples == affordable < most else None,
         untouched=loop.untouched,
     )
 

@@ -73,9 +73,10 @@ def _quiet(done: int, total: int) -> None:
 def _lowered(model: LoadedModel, network: SpikingGraph) -> SpikingGraph:
     """The model's operations as those of ``network``, which was converted from it."""
     made = Provenance.of(network)
-    lowered = lower(
-        run_passes(import_onnx(model), default_passes(maxpool=made.maxpool, islands=made.islands))
+    passes = default_passes(
+        maxpool=made.maxpool, islands=made.islands, differential=made.recipe == "differential"
     )
+    lowered = lower(run_passes(import_onnx(model), passes))
     if made.coded:  # as layers of the ANN too, that pass values on
         lowered, _ = with_coders(lowered, signed_in(gathered(network)[0]))
     return lowered

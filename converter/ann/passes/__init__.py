@@ -9,6 +9,7 @@ from ....errors import Onnx2SnnError
 from ..graph import AnnGraph
 from .drop_dead import drop_dead
 from .fold_scale import fold_scale
+from .one_coding import one_coding
 from .spiking_products import spiking_products
 from .split_clip import split_clip
 from .split_leaky_relu import split_leaky_relu
@@ -19,6 +20,7 @@ __all__ = [
     "default_passes",
     "drop_dead",
     "fold_scale",
+    "one_coding",
     "run_passes",
     "spiking_products",
     "split_clip",
@@ -29,12 +31,15 @@ __all__ = [
 Pass: TypeAlias = Callable[[AnnGraph], AnnGraph]
 
 
-def default_passes(*, maxpool: str = "exact", islands: str = "currents") -> tuple[Pass, ...]:
+def default_passes(
+    *, maxpool: str = "exact", islands: str = "currents", differential: bool = False
+) -> tuple[Pass, ...]:
     """What every conversion runs, in this order; ``maxpool`` and ``islands`` as in
-    ``recipes.options.Options``."""
+    ``recipes.options.Options``; ``differential``: for neurons of that coding."""
     trees = (tree_maxpool,) if maxpool == "tree" else ()
     pairs = (spiking_products,) if islands == "spikes" else ()
-    return (drop_dead, *trees, split_leaky_relu, split_clip, fold_scale, *pairs, drop_dead)
+    coded = (one_coding,) if differential else ()
+    return (drop_dead, *trees, split_leaky_relu, split_clip, fold_scale, *pairs, *coded, drop_dead)
 
 
 def run_passes(graph: AnnGraph, passes: Sequence[Pass] | None = None) -> AnnGraph:

@@ -22,7 +22,7 @@ from ....runtime.ops import Array, Shape
 from ....runtime.storage.temporary import FULL, check_room, temporary_folder
 from ....spelling import spelled
 from ..refusals import CONTROL, RANDOM, refused
-from .floats import widen_floats
+from .floats import hide_small, show, widen_floats
 from .inference import inferred_shapes
 from .limits import UNKNOWN, check_computed, check_inferred, without_ranges
 
@@ -264,6 +264,7 @@ def _rewritten(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     from onnxscript import rewriter
 
     typed = inferred_shapes(model, where=where)
+    hidden = hide_small(typed.graph)
     rules = getattr(rewriter, "_DEFAULT_REWRITE_RULES", None)  # None: all of them, and slower
     try:
         rewritten: onnx.ModelProto = rewriter.rewrite(
@@ -271,6 +272,7 @@ def _rewritten(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         )
     except Exception:
         return model
+    show(rewritten.graph, hidden)
     return rewritten
 
 

@@ -116,6 +116,26 @@ def test_the_values_stay_and_spikes_drive_every_product(attention: Path) -> None
     assert found.macs_per_step == 2 * HEADS * TOKENS**2 + TOKENS * WIDTH  # scale, Softmax, norm
 
 
+@pytest.mark.parametrize("islands", ["currents", "spikes"])
+def test_differential_neurons_add_to_the_samples_own_values(attention: Path, islands: str) -> None:
+    """The residual sum reads both, which are decoded otherwise."""
+    ann = import_onnx(attention)
+    x = RNG.normal(size=(3, TOKENS, WIDTH)).astype(np.float32)
+    (output,) = ann.outputs
+    want = ann_outputs(ann, {"x": x})[output.node]
+    calibration = {"x": RNG.normal(size=(32, TOKENS, WIDTH)).astype(np.float32)}
+    errors = []
+    for steps in (8, 32):
+        options = Options(recipe="differential", steps=steps, islands=islands)  # type: ignore[arg-type]
+        made = convert(ann, calibration, options).graph
+        found = [simulate(made, x, steps, engine=engine).readouts for engine in ("fast", "numpy")]
+        (fast,), (plain,) = (readouts.values() for readouts in found)
+        np.testing.assert_array_equal(fast, plain)
+        errors.append(np.abs(fast[-1] - want).mean() / np.abs(want).mean())
+    assert errors[0] < 0.03
+    assert errors[1] < max(errors[0] / 2, 1e-5)
+
+
 def test_a_layer_without_an_activation_gets_neurons_and_what_spikes_is_left_alone() -> None:
     def linear(name: str, source: str) -> AnnNode:
         return AnnNode(name=name, layer=Linear(weight=drawn(4, 4)), inputs=(source,), shape=(4,))

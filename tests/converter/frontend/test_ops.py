@@ -268,3 +268,16 @@ def test_a_constant_is_not_folded_into_a_convolution_that_something_else_reads(
     proto = model(nodes, IMAGE, ("y", "z"), constants)
     graph, loaded = imported(saved(proto, tmp_path))
     assert worst_difference(graph, loaded, samples(loaded)) < 1e-5
+
+
+def test_a_number_that_is_nearly_0_or_1_is_not_taken_for_it(tmp_path: Path) -> None:
+    nodes = [
+        make_node("Relu", ["x"], ["r"]),
+        make_node("Add", ["r", "nearly 0"], ["a"]),
+        make_node("Log", ["a"], ["l"]),
+        make_node("Mul", ["l", "nearly 1"], ["y"]),
+    ]
+    constants = {"nearly 0": np.float32(1e-10), "nearly 1": np.float32(1 + 5e-6)}
+    graph, loaded = imported(saved(model(nodes, {"x": ("N", 5)}, constants=constants), tmp_path))
+    x = {"x": np.float32([[-1, 0, 1, 2, 3]])}  # the logarithm of 0 would be infinite
+    assert worst_difference(graph, loaded, x) < 1e-6

@@ -1,4 +1,5 @@
-"""Bounded activations under the recipe ``differential``: the error goes to 0 with T."""
+"""The recipe ``differential`` where activations are bounded, and where what neurons send is added
+to the input's own values: the error goes to 0 with T."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import onnxruntime as ort
 import pytest
 from onnx import helper
 
+import onnx2snn
 from converter.frontend.tools import model
 from onnx2snn.converter.convert import convert
 from onnx2snn.converter.frontend import import_onnx
@@ -77,3 +79,43 @@ def test_the_saved_file_comes_to_the_ann_with_more_steps(
     assert errors[1] < 0.01  # 0.3 to 0.7 where neurons pass the bound
     if kind != "QDQ":  # whose rounding to 255 levels is left out
         assert errors[1] < errors[0] / 2
+
+
+def skipping() -> onnx.ModelProto:
+    """Gemm, ReLU, Gemm, and the sum with the input's own values: as it is, and moved by another
+    Gemm; Gemm."""
+    rng = np.random.default_rng(14)
+    held = {f"w{i}": (rng.normal(size=(8, 8)) / 8**0.5).astype("f4") for i in range(4)}
+    held |= {f"b{i}": (rng.normal(size=8) * 0.1).astype("f4") for i in range(4)}
+    nodes = [
+        helper.make_node("Gemm", ["x", "w0", "b0"], ["z"]),
+        helper.make_node("Relu", ["z"], ["a"]),
+        helper.make_node("Gemm", ["a", "w1", "b1"], ["branch"]),
+        helper.make_node("Gemm", ["x", "w2", "b2"], ["moved"]),
+        helper.make_node("Add", ["branch", "x"], ["one"]),
+        helper.make_node("Add", ["moved", "one"], ["two"]),
+        helper.make_node("Relu", ["two"], ["c"]),
+        helper.make_node("Gemm", ["c", "w3", "b3"], ["d"]),
+        helper.make_node("Add", ["d", "x"], ["y"]),
+    ]
+    return model(nodes, {"x": ["N", 8]}, constants=held)
+
+
+def test_the_inputs_own_values_beside_what_neurons_send_go_through_neurons(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    onnx.save(skipping(), path)
+    x = np.random.default_rng(2).normal(size=(160, 8)).astype(np.float32)
+    want = ort.InferenceSession(str(path)).run(None, {"x": x[96:]})[0]
+    errors = []
+    for steps in (8, 64):
+        made = onnx2snn.convert(path, x[:96], recipe="differential", steps=steps)
+        halves = [p.name for p in made.of(snn.Population) if "/" in p.name]
+        assert len(halves) == 4  # two signs of the input, and of its product with weights
+        onnxfile.save(made, tmp_path / "n.onnx")
+        session = ort.InferenceSession(str(tmp_path / "n.onnx"))
+        got = session.run(None, {"x": x[96:], "steps": np.array([steps])})[0][-1]
+        errors.append(np.linalg.norm(got - want) / np.linalg.norm(want))
+    assert errors[0] < 0.05
+    assert errors[1] < errors[0] / 2
+    found = onnx2snn.diagnose(path, made, x[96:])
+    assert {layer["name"] for layer in found.to_dict()["layers"]} >= set(halves)

@@ -421,3 +421,16 @@ def test_a_layer_whose_fit_takes_too_much_memory_keeps_its_weights(
     assert tuned.graph[synapse.name] is graph[synapse.name]
     said = tuning_notes(recipe_named("binary"), Options(), samples=4, untouched=tuned.untouched)
     assert "layers too large for a fit of weights" in [*said][1]
+
+
+def test_fewer_samples_of_a_large_network_are_owned_up_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = lowered("digits_mlp")
+    weights = [s.op.weight.size for s in graph.of(snn.Synapse) if isinstance(s.op, ops.Linear)]
+    monkeypatch.setattr("onnx2snn.converter.tune.CONNECTIONS", 40 * T * sum(weights))
+    for count, used in ((64, 40), (40, 40), (16, 16)):
+        tuned = tune(graph, samples()[:count], data_neurons(graph), T)
+        assert tuned.samples == used
+        assert tuned.affordable == (40 if count > 40 else None)
+        assert tuned.fitting is None
+    said = tuning_notes(recipe_named("binary"), Options(), samples=40, affordable=40)
+    assert "the size of the network decided how many samples" in [*said][1]
