@@ -10,6 +10,7 @@ patterns.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -30,7 +31,7 @@ LARGEST = 2**31 - 1
 # channel each, and addresses of its tables (``events.tables``).
 SOURCE, STEP, LANE, WIDTH, WEIGHT, STRIDE, POINTS, PLACES, FIRST, RUNS, READY = range(11)
 COLUMNS = 11
-PLACE, TARGET, RUN = 8, 12, 12  # bytes of a row of ``places``, with ``points`` too, and of ``runs``
+PLACE, RUN = 12, 12  # bytes of a row of ``places`` and of ``runs``
 EVENTS = 1 << 40  # of a count: events times this, plus operations
 
 
@@ -41,7 +42,9 @@ class EventTable:
     Attributes:
         weight: (C in, taps, C out filled up): rows, or with ``points`` (taps, C in filled up).
         points: whether each channel reaches one channel, as many on as the others.
-        places: (positions, 2) int32: bytes to the first float reached, and the kind of position.
+        places: (positions, 3) int32: bytes to the first float reached, the kind of position, and
+            how many positions from it on lie side by side, are of its kind, reach three targets
+            with each of their runs, each one target on from the last's (1 where it does not).
             With ``points`` (positions of the target, 3): bytes to its first float, to the first
             spike that reaches it, and the kind.
         first: (kinds + 1,) int32: the runs of each kind.
@@ -112,7 +115,7 @@ def event_table(convs: tuple[Conv, ...], shape: Shape) -> EventTable | None:
             step=wide,
             merge=True,
         )
-        places = kinds[0]
+        places = _with_neighbours(*kinds, line=line, wide=wide)
         ready = _ready(sources // line, target_rows=reached // out[2], rows=out[1]) * line
     _, first, runs = kinds
     uses = int(np.count_nonzero(conv.weight)) // prod(conv.kernel)  # per tap, on average
@@ -236,6 +239,19 @@ def _patterns(
     first = np.concatenate([[0], np.cumsum(used.sum(axis=1))])
     places = np.stack([base * size, kind.reshape(-1)], axis=1)
     return places.astype(np.int32), first.astype(np.int32), kinds[used].astype(np.int32)
+
+
+def _with_neighbours(places: Array, first: Array, runs: Array, *, line: int, wide: int) -> Array:
+    """``places`` with their last column; ``line`` positions in a row, ``wide`` bytes per target."""
+    three = runs[:, 2] * (FLOAT * LANE_FLOATS) == 3 * wide
+    slides = np.array([a < b and three[a:b].all() for a, b in itertools.pairwise(first)], bool)
+    at, kind = places.T
+    index = np.arange(len(places))
+    last = (index + 1) % line == 0
+    last[:-1] |= (kind[1:] != kind[:-1]) | (at[1:] != at[:-1] + wide)
+    last |= ~slides[kind]
+    until = np.minimum.accumulate(np.where(last, index, len(places))[::-1])[::-1]
+    return np.column_stack([places, until - index + 1]).astype(np.int32)
 
 
 def _ready(source_rows: Array, *, target_rows: Array, rows: int) -> Array:
