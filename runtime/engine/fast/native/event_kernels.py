@@ -26,10 +26,23 @@ from ..events.tables import (
     SOURCE,
     STEP,
     STRIDE,
+    TARGET,
     WEIGHT,
     WIDTH,
 )
-from .slides import slide_3x16, slide_3x32, slide_8, slide_16, slide_32, slide_64
+from .slides import (
+    gather_3_8,
+    gather_3_16,
+    gather_3x3_16,
+    gather_5_8,
+    gather_5_16,
+    slide_3x16,
+    slide_3x32,
+    slide_8,
+    slide_16,
+    slide_32,
+    slide_64,
+)
 from .vectors import (
     add_small,
     add_spikes_3x48,
@@ -151,19 +164,57 @@ def _add_rows(v, term, source, begin, end):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def _gather_16(out, weight, spikes, run, last, pitch, wide, count):  # type: ignore[no-untyped-def]
+    """What reaches 16 channels of ``count`` targets side by side, by rows of taps."""
+    taps = int_at(run + 8)
+    if taps == 3 and last - run == 9 * RUN:
+        gather_3x3_16(out, weight, spikes, run, pitch, wide, count)
+        return
+    while run < last:
+        if taps == 3:
+            gather_3_16(out, weight, spikes, run, pitch, wide, count)
+        else:
+            gather_5_16(out, weight, spikes, run, pitch, wide, count)
+        run += taps * RUN
+
+
+@compiled
+def _gather_8(out, weight, spikes, run, last, pitch, wide, count):  # type: ignore[no-untyped-def]
+    """The same for eight."""
+    taps = int_at(run + 8)
+    while run < last:
+        if taps == 3:
+            gather_3_8(out, weight, spikes, run, pitch, wide, count)
+        else:
+            gather_5_8(out, weight, spikes, run, pitch, wide, count)
+        run += taps * RUN
+
+
+@compiled
 def _add_points(v, term, source, begin, end):  # type: ignore[no-untyped-def]
     """Where channels reach one channel each: all that reaches a position, spikes or not, which
     costs less than finding the spikes."""
     places, first, runs = _of(term, PLACES), _of(term, FIRST), _of(term, RUNS)
     width, weight = _of(term, WIDTH), _of(term, WEIGHT)
-    for p in range(begin, end):
-        place = places + p * PLACE
+    p = begin
+    while p < end:
+        place = places + p * TARGET
         out, spikes = v + int_at(place), source + int_at(place + 4)
         kind = first + 4 * int_at(place + 8)
+        count = min(int_at(place + 12), end - p)
         run, last = runs + RUN * int_at(kind), runs + RUN * int_at(kind + 4)
+        p += count
         if run == last:
             continue
         j = 0
+        if count > 1:
+            wide = int_at(place + TARGET) - int_at(place)
+            while j + 16 <= width:
+                _gather_16(out + 4 * j, weight + 4 * j, spikes + j, run, last, width, wide, count)
+                j += 16
+            if j < width:
+                _gather_8(out + 4 * j, weight + 4 * j, spikes + j, run, last, width, wide, count)
+            continue
         while j + 64 <= width:
             add_taps_64(out + 4 * j, weight + 4 * j, spikes + j, run, last)
             j += 64
@@ -270,7 +321,7 @@ def sum_windows(cell, places, first, runs):  # type: ignore[no-untyped-def]
         for t in range(steps):
             spikes, to = source + t * s_step + lane * s_lane, out + t * o_step + lane * o_lane
             for p in range(positions):
-                place = places + PLACE * p
+                place = places + TARGET * p
                 target, kind = to + (int_at(place) >> 2), first + 4 * int_at(place + 8)
                 for r in range(int_at(kind), int_at(kind + 4)):
                     at = spikes + int_at(place + 4) + int_at(runs + RUN * r)

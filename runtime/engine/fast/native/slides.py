@@ -11,9 +11,11 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
+from ..events.tables import ROWS_OF_TAPS, TAPS
 from .vectors import (
     INT,
     at_address,
+    bytes_as_floats,
     int_there,
     intrinsic,
     looped,
@@ -23,7 +25,6 @@ from .vectors import (
     splat,
 )
 
-TAPS = 3  # targets side by side that a position reaches
 _F32, _I8, _I64 = ir.FloatType(), ir.IntType(8), ir.IntType(64)
 _ZERO, _ONE = ir.Constant(_I64, 0), ir.Constant(_I64, 1)
 
@@ -116,6 +117,60 @@ def _slide(runs: int, floats: int) -> Any:
     return slide
 
 
+def _gather(rows: int, taps: int, floats: int) -> Any:
+    """``gather(out, weight, spikes, run, pitch, wide, count)``: as ``add_taps`` for ``count``
+    targets (at least one) of ``wide`` bytes side by side, each reached by ``rows`` times ``taps``
+    sources side by side, of ``pitch`` bytes, one on from the last's."""
+    vector, (_place,) = parts(floats)
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> None:
+        out, weight, spikes, run, pitch, wide, count = arguments
+        sources, weights = [], []
+        for i in range(rows * taps):
+            there = plus(builder, run, 12 * i)
+            if i % taps == 0:
+                sources.append(builder.add(spikes, int_there(builder, there)))
+            row = builder.add(weight, int_there(builder, plus(builder, there, 4)))
+            weights.append(builder.load(at_address(builder, row, vector), align=4))
+
+        def read(source: Any, position: Any) -> Any:
+            there = builder.add(source, builder.mul(pitch, position))
+            return bytes_as_floats(builder, there, vector)
+
+        def target(now: list[Any]) -> Any:
+            index, *held = now
+            newest = plus(builder, index, taps - 1)
+            window: list[Any] = []
+            for i, source in enumerate(sources):
+                window += [*held[i * (taps - 1) :][: taps - 1], read(source, newest)]
+            place = at_address(builder, builder.add(out, builder.mul(index, wide)), vector)
+            total = builder.load(place, align=4)
+            for fired, row in zip(window, weights, strict=True):
+                total = multiply_add(builder, fired, row, total)
+            builder.store(total, place, align=4)
+            now[0] = builder.add(index, _ONE)
+            now[1:] = [value for i, value in enumerate(window) if i % taps]
+            return builder.icmp_unsigned("<", now[0], count)
+
+        begin = [read(source, ir.Constant(_I64, i)) for source in sources for i in range(taps - 1)]
+        looped(builder, [_ZERO, *begin], target)
+
+    @intrinsic
+    def gather(
+        context: Any,
+        out: Any,
+        weight: Any,
+        spikes: Any,
+        run: Any,
+        pitch: Any,
+        wide: Any,
+        count: Any,
+    ) -> Any:
+        return types.void(*[INT] * 7), generate
+
+    return gather
+
+
 def _while(builder: Any, values: list[Any], step: Any) -> list[Any]:
     """``values`` after ``step`` has run as long as the first of them is not zero."""
     before = builder.block
@@ -137,3 +192,6 @@ def _while(builder: Any, values: list[Any], step: Any) -> list[Any]:
 
 slide_8, slide_16, slide_32, slide_64 = (_slide(1, n) for n in (8, 16, 32, 64))
 slide_3x16, slide_3x32 = (_slide(3, n) for n in (16, 32))
+gather_3x3_16 = _gather(3, 3, 16)
+gather_3_16, gather_5_16 = (_gather(1, taps, 16) for taps in ROWS_OF_TAPS)
+gather_3_8, gather_5_8 = (_gather(1, taps, 8) for taps in ROWS_OF_TAPS)

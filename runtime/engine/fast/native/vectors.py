@@ -71,7 +71,7 @@ def int_there(builder: Any, address: Any) -> Any:
     return builder.sext(builder.load(at_address(builder, address, _I32)), _I64)
 
 
-def _bytes(builder: Any, address: Any, vector: Any) -> Any:
+def bytes_as_floats(builder: Any, address: Any, vector: Any) -> Any:
     """Signed bytes as floats."""
     values = builder.load(at_address(builder, address, ir.VectorType(_I8, vector.count)), align=1)
     return builder.sitofp(values, vector)
@@ -131,7 +131,7 @@ def _tap_adder(floats: int) -> Any:
             source = builder.add(spikes, int_there(builder, run))
             row = builder.add(weight, int_there(builder, plus(builder, run, 4)))
             for i, (place, total) in enumerate(zip(places, totals, strict=True), 1):
-                fired = _bytes(builder, plus(builder, source, place // 4), vector)
+                fired = bytes_as_floats(builder, plus(builder, source, place // 4), vector)
                 there = at_address(builder, plus(builder, row, place), vector)
                 now[i] = multiply_add(builder, fired, builder.load(there, align=4), total)
             now[0] = plus(builder, run, 12)
