@@ -29,7 +29,7 @@ class ChainSessions:
         sources: Sequence[str],
         shapes: Mapping[str, Shape] | None = None,
     ) -> Any:
-        """Of ``nodes`` one after another, reading ``sources`` in order, each (N, *shape), which give
+        """Of ``nodes`` one after another on ``sources`` in this order, each (N, *shape), which give
         (N, *shape of the last). ``shapes``: where they are not the graph's."""
         key = nodes[-1].name, nodes[-1].shape
         if key not in self.made:
