@@ -7,8 +7,9 @@ run without and with the extra ``fast`` (layers driven by their spikes where tha
     python benchmarks/speed.py --networks resnet20_random --recipes signed,graded,differential,lag
 
 Every repetition runs all simulators in turn, the ANN before and after each of them (T inferences,
-or as many as take a second); each ratio is taken to the mean of the two. Medians of the repetitions
-are printed and, with --output, written as JSON after every row.
+or as many as take a second); each ratio is taken to the mean of the two. Before each there is a
+pause, in which the threads of the last one fall asleep. Medians of the repetitions are printed and,
+with --output, written as JSON after every row.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+from collections.abc import Callable
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
+from typing import Any
 
 import networks
 import numpy as np
@@ -37,6 +40,9 @@ PEER_MODES = ("spikingjelly", "spikingjelly-multi", "spikingjelly-compiled", "si
 MODE_LIMIT = 32  # the peers' other modes are measured up to this many steps
 WARM_STEPS = 8  # before the first measured run: plans are made, kernels compiled or loaded
 FLOOR_SECONDS = 1.0  # the ANN is run T times, or for about this long where that is less
+# Threads that are done wait for more work in a loop, on a core that the next simulator needs: ONNX
+# Runtime's for 40 ms of processor time (measured), OpenMP's for up to 200 ms.
+PAUSE_SECONDS = 0.25
 
 
 class Ann:
@@ -95,6 +101,11 @@ def simulators(network: networks.Network, threads: int | None, python: Path | No
     return made
 
 
+def rested(measured: Callable[[int], Any], steps: int) -> Any:
+    sleep(PAUSE_SECONDS)
+    return measured(steps)
+
+
 def measure(network, ann: Ann, runs: dict, steps: int, repeats: int) -> dict:
     """Medians for one network and number of steps."""
     names = [n for n in runs if steps <= MODE_LIMIT or n not in PEER_MODES[1:]]
@@ -103,10 +114,10 @@ def measure(network, ann: Ann, runs: dict, steps: int, repeats: int) -> dict:
     last: dict[str, dict] = {}
     ann.seconds(2)
     for _ in range(repeats):
-        before = ann.seconds(steps)
+        before = rested(ann.seconds, steps)
         for name in names:
-            last[name] = runs[name].run(steps)
-            after = ann.seconds(steps)
+            last[name] = rested(runs[name].run, steps)
+            after = rested(ann.seconds, steps)
             floor, before = (before + after) / 2, after
             ratios[name].append(last[name]["seconds"] / floor)
             seconds[name].append(last[name]["seconds"])

@@ -30,8 +30,8 @@ from .planning.pilot import cheaper_by_spikes
 from .planning.plan import Plan
 from .planning.planner import make_plan, new_clocks
 from .planning.sizes import Sizes, choose_sizes
-from .products.models import ChainModels
 from .products.pointwise import pointwise_layers
+from .products.sessions import ChainSessions
 from .tiles import Chance, run_tile
 from .windows import WindowSimulator
 
@@ -86,7 +86,7 @@ class Simulator:
         self.graph, self.options = graph, EngineOptions(**options)
         self.facts = GraphFacts(graph)
         self.cost = static_cost(self.facts)
-        self._models = ChainModels(self.facts)
+        self._sessions = ChainSessions(self.facts)
         self._layers: Mapping[str, EventLayer] | None = None
         self._compiled: Set[str] = frozenset()
         self._has_run = False
@@ -167,7 +167,9 @@ class Simulator:
         layers = event_layers(self.facts, self.cost.fan_out)
         if not layers or self.options.events == "always":
             return layers
-        return cheaper_by_spikes(self.facts, self.cost, layers, asked=asked, models=self._models)
+        return cheaper_by_spikes(
+            self.facts, self.cost, layers, asked=asked, sessions=self._sessions
+        )
 
     def _compiled_layers(self, layers: Mapping[str, EventLayer]) -> Set[str]:
         """The layers whose neurons compiled kernels update as spikes or products reach them."""
@@ -212,7 +214,7 @@ class Simulator:
                     lanes=sizes.lanes,
                     block=sizes.block,
                     dtype=np.dtype(self.options.dtype),
-                    models=self._models,
+                    sessions=self._sessions,
                     clocks=new_clocks(self.facts, self.options.profile),
                     events=self._layers or {},
                     compiled=self._compiles,

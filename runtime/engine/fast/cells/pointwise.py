@@ -14,8 +14,8 @@ from ..buffers import Arena, zeros
 from ..counting import Counter
 from ..events.layers import channels_last
 from ..events.tables import COLUMNS, EVENTS
-from ..products.models import ChainModels
 from ..products.pointwise import PointwiseLayer, PointwiseProduct
+from ..products.sessions import ChainSessions
 from .base import Window
 from .events import FIRE, EventDrive, Parameters
 
@@ -32,7 +32,7 @@ class PointwiseCell:
         lanes: int,
         block: int,
         *,
-        models: ChainModels,
+        sessions: ChainSessions,
         arena: Arena,
         counter: Counter,
         clock: Clock,
@@ -40,7 +40,7 @@ class PointwiseCell:
         node, neurons = layer.node, layer.neurons
         assert neurons is not None and isinstance(node, Population)
         self.product = PointwiseProduct(
-            layer, lanes, block, models=models, clock=clock, arena=arena
+            layer, lanes, block, sessions=sessions, clock=clock, arena=arena
         )
         height, width, channels = self.product.shape
         self.size = width * channels

@@ -10,6 +10,7 @@ patterns.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -24,13 +25,15 @@ from ..buffers import copied
 LANE_FLOATS = 8  # channels are filled up to a multiple of this
 FLOAT = 4  # bytes
 LARGEST = 2**31 - 1
+TAPS = 3  # targets side by side that kernels keep in registers
+ROWS_OF_TAPS = (3, 5)  # taps side by side whose sources they keep there
 
 # Columns of a term, int64: its spikes (address, bytes from a step and from a sample to the next),
 # its channels filled up, its weights and the bytes of a channel's row, whether channels reach one
 # channel each, and addresses of its tables (``events.tables``).
 SOURCE, STEP, LANE, WIDTH, WEIGHT, STRIDE, POINTS, PLACES, FIRST, RUNS, READY = range(11)
 COLUMNS = 11
-PLACE, TARGET, RUN = 8, 12, 12  # bytes of a row of ``places``, with ``points`` too, and of ``runs``
+PLACE, TARGET, RUN = 12, 16, 12  # bytes of a row of ``places``, with ``points``, and of ``runs``
 EVENTS = 1 << 40  # of a count: events times this, plus operations
 
 
@@ -41,12 +44,16 @@ class EventTable:
     Attributes:
         weight: (C in, taps, C out filled up): rows, or with ``points`` (taps, C in filled up).
         points: whether each channel reaches one channel, as many on as the others.
-        places: (positions, 2) int32: bytes to the first float reached, and the kind of position.
-            With ``points`` (positions of the target, 3): bytes to its first float, to the first
-            spike that reaches it, and the kind.
+        places: (positions, 3) int32: bytes to the first float reached, the kind of position, and
+            how many positions from it on lie side by side, are of its kind, reach three targets
+            with each of their runs, each one target on from the last's (1 where it does not).
+            With ``points`` (positions of the target, 4): bytes to its first float, to the first
+            spike that reaches it, the kind, and how many from it on are reached by rows of as many
+            taps, each one source on from the last.
         first: (kinds + 1,) int32: the runs of each kind.
         runs: (runs, 3) int32: bytes on from the first float (``points``: spike), bytes into the
-            weights (of a row of ``weight``), and the length in eights of floats.
+            weights (of a row of ``weight``), and the length in eights of floats (``points``: how
+            many runs a row of taps has, 1 where kernels know no row of that length).
         ready: (1 + H out,) int32: how many rows of ``places`` must have been added before each row
             of the target is complete, from 0.
         positions: of the source.
@@ -100,7 +107,10 @@ def event_table(convs: tuple[Conv, ...], shape: Shape) -> EventTable | None:
             reached, others=sources, taps=taps, positions=ends, size=width, step=width * FLOAT
         )
         begin = np.arange(ends) * wide + (shift or 0) * FLOAT
-        places = np.column_stack([begin, *kinds[0].T]).astype(np.int32)
+        rows = _rows_of_taps(kinds[1], runs=kinds[2], width=width)
+        places = _with_neighbours(
+            np.column_stack([begin, *kinds[0].T]), rows > 1, line=out[2], on=(wide, width)
+        )
         ready: Array = np.arange(1 + out[1], dtype=np.int32) * out[2]
     else:
         kinds = _patterns(
@@ -112,7 +122,9 @@ def event_table(convs: tuple[Conv, ...], shape: Shape) -> EventTable | None:
             step=wide,
             merge=True,
         )
-        places = kinds[0]
+        three = kinds[2][:, 2] * (FLOAT * LANE_FLOATS) == TAPS * wide
+        slides = np.array([a < b and three[a:b].all() for a, b in itertools.pairwise(kinds[1])])
+        places = _with_neighbours(kinds[0], slides, line=line, on=(wide,))
         ready = _ready(sources // line, target_rows=reached // out[2], rows=out[1]) * line
     _, first, runs = kinds
     uses = int(np.count_nonzero(conv.weight)) // prod(conv.kernel)  # per tap, on average
@@ -236,6 +248,33 @@ def _patterns(
     first = np.concatenate([[0], np.cumsum(used.sum(axis=1))])
     places = np.stack([base * size, kind.reshape(-1)], axis=1)
     return places.astype(np.int32), first.astype(np.int32), kinds[used].astype(np.int32)
+
+
+def _with_neighbours(places: Array, slides: Array, *, line: int, on: tuple[int, ...]) -> Array:
+    """``places`` with their last column. ``slides``: of which kinds neighbours are gone through
+    together; ``line``: positions in a row; ``on``: bytes from one's first columns to the next's."""
+    index = np.arange(len(places))
+    ends = (index + 1) % line == 0
+    ends[:-1] |= np.any(np.diff(places, axis=0) != (*on, 0), axis=1)
+    ends |= ~slides[places[:, -1]]
+    last = np.minimum.accumulate(np.where(ends, index, len(places))[::-1])[::-1]
+    return np.column_stack([places, last - index + 1]).astype(np.int32)
+
+
+def _rows_of_taps(first: Array, *, runs: Array, width: int) -> Array:
+    """How many taps side by side the rows have by which each kind of target is reached, 1 where
+    kernels know no such rows; written into ``runs`` too."""
+    found = np.ones(len(first) - 1, np.int64)
+    runs[:, 2] = 1
+    for kind, (a, b) in enumerate(itertools.pairwise(first)):
+        for taps in ROWS_OF_TAPS:
+            if a == b or (b - a) % taps:
+                continue
+            moves = np.diff(runs[a:b, :2].reshape(-1, taps, 2), axis=1)
+            if np.all(moves == (width, -FLOAT * width)):
+                found[kind] = runs[a:b, 2] = taps
+                break
+    return found
 
 
 def _ready(source_rows: Array, *, target_rows: Array, rows: int) -> Array:

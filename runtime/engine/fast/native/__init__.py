@@ -42,7 +42,7 @@ SOURCES = tuple(  # what the machine code depends on, below ``runtime``
     RUNTIME / path
     for path in (
         *(f"{FOLDER}/{name}.py" for name in ("__init__", "build", "event_kernels")),
-        *(f"{FOLDER}/{name}.py" for name in ("step_kernels", "vectors")),
+        *(f"{FOLDER}/{name}.py" for name in ("step_kernels", "vectors", "slides")),
         *("engine/fast/events/tables.py", "neurons/differential.py"),
     )
 )

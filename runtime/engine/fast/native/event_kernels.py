@@ -30,6 +30,19 @@ from ..events.tables import (
     WEIGHT,
     WIDTH,
 )
+from .slides import (
+    gather_3_8,
+    gather_3_16,
+    gather_3x3_16,
+    gather_5_8,
+    gather_5_16,
+    slide_3x16,
+    slide_3x32,
+    slide_8,
+    slide_16,
+    slide_32,
+    slide_64,
+)
 from .vectors import (
     add_small,
     add_spikes_3x48,
@@ -101,24 +114,80 @@ def _add_runs(out, weight, run, last, spikes, mask, stride):  # type: ignore[no-
 
 
 @compiled
+def _slide_runs(out, weight, run, last, spikes, pitch, keep, stride, count):  # type: ignore[no-untyped-def]
+    """The same for ``count`` positions side by side that reach three targets with each run."""
+    wide = int_at(run + 8) * 32 // 3
+    if last - run == 3 * RUN and (wide == 64 or wide == 128):
+        if wide == 64:
+            slide_3x16(out, weight, run, spikes, pitch, keep, stride, wide, count)
+        else:
+            slide_3x32(out, weight, run, spikes, pitch, keep, stride, wide, count)
+        return
+    while run < last:
+        done = 0
+        while wide - done >= 256:
+            slide_64(out + done, weight + done, run, spikes, pitch, keep, stride, wide, count)
+            done += 256
+        if (wide - done) & 128:
+            slide_32(out + done, weight + done, run, spikes, pitch, keep, stride, wide, count)
+            done += 128
+        if (wide - done) & 64:
+            slide_16(out + done, weight + done, run, spikes, pitch, keep, stride, wide, count)
+            done += 64
+        if (wide - done) & 32:
+            slide_8(out + done, weight + done, run, spikes, pitch, keep, stride, wide, count)
+        run += RUN
+
+
+@compiled
 def _add_rows(v, term, source, begin, end):  # type: ignore[no-untyped-def]
     """Add rows of output channels: what a position's spikes reach is read and written once for as
     many of them as a word of flags has."""
     places, first, runs = _of(term, PLACES), _of(term, FIRST), _of(term, RUNS)
     width, weight, stride = _of(term, WIDTH), _of(term, WEIGHT), _of(term, STRIDE)
-    for p in range(begin, end):
+    p = begin
+    while p < end:
         place = places + p * PLACE
         out, kind = v + int_at(place), first + 4 * int_at(place + 4)
+        count = min(int_at(place + 8), end - p)
         run, last = runs + RUN * int_at(kind), runs + RUN * int_at(kind + 4)
-        if run == last:
-            continue
-        for i in range(0, width, 64):
-            spikes = source + p * width + i
-            mask = nonzero_mask(spikes)
-            if width - i < 64:
-                mask &= lowest_bits(width - i)
+        for i in range(0, width if run < last else 0, 64):
+            spikes, rows = source + p * width + i, weight + i * stride
+            keep = lowest_bits(min(width - i, 64))
+            if count > 1:
+                _slide_runs(out, rows, run, last, spikes, width, keep, stride, count)
+                continue
+            mask = nonzero_mask(spikes) & keep
             if mask != 0:
-                _add_runs(out, weight + i * stride, run, last, spikes, mask, stride)
+                _add_runs(out, rows, run, last, spikes, mask, stride)
+        p += count
+
+
+@compiled
+def _gather_16(out, weight, spikes, run, last, pitch, wide, count):  # type: ignore[no-untyped-def]
+    """What reaches 16 channels of ``count`` targets side by side, by rows of taps."""
+    taps = int_at(run + 8)
+    if taps == 3 and last - run == 9 * RUN:
+        gather_3x3_16(out, weight, spikes, run, pitch, wide, count)
+        return
+    while run < last:
+        if taps == 3:
+            gather_3_16(out, weight, spikes, run, pitch, wide, count)
+        else:
+            gather_5_16(out, weight, spikes, run, pitch, wide, count)
+        run += taps * RUN
+
+
+@compiled
+def _gather_8(out, weight, spikes, run, last, pitch, wide, count):  # type: ignore[no-untyped-def]
+    """The same for eight."""
+    taps = int_at(run + 8)
+    while run < last:
+        if taps == 3:
+            gather_3_8(out, weight, spikes, run, pitch, wide, count)
+        else:
+            gather_5_8(out, weight, spikes, run, pitch, wide, count)
+        run += taps * RUN
 
 
 @compiled
@@ -127,14 +196,25 @@ def _add_points(v, term, source, begin, end):  # type: ignore[no-untyped-def]
     costs less than finding the spikes."""
     places, first, runs = _of(term, PLACES), _of(term, FIRST), _of(term, RUNS)
     width, weight = _of(term, WIDTH), _of(term, WEIGHT)
-    for p in range(begin, end):
+    p = begin
+    while p < end:
         place = places + p * TARGET
         out, spikes = v + int_at(place), source + int_at(place + 4)
         kind = first + 4 * int_at(place + 8)
+        count = min(int_at(place + 12), end - p)
         run, last = runs + RUN * int_at(kind), runs + RUN * int_at(kind + 4)
+        p += count
         if run == last:
             continue
         j = 0
+        if count > 1:
+            wide = int_at(place + TARGET) - int_at(place)
+            while j + 16 <= width:
+                _gather_16(out + 4 * j, weight + 4 * j, spikes + j, run, last, width, wide, count)
+                j += 16
+            if j < width:
+                _gather_8(out + 4 * j, weight + 4 * j, spikes + j, run, last, width, wide, count)
+            continue
         while j + 64 <= width:
             add_taps_64(out + 4 * j, weight + 4 * j, spikes + j, run, last)
             j += 64

@@ -21,11 +21,11 @@ REGISTER = 16  # floats of the processor's largest vectors: two smaller ones are
 _F32, _I8, _I32, _I64 = ir.FloatType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
 
-def _at(builder: Any, address: Any, kind: Any) -> Any:
+def at_address(builder: Any, address: Any, kind: Any) -> Any:
     return builder.inttoptr(address, ir.PointerType(kind))
 
 
-def _splat(builder: Any, scalar: Any, count: int) -> Any:
+def splat(builder: Any, scalar: Any, count: int) -> Any:
     """A vector of ``count`` times ``scalar``."""
     kind = ir.VectorType(scalar.type, count)
     one = builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, ir.Constant(_I32, 0))
@@ -33,7 +33,7 @@ def _splat(builder: Any, scalar: Any, count: int) -> Any:
     return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
 
 
-def _loop(builder: Any, values: Sequence[Any], step: Callable[[list[Any]], Any]) -> list[Any]:
+def looped(builder: Any, values: Sequence[Any], step: Callable[[list[Any]], Any]) -> list[Any]:
     """``values`` after ``step``, which changes the list it is given, has run once or more: as long
     as the condition that it gives holds."""
     before = builder.block
@@ -51,29 +51,29 @@ def _loop(builder: Any, values: Sequence[Any], step: Callable[[list[Any]], Any])
     return now
 
 
-def _parts(floats: int) -> tuple[Any, list[int]]:
+def parts(floats: int) -> tuple[Any, list[int]]:
     """The vectors that ``floats`` are made of: their type, and at which byte each begins."""
     width = min(floats, REGISTER)
     return ir.VectorType(_F32, width), [4 * i for i in range(0, floats, width)]
 
 
-def _plus(builder: Any, address: Any, more: int) -> Any:
+def plus(builder: Any, address: Any, more: int) -> Any:
     return builder.add(address, ir.Constant(_I64, more))
 
 
-def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
+def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """a * b + c, rounded once where the processor does that."""
     once = ("contract",)
     return builder.fadd(c, builder.fmul(a, b, flags=once), flags=once)
 
 
-def _int(builder: Any, address: Any) -> Any:
-    return builder.sext(builder.load(_at(builder, address, _I32)), _I64)
+def int_there(builder: Any, address: Any) -> Any:
+    return builder.sext(builder.load(at_address(builder, address, _I32)), _I64)
 
 
-def _bytes(builder: Any, address: Any, vector: Any) -> Any:
+def bytes_as_floats(builder: Any, address: Any, vector: Any) -> Any:
     """Signed bytes as floats."""
-    values = builder.load(_at(builder, address, ir.VectorType(_I8, vector.count)), align=1)
+    values = builder.load(at_address(builder, address, ir.VectorType(_I8, vector.count)), align=1)
     return builder.sitofp(values, vector)
 
 
@@ -81,32 +81,32 @@ def _spike_adder(runs: int, floats: int) -> Any:
     """``add(out, weight, run, spikes, mask, stride)``: for every bit of ``mask``, at least one, its
     row of weights times its spike is added to ``runs`` stretches of ``floats``, which stay in
     registers meanwhile. ``run``: a row of a table's ``runs``, and those behind it."""
-    vector, places = _parts(floats)
+    vector, places = parts(floats)
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> None:
         out, weight, run, spikes, mask, stride = arguments
         outs, rows = [], []
         for i in range(runs):
-            row = _plus(builder, run, 12 * i)
-            target = builder.add(out, _int(builder, row))
-            source = builder.add(weight, _int(builder, _plus(builder, row, 4)))
-            outs += [_at(builder, _plus(builder, target, place), vector) for place in places]
-            rows += [_plus(builder, source, place) for place in places]
+            row = plus(builder, run, 12 * i)
+            target = builder.add(out, int_there(builder, row))
+            source = builder.add(weight, int_there(builder, plus(builder, row, 4)))
+            outs += [at_address(builder, plus(builder, target, place), vector) for place in places]
+            rows += [plus(builder, source, place) for place in places]
 
         def step(now: list[Any]) -> Any:
             bits, *totals = now
             at = builder.cttz(bits, ir.Constant(ir.IntType(1), 1))
-            byte = builder.load(_at(builder, builder.add(spikes, at), _I8))
-            gain = _splat(builder, builder.sitofp(byte, _F32), vector.count)
+            byte = builder.load(at_address(builder, builder.add(spikes, at), _I8))
+            gain = splat(builder, builder.sitofp(byte, _F32), vector.count)
             on = builder.mul(at, stride)
             for i, (row, total) in enumerate(zip(rows, totals, strict=True), 1):
-                values = builder.load(_at(builder, builder.add(row, on), vector), align=4)
-                now[i] = _multiply_add(builder, gain, values, total)
+                values = builder.load(at_address(builder, builder.add(row, on), vector), align=4)
+                now[i] = multiply_add(builder, gain, values, total)
             now[0] = builder.and_(bits, builder.sub(bits, ir.Constant(_I64, 1)))
             return builder.icmp_unsigned("!=", now[0], ir.Constant(_I64, 0))
 
         begin = [builder.load(place, align=4) for place in outs]
-        for place, total in zip(outs, _loop(builder, [mask, *begin], step)[1:], strict=True):
+        for place, total in zip(outs, looped(builder, [mask, *begin], step)[1:], strict=True):
             builder.store(total, place, align=4)
 
     @intrinsic
@@ -121,25 +121,25 @@ def _spike_adder(runs: int, floats: int) -> Any:
 def _tap_adder(floats: int) -> Any:
     """``add(out, weight, spikes, run, last)``: ``floats`` channels of a position, each from its
     own: the spikes that each run says times the weights it says, until ``last``."""
-    vector, places = _parts(floats)
+    vector, places = parts(floats)
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> None:
         out, weight, spikes, first, last = arguments
 
         def step(now: list[Any]) -> Any:
             run, *totals = now
-            source = builder.add(spikes, _int(builder, run))
-            row = builder.add(weight, _int(builder, _plus(builder, run, 4)))
+            source = builder.add(spikes, int_there(builder, run))
+            row = builder.add(weight, int_there(builder, plus(builder, run, 4)))
             for i, (place, total) in enumerate(zip(places, totals, strict=True), 1):
-                fired = _bytes(builder, _plus(builder, source, place // 4), vector)
-                there = _at(builder, _plus(builder, row, place), vector)
-                now[i] = _multiply_add(builder, fired, builder.load(there, align=4), total)
-            now[0] = _plus(builder, run, 12)
+                fired = bytes_as_floats(builder, plus(builder, source, place // 4), vector)
+                there = at_address(builder, plus(builder, row, place), vector)
+                now[i] = multiply_add(builder, fired, builder.load(there, align=4), total)
+            now[0] = plus(builder, run, 12)
             return builder.icmp_unsigned("<", now[0], last)
 
-        outs = [_at(builder, _plus(builder, out, place), vector) for place in places]
+        outs = [at_address(builder, plus(builder, out, place), vector) for place in places]
         begin = [builder.load(place, align=4) for place in outs]
-        for place, total in zip(outs, _loop(builder, [first, *begin], step)[1:], strict=True):
+        for place, total in zip(outs, looped(builder, [first, *begin], step)[1:], strict=True):
             builder.store(total, place, align=4)
 
     @intrinsic
@@ -164,7 +164,7 @@ def _firer(floats: int, currents: int) -> Any:
             i, events, operations = now
             on = builder.mul(i, ir.Constant(_I64, 4 * floats))
             place, *read = (
-                _at(builder, builder.add(a, on), vector) for a in (v, threshold, *currents)
+                at_address(builder, builder.add(a, on), vector) for a in (v, threshold, *currents)
             )
             theta, *added = (builder.load(address, align=4) for address in read)
             more = added[0] if len(added) == 1 else builder.fadd(added[1], added[0])
@@ -173,17 +173,17 @@ def _firer(floats: int, currents: int) -> Any:
             taken = builder.select(fired, theta, ir.Constant(vector, [0.0] * floats))
             builder.store(builder.fsub(charge, taken), place, align=4)
             target = builder.add(spikes, builder.mul(i, ir.Constant(_I64, floats)))
-            builder.store(builder.zext(fired, flags), _at(builder, target, flags), align=1)
-            each = builder.load(_at(builder, builder.add(fan, on), counts), align=4)
+            builder.store(builder.zext(fired, flags), at_address(builder, target, flags), align=1)
+            each = builder.load(at_address(builder, builder.add(fan, on), counts), align=4)
             each = builder.select(fired, each, ir.Constant(counts, [0] * floats))
             bits = builder.zext(builder.bitcast(fired, ir.IntType(floats)), _I64)
-            now[0] = _plus(builder, i, 1)
+            now[0] = plus(builder, i, 1)
             now[1] = builder.add(events, builder.ctpop(bits))
             now[2] = builder.add(operations, each)
             return builder.icmp_unsigned("<", now[0], times)
 
         nothing = [ir.Constant(_I64, 0), ir.Constant(_I64, 0), ir.Constant(counts, [0] * floats)]
-        _, events, operations = _loop(builder, nothing, step)
+        _, events, operations = looped(builder, nothing, step)
         kind = ir.FunctionType(_I32, [counts])
         add = _declared(builder.module, kind, f"llvm.vector.reduce.add.v{floats}i32")
         total = builder.zext(builder.call(add, [operations]), _I64)
@@ -214,7 +214,7 @@ def nonzero_mask(context: Any, bytes_: Any) -> Any:
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
         vector = ir.VectorType(_I8, 64)
-        values = builder.load(_at(builder, arguments[0], vector), align=1)
+        values = builder.load(at_address(builder, arguments[0], vector), align=1)
         flags = builder.icmp_unsigned("!=", values, ir.Constant(vector, [0] * 64))
         return builder.bitcast(flags, _I64)
 
@@ -237,7 +237,7 @@ def int_at(context: Any, address: Any) -> Any:
     """The int32 there."""
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        return builder.sext(builder.load(_at(builder, arguments[0], _I32)), _I64)
+        return builder.sext(builder.load(at_address(builder, arguments[0], _I32)), _I64)
 
     return types.int64(INT), generate
 
@@ -247,7 +247,7 @@ def long_at(context: Any, address: Any) -> Any:
     """The int64 there."""
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        return builder.load(_at(builder, arguments[0], _I64))
+        return builder.load(at_address(builder, arguments[0], _I64))
 
     return types.int64(INT), generate
 
@@ -257,7 +257,7 @@ def put_long(context: Any, address: Any, value: Any) -> Any:
     """Write an int64."""
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> None:
-        builder.store(arguments[1], _at(builder, arguments[0], _I64))
+        builder.store(arguments[1], at_address(builder, arguments[0], _I64))
 
     return types.void(INT, INT), generate
 
@@ -268,7 +268,7 @@ def add_small(context: Any, out: Any, bytes_: Any) -> Any:
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> None:
         vector = ir.VectorType(_I8, 8)
-        target, source = (_at(builder, a, vector) for a in arguments)
+        target, source = (at_address(builder, a, vector) for a in arguments)
         total = builder.add(builder.load(target, align=1), builder.load(source, align=1))
         builder.store(total, target, align=1)
 

@@ -12,7 +12,7 @@ from ....graph import Input
 from ...interface import Request
 from ..events.choice import PILOT_SAMPLES, PILOT_STEPS, worth_it
 from ..events.layers import EventLayer
-from ..products.models import ChainModels
+from ..products.sessions import ChainSessions
 from ..tiles import Chance, run_tile
 from .planner import make_plan, new_clocks
 
@@ -23,7 +23,7 @@ def cheaper_by_spikes(
     layers: Mapping[str, EventLayer],
     *,
     asked: Request,
-    models: ChainModels,
+    sessions: ChainSessions,
 ) -> Mapping[str, EventLayer]:
     """Those of ``layers`` that cost less driven by their spikes than as products; all
     of them run so on the first samples of the run ``asked`` for."""
@@ -35,7 +35,7 @@ def cheaper_by_spikes(
         lanes=PILOT_SAMPLES,
         block=steps,
         dtype=np.dtype(np.float32),
-        models=models,
+        sessions=sessions,
         clocks=new_clocks(facts, False),
         events=layers,
         compiled=True,

@@ -43,10 +43,10 @@ from ..native.steps import has_compiled_step
 from ..products.blocked import BlockedTerm, to_blocks
 from ..products.blocked.layers import BlockedLayers, blocked_layers
 from ..products.large import has_large_weight, large_kernel
-from ..products.models import ChainModels
 from ..products.onnxruntime import session_kernel
 from ..products.pointwise import PointwiseLayer, PointwiseProduct, Shared, pointwise_layers
 from ..products.records import Kernel, byte_pool_kernel, record_kernel
+from ..products.sessions import ChainSessions
 from ..products.terms import is_plain
 from .integers import largest_integers
 from .memory import signal_buffers
@@ -64,14 +64,14 @@ def make_plan(
     lanes: int,
     block: int,
     dtype: np.dtype,
-    models: ChainModels,
+    sessions: ChainSessions,
     clocks: dict[str, Clock],
     events: Mapping[str, EventLayer],
     compiled: bool,
 ) -> Plan:
     """Everything allocated for tiles of ``lanes`` samples and blocks of ``block`` steps.
 
-    ``models``: of chains of synapses with weights (see ``chains``), which ONNX Runtime runs in
+    ``sessions``: of chains of synapses with weights (see ``chains``), which ONNX Runtime runs in
     single precision, but for layers in blocks of channels (``products.blocked``) and those of
     ``events``, which their spikes drive. ``clocks``: each layer's (``new_clocks``). ``compiled``:
     neurons are updated in one pass where their model has one (``native.steps``).
@@ -87,7 +87,7 @@ def make_plan(
         lanes=lanes,
         block=block,
         dtype=dtype,
-        models=models,
+        sessions=sessions,
         counters=counters,
         clocks=clocks,
         blocked=blocked,
@@ -116,7 +116,7 @@ def make_plan(
             lanes=lanes,
             block=block,
             dtype=dtype,
-            models=models,
+            sessions=sessions,
             clocks=clocks,
             events=events,
             compiled=compiled,
@@ -140,7 +140,7 @@ class _Maker:
         lanes: int,
         block: int,
         dtype: np.dtype,
-        models: ChainModels,
+        sessions: ChainSessions,
         counters: dict[str, Counter],
         clocks: dict[str, Clock],
         blocked: BlockedLayers,
@@ -150,10 +150,10 @@ class _Maker:
     ) -> None:
         self.blocked, self.events, self.compiled = blocked, events, compiled
         self.pointwise = pointwise
-        self.shared = Shared(models=models, arena=Arena())
+        self.shared = Shared(sessions=sessions, arena=Arena())
         self.shapes, self.onset, self.nodes = facts.shapes, facts.onsets, facts.by_name
         self.facts, self.lanes, self.block, self.dtype = facts, lanes, block, dtype
-        self.models, self.counters, self.clocks = models, counters, clocks
+        self.sessions, self.counters, self.clocks = sessions, counters, clocks
         self.arena = zeros(0, np.uint8)
         sources = {t.source for terms in blocked.terms.values() for t in terms}
         most = max((prod(self.shapes[name]) for name in sources), default=0)
@@ -311,11 +311,10 @@ class _Maker:
             inside = {n.name for n in rest}
             read = dict.fromkeys(i for n in rest for i in n.inputs if i not in inside)
             names = tuple(read)
-            model = self.models.model(rest, names)
+            opened = self.sessions.session(rest, names)
             shapes = [self.shapes[name] for name in names]
-            add(
-                rest[-1], session_kernel(model, shapes, self.lanes, chunk=chunk, clock=clock), names
-            )
+            kernel = session_kernel(opened, shapes, self.lanes, chunk=chunk, clock=clock)
+            add(rest[-1], kernel, names)
         return steps
 
     def _kernel(self, node: Synapse, chunk: int, clock: Clock) -> Kernel:

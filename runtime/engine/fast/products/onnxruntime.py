@@ -1,4 +1,4 @@
-"""Synapses by ONNX Runtime's kernels: a serialized model per chain (see ``models``).
+"""Synapses by ONNX Runtime's kernels: a session per chain (see ``sessions``).
 
 A model takes the chain's sources in order, each (N, *shape) float32, and gives the chain's last
 synapse; N is time and batch together.
@@ -17,8 +17,19 @@ from ...profile import Clock
 from ..buffers import zeros
 
 
+def open_session(model: bytes) -> Any:
+    """A session of a serialized model that works in the thread that runs it (tiles run in threads),
+    of which there may be several at once."""
+    ort = onnx_runtime()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
 def session_kernel(
-    model: bytes,
+    session: Any,
     shapes: list[Shape],
     lanes: int,
     *,
@@ -26,16 +37,9 @@ def session_kernel(
     clock: Clock,
     held: list[Array] | None = None,
 ) -> Callable[[list[Array], Array], None]:
-    """A kernel (see ``records``) that runs ``model``, writing into the plan's own buffers, on at
-    most ``chunk`` steps of ``lanes`` samples (or what else ``model`` takes many of).
+    """A kernel (see ``records``) that runs ``session``, writing into the plan's own buffers, on at
+    most ``chunk`` steps of ``lanes`` samples (or what else its model takes many of).
     ``held``: memory for its inputs, where it is shared."""
-    ort = onnx_runtime()
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1  # tiles run in threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session: Any = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = [i.name for i in session.get_inputs()]
     result = session.get_outputs()[0].name
     held = held or [zeros((chunk * lanes, *s), np.float32) for s in shapes]

@@ -24,8 +24,8 @@ from ...profile import Clock
 from ..buffers import Arena
 from ..events.layers import MOST_FAN_OUT, EventLayer, EventNeurons, event_shape, neurons_of
 from ..events.tables import filled
-from .models import ChainModels
 from .onnxruntime import session_kernel
+from .sessions import ChainSessions
 from .terms import is_plain
 
 GROUP_ELEMENTS = (
@@ -106,7 +106,7 @@ def _at_a_position(node: Synapse) -> Synapse:
 class Shared(TypedDict):
     """What a plan's products share."""
 
-    models: ChainModels
+    sessions: ChainSessions
     arena: Arena
 
 
@@ -119,7 +119,7 @@ class PointwiseProduct:
         lanes: int,
         chunk: int,
         *,
-        models: ChainModels,
+        sessions: ChainSessions,
         clock: Clock,
         arena: Arena,
     ) -> None:
@@ -129,11 +129,11 @@ class PointwiseProduct:
         most = max(1, GROUP_ELEMENTS // (chunk * width * widest))  # rows
         self.groups = list(_groups(lanes, height=height, most=most))
         positions = max(_count(group) for group in self.groups) * width
-        model = models.model(layer.synapses, layer.sources, layer.shapes)
+        session = sessions.session(layer.synapses, layer.sources, layer.shapes)
         shapes = [layer.shapes[name] for name in layer.sources]
         most_of = [(chunk * positions, *shape) for shape in (*shapes, (channels,))]
         *held, self.held = arena.arrays(most_of, np.float32)
-        self.run = session_kernel(model, shapes, positions, chunk=chunk, clock=clock, held=held)
+        self.run = session_kernel(session, shapes, positions, chunk=chunk, clock=clock, held=held)
 
     def of_group(self, xs: Sequence[Array], group: tuple[slice, slice]) -> Array:
         """The current (steps, samples, rows, W, C) of spikes or currents (steps, all samples, H, W,

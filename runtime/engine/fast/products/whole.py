@@ -14,12 +14,11 @@ import numpy as np
 from ....facts import GraphFacts
 from ....graph import Population, Synapse
 from ....neurons import WindowedNeuron
-from ....onnx_runtime import onnx_runtime
 from ....ops import Array
 from ....ops.convolution import Conv
 from ....semantics.walk import annotate
 from ....semantics.whole import Largest
-from .models import ChainModels
+from .sessions import ChainSessions
 
 Product: TypeAlias = Callable[[Array], Array]  # (samples, *shape) to (samples, *shape), float32
 MANTISSA = 24  # bits of a float32
@@ -29,11 +28,11 @@ def whole_products(facts: GraphFacts, steps: int) -> dict[str, Product]:
     """By name, the convolutions of numbers sent in windows of ``steps`` that are exact in single
     precision."""
     largest = annotate(facts.graph, Largest(facts.by_name, lambda p: _sent(p, steps)))
-    models, out = ChainModels(facts), dict[str, Product]()
+    sessions, out = ChainSessions(facts), dict[str, Product]()
     for node in facts.graph.of(Synapse):
         most = largest[node.inputs[0]] if node.inputs else None
         if isinstance(node.op, Conv) and most is not None and exact(node.op.weight, most):
-            out[node.name] = _product(models.model([node], node.inputs))
+            out[node.name] = _product(sessions.session([node], node.inputs))
     return out
 
 
@@ -56,13 +55,7 @@ def exact(weight: Array, most: float) -> bool:
     return bool(np.all(sums <= 2.0**MANTISSA * grid))
 
 
-def _product(model: bytes) -> Product:
-    ort = onnx_runtime()
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1  # tiles run in threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session: Any = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+def _product(session: Any) -> Product:
     name = session.get_inputs()[0].name
 
     def product(x: Array) -> Array:

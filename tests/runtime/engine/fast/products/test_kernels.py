@@ -10,7 +10,7 @@ import pytest
 from onnx2snn.runtime import ops
 from onnx2snn.runtime.engine.definition import by_rows
 from onnx2snn.runtime.engine.fast.products.large import has_large_weight, large_kernel
-from onnx2snn.runtime.engine.fast.products.onnxruntime import session_kernel
+from onnx2snn.runtime.engine.fast.products.onnxruntime import open_session, session_kernel
 from onnx2snn.runtime.engine.fast.products.records import byte_pool_kernel, record_kernel
 from onnx2snn.runtime.engine.profile import Clock
 from onnx2snn.runtime.file.emit import emit_chain
@@ -86,8 +86,8 @@ def kernels(op, shapes, spikes):
     sources = [f"x{i}" for i in range(len(shapes))]
     node = Synapse(name="y", shape=op.output_shape(*shapes), inputs=tuple(sources), op=op)
     known = {**dict(zip(sources, shapes, strict=True)), "y": node.shape}
-    model = emit_chain([node], sources, known).SerializeToString()
-    yield "session", session_kernel(model, shapes, LANES, chunk=STEPS, clock=Clock())
+    session = open_session(emit_chain([node], sources, known).SerializeToString())
+    yield "session", session_kernel(session, shapes, LANES, chunk=STEPS, clock=Clock())
 
 
 @pytest.mark.parametrize("kind", ["spikes", "currents"])
