@@ -34,6 +34,7 @@ from .recipes.options import Options
 from .statistics.datafree import assumed_statistics, assumption, trained_moments
 from .statistics.measure import LayerStats, Progress, calibrate
 from .tune import MEMORY, Tuned, Tuning, most_samples, tune
+from .tune.memory import give_back
 
 # Over a sample: of the statistics, and of a time step in the loop (measured: 1.6 to 3.6).
 PASSES, PASSES_PER_STEP = 2, 3
@@ -72,7 +73,8 @@ def convert(
         calibration: preprocessed samples, (samples, *shape) per input. None
             converts without data (``statistics.datafree``): thresholds only, and the notes say what
             was assumed.
-        mem_limit: bytes for what calibration keeps of samples in its loop (``tune.plan``).
+        mem_limit: bytes for what the conversion adds to the process, beside the samples; its
+            least is what work on one layer takes (``tune.memory``).
 
     Raises ModelError, GraphError, DataError or UsageError, each saying where and why.
     """
@@ -100,6 +102,7 @@ def convert(
         else:
             measuring, tuning = _stages(progress, calibration, options)
             stats = calibrate(lowered, calibration, progress=measuring)
+            give_back()
     assumed = (assumption(rewritten),) if calibration is None else ()
     notes = [*assumed, *conversion_notes(lowered, recipe, options), *output_notes(lowered)]
     if coders:
@@ -117,6 +120,10 @@ def convert(
         options=options,
         coders=coders,
     )
+    # Nothing asks for them from here on, and of many channels they are larger than the weights.
+    stats = {
+        name: replace(stat, histogram=stat.histogram[:, :0].copy()) for name, stat in stats.items()
+    }
     tuned = None
     if options.tune and calibration is not None:
         fixed = frozenset(coders)

@@ -15,17 +15,25 @@ import numpy as np
 from ...runtime import graph as snn
 from ...runtime.file import operation_model
 from ...runtime.onnx_runtime import onnx_runtime
-from ...runtime.ops import Array, LinearOp
+from ...runtime.ops import Array, LinearOp, WeightedOp
 from ...runtime.ops.convolution import Conv, ConvTranspose
 
-HELD = 512  # sessions kept: more than a pass over any ordinary network uses
+HELD = 128 << 20  # bytes of sessions that are kept, or the last LEAST of them
+LEAST = 4
+
+
+def session_bytes(op: WeightedOp) -> int:
+    """What ONNX Runtime takes for an operation: its weights as they come, as it reads them, as its
+    kernel wants them, and what it worked on meanwhile (measured: 4.1 to 4.6 times the weights)."""
+    return 5 * op.weight.nbytes + (1 << 17) if isinstance(op, Conv | ConvTranspose) else 0
 
 
 class Kernels:
     """Applies operations; keeps the sessions of those used last."""
 
     def __init__(self) -> None:
-        self._sessions: OrderedDict[int, tuple[LinearOp, Any]] = OrderedDict()
+        self._sessions: OrderedDict[int, tuple[Conv | ConvTranspose, Any]] = OrderedDict()
+        self._bytes = 0
         self._lock = Lock()  # tiles run in threads
 
     def apply(self, op: LinearOp, *xs: Array) -> Array:
@@ -44,9 +52,11 @@ class Kernels:
             if held is None:
                 node = snn.Synapse(name="y", inputs=("x",), shape=op.output_shape(shape), op=op)
                 held = op, _open(operation_model(node, shape))
+                self._bytes += session_bytes(op)
             self._sessions[id(op)] = held
-            while len(self._sessions) > HELD:
-                self._sessions.popitem(last=False)
+            while self._bytes > HELD and len(self._sessions) > LEAST:
+                _, (oldest, _) = self._sessions.popitem(last=False)
+                self._bytes -= session_bytes(oldest)
             return held[1]
 
 

@@ -23,11 +23,13 @@ from ...runtime.parallel.threads import available_threads, one_blas_thread
 from ...runtime.semantics.samples import as_inputs, spread_over
 from ..lowering.lower import compact
 from ..statistics.measure import by_channel, channel_axis
+from .memory import at_work, give_back, of_fits
 from .plan import Plan, planned
 from .replay import Replay
-from .search import Choice, Drive, choose, search_of, windowed_mean
-from .stream import BLOCK, Firing, Where
-from .trains import Train, packs, spike_type
+from .sampled import drive
+from .search import Choice, choose, search_of, windowed_mean
+from .stream import Firing, Where
+from .trains import Train, packs, pages, spike_type
 from .weights import correct, correctable, fit_bytes, fits, residual
 
 Progress = Callable[[int, int], None]
@@ -36,8 +38,6 @@ MEMORY = 1 << 30  # bytes
 WORK = 8192  # samples times steps: more is slow and brings little
 FEWEST = 32  # samples, however many steps
 CONNECTIONS = 1 << 40  # times samples and steps: a minute or two of one core
-SAMPLED = 1 << 18  # neurons of a population searched at T <= 16; fewer above
-DRIVEN = 8  # tiles that the search looks at, at least
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -49,7 +49,7 @@ class Tuning:
         weights: correct weights; search: choose thresholds and initial potentials; rounds: of
             bias calibration.
         fixed: populations whose neurons stay as they are.
-        memory: bytes for what is kept of samples and worked on (``plan``).
+        memory: bytes for what is kept of samples (``plan``) and all else (``memory``).
         spike_cost: what one spike more per neuron costs in the search of a layer, in squared error
             of its activations relative to their mean square: a number without a unit, so that it
             means the same in every layer and network.
@@ -107,22 +107,22 @@ def tune(
     threads = tuning.threads or available_threads()
     most, affordable = most_samples(given, steps=held, tuning=tuning), _affordable(lowered, held)
     wanted = min(most, affordable)
+    replay = Replay(lowered, arrays, steps, neurons, threads=threads, seed=tuning.seed)
     kept = planned(
         lowered,
         neurons,
         steps=held,
         samples=wanted,
-        memory=tuning.memory - at_work(lowered, threads),
+        memory=tuning.memory - at_work(replay, weights=tuning.weights),
+        fits=of_fits(replay) if tuning.weights else {},
     )
-    if kept.samples < given:
-        chosen = spread_over(given, most=kept.samples)
-        arrays = {name: x[chosen] for name, x in arrays.items()}
-    replay = Replay(lowered, arrays, steps, neurons, threads=threads, seed=tuning.seed)
+    replay.chosen = spread_over(given, most=kept.samples)
     loop = _Loop(replay, kept, tuning, np.random.default_rng(tuning.seed))
     targets = [n for n in lowered.nodes if isinstance(n, snn.Population | snn.Readout)]
     with one_blas_thread():
         for number, node in enumerate(targets, 1):
             loop.visit(node)
+            give_back()
             progress(number, len(targets))
     return Tuned(
         graph=replay.result(),
@@ -148,13 +148,6 @@ def _affordable(graph: snn.SpikingGraph, steps: int) -> int:
         if isinstance(synapse.op, WeightedOp)
     )
     return max(FEWEST, CONNECTIONS // max(1, each * steps))
-
-
-def at_work(graph: snn.SpikingGraph, threads: int) -> int:
-    """Bytes of what a tile works on, in all threads together: its blocks, and a few arrays of the
-    largest population."""
-    largest = max(prod(node.shape) for node in graph.nodes)
-    return threads * (8 * BLOCK + 24 * largest)
 
 
 @dataclass
@@ -239,6 +232,7 @@ class _Loop:
                 self.untouched[synapse.name] = fit_bytes(synapse)
                 continue
             replay.nodes[synapse.name], shift = correct(replay, synapse, missing, self.rng)
+            give_back()
             self._shift(name, _along(shift, self._axis(name), rank=len(node.shape)))
 
     def _population(self, name: str) -> None:
@@ -253,9 +247,12 @@ class _Loop:
                 rounds=self.tuning.rounds,
                 price=self._price(name),
             )
-            self._take(
-                node, choose(neuron, threshold, self._drive(node, axis), search, node.ceiling)
+            arriving = drive(
+                replay, node, self._bias(name), lambda part: self._target(name, part), self.rng
             )
+            self._take(node, choose(neuron, threshold, arriving, search, node.ceiling))
+            del arriving
+            give_back()
         self.errors[name] = self._run(name)
 
     def _price(self, name: str) -> float:
@@ -290,9 +287,10 @@ class _Loop:
         def tile(part: slice) -> tuple[float, float]:
             target = self._target(name, part)
             train.spikes[part.start] = self._fired(name, part, train)
-            error = _square_sum(train.mean(part.start) - target), _square_sum(target)
+            error = _square_sum(train.mean(part) - target), _square_sum(target)
             if name in self.kept.activations:
-                values[part.start] = target
+                values[part.start] = pages(target.shape, target.dtype)
+                values[part.start][...] = target
             if name not in self.kept.trains:
                 del train.spikes[part.start]
             self._release(part, name)
@@ -337,54 +335,6 @@ class _Loop:
                     train.spikes.pop(part.start, None)
             if replay.last_reader.get(name) == done:
                 replay.activations.get(name, {}).pop(part.start, None)
-
-    def _drive(self, node: snn.Population, axis: int) -> Drive:
-        """A sample of the population's neurons with the currents that arrive."""
-        replay, steps = self.replay, 1 if self.replay.windowed else self.replay.steps
-        begin, fire = replay.window(node.name)
-        first, source = replay.start(node.inputs[0]), node.inputs[0]
-        shape = node.shape or (1,)
-        channels = shape[axis]
-        budget = SAMPLED * min(16, steps) // steps
-        per_channel = max(budget // channels, min(256, 8192 // steps), 64)
-        bias = np.broadcast_to(self._bias(node.name), shape)
-        outside = "bias" not in replay.neurons[node.name].traits
-        parts = list(replay.tiles())
-        # The others would only add neurons of which the sample holds one in a hundred.
-        # Of single samples, as large networks have them as tiles, FEWEST are enough.
-        every = 1 if len(parts) < 2 * DRIVEN else 2
-        parts = parts[:: max(every, len(parts) // FEWEST) if replay.tile == 1 else every]
-        per_tile = -(-per_channel // len(parts))
-        rngs = {p.start: r for p, r in zip(parts, self.rng.spawn(len(parts)), strict=True)}
-
-        def tile(part: slice) -> tuple[Array, Array, Array]:
-            batch = part.stop - part.start
-            target = by_channel(self._target(node.name, part), axis)
-            chosen = rngs[part.start].permutation(target.shape[1])[:per_tile]
-            own = by_channel(np.broadcast_to(bias, (batch, *shape)), axis)[:, chosen]
-            if replay.windowed:  # one number for all steps
-                current = replay.mean(source, part).reshape(1, batch, *shape)
-                flat = np.moveaxis(current, 2 + axis, 1).reshape(1, channels, -1)
-                return flat[:, :, chosen] + own, target[:, chosen], own
-            sampled = np.zeros((fire + steps - first, channels, len(chosen)), np.float32)
-            for t0, count, current in replay.signal(source, part, fire + steps):
-                current = current.reshape(len(current), batch, *shape)
-                flat = np.moveaxis(current, 2 + axis, 1).reshape(len(current), channels, -1)
-                sampled[t0 - first :][:count] = flat[:, :, chosen]
-            if outside:
-                sampled[max(begin - first, 0) : begin - first + steps] += own
-            return sampled, target[:, chosen], own
-
-        tiles = replay.each(tile, parts)
-        return Drive(
-            current=np.concatenate([t[0] for t in tiles], axis=2),
-            target=np.concatenate([t[1] for t in tiles], axis=1),
-            first=first,
-            begin=begin,
-            fire=fire,
-            steps=replay.steps,
-            bias=None if outside else np.concatenate([t[2] for t in tiles], axis=1),
-        )
 
 
 def _lengths(node: snn.Node, axis: int) -> tuple[int, ...]:

@@ -5,8 +5,8 @@ not kept: a reader lets the population fire again, on the spikes of those before
 that long. Activations only save the ANN's work once more and give way first. So memory decides
 what is computed twice, and only where not even that fits, that fewer samples are used.
 
-The limit is for these alone: the samples themselves, the model, currents that are worked on and
-fits of weights come on top.
+What is worked on, and what a layer's fit takes (``memory``), is there beside it: the limit is what
+they leave, layer by layer.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from types import MappingProxyType
 
 from ...runtime import graph as snn
 from ...runtime.neurons import Neuron
@@ -53,17 +54,22 @@ def planned(
     steps: int,
     samples: int,
     memory: int,
+    fits: Mapping[str, int] = MappingProxyType({}),
 ) -> Plan:
-    """What is kept of ``samples`` samples, or of as many as fit, in ``memory`` bytes; ``steps``: 1
-    with windows."""
+    """What is kept of ``samples`` samples, or of as many as fit, in ``memory`` bytes less what the
+    ``fits`` of a population or readout take while it is calibrated; ``steps``: 1 with windows."""
     facts = _Facts.of(graph, neurons, steps)
-    memory = max(memory, FEWEST_BYTES)
+    room = [max(memory - fits.get(name, 0), FEWEST_BYTES) for name in facts.order]
+    # What is kept early, where there is room, may leave too little later on.
+    rooms = [room, [min(room, default=0)] * len(room)]
     while True:
-        trains, until, held, deepest = _trains(facts, samples=samples, memory=memory)
-        if samples == 1 or (deepest <= DEEPEST and max(held, default=0) <= memory):
+        tried = [_trains(facts, samples=samples, room=room) for room in rooms]
+        enough = [_enough(held, room, deepest) for (*_, held, deepest) in tried]
+        if samples == 1 or any(enough):
             break
         samples = max(1, samples * 3 // 4)
-    activations = _activations(facts, held, samples=samples, memory=memory)
+    trains, until, held, _ = tried[enough.index(True) if any(enough) else -1]
+    activations = _activations(facts, held, samples=samples, room=room)
     return Plan(
         samples=samples,
         trains=trains,
@@ -104,7 +110,7 @@ class _Facts:
 
 
 def _trains(
-    facts: _Facts, *, samples: int, memory: int
+    facts: _Facts, *, samples: int, room: list[int]
 ) -> tuple[frozenset[str], dict[str, str], list[int], int]:
     """Whose spikes are kept, until when, what they take while each node is calibrated, and how
     many populations in a row fire again."""
@@ -120,7 +126,10 @@ def _trains(
         ending = [s for s in kept & facts.sources[name] if facts.end(s, until) == at]
         beside = _taken(facts, kept - set(ending), until, at, samples)
         before = beside + sum(facts.spikes[s] for s in ending) * samples
-        if beside + size <= memory:
+        later = range(at + 1, facts.end(name, until) + 1)
+        if beside + size <= room[at] and all(
+            _taken(facts, kept, until, node, samples) + size <= room[node] for node in later
+        ):
             kept.add(name)
             held[at] = max(before, beside + size)
             continue
@@ -130,6 +139,10 @@ def _trains(
     for at in range(len(facts.order)):
         held[at] = max(held[at], _taken(facts, kept, until, at, samples))
     return frozenset(kept), until, held, max(depth.values(), default=0)
+
+
+def _enough(held: list[int], room: list[int], deepest: int) -> bool:
+    return deepest <= DEEPEST and all(took <= most for took, most in zip(held, room, strict=True))
 
 
 def _taken(facts: _Facts, kept: set[str], until: Mapping[str, str], at: int, samples: int) -> int:
@@ -145,14 +158,16 @@ def _prolong(facts: _Facts, name: str, until: dict[str, str]) -> None:
             _prolong(facts, source, until)
 
 
-def _activations(facts: _Facts, held: list[int], *, samples: int, memory: int) -> frozenset[str]:
+def _activations(
+    facts: _Facts, held: list[int], *, samples: int, room: list[int]
+) -> frozenset[str]:
     """Whose activations are kept in what is left: the deepest first, as computing them again takes
     longest. ``held`` grows by them."""
     kept = set()
     for name in reversed(list(facts.values)):
         size = facts.values[name] * samples
         span = range(facts.at[name], facts.at[facts.last[name]] + 1)
-        if all(held[at] + size <= memory for at in span):
+        if all(held[at] + size <= room[at] for at in span):
             kept.add(name)
             for at in span:
                 held[at] += size

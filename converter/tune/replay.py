@@ -41,6 +41,7 @@ class Replay:
     """The spiking network (``spikes``, by population) and the ANN (``activations``) so far.
 
     ``nodes`` and ``neurons`` are the current ones: calibration replaces synapses by corrected ones.
+    ``chosen``: the numbers of the samples that are looked at; all, until something else is said.
     The ANN is always computed with the lowered graph's own weights. Samples are drawn by tiles,
     which do not depend on memory or threads.
     """
@@ -61,7 +62,7 @@ class Replay:
         self.facts = GraphFacts(graph)
         self.original = self.facts.by_name
         self.nodes: dict[str, snn.Node] = dict(self.original)
-        self.samples = len(next(iter(inputs.values())))
+        self.chosen = np.arange(len(next(iter(inputs.values()))))
         largest = max(prod(node.shape) for node in graph.nodes)
         self.windowed = any(windowed(n) for n in neurons.values())
         held = 1 if self.windowed else steps
@@ -78,6 +79,14 @@ class Replay:
         self.last_reader = last_readers(graph)
         self.kernels = Kernels()
         self._widest: dict[str, int] = {}
+
+    @property
+    def samples(self) -> int:
+        return len(self.chosen)
+
+    def input(self, name: str, part: slice) -> Array:
+        """What network input ``name`` reads: of the ``chosen`` samples those of a tile."""
+        return self.inputs[name][self.chosen[part]]
 
     def tiles(self) -> Iterator[slice]:
         for start in range(0, self.samples, self.tile):
@@ -213,7 +222,7 @@ class _Values(snn.Rules[Array]):
         self.replay, self.part = replay, part
 
     def input(self, node: snn.Input, xs: Sequence[Array]) -> Array:
-        return self.replay.inputs[node.name][self.part]
+        return self.replay.input(node.name, self.part)
 
     def synapse(self, node: snn.Synapse, xs: Sequence[Array]) -> Array:
         return self.replay.kernels.apply(node.op, *xs)
@@ -221,7 +230,7 @@ class _Values(snn.Rules[Array]):
     def population(self, node: snn.Population, xs: Sequence[Array]) -> Array:
         held = self.replay.activations.get(node.name, {}).get(self.part.start)
         if held is not None:
-            return held
+            return held[: self.part.stop - self.part.start]
         bias = node.bias if node.ann_bias is None else node.ann_bias
         return np.clip(xs[0] + bias, 0, node.ceiling).astype(np.float32)
 
@@ -248,7 +257,7 @@ class _Means(_Values):
     def population(self, node: snn.Population, xs: Sequence[Array]) -> Array:
         train = self.replay.trains.get(node.name)
         if train is not None:
-            return train.mean(self.part.start)
+            return train.mean(self.part)
         return self.replay.windowed_mean(node.name, self.part)
 
     def max_pool(self, node: snn.MaxPool, xs: Sequence[Array]) -> Array:

@@ -39,6 +39,7 @@ from ...runtime.neurons import (
 from ...runtime.neurons.differential import DifferentialParams
 from ...runtime.ops import Array
 from ...runtime.tables import entry
+from .charge import discharge, keeps_charge
 
 MOMENTS = 8  # times in a window at which evenness is judged
 PRIOR = 1000.0  # neurons of all channels that count beside those of one (``_shrunk``)
@@ -253,6 +254,9 @@ def decoded_rates(
             each = neuron.code(drive.steps).sum(axis=1).astype(np.float32)
             fired = each[numbers.astype(np.int64)].mean(axis=2)
         return _decoded_numbers(neuron, numbers, drive.steps), none, fired
+    if not counted and keeps_charge(neuron):
+        rates, deviation = _charged(neuron, bias, drive, uneven=uneven)
+        return rates, deviation, np.zeros_like(deviation)
     count = len(neuron.v_threshold)
     weights = neuron.worth(drive.steps)
     shape = drive.current.shape[1:]
@@ -283,6 +287,39 @@ def decoded_rates(
             deviation += _mean_square(current) / np.float32(len(moments))
     total *= neuron.v_threshold
     return total, deviation, fired
+
+
+def _charged(neuron: Neuron, bias: Array, drive: Drive, *, uneven: bool) -> tuple[Array, Array]:
+    """``decoded_rates`` of neurons that keep their charge: spikes are neither written nor counted,
+    and a step is four passes over the potentials."""
+    v_init, part = neuron.v_init, np.float32(1 / drive.steps)
+    v, spare, threshold, constant = (
+        np.empty((len(v_init), *drive.target.shape), np.float32) for _ in range(4)
+    )
+    # Whole arrays: what is repeated along the last axis takes twice as long.
+    v[...], threshold[...], constant[...] = v_init, neuron.v_threshold, bias
+    came = np.zeros_like(drive.target)
+    sent = np.empty_like(v)
+    deviation = np.zeros(v.shape[:2], np.float32)
+    moments = _moments(drive.steps) if uneven else set()
+    for t in range(drive.first, drive.fire + drive.steps):
+        if t - drive.first < len(drive.current):
+            v += drive.current[t - drive.first]
+            came += drive.current[t - drive.first]
+        if drive.begin <= t < drive.begin + drive.steps:
+            v += constant
+        if t < drive.fire:
+            continue
+        discharge(v, threshold, spare)
+        now = t - drive.fire + 1
+        if now in moments or now == drive.steps:
+            np.subtract(came, v, out=sent)
+            sent += v_init + bias * np.float32(min(t + 1 - drive.begin, drive.steps))
+            sent *= part
+        if now in moments:
+            np.subtract(sent, drive.target * np.float32(now / drive.steps), out=spare)
+            deviation += _mean_square(spare) / np.float32(len(moments))
+    return sent, deviation
 
 
 def windowed_mean(neuron: WindowedNeuron, *, current: Array, steps: int) -> Array:

@@ -9,7 +9,7 @@ it from block to block.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from math import prod
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from ...runtime.semantics.encoding import encode
 from ...runtime.semantics.spiking import run_expectation
 from ...runtime.semantics.walk import ask
 from ..statistics.kernels import Kernels
+from .charge import discharge, keeps_charge
 from .trains import Train
 
 BLOCK = 4 << 20  # bytes of the largest signal of a block
@@ -36,14 +37,17 @@ class Replaying(Protocol):
 
     nodes: dict[str, snn.Node]
     neurons: dict[str, Neuron]
-    inputs: Mapping[str, Array]
     trains: dict[str, Train]
     onset: dict[str, int]
     steady: frozenset[str]
     kernels: Kernels
-    samples: int
     steps: int
     seed: int
+
+    @property
+    def samples(self) -> int: ...
+
+    def input(self, name: str, part: slice) -> Array: ...
 
     def start(self, name: str) -> int: ...
 
@@ -91,12 +95,25 @@ class Firing:
     def _run(self, piece: _Piece, current: Array, t0: int, *, count: int, take: Take) -> None:
         begin, fire, steps, now = self.begin, self.fire, self.steps, piece.now
         for t in range(max(t0, self.first), min(t0 + count, fire + steps)):
-            np.copyto(now, current[t - t0 if len(current) > 1 else 0][piece.where])
+            comes = current[t - t0 if len(current) > 1 else 0][piece.where]
             if begin <= t < begin + steps:
-                now += piece.bias
-            piece.neuron.step(
-                piece.state, now, piece.spikes, may_fire=fire <= t, position=t - fire, steps=steps
-            )
+                np.add(comes, piece.bias, out=now)
+            else:
+                np.copyto(now, comes)
+            if fire <= t and keeps_charge(piece.neuron):
+                v = piece.state["v"]
+                v += now
+                discharge(v, piece.neuron.v_threshold, now)
+                np.greater_equal(now, 0, out=piece.spikes)
+            else:
+                piece.neuron.step(
+                    piece.state,
+                    now,
+                    piece.spikes,
+                    may_fire=fire <= t,
+                    position=t - fire,
+                    steps=steps,
+                )
             if t >= fire:
                 take(t - fire, piece.where, piece.spikes)
 
@@ -121,14 +138,24 @@ def _pieces(neuron: Neuron, bias: Array, *, batch: int, shape: tuple[int, ...]) 
         rows = slice(at, min(at + each, length))
         own = (rows.stop - rows.start, *shape[1:]) if shape else ()
         part = neuron if own == shape else _rows(neuron, rows, shape=shape)
+        kind = np.dtype(np.float32)
+        if keeps_charge(part):
+            kind = np.dtype(np.bool_)
+            part = part.having(v_threshold=_whole(part.v_threshold, own))
         yield _Piece(
             where=(slice(None), rows) if shape else (slice(None),),
             neuron=part,
-            bias=_cut(bias, rows, shape=shape),
+            bias=_whole(_cut(bias, rows, shape=shape), own),
             state=part.initial_state(batch, own, np.dtype(np.float32)),
             now=np.empty((batch, *own), np.float32),
-            spikes=np.empty((batch, *own), np.float32),
+            spikes=np.empty((batch, *own), kind),
         )
+
+
+def _whole(x: Array, shape: tuple[int, ...]) -> Array:
+    """float32, not repeated: what is repeated along the last axes takes two to three times as
+    long."""
+    return np.ascontiguousarray(np.broadcast_to(x, shape), np.float32)
 
 
 def _rows(neuron: Neuron, rows: slice, *, shape: tuple[int, ...]) -> Neuron:
@@ -182,7 +209,7 @@ class _Block(snn.Rules[Array]):
         return out
 
     def input(self, node: snn.Input, xs: Sequence[Array]) -> Array:
-        x = self.replay.inputs[node.name][self.part]
+        x = self.replay.input(node.name, self.part)
         first, last = self._inside(0)
         if node.encoding != "constant" and last > first:
             index = np.arange(self.replay.samples)[self.part]
@@ -199,7 +226,7 @@ class _Block(snn.Rules[Array]):
         first, last = self._inside(onset)
         if first == last:
             return np.zeros((1, self.batch, *node.shape), np.float32)
-        y = train.decoded(self.part.start, first=first, count=last - first)
+        y = train.decoded(self.part, first=first, count=last - first)
         return self._placed(y, onset, first=first, last=last)
 
     def _again(self, node: snn.Population, current: Array) -> Array:

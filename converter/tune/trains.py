@@ -3,15 +3,17 @@ bits."""
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 
 from ...runtime.neurons import Neuron
 from ...runtime.ops import Array
 
-ONES = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)  # of a byte
+PAGED = 1 << 16  # bytes from which an array has pages of its own
 
 
 def packs(neuron: Neuron) -> bool:
@@ -30,6 +32,15 @@ def spike_type(neuron: Neuron) -> np.dtype:
     return np.dtype(np.int8 if neuron.levels <= 127 else np.int16)
 
 
+def pages(shape: tuple[int, ...], kind: np.dtype) -> Array:
+    """Zeros whose memory goes back to the system with them. What stays while much else comes and
+    goes would otherwise leave holes behind, too small for what comes next."""
+    size = prod(shape) * kind.itemsize
+    if size < PAGED:
+        return np.zeros(shape, kind)
+    return np.frombuffer(mmap.mmap(-1, size), kind).reshape(shape)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Train:
     """The spikes of one population, and what they are worth.
@@ -39,7 +50,8 @@ class Train:
         worth: (steps,), of a spike of one threshold in each step.
         packed: whether eight steps share a byte: step t is bit t % 8 of byte t // 8.
         spikes: by a tile's first sample, (steps, batch, *shape) small integers; where neurons send
-            one number per window, what is decoded of it, (1, batch, *shape).
+            one number per window, what is decoded of it, (1, batch, *shape). Samples are asked for
+            by tiles, or by the first ones of a tile.
     """
 
     threshold: Array
@@ -55,43 +67,59 @@ class Train:
     def empty(self, shape: tuple[int, ...], kind: np.dtype) -> Array:
         """Room for the spikes of a tile, (batch, *shape), that ``put`` fills."""
         if self.packed:
-            return np.zeros((-(-self.steps // 8), *shape), np.uint8)
-        return np.empty((self.steps, *shape), kind)
+            return pages((-(-self.steps // 8), *shape), np.dtype(np.uint8))
+        return pages((self.steps, *shape), kind)
 
     def put(self, room: Array, at: int, *, where: tuple[slice, ...], spikes: Array) -> None:
         """The spikes of step ``at`` of the neurons ``where``."""
         if not self.packed:
             room[at][where] = spikes
             return
-        bits = spikes.astype(np.uint8)
-        bits <<= np.uint8(at % 8)
-        room[at // 8][where] |= bits
+        bits = spikes.view(np.uint8) if spikes.dtype == np.bool_ else spikes.astype(np.uint8)
+        into = room[at // 8][where]
+        into |= bits << np.uint8(at % 8)
 
-    def steps_of(self, tile: int, *, first: int, count: int) -> Iterator[Array]:
+    def _of(self, part: slice) -> Array:
+        """The spikes of a tile, or of its first samples."""
+        return self.spikes[part.start][:, : part.stop - part.start]
+
+    def steps_of(self, part: slice, *, first: int, count: int) -> Iterator[Array]:
         """Spikes of single steps, (batch, *shape) each."""
-        spikes = self.spikes[tile]
+        spikes = self._of(part)
         for t in range(first, first + count):
             yield (spikes[t // 8] >> np.uint8(t % 8)) & np.uint8(1) if self.packed else spikes[t]
 
-    def decoded(self, tile: int, *, first: int, count: int) -> Array:
+    def decoded(self, part: slice, *, first: int, count: int) -> Array:
         """Spikes times threshold, (count, batch, *shape), from step ``first`` on."""
-        shape = self.spikes[tile].shape[1:]
+        shape = self._of(part).shape[1:]
         out = np.empty((count, *shape), np.float32)
-        for at, step in enumerate(self.steps_of(tile, first=first, count=count)):
-            np.multiply(step, self.threshold, out=out[at], casting="unsafe")
+        # Not repeated along the last axes, and in two passes, neither of which changes types while
+        # it multiplies: half the time.
+        whole = np.ascontiguousarray(np.broadcast_to(self.threshold, shape[1:]))
+        for at, step in enumerate(self.steps_of(part, first=first, count=count)):
+            np.copyto(out[at], step)
+            out[at] *= whole
         return out
 
-    def mean(self, tile: int) -> Array:
+    def mean(self, part: slice) -> Array:
         """What is decoded after all steps, (batch, *shape): sum of threshold worth(t) k(t)."""
-        spikes = self.spikes[tile]
+        spikes = self._of(part)
         if self.windowed:
             return np.asarray(spikes[0])
         worth = self.worth
         if (worth == worth[0]).all():
-            counts = ONES[spikes] if self.packed else spikes
-            total = counts.sum(axis=0, dtype=np.float32)
+            counts = _ones(spikes) if self.packed else spikes
+            kind = np.min_scalar_type(self.steps) if self.packed else np.float32
+            total = counts.sum(axis=0, dtype=kind).astype(np.float32)
             return np.asarray(total * (self.threshold * worth[0]))
         total = np.zeros(spikes.shape[1:], np.float32)
-        for weight, step in zip(worth, self.steps_of(tile, first=0, count=self.steps), strict=True):
+        for weight, step in zip(worth, self.steps_of(part, first=0, count=self.steps), strict=True):
             total += weight * step.astype(np.float32)
         return np.asarray(total * self.threshold)
+
+
+def _ones(bits: Array) -> Array:
+    """How many bits are set in every byte: of pairs, of fours, of all."""
+    pairs = bits - (bits >> 1 & 0x55)
+    fours = (pairs & 0x33) + (pairs >> 2 & 0x33)
+    return np.asarray(fours + (fours >> 4) & 0x0F)

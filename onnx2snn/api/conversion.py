@@ -83,7 +83,7 @@ def convert(
             network takes them, and for them it is only remembered.
         limit: so many of the calibration samples, spread over all.
         regression: the outputs are values, which only recipe "auto" needs to know.
-        mem_limit: bytes for what calibration keeps of samples, not for the whole process; with less
+        mem_limit: bytes for what the conversion adds to the process, beside the samples; with less
             it takes longer, and only where that is not enough it sees fewer samples, and says so.
         progress: is told how many of how many parts are done.
 

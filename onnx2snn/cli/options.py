@@ -239,7 +239,7 @@ calibration_memory = click.option(
     "--mem-limit",
     default="1G",
     metavar="SIZE",
-    help="For what calibration keeps of samples, not the whole process; with less it takes longer, "
+    help="For what a conversion adds to the process, beside samples; with less it takes longer, "
     "or sees fewer samples and says so [1G].",
 )
 

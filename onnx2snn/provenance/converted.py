@@ -51,7 +51,7 @@ def convert(
         preprocessing: what the network remembers; None: that of ``calibration``.
         regression: the outputs are values, not class scores, which only recipe "auto" needs to
             know.
-        mem_limit: bytes for what calibration keeps of samples, not for the whole process.
+        mem_limit: bytes for what the conversion adds to the process, beside the samples.
         options: fields of ``converter.recipes.options.Options``: steps, recipe, lag, ...
 
     Raises ModelError, UnsupportedOps, DataError or UsageError.
