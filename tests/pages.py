@@ -77,9 +77,10 @@ def commands(block: Block) -> list[list[str]]:
     return [words for line in whole.splitlines() if (words := shlex.split(line, comments=True))]
 
 
-def differing(text: str, folder: Path) -> Iterator[tuple[int, str, str]]:
+def differing(text: str, folder: Path, *, points: float = POINTS) -> Iterator[tuple[int, str, str]]:
     """Runs a page in ``folder``; of every shown line that was not printed its place (a line of
     the page, from 0), itself, and the nearest line that was printed behind the last one found.
+    ``points``: room for shares; training adds up what processors round otherwise.
 
     A command that ends with another status than 0 or 1, or a `python` block that raises, fails."""
     (folder / "models").symlink_to(MODELS)
@@ -92,7 +93,7 @@ def differing(text: str, folder: Path) -> Iterator[tuple[int, str, str]]:
             if block.language in RUNS:
                 printed = list(_run(block, namespace))
             elif block.language == "text" and printed:
-                yield from _compared(block, printed)
+                yield from _compared(block, printed, points)
 
 
 def _run(block: Block, namespace: dict[str, object]) -> Iterator[str]:
@@ -108,12 +109,12 @@ def _run(block: Block, namespace: dict[str, object]) -> Iterator[str]:
         yield from done.output.splitlines()
 
 
-def _compared(block: Block, printed: list[str]) -> Iterator[tuple[int, str, str]]:
+def _compared(block: Block, printed: list[str], points: float) -> Iterator[tuple[int, str, str]]:
     at = 0
     for offset, shown in enumerate(block.lines):
         if not shown.strip() or shown.strip() == "...":
             continue
-        found = [i for i in range(at, len(printed)) if same(shown, printed[i])]
+        found = [i for i in range(at, len(printed)) if same(shown, printed[i], points=points)]
         if found:
             at = found[0] + 1
         else:
@@ -123,7 +124,7 @@ def _compared(block: Block, printed: list[str]) -> Iterator[tuple[int, str, str]
             yield block.begins + offset, shown, near
 
 
-def same(shown: str, printed: str) -> bool:
+def same(shown: str, printed: str, *, points: float = POINTS) -> bool:
     """Is ``shown`` (whose end may be ` ...`) what ``printed`` says, but for the processor?"""
     if shown.endswith(" ..."):
         shown = shown.removesuffix(" ...")
@@ -134,7 +135,9 @@ def same(shown: str, printed: str) -> bool:
     if left != right:
         return False
     pairs = zip(NUMBER.finditer(shown), NUMBER.finditer(printed), strict=True)
-    return all(_near(a[0], b[0], shown[a.end() : a.end() + 2]) for a, b in pairs)
+    return all(
+        _near(a[0], b[0], behind=shown[a.end() : a.end() + 2], points=points) for a, b in pairs
+    )
 
 
 def _first_words(text: str, count: int) -> str:
@@ -142,12 +145,12 @@ def _first_words(text: str, count: int) -> str:
     return text[: found[count - 1].end()] if len(found) >= count else text
 
 
-def _near(shown: str, printed: str, behind: str) -> bool:
+def _near(shown: str, printed: str, *, behind: str, points: float) -> bool:
     a, b = (float(s.replace(",", "")) for s in (shown, printed))
     if "e" in shown:  # what rounding leaves, which every processor does in an order of its own
         return max(abs(a), abs(b)) <= 3 * min(abs(a), abs(b))
     if shown[0] in "+-" or "%" in behind or behind.startswith("-"):
-        return abs(a - b) <= POINTS
+        return abs(a - b) <= points
     return abs(a - b) <= max(LEAST, SHARE * max(abs(a), abs(b)))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...runtime import graph as snn
 from ...runtime.facts import GraphFacts
+from ...runtime.neurons import WindowedNeuron
 from ...runtime.ops import Array, MultiplyingOp
 from ...runtime.semantics.upstream import iter_upstream
 from ..lowering.bounds import Bounds
@@ -70,7 +71,9 @@ def parameters_of(
             channels = _per_channel(facts, node)
             size = _unit(network, node)
             if "biases" in kinds:
-                found.append(_parameter((node.name, "biases"), channels * 0 + node.bias, size))
+                found.append(
+                    _parameter((node.name, "biases"), channels * 0 + node.bias, size * _worth(node))
+                )
             if isinstance(node, snn.Population):
                 if "potentials" in kinds and "v_init" in node.neuron.traits:
                     start = channels * 0 + node.neuron.v_init
@@ -94,6 +97,15 @@ def _unit(network: snn.SpikingGraph, node: snn.Population | snn.Readout) -> floa
     if isinstance(node, snn.Population):
         return float(np.median(node.neuron.v_threshold))
     return _size(node.bias) if np.any(node.bias) else 1.0
+
+
+def _worth(node: snn.Node) -> float:
+    """The bias in every step of a window, in thresholds, that adds up to a neuron's largest number.
+    1 where every step counts the same: T steps of one threshold are T spikes."""
+    neuron = node.neuron if isinstance(node, snn.Population) else None
+    if not isinstance(neuron, WindowedNeuron):
+        return 1.0
+    return neuron.most(neuron.lag) / neuron.total(neuron.lag)
 
 
 def _per_channel(facts: GraphFacts, node: snn.Node) -> Array:

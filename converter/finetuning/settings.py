@@ -72,8 +72,9 @@ class Settings:
             (spelled("spike_target"), self.spike_target, 0),
         )
         for name, value, low in least:
-            if not value >= low:
-                raise UsageError(f"{name} must be at least {low}, got {value:g}", code="E140")
+            if not low <= value < inf:
+                least = f"at least {low}" + (" and finite" if value == inf else "")
+                raise UsageError(f"{name} must be {least}, got {value:g}", code="E140")
         above = (
             (spelled("width"), self.width, inf),
             (spelled("rate"), self.rate, inf),
@@ -84,7 +85,7 @@ class Settings:
             raise UsageError(f"{spelled('average')} must be below 1", code="E140")
         for name, value, high in above:
             if not 0 < value < high:
-                until = "" if high == inf else f" and below {high}"
+                until = f" and below {high}" if high < inf else " and finite" * (value == inf)
                 raise UsageError(f"{name} must be above 0{until}, got {value:g}", code="E140")
         if self.spike_target and not self.spike_penalty:
             object.__setattr__(self, "spike_penalty", PRICE)

@@ -210,7 +210,7 @@ class Signals(snn.Rules[Tensor]):
             neuron, charge.float() + v_init, threshold=threshold, how=self.how, steps=self.steps
         )
         self.decoded[node.name] = threshold * n * (self.steps / total)
-        self.sent[node.name] = spikes.flatten(1).sum(1)
+        self.sent[node.name] = spikes if self.priced else spikes.detach()
         return n[None]
 
     def max_pool(self, node: snn.MaxPool, xs: Sequence[Tensor]) -> Tensor:

@@ -14,8 +14,9 @@ import torch
 
 from ...runtime.neurons import Neuron, NeuronParams, PacedParams, WindowedNeuron
 from .stretches import by_hand
-from .surrogates import SURROGATES
+from .surrogates import AREAS, SURROGATES
 
+SHARE = 1 / 16  # of a windowed neuron's levels: how far a spike's price reaches
 State = tuple[torch.Tensor, ...]
 
 
@@ -260,36 +261,82 @@ def numbers(
     how: Learnable,
     steps: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """n of a whole window's ``charge`` (batch, *shape), straight through, and how many spikes say
-    it."""
-    most = float(neuron.most(steps))
-    n = _Whole.apply(charge, threshold, most)
-    table = torch.as_tensor(neuron.code(steps).sum(axis=1).astype("float32"))
-    said = table[n.detach().long()]
-    if neuron.levels == 1 and float(table.max()) == 1:  # one spike at most: where n is not 0
-        fired = _Fire.apply(charge, threshold, how)
-        said = said + (fired - fired.detach())
-    else:  # spikes grow with the number: their slope on average
-        said = said + (n - n.detach()) * (float(table.mean()) / max(most / 2, 1))
-    return n, said
+    """n of a whole window's ``charge`` (batch, *shape), v_init included, straight through, and how
+    many spikes say it, per sample (batch,)."""
+    n, spikes = _Whole.apply(charge, threshold, _coded(neuron, steps), how)
+    return n, spikes
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Coded:
+    """How many ``spikes`` send each number 0 to ``most`` of a window, (most + 1,). ``first``: from
+    where on that is one of each neuron that it stands for, whatever the number; None: digits.
+    ``slope``: spikes per level on average."""
+
+    most: int
+    spikes: torch.Tensor
+    first: float | None
+    slope: float
+
+
+def _coded(neuron: WindowedNeuron, steps: int) -> _Coded:
+    spikes, most = neuron.code(steps).sum(axis=1).astype("float32"), neuron.most(steps)
+    first = None
+    if spikes.max() <= neuron.levels:
+        first = float((spikes < neuron.levels / 2).sum())
+    return _Coded(
+        most=most,
+        spikes=torch.as_tensor(spikes),
+        first=first,
+        slope=float(spikes.mean()) / max(most / 2, 1),
+    )
+
+
+def _sent(n: torch.Tensor, coded: _Coded) -> torch.Tensor:
+    if coded.first == 1 and float(coded.spikes.max()) == 1:  # far cheaper than a table
+        return n.clamp(max=1)
+    return coded.spikes[n.long()]
 
 
 class _Whole(torch.autograd.Function):
-    """floor(charge / threshold) within [0, most]. Backwards: straight through within the bounds,
-    and half a level beyond them."""
+    """floor(charge / threshold) within [0, most], and the spikes per sample that send it.
+
+    Backwards the numbers go straight through within the bounds, and half a level beyond them. Where
+    every number but the smallest is one spike, a sample's spikes are a step at the first such,
+    with a bump of area 1 as its derivative, ``SHARE`` of the levels wide: as many spikes as a shift
+    of the charge removes on average over the neurons near it. Else spikes grow with the number:
+    their slope on average."""
 
     @staticmethod
     def forward(
-        ctx: Any, charge: torch.Tensor, threshold: torch.Tensor, most: float
-    ) -> torch.Tensor:
+        ctx: Any, charge: torch.Tensor, threshold: torch.Tensor, coded: _Coded, how: Learnable
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         u = charge / threshold
-        ctx.save_for_backward((u > 0) & (u < most + 1), threshold)
-        return u.floor().clamp(0, most)
+        n = u.floor().clamp_(0, coded.most)
+        ctx.save_for_backward(u, threshold)
+        ctx.coded, ctx.how = coded, how
+        return n, _sent(n, coded).flatten(1).sum(1)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        inside, threshold = ctx.saved_tensors
-        return gradient * inside / threshold, None, None
+    def backward(
+        ctx: Any, gradient: torch.Tensor, paid: torch.Tensor
+    ) -> tuple[torch.Tensor | None, ...]:
+        """``gradient`` of the numbers, ``paid`` of a sample's spikes."""
+        u, threshold = ctx.saved_tensors
+        coded: _Coded = ctx.coded
+        inside = (u > 0).logical_and_(u < coded.most + 1)
+        out = gradient * inside
+        if bool(paid.any()):
+            each = paid.reshape(-1, *(1,) * (u.ndim - 1))
+            if coded.first is None:
+                out.addcmul_(inside, each * coded.slope)
+            else:
+                width = max(SHARE * coded.most, 0.5)
+                surrogate = ctx.how.surrogate
+                bump = SURROGATES[surrogate](u - coded.first, width)
+                worth = float(coded.spikes.max()) / (AREAS[surrogate] * width)
+                out.addcmul_(bump, each * worth)
+        return out.div_(threshold), None, None, None
 
 
 # By model; those of ``windowed`` networks are ``numbers``. Others are refused by name.

@@ -12,6 +12,7 @@ nothing changes. All have h(0) = 1 and one parameter, ``width``, where h has abo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import pi
 from typing import Any, TypeAlias
 
 HALF = 1.762747  # where 4 s (1 - s) = 1/2
@@ -38,3 +39,5 @@ SURROGATES: Mapping[str, Surrogate] = {
     "triangle": triangle,
     "sigmoid": sigmoid,
 }
+# The area under h, in widths: pi for the arctan (the integral of 1 / (1 + x^2)).
+AREAS: Mapping[str, float] = {"arctan": pi, "triangle": 2.0, "sigmoid": 4 / HALF}

@@ -180,6 +180,7 @@ class Tuner:
                 for k, x in mine.items()
             ]
             task = torch.stack(parts).mean()
+        activations = activations if self.settings.match else {}
         match = losses.matching(made["decoded"], wanted=activations, powers=self.powers)
         spikes = torch.stack([x.mean() for x in made["sent"].values()]).sum() / self.neurons
         right = None

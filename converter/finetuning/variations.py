@@ -7,11 +7,14 @@ no labels; with labels they must leave the class as it is.
     contrast:X  times 1 - X to 1 + X and plus up to X standard deviations, each sample and channel
     mix:X       up to a share X of another sample of the batch (not with labels)
     cut:X       a box of up to a share X of the last two axes from another sample (not with labels)
+
+N is whole, shares are at most 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from typing import TypeAlias
 
 import numpy as np
@@ -73,7 +76,7 @@ def _cut(x: Array, amount: float, rng: np.random.Generator) -> Array:
     return out
 
 
-# Name -> what it does, and whether it takes a number.
+# Name -> what it does, and whether it takes a number; of ``SHARES`` that is at most 1.
 VARIATIONS: Mapping[str, tuple[Variation, bool]] = {
     "flip": (_flip, False),
     "shift": (_shift, True),
@@ -82,6 +85,7 @@ VARIATIONS: Mapping[str, tuple[Variation, bool]] = {
     "mix": (_mix, True),
     "cut": (_cut, True),
 }
+SHARES = ("mix", "cut")
 
 
 def check(given: Iterable[str]) -> None:
@@ -111,11 +115,16 @@ def _read(text: str) -> tuple[Variation, float]:
         amount = float(number) if colon else 0.0
     except ValueError:
         amount = -1.0
-    if vary is None or bool(colon) != counted or amount < 0 or (counted and not amount > 0):
+    if vary is None or bool(colon) != counted or amount < 0 or (counted and not 0 < amount < inf):
         raise UsageError(
             f"{spelled('augment')} takes flip, shift:N, noise:X, contrast:X, mix:X and cut:X, got "
             f"'{text}'",
-            remedy=did_you_mean(name, VARIATIONS),
+            remedy=did_you_mean(name, VARIATIONS) if vary is None else "",
             code="E140",
         )
+    wrong = "a share, at most 1" if name in SHARES and amount > 1 else None
+    if name == "shift" and amount != int(amount):
+        wrong = "a whole number of places"
+    if wrong:
+        raise UsageError(f"{spelled('augment')} {name}: {wrong}, got '{text}'", code="E140")
     return vary, amount

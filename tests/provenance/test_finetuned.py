@@ -176,7 +176,8 @@ def test_the_tutorial_shows_what_is_printed(tmp_path: Path) -> None:
     section = text[text.index("## Fine-tuning") : text.index("## Synapses that learn")]
     assert section.count("needs PyTorch") == section.count("```sh") == 3
     kept = [line for line in section.splitlines() if "not run:" not in line]
-    assert not list(pages.differing("\n".join(kept), tmp_path))
+    # 20 epochs on another processor, where sums are rounded otherwise: two to three points.
+    assert not list(pages.differing("\n".join(kept), tmp_path, points=4))
 
 
 def _without_ann(network: SpikingGraph) -> SpikingGraph:

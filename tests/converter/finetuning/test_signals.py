@@ -160,6 +160,47 @@ def test_gradients_through_time_are_those_by_hand(detached: bool) -> None:
         np.testing.assert_allclose(values[key].grad.item(), expected * unit, rtol=1e-6, err_msg=key)
 
 
+@pytest.mark.parametrize("model", [NeuronParams, FewSpikeParams, TtfsParams])
+def test_a_bias_means_the_same_share_of_the_range_in_every_code(model: Any) -> None:
+    """A rate must move a bias as far in a time code as in others: by steps, its weights add up to
+    more than its largest number."""
+    steps = 8
+    kind: Any = {} if model is NeuronParams else {"lag": steps}
+    theta, zero = np.full((1,), 0.5, np.float32), np.zeros((1,), np.float32)
+    neuron = model(v_threshold=theta, v_init=zero, **kind)
+    nodes = (
+        snn.Input(name="x", shape=(1,)),
+        snn.Synapse(name="w", inputs=("x",), shape=(1,), op=ops.Linear(weight=theta[None])),
+        snn.Population(name="p", inputs=("w",), shape=(1,), neuron=neuron),
+        snn.Readout(name="out", inputs=("p",), shape=(1,), coding=neuron.coding),
+    )
+    (unit,) = (
+        p.unit
+        for p in parameters_of(snn.SpikingGraph(nodes=nodes), ("biases",), coded=False)
+        if p.node == "p"
+    )
+    worth = neuron.total(steps) if kind else steps  # of a bias that comes in every step
+    most = neuron.most(steps) if kind else steps
+    assert unit * worth == pytest.approx(0.5 * most)
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES)
+def test_the_price_of_a_time_code_is_what_a_shift_of_its_charge_saves(surrogate: str) -> None:
+    neuron = TtfsParams(v_threshold=np.float32(0.5), v_init=np.float32(0), lag=16)
+    how = Learnable(surrogate=surrogate, width=0.25)
+
+    def spikes(shift: Any) -> Any:
+        charge = torch.linspace(-40, 60, 100_001)[None] + shift
+        theta = torch.tensor(0.5)
+        return trained.numbers(neuron, charge, threshold=theta, how=how, steps=16)[1].sum()
+
+    shift = torch.zeros((), requires_grad=True)
+    spikes(shift).backward()
+    with torch.no_grad():
+        saved = (spikes(1.0) - spikes(-1.0)) / 2
+    assert shift.grad.item() == pytest.approx(saved.item(), rel=0.02)
+
+
 def test_surrogates_are_bumps_of_height_one_and_the_width_given() -> None:
     for name, bump in SURROGATES.items():
         u = torch.tensor([-3.0, -0.4, 0.0, 0.4, 3.0])

@@ -245,6 +245,11 @@ def test_variations_keep_what_they_should() -> None:
         ({"augment": ("shift",)}, "augment takes flip, shift:N"),
         ({"augment": ("flip:2",)}, "augment takes flip"),
         ({"augment": ("noise:x",)}, "augment takes flip"),
+        ({"augment": ("noise:inf",)}, "augment takes flip"),
+        ({"augment": ("cut:2",)}, "augment cut: a share, at most 1, got 'cut:2'"),
+        ({"augment": ("shift:0.5",)}, "augment shift: a whole number of places"),
+        ({"rate": float("inf")}, "rate must be above 0 and finite, got inf"),
+        ({"spike_penalty": float("inf")}, "at least 0 and finite, got inf"),
     ],
     ids=str,
 )
