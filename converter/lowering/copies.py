@@ -36,6 +36,9 @@ from ...runtime.semantics.walk import annotate
 
 FEW_LEVELS = 32  # with more, a second neuron per value costs more than it is worth
 SMALL_SHARE = 0.25  # of all neurons: deep networks; others inherit little and would pay much
+# Of all values, how many neurons more where the last layers have copies too: twice the steps, which
+# would do as much, cost more of everything else (docs/methods.md).
+DEEP_SHARE = 0.5
 # Traits of neurons whose copies do what one of them with more levels does.
 COPIED = (
     frozenset(("if", "subtract", "levels", "signed", "v_init")),
@@ -56,12 +59,12 @@ def _front(facts: GraphFacts) -> set[str]:
 
 
 def deep(graph: snn.SpikingGraph, *, count: int, beside: Collection[str]) -> set[str]:
-    """The last populations, as many as a quarter more neurons allow (``SMALL_SHARE``) where each
+    """The last populations, as many as half as many neurons again allow (``DEEP_SHARE``) where each
     value of them and of those ``beside`` has ``count``. None that a max pool reads
     (``worth_copying``)."""
     consumers = graph.consumers()
     sizes = {p.name: (count - 1) * prod(p.shape) for p in graph.of(snn.Population)}
-    left = SMALL_SHARE * sum(prod(p.shape) for p in graph.of(snn.Population))
+    left = DEEP_SHARE * sum(prod(p.shape) for p in graph.of(snn.Population))
     left -= sum(sizes[name] for name in beside)
     out: set[str] = set()
     for name in reversed([name for name in sizes if name not in beside]):

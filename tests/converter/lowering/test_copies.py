@@ -317,14 +317,14 @@ def test_every_kind_of_reader(kind, recipe):
 
 @pytest.mark.parametrize(("steps", "there"), [(5, True), (6, False)])
 def test_the_last_layers_have_them_where_layers_in_a_row_are_no_fewer_than_steps(steps, there):
-    """The digits have five; the last two have 24 % of the neurons."""
+    """The digits have five; the last three have 34 % of the neurons."""
     network = converted(steps=steps).graph
     assert in_a_row(lowered()) == 5
     counts = gathered(network)[1]
     if not there:
         assert not counts
         return
-    assert counts == {"/block/Relu_1": 2, LAST: 2}
+    assert counts == {"/block/Relu": 2, "/block/Relu_1": 2, LAST: 2}
     (said,) = [note for note in network.meta["notes"] if "for each value" in note]
-    assert "of the last 2 layers with neurons" in said and "896 neurons and their spikes" in said
+    assert "of the last 3 layers with neurons" in said and "1,280 neurons and their spikes" in said
     assert logit_error(steps=steps) < 0.95 * logit_error(steps=steps, copies=1)
