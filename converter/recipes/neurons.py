@@ -12,7 +12,7 @@ from ...runtime.neurons import Neuron, NeuronParams, PacedParams
 from ...runtime.ops import Array
 from ..lowering.align import aligned
 from ..lowering.coders import Coders, coding_neuron, joined
-from ..lowering.copies import FEW_LEVELS, deep, front, in_a_row, worth_copying
+from ..lowering.copies import FEW_LEVELS, deep, front, is_deep, worth_copying
 from ..lowering.differential import differential
 from ..lowering.lower import UNIT
 from ..statistics.measure import LayerStats
@@ -55,7 +55,7 @@ def thresholds_of(
 
 def copies_of(lowered: snn.SpikingGraph, options: Options) -> dict[str, int]:
     """Neurons for each value, of the layers that read the input only and of the last ones of a
-    network with more layers in a row than steps."""
+    deep network with no more steps than layers in a row."""
     recipe, asked = recipe_named(options.recipe), options.copies
     if not can_copy(options):
         return dict.fromkeys(front(lowered), asked or 1)
@@ -66,7 +66,7 @@ def copies_of(lowered: snn.SpikingGraph, options: Options) -> dict[str, int]:
     first = asked or (few if worth_copying(lowered) else 1)
     out = dict.fromkeys(front(lowered), first)
     count = asked or few
-    if recipe.name == "binary" and count > 1 and in_a_row(lowered) >= options.steps:
+    if recipe.name == "binary" and count > 1 and is_deep(lowered, options.steps):
         copied = [name for name in out if first > 1]
         out |= dict.fromkeys(deep(lowered, count=count, beside=copied), count)
     return out

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from converter.digits_nets import ann, converted, logit_error, lowered, samples
+from converter.digits_nets import ann, answers, converted, logit_error, lowered, samples
 from converter.lowering.test_lag import inputs, made
 from onnx2snn.converter import convert as conversion
 from onnx2snn.converter.auto import KINDS, choose
@@ -316,9 +316,13 @@ def test_every_kind_of_reader(kind, recipe):
 
 
 @pytest.mark.parametrize(("steps", "there"), [(5, True), (6, False)])
-def test_the_last_layers_have_them_where_layers_in_a_row_are_no_fewer_than_steps(steps, there):
-    """The digits have five; the last three have 34 % of the neurons."""
-    network = converted(steps=steps).graph
+def test_the_last_layers_have_them_in_deep_networks_with_few_steps(monkeypatch, steps, there):
+    """The digits have five layers in a row, and would be deep; the last three have 34 % of the
+    neurons."""
+    options = Options(steps=steps)
+    assert set(gathered(converted(steps=steps).graph)[1]) == set()
+    monkeypatch.setattr(copies_module, "DEEP", 5)
+    network = conversion.convert(ann(), samples()[:64], options).graph
     assert in_a_row(lowered()) == 5
     counts = gathered(network)[1]
     if not there:
@@ -327,4 +331,9 @@ def test_the_last_layers_have_them_where_layers_in_a_row_are_no_fewer_than_steps
     assert counts == {"/block/Relu": 2, "/block/Relu_1": 2, LAST: 2}
     (said,) = [note for note in network.meta["notes"] if "for each value" in note]
     assert "of the last 3 layers with neurons" in said and "1,280 neurons and their spikes" in said
-    assert logit_error(steps=steps) < 0.95 * logit_error(steps=steps, copies=1)
+
+    def error(graph: snn.SpikingGraph) -> float:
+        found = simulate(graph, samples("x_test"), steps, at=[steps]).readouts
+        return float(((next(iter(found.values()))[-1] - answers("digits_cnn")) ** 2).mean())
+
+    assert error(network) < 0.9 * error(converted(steps=steps).graph)
