@@ -337,3 +337,9 @@ def test_the_last_layers_have_them_in_deep_networks_with_few_steps(monkeypatch, 
         return float(((next(iter(found.values()))[-1] - answers("digits_cnn")) ** 2).mean())
 
     assert error(network) < 0.9 * error(converted(steps=steps).graph)
+    x = samples("x_test")[:16]
+    fast, plain = (simulate(network, x, steps, engine=name) for name in ("fast", "numpy"))
+    assert {p: s.tolist() for p, s in fast.spikes.items()} == {
+        p: s.tolist() for p, s in plain.spikes.items()
+    }
+    assert np.array_equal(*(next(iter(r.readouts.values())) for r in (fast, plain)))
