@@ -17,7 +17,7 @@ from ..spelling import spelled
 from .ann.graph import AnnGraph, Relu
 from .ann.passes import default_passes, run_passes
 from .lowering.coders import NONE, ever_negative, with_coders
-from .lowering.copies import front, spread
+from .lowering.copies import spread
 from .lowering.fold_thresholds import set_thresholds
 from .lowering.grid import on_grid, round_thresholds
 from .lowering.lower import lower
@@ -109,7 +109,7 @@ def convert(
         copies = dict.fromkeys(coders, options.enters.neurons)
         notes += coder_notes(lowered, coders, options)
     else:
-        copies = dict.fromkeys(front(lowered), copies_of(lowered, options))
+        copies = copies_of(lowered, options)
         notes += copy_notes(lowered, copies, options)
     graph, neurons = neurons_of(
         lowered,

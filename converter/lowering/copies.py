@@ -1,6 +1,7 @@
-"""Copies: several neurons for each value of the layers that read the network's input only.
+"""Copies: several neurons for each value of the layers that read the network's input only, and of
+the last layers of a network with more layers in a row than steps.
 
-What such a layer gets is exact and the same in every step, so that all of its error is
+What a first layer gets is exact and the same in every step, so that all of its error is
 quantization, theta / T per level, and the clipping that a small theta is paid for with; every layer
 behind it inherits that. C neurons with one threshold
 and input, whose initial potentials lie theta / C apart, send together
@@ -12,11 +13,15 @@ latency. The cost, C - 1 neurons more per value and their spikes, is in every co
 they are populations of their own, averaged by a synapse. One neuron with the threshold theta / C
 that may spike C times in a step does the same: the set of potentials {U + i theta / C} stays one of
 this form, for any input. That is how calibration and diagnosis see them.
+
+The same holds for any other layer, which also sends more evenly then: its first spikes come sooner,
+and each is worth less. In a deep network with few steps errors of all layers add up, and the last
+layers are the cheapest to make finer, as maps get smaller with depth (``deep``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
@@ -27,9 +32,14 @@ from ...runtime import ops
 from ...runtime.facts import GraphFacts
 from ...runtime.neurons import Neuron
 from ...runtime.ops import Array
+from ...runtime.semantics.walk import annotate
 
 FEW_LEVELS = 32  # with more, a second neuron per value costs more than it is worth
 SMALL_SHARE = 0.25  # of all neurons: deep networks; others inherit little and would pay much
+DEEP = 8  # layers in a row: what fewer inherit is little
+# Of all values, how many neurons more where the last layers have copies too: twice the steps, which
+# would do as much, cost more of everything else (docs/methods.md).
+DEEP_SHARE = 0.5
 # Traits of neurons whose copies do what one of them with more levels does.
 COPIED = (
     frozenset(("if", "subtract", "levels", "signed", "v_init")),
@@ -47,6 +57,46 @@ def front(graph: snn.SpikingGraph) -> set[str]:
 def _front(facts: GraphFacts) -> set[str]:
     populations = facts.graph.of(snn.Population)
     return {p.name for p in populations if p.inputs[0] in facts.constant}
+
+
+def deep(graph: snn.SpikingGraph, *, count: int, beside: Collection[str]) -> set[str]:
+    """The last populations, as many as half as many neurons again allow (``DEEP_SHARE``) where each
+    value of them and of those ``beside`` has ``count``. None that a max pool reads
+    (``worth_copying``)."""
+    consumers = graph.consumers()
+    sizes = {p.name: (count - 1) * prod(p.shape) for p in graph.of(snn.Population)}
+    left = DEEP_SHARE * sum(prod(p.shape) for p in graph.of(snn.Population))
+    left -= sum(sizes[name] for name in beside)
+    out: set[str] = set()
+    for name in reversed([name for name in sizes if name not in beside]):
+        left -= sizes[name]
+        if left < 0:
+            break
+        if not any(isinstance(reader, snn.MaxPool) for reader in consumers[name]):
+            out.add(name)
+    return out
+
+
+def is_deep(graph: snn.SpikingGraph, steps: int) -> bool:
+    """Whether errors of many layers add up, each decided in few steps."""
+    return in_a_row(graph) >= max(DEEP, steps)
+
+
+def in_a_row(graph: snn.SpikingGraph) -> int:
+    """Populations on the longest path."""
+    return max(annotate(graph, _Row()).values(), default=0)
+
+
+class _Row(snn.Rules[int]):
+    """Populations on the longest path to a node, this included."""
+
+    def input(self, node: snn.Node, xs: Sequence[int]) -> int:
+        return max(xs, default=0)
+
+    synapse = max_pool = analog = delay = readout = input
+
+    def population(self, node: snn.Population, xs: Sequence[int]) -> int:
+        return max(xs, default=0) + 1
 
 
 def worth_copying(graph: snn.SpikingGraph) -> bool:

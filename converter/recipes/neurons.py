@@ -12,7 +12,7 @@ from ...runtime.neurons import Neuron, NeuronParams, PacedParams
 from ...runtime.ops import Array
 from ..lowering.align import aligned
 from ..lowering.coders import Coders, coding_neuron, joined
-from ..lowering.copies import FEW_LEVELS, worth_copying
+from ..lowering.copies import FEW_LEVELS, deep, front, is_deep, worth_copying
 from ..lowering.differential import differential
 from ..lowering.lower import UNIT
 from ..statistics.measure import LayerStats
@@ -53,13 +53,23 @@ def thresholds_of(
     return out | {name: x * np.float32(own) for name, x in joined(out, coders).items()}
 
 
-def copies_of(lowered: snn.SpikingGraph, options: Options) -> int:
-    """Neurons for each value of the layers that read the input only."""
-    if options.copies is not None or not can_copy(options):
-        return options.copies or 1
-    window = recipe_named(options.recipe).window
-    levels = windows.number_of_levels(window, options.steps) if window else options.steps
-    return 2 if levels <= FEW_LEVELS and worth_copying(lowered) else 1
+def copies_of(lowered: snn.SpikingGraph, options: Options) -> dict[str, int]:
+    """Neurons for each value, of the layers that read the input only and of the last ones of a
+    deep network with no more steps than layers in a row."""
+    recipe, asked = recipe_named(options.recipe), options.copies
+    if not can_copy(options):
+        return dict.fromkeys(front(lowered), asked or 1)
+    levels = options.steps
+    if recipe.window is not None:
+        levels = windows.number_of_levels(recipe.window, options.steps)
+    few = 2 if levels <= FEW_LEVELS else 1
+    first = asked or (few if worth_copying(lowered) else 1)
+    out = dict.fromkeys(front(lowered), first)
+    count = asked or few
+    if recipe.name == "binary" and count > 1 and is_deep(lowered, options.steps):
+        copied = [name for name in out if first > 1]
+        out |= dict.fromkeys(deep(lowered, count=count, beside=copied), count)
+    return out
 
 
 def neurons_of(

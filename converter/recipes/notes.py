@@ -11,6 +11,7 @@ from ...runtime import graph as snn
 from ...runtime.semantics.decision import LEFT_OUT, score_count
 from ...spelling import spelled
 from ..lowering.coders import Coders
+from ..lowering.copies import front, in_a_row
 from . import Recipe
 from .neurons import is_paced
 from .options import Options
@@ -89,15 +90,27 @@ def copy_notes(
 ) -> Iterator[str]:
     """What a report must say about copies."""
     count = max(copies.values(), default=1)
-    if not copies and (options.copies or 1) > 1:
+    first = front(lowered)
+    if not first and (options.copies or 1) > 1:
         yield "no copies of neurons: no layer reads the input only, through weights alone"
     if count > 1:
-        more = sum((count - 1) * prod(lowered[name].shape) for name in copies)
+        more = sum((n - 1) * prod(lowered[name].shape) for name, n in copies.items())
+        copied = {name for name, n in copies.items() if n > 1}
+        why = []
+        if copied & first:
+            why.append(
+                f"{', '.join(sorted(copied & first))}, which read the input only and so decide "
+                "how finely the network sees it"
+            )
+        if copied - first:
+            why.append(
+                f"the last {counted(len(copied - first), 'layer')} with neurons, since "
+                f"{counted(in_a_row(lowered), 'layer')} in a row are no fewer than "
+                f"T={counted(options.steps, 'step')}"
+            )
         yield (
-            f"{counted(count, 'neuron')} for each value of {', '.join(sorted(copies))}, "
-            "which read the input "
-            f"only and so decide how finely the network sees it: {counted(more, 'neuron')} "
-            "and their spikes "
+            f"{counted(count, 'neuron')} for each value of {'; and of '.join(why)}: "
+            f"{counted(more, 'neuron')} and their spikes "
             f"on top, counted everywhere ({spelled('copies', 1)} leaves them out)"
         )
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from converter.digits_nets import ann, converted, logit_error, lowered, samples
+from converter.digits_nets import ann, answers, converted, logit_error, lowered, samples
 from converter.lowering.test_lag import inputs, made
 from onnx2snn.converter import convert as conversion
 from onnx2snn.converter.auto import KINDS, choose
 from onnx2snn.converter.lowering import copies as copies_module
-from onnx2snn.converter.lowering.copies import front, gathered
+from onnx2snn.converter.lowering.copies import front, gathered, in_a_row
 from onnx2snn.converter.recipes.options import Options
 from onnx2snn.diagnosis.measure import measure
 from onnx2snn.diagnosis.run import SpikingRun
@@ -313,3 +313,33 @@ def test_every_kind_of_reader(kind, recipe):
         said = any("no layer reads the input only" in note for note in done.graph.meta["notes"])
         assert said == (copies > 1 and not there)
     assert results[2] < 1.1 * results[1]
+
+
+@pytest.mark.parametrize(("steps", "there"), [(5, True), (6, False)])
+def test_the_last_layers_have_them_in_deep_networks_with_few_steps(monkeypatch, steps, there):
+    """The digits have five layers in a row, and would be deep; the last three have 34 % of the
+    neurons."""
+    options = Options(steps=steps)
+    assert set(gathered(converted(steps=steps).graph)[1]) == set()
+    monkeypatch.setattr(copies_module, "DEEP", 5)
+    network = conversion.convert(ann(), samples()[:64], options).graph
+    assert in_a_row(lowered()) == 5
+    counts = gathered(network)[1]
+    if not there:
+        assert not counts
+        return
+    assert counts == {"/block/Relu": 2, "/block/Relu_1": 2, LAST: 2}
+    (said,) = [note for note in network.meta["notes"] if "for each value" in note]
+    assert "of the last 3 layers with neurons" in said and "1,280 neurons and their spikes" in said
+
+    def error(graph: snn.SpikingGraph) -> float:
+        found = simulate(graph, samples("x_test"), steps, at=[steps]).readouts
+        return float(((next(iter(found.values()))[-1] - answers("digits_cnn")) ** 2).mean())
+
+    assert error(network) < 0.9 * error(converted(steps=steps).graph)
+    x = samples("x_test")[:16]
+    fast, plain = (simulate(network, x, steps, engine=name) for name in ("fast", "numpy"))
+    assert {p: s.tolist() for p, s in fast.spikes.items()} == {
+        p: s.tolist() for p, s in plain.spikes.items()
+    }
+    assert np.array_equal(*(next(iter(r.readouts.values())) for r in (fast, plain)))
