@@ -25,6 +25,7 @@ from ..buffers import copied
 LANE_FLOATS = 8  # channels are filled up to a multiple of this
 FLOAT = 4  # bytes
 LARGEST = 2**31 - 1
+PAIR = 32  # most channels of two positions taken as one: more have spikes enough to share a visit
 TAPS = 3  # targets side by side that kernels keep in registers
 ROWS_OF_TAPS = (3, 5)  # taps side by side whose sources they keep there
 
@@ -80,6 +81,8 @@ def filled(channels: int) -> int:
 def event_table(convs: tuple[Conv, ...], shape: Shape) -> EventTable | None:
     """The table of convolutions one after the other on spikes (C, H, W): pools and scales per
     channel, then any convolution of one group, depthwise, or selection. None for others."""
+    if len(convs) == 1:
+        convs, shape = _paired(convs[0], shape)
     gain = np.ones(shape[0], np.float32)
     positions, line = prod(shape[1:]), shape[2]
     sources: Array = np.arange(positions)
@@ -139,6 +142,34 @@ def event_table(convs: tuple[Conv, ...], shape: Shape) -> EventTable | None:
         width=width,
         operations=uses * len(sources),
     )
+
+
+def _paired(conv: Conv, shape: Shape) -> tuple[tuple[Conv, ...], Shape]:
+    """A convolution of stride 2 along x with each two positions side by side as one that has the
+    channels of both, as they lie in memory: half as many positions, whose spikes reach the same
+    targets, although a third more weights are added, which are zero. Others as they are."""
+    (out, inside, rows, taps), (_, height, line) = conv.weight.shape, shape
+    fits = conv.groups == 1 and inside == filled(inside) and 2 * inside <= PAIR
+    if conv.strides[1] != 2 or conv.dilations[1] != 1 or line % 2 or taps < 2 or not fits:
+        return (conv,), shape
+    top, left, bottom, _ = conv.pads
+    before = -(-left // 2)  # pairs
+    pairs = (taps - 1 - left) // 2 + before + 1
+    after = conv.output_shape(shape)[2] - 1 + pairs - before - line // 2
+    if after < 0:
+        return (conv,), shape
+    weight = np.zeros((out, 2, inside, rows, pairs), conv.weight.dtype)
+    for pair, side in product(range(pairs), range(2)):
+        tap = 2 * (pair - before) + side + left
+        if 0 <= tap < taps:
+            weight[:, side, :, :, pair] = conv.weight[..., tap]
+    paired = Conv(
+        weight=weight.reshape(out, 2 * inside, rows, pairs),
+        strides=(conv.strides[0], 1),
+        dilations=(conv.dilations[0], 1),
+        pads=(top, before, bottom, after),
+    )
+    return (paired,), (2 * inside, height, line // 2)
 
 
 def _is_depthwise(conv: Conv, shape: Shape) -> bool:

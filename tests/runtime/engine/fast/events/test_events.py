@@ -130,6 +130,10 @@ OVERLAPPING = ops.SumPool(kernel=(3, 2), strides=(2, 1), dilations=(1, 1), pads=
 CASES = {
     "3 x 3": (conv(5, 3, (3, 3), pads=(1, 1, 1, 1)), (3, 6, 7), ()),
     "strided, uneven pads": (conv(40, 9, (3, 3), stride=2, pads=(0, 1, 2, 1)), (9, 7, 6), ()),
+    "in pairs": (conv(24, 16, (3, 3), stride=2, pads=(1, 1, 1, 1)), (16, 5, 8), ()),
+    "in pairs, uneven pads": (conv(9, 8, (2, 5), stride=2, pads=(0, 2, 1, 1)), (8, 6, 6), ()),
+    "in pairs, no pads": (conv(40, 16, (1, 2), stride=2), (16, 3, 6), ()),
+    "in pairs, wide pads": (conv(8, 8, (3, 4), stride=2, pads=(2, 3, 2, 3)), (8, 4, 4), ()),
     "dilated": (conv(6, 4, (3, 3), dilation=2, pads=(2, 2, 2, 2)), (4, 6, 5), ()),
     "window larger than the map": (conv(3, 2, (4, 4), pads=(3, 3, 3, 3)), (2, 2, 2), ()),
     "1 x 1, strided": (conv(7, 5, (1, 1), stride=3), (5, 7, 8), ()),
