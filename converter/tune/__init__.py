@@ -29,7 +29,7 @@ from .replay import Replay
 from .sampled import drive
 from .search import Choice, choose, search_of, windowed_mean
 from .stream import Firing, Where
-from .trains import Train, packs, pages, spike_type
+from .trains import Train, bits_each, pages, spike_type
 from .weights import correct, correctable, fit_bytes, fits, residual
 
 Progress = Callable[[int, int], None]
@@ -278,7 +278,7 @@ class _Loop:
         train = Train(
             threshold=neuron.v_threshold.astype(np.float32),
             worth=neuron.worth(replay.steps),
-            packed=packs(neuron),
+            bits=bits_each(neuron),
             windowed=replay.windowed,
         )
         values: dict[int, Array] = {}

@@ -18,7 +18,7 @@ def keeps_charge(neuron: Neuron) -> bool:
     return neuron.traits <= {"if", "subtract", "v_init", "lag"}
 
 
-def discharge(v: Array, threshold: Array, spare: Array) -> None:
+def discharge(v: Array, *, threshold: Array, spare: Array) -> None:
     """Take a threshold off the potentials ``v`` that have reached it, in place; ``spare`` is >= 0
     where they had. All are float32 of one shape, but for ``threshold``, which may broadcast."""
     np.subtract(v, threshold, out=spare)

@@ -14,9 +14,10 @@ from math import prod
 from ...runtime import graph as snn
 from ...runtime.ops import WeightedOp
 from ..statistics.kernels import HELD, session_bytes
+from ..statistics.measure import channel_axis
 from .replay import Replay
 from .sampled import neurons_drawn
-from .search import CHUNK
+from .search import CHUNK, SCALES, V_INITS
 from .stream import BLOCK
 from .weights import correctable, fit_bytes, fits
 
@@ -30,22 +31,24 @@ def at_work(replay: Replay, *, weights: bool) -> int:
     sessions, and with ``weights`` the corrected ones."""
     nodes = replay.graph.nodes
     tiles = replay.threads * (8 * BLOCK + 24 * max(prod(node.shape) for node in nodes))
-    driven = (
-        neurons_drawn(replay, n) * _span(replay, n.name)
-        for n in nodes
-        if isinstance(n, snn.Population)
-    )
-    search = 4 * (max(driven, default=0) + ARRAYS * CHUNK)
-    ops = [s.op for s in replay.graph.of(snn.Synapse) if isinstance(s.op, WeightedOp)]
-    corrected = sum(op.weight.nbytes for op in ops) if weights else 0
-    sessions = min((1 + weights) * sum(map(session_bytes, ops)), HELD)
+    populations = replay.graph.of(snn.Population)
+    search = max((_searched(replay, node) for node in populations), default=0)
+    ops = {s: s.op for s in replay.graph.of(snn.Synapse) if isinstance(s.op, WeightedOp)}
+    fitted = [op for s, op in ops.items() if weights and fits(s)]
+    corrected = sum(op.weight.nbytes for op in fitted)
+    sessions = min(sum(map(session_bytes, [*ops.values(), *fitted])), HELD)
     return LIBRARIES + tiles + search + corrected + sessions
 
 
-def _span(replay: Replay, name: str) -> int:
-    """Steps from the first current that comes in a population's window to its last spike."""
-    begin, fire = replay.window(name)
-    return 1 if replay.windowed else fire - begin + replay.steps
+def _searched(replay: Replay, node: snn.Population) -> int:
+    """Of the currents from the first in a population's window to its last spike, and of the arrays
+    of all candidates for some of its channels."""
+    begin, fire = replay.window(node.name)
+    steps = 1 if replay.windowed else fire - begin + replay.steps
+    drawn = neurons_drawn(replay, node)
+    channels = (node.shape or (1,))[channel_axis(replay.facts, node.name)]
+    together = max(CHUNK, len(SCALES) * len(V_INITS) * drawn // channels)
+    return 4 * (drawn * steps + ARRAYS * together)
 
 
 def of_fits(replay: Replay) -> dict[str, int]:

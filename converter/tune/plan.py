@@ -64,7 +64,10 @@ def planned(
     rooms = [room, [min(room, default=0)] * len(room)]
     while True:
         tried = [_trains(facts, samples=samples, room=room) for room in rooms]
-        enough = [_enough(held, room, deepest) for (*_, held, deepest) in tried]
+        enough = [
+            _enough(held, room=room, deepest=deepest)
+            for room, (*_, held, deepest) in zip(rooms, tried, strict=True)
+        ]
         if samples == 1 or any(enough):
             break
         samples = max(1, samples * 3 // 4)
@@ -141,7 +144,7 @@ def _trains(
     return frozenset(kept), until, held, max(depth.values(), default=0)
 
 
-def _enough(held: list[int], room: list[int], deepest: int) -> bool:
+def _enough(held: list[int], *, room: list[int], deepest: int) -> bool:
     return deepest <= DEEPEST and all(took <= most for took, most in zip(held, room, strict=True))
 
 

@@ -310,7 +310,7 @@ def _charged(neuron: Neuron, bias: Array, drive: Drive, *, uneven: bool) -> tupl
             v += constant
         if t < drive.fire:
             continue
-        discharge(v, threshold, spare)
+        discharge(v, threshold=threshold, spare=spare)
         now = t - drive.fire + 1
         if now in moments or now == drive.steps:
             np.subtract(came, v, out=sent)

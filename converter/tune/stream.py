@@ -103,7 +103,7 @@ class Firing:
             if fire <= t and keeps_charge(piece.neuron):
                 v = piece.state["v"]
                 v += now
-                discharge(v, piece.neuron.v_threshold, now)
+                discharge(v, threshold=piece.neuron.v_threshold, spare=now)
                 np.greater_equal(now, 0, out=piece.spikes)
             else:
                 piece.neuron.step(
@@ -138,7 +138,7 @@ def _pieces(neuron: Neuron, bias: Array, *, batch: int, shape: tuple[int, ...]) 
         rows = slice(at, min(at + each, length))
         own = (rows.stop - rows.start, *shape[1:]) if shape else ()
         part = neuron if own == shape else _rows(neuron, rows, shape=shape)
-        kind = np.dtype(np.float32)
+        kind: np.dtype = np.dtype(np.float32)
         if keeps_charge(part):
             kind = np.dtype(np.bool_)
             part = part.having(v_threshold=_whole(part.v_threshold, own))

@@ -32,7 +32,7 @@ from .replay import Replay
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 MAX_FEATURES = 5000  # a Gram matrix of this size takes 200 MB
-FIT_BYTES = 1 << 30  # a layer whose fit takes more keeps its weights
+FIT_BYTES = 3 << 28  # a layer whose fit takes more keeps its weights
 WHOLE = 1 << 22  # numbers of a solution that is judged at once
 ROWS = 32768  # of inputs in a fit, over all samples
 

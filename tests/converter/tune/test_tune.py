@@ -194,19 +194,19 @@ def test_memory_does_not_grow_with_the_steps(monkeypatch: pytest.MonkeyPatch) ->
     assert peak(128) < 1.5 * peak(32)
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_spikes_are_kept_as_they_are(packed: bool) -> None:
+@pytest.mark.parametrize("bits", [0, 1, 2])
+def test_spikes_are_kept_as_they_are(bits: int) -> None:
     rng = np.random.default_rng(0)
-    spikes = rng.integers(0, 2 if packed else 4, (11, 3, 4))
+    spikes = rng.integers(0, 2 if bits == 1 else 4, (11, 3, 4))
     threshold = rng.uniform(0.5, 1.5, 4).astype(np.float32)
     for worth in (np.full(11, 1 / 11, np.float32), rng.random(11, np.float32)):
-        train = Train(threshold=threshold, worth=worth, packed=packed)
+        train = Train(threshold=threshold, worth=worth, bits=bits)
         room = train.empty((3, 4), np.dtype(np.int8))
         for at, step in enumerate(spikes):
             for where in (slice(0, 1), slice(1, 4)):
                 train.put(room, at, where=(slice(None), where), spikes=step[:, where])
         train.spikes[0] = room
-        assert room.nbytes == 12 * (2 if packed else 11)
+        assert room.nbytes == 12 * {0: 11, 1: 2, 2: 3}[bits]
         expected = np.einsum("t,tbn->bn", worth, spikes) * threshold
         np.testing.assert_allclose(train.mean(slice(0, 3)), expected, rtol=1e-6)
         np.testing.assert_array_equal(
