@@ -1,12 +1,15 @@
 """Fine-tuning with surrogate gradients: what it wins back from calibration samples without labels.
 
-    python benchmarks/finetune.py --shared FOLDER [--only NAME] [--epochs N] [--choose]
+    python benchmarks/finetune.py --shared FOLDER [--only NAME] [--epochs N] [--test N] [--choose]
+    python benchmarks/finetune.py --shared FOLDER --front [--epochs N] [--test N]
 
 Every row converts a model on those of its calibration samples that are learned from, fine-tunes the
 network on them with the ANN inside it as teacher, and runs both on the test data. An eighth of the
 calibration samples is held out: they choose the epoch, and the conversion did not see them.
 ``--choose`` looks at held-out calibration samples of the keywords only: surrogates, widths and what
-else was compared. ``--epochs``: fewer than the row's own, for a look.
+else was compared. ``--front``: the row resnet20-ttfs at several prices of a spike, and its
+conversion, on held-out calibration samples and on test data. ``--epochs``: fewer than the row's
+own, for a look; ``--test``: so many of the test samples, the first.
 """
 
 from __future__ import annotations
@@ -60,14 +63,18 @@ ROWS: Mapping[str, Row] = {
         "ttfs",
         16,
         {
-            "epochs": 8,
+            "epochs": 10,
+            "patience": 10,
             "rate": 0.001,
-            "spike_target": 0.28,
-            "spike_penalty": 2.0,
-            "augment": ("flip", "shift:2"),
+            "match": 0.0,
+            "average": 0.9,
+            "spike_target": 0.3,
+            "spike_penalty": 20.0,
+            "augment": IMAGES,
         },
     ),
 }
+PRICES = (5.0, 20.0, 80.0)  # of the front
 COMPARED: tuple[Mapping[str, Any], ...] = (
     {"width": 0.5},
     {"width": 0.25},
@@ -87,10 +94,17 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="at most")
     parser.add_argument("--choose", action="store_true", help="calibration data only")
     parser.add_argument("--threads", type=int, help="of PyTorch")
+    parser.add_argument("--test", type=int, help="so many test samples")
+    parser.add_argument("--front", action="store_true", help="accuracy against spikes")
     given = parser.parse_args()
     more = {"epochs": given.epochs, "threads": given.threads}
     more = {key: value for key, value in more.items() if value}
-    lines = choose(given.shared) if given.choose else rows(given.shared, given.only, more)
+    if given.choose:
+        lines = choose(given.shared)
+    elif given.front:
+        lines = front(given.shared, more, given.test)
+    else:
+        lines = rows(given.shared, given.only, more, given.test)
     for line in lines:
         print(line, flush=True)
 
@@ -105,18 +119,40 @@ def converted(shared: Path, row: Row) -> tuple[SpikingGraph, str]:
     return onnx2snn.convert(model, samples.at(learned), recipe=row.recipe, steps=row.steps), where
 
 
-def rows(shared: Path, only: str | None, more: Mapping[str, int]) -> Iterator[str]:
+def rows(
+    shared: Path, only: str | None, more: Mapping[str, int], limit: int | None
+) -> Iterator[str]:
     for name in [only] if only else ROWS:
         row = ROWS[name]
         network, where = converted(shared, row)
         done = onnx2snn.finetune(network, f"{where}:x_calib", **{**row.options, **more})
-        test = onnx2snn.load_samples(f"{where}:x_test,y_test", network)
+        test = onnx2snn.load_samples(f"{where}:x_test,y_test", network, limit=limit)
         ann, before = judged(network, test, row.steps)
         after = judged(done.network, test, row.steps)[1]
         yield (
             f"{name}: ANN {100 * ann:.1f}, converted {shown(before)}, fine-tuned {shown(after)}; "
             f"{len(done.history) - 1} epochs, {done.processor_seconds:.0f} s of processor time, "
             f"{done.seconds:.0f} s{', kept as it was' if done.kept else ''}"
+        )
+
+
+def front(shared: Path, more: Mapping[str, int], limit: int | None) -> Iterator[str]:
+    """What the spikes of a time code cost: each price from the same conversion."""
+    row = ROWS["resnet20-ttfs"]
+    network, where = converted(shared, row)
+    test = onnx2snn.load_samples(f"{where}:x_test,y_test", network, limit=limit)
+    ann, point = judged(network, test, row.steps)
+    yield f"ANN {100 * ann:.1f}, converted {shown(point)}"
+    for price in PRICES:
+        options = {**row.options, **more, "spike_penalty": price}
+        done = onnx2snn.finetune(network, f"{where}:x_calib", **options)
+        before, after = done.before, done.after
+        yield (
+            f"price {price:g}: held out as the ANN {100 * before.agreement:.1f} -> "
+            f"{100 * after.agreement:.1f}, {before.spikes_per_neuron:.3f} -> "
+            f"{after.spikes_per_neuron:.3f} spikes per neuron; test "
+            f"{shown(judged(done.network, test, row.steps)[1])}; "
+            f"{done.processor_seconds:.0f} s of processor time"
         )
 
 

@@ -90,6 +90,8 @@ OF_BENCHMARKS = {
     "--peers",
     "--networks",
     "--repeats",
+    "--front",
+    "--test",
 }
 
 

@@ -60,7 +60,7 @@ class Settings:
         _choose(spelled("train"), given=self.train, known=KINDS)
         _choose(spelled("surrogate"), given=(self.surrogate,), known=tuple(SURROGATES))
         check_variations(self.augment)
-        least = (
+        floors = (
             (spelled("epochs"), self.epochs, 1),
             (spelled("batch"), self.batch, 1),
             (spelled("patience"), self.patience, 1),
@@ -71,10 +71,12 @@ class Settings:
             (spelled("spike_penalty"), self.spike_penalty, 0),
             (spelled("spike_target"), self.spike_target, 0),
         )
-        for name, value, low in least:
+        for name, value, low in floors:
             if not low <= value < inf:
-                least = f"at least {low}" + (" and finite" if value == inf else "")
-                raise UsageError(f"{name} must be {least}, got {value:g}", code="E140")
+                until = " and finite" if value == inf else ""
+                raise UsageError(
+                    f"{name} must be at least {low}{until}, got {value:g}", code="E140"
+                )
         above = (
             (spelled("width"), self.width, inf),
             (spelled("rate"), self.rate, inf),
