@@ -300,7 +300,7 @@ def scores(ann: list[np.ndarray], snn: list[np.ndarray]) -> str:
 def notes_found(ann: list[np.ndarray], snn: list[np.ndarray]) -> str:
     """Cells of time and pitch that sound, over the package's threshold of 0.3: F1 against the
     ANN's."""
-    a, b = (1 / (1 + np.exp(-x[1])) > 0.3 for x in (ann, snn))
+    a, b = (x[1] > 0.3 for x in (ann, snn))  # probabilities: a Reshape keeps the Sigmoid before it
     return f"notes' F1 {2 * (a & b).sum() / max(1, a.sum() + b.sum()):.3f} ({a.sum()} cells)"
 
 

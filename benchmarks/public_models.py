@@ -87,7 +87,7 @@ MODELS = (
         name="paraphrase-MiniLM-L3", what="sentence embedding, transformer",
         file="vital_model*/*/model/paraphrase-MiniLM-L3-v2.onnx", shape="input_ids:1x32",
         inputs=given.tokens, measure=given.paraphrases, calibration=64, test=800,
-        runs=(("graded", 4), ("graded", 8), ("differential", 4), ("differential", 8)),
+        runs=(("graded", 4), ("graded", 8)),
     ),
     Model(
         name="PP-OCRv4 rec", what="text recognition (SVTR: attention)",
