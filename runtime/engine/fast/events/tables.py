@@ -112,7 +112,7 @@ def event_table(convs: tuple[Conv, ...], shape: Shape) -> EventTable | None:
         begin = np.arange(ends) * wide + (shift or 0) * FLOAT
         rows = _rows_of_taps(kinds[1], runs=kinds[2], width=width)
         places = _with_neighbours(
-            np.column_stack([begin, *kinds[0].T]), rows > 1, line=out[2], on=(wide, width)
+            np.column_stack([begin, *kinds[0].T]), slides=rows > 1, line=out[2], on=(wide, width)
         )
         ready: Array = np.arange(1 + out[1], dtype=np.int32) * out[2]
     else:
@@ -127,7 +127,7 @@ def event_table(convs: tuple[Conv, ...], shape: Shape) -> EventTable | None:
         )
         three = kinds[2][:, 2] * (FLOAT * LANE_FLOATS) == TAPS * wide
         slides = np.array([a < b and three[a:b].all() for a, b in itertools.pairwise(kinds[1])])
-        places = _with_neighbours(kinds[0], slides, line=line, on=(wide,))
+        places = _with_neighbours(kinds[0], slides=slides, line=line, on=(wide,))
         ready = _ready(sources // line, target_rows=reached // out[2], rows=out[1]) * line
     _, first, runs = kinds
     uses = int(np.count_nonzero(conv.weight)) // prod(conv.kernel)  # per tap, on average
@@ -281,7 +281,7 @@ def _patterns(
     return places.astype(np.int32), first.astype(np.int32), kinds[used].astype(np.int32)
 
 
-def _with_neighbours(places: Array, slides: Array, *, line: int, on: tuple[int, ...]) -> Array:
+def _with_neighbours(places: Array, *, slides: Array, line: int, on: tuple[int, ...]) -> Array:
     """``places`` with their last column. ``slides``: of which kinds neighbours are gone through
     together; ``line``: positions in a row; ``on``: bytes from one's first columns to the next's."""
     index = np.arange(len(places))
