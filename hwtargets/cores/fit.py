@@ -21,6 +21,7 @@ import numpy as np
 
 from ...runtime.graph import Node, Population, Readout
 from ...runtime.ops import Array, WeightedOp
+from ...runtime.parallel.stages import stage
 from ...runtime.semantics.analog import run_analog
 from ...runtime.semantics.windows import READ
 from ..fitting.feedback import Feedback
@@ -81,7 +82,10 @@ def fit(
     search = _Search(build, rates, corrects=bool(target.can("per_neuron_bias")))
     plain = build.network(map(build.layer, network.layers))
     walk = Walk(network, plain, seen, steps, Tally())
-    chosen = {la.name: search.layer(la, walk, means[la.name]) for la in network.layers}
+    chosen, told = {}, stage("choosing integers")
+    for number, layer in enumerate(network.layers, 1):
+        chosen[layer.name] = search.layer(layer, walk, means[layer.name])
+        told(number, len(network.layers))
     tuned = build.network(build.layer(la, chosen[la.name]) for la in network.layers)
     if search.corrects:
         more = np.concatenate([seen, others[: 2 * WORK // (steps * _neurons(network))]])
