@@ -75,6 +75,14 @@ BARS: dict[str, dict[tuple[str, int, int], float]] = {
         ("signed", 16, 0): 1.0,
         ("signed", 32, 0): 0.5,
     },
+    "efficientnet": {
+        ("binary", 32, 0): 6.0,
+        ("binary", 64, 0): 3.0,
+        ("binary", 16, 8): 2.0,
+        ("signed", 16, 0): 3.0,
+        ("graded", 4, 0): 1.0,
+        ("differential", 8, 0): 1.0,
+    },
 }
 
 

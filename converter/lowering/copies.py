@@ -37,7 +37,6 @@ from ...runtime.semantics.walk import annotate
 FEW_LEVELS = 32  # with more, a second neuron per value costs more than it is worth
 SMALL_SHARE = 0.25  # of all neurons: deep networks; others inherit little and would pay much
 DEEP = 8  # layers in a row: what fewer inherit is little
-FEW_STEPS = 16  # with more, rounding in the later layers is not most of what is lost
 # Of all values, how many neurons more where the last layers have copies too: twice the steps, which
 # would do as much, cost more of everything else (docs/methods.md).
 DEEP_SHARE = 0.5
@@ -79,8 +78,8 @@ def deep(graph: snn.SpikingGraph, *, count: int, beside: Collection[str]) -> set
 
 
 def is_deep(graph: snn.SpikingGraph, steps: int) -> bool:
-    """Whether errors of many layers add up, each decided in few steps."""
-    return steps <= FEW_STEPS and in_a_row(graph) >= max(DEEP, steps)
+    """Whether errors of many layers add up, in no more steps than there are layers in a row."""
+    return in_a_row(graph) >= max(DEEP, steps)
 
 
 def in_a_row(graph: snn.SpikingGraph) -> int:

@@ -44,8 +44,8 @@ class Options:
             recipes with one level per spike and no start lag; None: 2 up to T = 32, with windows
             up to 32 levels, where that is at most a quarter more neurons
             (``copies.worth_copying``), else 1. In recipe "binary" also of the last layers, up to
-            half as many neurons again in all, in deep networks with no more steps than 16 and than
-            layers in a row (``copies.is_deep``).
+            half as many neurons again in all, in deep networks with no more steps than layers in a
+            row (``copies.is_deep``).
         levels: largest number of spikes per step; None is the recipe's.
         reset, leak, refractory: see ``runtime.neurons.NeuronParams``.
         maxpool: "exact" keeps a running maximum of cumulated spikes, which no chip has; "tree"
@@ -124,7 +124,7 @@ class Options:
         metadata=_shown(
             "Neurons for each value of the first layer [2 up to T=32 where that is a quarter more "
             "neurons or less, else 1], in recipe binary also of the last ones of deep networks "
-            "where T is no more than 16 and than layers in a row [half as many neurons again]; "
+            "where T is no more than layers in a row [half as many neurons again]; "
             "recipes binary and signed without a lag, few-spike, ttfs.",
             smallest=1,
         ),

@@ -74,8 +74,7 @@ def convert(
         v_init: initial membrane potential as a fraction of the threshold.
         lag: steps every layer integrates before its first spike; ``pace``: behind it, even spikes.
         copies: neurons for each value of the first layer (and, recipe "binary", of the last ones
-            of deep networks where T is no more than 16 and than layers in a row); None is the
-            recipe's.
+            of deep networks where T is no more than layers in a row); None is the recipe's.
         maxpool: "exact" for simulation, "tree" of neurons for chips.
         islands: what analog parts and products of two signals send on: "currents", or "spikes".
         encoding: how samples enter: constant, rate, poisson, population:N, few-spike:K, ttfs:K.
