@@ -25,9 +25,10 @@ from ..lowering.lower import compact
 from ..statistics.measure import by_channel, channel_axis
 from .memory import at_work, give_back, of_fits
 from .plan import Plan, planned
+from .rates import windowed_mean
 from .replay import Replay
 from .sampled import drive
-from .search import Choice, choose, search_of, windowed_mean
+from .search import Choice, choose, search_of
 from .stream import Firing, Where
 from .trains import Train, bits_each, pages, spike_type
 from .weights import correct, correctable, fit_bytes, fits, residual

@@ -9,8 +9,8 @@ import numpy as np
 from ...runtime import graph as snn
 from ...runtime.ops import Array
 from ..statistics.measure import by_channel, channel_axis
+from .rates import Drive
 from .replay import Replay
-from .search import Drive
 
 SAMPLED = 1 << 18  # neurons of a population at T <= 16; fewer above
 FEWEST = 32  # samples that they are of

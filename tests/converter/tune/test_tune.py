@@ -21,8 +21,9 @@ from onnx2snn.converter.tune import Tuned, Tuning, tune
 from onnx2snn.converter.tune import weights as tune_weights
 from onnx2snn.converter.tune.memory import at_work, of_fits
 from onnx2snn.converter.tune.plan import planned
+from onnx2snn.converter.tune.rates import Drive, decoded_rates
 from onnx2snn.converter.tune.replay import Replay, sources
-from onnx2snn.converter.tune.search import Drive, Search, _shrunk, choose, decoded_rates
+from onnx2snn.converter.tune.search import Search, _shrunk, choose
 from onnx2snn.converter.tune.stream import Firing
 from onnx2snn.converter.tune.trains import Train
 from onnx2snn.converter.tune.weights import correct, correctable, fit_bytes, fits, residual
@@ -272,7 +273,7 @@ def test_the_chosen_candidate_has_the_smallest_error_of_all(
 def test_unevenness_is_what_was_sent_against_that_part_of_the_target(
     monkeypatch: pytest.MonkeyPatch, lag: int
 ) -> None:
-    monkeypatch.setattr("onnx2snn.converter.tune.search.MOMENTS", 5)
+    monkeypatch.setattr("onnx2snn.converter.tune.rates.MOMENTS", 5)
     rng, steps = np.random.default_rng(5), 10
     current = rng.normal(0.4, 0.6, (steps, 2, 30)).astype(np.float32)
     target = rng.gamma(1.0, 0.4, (2, 30)).astype(np.float32)
