@@ -8,7 +8,7 @@ import numpy as np
 
 from ...runtime.neurons import Neuron, WindowedNeuron
 from ...runtime.ops import Array
-from .charge import discharge, keeps_charge
+from .charge import charging, keeps_charge
 
 MOMENTS = 8  # times in a window at which evenness is judged
 
@@ -90,18 +90,22 @@ def _charged(neuron: Neuron, bias: Array, drive: Drive, *, uneven: bool) -> tupl
     # Whole arrays: what is repeated along the last axis takes twice as long.
     v[...], threshold[...], constant[...] = v_init, neuron.v_threshold, bias
     came = np.zeros_like(drive.target)
-    sent = np.empty_like(v)
+    sent, spikes = np.empty_like(v), np.empty(v.shape, np.bool_)
     deviation = np.zeros(v.shape[:2], np.float32)
     moments = _moments(drive.steps) if uneven else set()
+    fire = charging(v, current=spare, threshold=threshold, spikes=spikes)
     for t in range(drive.first, drive.fire + drive.steps):
+        inside = drive.begin <= t < drive.begin + drive.steps
         if t - drive.first < len(drive.current):
-            v += drive.current[t - drive.first]
-            came += drive.current[t - drive.first]
-        if drive.begin <= t < drive.begin + drive.steps:
-            v += constant
+            current = drive.current[t - drive.first]
+            came += current
+            np.add(constant if inside else np.float32(0), current, out=spare)
+        else:
+            np.copyto(spare, constant if inside else np.float32(0))
         if t < drive.fire:
+            v += spare
             continue
-        discharge(v, threshold=threshold, spare=spare)
+        fire()
         now = t - drive.fire + 1
         if now in moments or now == drive.steps:
             np.subtract(came, v, out=sent)
