@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from ...runtime.engine.fast.native import kernels
+from ...runtime.engine import kernels
 from ...runtime.neurons import Neuron
 from ...runtime.ops import Array
 

@@ -176,7 +176,12 @@ def _choose(
         if isinstance(neuron, WindowedNeuron):
             top = neuron.reach(drive.steps) / drive.steps
         theta = np.minimum(theta, np.float32(ceiling / top))
-    tried = _tried(theta, theta * v_init[:, np.newaxis], np.zeros_like(theta))
+    v0 = theta * v_init[:, np.newaxis]
+    # A charge that a neuron starts with, or lacks, comes back over the window.
+    bias = np.zeros_like(theta)
+    if "v_init" in neuron.traits:
+        bias -= neuron.having(v_threshold=theta, v_init=v0).charge(drive.steps)
+    tried = _tried(theta, v0=v0, bias=bias)
     n, rounds = drive.target.shape[1], search.rounds + 1
     if len(candidates) <= KEPT or rounds == 1:
         tried.judge(neuron, drive, search, rounds=rounds)
@@ -221,7 +226,7 @@ class _Tried:
         fields = self.theta, self.v0, self.bias, self.lowest, self.best
         theta, v0, bias, lowest, best = (np.take_along_axis(x, kept, axis=0) for x in fields)
         if anew:
-            return _tried(theta, v0, bias)
+            return _tried(theta, v0=v0, bias=bias)
         return _Tried(theta=theta, v0=v0, bias=bias, lowest=lowest, best=best)
 
     def judge(self, neuron: Neuron, drive: Drive, search: Search, *, rounds: int) -> None:
@@ -251,7 +256,7 @@ class _Tried:
         )
 
 
-def _tried(theta: Array, v0: Array, bias: Array) -> _Tried:
+def _tried(theta: Array, *, v0: Array, bias: Array) -> _Tried:
     lowest = np.full(theta.shape, np.inf, np.float32)
     return _Tried(theta=theta, v0=v0, bias=bias, lowest=lowest, best=bias.copy())
 

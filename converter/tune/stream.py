@@ -66,7 +66,7 @@ def blocks(replay: Replaying, name: str, part: slice, end: int) -> Iterator[tupl
     kept: dict[Any, Any] = {}
     for t0 in range(first, end, count):
         steps = min(count, end - t0)
-        block = _Block(replay, part, t0, steps, kept=kept)
+        block = Block(replay, part, t0, steps, kept=kept)
         yield t0, steps, ask(replay.nodes, block, name, {})
 
 
@@ -177,7 +177,7 @@ def _cut(x: Array, rows: slice, *, shape: tuple[int, ...]) -> Array:
     return x[rows] if varies else x
 
 
-class _Block(snn.Rules[Array]):
+class Block(snn.Rules[Array]):
     """The decoded signals of ``count`` steps from ``t0`` on; ``kept``: what lasts from block to
     block, of nodes at a delay of ``shift`` steps."""
 
@@ -225,13 +225,17 @@ class _Block(snn.Rules[Array]):
         return self._placed(x[np.newaxis], 0, first=first, last=last)
 
     def population(self, node: snn.Population, xs: Sequence[Array]) -> Array:
-        onset = self.replay.onset[node.name]
         train = self.replay.trains.get(node.name)
-        if train is None:
-            return self._again(node, xs[0])
+        return self._again(node, xs[0]) if train is None else self.sent(node.name, train)
+
+    def sent(self, name: str, train: Train) -> Array:
+        """What population ``name`` sends in this block, or the part of it that ``train`` is of."""
+        onset = self.replay.onset[name]
         first, last = self._inside(onset)
         if first == last:
-            return np.zeros((1, self.batch, *node.shape), np.float32)
+            return np.zeros(
+                (1, self.batch, *np.shape(train.spikes[self.part.start])[2:]), np.float32
+            )
         y = train.decoded(self.part, first=first, count=last - first)
         return self._placed(y, onset, first=first, last=last)
 
@@ -252,7 +256,7 @@ class _Block(snn.Rules[Array]):
         return out
 
     def delay(self, node: snn.Delay, xs: Sequence[Array]) -> Array:
-        earlier = _Block(
+        earlier = Block(
             self.replay,
             self.part,
             self.t0 - node.steps,
