@@ -38,7 +38,8 @@ Progress = Callable[[int, int], None]
 MEMORY = 1 << 30  # bytes
 WORK = 8192  # samples times steps: more is slow and brings little
 FEWEST = 32  # samples, however many steps
-CONNECTIONS = 1 << 40  # times samples and steps: a minute or two of one core
+CONNECTIONS = 1 << 39  # times samples and steps: half a minute or a minute of one core
+NEURON = 100  # connections that take as long as a neuron
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -148,6 +149,7 @@ def _affordable(graph: snn.SpikingGraph, steps: int) -> int:
         for synapse in graph.of(snn.Synapse)
         if isinstance(synapse.op, WeightedOp)
     )
+    each += NEURON * sum(prod(population.shape) for population in graph.of(snn.Population))
     return max(FEWEST, CONNECTIONS // max(1, each * steps))
 
 

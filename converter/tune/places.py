@@ -72,7 +72,7 @@ def _windows(block: Block, node: snn.Synapse, places: Array, known: dict[str, Ar
     """A convolution at its ``places``."""
     op, source = node.op, block.replay.nodes[node.inputs[0]]
     assert isinstance(op, Conv)
-    index, inside = _reached(op, source.shape[1:], node.shape[1:], places)
+    index, inside = _reached(op, source.shape[1:], out=node.shape[1:], places=places)
     x = _at(block, node.inputs[0], index.ravel(), known=known)
     time, batch, channels = x.shape[:3]
     x = x.reshape(-1, channels, *index.shape)
@@ -84,7 +84,7 @@ def _windows(block: Block, node: snn.Synapse, places: Array, known: dict[str, Ar
 
 
 def _reached(
-    op: Conv, shape: tuple[int, ...], out: tuple[int, ...], places: Array
+    op: Conv, shape: tuple[int, ...], *, out: tuple[int, ...], places: Array
 ) -> tuple[Array, Array]:
     """The positions (kernel elements, places) of an input of ``shape`` that the windows at the
     ``places`` of ``out`` have, and whether there are such: else they are of the padding."""

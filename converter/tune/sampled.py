@@ -54,7 +54,10 @@ def drive(
         if axis == 0 and FEW * each <= positions and not replay.windowed:
             places = generator.permutation(positions)[:each]
             chosen = (np.arange(batch)[:, np.newaxis] * positions + places).ravel()[:most]
-            blocks, taken = signal_at(replay, source, part, fire + steps, places), slice(most)
+            blocks, taken = (
+                signal_at(replay, source, part, fire + steps, places),
+                np.arange(len(chosen)),
+            )
         else:
             chosen = generator.permutation(values.shape[1])[:most]
             blocks, taken = replay.signal(source, part, fire + steps), chosen

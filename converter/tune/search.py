@@ -177,9 +177,10 @@ def _choose(
             top = neuron.reach(drive.steps) / drive.steps
         theta = np.minimum(theta, np.float32(ceiling / top))
     v0 = theta * v_init[:, np.newaxis]
-    # A charge that a neuron starts with, or lacks, comes back over the window.
+    # A charge that a neuron lacks comes back over the window; where spikes have a price, only if
+    # rounds find that it is worth them.
     bias = np.zeros_like(theta)
-    if "v_init" in neuron.traits:
+    if "v_init" in neuron.traits and not search.price:
         bias -= neuron.having(v_threshold=theta, v_init=v0).charge(drive.steps)
     tried = _tried(theta, v0=v0, bias=bias)
     n, rounds = drive.target.shape[1], search.rounds + 1

@@ -17,7 +17,7 @@ from onnx2snn.converter.recipes.notes import tuning_notes
 from onnx2snn.converter.recipes.options import Options
 from onnx2snn.converter.statistics.measure import calibrate
 from onnx2snn.converter.statistics.thresholds import thresholds
-from onnx2snn.converter.tune import Tuned, Tuning, tune
+from onnx2snn.converter.tune import NEURON, Tuned, Tuning, tune
 from onnx2snn.converter.tune import weights as tune_weights
 from onnx2snn.converter.tune.memory import at_work, of_fits
 from onnx2snn.converter.tune.plan import planned
@@ -266,7 +266,9 @@ def test_the_chosen_candidate_has_the_smallest_error_of_all(
     for scale in search.scales:
         for fraction in search.v_inits:
             plain = theta * np.float32(scale)
-            assert (best <= error(plain, plain * np.float32(fraction), np.zeros(3)) + 1e-6).all()
+            start = plain * np.float32(fraction)
+            lacking = (plain / 2 - start) / T  # what a round's bias begins with
+            assert (best <= error(plain, start, lacking) + 1e-6).all()
 
 
 @pytest.mark.parametrize("lag", [0, 3])
@@ -430,7 +432,9 @@ def test_a_layer_whose_fit_takes_too_much_memory_keeps_its_weights(
 def test_fewer_samples_of_a_large_network_are_owned_up_to(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = lowered("digits_mlp")
     weights = [s.op.weight.size for s in graph.of(snn.Synapse) if isinstance(s.op, ops.Linear)]
-    monkeypatch.setattr("onnx2snn.converter.tune.CONNECTIONS", 40 * T * sum(weights))
+    neurons = sum(int(np.prod(p.shape)) for p in graph.of(snn.Population))
+    each = sum(weights) + NEURON * neurons
+    monkeypatch.setattr("onnx2snn.converter.tune.CONNECTIONS", 40 * T * each)
     for count, used in ((64, 40), (40, 40), (16, 16)):
         tuned = tune(graph, samples()[:count], data_neurons(graph), T)
         assert tuned.samples == used
