@@ -198,13 +198,18 @@ def by_channel(x: Array, axis: int) -> Array:
 
 
 def _histogram(rows: Array, *, maximum: Array) -> Array:
-    """Counts (C, BINS) of the positive values of rows (C, n), relative to each row's maximum."""
+    """Counts (C, BINS) of the positive values of rows (C, n), relative to each row's
+    maximum; none is negative."""
     channels = len(rows)
     scale = np.divide(BINS, maximum, out=np.zeros_like(maximum), where=maximum > FLAT)
-    bins = np.minimum((rows * scale[:, np.newaxis]).astype(np.int64), BINS - 1)
+    scaled = rows * scale[:, np.newaxis]
+    np.minimum(scaled, np.float32(BINS - 1), out=scaled)
+    bins = scaled.astype(np.int64)
     bins += np.arange(channels)[:, np.newaxis] * BINS
-    counts = np.bincount(bins[rows > 0], minlength=channels * BINS)
-    return counts.reshape(channels, BINS)
+    counts = np.bincount(bins.ravel(), minlength=channels * BINS).reshape(channels, BINS)
+    # Cheaper than to choose the others first.
+    counts[:, 0] -= rows.shape[1] - np.count_nonzero(rows, axis=1)
+    return counts
 
 
 def channel_axis(facts: GraphFacts, name: str) -> int:

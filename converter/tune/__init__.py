@@ -25,9 +25,10 @@ from ..lowering.lower import compact
 from ..statistics.measure import by_channel, channel_axis
 from .memory import at_work, give_back, of_fits
 from .plan import Plan, planned
+from .rates import windowed_mean
 from .replay import Replay
 from .sampled import drive
-from .search import Choice, choose, search_of, windowed_mean
+from .search import Choice, choose, search_of
 from .stream import Firing, Where
 from .trains import Train, bits_each, pages, spike_type
 from .weights import correct, correctable, fit_bytes, fits, residual
@@ -37,7 +38,8 @@ Progress = Callable[[int, int], None]
 MEMORY = 1 << 30  # bytes
 WORK = 8192  # samples times steps: more is slow and brings little
 FEWEST = 32  # samples, however many steps
-CONNECTIONS = 1 << 40  # times samples and steps: a minute or two of one core
+CONNECTIONS = 1 << 39  # times samples and steps: half a minute or a minute of one core
+NEURON = 100  # connections that take as long as a neuron
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -147,6 +149,7 @@ def _affordable(graph: snn.SpikingGraph, steps: int) -> int:
         for synapse in graph.of(snn.Synapse)
         if isinstance(synapse.op, WeightedOp)
     )
+    each += NEURON * sum(prod(population.shape) for population in graph.of(snn.Population))
     return max(FEWEST, CONNECTIONS // max(1, each * steps))
 
 

@@ -9,12 +9,14 @@ import numpy as np
 from ...runtime import graph as snn
 from ...runtime.ops import Array
 from ..statistics.measure import by_channel, channel_axis
+from .places import signal_at
+from .rates import Drive
 from .replay import Replay
-from .search import Drive
 
 SAMPLED = 1 << 18  # neurons of a population at T <= 16; fewer above
 FEWEST = 32  # samples that they are of
 EACH = 4  # neurons of a sample for one that is drawn
+FEW = 8  # positions of a map for one that is drawn, from which only these are computed
 
 
 def drive(
@@ -46,17 +48,28 @@ def drive(
     def tile(part: slice) -> None:
         batch = part.stop - part.start
         values = by_channel(target(part), axis)
-        chosen = rngs[part.start].permutation(values.shape[1])[:most]
-        here = slice(at[part.start], at[part.start] + len(chosen))
+        here = slice(at[part.start], at[part.start] + min(most, values.shape[1]))
+        generator, positions = rngs[part.start], values.shape[1] // batch
+        each = -(-most // batch)
+        if axis == 0 and FEW * each <= positions and not replay.windowed:
+            places = generator.permutation(positions)[:each]
+            chosen = (np.arange(batch)[:, np.newaxis] * positions + places).ravel()[:most]
+            blocks, taken = (
+                signal_at(replay, source, part, fire + steps, places),
+                np.arange(len(chosen)),
+            )
+        else:
+            chosen = generator.permutation(values.shape[1])[:most]
+            blocks, taken = replay.signal(source, part, fire + steps), chosen
         own = by_channel(np.broadcast_to(bias, (batch, *shape)), axis)[:, chosen]
         targets[:, here], biases[:, here] = values[:, chosen], own
-        for t0, count, x in replay.signal(source, part, fire + steps):
-            flat = np.moveaxis(x.reshape(len(x), batch, *shape), 2 + axis, 1)
-            flat = flat.reshape(len(x), channels, -1)
+        for t0, count, x in blocks:
+            flat = np.moveaxis(x if x.ndim > 2 else x[..., np.newaxis], 2 + axis, 1)
+            flat = flat.reshape(len(x), channels, -1)[:, :, taken]
             if replay.windowed:  # one number for all steps
-                current[:, :, here] = flat[:, :, chosen] + own
+                current[:, :, here] = flat + own
             else:
-                current[t0 - first : t0 - first + count, :, here] = flat[:, :, chosen]
+                current[t0 - first : t0 - first + count, :, here] = flat
         if outside and not replay.windowed:
             current[max(begin - first, 0) : begin - first + steps, :, here] += own
 

@@ -17,6 +17,8 @@ to step t should be that part of the whole. Without it every layer holds its spi
 itself best, the next one must decide on less, and the error of a deep network grows. The price is 0
 unless the user gives one; with it, candidates that save spikes are tried too: higher thresholds,
 and lower initial potentials where a number is decided at once, so that small values are silent.
+Of many candidates each channel's ``KEPT`` best are looked at closely, with all neurons and the
+second half of the rounds.
 """
 
 from __future__ import annotations
@@ -39,11 +41,14 @@ from ...runtime.neurons import (
 from ...runtime.neurons.differential import DifferentialParams
 from ...runtime.ops import Array
 from ...runtime.tables import entry
-from .charge import discharge, keeps_charge
+from .rates import Drive, decoded_rates, mean_square
 
-MOMENTS = 8  # times in a window at which evenness is judged
 PRIOR = 1000.0  # neurons of all channels that count beside those of one (``_shrunk``)
 CHUNK = 1 << 17  # potentials simulated together: what fits a core's cache
+# Of many candidates a channel's best after half of the rounds, on a part of the neurons, go on.
+KEPT = 6
+PART = 4  # neurons for one that the first rounds look at
+LEAST = 128  # neurons of a channel that they look at
 V_INITS = (0.5, 0.25, 0.0, -0.5, -1.0)
 EVENNESS = 0.5  # of binary spikes without a lag, against the error of the whole
 SCALES = (0.7, 0.85, 1.0, 1.2)
@@ -117,22 +122,6 @@ SEARCHES: dict[type[Neuron], Callable[[Any, bool], Search]] = {
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Drive:
-    """Sampled input of a population: ``current`` (time, channels, n) from absolute step ``first``
-    on, bias included; ``target`` (channels, n) activations. The bias arrives in [begin, begin + T)
-    and spikes leave in [fire, fire + T). ``bias`` (channels, n): of neurons that keep it in
-    their state; the current is then without it."""
-
-    current: Array
-    target: Array
-    first: int
-    begin: int
-    fire: int
-    steps: int
-    bias: Array | None = None
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
 class Choice:
     """Per channel, (channels,): threshold, initial potential and change of the bias."""
 
@@ -188,39 +177,99 @@ def _choose(
             top = neuron.reach(drive.steps) / drive.steps
         theta = np.minimum(theta, np.float32(ceiling / top))
     v0 = theta * v_init[:, np.newaxis]
+    # A charge that a neuron lacks comes back over the window; where spikes have a price, only if
+    # rounds find that it is worth them.
     bias = np.zeros_like(theta)
-    lowest = np.full(theta.shape, np.inf, np.float32)
-    best = bias.copy()
-    mean, n = drive.target.mean(axis=1), drive.target.shape[1]
-    for number in range(search.rounds + 1):
-        rate, uneven, fired = decoded_rates(
-            *_candidates(neuron, theta=theta, v0=v0, bias=bias, drive=drive),
-            drive,
-            uneven=search.evenness > 0,
-            counted=search.price > 0,
+    if "v_init" in neuron.traits and not search.price:
+        bias -= neuron.having(v_threshold=theta, v_init=v0).charge(drive.steps)
+    tried = _tried(theta, v0=v0, bias=bias)
+    n, rounds = drive.target.shape[1], search.rounds + 1
+    if len(candidates) <= KEPT or rounds == 1:
+        tried.judge(neuron, drive, search, rounds=rounds)
+        return tried.choice(_shrunk(tried.lowest, n, PRIOR).argmin(axis=0))
+    every = max(1, min(PART, n // LEAST))
+    tried.judge(neuron, _some(drive, every), search, rounds=rounds // 2)
+    known, first = tried.lowest, tried.lowest[:1].copy()
+    scores = _shrunk(known, n // every, PRIOR)
+    kept = np.sort(np.argpartition(scores, KEPT - 1, axis=0)[:KEPT], axis=0)
+    tried = tried.of(kept, anew=every > 1)
+    tried.judge(neuron, drive, search, rounds=rounds - rounds // 2)
+    np.put_along_axis(known, kept, tried.lowest, axis=0)
+    scores = np.take_along_axis(_shrunk(known, n, PRIOR, first=first), kept, axis=0)
+    return tried.choice(scores.argmin(axis=0))
+
+
+def _some(drive: Drive, every: int) -> Drive:
+    """One in ``every`` of the neurons."""
+    if every == 1:
+        return drive
+    return replace(
+        drive,
+        current=np.ascontiguousarray(drive.current[..., ::every]),
+        target=np.ascontiguousarray(drive.target[:, ::every]),
+        bias=None if drive.bias is None else np.ascontiguousarray(drive.bias[:, ::every]),
+    )
+
+
+@dataclass(eq=False, kw_only=True)
+class _Tried:
+    """Candidates, (candidates, channels) each: ``bias``, the next to be tried; the ``lowest``
+    error so far and ``best``, the bias it came with."""
+
+    theta: Array
+    v0: Array
+    bias: Array
+    lowest: Array
+    best: Array
+
+    def of(self, kept: Array, *, anew: bool) -> _Tried:
+        """Of every channel the candidates ``kept``; ``anew``: errors so far do not count."""
+        fields = self.theta, self.v0, self.bias, self.lowest, self.best
+        theta, v0, bias, lowest, best = (np.take_along_axis(x, kept, axis=0) for x in fields)
+        if anew:
+            return _tried(theta, v0=v0, bias=bias)
+        return _Tried(theta=theta, v0=v0, bias=bias, lowest=lowest, best=best)
+
+    def judge(self, neuron: Neuron, drive: Drive, search: Search, *, rounds: int) -> None:
+        """Some rounds, each with a better bias."""
+        mean = drive.target.mean(axis=1)
+        for _ in range(rounds):
+            rate, uneven, fired = decoded_rates(
+                *_candidates(neuron, theta=self.theta, v0=self.v0, bias=self.bias, drive=drive),
+                drive,
+                uneven=search.evenness > 0,
+                counted=search.price > 0,
+            )
+            shift = mean - rate.mean(axis=2)
+            rate -= drive.target
+            error = mean_square(rate) + shift**2 + np.float32(search.evenness) * uneven
+            if search.price:
+                error += np.float32(search.price) * fired
+            better = error < self.lowest
+            np.copyto(self.lowest, error, where=better)
+            np.copyto(self.best, self.bias, where=better)
+            self.bias = self.bias + shift
+
+    def choice(self, chosen: Array) -> Choice:
+        at = np.arange(len(chosen))
+        return Choice(
+            threshold=self.theta[chosen, at], v_init=self.v0[chosen, at], bias=self.best[chosen, at]
         )
-        shift = mean - rate.mean(axis=2)
-        rate -= drive.target
-        error = _mean_square(rate) + shift**2 + np.float32(search.evenness) * uneven
-        if search.price:
-            error += np.float32(search.price) * fired
-        better = error < lowest
-        np.copyto(lowest, error, where=better)
-        np.copyto(best, bias, where=better)
-        if number < search.rounds:
-            bias = bias + shift
-    chosen = _shrunk(lowest, n, PRIOR).argmin(axis=0)
-    at = np.arange(len(threshold))
-    return Choice(threshold=theta[chosen, at], v_init=v0[chosen, at], bias=best[chosen, at])
 
 
-def _shrunk(error: Array, n: int, prior: float) -> Array:
+def _tried(theta: Array, *, v0: Array, bias: Array) -> _Tried:
+    lowest = np.full(theta.shape, np.inf, np.float32)
+    return _Tried(theta=theta, v0=v0, bias=bias, lowest=lowest, best=bias.copy())
+
+
+def _shrunk(error: Array, n: int, prior: float, *, first: Array | None = None) -> Array:
     """Scores (candidates, channels) from errors on ``n`` neurons per channel: those of the channel,
-    and as if on ``prior`` more those of all channels, each relative to the first candidate's. Many
-    candidates on few neurons would fit these neurons only."""
+    and as if on ``prior`` more those of all channels, each relative to the first candidate's, or
+    to ``first`` (1, channels). Many candidates on few neurons would fit these neurons only."""
     tiny = np.float32(1e-30)
-    own = error / (error[:1] + tiny)
-    common = error.sum(axis=1) / (error[0].sum() + tiny)
+    first = error[:1] if first is None else first
+    own = error / (first + tiny)
+    common = error.sum(axis=1) / (first.sum() + tiny)
     return np.asarray(n * own + prior * common[:, np.newaxis])
 
 
@@ -236,114 +285,3 @@ def _candidates(
         return neuron, bias
     assert drive.bias is not None
     return neuron.having(bias=drive.bias + bias), np.zeros_like(bias)
-
-
-def decoded_rates(
-    neuron: Neuron, bias: Array, drive: Drive, *, uneven: bool = False, counted: bool = False
-) -> tuple[Array, Array, Array]:
-    """What is decoded after T steps, theta k / T, (candidates, channels, n), of neurons whose
-    arrays are (candidates, channels, 1 or n) and that all get the same current, with ``bias`` on
-    top; and with ``uneven`` how far the spikes sent so far are from that part of the target,
-    (candidates, channels), as a mean square over ``MOMENTS`` times of the window; and how often a
-    neuron fires in it on average, (candidates, channels), where that is ``counted``."""
-    if isinstance(neuron, WindowedNeuron):
-        numbers = windowed_numbers(neuron, current=drive.current[0] + bias, steps=drive.steps)
-        none = np.zeros(numbers.shape[:2], np.float32)
-        fired = none
-        if counted:
-            each = neuron.code(drive.steps).sum(axis=1).astype(np.float32)
-            fired = each[numbers.astype(np.int64)].mean(axis=2)
-        return _decoded_numbers(neuron, numbers, drive.steps), none, fired
-    if not counted and keeps_charge(neuron):
-        rates, deviation = _charged(neuron, bias, drive, uneven=uneven)
-        return rates, deviation, np.zeros_like(deviation)
-    count = len(neuron.v_threshold)
-    weights = neuron.worth(drive.steps)
-    shape = drive.current.shape[1:]
-    state = neuron.initial_state(count, shape, np.dtype(np.float32))
-    spikes = np.empty((count, *shape), np.float32)
-    total = np.zeros_like(spikes)
-    current = np.empty_like(spikes)
-    deviation = np.zeros((count, shape[0]), np.float32)
-    fired = np.zeros_like(deviation)
-    moments = _moments(drive.steps) if uneven else set()
-    for t in range(drive.first, drive.fire + drive.steps):
-        inside = drive.begin <= t < drive.begin + drive.steps
-        at = t - drive.first
-        np.copyto(current, drive.current[at] if at < len(drive.current) else 0)
-        if inside:
-            current += bias
-        at, steps = t - drive.fire, drive.steps
-        neuron.step(state, current, spikes, may_fire=at >= 0, position=at, steps=steps)
-        if counted and t >= drive.fire:
-            fired += np.count_nonzero(spikes, axis=2) / np.float32(shape[1])
-        if t >= drive.fire:
-            spikes *= weights[t - drive.fire]
-            total += spikes
-        sent = t - drive.fire + 1
-        if sent in moments:
-            np.multiply(total, neuron.v_threshold, out=current)
-            current -= drive.target * np.float32(sent / drive.steps)
-            deviation += _mean_square(current) / np.float32(len(moments))
-    total *= neuron.v_threshold
-    return total, deviation, fired
-
-
-def _charged(neuron: Neuron, bias: Array, drive: Drive, *, uneven: bool) -> tuple[Array, Array]:
-    """``decoded_rates`` of neurons that keep their charge: spikes are neither written nor counted,
-    and a step is four passes over the potentials."""
-    v_init, part = neuron.v_init, np.float32(1 / drive.steps)
-    v, spare, threshold, constant = (
-        np.empty((len(v_init), *drive.target.shape), np.float32) for _ in range(4)
-    )
-    # Whole arrays: what is repeated along the last axis takes twice as long.
-    v[...], threshold[...], constant[...] = v_init, neuron.v_threshold, bias
-    came = np.zeros_like(drive.target)
-    sent = np.empty_like(v)
-    deviation = np.zeros(v.shape[:2], np.float32)
-    moments = _moments(drive.steps) if uneven else set()
-    for t in range(drive.first, drive.fire + drive.steps):
-        if t - drive.first < len(drive.current):
-            v += drive.current[t - drive.first]
-            came += drive.current[t - drive.first]
-        if drive.begin <= t < drive.begin + drive.steps:
-            v += constant
-        if t < drive.fire:
-            continue
-        discharge(v, threshold=threshold, spare=spare)
-        now = t - drive.fire + 1
-        if now in moments or now == drive.steps:
-            np.subtract(came, v, out=sent)
-            sent += v_init + bias * np.float32(min(t + 1 - drive.begin, drive.steps))
-            sent *= part
-        if now in moments:
-            np.subtract(sent, drive.target * np.float32(now / drive.steps), out=spare)
-            deviation += _mean_square(spare) / np.float32(len(moments))
-    return sent, deviation
-
-
-def windowed_mean(neuron: WindowedNeuron, *, current: Array, steps: int) -> Array:
-    """What is decoded of a window, float32, whose input is worth ``current`` in every step."""
-    numbers = windowed_numbers(neuron, current=current, steps=steps)
-    return _decoded_numbers(neuron, numbers, steps)
-
-
-def windowed_numbers(neuron: WindowedNeuron, *, current: Array, steps: int) -> Array:
-    """The numbers that are sent, in double precision, of such a window."""
-    return neuron.numbers(current.astype(np.float64) * neuron.total(steps), steps)
-
-
-def _decoded_numbers(neuron: WindowedNeuron, numbers: Array, steps: int) -> Array:
-    level = neuron.v_threshold.astype(np.float64) / neuron.total(steps)
-    return np.asarray(numbers * level).astype(np.float32)
-
-
-def _moments(steps: int) -> set[int]:
-    """Steps of the firing window after which evenness is judged."""
-    every = max(1, steps // MOMENTS)
-    return set(range(every, steps + 1, every))
-
-
-def _mean_square(x: Array) -> Array:
-    """(candidates, channels) of x (candidates, channels, n)."""
-    return np.asarray(np.einsum("kcn,kcn->kc", x, x) / np.float32(x.shape[2]))

@@ -23,7 +23,7 @@ from ...runtime.semantics.encoding import encode
 from ...runtime.semantics.spiking import run_expectation
 from ...runtime.semantics.walk import ask
 from ..statistics.kernels import Kernels
-from .charge import discharge, keeps_charge
+from .charge import charging, keeps_charge
 from .trains import Train
 
 BLOCK = 4 << 20  # bytes of the largest signal of a block
@@ -66,7 +66,7 @@ def blocks(replay: Replaying, name: str, part: slice, end: int) -> Iterator[tupl
     kept: dict[Any, Any] = {}
     for t0 in range(first, end, count):
         steps = min(count, end - t0)
-        block = _Block(replay, part, t0, steps, kept=kept)
+        block = Block(replay, part, t0, steps, kept=kept)
         yield t0, steps, ask(replay.nodes, block, name, {})
 
 
@@ -100,11 +100,8 @@ class Firing:
                 np.add(comes, piece.bias, out=now)
             else:
                 np.copyto(now, comes)
-            if fire <= t and keeps_charge(piece.neuron):
-                v = piece.state["v"]
-                v += now
-                discharge(v, threshold=piece.neuron.v_threshold, spare=now)
-                np.greater_equal(now, 0, out=piece.spikes)
+            if fire <= t and piece.charging is not None:
+                piece.charging()
             else:
                 piece.neuron.step(
                     piece.state,
@@ -128,27 +125,36 @@ class _Piece:
     state: State
     now: Array
     spikes: Array
+    charging: Callable[[], None] | None
 
 
 def _pieces(neuron: Neuron, bias: Array, *, batch: int, shape: tuple[int, ...]) -> Iterator[_Piece]:
     """Neurons cut along their first axis."""
     length = shape[0] if shape else 1
     each = max(1, PIECE // max(1, batch * prod(shape[1:])))
+    kind = np.dtype(np.bool_ if keeps_charge(neuron) else np.float32)
+    largest = batch * min(each, length) * prod(shape[1:])
+    # What all of them work on one after the other stays in the cache.
+    room, fired = np.empty(largest, np.float32), np.empty(largest, kind)
     for at in range(0, length, each):
         rows = slice(at, min(at + each, length))
         own = (rows.stop - rows.start, *shape[1:]) if shape else ()
         part = neuron if own == shape else _rows(neuron, rows, shape=shape)
-        kind: np.dtype = np.dtype(np.float32)
+        now, spikes = (x[: batch * prod(own)].reshape(batch, *own) for x in (room, fired))
+        state = part.initial_state(batch, own, np.dtype(np.float32))
+        step = None
         if keeps_charge(part):
-            kind = np.dtype(np.bool_)
-            part = part.having(v_threshold=_whole(part.v_threshold, own))
+            threshold = _whole(part.v_threshold, own)
+            step = charging(state["v"], current=now, threshold=threshold, spikes=spikes)
+            part = part.having(v_threshold=threshold)
         yield _Piece(
             where=(slice(None), rows) if shape else (slice(None),),
             neuron=part,
             bias=_whole(_cut(bias, rows, shape=shape), own),
-            state=part.initial_state(batch, own, np.dtype(np.float32)),
-            now=np.empty((batch, *own), np.float32),
-            spikes=np.empty((batch, *own), kind),
+            state=state,
+            now=now,
+            spikes=spikes,
+            charging=step,
         )
 
 
@@ -171,7 +177,7 @@ def _cut(x: Array, rows: slice, *, shape: tuple[int, ...]) -> Array:
     return x[rows] if varies else x
 
 
-class _Block(snn.Rules[Array]):
+class Block(snn.Rules[Array]):
     """The decoded signals of ``count`` steps from ``t0`` on; ``kept``: what lasts from block to
     block, of nodes at a delay of ``shift`` steps."""
 
@@ -219,13 +225,17 @@ class _Block(snn.Rules[Array]):
         return self._placed(x[np.newaxis], 0, first=first, last=last)
 
     def population(self, node: snn.Population, xs: Sequence[Array]) -> Array:
-        onset = self.replay.onset[node.name]
         train = self.replay.trains.get(node.name)
-        if train is None:
-            return self._again(node, xs[0])
+        return self._again(node, xs[0]) if train is None else self.sent(node.name, train)
+
+    def sent(self, name: str, train: Train) -> Array:
+        """What population ``name`` sends in this block, or the part of it that ``train`` is of."""
+        onset = self.replay.onset[name]
         first, last = self._inside(onset)
         if first == last:
-            return np.zeros((1, self.batch, *node.shape), np.float32)
+            return np.zeros(
+                (1, self.batch, *np.shape(train.spikes[self.part.start])[2:]), np.float32
+            )
         y = train.decoded(self.part, first=first, count=last - first)
         return self._placed(y, onset, first=first, last=last)
 
@@ -246,7 +256,7 @@ class _Block(snn.Rules[Array]):
         return out
 
     def delay(self, node: snn.Delay, xs: Sequence[Array]) -> Array:
-        earlier = _Block(
+        earlier = Block(
             self.replay,
             self.part,
             self.t0 - node.steps,

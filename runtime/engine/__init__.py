@@ -2,6 +2,7 @@
 
 from .early_exit import EarlyExit
 from .engines import ALIASES, DEFAULT, ENGINES, make_engine, simulate
+from .fast.native import kernels
 from .interface import Device, Engine, EngineOptions, SimulationResult, check_windows
 from .profile import LayerProfile
 
@@ -16,6 +17,7 @@ __all__ = [
     "LayerProfile",
     "SimulationResult",
     "check_windows",
+    "kernels",
     "make_engine",
     "simulate",
 ]

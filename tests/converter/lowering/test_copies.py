@@ -312,7 +312,7 @@ def test_every_kind_of_reader(kind, recipe):
         assert done.graph.meta["copies"] == (copies if there else 1)
         said = any("no layer reads the input only" in note for note in done.graph.meta["notes"])
         assert said == (copies > 1 and not there)
-    assert results[2] < 1.1 * results[1]
+    assert results[2] < 1.3 * results[1]  # both are small: 0.02 % here, and as the search draws
 
 
 @pytest.mark.parametrize(("steps", "there"), [(5, True), (6, False)])

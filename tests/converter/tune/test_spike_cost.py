@@ -10,7 +10,7 @@ import pytest
 from converter.digits_nets import ann, converted, samples
 from onnx2snn.converter.convert import convert
 from onnx2snn.converter.recipes.options import Options
-from onnx2snn.converter.tune.search import Drive, decoded_rates
+from onnx2snn.converter.tune.rates import Drive, decoded_rates
 from onnx2snn.errors import UsageError
 from onnx2snn.runtime.engine import simulate
 from onnx2snn.runtime.file.codec import encode_graph

@@ -17,12 +17,13 @@ from onnx2snn.converter.recipes.notes import tuning_notes
 from onnx2snn.converter.recipes.options import Options
 from onnx2snn.converter.statistics.measure import calibrate
 from onnx2snn.converter.statistics.thresholds import thresholds
-from onnx2snn.converter.tune import Tuned, Tuning, tune
+from onnx2snn.converter.tune import NEURON, Tuned, Tuning, tune
 from onnx2snn.converter.tune import weights as tune_weights
 from onnx2snn.converter.tune.memory import at_work, of_fits
 from onnx2snn.converter.tune.plan import planned
+from onnx2snn.converter.tune.rates import Drive, decoded_rates
 from onnx2snn.converter.tune.replay import Replay, sources
-from onnx2snn.converter.tune.search import Drive, Search, _shrunk, choose, decoded_rates
+from onnx2snn.converter.tune.search import Search, _shrunk, choose
 from onnx2snn.converter.tune.stream import Firing
 from onnx2snn.converter.tune.trains import Train
 from onnx2snn.converter.tune.weights import correct, correctable, fit_bytes, fits, residual
@@ -265,14 +266,16 @@ def test_the_chosen_candidate_has_the_smallest_error_of_all(
     for scale in search.scales:
         for fraction in search.v_inits:
             plain = theta * np.float32(scale)
-            assert (best <= error(plain, plain * np.float32(fraction), np.zeros(3)) + 1e-6).all()
+            start = plain * np.float32(fraction)
+            lacking = (plain / 2 - start) / T  # what a round's bias begins with
+            assert (best <= error(plain, start, lacking) + 1e-6).all()
 
 
 @pytest.mark.parametrize("lag", [0, 3])
 def test_unevenness_is_what_was_sent_against_that_part_of_the_target(
     monkeypatch: pytest.MonkeyPatch, lag: int
 ) -> None:
-    monkeypatch.setattr("onnx2snn.converter.tune.search.MOMENTS", 5)
+    monkeypatch.setattr("onnx2snn.converter.tune.rates.MOMENTS", 5)
     rng, steps = np.random.default_rng(5), 10
     current = rng.normal(0.4, 0.6, (steps, 2, 30)).astype(np.float32)
     target = rng.gamma(1.0, 0.4, (2, 30)).astype(np.float32)
@@ -429,7 +432,9 @@ def test_a_layer_whose_fit_takes_too_much_memory_keeps_its_weights(
 def test_fewer_samples_of_a_large_network_are_owned_up_to(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = lowered("digits_mlp")
     weights = [s.op.weight.size for s in graph.of(snn.Synapse) if isinstance(s.op, ops.Linear)]
-    monkeypatch.setattr("onnx2snn.converter.tune.CONNECTIONS", 40 * T * sum(weights))
+    neurons = sum(int(np.prod(p.shape)) for p in graph.of(snn.Population))
+    each = sum(weights) + NEURON * neurons
+    monkeypatch.setattr("onnx2snn.converter.tune.CONNECTIONS", 40 * T * each)
     for count, used in ((64, 40), (40, 40), (16, 16)):
         tuned = tune(graph, samples()[:count], data_neurons(graph), T)
         assert tuned.samples == used
