@@ -29,7 +29,7 @@ from ...runtime.ops.convolution import Conv, ConvTranspose
 from ...runtime.ops.linear import Linear
 from ...runtime.tables import entry
 from .replay import Replay
-from .rounded import few_levels
+from .rounded import few_levels, levels_of
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 MAX_FEATURES = 5000  # a Gram matrix of this size takes 200 MB
@@ -137,8 +137,13 @@ def correct(
         return synapse, np.zeros(len(op.weight), np.float32)
     fit.take(held)
     del held  # as large as the weights
-    codes, step, bias = few_levels(fit.solve(strength), fit.spread(), fit.means())
-    change = Change(codes=codes, step=op.per_output(step), scale=np.ones((), np.float32))
+    levels = levels_of(op.weight)
+    codes, step, bias = few_levels(
+        fit.solve(strength), fit.spread(), means=fit.means(), levels=levels
+    )
+    change = Change(
+        codes=codes, levels=levels, step=op.per_output(step), scale=np.ones((), np.float32)
+    )
     new = op.with_factors(change.of(op.weight))
     return replace(synapse, op=new, change=change), bias
 

@@ -51,7 +51,7 @@ def function_of(change: Change) -> onnx.FunctionProto:
     b = Body()
     weight = "ann"
     if change.codes is not None:
-        table = b.constant(digit_table())
+        table = b.constant(digit_table(change.levels))
         digits = b.add("Gather", table, b.add("Cast", "codes", to=INT32))
         flat = b.add("Shape", b.add("Reshape", "ann", b.ints(0, -1)), start=1)
         digits = b.add("Reshape", digits, b.ints(0, -1))
@@ -73,5 +73,6 @@ def arguments_of(change: Change) -> tuple[str, ...]:
 
 
 def _name(change: Change) -> str:
-    parts = ["Changed"] * (change.codes is not None) + ["Rounded"] * (change.grid is not None)
+    parts = [f"Changed{change.levels}"] * (change.codes is not None)
+    parts += ["Rounded"] * (change.grid is not None)
     return f"{''.join(parts)}Weights"

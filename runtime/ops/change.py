@@ -9,30 +9,35 @@ every machine and in every runtime.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .arrays import Array, Shape, frozen, own, row_blocks
 
-DIGITS = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0)  # whose sign is the step's
-EACH = 3  # digits in a byte
-CODES = len(DIGITS) ** EACH
+EACH: Mapping[int, int] = {6: 3, 16: 2}  # digits in a byte, by how many a digit can be
 
 
-def digit_table() -> Array:
-    """(CODES, EACH): the digits of every byte, the last first."""
-    codes = np.arange(CODES)
-    places = [codes // len(DIGITS) ** place % len(DIGITS) for place in range(EACH)]
-    return np.asarray(DIGITS, np.float32)[np.stack(places, axis=1)]
+def lowest(levels: int) -> int:
+    """The first of the whole numbers in a row that a digit can be; the sign is the step's."""
+    return 1 - levels // 2
 
 
-def packed(numbers: Array) -> Array:
-    """(rows, count) of whole numbers from 0, of digits, as the ``codes`` of a ``Change``."""
-    rows, count = numbers.shape
-    whole = np.zeros((rows, -(-count // EACH), EACH), np.uint8)
-    whole.reshape(rows, -1)[:, :count] = numbers
-    return own(sum(whole[..., place] * len(DIGITS) ** place for place in range(EACH)))
+def digit_table(levels: int) -> Array:
+    """(codes, digits): those of every byte, the last place first."""
+    each = EACH[levels]
+    codes = np.arange(levels**each)
+    places = [codes // levels**place % levels for place in range(each)]
+    return (np.stack(places, axis=1) + lowest(levels)).astype(np.float32)
+
+
+def packed(digits: Array, levels: int) -> Array:
+    """The codes of (rows, count) digits, (rows, bytes)."""
+    (rows, count), each = digits.shape, EACH[levels]
+    whole = np.zeros((rows, -(-count // each), each), np.uint8)
+    whole.reshape(rows, -1)[:, :count] = digits - lowest(levels)
+    return own(sum(whole[..., place] * levels**place for place in range(each)))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -42,11 +47,13 @@ class Change:
     Attributes:
         codes: the digits of the weights of each output in C order, ``EACH`` to a byte: (outputs,
             bytes), uint8. None: nothing is added, and weights are only rounded.
+        levels: how many numbers a digit can be.
         step, scale: broadcast to the weights: of each output, and of each input. None as ``codes``.
         grid: broadcasts to the weights, powers of two; None: nothing is rounded.
     """
 
     codes: Array | None = None
+    levels: int = 6
     step: Array | None = None
     scale: Array | None = None
     grid: Array | None = None
@@ -64,7 +71,7 @@ class Change:
         Raises ValueError where the change is none of such weights.
         """
         self._check(first)
-        table = digit_table()
+        table = digit_table(self.levels)
         out: Array = np.empty(first.shape, np.float32)
         for rows in row_blocks(first):
             block: Array = first[rows]
@@ -95,9 +102,12 @@ class Change:
                 raise ValueError("a change of weights that is no number")
         if self.grid is not None and not (np.frexp(self.grid)[0] == 0.5).all():
             raise ValueError("a grid of weights that is no power of two")
+        if self.levels not in EACH:
+            raise ValueError(f"digits of {self.levels} levels")
         if self.codes is not None:
-            shape = (len(first), -(-(first.size // len(first)) // EACH))
-            if self.codes.shape != shape or (self.codes >= CODES).any():
+            each = EACH[self.levels]
+            shape = (len(first), -(-(first.size // len(first)) // each))
+            if self.codes.shape != shape or (self.codes > self.levels**each - 1).any():
                 raise ValueError(f"the codes of a change of weights {first.shape} are not theirs")
 
 
