@@ -3,7 +3,7 @@ than the room of one (``runtime.ops.change``).
 
 Each output gets a step of its own, by least squares (Lloyd 1982, with equal distances): the error
 of an input counts by how much it varies, since the bias takes its mean. What rounding adds to the
-error was not to be seen (docs/methods.md).
+error is within what another seed does.
 """
 
 from __future__ import annotations
