@@ -26,6 +26,7 @@ from ..errors import GraphError
 from . import ops, summary
 from .neurons import Neuron
 from .ops import Array, LinearOp, Shape, frozen
+from .ops.change import Change
 from .plasticity.rule import LayerState, Rule
 from .tables import wrong_choices
 
@@ -63,11 +64,13 @@ class Synapse(_Node):
     """A linear, stateless operation on spikes or currents.
 
     ``ann_op``: the ANN's own operation where calibration changed the weights (``op``), for the
-    analog mode; None where they are the same.
+    analog mode; None where they are the same. ``change``: how the weights of ``op`` follow from
+    those of ``ann_op``, where calibration knows; a file then holds the change instead of them.
     """
 
     op: LinearOp
     ann_op: LinearOp | None = None
+    change: Change | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -196,6 +196,7 @@ def with_values(
                 own,
                 op=node.op.with_factors(factors.astype(np.float32)),
                 ann_op=node.ann_op or node.op,
+                change=None,
             )
         elif isinstance(node, snn.Population | snn.Readout):
             gain = gains.get(node.name, 1.0)

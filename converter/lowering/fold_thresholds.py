@@ -19,7 +19,7 @@ from ...runtime import graph as snn
 from ...runtime import ops
 from ...runtime.neurons import Neuron
 from ...runtime.ops import Array, MultiplyingOp, Shape, WeightedOp
-from ...runtime.ops.arrays import compact_scale
+from ...runtime.ops.arrays import compact_scale, narrowed, own
 
 MOST = 2**20  # the largest multiple that a sum keeps exact, in single precision with 16 steps
 
@@ -86,13 +86,9 @@ class _Folding(snn.Rules[None]):
             return
         shapes = [self.shapes[name] for name in node.inputs]
         if isinstance(node.op, WeightedOp):
-            folded = node.op.with_input_scale(scales[0], shapes[0])
+            folded = _folded(node, scales[0], shapes[0])
             if folded is not None:
-                ann = node.ann_op
-                if isinstance(ann, WeightedOp):
-                    ann = ann.with_input_scale(scales[0], shapes[0])
-                inputs = (self._now(node.inputs[0]),)
-                self._emit(replace(node, inputs=inputs, op=folded, ann_op=ann), None)
+                self._emit(replace(folded, inputs=(self._now(node.inputs[0]),)), None)
                 return
         elif isinstance(node.op, MultiplyingOp):
             if node.op.output_shape(*shapes) == shapes[0]:
@@ -174,3 +170,23 @@ class _Folding(snn.Rules[None]):
             )
             self.scaled[name] = new
         return self.scaled[name]
+
+
+def _folded(node: snn.Synapse, scale: Array | None, shape: Shape) -> snn.Synapse | None:
+    """A weighted synapse whose weights have the ``scale`` of its input in them; None where they
+    cannot."""
+    op, ann = node.op, node.ann_op
+    assert isinstance(op, WeightedOp)
+    if scale is None:
+        return node
+    factor = op.input_factor(scale, shape)
+    if factor is None:
+        return None
+    if isinstance(ann, WeightedOp):
+        ann = ann.with_factors(own(ann.weight * factor))
+        if node.change is not None:
+            change = node.change.scaled(narrowed(factor))
+            return replace(
+                node, op=op.with_factors(change.of(ann.weight)), ann_op=ann, change=change
+            )
+    return replace(node, op=op.with_factors(own(op.weight * factor)), ann_op=ann)

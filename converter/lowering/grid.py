@@ -23,7 +23,8 @@ import numpy as np
 from ...runtime import graph as snn
 from ...runtime.neurons import Neuron, WindowedNeuron
 from ...runtime.ops import Array, MultiplyingOp
-from ...runtime.ops.arrays import own, row_blocks
+from ...runtime.ops.arrays import narrowed, own, row_blocks
+from ...runtime.ops.change import Change
 from ...runtime.semantics.constants import grid_of
 from ..statistics.measure import by_channel, channel_axis
 from .bounds import Bounds
@@ -90,9 +91,10 @@ def on_grid(graph: snn.SpikingGraph) -> snn.SpikingGraph:
     for name, grid in grids.items():
         kept = walk.nodes[name]
         assert isinstance(kept, snn.Synapse) and isinstance(kept.op, MultiplyingOp)
-        ann_op = kept.ann_op or (kept.op if keeps else None)
-        fine = _rounded(kept.op.factors, grid=kept.op.per_output(grid))
-        changed[name] = replace(kept, op=kept.op.with_factors(fine), ann_op=ann_op)
+        fine = kept.op.per_output(grid)
+        if keeps and kept.ann_op is None:
+            kept = replace(kept, ann_op=kept.op, change=Change())
+        changed[name] = _rounded_synapse(kept, fine)
     return graph.with_nodes(changed.values())
 
 
@@ -149,6 +151,18 @@ def _grid(
 def _power_of_two(reach: Array) -> Array:
     """The grid on which sums up to ``reach`` are exact."""
     return np.asarray(2.0 ** (np.ceil(np.log2(np.maximum(reach, 1e-30))) - MANTISSA))
+
+
+def _rounded_synapse(node: snn.Synapse, grid: Array) -> snn.Synapse:
+    """Its numbers on the ``grid``, which broadcasts to them, or they to it."""
+    op, ann = node.op, node.ann_op
+    assert isinstance(op, MultiplyingOp)
+    change = node.change if isinstance(ann, MultiplyingOp) and op.factors.ndim else None
+    if change is None or np.broadcast_shapes(grid.shape, op.factors.shape) != op.factors.shape:
+        return replace(node, op=op.with_factors(_rounded(op.factors, grid=grid)), change=None)
+    assert isinstance(ann, MultiplyingOp)
+    change = replace(change, grid=narrowed(grid))
+    return replace(node, op=op.with_factors(change.of(ann.factors)), change=change)
 
 
 def _rounded_node(node: snn.Population | snn.Readout, grid: Array) -> snn.Population | snn.Readout:

@@ -24,17 +24,19 @@ import numpy as np
 
 from ...runtime import graph as snn
 from ...runtime.ops import Array, WeightedOp
-from ...runtime.ops.arrays import own
+from ...runtime.ops.change import Change
 from ...runtime.ops.convolution import Conv, ConvTranspose
 from ...runtime.ops.linear import Linear
 from ...runtime.tables import entry
 from .replay import Replay
+from .rounded import few_levels, levels_of
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 MAX_FEATURES = 5000  # a Gram matrix of this size takes 200 MB
 FIT_BYTES = 3 << 28  # a layer whose fit takes more keeps its weights
 WHOLE = 1 << 22  # numbers of a solution that is judged at once
 ROWS = 32768  # of inputs in a fit, over all samples
+OF_BIAS = 1e-3  # the strength of its regularization
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -135,10 +137,15 @@ def correct(
         return synapse, np.zeros(len(op.weight), np.float32)
     fit.take(held)
     del held  # as large as the weights
-    solution = fit.solve(strength)
-    change = solution[:, :-1].swapaxes(1, 2).reshape(op.weight.shape)
-    new = op.with_factors(own((op.weight + change).astype(np.float32)))
-    return replace(synapse, op=new), solution[:, -1].reshape(-1).astype(np.float32)
+    levels = levels_of(op.weight)
+    codes, step, bias = few_levels(
+        fit.solve(strength), fit.spread(), means=fit.means(), levels=levels
+    )
+    change = Change(
+        codes=codes, levels=levels, step=op.per_output(step), scale=np.ones((), np.float32)
+    )
+    new = op.with_factors(change.of(op.weight))
+    return replace(synapse, op=new, change=change), bias
 
 
 def _sums(
@@ -221,11 +228,20 @@ class _Gram:
         matrix, kept = self.xx, self.xx[:, every, every]
         power = matrix[:, at, at].mean(axis=1, keepdims=True)
         matrix[:, at, at] += strength * power + 1e-12 * self.count
-        matrix[:, size, size] += 1e-3 * self.count
+        matrix[:, size, size] += OF_BIAS * self.count
         try:
             return np.linalg.solve(matrix, self.xy)
         finally:
             matrix[:, every, every] = kept
+
+    def means(self) -> Array:
+        """(groups, features): what adding one to a weight adds to an output's bias, in the fit."""
+        return self.xx[:, -1, :-1] / (self.xx[:, -1, -1:] + OF_BIAS * self.count)
+
+    def spread(self) -> Array:
+        """(groups, features): the mean square of a feature that the bias does not take away."""
+        at = np.arange(self.xx.shape[1] - 1)
+        return (self.xx[:, at, at] - self.xx[:, -1, :-1] * self.means()) / max(self.count, 1)
 
     def gain(self, solution: Array) -> float:
         """How much of the squared error a solution takes away on these rows."""

@@ -23,6 +23,7 @@ from ..storage.atomic import write_atomically
 from ..storage.reading import read_whole
 from . import wire
 from .about import describe
+from .changes import with_true_changes
 from .codec import decode_graph, encode_graph, inline, outline
 from .emit import emit_chain, emit_graph
 from .inlined import with_shapes, without_functions
@@ -50,6 +51,7 @@ def to_model(graph: SpikingGraph) -> onnx.ModelProto:
 
 def _emitted(graph: SpikingGraph, largest: int) -> tuple[onnx.ModelProto, dict[str, Array]]:
     """The model without its initializers of ``largest`` bytes or more, and these."""
+    graph = with_true_changes(graph)
     names = FileNames(graph)
     document, arrays = encode_graph(graph, names)
     large = {n: a for n, a in arrays.items() if a.nbytes >= largest and a.dtype == np.float32}

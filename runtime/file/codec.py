@@ -19,8 +19,10 @@ from .. import graph as snn
 from .. import ops
 from ..neurons import Neuron
 from ..ops import Array
+from ..ops.change import Change
 from ..plasticity import RULES, LayerState
 from ..tables import entry
+from .changes import first_of
 from .fields import check_fields
 from .naming import FileNames, Path
 from .neurons import NAME, NEURONS
@@ -46,6 +48,7 @@ RECORDS: dict[str, type] = {
     },
     **{f"rule.{rule.__name__}": rule for rule in RULES.values()},
     "learned.LayerState": LayerState,
+    "change.Change": Change,
 }
 NAMES = {record: name for name, record in RECORDS.items()}
 NEURON = "neuron."  # and the name of a class in ``NEURONS``
@@ -54,9 +57,13 @@ NEURON = "neuron."  # and the name of a class in ``NEURONS``
 def encode_graph(
     graph: snn.SpikingGraph, names: FileNames
 ) -> tuple[dict[str, Any], dict[str, Array]]:
-    """JSON values and the arrays they refer to, by initializer name."""
+    """JSON values and the arrays they refer to, by initializer name; without those of weights that
+    a ``change`` gives, which has to be true (``changes.with_true_changes``)."""
     arrays: dict[str, Array] = {}
     nodes = [_encode(node, (node.name,), names, arrays) for node in graph.nodes]
+    for node in graph.of(snn.Synapse):
+        if node.change is not None:
+            del arrays[names.array((node.name, "op", node.op.array))]
     return {"format": FORMAT, "nodes": nodes, "meta": dict(graph.meta)}, arrays
 
 
@@ -74,7 +81,7 @@ def decode_graph(document: Mapping[str, Any], arrays: Mapping[str, Array]) -> sn
         )
     _only_known(document, known=DOCUMENT, where="the document")
     try:
-        nodes = tuple(_decode(node, arrays) for node in document["nodes"])
+        nodes = tuple(_decode_node(node, arrays) for node in document["nodes"])
         meta = document["meta"]
         if not isinstance(meta, Mapping):
             raise TypeError("'meta' is not an object")
@@ -143,6 +150,15 @@ def _encode(value: Any, path: Path, names: FileNames, arrays: dict[str, Array]) 
     if isinstance(value, np.generic):
         return value.item()
     return value
+
+
+def _decode_node(value: Any, arrays: Mapping[str, Array]) -> Any:
+    """A node; weights that a change gives are computed first."""
+    if isinstance(value, dict) and value.get("change") is not None:
+        op = value["op"]
+        bare = _decode({**value, "op": value["ann_op"]}, arrays)
+        arrays = {**arrays, op[bare.op.array]["array"]: bare.change.of(first_of(bare))}
+    return _decode(value, arrays)
 
 
 def _decode(value: Any, arrays: Mapping[str, Array]) -> Any:

@@ -23,6 +23,7 @@ from ..ops import Array, Shape
 from ..semantics.constants import constant_currents
 from ..semantics.windows import READ
 from ..tables import entry, entry_named
+from .changes import arguments_of, function_of
 from .islands import island_function
 from .naming import TOTAL, FileNames
 from .neurons import NAME, NEURONS
@@ -224,13 +225,27 @@ class _Emission(snn.Rules[None]):
         sources = [self.names.value(n) if constant else self._varying(n) for n in node.inputs]
         if constant:
             self.constant_signals.add(node.name)
-        weight = self.array(node, "op", node.op.array) if node.op.array else ""
+        weight = self._weights(node) if node.op.array else ""
         grid = self.grids.get(node.name)
         value = self.names.value(node.name)
         out = value if grid is None else self.names.new(f"{node.name}/exact")
         self.operation(node.op, sources, out, weight)
         if grid is not None:
             self._round(out, grid, out=value)
+
+    def _weights(self, node: snn.Synapse) -> str:
+        """The initializer of an operation's numbers, or what a change makes of the ANN's."""
+        name = self.array(node, "op", node.op.array)
+        if node.change is not None:
+            function = function_of(node.change)
+            self.functions.setdefault(function.name, function)
+            fields = arguments_of(node.change)
+            arrays = [self.array(node, "ann_op", node.op.array)]
+            arrays += [self.array(node, "change", field) for field in fields]
+            self.call(function.name, *arrays, out=name)
+            shape = np.shape(getattr(node.op, node.op.array))
+            self.signals.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+        return name
 
     def _round(self, name: str, grid: Array, *, out: str) -> None:
         """A constant current to whole steps of its ``grid``, as in the engines: in single precision

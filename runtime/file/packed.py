@@ -10,12 +10,14 @@ import numpy as np
 
 from ...errors import ModelError
 from ..graph import SpikingGraph
+from .changes import with_true_changes
 from .codec import decode_graph, encode_graph
 from .naming import FileNames
 
 
 def pack(graph: SpikingGraph) -> bytes:
     """Everything that ``graph`` is, its ``meta`` as JSON has it."""
+    graph = with_true_changes(graph)
     document, arrays = encode_graph(graph, FileNames(graph))
     head = json.dumps({"graph": document, "arrays": list(arrays)})
     out = io.BytesIO()

@@ -183,18 +183,23 @@ class WeightedOp(MultiplyingOp):
         """Uses of weights that are not zero, for one input of ``shape``."""
         return int(self.fan_out(shape).sum())
 
-    def with_input_scale(self, scale: Array | None, shape: Shape) -> Self | None:
-        """The operation with a compact ``scale`` of its input, of ``shape``, multiplied into the
-        weights; None where the scale varies along more than the channels."""
-        if scale is None:
-            return self
+    def input_factor(self, scale: Array, shape: Shape) -> Array | None:
+        """A compact ``scale`` of the input, of ``shape``, in a form that broadcasts to the weights;
+        None where it varies along more than the channels."""
         if scale.ndim == 0:
-            return self.with_factors(own(self.weight * scale))
+            return scale
         rest = scale.shape[:-1] if self.channel_axis else scale.shape[1:]
         if prod(rest) != 1:
             return None
-        channels = np.broadcast_to(scale.ravel(), (shape[self.channel_axis],))
-        return self.with_factors(own(self.weight * self.per_input(channels)))
+        return self.per_input(np.broadcast_to(scale.ravel(), (shape[self.channel_axis],)))
+
+    def with_input_scale(self, scale: Array | None, shape: Shape) -> Self | None:
+        """The operation with a compact ``scale`` of its input, of ``shape``, multiplied into the
+        weights; None where ``input_factor`` is."""
+        if scale is None:
+            return self
+        factor = self.input_factor(scale, shape)
+        return None if factor is None else self.with_factors(own(self.weight * factor))
 
     def carry_scale(self, scales: Scales, shapes: Shapes) -> Array | None:
         scale = scales[0]

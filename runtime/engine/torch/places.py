@@ -54,6 +54,7 @@ def _changed(node: Any, values: Mapping[str, Array]) -> Any:
         if part == "op":
             fields["op"] = replace(node.op, **{name: value})
             fields["ann_op"] = node.op if node.ann_op is None else node.ann_op
+            fields["change"] = None
         elif part == "neuron":
             neuron[name] = value
         else:
