@@ -26,7 +26,7 @@ def levels_of(weight: Array) -> int:
 
 
 def few_levels(
-    solution: Array, spread: Array, *, means: Array, levels: int
+    solution: Array, *, spread: Array, means: Array, levels: int
 ) -> tuple[Array, Array, Array]:
     """Codes and steps (outputs,) of a ``Change``, and the change of the biases, (outputs,).
 
@@ -57,15 +57,15 @@ def _levels(wanted: Array, spread: Array, levels: int) -> tuple[Array, Array]:
     side = np.where((weighed * wanted**2).sum(axis=1) < 0, -1.0, 1.0)  # that of the most digits
     step = side * FIRST[levels] * np.sqrt((wanted**2).mean(axis=1))
     for _ in range(ROUNDS):
-        digits = _digits(wanted, step, levels)
+        digits = _digits(wanted, step=step, levels=levels)
         power = (digits**2 * spread).sum(axis=1)
         found = (digits * weighed).sum(axis=1) / np.maximum(power, 1e-300)
         step = np.where(found * side > 0, found, step)
     step = _significant(step)
-    return step, _digits(wanted, step, levels)
+    return step, _digits(wanted, step=step, levels=levels)
 
 
-def _digits(wanted: Array, step: Array, levels: int) -> Array:
+def _digits(wanted: Array, *, step: Array, levels: int) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         whole = np.rint(wanted / step[:, None])
     return np.clip(np.nan_to_num(whole), lowest(levels), lowest(levels) + levels - 1)

@@ -139,7 +139,7 @@ def correct(
     del held  # as large as the weights
     levels = levels_of(op.weight)
     codes, step, bias = few_levels(
-        fit.solve(strength), fit.spread(), means=fit.means(), levels=levels
+        fit.solve(strength), spread=fit.spread(), means=fit.means(), levels=levels
     )
     change = Change(
         codes=codes, levels=levels, step=op.per_output(step), scale=np.ones((), np.float32)

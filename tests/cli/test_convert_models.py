@@ -68,7 +68,7 @@ def test_a_tensor_with_no_axis_beside_the_batch(tmp_path: Path, kind: str, recip
              make_node("MatMul", ["h", "v"], ["z"]), *SCALARS[kind]]  # fmt: skip
     constants = {"w": W, "v": V, "one": ONE, "minus": np.asarray([-1]), "row": V.T}
     proto = model(nodes, {"x": ("N", 6)}, constants=constants)
-    done = convert(tmp_path, proto, X, "--recipe", recipe)
+    done = convert(tmp_path, proto, X, "--recipe", recipe, "-T", 64)
     assert done.exit_code == 0, done.output
     source = ort.InferenceSession(proto.SerializeToString()).run(None, {"x": X})[0]
     net = ort.InferenceSession(str(tmp_path / "n.snn.onnx"))
