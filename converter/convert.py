@@ -124,7 +124,7 @@ def convert(
     stats = {
         name: replace(stat, histogram=stat.histogram[:, :0].copy()) for name, stat in stats.items()
     }
-    tuned = None
+    tuned_on = None
     if options.tune and calibration is not None:
         fixed = frozenset(coders)
         tuned = _tuned(
@@ -136,7 +136,7 @@ def convert(
             mem_limit=mem_limit,
             progress=tuning,
         )
-        graph, neurons = tuned.graph, dict(tuned.neurons)
+        graph, neurons, tuned_on = tuned.graph, dict(tuned.neurons), tuned.samples
         notes += tuning_notes(
             recipe,
             options,
@@ -145,13 +145,16 @@ def convert(
             affordable=tuned.affordable,
             untouched=tuned.untouched,
         )
+        del tuned
+    # Each of these graphs has corrected weights of its own: the one before goes.
     graph, neurons = spread(graph, round_thresholds(neurons), copies)
-    graph = on_grid(_with_counting(set_thresholds(graph, neurons), stats, options))
+    graph = set_thresholds(graph, neurons)
+    graph = on_grid(_with_counting(graph, stats, options))
     meta = {
         **graph.meta,
         **_meta(recipe, options, 1 if coders else max(copies.values(), default=1)),
         "assumed": calibration is None,
-        "calibrated": tuned is not None,
+        "calibrated": tuned_on is not None,
         "notes": notes,
     }
     silent = (n.name for n in rewritten.nodes if isinstance(n.layer, Relu) and n.layer.beside)
@@ -159,7 +162,7 @@ def convert(
         graph=replace(graph, meta=meta),
         lowered=lowered,
         stats=stats,
-        tuned_on=None if tuned is None else tuned.samples,
+        tuned_on=tuned_on,
         beside=frozenset(silent),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -10,8 +11,10 @@ import onnxruntime as ort
 import pytest
 from graphs import dyadic, residual_cnn
 
+import onnx2snn
 from onnx2snn.runtime import file as onnxfile
 from onnx2snn.runtime import graph as g
+from onnx2snn.runtime.engine import make_engine
 from onnx2snn.runtime.ops import MultiplyingOp, WeightedOp
 from onnx2snn.runtime.ops.change import EACH, Change, lowest, packed
 
@@ -77,3 +80,36 @@ def test_fields_that_were_edited_are_refused(field: str) -> None:
     with pytest.raises(onnxfile.ModelError) as refused:
         onnxfile.from_bytes(model.SerializeToString(), where="")
     assert refused.value.code == "E322"
+
+
+def test_a_corrected_network_takes_a_tenth_more_room_than_the_ann(tmp_path: Path) -> None:
+    rng, size = np.random.default_rng(0), 520  # 270,400 weights: digits of six levels
+    nodes, weights, x = [], [], "x"
+    for i, shape in enumerate([(16, size), (size, size), (size, 4)]):
+        w = rng.normal(size=shape).astype(np.float32) * np.float32((2 / shape[0]) ** 0.5)
+        weights.append(onnx.numpy_helper.from_array(w, f"w{i}"))
+        nodes.append(onnx.helper.make_node("MatMul", [x, f"w{i}"], [f"z{i}"]))
+        x = f"z{i}" if i == 2 else f"h{i}"
+        nodes += [] if i == 2 else [onnx.helper.make_node("Relu", [f"z{i}"], [x])]
+    ends = [
+        onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, ["n", s])
+        for n, s in (("x", 16), (x, 4))
+    ]
+    made = onnx.helper.make_graph(nodes, "mlp", ends[:1], ends[1:], weights)
+    ann = onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    ann.ir_version = 9
+    samples = rng.random((48, 16), np.float32)
+    network = onnx2snn.convert(ann, samples, steps=8)
+    changes = [s.change.levels for s in network.of(g.Synapse) if s.change is not None]
+    assert changes == [16, 6, 16]
+    onnx2snn.save(network, tmp_path / "net.snn.onnx")
+    content = (tmp_path / "net.snn.onnx").read_bytes()
+    assert len(content) < 1.1 * ann.ByteSize() + 2**16
+    again = onnxfile.from_bytes(content, where="")
+    answers = [make_engine(name).run(again, samples, 8) for name in ("numpy", "fast")]
+    there = ort.InferenceSession(content).run(None, {"x": samples, "steps": np.array([8])})[0]
+    for result in answers:
+        (found,) = result.readouts.values()
+        assert np.allclose(found, there, atol=1e-5)
+        assert result.spikes.keys() == answers[0].spikes.keys()
+        assert all(np.array_equal(result.spikes[n], s) for n, s in answers[0].spikes.items())
