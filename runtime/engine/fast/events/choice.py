@@ -60,10 +60,14 @@ def worth_it(
 def _is_worth(layer: EventLayer, densities: Mapping[str, float]) -> bool:
     by_events = 0.0
     dense = 0.0 if layer.neurons is None else float(UPDATE_COST * prod(layer.node.shape))
+    seen: set[int] = set()
     for source in layer.sources:
         table = source.table
         neurons = table.width * table.positions
-        dense += table.operations + MOVE_COST * table.width * (source.pool or table).positions
+        if id(table) not in seen:  # a product reads the sum of copies
+            seen.add(id(table))
+            dense += table.operations
+        dense += MOVE_COST * table.width * (source.pool or table).positions
         if table.points:
             by_events += POINT_COST * table.operations
             continue

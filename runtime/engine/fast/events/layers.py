@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import TypeAlias
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from ..products.terms import (
 from .tables import EventTable, event_table, filled
 
 MOST_FAN_OUT = 2**31 - 1  # of all neurons of a layer: sums are kept in 32 bits
+_Tables: TypeAlias = tuple[EventTable | None, Shape, EventTable]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,20 +68,31 @@ class EventLayer:
     sources: tuple[EventSource, ...]
     neurons: EventNeurons | None
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The signals that its sources are, each once."""
+        return tuple(dict.fromkeys(source.name for source in self.sources))
+
 
 def event_layers(facts: GraphFacts, fan_out: Mapping[str, Array]) -> dict[str, EventLayer]:
     """Every layer of the graph that qualifies, by name."""
     nodes = facts.by_name
     layers: dict[str, EventLayer] = {}
-    made: dict[tuple[object, ...], EventSource | None] = {}
+    made: dict[tuple[object, ...], _Tables | None] = {}
 
     def source(term: Term, out: Shape) -> EventSource | None:
-        key = (term.source, out, *map(id, term.convs))
+        largest = _largest_spike(nodes, term.source)
+        if largest is None:
+            return None
+        shape = as_map(nodes[term.source].shape)
+        key = (shape, largest, out, *map(id, term.convs))
         if key not in made:
-            made[key] = _source(nodes, term, out)
-        return made[key]
+            made[key] = _tables(term.convs, shape, out=out, largest=largest)
+        tables = made[key]
+        return None if tables is None else EventSource(term.source, *tables)
 
-    for name, terms in sums_of_terms(facts, _is_wanted, _convolutions).items():
+    # Spikes are added one by one: copies of neurons cost no more apart than as a sum.
+    for name, terms in sums_of_terms(facts, _is_wanted, _convolutions, apart=True).items():
         node = nodes[name]
         assert isinstance(node, Population | Readout | MaxPool)
         plain = isinstance(node, Population) and is_plain(node.neuron)
@@ -101,12 +114,12 @@ def _is_wanted(node: Node) -> bool:
     return isinstance(node, Population | Readout | MaxPool) and len(node.shape) <= 3
 
 
-def _source(nodes: Mapping[str, Node], term: Term, out: Shape) -> EventSource | None:
-    """The tables of a term whose convolutions must end in maps ``out``."""
-    largest = _largest_spike(nodes, term.source)
-    if largest is None:
-        return None
-    shape, convs, pool = as_map(nodes[term.source].shape), term.convs, None
+def _tables(
+    convs: tuple[Conv, ...], shape: Shape, *, out: Shape, largest: int
+) -> _Tables | None:
+    """``EventSource``'s ``pool``, ``pooled`` and ``table`` for convolutions of maps ``shape`` of
+    spikes up to ``largest``, which must end in maps ``out``."""
+    whole, before, pool = convs, shape, None
     last = shape
     for conv in convs:
         last = conv.output_shape(last)
@@ -119,9 +132,9 @@ def _source(nodes: Mapping[str, Node], term: Term, out: Shape) -> EventSource | 
         pool, convs = event_table(convs[:1], shape), convs[1:]
         shape = first.output_shape(shape)
         if pool is None or not pool.points:  # one channel: the general table gives the same
-            pool, convs, shape = None, term.convs, as_map(nodes[term.source].shape)
+            pool, convs, shape = None, whole, before
     table = event_table(convs, shape)
-    return None if table is None else EventSource(term.source, pool, shape, table)
+    return None if table is None else (pool, shape, table)
 
 
 def neurons_of(node: Population, fan_out: Array) -> EventNeurons:

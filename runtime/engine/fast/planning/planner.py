@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -98,6 +99,7 @@ def make_plan(
     steady = {c.sink: shapes[c.sink] for c in chains if c.constant}
     currents = Filler(facts, steady, lanes=lanes, dtype=dtype)
     segments = [maker.segment(c) for c in chains if not c.constant and c.sink in maker.runs]
+    segments = _read(segments)
     return Plan(
         graph=facts.graph,
         lanes=lanes,
@@ -122,6 +124,12 @@ def make_plan(
             compiled=compiled,
         ),
     )
+
+
+def _read(segments: list[Segment]) -> list[Segment]:
+    """Those whose signal is read: not sums of copies whose readers take the copies one by one."""
+    read = {name for segment in segments for name in segment.sources}
+    return [s for s in segments if not isinstance(s.node, Synapse) or s.node.name in read]
 
 
 def new_clocks(facts: GraphFacts, profile: bool) -> dict[str, Clock]:
@@ -177,7 +185,8 @@ class _Maker:
         chunk = self._chunk(chain)
         if node.name in self.events:
             inner = self._event_current(chain, self.events[node.name], chunk, clock)
-            return self._segment(chain, node, inner, chunk, clock)
+            sources = self.events[node.name].reads or chain.sources
+            return self._segment(replace(chain, sources=sources), node, inner, chunk, clock)
         inner = self.orders.moved(chain.sources, chunk, clock)
         inner += self._products(chain, node, chunk, clock)
         return self._segment(chain, node, inner, chunk, clock)
@@ -243,7 +252,7 @@ class _Maker:
         node = layer.node
         return Segment(
             node=node,
-            sources=chain.sources,
+            sources=layer.reads or chain.sources,
             reads=reads or node.inputs,
             inner=inner,
             cell=EventCell(layer, self.lanes, self.block, self.counters[node.name], clock),

@@ -54,10 +54,13 @@ def sums_of_terms(
     facts: GraphFacts,
     wanted: Callable[[Node], bool],
     convert: Callable[[list[Synapse], Shape], tuple[Conv, ...] | None],
+    *,
+    apart: bool = False,
 ) -> dict[str, tuple[Term, ...]]:
     """As ``convolution_terms``, for every node with state and one input that is ``wanted``;
     ``convert`` writes synapses one after the other on samples of a shape as convolutions, or says
-    None."""
+    None. ``apart``: what reads a sum of spikes (of copies) is a term for each of them, with the
+    same convolutions; a product would be computed as often."""
     found: dict[str, tuple[Term, ...]] = {}
     nodes, constant = facts.by_name, facts.constant
     for chain in facts.chains:
@@ -68,7 +71,10 @@ def sums_of_terms(
             found[chain.sink] = ()
             continue
         terms = _sum(node.inputs[0], chain, nodes, convert)
-        if terms is not None and not any(t.source in constant for t in terms):
+        if apart and terms is not None:
+            terms = tuple(Term(s, t.convs) for t in terms for s in _added(t.source, nodes))
+        inner = {n.name for n in chain.nodes}
+        if terms is not None and not any(t.source in constant or t.source in inner for t in terms):
             found[chain.sink] = terms
     return found
 
@@ -88,13 +94,23 @@ def _sum(
             return None
         return tuple(term for part in parts if part is not None for term in part)
     path: list[Synapse] = []
-    while name in inner:
+    while name in inner and not isinstance(inner[name].op, Add):
         path.insert(0, inner[name])
         if len(inner[name].inputs) != 1:
             return None
         name = inner[name].inputs[0]
     convs = convert(path, nodes[name].shape)
     return None if convs is None else (Term(name, convs),)
+
+
+def _added(name: str, nodes: Mapping[str, Node]) -> tuple[str, ...]:
+    """The populations whose spikes a signal is the sum of, or the signal itself."""
+    node = nodes[name]
+    if not isinstance(node, Synapse) or not isinstance(node.op, Add):
+        return (name,)
+    alike = all(nodes[i].shape == node.shape for i in node.inputs)
+    spikes = all(isinstance(nodes[i], Population) for i in node.inputs)
+    return node.inputs if alike and spikes else (name,)
 
 
 def _map_convolutions(path: list[Synapse], shape: Shape) -> tuple[Conv, ...] | None:
