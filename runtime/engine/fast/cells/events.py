@@ -39,6 +39,7 @@ from ..native import loaded
 from .base import Window
 
 SCATTER, FIRE = 1, 2  # phases of the kernel
+NOTHING = np.zeros((0, COLUMNS), np.int64)  # terms: no spikes are added
 
 
 class EventDrive:
@@ -86,6 +87,14 @@ class EventDrive:
         self.kernels.advance(addressof(given), *addresses, counts.ctypes.data, phases)
 
 
+    def fill(self, current: Array, terms: Array) -> None:
+        """The current (steps, samples, H, W, C) of the ``heard``."""
+        current[...] = 0
+        size, (step, lane) = current.shape, current.strides[:2]
+        cell = (*size[:3], current.ctypes.data, step, lane, *(0,) * 8)
+        self.advance(cell, NOTHING, terms, NOTHING, SCATTER)
+
+
 def tables_of(layer: EventLayer) -> list[EventTable]:
     return [source.table for source in layer.sources]
 
@@ -97,15 +106,10 @@ class EventCurrent:
         self.drive, self.lanes = EventDrive(tables_of(layer)), lanes
         self.shape = layer.shape
         self.held = zeros((chunk, lanes, *event_shape(self.shape)), np.float32)
-        self.rows = np.zeros((self.held.shape[2], 3), np.int64)
-        self.counts = np.zeros((chunk, lanes), np.int64)
 
     def __call__(self, xs: list[Array], out: Array) -> None:
         v = self.held[: len(out)]
-        v[...] = 0
-        address, (step, lane) = v.ctypes.data, v.strides[:2]
-        cell = (len(out), self.lanes, v.shape[2], address, step, lane, *(0,) * 8)
-        self.drive.advance(cell, self.rows, self.drive.heard(xs), self.counts, SCATTER)
+        self.drive.fill(v, self.drive.heard(xs))
         np.copyto(out, channels_first(v, self.shape))
 
 
@@ -127,9 +131,30 @@ class WindowSums:
         self.kernels.sum_windows(addressof(given), *tables)
 
 
+class SharedCurrent:
+    """The current of a synapse that several populations read, with channels last. ``run`` reads
+    spikes, as ``EventCell`` does."""
+
+    def __init__(self, layer: EventLayer, clock: Clock) -> None:
+        self.drive, self.clock = EventDrive(tables_of(layer)), clock
+
+    def reset(self) -> None:
+        return
+
+    def states(self) -> State:
+        return {}
+
+    def run(self, xs: Sequence[Array | None], out: Array, window: Window, owned: bool) -> int:
+        """As ``Cell.run``; how many sources are not silent."""
+        terms = self.drive.heard(xs)
+        with self.clock.synapse:
+            self.drive.fill(out, terms)
+        return len(terms)
+
+
 class EventCell:
     """Plain neurons. ``run`` reads spikes with channels last, in the order of the layer's sources,
-    or one constant current (1, samples, *shape)."""
+    one constant current (1, samples, *shape), or one that several share, with channels last."""
 
     def __init__(
         self, layer: EventLayer, lanes: int, block: int, counter: Counter, clock: Clock
@@ -142,7 +167,9 @@ class EventCell:
         self.v = zeros((lanes, height, *line), np.float32)
         self.bias = channels_last(node.bias, node.shape)
         self.start = channels_last(node.neuron.v_init, node.shape)
-        self.steady = None if layer.sources else zeros(self.v.shape, np.float32)
+        self.shares = layer.current is not None
+        constant = not layer.sources and not self.shares
+        self.steady = zeros(self.v.shape, np.float32) if constant else None
         self.steady_for: tuple[bool, bool] | None = None
         self.parameters = Parameters(neurons, self.size)
         self.drive = EventDrive(tables_of(layer))
@@ -159,27 +186,31 @@ class EventCell:
     def run(self, xs: Sequence[Array | None], out: Array, window: Window, owned: bool) -> int:
         """As ``Cell.run``, on (steps, samples, H, W, C); ``xs`` None: a silent source."""
         self._set_current(xs, window)
-        terms = self.drive.heard(xs if self.steady is None else ())
+        terms = self.drive.heard(() if self.shares or self.steady is not None else xs)
+        current = xs[0] if self.shares else None
         counts = self.counts[: len(out)]
         if not self.clock.measures:
-            self._advance(terms, out=out, counts=counts, phases=SCATTER | FIRE)
+            self._advance(terms, current, out=out, counts=counts, phases=SCATTER | FIRE)
         else:
             for i in range(len(out)):
+                step = slice(i, i + 1)
+                now = None if current is None else current[step]
                 with self.clock.synapse:
-                    self._advance(
-                        terms, out=out[i : i + 1], counts=counts[i : i + 1], phases=SCATTER
-                    )
+                    self._advance(terms, now, out=out[step], counts=counts[step], phases=SCATTER)
                 with self.clock.neuron:
-                    self._advance(terms, out=out[i : i + 1], counts=counts[i : i + 1], phases=FIRE)
+                    self._advance(terms, now, out=out[step], counts=counts[step], phases=FIRE)
                 terms[:, SOURCE] += terms[:, STEP]
         return self._count(counts, window)
 
-    def _advance(self, terms: Array, *, out: Array, counts: Array, phases: int) -> None:
+    def _advance(
+        self, terms: Array, current: Array | None, *, out: Array, counts: Array, phases: int
+    ) -> None:
         v = self.v
         cell = (
             *(len(out), self.lanes, v.shape[1], v.ctypes.data, 0, v.strides[0]),
             *(out.ctypes.data, *out.strides[:2]),
-            *(0 if self.steady is None else self.steady.strides[0], self.size, 0, 0, 0),
+            *(0 if self.steady is None else self.steady.strides[0], self.size),
+            *((0, 0, 0) if current is None else (current.ctypes.data, *current.strides[:2])),
         )
         self.drive.advance(cell, self.parameters.rows, terms, counts, phases)
 

@@ -13,13 +13,11 @@ from ...profile import Clock
 from ..buffers import Arena, zeros
 from ..counting import Counter
 from ..events.layers import channels_last
-from ..events.tables import COLUMNS, EVENTS
+from ..events.tables import EVENTS
 from ..products.pointwise import PointwiseLayer, PointwiseProduct
 from ..products.sessions import ChainSessions
 from .base import Window
-from .events import FIRE, EventDrive, Parameters
-
-NOTHING = np.zeros((0, COLUMNS), np.int64)  # terms: no spikes are added
+from .events import FIRE, NOTHING, EventDrive, Parameters
 
 
 class PointwiseCell:

@@ -9,7 +9,7 @@ a clock; it is made once per simulator, and changes results by rounding at most.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Literal, TypeAlias, get_args
 
@@ -53,21 +53,27 @@ def worth_it(
     layers: Mapping[str, EventLayer], densities: Mapping[str, float]
 ) -> dict[str, EventLayer]:
     """The layers for which spikes are cheaper than products, given the share of each source's
-    neurons that fire in a step."""
-    return {name: layer for name, layer in layers.items() if _is_worth(layer, densities)}
+    neurons that fire in a step. Those that share a current are chosen together."""
+    out: dict[str, EventLayer] = {}
+    for name, layer in layers.items():
+        readers = [other for other in layers.values() if other.current == name]
+        chosen = layer.current is None or layer.current in out
+        if chosen and _is_worth(layer, readers, densities):
+            out[name] = layer
+    return out
 
 
-def _is_worth(layer: EventLayer, densities: Mapping[str, float]) -> bool:
+def _is_worth(
+    layer: EventLayer, readers: Sequence[EventLayer], densities: Mapping[str, float]
+) -> bool:
+    updated = [one for one in (layer, *readers) if one.neurons is not None]
     by_events = 0.0
-    dense = 0.0 if layer.neurons is None else float(UPDATE_COST * prod(layer.node.shape))
-    seen: set[int] = set()
+    dense = float(UPDATE_COST * sum(prod(one.node.shape) for one in updated))
     for source in layer.sources:
         table = source.table
         neurons = table.width * table.positions
-        if id(table) not in seen:  # a product reads the sum of copies
-            seen.add(id(table))
-            dense += table.operations
-        dense += MOVE_COST * table.width * (source.pool or table).positions
+        moved = len(source.names) * table.width * (source.pool or table).positions
+        dense += table.operations + MOVE_COST * moved
         if table.points:
             by_events += POINT_COST * table.operations
             continue
@@ -80,7 +86,7 @@ def _is_worth(layer: EventLayer, densities: Mapping[str, float]) -> bool:
 def _density(source: EventSource, densities: Mapping[str, float]) -> float:
     """The share of what a layer reads that is not zero: of window sums, as if spikes were spread
     evenly."""
-    share = densities.get(source.name, 1.0)
+    share = sum(densities.get(name, 1.0) for name in source.names)
     if source.pool is None:
         return share
     windows = source.pool.positions / max(prod(source.pooled[1:]), 1)

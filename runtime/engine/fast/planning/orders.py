@@ -64,14 +64,18 @@ class Orders:
         self, layer: EventLayer, chunk: int, clock: Clock
     ) -> tuple[list[Step], tuple[str, ...]]:
         """What brings a layer's sources into the order its kernel reads, and the signals it reads:
-        the sources with channels last, or sums of their windows."""
+        the sources with channels last, their sums, or sums of windows of these."""
         steps: dict[str, Step] = {}
-        reads = []
+        reads = [] if layer.current is None else [layer.current]
         for i, source in enumerate(layer.sources):
-            name = source.name
-            if name not in self.channels_last and name not in steps:
-                buffer = zeros((chunk, *self._event_shape(self.shapes[name])), np.int8)
-                steps[name] = (self._to_channels_last(name, clock), (name,), name, buffer)
+            for name in source.names:
+                if name not in self.channels_last and name not in steps:
+                    buffer = zeros((chunk, *self._event_shape(self.shapes[name])), np.int8)
+                    steps[name] = (self._to_channels_last(name, clock), (name,), name, buffer)
+            name = " + ".join(source.names)
+            if len(source.names) > 1 and name not in steps:
+                buffer = zeros((chunk, *self._event_shape(self.shapes[source.names[0]])), np.int8)
+                steps[name] = (_sum, source.names, name, buffer)
             if source.pool is not None:
                 pooled = f"{name} summed for {layer.node.name} {i}"
                 buffer = zeros((chunk, *self._event_shape(source.pooled)), np.int8)
@@ -99,3 +103,10 @@ class Orders:
         if name in self.channels_last:
             return channels_first(x, self.shapes[name])
         return from_blocks(x) if name in self.blocked.terms else x
+
+
+def _sum(xs: list[Array], out: Array) -> None:
+    """A kernel: a sum of signals in one order."""
+    np.add(xs[0], xs[1], out=out)
+    for x in xs[2:]:
+        np.add(out, x, out=out)

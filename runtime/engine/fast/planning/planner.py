@@ -33,7 +33,7 @@ from ..cells.blocked import BlockedCell
 from ..cells.choose import population_cell
 from ..cells.compiled import CompiledCell, CompiledPlainCell
 from ..cells.delay import DelayCell
-from ..cells.events import EventCell, EventCurrent
+from ..cells.events import EventCell, EventCurrent, SharedCurrent
 from ..cells.expectation import ExpectationCell
 from ..cells.pointwise import PointwiseCell
 from ..cells.readout import ReadoutCell
@@ -53,7 +53,7 @@ from .integers import largest_integers
 from .memory import signal_buffers
 from .orders import Orders
 from .plan import Plan
-from .segment import Segment, Step, ends_once
+from .segment import Segment, Step, ends_once, those_read
 
 CHUNK_BYTES = 512 * 1024  # currents of one chunk: still in L2 when the neurons read them
 
@@ -98,8 +98,8 @@ def make_plan(
     )
     steady = {c.sink: shapes[c.sink] for c in chains if c.constant}
     currents = Filler(facts, steady, lanes=lanes, dtype=dtype)
-    segments = [maker.segment(c) for c in chains if not c.constant and c.sink in maker.runs]
-    segments = _read(segments)
+    made = [maker.segment(c) for c in chains if not c.constant and c.sink in maker.runs]
+    segments = those_read(made)
     return Plan(
         graph=facts.graph,
         lanes=lanes,
@@ -124,12 +124,6 @@ def make_plan(
             compiled=compiled,
         ),
     )
-
-
-def _read(segments: list[Segment]) -> list[Segment]:
-    """Those whose signal is read: not sums of copies whose readers take the copies one by one."""
-    read = {name for segment in segments for name in segment.sources}
-    return [s for s in segments if not isinstance(s.node, Synapse) or s.node.name in read]
 
 
 def new_clocks(facts: GraphFacts, profile: bool) -> dict[str, Clock]:
@@ -169,7 +163,10 @@ class _Maker:
         self.largest = largest_integers(facts)
         byte = np.dtype(np.int8)
         self.dtypes = {name: dtype if m is None else byte for name, m in self.largest.items()}
-        last = {*pointwise, *(name for name, layer in events.items() if layer.neurons)}
+        last = {name for name, layer in events.items() if layer.is_channels_last}
+        last |= set(pointwise)
+        shared = [name for name, layer in events.items() if isinstance(layer.node, Synapse)]
+        self.dtypes |= dict.fromkeys(shared, dtype)
         self.orders = Orders(lanes, self.shapes, blocked, last, self.dtypes)
         self.runs = {node.name for node in facts.graph.nodes if not isinstance(node, Input)}
 
@@ -185,8 +182,8 @@ class _Maker:
         chunk = self._chunk(chain)
         if node.name in self.events:
             inner = self._event_current(chain, self.events[node.name], chunk, clock)
-            sources = self.events[node.name].reads or chain.sources
-            return self._segment(replace(chain, sources=sources), node, inner, chunk, clock)
+            chain = replace(chain, sources=self.events[node.name].reads)
+            return self._segment(chain, node, inner, chunk, clock)
         inner = self.orders.moved(chain.sources, chunk, clock)
         inner += self._products(chain, node, chunk, clock)
         return self._segment(chain, node, inner, chunk, clock)
@@ -250,12 +247,17 @@ class _Maker:
     def _event_segment(self, chain: Chain, layer: EventLayer, clock: Clock) -> Segment:
         inner, reads = self.orders.for_events(layer, self.block, clock)
         node = layer.node
+        cell: EventCell | SharedCurrent
+        if layer.neurons is None:
+            cell = SharedCurrent(layer, clock)
+        else:
+            cell = EventCell(layer, self.lanes, self.block, self.counters[node.name], clock)
         return Segment(
             node=node,
-            sources=layer.reads or chain.sources,
+            sources=layer.reads,
             reads=reads or node.inputs,
             inner=inner,
-            cell=EventCell(layer, self.lanes, self.block, self.counters[node.name], clock),
+            cell=cell,
             chunk=self.block,
             clock=clock,
             **self._window(chain, node),

@@ -10,12 +10,12 @@ membrane potentials in place (see ``products.blocked``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from ....facts import Chain, GraphFacts
+from ....facts import GraphFacts
 from ....graph import Node, Population, Synapse
 from ....neurons import Neuron
 from ....ops import Array, Pad, Shape, Slice
@@ -54,63 +54,49 @@ def sums_of_terms(
     facts: GraphFacts,
     wanted: Callable[[Node], bool],
     convert: Callable[[list[Synapse], Shape], tuple[Conv, ...] | None],
-    *,
-    apart: bool = False,
+    signals: Collection[str] = (),
 ) -> dict[str, tuple[Term, ...]]:
-    """As ``convolution_terms``, for every node with state and one input that is ``wanted``;
-    ``convert`` writes synapses one after the other on samples of a shape as convolutions, or says
-    None. ``apart``: what reads a sum of spikes (of copies) is a term for each of them, with the
-    same convolutions; a product would be computed as often."""
+    """As ``convolution_terms``, for every node with one input, or synapse that several read, that
+    is ``wanted``; ``convert`` writes synapses one after the other on samples of a shape as
+    convolutions, or says None. ``signals``: synapses that are sources as nodes with state are."""
     found: dict[str, tuple[Term, ...]] = {}
     nodes, constant = facts.by_name, facts.constant
     for chain in facts.chains:
         node = nodes[chain.sink]
-        if len(node.inputs) != 1 or isinstance(node, Synapse) or not wanted(node):
+        shared = isinstance(node, Synapse)
+        if not (shared or len(node.inputs) == 1) or not wanted(node):
             continue
         if not chain.nodes and node.inputs[0] in constant:
             found[chain.sink] = ()
             continue
-        terms = _sum(node.inputs[0], chain, nodes, convert)
-        if apart and terms is not None:
-            terms = tuple(Term(s, t.convs) for t in terms for s in _added(t.source, nodes))
-        inner = {n.name for n in chain.nodes}
-        if terms is not None and not any(t.source in constant or t.source in inner for t in terms):
+        inner = {n.name: n for n in chain.nodes if n.name not in signals}
+        terms = _sum(node.name if shared else node.inputs[0], inner, nodes, convert)
+        if terms is not None and not any(t.source in constant for t in terms):
             found[chain.sink] = terms
     return found
 
 
 def _sum(
     name: str,
-    chain: Chain,
+    inner: Mapping[str, Synapse],
     nodes: Mapping[str, Node],
     convert: Callable[[list[Synapse], Shape], tuple[Conv, ...] | None],
 ) -> tuple[Term, ...] | None:
-    inner = {n.name: n for n in chain.nodes}
     if name in inner and isinstance(inner[name].op, Add):
         if any(nodes[i].shape != nodes[name].shape for i in inner[name].inputs):
             return None
-        parts = [_sum(i, chain, nodes, convert) for i in inner[name].inputs]
+        parts = [_sum(i, inner, nodes, convert) for i in inner[name].inputs]
         if any(p is None for p in parts):
             return None
         return tuple(term for part in parts if part is not None for term in part)
     path: list[Synapse] = []
-    while name in inner and not isinstance(inner[name].op, Add):
+    while name in inner:
         path.insert(0, inner[name])
         if len(inner[name].inputs) != 1:
             return None
         name = inner[name].inputs[0]
     convs = convert(path, nodes[name].shape)
     return None if convs is None else (Term(name, convs),)
-
-
-def _added(name: str, nodes: Mapping[str, Node]) -> tuple[str, ...]:
-    """The populations whose spikes a signal is the sum of, or the signal itself."""
-    node = nodes[name]
-    if not isinstance(node, Synapse) or not isinstance(node.op, Add):
-        return (name,)
-    alike = all(nodes[i].shape == node.shape for i in node.inputs)
-    spikes = all(isinstance(nodes[i], Population) for i in node.inputs)
-    return node.inputs if alike and spikes else (name,)
 
 
 def _map_convolutions(path: list[Synapse], shape: Shape) -> tuple[Conv, ...] | None:
