@@ -154,7 +154,7 @@ class SharedCurrent:
 
 class EventCell:
     """Plain neurons. ``run`` reads spikes with channels last, in the order of the layer's sources,
-    one constant current (1, samples, *shape), or one that several share, with channels last."""
+    or one constant current (1, samples, *shape)."""
 
     def __init__(
         self, layer: EventLayer, lanes: int, block: int, counter: Counter, clock: Clock
@@ -167,9 +167,7 @@ class EventCell:
         self.v = zeros((lanes, height, *line), np.float32)
         self.bias = channels_last(node.bias, node.shape)
         self.start = channels_last(node.neuron.v_init, node.shape)
-        self.shares = layer.current is not None
-        constant = not layer.sources and not self.shares
-        self.steady = zeros(self.v.shape, np.float32) if constant else None
+        self.steady = None if layer.sources else zeros(self.v.shape, np.float32)
         self.steady_for: tuple[bool, bool] | None = None
         self.parameters = Parameters(neurons, self.size)
         self.drive = EventDrive(tables_of(layer))
@@ -186,31 +184,27 @@ class EventCell:
     def run(self, xs: Sequence[Array | None], out: Array, window: Window, owned: bool) -> int:
         """As ``Cell.run``, on (steps, samples, H, W, C); ``xs`` None: a silent source."""
         self._set_current(xs, window)
-        terms = self.drive.heard(() if self.shares or self.steady is not None else xs)
-        current = xs[0] if self.shares else None
+        terms = self.drive.heard(xs if self.steady is None else ())
         counts = self.counts[: len(out)]
         if not self.clock.measures:
-            self._advance(terms, current, out=out, counts=counts, phases=SCATTER | FIRE)
+            self._advance(terms, out=out, counts=counts, phases=SCATTER | FIRE)
         else:
             for i in range(len(out)):
-                step = slice(i, i + 1)
-                now = None if current is None else current[step]
                 with self.clock.synapse:
-                    self._advance(terms, now, out=out[step], counts=counts[step], phases=SCATTER)
+                    self._advance(
+                        terms, out=out[i : i + 1], counts=counts[i : i + 1], phases=SCATTER
+                    )
                 with self.clock.neuron:
-                    self._advance(terms, now, out=out[step], counts=counts[step], phases=FIRE)
+                    self._advance(terms, out=out[i : i + 1], counts=counts[i : i + 1], phases=FIRE)
                 terms[:, SOURCE] += terms[:, STEP]
         return self._count(counts, window)
 
-    def _advance(
-        self, terms: Array, current: Array | None, *, out: Array, counts: Array, phases: int
-    ) -> None:
+    def _advance(self, terms: Array, *, out: Array, counts: Array, phases: int) -> None:
         v = self.v
         cell = (
             *(len(out), self.lanes, v.shape[1], v.ctypes.data, 0, v.strides[0]),
             *(out.ctypes.data, *out.strides[:2]),
-            *(0 if self.steady is None else self.steady.strides[0], self.size),
-            *((0, 0, 0) if current is None else (current.ctypes.data, *current.strides[:2])),
+            *(0 if self.steady is None else self.steady.strides[0], self.size, 0, 0, 0),
         )
         self.drive.advance(cell, self.parameters.rows, terms, counts, phases)
 

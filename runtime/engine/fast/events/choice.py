@@ -9,7 +9,7 @@ a clock; it is made once per simulator, and changes results by rounding at most.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import prod
 from typing import Literal, TypeAlias, get_args
 
@@ -53,22 +53,14 @@ def worth_it(
     layers: Mapping[str, EventLayer], densities: Mapping[str, float]
 ) -> dict[str, EventLayer]:
     """The layers for which spikes are cheaper than products, given the share of each source's
-    neurons that fire in a step. Those that share a current are chosen together."""
-    out: dict[str, EventLayer] = {}
-    for name, layer in layers.items():
-        readers = [other for other in layers.values() if other.current == name]
-        chosen = layer.current is None or layer.current in out
-        if chosen and _is_worth(layer, readers, densities):
-            out[name] = layer
-    return out
+    neurons that fire in a step."""
+    return {name: layer for name, layer in layers.items() if _is_worth(layer, densities)}
 
 
-def _is_worth(
-    layer: EventLayer, readers: Sequence[EventLayer], densities: Mapping[str, float]
-) -> bool:
-    updated = [one for one in (layer, *readers) if one.neurons is not None]
+def _is_worth(layer: EventLayer, densities: Mapping[str, float]) -> bool:
     by_events = 0.0
-    dense = float(UPDATE_COST * sum(prod(one.node.shape) for one in updated))
+    updates = layer.readers if layer.neurons is None else 1
+    dense = float(UPDATE_COST * updates * prod(layer.node.shape))
     for source in layer.sources:
         table = source.table
         neurons = table.width * table.positions

@@ -59,18 +59,17 @@ class EventNeurons:
 
 @dataclass(frozen=True, eq=False)
 class EventLayer:
-    """A node whose current is driven by spikes: none where it is one constant, or is driven as
-    the layer ``current``, a synapse that several populations read.
+    """A node whose current is driven by spikes: none where it is one constant.
 
     ``shape``: of the current. ``neurons``: for plain ones, which the kernel updates too; None: it
-    gives the current only.
+    gives the current only, that of a synapse to ``readers`` plain populations (copies).
     """
 
     node: Population | Readout | MaxPool | Synapse
     shape: Shape
     sources: tuple[EventSource, ...]
     neurons: EventNeurons | None
-    current: str | None = None
+    readers: int = 0
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -81,7 +80,7 @@ class EventLayer:
     @property
     def is_channels_last(self) -> bool:
         """Whether what it passes on has its channels last."""
-        return self.neurons is not None or isinstance(self.node, Synapse)
+        return self.neurons is not None or self.readers > 0
 
 
 def event_layers(facts: GraphFacts, fan_out: Mapping[str, Array]) -> dict[str, EventLayer]:
@@ -117,15 +116,14 @@ def event_layers(facts: GraphFacts, fan_out: Mapping[str, Array]) -> dict[str, E
             continue
         neurons = neurons_of(node, fan_out[name]) if isinstance(node, Population) else None
         inside = node if isinstance(node, Synapse) else nodes[node.inputs[0]]
-        if inside is not node and inside.name in layers and isinstance(inside, Synapse):
-            layers[name] = EventLayer(node, inside.shape, (), neurons, current=inside.name)
-            continue
         if not plain and (not terms or not isinstance(inside, Synapse)):
             continue
         found = [source(term, as_map(inside.shape)) for term in terms]
         sources = tuple(s for s in found if s is not None)
         if len(sources) == len(terms):
-            layers[name] = EventLayer(node, inside.shape, sources, neurons if plain else None)
+            readers = len(facts.consumers[name]) if inside is node else 0
+            made_of = (node, inside.shape, sources, neurons if plain else None)
+            layers[name] = EventLayer(*made_of, readers)
     return layers
 
 

@@ -66,7 +66,7 @@ class Orders:
         """What brings a layer's sources into the order its kernel reads, and the signals it reads:
         the sources with channels last, their sums, or sums of windows of these."""
         steps: dict[str, Step] = {}
-        reads = [] if layer.current is None else [layer.current]
+        reads = []
         for i, source in enumerate(layer.sources):
             for name in source.names:
                 if name not in self.channels_last and name not in steps:

@@ -165,7 +165,7 @@ class _Maker:
         self.dtypes = {name: dtype if m is None else byte for name, m in self.largest.items()}
         last = {name for name, layer in events.items() if layer.is_channels_last}
         last |= set(pointwise)
-        shared = [name for name, layer in events.items() if isinstance(layer.node, Synapse)]
+        shared = [name for name, layer in events.items() if layer.readers]
         self.dtypes |= dict.fromkeys(shared, dtype)
         self.orders = Orders(lanes, self.shapes, blocked, last, self.dtypes)
         self.runs = {node.name for node in facts.graph.nodes if not isinstance(node, Input)}
