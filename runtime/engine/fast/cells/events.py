@@ -86,7 +86,6 @@ class EventDrive:
         given = (c_int64 * len(cell))(*cell)
         self.kernels.advance(addressof(given), *addresses, counts.ctypes.data, phases)
 
-
     def fill(self, current: Array, terms: Array) -> None:
         """The current (steps, samples, H, W, C) of the ``heard``."""
         current[...] = 0

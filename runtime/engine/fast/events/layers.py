@@ -102,11 +102,13 @@ def event_layers(facts: GraphFacts, fan_out: Mapping[str, Array]) -> dict[str, E
         return plain and bool(fan_out[node.name].sum() <= MOST_FAN_OUT)
 
     def is_wanted(node: Node) -> bool:
-        if isinstance(node, Synapse):  # else products would have to read it too
+        if len(node.shape) > 3:
+            return False
+        if isinstance(node, Synapse):  # its readers take what has its channels last
             readers = facts.consumers[node.name]
-            copied = type(node) is Synapse and node.name not in sums and len(readers) > 1
-            return copied and all(map(is_plain_one, readers))
-        return isinstance(node, Population | Readout | MaxPool) and len(node.shape) <= 3
+            shared = type(node) is Synapse and node.name not in sums and len(readers) > 1
+            return shared and all(map(is_plain_one, readers))
+        return isinstance(node, Population | Readout | MaxPool)
 
     for name, terms in sums_of_terms(facts, is_wanted, _convolutions, sums).items():
         node = nodes[name]
@@ -114,16 +116,21 @@ def event_layers(facts: GraphFacts, fan_out: Mapping[str, Array]) -> dict[str, E
         plain = is_plain_one(node)
         if isinstance(node, Population) and is_plain(node.neuron) and not plain:
             continue
-        neurons = neurons_of(node, fan_out[name]) if isinstance(node, Population) else None
-        inside = node if isinstance(node, Synapse) else nodes[node.inputs[0]]
+        shared = isinstance(node, Synapse)
+        inside = node if shared else nodes[node.inputs[0]]
         if not plain and (not terms or not isinstance(inside, Synapse)):
             continue
         found = [source(term, as_map(inside.shape)) for term in terms]
         sources = tuple(s for s in found if s is not None)
         if len(sources) == len(terms):
-            readers = len(facts.consumers[name]) if inside is node else 0
-            made_of = (node, inside.shape, sources, neurons if plain else None)
-            layers[name] = EventLayer(*made_of, readers)
+            neurons = neurons_of(node, fan_out[name]) if isinstance(node, Population) else None
+            layers[name] = EventLayer(
+                node=node,
+                shape=inside.shape,
+                sources=sources,
+                neurons=neurons if plain else None,
+                readers=len(facts.consumers[name]) if shared else 0,
+            )
     return layers
 
 

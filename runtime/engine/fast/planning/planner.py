@@ -26,7 +26,7 @@ from ....ops import Array, Shape, WeightedOp
 from ....ops.convolution import Conv
 from ....ops.pool import SumPool
 from ....tables import entry
-from ...profile import Clock, running_clock
+from ...profile import Clock
 from ..buffers import LINE, Arena, zeros
 from ..cells.base import Cell
 from ..cells.blocked import BlockedCell
@@ -54,8 +54,7 @@ from .memory import signal_buffers
 from .orders import Orders
 from .plan import Plan
 from .segment import Segment, Step, ends_once, those_read
-
-CHUNK_BYTES = 512 * 1024  # currents of one chunk: still in L2 when the neurons read them
+from .sizes import chunk_steps
 
 
 def make_plan(
@@ -124,12 +123,6 @@ def make_plan(
             compiled=compiled,
         ),
     )
-
-
-def new_clocks(facts: GraphFacts, profile: bool) -> dict[str, Clock]:
-    """A clock for each layer of one thread, measuring only for a ``profile``."""
-    sinks = [chain.sink for chain in facts.chains if not chain.constant]
-    return {sink: running_clock() if profile else Clock() for sink in sinks}
 
 
 class _Maker:
@@ -345,15 +338,7 @@ class _Maker:
     def _chunk(self, chain: Chain) -> int:
         if self._has_large_weight(chain):
             return self.block
-        per_step = sum(self._step_bytes(node) for node in chain.nodes)
-        return max(1, min(self.block, CHUNK_BYTES // max(per_step, 1)))
-
-    def _step_bytes(self, node: Synapse) -> int:
-        elements = prod(node.shape)
-        if isinstance(node.op, Conv):
-            read = prod(self.shapes[node.inputs[0]])
-            elements += read * node.op.kernel[-1] // node.op.strides[-1]
-        return elements * self.lanes * self.dtype.itemsize
+        return min(self.block, chunk_steps(chain, self.shapes, self.lanes * self.dtype.itemsize))
 
     def _scratch(
         self,
