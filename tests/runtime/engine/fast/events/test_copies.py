@@ -84,9 +84,9 @@ def layers_of(graph):
 
 
 @pytest.mark.parametrize("lag", [0, 2])
-@pytest.mark.parametrize(("tile", "block"), [(7, 9), (3, 4), (1, 1)])
-def test_spikes_equal_the_definition(lag, tile, block):
-    graph, x = copied(lag), images(7)
+@pytest.mark.parametrize(("seed", "tile", "block"), [(0, 7, 9), (1, 3, 4), (2, 1, 1)])
+def test_spikes_equal_the_definition(lag, seed, tile, block):
+    graph, x = copied(lag, seed=seed), images(7)
     expected = simulate(graph, x, 9, engine="numpy")
     assert all(expected.spikes[p.name].sum() > 0 for p in graph.of(g.Population))
     assert_same(expected, simulate(graph, x, 9, events="always", tile=tile, block=block))
@@ -128,6 +128,42 @@ def test_copies_of_a_product_of_positions_read_it_as_it_is(monkeypatch):
     cells = {s.node.name: s.cell for s in plan.segments}
     assert cells["c"] is None and isinstance(cells["r0"], PointwiseCell)
     assert simulator._is_compiled
+
+
+def test_sums_of_other_spikes_are_read_as_those_of_copies_are():
+    """Of two layers, one of them delayed, and of one and the same twice."""
+    rng = np.random.default_rng(0)
+    one = {"v_threshold": np.float32(4), "v_init": np.float32(2)}
+    shape = (9, 5, 4)
+
+    def spikes(name, source, **neuron):
+        return g.Population(
+            name=name, shape=shape, inputs=(source,), neuron=NeuronParams(**one, **neuron)
+        )
+
+    def synapse(name, op, *inputs):
+        return g.Synapse(name=name, shape=shape, inputs=inputs, op=op)
+
+    nodes = (
+        g.Input(name="x", shape=shape),
+        spikes("p", "x"),
+        synapse("c", conv(rng, 9, 9), "p"),
+        spikes("q", "c", lag=1),
+        g.Delay(name="late", shape=shape, inputs=("p",), steps=1),
+        synapse("sum", ops.Add(), "q", "late"),
+        synapse("d", conv(rng, 9, 9), "sum"),
+        spikes("r", "d"),
+        synapse("twice", ops.Add(), "r", "r"),
+        synapse("e", conv(rng, 9, 9), "twice"),
+        spikes("s", "e"),
+        g.Readout(name="y", shape=shape, inputs=("s",)),
+    )
+    graph, x = g.SpikingGraph(nodes=nodes), rng.integers(0, 5, (4, *shape)).astype(np.float32)
+    layers = layers_of(graph)
+    assert [layers[name].sources[0].names for name in "rs"] == [("q", "late"), ("r", "r")]
+    expected = simulate(graph, x, 7, engine="numpy")
+    assert expected.spikes["s"].sum() > 0
+    assert_same(expected, simulate(graph, x, 7, events="always", tile=3, block=2))
 
 
 def test_other_neurons_leave_a_shared_current_to_products():
