@@ -5,11 +5,13 @@ run without and with the extra ``fast`` (layers driven by their spikes where tha
     python benchmarks/speed.py --shared FOLDER --peers ENVIRONMENT_FOLDER
     python benchmarks/speed.py --networks vgg16_random --steps 8,32
     python benchmarks/speed.py --networks resnet20_random --recipes signed,graded,differential,lag
+    python benchmarks/speed.py --networks resnet20_random --steps 8 --copies
 
 Every repetition runs all simulators in turn, the ANN before and after each of them (T inferences,
 or as many as take a second); each ratio is taken to the mean of the two. Before each there is a
 pause, in which the threads of the last one fall asleep. Medians of the repetitions are printed and,
-with --output, written as JSON after every row.
+with --output, written as JSON after every row. With --copies: what a step costs with the copies
+that a conversion makes, against one neuron per value.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from statistics import median
-from time import perf_counter, sleep
+from time import perf_counter, process_time, sleep
 from typing import Any
 
 import networks
@@ -143,6 +145,33 @@ def measure(network, ann: Ann, runs: dict, steps: int, repeats: int) -> dict:
     }
 
 
+def cost_of_copies(name: str, shared: Path | None, *, batch: int, steps: int, repeats: int) -> dict:
+    """Processor time on one thread, the network with its copies and the one without in turn."""
+    found = {
+        kind: networks.load(name, batch, shared, steps=steps, copies=copies)
+        for kind, copies in (("copies", None), ("none", 1))
+    }
+    runs = {kind: simulator(n.graph, "fast+numba", threads=1) for kind, n in found.items()}
+    seconds: dict[str, list[float]] = {kind: [] for kind in runs}
+    for kind, run in runs.items():
+        run.run(found[kind].x, steps)
+    for kind in [*runs] * repeats:
+        start = process_time()
+        runs[kind].run(found[kind].x, steps)
+        seconds[kind].append(process_time() - start)
+    pairs = zip(seconds["copies"], seconds["none"], strict=True)
+    return {
+        "network": name,
+        "T": steps,
+        "batch": batch,
+        "ms_per_image_and_step": {
+            kind: median(s) / steps / batch * 1e3 for kind, s in seconds.items()
+        },
+        "ratio": median(a / b for a, b in pairs),
+        "driven_by_spikes": {kind: len(run._layers or {}) for kind, run in runs.items()},
+    }
+
+
 def versions(runs: dict) -> dict:
     blas = [f"{i.get('internal_api')} {i.get('architecture')}" for i in threadpool_info()]
     found = {
@@ -170,11 +199,17 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, help="default: all cores")
+    parser.add_argument("--copies", action="store_true", help="measure what copies cost, only")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     threads = options.threads or available_threads()
     python = environment(options.peers) if options.peers else None
     names = options.networks.split(",") if options.networks else networks.available(options.shared)
+    if options.copies:
+        for name, steps in product(names, map(int, options.steps.split(","))):
+            sizes = {"batch": options.batch, "steps": steps, "repeats": options.repeats}
+            print(json.dumps(cost_of_copies(name, options.shared, **sizes)), flush=True)
+        return
     rows, used = [], {}
     for name, recipe in product(names, options.recipes.split(",")):
         recipe = {"recipe": recipe} if recipe != "lag" else {"lag": networks.STEPS // 2}

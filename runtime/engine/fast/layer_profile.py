@@ -1,14 +1,21 @@
-"""Profiles of the threads' plans, as one record per layer."""
+"""Clocks of a plan's layers, and profiles of the threads' plans as one record per layer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...facts import GraphFacts
 from ...graph import SpikingGraph
 from ...ops import WeightedOp
-from ..profile import LayerProfile, layer_profile
+from ..profile import Clock, LayerProfile, layer_profile, running_clock
 from .planning.plan import Plan
 from .planning.segment import Segment
+
+
+def new_clocks(facts: GraphFacts, profile: bool) -> dict[str, Clock]:
+    """A clock for each layer of one thread, measuring only for a ``profile``."""
+    sinks = [chain.sink for chain in facts.chains if not chain.constant]
+    return {sink: running_clock() if profile else Clock() for sink in sinks}
 
 
 def profiles(plans: Sequence[Plan], sample_steps: int) -> tuple[LayerProfile, ...]:

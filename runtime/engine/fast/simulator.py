@@ -25,10 +25,10 @@ from ..definition import DefinitionEngine
 from ..interface import EngineOptions, How, Request, SimulationResult, TileResult, Total, request
 from .events.choice import available
 from .events.layers import EventLayer, event_layers
-from .layer_profile import profiles
+from .layer_profile import new_clocks, profiles
 from .planning.pilot import cheaper_by_spikes
 from .planning.plan import Plan
-from .planning.planner import make_plan, new_clocks
+from .planning.planner import make_plan
 from .planning.sizes import Sizes, choose_sizes
 from .products.pointwise import pointwise_layers
 from .products.sessions import ChainSessions

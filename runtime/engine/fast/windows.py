@@ -44,7 +44,7 @@ from ...semantics.whole import Largest
 from ..definition import by_rows
 from ..interface import EngineOptions, How, Request, SimulationResult, TileResult, Total, request
 from ..profile import Clock, LayerProfile, layer_profile
-from .planning.planner import new_clocks
+from .layer_profile import new_clocks
 from .products.whole import Product, whole_products
 
 SILENT = Clock()  # of what no layer reads

@@ -121,7 +121,7 @@ def step_numbers(b: Body, like: str, *, steps: str = "steps") -> str:
     return b.add("Cast", b.add("Reshape", numbers, shape), to=FLOAT)
 
 
-def per_step(name: str, op: str, doc: str) -> onnx.FunctionProto:
+def per_step(name: str, *, op: str, doc: str) -> onnx.FunctionProto:
     """x times or divided by the number of steps so far."""
     b = Body()
     x = split_time(b, "x", steps="steps")
@@ -218,11 +218,13 @@ def poisson_encode() -> onnx.FunctionProto:
 
 
 def running_mean() -> onnx.FunctionProto:
-    return per_step("RunningMean", "Div", "A running sum divided by the number of steps so far.")
+    doc = "A running sum divided by the number of steps so far."
+    return per_step("RunningMean", op="Div", doc=doc)
 
 
 def from_mean() -> onnx.FunctionProto:
-    return per_step("FromMean", "Mul", "A running mean times the number of steps so far.")
+    doc = "A running mean times the number of steps so far."
+    return per_step("FromMean", op="Mul", doc=doc)
 
 
 # Every function but the neurons, by its name.

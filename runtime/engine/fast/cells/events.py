@@ -39,6 +39,7 @@ from ..native import loaded
 from .base import Window
 
 SCATTER, FIRE = 1, 2  # phases of the kernel
+NOTHING = np.zeros((0, COLUMNS), np.int64)  # terms: no spikes are added
 
 
 class EventDrive:
@@ -85,6 +86,13 @@ class EventDrive:
         given = (c_int64 * len(cell))(*cell)
         self.kernels.advance(addressof(given), *addresses, counts.ctypes.data, phases)
 
+    def fill(self, current: Array, terms: Array) -> None:
+        """The current (steps, samples, H, W, C) of the ``heard``."""
+        current[...] = 0
+        size, (step, lane) = current.shape, current.strides[:2]
+        cell = (*size[:3], current.ctypes.data, step, lane, *(0,) * 8)
+        self.advance(cell, NOTHING, terms, NOTHING, SCATTER)
+
 
 def tables_of(layer: EventLayer) -> list[EventTable]:
     return [source.table for source in layer.sources]
@@ -97,15 +105,10 @@ class EventCurrent:
         self.drive, self.lanes = EventDrive(tables_of(layer)), lanes
         self.shape = layer.shape
         self.held = zeros((chunk, lanes, *event_shape(self.shape)), np.float32)
-        self.rows = np.zeros((self.held.shape[2], 3), np.int64)
-        self.counts = np.zeros((chunk, lanes), np.int64)
 
     def __call__(self, xs: list[Array], out: Array) -> None:
         v = self.held[: len(out)]
-        v[...] = 0
-        address, (step, lane) = v.ctypes.data, v.strides[:2]
-        cell = (len(out), self.lanes, v.shape[2], address, step, lane, *(0,) * 8)
-        self.drive.advance(cell, self.rows, self.drive.heard(xs), self.counts, SCATTER)
+        self.drive.fill(v, self.drive.heard(xs))
         np.copyto(out, channels_first(v, self.shape))
 
 
@@ -125,6 +128,27 @@ class WindowSums:
         given = (c_int64 * len(cell))(*cell)
         tables = (array.ctypes.data for array in (table.places, table.first, table.runs))
         self.kernels.sum_windows(addressof(given), *tables)
+
+
+class SharedCurrent:
+    """The current of a synapse that several populations read, with channels last. ``run`` reads
+    spikes, as ``EventCell`` does."""
+
+    def __init__(self, layer: EventLayer, clock: Clock) -> None:
+        self.drive, self.clock = EventDrive(tables_of(layer)), clock
+
+    def reset(self) -> None:
+        return
+
+    def states(self) -> State:
+        return {}
+
+    def run(self, xs: Sequence[Array | None], out: Array, window: Window, owned: bool) -> int:
+        """As ``Cell.run``; how many sources are not silent."""
+        terms = self.drive.heard(xs)
+        with self.clock.synapse:
+            self.drive.fill(out, terms)
+        return len(terms)
 
 
 class EventCell:

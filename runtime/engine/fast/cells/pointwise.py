@@ -12,19 +12,18 @@ from ....ops import Array
 from ...profile import Clock
 from ..buffers import Arena, zeros
 from ..counting import Counter
-from ..events.layers import channels_last
-from ..events.tables import COLUMNS, EVENTS
+from ..events.layers import channels_last, event_shape
+from ..events.tables import EVENTS
 from ..products.pointwise import PointwiseLayer, PointwiseProduct
 from ..products.sessions import ChainSessions
 from .base import Window
-from .events import FIRE, EventDrive, Parameters
-
-NOTHING = np.zeros((0, COLUMNS), np.int64)  # terms: no spikes are added
+from .events import FIRE, NOTHING, EventDrive, Parameters
 
 
 class PointwiseCell:
     """``run`` reads spikes or currents with channels last, in the order of the layer's sources;
-    group by group (``PointwiseProduct``), so that currents stay in the cache."""
+    group by group (``PointwiseProduct``), so that currents stay in the cache. A layer without
+    synapses reads its current, all at once."""
 
     def __init__(
         self,
@@ -39,10 +38,14 @@ class PointwiseCell:
     ) -> None:
         node, neurons = layer.node, layer.neurons
         assert neurons is not None and isinstance(node, Population)
-        self.product = PointwiseProduct(
-            layer, lanes, block, sessions=sessions, clock=clock, arena=arena
-        )
-        height, width, channels = self.product.shape
+        height, width, channels = event_shape(node.shape)
+        self.product: PointwiseProduct | None = None
+        self.groups = [(slice(0, lanes), slice(0, height))]
+        if layer.synapses:
+            self.product = PointwiseProduct(
+                layer, lanes, block, sessions=sessions, clock=clock, arena=arena
+            )
+            self.groups = self.product.groups
         self.size = width * channels
         self.v = zeros((lanes, height, width, channels), np.float32)
         self.start = channels_last(node.neuron.v_init, node.shape)
@@ -61,9 +64,9 @@ class PointwiseCell:
         """As ``Cell.run``, on (steps, samples, H, W, C); no ``xs``: all of them are silent."""
         self.parameters.choose(window.fires, window.arrives)
         counts = self.counts[: len(out)]
-        for group in self.product.groups:
-            current = None
-            if xs:
+        for group in self.groups:
+            current = xs[0] if xs and self.product is None else None
+            if xs and self.product is not None:
                 with self.clock.synapse:
                     current = self.product.of_group(xs, group)
             with self.clock.neuron:

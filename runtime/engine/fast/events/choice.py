@@ -59,11 +59,13 @@ def worth_it(
 
 def _is_worth(layer: EventLayer, densities: Mapping[str, float]) -> bool:
     by_events = 0.0
-    dense = 0.0 if layer.neurons is None else float(UPDATE_COST * prod(layer.node.shape))
+    updates = layer.readers if layer.neurons is None else 1
+    dense = float(UPDATE_COST * updates * prod(layer.node.shape))
     for source in layer.sources:
         table = source.table
         neurons = table.width * table.positions
-        dense += table.operations + MOVE_COST * table.width * (source.pool or table).positions
+        moved = len(source.names) * table.width * (source.pool or table).positions
+        dense += table.operations + MOVE_COST * moved
         if table.points:
             by_events += POINT_COST * table.operations
             continue
@@ -76,7 +78,7 @@ def _is_worth(layer: EventLayer, densities: Mapping[str, float]) -> bool:
 def _density(source: EventSource, densities: Mapping[str, float]) -> float:
     """The share of what a layer reads that is not zero: of window sums, as if spikes were spread
     evenly."""
-    share = densities.get(source.name, 1.0)
+    share = sum(densities.get(name, 1.0) for name in source.names)
     if source.pool is None:
         return share
     windows = source.pool.positions / max(prod(source.pooled[1:]), 1)

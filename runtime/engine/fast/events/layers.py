@@ -1,13 +1,15 @@
 """Which layers can be driven by their spikes, and what each spike does there.
 
-A layer qualifies where its input is a sum of convolutions of spikes (``products.terms``). Vectors
+A layer qualifies where its input is a sum of convolutions of spikes (``products.terms``), or of
+sums of spikes: of copies, several neurons for one value. Copies read one current, which is driven
+by spikes as a layer without neurons, once for all of them. Vectors
 count as maps of one position, a fully connected layer on a flattened map as a convolution whose
 kernel is the whole map.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -17,7 +19,7 @@ from ....facts import GraphFacts
 from ....graph import Delay, Input, MaxPool, Node, Population, Readout, Synapse
 from ....ops import Array, Pad, Reshape, Shape, Slice
 from ....ops.convolution import Conv
-from ....ops.linear import Linear, ReduceSum, Scale
+from ....ops.linear import Add, Linear, ReduceSum, Scale
 from ....ops.pool import SumPool
 from ..products.terms import (
     Term,
@@ -29,15 +31,17 @@ from ..products.terms import (
 )
 from .tables import EventTable, event_table, filled
 
+MOST = np.iinfo(np.int8).max  # of a signal kept in bytes
 MOST_FAN_OUT = 2**31 - 1  # of all neurons of a layer: sums are kept in 32 bits
 
 
 @dataclass(frozen=True, eq=False)
 class EventSource:
-    """What reaches a layer from the spikes of ``name``, by ``table``; where there is a ``pool``,
-    the spikes are first summed over windows, to integers that still fit a byte."""
+    """What reaches a layer from the spikes of ``names``, by ``table``. Those of several are first
+    added, and where there is a ``pool``, then summed over windows, to integers that still fit a
+    byte."""
 
-    name: str
+    names: tuple[str, ...]
     pool: EventTable | None
     pooled: Shape
     table: EventTable
@@ -55,58 +59,100 @@ class EventNeurons:
 
 @dataclass(frozen=True, eq=False)
 class EventLayer:
-    """A node with state whose current is driven by spikes: none where it is one constant.
+    """A node whose current is driven by spikes: none where it is one constant.
 
     ``shape``: of the current. ``neurons``: for plain ones, which the kernel updates too; None: it
-    gives the current only.
+    gives the current only, that of a synapse to ``readers`` plain populations (copies).
     """
 
-    node: Population | Readout | MaxPool
+    node: Population | Readout | MaxPool | Synapse
     shape: Shape
     sources: tuple[EventSource, ...]
     neurons: EventNeurons | None
+    readers: int = 0
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The signals that it reads, each once."""
+        names = [name for source in self.sources for name in source.names]
+        return tuple(dict.fromkeys(names)) or self.node.inputs
+
+    @property
+    def is_channels_last(self) -> bool:
+        """Whether what it passes on has its channels last."""
+        return self.neurons is not None or self.readers > 0
 
 
 def event_layers(facts: GraphFacts, fan_out: Mapping[str, Array]) -> dict[str, EventLayer]:
     """Every layer of the graph that qualifies, by name."""
     nodes = facts.by_name
     layers: dict[str, EventLayer] = {}
+    sums = _sums_of_spikes(facts)
     made: dict[tuple[object, ...], EventSource | None] = {}
 
     def source(term: Term, out: Shape) -> EventSource | None:
         key = (term.source, out, *map(id, term.convs))
         if key not in made:
-            made[key] = _source(nodes, term, out)
+            names = sums.get(term.source, (term.source,))
+            made[key] = _source(nodes, names, term.convs, out=out)
         return made[key]
 
-    for name, terms in sums_of_terms(facts, _is_wanted, _convolutions).items():
-        node = nodes[name]
-        assert isinstance(node, Population | Readout | MaxPool)
+    def is_plain_one(node: Node) -> bool:
         plain = isinstance(node, Population) and is_plain(node.neuron)
-        if plain and fan_out[name].sum() > MOST_FAN_OUT:
+        return plain and bool(fan_out[node.name].sum() <= MOST_FAN_OUT)
+
+    def is_wanted(node: Node) -> bool:
+        if len(node.shape) > 3:
+            return False
+        if isinstance(node, Synapse):  # its readers take what has its channels last
+            readers = facts.consumers[node.name]
+            shared = type(node) is Synapse and node.name not in sums and len(readers) > 1
+            return shared and all(map(is_plain_one, readers))
+        return isinstance(node, Population | Readout | MaxPool)
+
+    for name, terms in sums_of_terms(facts, is_wanted, _convolutions, sums).items():
+        node = nodes[name]
+        assert isinstance(node, Population | Readout | MaxPool | Synapse)
+        plain = is_plain_one(node)
+        if isinstance(node, Population) and is_plain(node.neuron) and not plain:
             continue
-        inside = node.inputs[0]
-        if not plain and (not terms or not isinstance(nodes[inside], Synapse)):
+        shared = isinstance(node, Synapse)
+        inside = node if shared else nodes[node.inputs[0]]
+        if not plain and (not terms or not isinstance(inside, Synapse)):
             continue
-        found = [source(term, as_map(nodes[inside].shape)) for term in terms]
+        found = [source(term, as_map(inside.shape)) for term in terms]
         sources = tuple(s for s in found if s is not None)
         if len(sources) == len(terms):
             neurons = neurons_of(node, fan_out[name]) if isinstance(node, Population) else None
-            shape = nodes[inside].shape
-            layers[name] = EventLayer(node, shape, sources, neurons if plain else None)
+            layers[name] = EventLayer(
+                node=node,
+                shape=inside.shape,
+                sources=sources,
+                neurons=neurons if plain else None,
+                readers=len(facts.consumers[name]) if shared else 0,
+            )
     return layers
 
 
-def _is_wanted(node: Node) -> bool:
-    return isinstance(node, Population | Readout | MaxPool) and len(node.shape) <= 3
+def _sums_of_spikes(facts: GraphFacts) -> dict[str, tuple[str, ...]]:
+    """What each sum of spikes that still fits a byte adds."""
+    return {
+        node.name: node.inputs
+        for node in facts.graph.of(Synapse)
+        if isinstance(node.op, Add)
+        and all(facts.shapes[name] == node.shape for name in node.inputs)
+        and _largest_sum(facts.by_name, node.inputs) is not None
+    }
 
 
-def _source(nodes: Mapping[str, Node], term: Term, out: Shape) -> EventSource | None:
-    """The tables of a term whose convolutions must end in maps ``out``."""
-    largest = _largest_spike(nodes, term.source)
+def _source(
+    nodes: Mapping[str, Node], names: tuple[str, ...], whole: tuple[Conv, ...], *, out: Shape
+) -> EventSource | None:
+    """The tables of convolutions of a sum of spikes, which must end in maps ``out``."""
+    largest = _largest_sum(nodes, names)
     if largest is None:
         return None
-    shape, convs, pool = as_map(nodes[term.source].shape), term.convs, None
+    shape, convs, pool = as_map(nodes[names[0]].shape), whole, None
     last = shape
     for conv in convs:
         last = conv.output_shape(last)
@@ -114,14 +160,14 @@ def _source(nodes: Mapping[str, Node], term: Term, out: Shape) -> EventSource | 
         return None
     first = convs[0]
     windows = prod(first.kernel) > 1 and bool(np.all(first.weight == 1))
-    sums = first.groups == shape[0] == len(first.weight) and windows
-    if sums and len(convs) > 1 and prod(first.kernel) * largest <= np.iinfo(np.int8).max:
+    is_pool = first.groups == shape[0] == len(first.weight) and windows
+    if is_pool and len(convs) > 1 and prod(first.kernel) * largest <= MOST:
         pool, convs = event_table(convs[:1], shape), convs[1:]
         shape = first.output_shape(shape)
         if pool is None or not pool.points:  # one channel: the general table gives the same
-            pool, convs, shape = None, term.convs, as_map(nodes[term.source].shape)
+            pool, convs, shape = None, whole, as_map(nodes[names[0]].shape)
     table = event_table(convs, shape)
-    return None if table is None else EventSource(term.source, pool, shape, table)
+    return None if table is None else EventSource(names, pool, shape, table)
 
 
 def neurons_of(node: Population, fan_out: Array) -> EventNeurons:
@@ -170,14 +216,21 @@ def _rows(values: Array, shape: Shape, fill: float, dtype: object = None) -> tup
     return flat[np.unique(index, return_index=True)[1]], index
 
 
+def _largest_sum(nodes: Mapping[str, Node], names: Sequence[str]) -> int | None:
+    """How large sums of the spikes of ``names`` get, in either direction; None where they or what
+    they add are not kept in bytes."""
+    each = [_largest_spike(nodes, name) for name in names]
+    total = sum(one for one in each if one is not None)
+    return None if None in each or total > MOST else total
+
+
 def _largest_spike(nodes: Mapping[str, Node], name: str) -> int | None:
-    """How large spikes get, in either direction; None where a signal is not kept in bytes."""
     node = nodes[name]
     if isinstance(node, Input):
         return None if node.encoding == "constant" else 1
     if isinstance(node, Delay):
         return _largest_spike(nodes, node.inputs[0])
-    if isinstance(node, Population) and node.neuron.levels <= np.iinfo(np.int8).max:
+    if isinstance(node, Population) and node.neuron.levels <= MOST:
         return node.neuron.levels
     return None
 

@@ -13,7 +13,7 @@ import numpy as np
 from ....graph import Node
 from ....ops import Array, Shape
 from ...profile import Clock
-from ..buffers import zeros
+from ..buffers import Arena, zeros
 from ..cells.events import WindowSums
 from ..events.layers import EventLayer, channels_first, event_shape
 from ..products.blocked import block_shape, from_blocks
@@ -35,6 +35,7 @@ class Orders:
     ) -> None:
         self.lanes, self.shapes, self.blocked = lanes, shapes, blocked
         self.channels_last, self.dtypes = last, dtypes
+        self.arena = Arena()  # of sums: each layer's are read before the next layer's are made
 
     def memory_shape(self, node: Node) -> Shape:
         """The memory shape of one step of what a node passes on."""
@@ -64,14 +65,20 @@ class Orders:
         self, layer: EventLayer, chunk: int, clock: Clock
     ) -> tuple[list[Step], tuple[str, ...]]:
         """What brings a layer's sources into the order its kernel reads, and the signals it reads:
-        the sources with channels last, or sums of their windows."""
+        the sources with channels last, their sums, or sums of windows of these."""
         steps: dict[str, Step] = {}
         reads = []
+        sums = {s.names: self._event_shape(self.shapes[s.names[0]]) for s in layer.sources}
+        sums = {names: (chunk, *shape) for names, shape in sums.items() if len(names) > 1}
+        held = dict(zip(sums, self.arena.arrays(list(sums.values()), np.int8), strict=True))
         for i, source in enumerate(layer.sources):
-            name = source.name
-            if name not in self.channels_last and name not in steps:
-                buffer = zeros((chunk, *self._event_shape(self.shapes[name])), np.int8)
-                steps[name] = (self._to_channels_last(name, clock), (name,), name, buffer)
+            for name in source.names:
+                if name not in self.channels_last and name not in steps:
+                    buffer = zeros((chunk, *self._event_shape(self.shapes[name])), np.int8)
+                    steps[name] = (self._to_channels_last(name, clock), (name,), name, buffer)
+            name = " + ".join(source.names)
+            if source.names in held:
+                steps[name] = (_sum, source.names, name, held[source.names])
             if source.pool is not None:
                 pooled = f"{name} summed for {layer.node.name} {i}"
                 buffer = zeros((chunk, *self._event_shape(source.pooled)), np.int8)
@@ -99,3 +106,10 @@ class Orders:
         if name in self.channels_last:
             return channels_first(x, self.shapes[name])
         return from_blocks(x) if name in self.blocked.terms else x
+
+
+def _sum(xs: list[Array], out: Array) -> None:
+    """A kernel: a sum of signals in one order."""
+    np.add(xs[0], xs[1], out=out)
+    for x in xs[2:]:
+        np.add(out, x, out=out)

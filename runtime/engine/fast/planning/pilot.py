@@ -12,9 +12,10 @@ from ....graph import Input
 from ...interface import Request
 from ..events.choice import PILOT_SAMPLES, PILOT_STEPS, worth_it
 from ..events.layers import EventLayer
+from ..layer_profile import new_clocks
 from ..products.sessions import ChainSessions
 from ..tiles import Chance, run_tile
-from .planner import make_plan, new_clocks
+from .planner import make_plan
 
 
 def cheaper_by_spikes(

@@ -24,7 +24,7 @@ from ....semantics.encoding import encode
 from ...profile import Clock
 from ..cells.base import Window
 from ..cells.blocked import BlockedCell
-from ..cells.events import EventCell
+from ..cells.events import EventCell, SharedCurrent
 from ..cells.pointwise import PointwiseCell
 from ..cells.readout import ReadoutCell
 from ..constants import Filler
@@ -165,7 +165,7 @@ class Plan:
                 assert target is not None
                 quiet = all(self._is_silent(name, t0 < steps) for name in segment.reads)
                 total += segment.cell.run(() if quiet else xs, target, window)
-            elif isinstance(segment.cell, BlockedCell | EventCell):
+            elif isinstance(segment.cell, BlockedCell | EventCell | SharedCurrent):
                 assert target is not None
                 silent = [self._is_silent(name, t0 < steps) for name in segment.reads]
                 heard = [None if s else x for s, x in zip(silent, xs, strict=True)]

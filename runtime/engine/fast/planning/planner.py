@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -25,14 +26,14 @@ from ....ops import Array, Shape, WeightedOp
 from ....ops.convolution import Conv
 from ....ops.pool import SumPool
 from ....tables import entry
-from ...profile import Clock, running_clock
+from ...profile import Clock
 from ..buffers import LINE, Arena, zeros
 from ..cells.base import Cell
 from ..cells.blocked import BlockedCell
 from ..cells.choose import population_cell
 from ..cells.compiled import CompiledCell, CompiledPlainCell
 from ..cells.delay import DelayCell
-from ..cells.events import EventCell, EventCurrent
+from ..cells.events import EventCell, EventCurrent, SharedCurrent
 from ..cells.expectation import ExpectationCell
 from ..cells.pointwise import PointwiseCell
 from ..cells.readout import ReadoutCell
@@ -52,9 +53,8 @@ from .integers import largest_integers
 from .memory import signal_buffers
 from .orders import Orders
 from .plan import Plan
-from .segment import Segment, Step, ends_once
-
-CHUNK_BYTES = 512 * 1024  # currents of one chunk: still in L2 when the neurons read them
+from .segment import Segment, Step, ends_once, those_read
+from .sizes import chunk_steps
 
 
 def make_plan(
@@ -97,7 +97,8 @@ def make_plan(
     )
     steady = {c.sink: shapes[c.sink] for c in chains if c.constant}
     currents = Filler(facts, steady, lanes=lanes, dtype=dtype)
-    segments = [maker.segment(c) for c in chains if not c.constant and c.sink in maker.runs]
+    made = [maker.segment(c) for c in chains if not c.constant and c.sink in maker.runs]
+    segments = those_read(made)
     return Plan(
         graph=facts.graph,
         lanes=lanes,
@@ -122,12 +123,6 @@ def make_plan(
             compiled=compiled,
         ),
     )
-
-
-def new_clocks(facts: GraphFacts, profile: bool) -> dict[str, Clock]:
-    """A clock for each layer of one thread, measuring only for a ``profile``."""
-    sinks = [chain.sink for chain in facts.chains if not chain.constant]
-    return {sink: running_clock() if profile else Clock() for sink in sinks}
 
 
 class _Maker:
@@ -161,7 +156,10 @@ class _Maker:
         self.largest = largest_integers(facts)
         byte = np.dtype(np.int8)
         self.dtypes = {name: dtype if m is None else byte for name, m in self.largest.items()}
-        last = {*pointwise, *(name for name, layer in events.items() if layer.neurons)}
+        last = {name for name, layer in events.items() if layer.is_channels_last}
+        last |= set(pointwise)
+        shared = [name for name, layer in events.items() if layer.readers]
+        self.dtypes |= dict.fromkeys(shared, dtype)
         self.orders = Orders(lanes, self.shapes, blocked, last, self.dtypes)
         self.runs = {node.name for node in facts.graph.nodes if not isinstance(node, Input)}
 
@@ -177,6 +175,7 @@ class _Maker:
         chunk = self._chunk(chain)
         if node.name in self.events:
             inner = self._event_current(chain, self.events[node.name], chunk, clock)
+            chain = replace(chain, sources=self.events[node.name].reads)
             return self._segment(chain, node, inner, chunk, clock)
         inner = self.orders.moved(chain.sources, chunk, clock)
         inner += self._products(chain, node, chunk, clock)
@@ -241,12 +240,17 @@ class _Maker:
     def _event_segment(self, chain: Chain, layer: EventLayer, clock: Clock) -> Segment:
         inner, reads = self.orders.for_events(layer, self.block, clock)
         node = layer.node
+        cell: EventCell | SharedCurrent
+        if layer.neurons is None:
+            cell = SharedCurrent(layer, clock)
+        else:
+            cell = EventCell(layer, self.lanes, self.block, self.counters[node.name], clock)
         return Segment(
             node=node,
-            sources=chain.sources,
+            sources=layer.reads,
             reads=reads or node.inputs,
             inner=inner,
-            cell=EventCell(layer, self.lanes, self.block, self.counters[node.name], clock),
+            cell=cell,
             chunk=self.block,
             clock=clock,
             **self._window(chain, node),
@@ -334,15 +338,7 @@ class _Maker:
     def _chunk(self, chain: Chain) -> int:
         if self._has_large_weight(chain):
             return self.block
-        per_step = sum(self._step_bytes(node) for node in chain.nodes)
-        return max(1, min(self.block, CHUNK_BYTES // max(per_step, 1)))
-
-    def _step_bytes(self, node: Synapse) -> int:
-        elements = prod(node.shape)
-        if isinstance(node.op, Conv):
-            read = prod(self.shapes[node.inputs[0]])
-            elements += read * node.op.kernel[-1] // node.op.strides[-1]
-        return elements * self.lanes * self.dtype.itemsize
+        return min(self.block, chunk_steps(chain, self.shapes, self.lanes * self.dtype.itemsize))
 
     def _scratch(
         self,

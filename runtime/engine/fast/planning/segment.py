@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -11,7 +12,7 @@ from ....ops import Array
 from ...profile import Clock
 from ..cells.base import Cell
 from ..cells.blocked import BlockedCell
-from ..cells.events import EventCell
+from ..cells.events import EventCell, SharedCurrent
 from ..cells.pointwise import PointwiseCell
 from ..cells.readout import ReadoutCell
 from ..products.records import Kernel
@@ -36,7 +37,7 @@ class Segment:
     sources: tuple[str, ...]
     reads: tuple[str, ...]
     inner: list[Step]
-    cell: Cell | BlockedCell | EventCell | PointwiseCell | ReadoutCell | None
+    cell: Cell | BlockedCell | EventCell | SharedCurrent | PointwiseCell | ReadoutCell | None
     chunk: int
     clock: Clock
     first: int
@@ -64,6 +65,12 @@ class Segment:
         if not self.inner or self.node.inputs[0] != self.inner[-1][2]:
             return False
         return self.inner[-1][3].dtype.kind == "f"
+
+
+def those_read(segments: Sequence[Segment]) -> list[Segment]:
+    """Without synapses that nothing reads: kernels add the spikes of copies themselves."""
+    read = {name for segment in segments for name in segment.sources}
+    return [s for s in segments if not isinstance(s.node, Synapse) or s.node.name in read]
 
 
 def ends_once(chain: Chain, node: Node) -> bool:

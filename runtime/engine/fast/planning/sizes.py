@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, prod
 
-from ....facts import GraphFacts
+from ....facts import Chain, GraphFacts
 from ....graph import Population
+from ....ops import Shape
 from ....ops.convolution import Conv
 from ...interface import too_little_memory
 
@@ -14,6 +16,7 @@ from ...interface import too_little_memory
 # which costs ONNX Runtime some microseconds; beyond it currents come back from memory.
 TILE_BYTES = 4_700_000
 SPIKE_BYTES = 2_500_000  # for a block's spikes of one layer: read again by the next while cached
+CHUNK_BYTES = 512 * 1024  # currents of one chunk: still in L2 when the neurons read them
 MOST_LANES = 128
 SMALLEST = 4  # lanes that a memory limit leaves while blocks can still be made shorter
 
@@ -79,13 +82,26 @@ def _step_bytes(facts: GraphFacts, itemsize: int) -> int:
     shapes = facts.shapes
     largest = 1
     for chain in facts.chains:
-        size = 0 if chain.constant else prod(shapes[chain.sink])
-        for node in () if chain.constant else chain.nodes:
-            size += prod(node.shape)
-            if isinstance(node.op, Conv):
-                size += prod(shapes[node.inputs[0]]) * node.op.kernel[-1] // node.op.strides[-1]
-        largest = max(largest, size * itemsize)
+        if not chain.constant:
+            size = prod(shapes[chain.sink]) + _step_elements(chain, shapes)
+            largest = max(largest, size * itemsize)
     return largest
+
+
+def chunk_steps(chain: Chain, shapes: Mapping[str, Shape], itemsize: int) -> int:
+    """Steps whose currents stay in the cache until the neurons read them; ``itemsize``: of an
+    element in all lanes."""
+    return max(1, CHUNK_BYTES // max(_step_elements(chain, shapes) * itemsize, 1))
+
+
+def _step_elements(chain: Chain, shapes: Mapping[str, Shape]) -> int:
+    """What a step of one sample writes in a chain's synapses, and the operands of its products."""
+    size = 0
+    for node in chain.nodes:
+        size += prod(node.shape)
+        if isinstance(node.op, Conv):
+            size += prod(shapes[node.inputs[0]]) * node.op.kernel[-1] // node.op.strides[-1]
+    return size
 
 
 def _plan_bytes(facts: GraphFacts, sizes: Sizes, itemsize: int) -> int:

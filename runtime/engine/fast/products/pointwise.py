@@ -3,7 +3,8 @@
 A convolution of 1 x 1 is one matrix for every position. Where all that a layer reads has its
 channels last (``events``), such convolutions and their sums are products of (positions, channels)
 with the weights, for several steps and some rows of the map at once: nothing is brought into
-another order, and what lies between two of them stays in the cache.
+another order, and what lies between two of them stays in the cache. Populations that share such a
+current, or one that spikes drive, read it as it is.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ GROUP_ELEMENTS = (
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PointwiseLayer:
-    """``synapses`` one after the other on ``sources`` give the current of ``node``, or are it.
+    """``synapses`` one after the other on ``sources`` give the current of ``node``, or are it;
+    without synapses it is the one source.
 
     ``synapses``: as operations on one position, vectors of channels filled up; ``shapes``: theirs
     and the sources' by name. ``neurons``: of a plain population, else None.
@@ -53,7 +55,7 @@ def pointwise_layers(
 ) -> dict[str, PointwiseLayer]:
     """The layers that read only what has its channels last, those of ``events`` apart: plain
     neurons, and sums that several read."""
-    last = {name for name, layer in events.items() if layer.neurons}
+    last = {name for name, layer in events.items() if layer.is_channels_last}
     found: dict[str, PointwiseLayer] = {}
     for chain in facts.chains:
         node = facts.by_name[chain.sink]
@@ -75,7 +77,12 @@ def pointwise_layers(
 
 
 def _qualifies(facts: GraphFacts, chain: Chain, node: Node, last: set[str]) -> bool:
-    if chain.constant or not chain.nodes or len(node.shape) != 3 or not last >= set(chain.sources):
+    if chain.constant or not last >= set(chain.sources):
+        return False
+    if not chain.nodes:  # a current that several share, of any shape
+        shared = isinstance(facts.by_name[chain.sources[0]], Synapse)
+        return shared and isinstance(node, Population) and is_plain(node.neuron)
+    if len(node.shape) != 3:
         return False
     if isinstance(node, Population):
         if not is_plain(node.neuron) or node.inputs != (chain.nodes[-1].name,):

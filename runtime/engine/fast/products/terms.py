@@ -10,12 +10,12 @@ membrane potentials in place (see ``products.blocked``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from ....facts import Chain, GraphFacts
+from ....facts import GraphFacts
 from ....graph import Node, Population, Synapse
 from ....neurons import Neuron
 from ....ops import Array, Pad, Shape, Slice
@@ -54,20 +54,23 @@ def sums_of_terms(
     facts: GraphFacts,
     wanted: Callable[[Node], bool],
     convert: Callable[[list[Synapse], Shape], tuple[Conv, ...] | None],
+    signals: Collection[str] = (),
 ) -> dict[str, tuple[Term, ...]]:
-    """As ``convolution_terms``, for every node with state and one input that is ``wanted``;
-    ``convert`` writes synapses one after the other on samples of a shape as convolutions, or says
-    None."""
+    """As ``convolution_terms``, for every node with one input, or synapse that several read, that
+    is ``wanted``; ``convert`` writes synapses one after the other on samples of a shape as
+    convolutions, or says None. ``signals``: synapses that are sources as nodes with state are."""
     found: dict[str, tuple[Term, ...]] = {}
     nodes, constant = facts.by_name, facts.constant
     for chain in facts.chains:
         node = nodes[chain.sink]
-        if len(node.inputs) != 1 or isinstance(node, Synapse) or not wanted(node):
+        shared = isinstance(node, Synapse)
+        if not (shared or len(node.inputs) == 1) or not wanted(node):
             continue
         if not chain.nodes and node.inputs[0] in constant:
             found[chain.sink] = ()
             continue
-        terms = _sum(node.inputs[0], chain, nodes, convert)
+        inner = {n.name: n for n in chain.nodes if n.name not in signals}
+        terms = _sum(node.name if shared else node.inputs[0], inner, nodes, convert)
         if terms is not None and not any(t.source in constant for t in terms):
             found[chain.sink] = terms
     return found
@@ -75,15 +78,14 @@ def sums_of_terms(
 
 def _sum(
     name: str,
-    chain: Chain,
+    inner: Mapping[str, Synapse],
     nodes: Mapping[str, Node],
     convert: Callable[[list[Synapse], Shape], tuple[Conv, ...] | None],
 ) -> tuple[Term, ...] | None:
-    inner = {n.name: n for n in chain.nodes}
     if name in inner and isinstance(inner[name].op, Add):
         if any(nodes[i].shape != nodes[name].shape for i in inner[name].inputs):
             return None
-        parts = [_sum(i, chain, nodes, convert) for i in inner[name].inputs]
+        parts = [_sum(i, inner, nodes, convert) for i in inner[name].inputs]
         if any(p is None for p in parts):
             return None
         return tuple(term for part in parts if part is not None for term in part)
